@@ -1,0 +1,1 @@
+"""Runs the matrix and measures it."""

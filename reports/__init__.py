@@ -1,0 +1,1 @@
+"""Reads the results store and writes tables, plots and reports. Never runs anything."""

@@ -1,0 +1,1 @@
+"""What is compared: optimizers, compression steps and backends. Knows nothing of `bench`."""

@@ -1,0 +1,25 @@
+"""The family of errors. Each message is one line: what is wrong, where, and what would be right."""
+
+
+class BenchError(Exception):
+    """Base of all errors of this suite; the command line prints it as one line and exits with 2."""
+
+
+class MatrixError(BenchError):
+    """A matrix file, filter or budget that does not say what to run."""
+
+
+class DataError(BenchError):
+    """A data set that is not to be had, or whose content is not what it should be."""
+
+
+class StoreError(BenchError):
+    """A results folder that cannot be read or written."""
+
+
+class Diverged(BenchError):
+    """Training produced a loss or weights that are not finite."""
+
+
+class StageError(BenchError):
+    """A stage that cannot do what it was asked to, for a reason that is known."""

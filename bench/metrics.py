@@ -1,0 +1,435 @@
+"""The table of metrics. Tables, plots, reports and the regression check all read these rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Better = Literal["lower", "higher", "neither"]
+Kind = Literal["exact", "seeded", "sampled"]
+
+CURVES = ("curve_step", "curve_seconds", "curve_loss", "curve_quality")
+"""Metrics whose samples, taken together, are a training curve: one entry for each evaluation."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A quantity that stages measure.
+
+    `kind`: exact (the same on every machine), seeded (the same wherever seed, libraries and hardware are),
+    sampled (differs from launch to launch, has an interval). `stage` is the kind of stage that measures it.
+    """
+
+    name: str
+    label: str
+    unit: str
+    better: Better
+    kind: Kind
+    stage: str
+    about: str
+
+
+def _rows() -> list[Metric]:
+    row = Metric
+    return [
+        # Training to the target
+        row(
+            "target_reached",
+            "target reached",
+            "yes/no",
+            "higher",
+            "seeded",
+            "train",
+            "whether the target quality held for two evaluations in a row; a run that never got there is censored",
+        ),
+        row(
+            "steps_to_target",
+            "steps to target",
+            "steps",
+            "lower",
+            "seeded",
+            "train",
+            "optimizer steps at the first of two evaluations in a row that met the target",
+        ),
+        row(
+            "steps_to_first_crossing",
+            "steps to first crossing",
+            "steps",
+            "lower",
+            "seeded",
+            "train",
+            "optimizer steps at the first evaluation that met the target, whether it held or not",
+        ),
+        row("steps_trained", "steps trained", "steps", "neither", "seeded", "train", "optimizer steps taken"),
+        row(
+            "samples_to_target",
+            "samples to target",
+            "samples",
+            "lower",
+            "seeded",
+            "train",
+            "training samples used up to the target, repeats counted",
+        ),
+        row(
+            "flops_to_target",
+            "FLOPs to target",
+            "FLOPs",
+            "lower",
+            "seeded",
+            "train",
+            "steps to target × FLOPs of a step",
+        ),
+        row(
+            "time_to_target_s",
+            "time to target",
+            "s",
+            "lower",
+            "sampled",
+            "train",
+            "seconds of training clocked until the target, evaluation excluded",
+        ),
+        row(
+            "training_s",
+            "training time",
+            "s",
+            "lower",
+            "sampled",
+            "train",
+            "seconds of training clocked in all, evaluation excluded",
+        ),
+        row(
+            "evaluation_s",
+            "evaluation time",
+            "s",
+            "neither",
+            "sampled",
+            "train",
+            "seconds that the evaluations during training took",
+        ),
+        row(
+            "train_throughput",
+            "training throughput",
+            "samples/s",
+            "higher",
+            "sampled",
+            "train",
+            "training samples over training time",
+        ),
+        row(
+            "quality",
+            "quality",
+            "share",
+            "higher",
+            "seeded",
+            "any",
+            "the workload's first quality metric, on its test set",
+        ),
+        row(
+            "accuracy", "accuracy", "share", "higher", "seeded", "any", "share of test samples classed right"
+        ),
+        row(
+            "macro_recall",
+            "macro recall",
+            "share",
+            "higher",
+            "seeded",
+            "any",
+            "recall of each class, averaged over classes",
+        ),
+        row(
+            "loss",
+            "training loss",
+            "nats",
+            "lower",
+            "seeded",
+            "train",
+            "mean training loss since the last evaluation",
+        ),
+        row("curve_step", "step", "steps", "neither", "seeded", "train", "steps at each evaluation"),
+        row(
+            "curve_seconds",
+            "training time",
+            "s",
+            "neither",
+            "sampled",
+            "train",
+            "training seconds at each evaluation",
+        ),
+        row(
+            "curve_loss",
+            "training loss",
+            "nats",
+            "lower",
+            "seeded",
+            "train",
+            "mean training loss before each evaluation",
+        ),
+        row("curve_quality", "quality", "share", "higher", "seeded", "train", "quality at each evaluation"),
+        # One step of training
+        row(
+            "step_latency_s", "step time", "s", "lower", "sampled", "step", "median time of one training step"
+        ),
+        row(
+            "step_throughput",
+            "step throughput",
+            "samples/s",
+            "higher",
+            "sampled",
+            "step",
+            "training samples over the time of all timed steps",
+        ),
+        row(
+            "forward_flops",
+            "forward FLOPs",
+            "FLOPs",
+            "lower",
+            "exact",
+            "step",
+            "multiply-adds × 2 of a forward pass",
+        ),
+        row(
+            "backward_flops",
+            "backward FLOPs",
+            "FLOPs",
+            "lower",
+            "exact",
+            "step",
+            "multiply-adds × 2 of a backward pass",
+        ),
+        row(
+            "optimizer_flops",
+            "optimizer FLOPs",
+            "FLOPs",
+            "lower",
+            "exact",
+            "step",
+            "multiply-adds × 2 of the optimizer's matrix products",
+        ),
+        row(
+            "optimizer_state_bytes",
+            "optimizer state",
+            "bytes",
+            "lower",
+            "exact",
+            "step",
+            "tensors the optimizer keeps",
+        ),
+        # A model and its artifact
+        row("parameters", "parameters", "count", "lower", "exact", "any", "weights and biases"),
+        row(
+            "nonzero_parameters",
+            "non-zero parameters",
+            "count",
+            "lower",
+            "seeded",
+            "any",
+            "weights and biases not 0",
+        ),
+        row(
+            "dense_flops",
+            "FLOPs dense",
+            "FLOPs",
+            "lower",
+            "exact",
+            "lower",
+            "logical multiply-adds × 2 of one batch, zeros counted",
+        ),
+        row(
+            "effective_flops",
+            "FLOPs effective",
+            "FLOPs",
+            "lower",
+            "seeded",
+            "lower",
+            "logical multiply-adds × 2 of one batch whose weight is not zero",
+        ),
+        row(
+            "fvcore_flops",
+            "FLOPs by fvcore",
+            "FLOPs",
+            "lower",
+            "exact",
+            "any",
+            "an independent count: fvcore's multiply-adds × 2",
+        ),
+        row("artifact_bytes", "size on disk", "bytes", "lower", "seeded", "lower", "files the runtime loads"),
+        row(
+            "artifact_compressed_bytes",
+            "size compressed",
+            "bytes",
+            "lower",
+            "seeded",
+            "lower",
+            "the same files by xz: what pruning saves in a download",
+        ),
+        # Quality of an artifact on its backend
+        row(
+            "valid",
+            "valid",
+            "yes/no",
+            "higher",
+            "seeded",
+            "evaluate",
+            "whether outputs are within the format's tolerance; what is not is never ranked",
+        ),
+        row(
+            "relative_error",
+            "relative error",
+            "ratio",
+            "lower",
+            "seeded",
+            "evaluate",
+            "largest difference from the eager fp32 outputs of the same model, over their largest magnitude",
+        ),
+        row(
+            "cosine",
+            "cosine",
+            "ratio",
+            "higher",
+            "seeded",
+            "evaluate",
+            "smallest cosine of a sample's outputs to the eager fp32 outputs of the same model",
+        ),
+        row(
+            "top1_agreement",
+            "agreement with its model",
+            "share",
+            "higher",
+            "seeded",
+            "evaluate",
+            "share of test samples that get the answer of the same model, eager, fp32",
+        ),
+        row(
+            "reference_agreement",
+            "agreement with uncompressed",
+            "share",
+            "higher",
+            "seeded",
+            "evaluate",
+            "share of test samples that get the answer of the uncompressed model, eager, fp32",
+        ),
+        # Inference
+        row(
+            "latency_s",
+            "latency",
+            "s",
+            "lower",
+            "sampled",
+            "infer",
+            "median time of one batch, single stream",
+        ),
+        row(
+            "latency_p90_s", "latency p90", "s", "lower", "sampled", "infer", "90 % of batches take no longer"
+        ),
+        row(
+            "latency_p99_s", "latency p99", "s", "lower", "sampled", "infer", "99 % of batches take no longer"
+        ),
+        row(
+            "throughput",
+            "throughput",
+            "samples/s",
+            "higher",
+            "sampled",
+            "infer",
+            "samples over the time of all timed batches",
+        ),
+        row("load_s", "load time", "s", "lower", "sampled", "infer", "reading the artifact into its runtime"),
+        row("first_call_s", "first call", "s", "lower", "sampled", "infer", "the first batch after loading"),
+        # Memory, energy
+        row(
+            "peak_tensor_bytes",
+            "peak tensor memory",
+            "bytes",
+            "lower",
+            "exact",
+            "any",
+            "most bytes of tensors alive at once",
+        ),
+        row(
+            "peak_rss_bytes",
+            "peak resident memory",
+            "bytes",
+            "lower",
+            "sampled",
+            "any",
+            "high-water mark of the process's resident set",
+        ),
+        row(
+            "rss_growth_bytes",
+            "resident growth",
+            "bytes",
+            "lower",
+            "sampled",
+            "any",
+            "peak resident memory less what was resident before the model was loaded",
+        ),
+        row(
+            "gpu_allocated_peak_bytes",
+            "GPU allocated peak",
+            "bytes",
+            "lower",
+            "sampled",
+            "any",
+            "most bytes of tensors in the CUDA allocator",
+        ),
+        row(
+            "gpu_reserved_peak_bytes",
+            "GPU reserved peak",
+            "bytes",
+            "lower",
+            "sampled",
+            "any",
+            "most bytes the CUDA allocator held",
+        ),
+        row(
+            "gpu_process_bytes",
+            "GPU process memory",
+            "bytes",
+            "lower",
+            "sampled",
+            "any",
+            "what NVML says the process holds",
+        ),
+        row("gpu_power_w", "GPU power", "W", "lower", "sampled", "any", "mean power of the board, by NVML"),
+        row(
+            "gpu_utilization",
+            "GPU utilization",
+            "share",
+            "neither",
+            "sampled",
+            "any",
+            "share of time that a kernel ran, by NVML",
+        ),
+        row("energy_j", "energy", "J", "lower", "sampled", "any", "energy of the pass by a hardware counter"),
+    ]
+
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _rows()}
+
+_SCALES = {
+    "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
+    "bytes": ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")),
+    "FLOPs": ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP"), (1.0, "FLOP")),
+}
+
+
+def format_value(metric: str, value: float | None) -> str:
+    """Write a metric's value for people: its unit scaled, three or four significant digits, `–` for unknown."""
+    if value is None or value != value:
+        return "–"
+    unit = METRICS[metric].unit
+    if unit == "yes/no":
+        return "yes" if value else "no"
+    if unit == "share":
+        return f"{100 * value:.2f} %"
+    if unit in ("steps", "samples", "count"):
+        return f"{value:,.0f}"
+    if unit in _SCALES:
+        for scale, name in _SCALES[unit]:
+            if abs(value) >= scale or scale == _SCALES[unit][-1][0]:
+                return (
+                    f"{value / scale:.4g} {name}"
+                    if abs(value / scale) < 1000
+                    else f"{value / scale:,.0f} {name}"
+                )
+    return f"{value:.4g}" + ("" if unit == "ratio" else f" {unit}")

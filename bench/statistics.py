@@ -1,0 +1,157 @@
+"""Intervals and comparisons: pure functions on arrays.
+
+A timing's unit is the launch: iterations inside a process are not independent of each other, and launches
+differ more than iterations do, so intervals come from launch medians.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+LOOKS = (3, 6, 10, 20)
+"""Launch counts at which an interval's width may be looked at; stopping at will loses coverage."""
+
+# Two-sided 95 % quantiles of Student's t for 2..4 degrees of freedom: 3, 4 and 5 launches.
+_STUDENT_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
+
+_LEAST_SAMPLES = {0.5: 6, 0.9: 36, 0.99: 368}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with a 95 % interval; `preliminary` where it leans on a distribution's shape."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    method: str
+    preliminary: bool = False
+
+    @property
+    def relative_half_width(self) -> float:
+        """Half the interval's width over the value; infinite where there is no interval."""
+        if self.low is None or self.high is None or self.value == 0:
+            return math.inf
+        return (self.high - self.low) / 2 / abs(self.value)
+
+
+def launch_interval(medians: Sequence[float]) -> Interval:
+    """Estimate the median over launches, with a 95 % interval.
+
+    Below 2 launches there is no interval, below 6 a Student interval on logarithms (preliminary), from 6 an
+    order-statistic interval, which assumes no distribution (David & Nagaraja 2003, section 7.1).
+    """
+    values = np.sort(np.asarray(medians, dtype=float))
+    n = len(values)
+    if n == 0:
+        raise ValueError("no launches")
+    if n == 1:
+        return Interval(float(values[0]), None, None, 1, "one launch", preliminary=True)
+    if n < 6:
+        if values[0] <= 0:
+            return Interval(float(np.median(values)), None, None, n, "values not positive", preliminary=True)
+        logs = np.log(values)
+        half = _STUDENT_975[n - 1] * logs.std(ddof=1) / math.sqrt(n)
+        centre = logs.mean()
+        return Interval(
+            float(np.exp(centre)),
+            float(np.exp(centre - half)),
+            float(np.exp(centre + half)),
+            n,
+            "Student on log medians",
+            preliminary=True,
+        )
+    low, high = order_statistic_ranks(n, 0.5)
+    return Interval(float(np.median(values)), float(values[low]), float(values[high]), n, "order statistics")
+
+
+def order_statistic_ranks(n: int, quantile: float, confidence: float = 0.95) -> tuple[int, int]:
+    """Return 0-based ranks of sorted samples that bracket a quantile with at least `confidence`.
+
+    Raises ValueError where `n` is too small for any bracket.
+    """
+    tail = (1 - confidence) / 2
+    cumulative = np.cumsum(_binomial(n, quantile))
+    # Sample `low` is above the quantile with P(at most `low` samples are under it) <= tail; the same above.
+    low = int(np.searchsorted(cumulative, tail, side="right")) - 1
+    high = int(np.searchsorted(cumulative, 1 - tail, side="left"))
+    if low < 0 or high > n - 1:
+        raise ValueError(f"{n} samples are too few for an interval of the {quantile:g} quantile")
+    return low, high
+
+
+def _binomial(n: int, p: float) -> np.ndarray:
+    """Return the probabilities of 0..n successes."""
+    k = np.arange(n + 1)
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    log_choose = log_factorial[n] - log_factorial[k] - log_factorial[n - k]
+    probabilities: np.ndarray = np.exp(log_choose + k * math.log(p) + (n - k) * math.log1p(-p))
+    return probabilities
+
+
+def sample_quantile(samples: Sequence[float], quantile: float) -> Interval | None:
+    """Return a quantile of one launch's samples with a 95 % interval, or None where n is too small for one.
+
+    0.5 needs 6 samples, 0.9 needs 36, 0.99 needs 368: with fewer no distribution-free interval exists.
+    """
+    n = len(samples)
+    if n < _LEAST_SAMPLES.get(quantile, 6):
+        return None
+    ordered = np.sort(np.asarray(samples, dtype=float))
+    try:
+        low, high = order_statistic_ranks(n, quantile)
+    except ValueError:
+        return None
+    value = float(np.quantile(ordered, quantile))
+    return Interval(value, float(ordered[low]), float(ordered[high]), n, "order statistics")
+
+
+def ratio_interval(after: Sequence[float], before: Sequence[float]) -> Interval:
+    """Estimate after / before from launch medians of each, with a 95 % interval.
+
+    The bounds come from Welch's interval on the difference of log medians; with one launch on either side
+    there is no interval.
+    """
+    a, b = np.log(np.asarray(after, dtype=float)), np.log(np.asarray(before, dtype=float))
+    centre = float(np.median(a) - np.median(b))
+    n = min(len(a), len(b))
+    if n < 2:
+        return Interval(math.exp(centre), None, None, n, "one launch", preliminary=True)
+    var_a, var_b = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    error = math.sqrt(var_a + var_b)
+    if error == 0:
+        return Interval(math.exp(centre), math.exp(centre), math.exp(centre), n, "Welch on log medians")
+    freedom = (var_a + var_b) ** 2 / (var_a**2 / (len(a) - 1) + var_b**2 / (len(b) - 1))
+    half = _student_975(freedom) * error
+    low, high = math.exp(centre - half), math.exp(centre + half)
+    return Interval(math.exp(centre), low, high, n, "Welch on log medians", preliminary=n < 6)
+
+
+def _student_975(freedom: float) -> float:
+    """Student's 97.5 % quantile by Cornish-Fisher; the exact table below 5 degrees of freedom."""
+    if freedom < 5:
+        return _STUDENT_975[max(1, int(freedom))]
+    z = 1.959964
+    return (
+        z
+        + (z**3 + z) / (4 * freedom)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
+    )
+
+
+def pareto_front(costs: Sequence[float], qualities: Sequence[float]) -> list[bool]:
+    """Say for each point whether no other is at least as cheap and as good, and better in one of the two."""
+    points = list(zip(costs, qualities, strict=True))
+    return [
+        not any(
+            (cost <= own_cost and quality >= own_quality) and (cost < own_cost or quality > own_quality)
+            for cost, quality in points
+        )
+        for own_cost, own_quality in points
+    ]

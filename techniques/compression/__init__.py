@@ -1,0 +1,107 @@
+"""The table of compressions: steps that change the model, and formats that change how its numbers are stored.
+
+A recipe chains steps with `+`, left to right; at most one format, always last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from techniques.registry import Registry, Row, Technique, TechniqueError
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far outputs may be from the uncompressed eager ones before a timing of them is worth nothing."""
+
+    relative_error: float | None = None
+    cosine: float | None = None
+    top1_agreement: float | None = None
+
+
+@dataclass(frozen=True)
+class CompressionRow(Row):
+    """`kind`: identity (changes nothing), step (changes the model) or format (changes its numbers' storage).
+
+    `changes_structure` says that a step changes layer shapes, so that the model it leaves must be timed
+    on its own. `tolerance` bounds a format's distance from the model it was lowered from.
+    """
+
+    kind: Literal["identity", "step", "format"] = "step"
+    changes_structure: bool = False
+    tolerance: Tolerance = Tolerance()
+
+
+COMPRESSIONS: Registry[CompressionRow] = Registry(
+    "compression", CompressionRow, entry_points="bench.compressions"
+)
+
+_add = COMPRESSIONS.add
+
+_add("none", "techniques.compression.identity:apply", about="The trained model as it is", kind="identity")
+_add(
+    "finetune",
+    "techniques.compression.identity:finetune",
+    about="The control: only trains on, for as many steps as any recovery",
+)
+_add(
+    "prune-mean",
+    "techniques.compression.pruning:prune_mean",
+    about="Per layer, drop weights under mean |weight| × ratio, then fine-tune",
+    defaults={"ratio": 1.0},
+    argument="ratio",
+)
+_add(
+    "prune-magnitude",
+    "techniques.compression.pruning:prune_magnitude",
+    about="Per layer, drop this share of the smallest weights, then fine-tune (Han et al. 2015)",
+    defaults={"sparsity": 0.5},
+    argument="sparsity",
+)
+_add(
+    "int8-dynamic",
+    "techniques.compression.identity:apply",
+    about="Format: int8 weights, activations scaled as they come",
+    kind="format",
+    tolerance=Tolerance(cosine=0.98, top1_agreement=0.97),
+)
+_add(
+    "int8-static",
+    "techniques.compression.identity:apply",
+    about="Format: int8 weights and activations, scales from calibration batches",
+    kind="format",
+    tolerance=Tolerance(cosine=0.98, top1_agreement=0.97),
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A compression as it is applied: steps that change the model, then at most one format."""
+
+    steps: tuple[Technique[CompressionRow], ...]
+    format: Technique[CompressionRow] | None
+
+    @property
+    def text(self) -> str:
+        parts = [step.text for step in self.steps] + ([self.format.text] if self.format else [])
+        return "+".join(parts) or "none"
+
+    @property
+    def techniques(self) -> tuple[Technique[CompressionRow], ...]:
+        return self.steps + ((self.format,) if self.format else ())
+
+
+def parse_recipe(text: str) -> Recipe:
+    """Read `step+step+format`; raises TechniqueError where a format is not the one last step."""
+    techniques = [COMPRESSIONS.parse(part) for part in text.split("+")]
+    changing = [technique for technique in techniques if technique.row.kind != "identity"]
+    if len(techniques) > 1 and len(changing) < len(techniques):
+        raise TechniqueError(f"compression {text!r}: 'none' stands alone")
+    for technique in changing[:-1]:
+        if technique.row.kind == "format":
+            raise TechniqueError(
+                f"compression {text!r}: {technique.name} is a format; write it once, as the last step"
+            )
+    last = changing[-1] if changing and changing[-1].row.kind == "format" else None
+    return Recipe(tuple(changing[:-1] if last else changing), last)

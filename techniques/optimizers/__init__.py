@@ -1,0 +1,32 @@
+"""The table of optimizers: what updates the weights from their gradients."""
+
+from techniques.registry import Registry, Row
+
+OPTIMIZERS: Registry[Row] = Registry("optimizer", Row, entry_points="bench.optimizers")
+
+_add = OPTIMIZERS.add
+
+_add(
+    "sgd",
+    "torch.optim:SGD",
+    about="Stochastic gradient descent (Robbins & Monro 1951)",
+    defaults={"lr": 0.1, "weight_decay": 0.0},
+)
+_add(
+    "momentum",
+    "torch.optim:SGD",
+    about="Gradient descent with heavy-ball momentum (Polyak 1964)",
+    defaults={"lr": 0.02, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0},
+)
+_add(
+    "adam",
+    "torch.optim:Adam",
+    about="Adaptive moments (Kingma & Ba 2015)",
+    defaults={"lr": 1e-3, "eps": 1e-8, "weight_decay": 0.0},
+)
+_add(
+    "rmsprop",
+    "torch.optim:RMSprop",
+    about="Root-mean-square propagation (Tieleman & Hinton 2012)",
+    defaults={"lr": 1e-3, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0},
+)

@@ -1,0 +1,24 @@
+"""The table of precisions: the dtype of unquantized arithmetic, and how far its outputs may be from fp32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Precision:
+    """`dtype` is the attribute of torch; `relative_error` is against the fp32 eager outputs' largest value."""
+
+    name: str
+    dtype: str
+    relative_error: float
+
+
+PRECISIONS = {
+    precision.name: precision
+    for precision in (
+        Precision("fp32", "float32", 1e-4),
+        Precision("bf16", "bfloat16", 2e-2),
+        Precision("fp16", "float16", 5e-3),
+    )
+}

@@ -1,0 +1,216 @@
+"""How a technique is named, found, and says whether it can run here.
+
+A technique is written `name`, `name:argument` or `name:argument,key=value`; values are read as the type
+of the setting's default. Rows name their implementation instead of importing it, so that listing what
+there is costs no import of torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any, Generic, TypeVar
+
+Setting = bool | int | float | str
+
+NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+
+
+class TechniqueError(ValueError):
+    """A technique's name or setting that no row of its table has, or a row that is wrong."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the nearest known word, else the list of what is known."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known: {', '.join(known)}" if known else ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One technique: what it is, what implements it, its settings with their defaults, what it needs.
+
+    `implementation` is `package.module:attribute` or `path/to/file.py:attribute`. `argument` names the
+    setting that bare text after the colon sets. `needs` are modules, looked for without importing them;
+    `install` says how to get them. `check` refers to a light function that returns why the technique
+    cannot run here, or None.
+    """
+
+    name: str
+    implementation: str
+    about: str
+    defaults: Mapping[str, Setting] = field(default_factory=dict)
+    argument: str | None = None
+    needs: tuple[str, ...] = ()
+    install: str = ""
+    check: str | None = None
+
+    def unavailable(self) -> str | None:
+        """Say why this cannot run here and what would change that, or None where it can."""
+        missing = [module for module in self.needs if importlib.util.find_spec(module) is None]
+        if missing:
+            how = f": {self.install}" if self.install else ""
+            return f"needs the package {', '.join(missing)}{how}"
+        reason = load_reference(self.check)() if self.check else None
+        return str(reason) if reason else None
+
+
+RowT = TypeVar("RowT", bound=Row)
+
+
+@dataclass(frozen=True)
+class Technique(Generic[RowT]):
+    """A row with every setting filled in."""
+
+    row: RowT
+    settings: Mapping[str, Setting]
+
+    @property
+    def name(self) -> str:
+        return self.row.name
+
+    @cached_property
+    def text(self) -> str:
+        """The canonical spelling: the argument always, other settings where they differ from defaults."""
+        parts = []
+        if self.row.argument:
+            parts.append(spell(self.settings[self.row.argument]))
+        parts += [
+            f"{key}={spell(value)}"
+            for key, value in self.settings.items()
+            if key != self.row.argument and value != self.row.defaults[key]
+        ]
+        return f"{self.row.name}:{','.join(parts)}" if parts else self.row.name
+
+    def load(self) -> Any:
+        """Import and return what implements this technique."""
+        return load_reference(self.row.implementation)
+
+
+class Registry(Generic[RowT]):
+    """The table of one axis. Third parties add rows through the entry-point group or a plug-in file."""
+
+    def __init__(self, axis: str, row_type: type[RowT], entry_points: str) -> None:
+        self.axis = axis
+        self._row_type = row_type
+        self._entry_points = entry_points
+        self._rows: dict[str, RowT] = {}
+        self._third_parties_loaded = False
+
+    def add(self, name: str, implementation: str, *, about: str, **traits: Any) -> RowT:
+        """Add a row. Raises TechniqueError on a name that is taken or cannot be written in a matrix."""
+        if not NAME.fullmatch(name):
+            raise TechniqueError(f"{self.axis} {name!r}: a name has only a-z, 0-9, '.' and '-'")
+        if name in self._rows:
+            raise TechniqueError(f"{self.axis} {name!r} is there already: {self._rows[name].about}")
+        row = self._row_type(name=name, implementation=implementation, about=about, **traits)
+        if row.argument is not None and row.argument not in row.defaults:
+            raise TechniqueError(f"{self.axis} {name!r}: argument {row.argument!r} has no default")
+        self._rows[name] = row
+        return row
+
+    def rows(self) -> Mapping[str, RowT]:
+        """Return every row by its name, in the order they were added."""
+        if not self._third_parties_loaded:
+            self._third_parties_loaded = True
+            for entry in entry_points(group=self._entry_points):
+                entry.load()(self)
+        return MappingProxyType(self._rows)
+
+    def get(self, name: str) -> RowT:
+        """Return the row of that name; raises TechniqueError that names the nearest one."""
+        rows = self.rows()
+        if name not in rows:
+            raise TechniqueError(f"unknown {self.axis} {name!r}{nearest(name, rows)}")
+        return rows[name]
+
+    def parse(self, text: str) -> Technique[RowT]:
+        """Read `name[:argument][,key=value...]`, fill in the defaults, check names and types."""
+        name, _, rest = text.strip().partition(":")
+        row = self.get(name.strip())
+        settings = dict(row.defaults)
+        for position, part in enumerate(piece.strip() for piece in rest.split(",") if piece.strip()):
+            key, equals, value = (piece.strip() for piece in part.partition("="))
+            if not equals:
+                if position or row.argument is None:
+                    raise TechniqueError(
+                        f"{self.axis} {text!r}: {part!r} is no setting; write key=value{nearest('', settings)}"
+                    )
+                key, value = row.argument, part
+            if key not in settings:
+                raise TechniqueError(f"{self.axis} {text!r}: unknown setting {key!r}{nearest(key, settings)}")
+            settings[key] = read_setting(f"{self.axis} {text!r}: {key}", value, row.defaults[key])
+        return Technique(row, MappingProxyType(settings))
+
+    def default(self, name: str) -> Technique[RowT]:
+        """Return the technique at its default settings."""
+        return Technique(self.get(name), MappingProxyType(dict(self.get(name).defaults)))
+
+
+def read_setting(where: str, text: str, default: Setting) -> Setting:
+    """Read `text` as the type of `default`; raises TechniqueError that says which type was expected."""
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[text.lower()]
+        return type(default)(text)
+    except (KeyError, ValueError):
+        raise TechniqueError(f"{where}: {text!r} is no {type(default).__name__}") from None
+
+
+def spell(value: Setting) -> str:
+    """Write a setting so that equal values have one spelling: 1.0 is 1, True is true."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """Split `module:attribute` or `file.py:attribute` into place and attribute."""
+    place, colon, attribute = reference.rpartition(":")
+    if not colon or not place or not attribute:
+        raise TechniqueError(f"{reference!r} is no reference; write package.module:name or file.py:name")
+    return place, attribute
+
+
+def load_reference(reference: str) -> Any:
+    """Import what `module:attribute` or `file.py:attribute` names."""
+    place, attribute = split_reference(reference)
+    module = load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    if not hasattr(module, attribute):
+        raise TechniqueError(f"{place} has no {attribute!r}{nearest(attribute, vars(module))}")
+    return getattr(module, attribute)
+
+
+def load_file(path: Path) -> ModuleType:
+    """Import a Python file by its path, once for each content it has had."""
+    if not path.is_file():
+        raise TechniqueError(f"{path}: no such file")
+    path = path.resolve()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    name = f"{re.sub(r'[^0-9a-zA-Z]', '_', path.stem)}_{digest[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise TechniqueError(f"{path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
