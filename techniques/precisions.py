@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Precision:
-    """`dtype` is the attribute of torch; `relative_error` is against the fp32 eager outputs' largest value."""
+    """`dtype` is torch's attribute; `relative_error` is over the largest of the fp32 eager outputs."""
 
     name: str
     dtype: str

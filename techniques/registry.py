@@ -146,9 +146,8 @@ class Registry(Generic[RowT]):
             key, equals, value = (piece.strip() for piece in part.partition("="))
             if not equals:
                 if position or row.argument is None:
-                    raise TechniqueError(
-                        f"{self.axis} {text!r}: {part!r} is no setting; write key=value{nearest('', settings)}"
-                    )
+                    known = nearest("", settings)
+                    raise TechniqueError(f"{self.axis} {text!r}: {part!r} is no key=value{known}")
                 key, value = row.argument, part
             if key not in settings:
                 raise TechniqueError(f"{self.axis} {text!r}: unknown setting {key!r}{nearest(key, settings)}")

@@ -20,8 +20,9 @@ def build(
     `build(named_parameters, **settings)`.
     """
     implementation: Any = technique.load()
+    settings: dict[str, Any] = dict(technique.settings)
     trainable = [(name, parameter) for name, parameter in named_parameters if parameter.requires_grad]
     if inspect.isclass(implementation) and issubclass(implementation, torch.optim.Optimizer):
-        return implementation([parameter for _, parameter in trainable], **technique.settings)
-    optimizer: torch.optim.Optimizer = implementation(trainable, **technique.settings)
+        return implementation([parameter for _, parameter in trainable], **settings)
+    optimizer: torch.optim.Optimizer = implementation(trainable, **settings)
     return optimizer

@@ -1,0 +1,5 @@
+"""The results store: one SQLite file, append-only; nothing outside this folder knows its schema."""
+
+from bench.store.store import CellRow, StageRow, Store
+
+__all__ = ["CellRow", "StageRow", "Store"]

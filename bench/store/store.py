@@ -1,0 +1,378 @@
+"""The results store: one SQLite file, append-only, and the one place that knows its schema.
+
+Each launch is one transaction with a full sync, in rollback-journal mode: a copy of the file between
+transactions is whole, and a kill at any moment loses at most the launch it interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from bench.errors import StoreError
+from bench.records import Measurement, Result
+from bench.store import schema
+from bench.store.schema import open_engine
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STORE_NAME = "bench.sqlite"
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """A stage as it is planned in a run."""
+
+    key: str
+    kind: str
+    label: str
+    timed: bool
+    parents: tuple[str, ...]
+    request: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """A cell: its axes, the keys of its stages by kind, and why it was left out, if it was."""
+
+    name: str
+    axes: Mapping[str, Any]
+    stages: Mapping[str, Any]
+    skipped: str = ""
+
+
+class Store:
+    """The results of every run under one folder. Writes are the runner's alone."""
+
+    def __init__(self, engine: sa.Engine, path: Path) -> None:
+        self._engine = engine
+        self.path = path
+
+    @classmethod
+    def open(cls, folder: Path, *, create: bool = True) -> Store:
+        """Open the store in `folder`, upgrade an older schema; raises StoreError on anything else."""
+        path = folder / STORE_NAME
+        if not create and not path.is_file():
+            raise StoreError(f"{path}: no results yet; `bench run --matrix quick` makes some")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{folder}: {error.strerror}; give a writable folder by --results") from None
+        return cls(open_engine(path), path)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # Writing
+
+    def start_run(
+        self,
+        run_id: str,
+        identity: str,
+        matrix: str,
+        command: str,
+        request: Mapping[str, Any],
+        stages: Sequence[StageRow],
+        cells: Sequence[CellRow],
+    ) -> None:
+        """Enter a run with its whole plan."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                schema.runs.insert().values(
+                    id=run_id,
+                    identity=identity,
+                    state="running",
+                    matrix=matrix,
+                    command=command,
+                    request=dict(request),
+                    started_s=time.time(),
+                )
+            )
+            for position, stage in enumerate(stages):
+                connection.execute(
+                    schema.stages.insert().values(
+                        run_id=run_id,
+                        key=stage.key,
+                        position=position,
+                        kind=stage.kind,
+                        label=stage.label,
+                        timed=stage.timed,
+                        parents=list(stage.parents),
+                        request=dict(stage.request),
+                    )
+                )
+            for position, cell in enumerate(cells):
+                connection.execute(
+                    schema.cells.insert().values(
+                        run_id=run_id,
+                        position=position,
+                        name=cell.name,
+                        axes=dict(cell.axes),
+                        stages=dict(cell.stages),
+                        skipped=cell.skipped,
+                    )
+                )
+
+    def finish_run(self, run_id: str) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(
+                schema.runs.update()
+                .where(schema.runs.c.id == run_id)
+                .values(state="finished", finished_s=time.time())
+            )
+
+    def add_launch(
+        self, run_id: str, stage_key: str, kind: str, round_: int, result: Result, *, reused: bool = False
+    ) -> None:
+        """Enter one launch with all that it found, and its artifact, in one transaction."""
+        with self._engine.begin() as connection:
+            environment_id = _enter_environment(connection, result.environment)
+            inserted = connection.execute(
+                schema.launches.insert().values(
+                    run_id=run_id,
+                    stage_key=stage_key,
+                    round=round_,
+                    state=result.state,
+                    reason=result.reason,
+                    output_tail=result.output_tail,
+                    reused=reused,
+                    start_s=result.start_s,
+                    wall_s=result.wall_s,
+                    body_s=result.body_s,
+                    environment_id=environment_id,
+                    dynamic=dict(result.dynamic),
+                )
+            )
+            launch_id = inserted.lastrowid
+            for measurement in result.measurements:
+                connection.execute(
+                    schema.measurements.insert().values(_measurement_row(launch_id, measurement))
+                )
+            if result.artifact:
+                connection.execute(
+                    schema.artifacts.insert()
+                    .prefix_with("OR REPLACE")
+                    .values(
+                        key=stage_key,
+                        kind=kind,
+                        sha256=result.artifact["sha256"],
+                        bytes=result.artifact["bytes"],
+                        created_s=result.artifact["created_s"],
+                    )
+                )
+
+    def add_overhead(self, run_id: str, part: str, seconds: float) -> None:
+        """Enter seconds that the run spent outside the stages' own bodies, by what they went to."""
+        with self._engine.begin() as connection:
+            connection.execute(schema.overheads.insert().values(run_id=run_id, part=part, seconds=seconds))
+
+    # Reading
+
+    def unfinished_run(self, identity: str) -> str | None:
+        """Return the latest run of this identity that did not end, or None."""
+        query = (
+            sa.select(schema.runs.c.id)
+            .where(schema.runs.c.identity == identity, schema.runs.c.state == "running")
+            .order_by(schema.runs.c.started_s.desc())
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar()
+
+    def find_run(self, run: str | None) -> str:
+        """Return the id of the run that `run` begins, or of the latest; raises StoreError where none is."""
+        with self._engine.connect() as connection:
+            ids = list(
+                connection.execute(sa.select(schema.runs.c.id).order_by(schema.runs.c.started_s)).scalars()
+            )
+        if not ids:
+            raise StoreError(f"{self.path}: no run yet; `bench run --matrix quick` makes one")
+        if run is None:
+            return str(ids[-1])
+        matching = [id_ for id_ in ids if id_ == run] or [id_ for id_ in ids if id_.startswith(run)]
+        if len(matching) != 1:
+            from techniques.registry import nearest
+
+            what = "is no run" if not matching else "is the start of several runs"
+            raise StoreError(f"{run!r} {what}{nearest(run, matching or ids)}")
+        return str(matching[0])
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """Return a run's row as a dictionary."""
+        with self._engine.connect() as connection:
+            return dict(
+                connection.execute(schema.runs.select().where(schema.runs.c.id == run_id)).mappings().one()
+            )
+
+    def stages(self, run_id: str) -> list[StageRow]:
+        """Return a run's stages in the order they were planned."""
+        query = (
+            schema.stages.select().where(schema.stages.c.run_id == run_id).order_by(schema.stages.c.position)
+        )
+        with self._engine.connect() as connection:
+            return [
+                StageRow(row.key, row.kind, row.label, row.timed, tuple(row.parents), row.request)
+                for row in connection.execute(query)
+            ]
+
+    def cells(self, run_id: str) -> list[CellRow]:
+        """Return a run's cells in the order of its matrix."""
+        query = schema.cells.select().where(schema.cells.c.run_id == run_id).order_by(schema.cells.c.position)
+        with self._engine.connect() as connection:
+            return [CellRow(row.name, row.axes, row.stages, row.skipped) for row in connection.execute(query)]
+
+    def runs(self) -> pd.DataFrame:
+        """Return one row for each run, oldest first."""
+        return self._frame(schema.runs.select().order_by(schema.runs.c.started_s))
+
+    def launches(self, run_id: str) -> pd.DataFrame:
+        """Return one row for each launch of a run, in the order they ended."""
+        return self._frame(
+            schema.launches.select().where(schema.launches.c.run_id == run_id).order_by(schema.launches.c.id)
+        )
+
+    def measurements(self, run_id: str) -> pd.DataFrame:
+        """Return a run's measurements, long form: one row for each launch × metric × qualifier.
+
+        Columns: stage_key, kind, label, round, state, launch_id, environment_id, metric, qualifier, value,
+        low, high, n, method, reason, samples (float64 array or None).
+        """
+        stages = schema.stages.c
+        query = (
+            sa.select(
+                schema.launches.c.stage_key,
+                stages.kind,
+                stages.label,
+                schema.launches.c.round,
+                schema.launches.c.state,
+                schema.launches.c.environment_id,
+                schema.measurements,
+            )
+            .join(schema.launches, schema.launches.c.id == schema.measurements.c.launch_id)
+            .join(schema.stages, sa.and_(stages.run_id == run_id, stages.key == schema.launches.c.stage_key))
+            .where(schema.launches.c.run_id == run_id)
+            .order_by(schema.launches.c.id)
+        )
+        frame = self._frame(query)
+        return frame.assign(samples=frame["samples"].map(_unpack, na_action="ignore"))
+
+    def launch_results(self, run_id: str) -> list[tuple[str, int, str]]:
+        """Return (stage key, round, state) of each launch, oldest first: what a resumed run needs."""
+        query = (
+            sa.select(schema.launches.c.stage_key, schema.launches.c.round, schema.launches.c.state)
+            .where(schema.launches.c.run_id == run_id)
+            .order_by(schema.launches.c.id)
+        )
+        with self._engine.connect() as connection:
+            return [(row.stage_key, row.round, row.state) for row in connection.execute(query)]
+
+    def launch_values(self, run_id: str, stage_key: str, metric: str) -> list[float]:
+        """Return a metric's values over the good launches of one stage."""
+        query = (
+            sa.select(schema.measurements.c.value)
+            .join(schema.launches, schema.launches.c.id == schema.measurements.c.launch_id)
+            .where(
+                schema.launches.c.run_id == run_id,
+                schema.launches.c.stage_key == stage_key,
+                schema.launches.c.state == "ok",
+                schema.measurements.c.metric == metric,
+                schema.measurements.c.value.is_not(None),
+            )
+        )
+        with self._engine.connect() as connection:
+            return [float(value) for value in connection.execute(query).scalars()]
+
+    def body_seconds(self, kind: str) -> list[float]:
+        """Return the body seconds of the latest good launches of a kind of stage, over all runs."""
+        query = (
+            sa.select(schema.launches.c.body_s)
+            .join(
+                schema.stages,
+                sa.and_(
+                    schema.stages.c.run_id == schema.launches.c.run_id,
+                    schema.stages.c.key == schema.launches.c.stage_key,
+                ),
+            )
+            .where(schema.stages.c.kind == kind, schema.launches.c.state == "ok", ~schema.launches.c.reused)
+            .order_by(schema.launches.c.id.desc())
+            .limit(20)
+        )
+        with self._engine.connect() as connection:
+            return [float(value) for value in connection.execute(query).scalars()]
+
+    def environments(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """Return the environments that a run's launches saw, by id."""
+        used = (
+            sa.select(schema.launches.c.environment_id).where(schema.launches.c.run_id == run_id).distinct()
+        )
+        query = schema.environments.select().where(schema.environments.c.id.in_(used))
+        with self._engine.connect() as connection:
+            return {row.id: row.content for row in connection.execute(query)}
+
+    def overheads(self, run_id: str) -> dict[str, float]:
+        """Return the seconds that a run spent outside stage bodies, by part."""
+        query = (
+            sa.select(schema.overheads.c.part, sa.func.sum(schema.overheads.c.seconds).label("seconds"))
+            .where(schema.overheads.c.run_id == run_id)
+            .group_by(schema.overheads.c.part)
+        )
+        with self._engine.connect() as connection:
+            return {row.part: float(row.seconds) for row in connection.execute(query)}
+
+    def artifact_sha256(self, key: str) -> str | None:
+        """Return the content hash entered for an artifact, or None where there is none."""
+        with self._engine.connect() as connection:
+            return connection.execute(
+                sa.select(schema.artifacts.c.sha256).where(schema.artifacts.c.key == key)
+            ).scalar()
+
+    def _frame(self, query: sa.sql.Select[Any]) -> pd.DataFrame:
+        import pandas as pd
+
+        with self._engine.connect() as connection:
+            return pd.read_sql_query(query, connection)
+
+
+def _enter_environment(connection: sa.Connection, content: Mapping[str, Any]) -> str | None:
+    if not content:
+        return None
+    text = json.dumps(content, sort_keys=True)
+    id_ = sha256(text.encode()).hexdigest()[:16]
+    connection.execute(
+        schema.environments.insert().prefix_with("OR IGNORE").values(id=id_, content=json.loads(text))
+    )
+    return id_
+
+
+def _measurement_row(launch_id: int, measurement: Measurement) -> dict[str, Any]:
+    return {
+        "launch_id": launch_id,
+        "metric": measurement.metric,
+        "qualifier": measurement.qualifier,
+        "value": measurement.value,
+        "low": measurement.low,
+        "high": measurement.high,
+        "n": measurement.n,
+        "method": measurement.method,
+        "reason": measurement.reason,
+        "samples": _pack(measurement.samples),
+    }
+
+
+def _pack(samples: Iterable[float]) -> bytes | None:
+    array = np.asarray(tuple(samples), dtype="<f8")
+    return zlib.compress(array.tobytes()) if array.size else None
+
+
+def _unpack(blob: bytes) -> np.ndarray:
+    return np.frombuffer(zlib.decompress(blob), dtype="<f8")
