@@ -1,0 +1,149 @@
+"""The one training loop: for training to a target, and for recovery after a compression step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from bench.errors import Diverged
+from bench.workloads.workload import Data, Workload
+
+EVALUATION_BATCH = 500
+SUSTAINED = 2
+"""Evaluations in a row that must meet the target: after a first crossing the next often falls below it."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One point of the training curve; `seconds` is the training clock, evaluation excluded."""
+
+    step: int
+    seconds: float
+    loss: float
+    quality: Mapping[str, float]
+
+
+@dataclass
+class TrainingRecord:
+    """What a training did. `target_step` is the first of two evaluations in a row that met the target."""
+
+    evaluations: list[Evaluation] = field(default_factory=list)
+    steps: int = 0
+    training_s: float = 0.0
+    evaluation_s: float = 0.0
+
+    def first_crossing(self, metric: str, target: float) -> Evaluation | None:
+        """Return the first evaluation that met the target."""
+        return next((point for point in self.evaluations if point.quality[metric] >= target), None)
+
+    def sustained(self, metric: str, target: float) -> Evaluation | None:
+        """Return the first of `SUSTAINED` evaluations in a row that met the target."""
+        in_a_row = 0
+        for position, point in enumerate(self.evaluations):
+            in_a_row = in_a_row + 1 if point.quality[metric] >= target else 0
+            if in_a_row == SUSTAINED:
+                return self.evaluations[position - SUSTAINED + 1]
+        return None
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Everything that stays the same over the steps of one training."""
+
+    workload: Workload
+    data: Data
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    batch_size: int
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    synchronize: Callable[[], None] = lambda: None
+
+    def step(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Take one optimizer step on a batch of kept inputs; return the loss without waiting for it."""
+        self.optimizer.zero_grad(set_to_none=True)
+        batch = self.workload.transform(inputs.to(self.device))
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            loss = self.workload.loss(self.model(batch), targets.to(self.device))
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def train(
+        self,
+        steps: int,
+        seed: int,
+        *,
+        period: int | None = None,
+        target: float | None = None,
+    ) -> TrainingRecord:
+        """Train for `steps`, or until `target` holds for two evaluations in a row.
+
+        Evaluates every `period` steps and at the end; None evaluates never. Raises Diverged on a loss that
+        is not finite.
+        """
+        record = TrainingRecord()
+        batches = shuffled_batches(len(self.data.train_inputs), self.batch_size, seed)
+        self.model.train()
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        since = 0
+        started = time.perf_counter()
+        while record.steps < steps:
+            chosen = next(batches)
+            total += self.step(self.data.train_inputs[chosen], self.data.train_targets[chosen])
+            record.steps += 1
+            since += 1
+            at_grid = period is not None and record.steps % period == 0
+            if not at_grid and record.steps < steps:
+                continue
+            self.synchronize()
+            record.training_s += time.perf_counter() - started
+            loss = total.item() / since
+            if loss != loss or abs(loss) == float("inf"):
+                raise Diverged(f"the mean training loss is {loss} after {record.steps} steps")
+            if period is None:
+                break
+            self._evaluate(record, loss)
+            if target is not None and record.sustained(self.workload.quality_metric, target):
+                break
+            total.zero_()
+            since = 0
+            started = time.perf_counter()
+        return record
+
+    def _evaluate(self, record: TrainingRecord, loss: float) -> None:
+        started = time.perf_counter()
+        outputs = predict(self.model, self.workload, self.data.test_inputs, self.device)
+        quality = self.workload.quality(outputs, self.data.test_targets)
+        record.evaluations.append(Evaluation(record.steps, record.training_s, loss, quality))
+        record.evaluation_s += time.perf_counter() - started
+        self.model.train()
+
+
+def shuffled_batches(samples: int, batch_size: int, seed: int) -> Iterator[torch.Tensor]:
+    """Yield the sample numbers of each batch, without end; every epoch has an order of its own.
+
+    The last batch of an epoch is left out where it would be smaller than the rest.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    batch_size = min(batch_size, samples)
+    while True:
+        order = torch.randperm(samples, generator=generator)
+        for start in range(0, samples - batch_size + 1, batch_size):
+            yield order[start : start + batch_size]
+
+
+@torch.no_grad()
+def predict(
+    model: torch.nn.Module, workload: Workload, inputs: torch.Tensor, device: torch.device
+) -> torch.Tensor:
+    """Return the model's outputs for kept inputs, float32 on the CPU, in evaluation mode."""
+    model.eval()
+    outputs = [
+        model(workload.transform(inputs[start : start + EVALUATION_BATCH].to(device))).float().cpu()
+        for start in range(0, len(inputs), EVALUATION_BATCH)
+    ]
+    return torch.cat(outputs)
