@@ -66,7 +66,7 @@ def read_record(results: Path, key: str) -> dict[str, Any] | None:
 
 
 def digest(folder: Path) -> tuple[str, int]:
-    """Return the SHA-256 over names and contents of a folder's files, its record left out, and their bytes."""
+    """Return the SHA-256 over names and contents of a folder's files, less its record, and their bytes."""
     total = hashlib.sha256()
     size = 0
     for path in sorted(folder.rglob("*")):

@@ -58,3 +58,50 @@ class Result:
     environment: Mapping[str, Any] = field(default_factory=dict)
     dynamic: Mapping[str, Any] = field(default_factory=dict)
     artifact: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "measurements": [entry.to_json() for entry in self.measurements]}
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Result:
+        measurements = tuple(Measurement.from_json(item) for item in entry["measurements"])
+        return cls(**{**entry, "measurements": measurements})
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that a worker needs to know, beside the artifact folder in `results`.
+
+    `settings` are the stage's own; `parents` map a role, as `model` or `lowered`, to the key of an artifact;
+    `plugins` map the path of a plug-in file to the SHA-256 of its content. `threads` and `cpus` are what the
+    stage may use, `memory_bytes` bounds its data segment, and it is killed after `timeout_s`. `all_passes`
+    asks a timed stage for every probe's pass, not only the clock's.
+    """
+
+    kind: str
+    key: str
+    label: str
+    settings: Mapping[str, Any]
+    parents: Mapping[str, str]
+    plugins: Mapping[str, str]
+    imports: tuple[str, ...]
+    results: str
+    run_id: str
+    round: int
+    device: str
+    threads: int
+    cpus: tuple[int, ...]
+    memory_bytes: int
+    timeout_s: float
+    fork_safe: bool = True
+    smoke: bool = False
+    all_passes: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Request:
+        return cls(
+            **{**entry, "imports": tuple(entry["imports"]), "cpus": tuple(int(cpu) for cpu in entry["cpus"])}
+        )

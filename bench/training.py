@@ -65,12 +65,30 @@ class Trainer:
     def step(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Take one optimizer step on a batch of kept inputs; return the loss without waiting for it."""
         self.optimizer.zero_grad(set_to_none=True)
-        batch = self.workload.transform(inputs.to(self.device))
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            loss = self.workload.loss(self.model(batch), targets.to(self.device))
+        loss = self._loss(inputs, targets)
         loss.backward()
         self.optimizer.step()
         return loss.detach()
+
+    def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        batch = self.workload.transform(inputs.to(self.device))
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return self.workload.loss(self.model(batch), targets.to(self.device))
+
+    def warm_up(self) -> None:
+        """Run forward and backward once without a step, so that no clock sees compilation or a cold start.
+
+        Leaves weights, buffers and random numbers as they were.
+        """
+        state = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        generator = torch.get_rng_state()
+        chosen = torch.arange(min(self.batch_size, len(self.data.train_inputs)))
+        self.model.train()
+        self._loss(self.data.train_inputs[chosen], self.data.train_targets[chosen]).backward()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model.load_state_dict(state)
+        torch.set_rng_state(generator)
+        self.synchronize()
 
     def train(
         self,

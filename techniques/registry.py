@@ -99,6 +99,10 @@ class Technique(Generic[RowT]):
         """Import and return what implements this technique."""
         return load_reference(self.row.implementation)
 
+    def create(self, *arguments: Any) -> Any:
+        """Call what implements this technique with the arguments and the technique's settings."""
+        return self.load()(*arguments, **self.settings)
+
 
 class Registry(Generic[RowT]):
     """The table of one axis. Third parties add rows through the entry-point group or a plug-in file."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from bench.errors import StageError
+from bench.workloads import WORKLOADS
+
 
 @dataclass(frozen=True)
 class Data:
@@ -43,3 +46,13 @@ class Workload:
     def evaluation_period(self, samples: int, batch_size: int) -> int:
         """Return the steps between two evaluations, for that many training samples."""
         return max(1, samples // (batch_size * self.evaluations_per_epoch))
+
+
+def find_workload(text: str) -> Workload:
+    """Return the workload of that name; a row with settings refers to a function of them."""
+    technique = WORKLOADS.parse(text)
+    found = technique.load()
+    workload = found if isinstance(found, Workload) else found(**technique.settings)
+    if not isinstance(workload, Workload):
+        raise StageError(f"workload {text!r}: {technique.row.implementation} is no Workload")
+    return workload

@@ -1,0 +1,83 @@
+"""What stages begin with: the workload, its data, the backend, all by the names in the request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.artifacts import artifact_folder
+from bench.records import Request
+from bench.training import Trainer, shuffled_batches
+from bench.workloads.workload import Data, Workload, find_workload
+from techniques.backends import BACKENDS
+from techniques.backends.protocol import Backend, Numerics
+from techniques.optimizers import OPTIMIZERS
+from techniques.optimizers.torch_optim import build
+
+CALIBRATION_SAMPLES = 256
+_CALIBRATION_BATCH = 64
+_CALIBRATION_SEED = 0
+
+
+def load_workload(settings: Mapping[str, Any]) -> tuple[Workload, Data]:
+    """Return the workload and its data, the test set cut to the request's `test_samples` where it has any."""
+    workload = find_workload(settings["workload"])
+    data = workload.data()
+    most = settings["test_samples"]
+    if most is not None:
+        data = replace(data, test_inputs=data.test_inputs[:most], test_targets=data.test_targets[:most])
+    return workload, data
+
+
+def load_backend(settings: Mapping[str, Any]) -> Backend:
+    """Return the backend that the request names."""
+    backend: Backend = BACKENDS.parse(settings["backend"]).create()
+    return backend
+
+
+def numerics(settings: Mapping[str, Any]) -> Numerics:
+    """Return the format and precision that the request names."""
+    return Numerics(settings["format"], settings["precision"])
+
+
+def parent_folder(request: Request, role: str) -> Path:
+    """Return the folder of the artifact that plays this role."""
+    return artifact_folder(Path(request.results), request.parents[role])
+
+
+def example_batch(workload: Workload, data: Data, batch_size: int) -> torch.Tensor:
+    """Return one batch of real test inputs as the model takes them, repeated where there are too few."""
+    numbers = torch.arange(batch_size) % len(data.test_inputs)
+    return workload.transform(data.test_inputs[numbers])
+
+
+def calibration_batches(workload: Workload, data: Data) -> Iterator[torch.Tensor]:
+    """Yield batches of training inputs, the same ones each time, never test inputs."""
+    batches = shuffled_batches(len(data.train_inputs), _CALIBRATION_BATCH, _CALIBRATION_SEED)
+    for _ in range(CALIBRATION_SAMPLES // _CALIBRATION_BATCH):
+        yield workload.transform(data.train_inputs[next(batches)])
+
+
+def make_trainer(
+    settings: Mapping[str, Any], workload: Workload, data: Data, model: torch.nn.Module
+) -> Trainer:
+    """Return a trainer of `model` on the request's backend, with its optimizer, warmed up."""
+    backend = load_backend(settings)
+    trained = backend.prepare_training(model)
+    optimizer = build(OPTIMIZERS.parse(settings["optimizer"]), model.named_parameters())
+    trainer = Trainer(
+        workload,
+        data,
+        trained,
+        optimizer,
+        settings["batch_size"],
+        backend.device,
+        Numerics(None, settings["precision"]).dtype,
+        backend.synchronize,
+    )
+    trainer.warm_up()
+    return trainer

@@ -1,0 +1,61 @@
+"""Turn a model into the file that a runtime loads fast."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+
+from bench.instruments import flops
+from bench.instruments.sizes import folder_bytes
+from bench.instruments.tensors import parameter_counts
+from bench.models import load_model
+from bench.records import Measurement, Request
+from bench.stages.inputs import (
+    calibration_batches,
+    example_batch,
+    load_backend,
+    load_workload,
+    numerics,
+    parent_folder,
+)
+from bench.stages.step import flop_measurement
+
+
+def run(request: Request, folder: Path) -> list[Measurement]:
+    """Leave the runtime's file; measure its size and the model's logical operations."""
+    settings = request.settings
+    workload, data = load_workload(settings)
+    model = load_model(parent_folder(request, "model"), workload)
+    example = example_batch(workload, data, settings["batch_size"])
+    load_backend(settings).lower(
+        deepcopy(model), example, numerics(settings), calibration_batches(workload, data), folder
+    )
+    raw, compressed = folder_bytes(folder)
+    parameters, nonzero = parameter_counts(model)
+    return [
+        Measurement("artifact_bytes", raw),
+        Measurement("artifact_compressed_bytes", compressed, method="xz"),
+        Measurement("parameters", parameters),
+        Measurement("nonzero_parameters", nonzero),
+        *_operations(model, example),
+    ]
+
+
+@torch.no_grad()
+def _operations(model: torch.nn.Module, example: torch.Tensor) -> list[Measurement]:
+    dense = flops.count(lambda: model(example))
+    macs = flops.fvcore_macs(model, example)
+    return [
+        flop_measurement("dense_flops", dense),
+        Measurement(
+            "effective_flops", flops.effective(model, example), method="non-zero share of each layer"
+        ),
+        Measurement(
+            "fvcore_flops",
+            None if macs is None else 2 * macs,
+            method="fvcore",
+            reason="fvcore could not count this model" if macs is None else "",
+        ),
+    ]

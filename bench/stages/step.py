@@ -1,0 +1,94 @@
+"""Time one step of training, as it is taken many times over in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from bench.instruments import clock, flops, tensors
+from bench.instruments.gpu import GpuProbe
+from bench.instruments.memory import PeakResident
+from bench.records import Measurement, Request
+from bench.stages.inputs import load_workload, make_trainer
+from bench.stages.timing import quantiles
+from bench.training import Trainer, shuffled_batches
+from bench.workloads.workload import Workload
+
+_SEED = 0
+
+
+def run(request: Request, folder: Path) -> list[Measurement]:
+    """Measure the time of a step; in the first launch also its memory and FLOPs, after the clock's pass."""
+    settings = request.settings
+    workload, data = load_workload(settings)
+    torch.manual_seed(_SEED)
+    model = workload.model()
+    with PeakResident() as resident:
+        trainer = make_trainer(settings, workload, data, model)
+        trainer.model.train()
+        step = stepper(trainer)
+        step()
+        trainer.synchronize()
+    clock.warm_up(step, trainer.synchronize, least_calls=1 if request.smoke else 5)
+    samples = clock.sample(step, trainer.synchronize, seconds=settings["sample_s"])
+    measurements = [
+        *quantiles("step_latency_s", samples.durations_s, upper=()),
+        Measurement(
+            "step_throughput",
+            len(samples.durations_s) * settings["batch_size"] / samples.elapsed_s,
+            n=len(samples.durations_s),
+        ),
+        Measurement("peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason),
+        Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),
+    ]
+    if request.all_passes:
+        measurements += _other_passes(request, workload, trainer, step, model)
+    return measurements
+
+
+def stepper(trainer: Trainer) -> Callable[[], object]:
+    """Return a call that takes the next step, its choice of samples included."""
+    batches = shuffled_batches(len(trainer.data.train_inputs), trainer.batch_size, _SEED)
+
+    def step() -> object:
+        chosen = next(batches)
+        return trainer.step(trainer.data.train_inputs[chosen], trainer.data.train_targets[chosen])
+
+    return step
+
+
+def _other_passes(
+    request: Request, workload: Workload, trainer: Trainer, step: Callable[[], object], model: torch.nn.Module
+) -> list[Measurement]:
+    optimizer = trainer.optimizer
+    with GpuProbe(request.device) as gpu:
+        step()
+        trainer.synchronize()
+    on_cpu = trainer.device.type == "cpu"
+    held = [*model.parameters(), *model.buffers(), *tensors.optimizer_tensors(optimizer)]
+    peak = tensors.peak_tensor_bytes(step, held) if on_cpu else None
+    chosen = next(shuffled_batches(len(trainer.data.train_inputs), trainer.batch_size, _SEED))
+    inputs = workload.transform(trainer.data.train_inputs[chosen].to(trainer.device))
+    targets = trainer.data.train_targets[chosen].to(trainer.device)
+    counted = flops.count_step(model, workload.loss, inputs, targets, optimizer)
+    return [
+        Measurement("optimizer_state_bytes", tensors.optimizer_state_bytes(optimizer)),
+        Measurement(
+            "peak_tensor_bytes",
+            peak,
+            method="profiler's memory events",
+            reason="" if on_cpu else "see the CUDA allocator's peak",
+        ),
+        flop_measurement("forward_flops", counted.forward),
+        flop_measurement("backward_flops", counted.backward),
+        flop_measurement("optimizer_flops", counted.optimizer),
+        *gpu.measurements(),
+    ]
+
+
+def flop_measurement(metric: str, counted: flops.FlopCount) -> Measurement:
+    """Return a count as a measurement; an operator without a formula makes it incomplete and is named."""
+    reason = f"incomplete: no formula for {', '.join(counted.unknown)}" if counted.unknown else ""
+    return Measurement(metric, counted.total, method="operators counted by formula", reason=reason)

@@ -1,0 +1,150 @@
+"""Runs one request: `python -m bench.worker REQUEST.json RESULT.json`, or a fork server's child.
+
+What it needs is in the request and in the artifact folder; what it found goes into the result file. It
+writes artifacts and nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+from bench.artifacts import beside, publish
+from bench.errors import Diverged
+from bench.plugins import reload_plugins
+from bench.records import Measurement, Request, Result, State
+
+STAGES = {
+    "train": "bench.stages.train",
+    "step": "bench.stages.step",
+    "compress": "bench.stages.compress",
+    "lower": "bench.stages.lower",
+    "evaluate": "bench.stages.evaluate",
+    "infer": "bench.stages.infer",
+}
+"""The module of each kind of stage; its `run(request, folder)` returns measurements."""
+
+LEAVES_ARTIFACT = ("train", "compress", "lower")
+
+OUT_OF_MEMORY = ("can't allocate memory", "std::bad_alloc", "out of memory", "cannot allocate memory")
+
+
+def main(arguments: list[str]) -> int:
+    """Read the request, run it, write the result beside and rename it into place."""
+    request_path, result_path = map(Path, arguments)
+    request = Request.from_json(json.loads(request_path.read_text()))
+    result = run(request)
+    part = result_path.with_suffix(".part")
+    part.write_text(json.dumps(result.to_json()))
+    part.rename(result_path)
+    return 0
+
+
+def run(request: Request) -> Result:
+    """Run the stage of a request; whatever goes wrong in it becomes the result's state and reason."""
+    from bench.instruments.environment import Disturbance
+
+    disturbance = Disturbance()
+    measurements: tuple[Measurement, ...] = ()
+    artifact, state, reason = None, "ok", ""
+    body = time.perf_counter()
+    try:
+        stage = prepare(request)
+        body = time.perf_counter()
+        with disturbance:
+            measurements, artifact = _run_stage(stage, request)
+    except Exception as error:
+        traceback.print_exc()
+        state, reason = classify(error)
+    body_s = time.perf_counter() - body
+    return Result(
+        cast(State, state),
+        reason,
+        start_s=time.time() - body_s,
+        body_s=body_s,
+        measurements=measurements,
+        environment=_environment(request),
+        dynamic=_dynamic(disturbance, request),
+        artifact=artifact,
+    )
+
+
+def prepare(request: Request) -> Callable[[Request, Path], list[Measurement]]:
+    """Do what belongs to starting up, outside the stage's body: plug-ins, imports, threads."""
+    import torch
+
+    torch.set_num_threads(request.threads)
+    reload_plugins(request.plugins)
+    for module in request.imports:
+        importlib.import_module(module)
+    _describe(request.device)
+    stage: Callable[[Request, Path], list[Measurement]] = importlib.import_module(STAGES[request.kind]).run
+    return stage
+
+
+def classify(error: Exception) -> tuple[State, str]:
+    """Return the state and the one-line reason of a stage that raised."""
+    lines = str(error).strip().splitlines()
+    reason = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    if isinstance(error, Diverged):
+        return "diverged", lines[0]
+    if isinstance(error, MemoryError) or any(text in str(error).lower() for text in OUT_OF_MEMORY):
+        return "oom", reason
+    return "failed", reason
+
+
+def _run_stage(
+    stage: Callable[[Request, Path], list[Measurement]], request: Request
+) -> tuple[tuple[Measurement, ...], dict[str, Any] | None]:
+    if request.kind not in LEAVES_ARTIFACT:
+        return tuple(stage(request, Path(os.devnull))), None
+    results = Path(request.results)
+    with beside(results, request.key) as folder:
+        started = time.perf_counter()
+        measurements = tuple(stage(request, folder))
+        record = {
+            "kind": request.kind,
+            "label": request.label,
+            "settings": dict(request.settings),
+            "parents": dict(request.parents),
+            "run_id": request.run_id,
+            "body_s": time.perf_counter() - started,
+            "measurements": [measurement.to_json() for measurement in measurements],
+        }
+        return measurements, publish(folder, results, request.key, record)
+
+
+@cache
+def _describe(device: str) -> dict[str, Any]:
+    from bench.instruments.environment import describe
+
+    return describe(device)
+
+
+def _environment(request: Request) -> dict[str, Any]:
+    return {
+        **_describe(request.device),
+        "threads": request.threads,
+        "cpus": len(request.cpus),
+        "launched": "forked from a fresh server" if request.fork_safe else "a process of its own",
+    }
+
+
+def _dynamic(disturbance: Any, request: Request) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = disturbance.to_json()
+        return {**found, "disturbed": disturbance.disturbed(request.threads)}
+    except Exception as error:  # the stage failed before the probe had begun
+        return {"disturbed": "", "unknown": str(error)}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

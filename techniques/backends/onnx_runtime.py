@@ -1,0 +1,113 @@
+"""ONNX Runtime on the CPU: the model exported to ONNX, quantized by the runtime's own tools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from techniques.backends.protocol import Numerics, Program
+from techniques.registry import TechniqueError
+
+MODEL = "model.onnx"
+_INPUT = "input"
+
+
+@dataclass(frozen=True)
+class OnnxProgram:
+    """An inference session; its inputs and outputs are NumPy arrays."""
+
+    session: Any
+
+    def prepare(self, batch: torch.Tensor) -> dict[str, np.ndarray]:
+        return {_INPUT: np.ascontiguousarray(batch.numpy())}
+
+    def __call__(self, prepared: dict[str, np.ndarray]) -> np.ndarray:
+        output: np.ndarray = self.session.run(None, prepared)[0]
+        return output
+
+    def to_tensor(self, output: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(output).float()
+
+
+class OnnxRuntime:
+    """ONNX Runtime's CPU execution provider."""
+
+    device = torch.device("cpu")
+
+    def lower(
+        self,
+        model: torch.nn.Module,
+        example: torch.Tensor,
+        numerics: Numerics,
+        calibration: Iterable[torch.Tensor],
+        folder: Path,
+    ) -> None:
+        path = folder / MODEL
+        torch.onnx.export(
+            model, (example,), path, input_names=[_INPUT], dynamo=True, external_data=False, verbose=False
+        )
+        if numerics.format is not None:
+            _quantize(path, numerics.format, calibration, len(example))
+
+    def load(
+        self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
+    ) -> Program:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(
+            str(folder / MODEL), options, providers=["CPUExecutionProvider"]
+        )
+        return OnnxProgram(session)
+
+    def prepare_training(self, model: torch.nn.Module) -> torch.nn.Module:
+        raise TechniqueError("onnxruntime runs models but does not train them")
+
+    def synchronize(self) -> None:
+        return
+
+
+def _quantize(path: Path, format_: str, calibration: Iterable[torch.Tensor], batch_size: int) -> None:
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    prepared = path.with_suffix(".prepared.onnx")
+    quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+    if format_ == "int8-dynamic":
+        quantize_dynamic(str(prepared), str(path), per_channel=True, weight_type=QuantType.QInt8)
+    elif format_ == "int8-static":
+        quantize_static(
+            str(prepared),
+            str(path),
+            _CalibrationReader(calibration, batch_size),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+    else:
+        raise TechniqueError(f"ONNX Runtime has no kernel for {format_}")
+    prepared.unlink()
+
+
+class _CalibrationReader:
+    """Feeds calibration batches, cut to the exported batch size, as ONNX Runtime's tools ask for them."""
+
+    def __init__(self, calibration: Iterable[torch.Tensor], batch_size: int) -> None:
+        self._batches: Iterator[torch.Tensor] = (
+            part for batch in calibration for part in batch.split(batch_size) if len(part) == batch_size
+        )
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        part = next(self._batches, None)
+        return None if part is None else {_INPUT: part.numpy()}
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        return iter(self.get_next, None)

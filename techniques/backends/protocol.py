@@ -1,0 +1,91 @@
+"""What a backend is to the suite: primitives only, all that differs between runtimes and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from techniques.precisions import PRECISIONS
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """How numbers are stored and multiplied: an int8 format or None, and the precision of the rest."""
+
+    format: str | None
+    precision: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        dtype: torch.dtype = getattr(torch, PRECISIONS[self.precision].dtype)
+        return dtype
+
+
+class Program(Protocol):
+    """A lowered model, loaded and ready to run batches of one shape."""
+
+    def prepare(self, batch: torch.Tensor) -> Any:
+        """Turn a float32 CPU batch into what the runtime takes; outside every clock."""
+        ...
+
+    def __call__(self, prepared: Any) -> Any:
+        """Run one batch; returns before a device has finished, where it works asynchronously."""
+        ...
+
+    def to_tensor(self, output: Any) -> torch.Tensor:
+        """Return an output as a float32 CPU tensor."""
+        ...
+
+
+class Backend(Protocol):
+    """One runtime on one kind of hardware."""
+
+    device: torch.device
+
+    def lower(
+        self,
+        model: torch.nn.Module,
+        example: torch.Tensor,
+        numerics: Numerics,
+        calibration: Iterable[torch.Tensor],
+        folder: Path,
+    ) -> None:
+        """Write the runtime's own file for `model` at the shape of `example` into `folder`."""
+        ...
+
+    def load(
+        self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
+    ) -> Program:
+        """Read what `lower` wrote; `build` makes the model's bare structure, for runtimes that need it."""
+        ...
+
+    def prepare_training(self, model: torch.nn.Module) -> torch.nn.Module:
+        """Return the model as this backend trains it, on its device, sharing its parameters."""
+        ...
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished."""
+        ...
+
+
+@dataclass(frozen=True)
+class TorchProgram:
+    """A program whose inputs and outputs are tensors of PyTorch."""
+
+    run: Callable[[torch.Tensor], torch.Tensor]
+    device: torch.device
+    dtype: torch.dtype
+
+    def prepare(self, batch: torch.Tensor) -> torch.Tensor:
+        return batch.to(self.device, self.dtype).contiguous()
+
+    def __call__(self, prepared: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            return self.run(prepared)
+
+    def to_tensor(self, output: torch.Tensor) -> torch.Tensor:
+        return output.float().cpu()
