@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 
@@ -14,6 +16,15 @@ from bench.workloads.workload import Data, Workload
 EVALUATION_BATCH = 500
 SUSTAINED = 2
 """Evaluations in a row that must meet the target: after a first crossing the next often falls below it."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What training is for: a quality metric's target, looked for every `period` steps."""
+
+    metric: str
+    target: float
+    period: int
 
 
 @dataclass(frozen=True)
@@ -35,15 +46,15 @@ class TrainingRecord:
     training_s: float = 0.0
     evaluation_s: float = 0.0
 
-    def first_crossing(self, metric: str, target: float) -> Evaluation | None:
+    def first_crossing(self, goal: Goal) -> Evaluation | None:
         """Return the first evaluation that met the target."""
-        return next((point for point in self.evaluations if point.quality[metric] >= target), None)
+        return next((point for point in self.evaluations if point.quality[goal.metric] >= goal.target), None)
 
-    def sustained(self, metric: str, target: float) -> Evaluation | None:
+    def sustained(self, goal: Goal) -> Evaluation | None:
         """Return the first of `SUSTAINED` evaluations in a row that met the target."""
         in_a_row = 0
         for position, point in enumerate(self.evaluations):
-            in_a_row = in_a_row + 1 if point.quality[metric] >= target else 0
+            in_a_row = in_a_row + 1 if point.quality[goal.metric] >= goal.target else 0
             if in_a_row == SUSTAINED:
                 return self.evaluations[position - SUSTAINED + 1]
         return None
@@ -90,47 +101,34 @@ class Trainer:
         torch.set_rng_state(generator)
         self.synchronize()
 
-    def train(
-        self,
-        steps: int,
-        seed: int,
-        *,
-        period: int | None = None,
-        target: float | None = None,
-    ) -> TrainingRecord:
-        """Train for `steps`, or until `target` holds for two evaluations in a row.
+    def train(self, steps: int, seed: int, goal: Goal | None = None) -> TrainingRecord:
+        """Train for `steps`, or until the goal's target holds for two evaluations in a row.
 
-        Evaluates every `period` steps and at the end; None evaluates never. Raises Diverged on a loss that
-        is not finite.
+        Without a goal nothing is evaluated. Raises Diverged on a loss that is not finite.
         """
         record = TrainingRecord()
         batches = shuffled_batches(len(self.data.train_inputs), self.batch_size, seed)
+        while record.steps < steps:
+            loss = self._train_on(batches, record, min(goal.period if goal else steps, steps - record.steps))
+            if goal:
+                self._evaluate(record, loss)
+                if record.sustained(goal):
+                    break
+        return record
+
+    def _train_on(self, batches: Iterator[torch.Tensor], record: TrainingRecord, steps: int) -> float:
         self.model.train()
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        since = 0
         started = time.perf_counter()
-        while record.steps < steps:
-            chosen = next(batches)
+        for chosen in islice(batches, steps):
             total += self.step(self.data.train_inputs[chosen], self.data.train_targets[chosen])
-            record.steps += 1
-            since += 1
-            at_grid = period is not None and record.steps % period == 0
-            if not at_grid and record.steps < steps:
-                continue
-            self.synchronize()
-            record.training_s += time.perf_counter() - started
-            loss = total.item() / since
-            if loss != loss or abs(loss) == float("inf"):
-                raise Diverged(f"the mean training loss is {loss} after {record.steps} steps")
-            if period is None:
-                break
-            self._evaluate(record, loss)
-            if target is not None and record.sustained(self.workload.quality_metric, target):
-                break
-            total.zero_()
-            since = 0
-            started = time.perf_counter()
-        return record
+        self.synchronize()
+        record.training_s += time.perf_counter() - started
+        record.steps += steps
+        loss = total.item() / steps
+        if not math.isfinite(loss):
+            raise Diverged(f"the mean training loss is {loss} after {record.steps} steps")
+        return loss
 
     def _evaluate(self, record: TrainingRecord, loss: float) -> None:
         started = time.perf_counter()
@@ -138,7 +136,6 @@ class Trainer:
         quality = self.workload.quality(outputs, self.data.test_targets)
         record.evaluations.append(Evaluation(record.steps, record.training_s, loss, quality))
         record.evaluation_s += time.perf_counter() - started
-        self.model.train()
 
 
 def shuffled_batches(samples: int, batch_size: int, seed: int) -> Iterator[torch.Tensor]:

@@ -44,7 +44,7 @@ class StageContext:
 
     def note_quality(self, moment: str, model: torch.nn.Module) -> None:
         outputs = predict(model, self.workload, self.data.test_inputs, _CPU)
-        self.notes += quality(self.workload, self.data, outputs, moment)
+        self.notes += quality(self.request.settings, self.data, outputs, moment)
 
     def recover(self, model: torch.nn.Module) -> None:
         settings = self.request.settings
@@ -62,7 +62,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     workload, data = load_workload(request.settings)
     parent = parent_folder(request, "model")
     context = StageContext(request, workload, data)
-    context.notes += quality(workload, data, load_outputs(parent), "before")
+    context.notes += quality(request.settings, data, load_outputs(parent), "before")
     technique = COMPRESSIONS.parse(request.settings["technique"])
     model: torch.nn.Module = technique.create(load_model(parent, workload), context)
     outputs = predict(model, workload, data.test_inputs, _CPU)
@@ -71,7 +71,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     parameters, nonzero = parameter_counts(model)
     return [
         *context.notes,
-        *quality(workload, data, outputs, "recovered"),
+        *quality(request.settings, data, outputs, "recovered"),
         Measurement("parameters", parameters),
         Measurement("nonzero_parameters", nonzero),
     ]

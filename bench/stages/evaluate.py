@@ -30,7 +30,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     own = load_outputs(parent_folder(request, "model"))
     reference = load_outputs(parent_folder(request, "reference"))
     return [
-        *quality(workload, data, outputs),
+        *quality(settings, data, outputs),
         *closeness(outputs, own, tolerance(settings)),
         Measurement("reference_agreement", top1_agreement(outputs, reference), n=len(outputs)),
     ]

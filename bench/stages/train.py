@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,8 +12,8 @@ from bench.instruments.memory import PeakResident
 from bench.models import save_model, save_outputs
 from bench.records import Measurement, Request
 from bench.stages.inputs import load_workload, make_trainer
-from bench.training import TrainingRecord, predict
-from bench.workloads.workload import Data, Workload
+from bench.training import Goal, TrainingRecord, predict
+from bench.workloads.workload import Data, find_workload
 
 
 def run(request: Request, folder: Path) -> list[Measurement]:
@@ -21,41 +22,41 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     workload, data = load_workload(settings)
     torch.manual_seed(settings["seed"])
     model = workload.model()
+    per_epoch = settings["batch_size"] * settings["evaluations_per_epoch"]
+    period = max(1, len(data.train_inputs) // per_epoch)
+    goal = Goal(settings["quality_metric"], settings["target"], period)
     with PeakResident() as resident:
         trainer = make_trainer(settings, workload, data, model)
-        record = trainer.train(
-            settings["steps"],
-            settings["seed"],
-            period=workload.evaluation_period(len(data.train_inputs), settings["batch_size"]),
-            target=workload.target,
-        )
+        record = trainer.train(settings["steps"], settings["seed"], goal)
     model.to("cpu", torch.float32)
     outputs = predict(model, workload, data.test_inputs, torch.device("cpu"))
     save_model(folder, settings["workload"], model)
     save_outputs(folder, outputs)
     return [
-        *_to_target(record, workload, settings["batch_size"]),
+        *_to_target(record, goal, settings["batch_size"]),
         *_spent(record, settings["batch_size"]),
-        *_curves(record, workload.quality_metric),
-        *quality(workload, data, outputs),
+        *_curves(record, goal.metric),
+        *quality(settings, data, outputs),
         Measurement("peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason),
         Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),
     ]
 
 
-def quality(workload: Workload, data: Data, outputs: torch.Tensor, qualifier: str = "") -> list[Measurement]:
-    """Measure every quality metric of the workload, and its first one as `quality`."""
-    found: Mapping[str, float] = workload.quality(outputs, data.test_targets)
-    entries = {"quality": found[workload.quality_metric], **found}
+def quality(
+    settings: Mapping[str, Any], data: Data, outputs: torch.Tensor, qualifier: str = ""
+) -> list[Measurement]:
+    """Measure every quality metric of the workload, and the one its target is set on as `quality`."""
+    found = find_workload(settings["workload"]).quality(outputs, data.test_targets)
+    entries = {"quality": found[settings["quality_metric"]], **found}
     return [
         Measurement(metric, value, n=len(outputs), qualifier=qualifier) for metric, value in entries.items()
     ]
 
 
-def _to_target(record: TrainingRecord, workload: Workload, batch_size: int) -> list[Measurement]:
-    crossing = record.first_crossing(workload.quality_metric, workload.target)
-    reached = record.sustained(workload.quality_metric, workload.target)
-    target = f"{workload.quality_metric} {workload.target:g}"
+def _to_target(record: TrainingRecord, goal: Goal, batch_size: int) -> list[Measurement]:
+    crossing = record.first_crossing(goal)
+    reached = record.sustained(goal)
+    target = f"{goal.metric} {goal.target:g}"
     censored = "" if reached else f"censored: {target} did not hold within {record.steps} steps"
     missed = "" if crossing else f"no evaluation met {target} within {record.steps} steps"
     steps = reached.step if reached else None

@@ -9,8 +9,20 @@ from techniques.registry import Registry, Row
 
 @dataclass(frozen=True)
 class WorkloadRow(Row):
-    """`dataset` names a row of `bench.datasets`, or is None where the workload makes its own data."""
+    """A workload's definition, all but its code, which `implementation` names.
 
+    `quality_metric` is a metric that is better when higher; training ends when it has met `target` in two
+    evaluations in a row, of which there are `evaluations_per_epoch`, or after `train_steps`. Recovery after a
+    compression takes `recover_steps`. `dataset` names a row of `bench.datasets`, or is None where the
+    workload makes its own data.
+    """
+
+    quality_metric: str = "accuracy"
+    target: float = 0.0
+    batch_size: int = 1
+    train_steps: int = 1
+    recover_steps: int = 1
+    evaluations_per_epoch: int = 4
     dataset: str | None = None
 
 
@@ -21,12 +33,20 @@ _add = WORKLOADS.add
 _add(
     "fashion-mnist-simplecnn",
     "bench.workloads.image_classification:FASHION_MNIST_SIMPLECNN",
-    about="Two convolutions and two linear layers on 70,000 images of clothes; target 90 % accuracy",
+    about="Two convolutions and two linear layers, on 70,000 images of clothes",
+    target=0.90,
+    batch_size=128,
+    train_steps=2345,
+    recover_steps=234,
     dataset="fashion-mnist",
 )
 _add(
     "digits",
     "bench.workloads.image_classification:DIGITS",
-    about="The same kind of net on scikit-learn's 1,797 handwritten digits, no download; target 95 %",
+    about="The same kind of net on scikit-learn's 1,797 handwritten digits, no download",
+    target=0.95,
+    batch_size=32,
+    train_steps=450,
+    recover_steps=45,
     dataset="digits",
 )

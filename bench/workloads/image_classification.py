@@ -58,11 +58,6 @@ FASHION_MNIST_SIMPLECNN = Workload(
     model=lambda: SimpleCNN(size=28),
     loss=nn.functional.cross_entropy,
     quality=accuracy_and_recall,
-    quality_metric="accuracy",
-    target=0.90,
-    batch_size=128,
-    train_steps=2345,
-    recover_steps=234,
 )
 
 DIGITS = Workload(
@@ -71,9 +66,4 @@ DIGITS = Workload(
     model=lambda: SimpleCNN(size=8),
     loss=nn.functional.cross_entropy,
     quality=accuracy_and_recall,
-    quality_metric="accuracy",
-    target=0.95,
-    batch_size=32,
-    train_steps=450,
-    recover_steps=45,
 )

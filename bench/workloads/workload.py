@@ -23,12 +23,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Workload:
-    """A model to train to a target quality, and the data to do it with.
+    """The code of a workload: data, model, loss and quality.
 
     `transform` turns a batch of kept inputs into what the model takes; it belongs to the training clock.
-    `quality` maps outputs and targets of the whole test set to named metrics, each better when higher;
-    `quality_metric` is the one that `target` is set on. `evaluations_per_epoch` fixes the grid on which the
-    target is looked for. `train_steps` and `recover_steps` are budgets, at any batch size.
+    `quality` maps outputs and targets of the whole test set to named metrics, each better when higher.
     """
 
     data: Callable[[], Data]
@@ -36,16 +34,6 @@ class Workload:
     model: Callable[[], torch.nn.Module]
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     quality: Callable[[torch.Tensor, torch.Tensor], Mapping[str, float]]
-    quality_metric: str
-    target: float
-    batch_size: int
-    train_steps: int
-    recover_steps: int
-    evaluations_per_epoch: int = 4
-
-    def evaluation_period(self, samples: int, batch_size: int) -> int:
-        """Return the steps between two evaluations, for that many training samples."""
-        return max(1, samples // (batch_size * self.evaluations_per_epoch))
 
 
 def find_workload(text: str) -> Workload:

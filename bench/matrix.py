@@ -1,0 +1,291 @@
+"""A matrix file, read and checked, and the cells it spans."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import MatrixError
+from bench.workloads import WORKLOADS
+from techniques.backends import BACKENDS
+from techniques.compression import COMPRESSIONS, parse_recipe
+from techniques.optimizers import OPTIMIZERS
+from techniques.precisions import PRECISIONS
+from techniques.registry import TechniqueError, nearest
+
+SHIPPED = Path(__file__).parent / "matrices"
+
+Axis = str | int | list[str | int]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class TrainAxes(_Strict):
+    """`batch_size` is the workload's own where it is not given."""
+
+    workload: Axis
+    optimizer: Axis
+    backend: Axis = "cpu-eager"
+    precision: Axis = "fp32"
+    batch_size: Axis = "default"
+    seed: Axis = 0
+
+
+class InferAxes(_Strict):
+    compression: Axis
+    backend: Axis
+    precision: Axis = "fp32"
+    batch_size: Axis = 1
+
+
+class Budget(_Strict):
+    """What a run may spend. Steps are the workload's own where they are not given.
+
+    `target_interval` is the half-width of a timing's 95 % interval, as a share of its value, at which no
+    more launches are made; `max_launches` bounds them. `sample_s` is how long a launch samples. `timeout_s`
+    ends a stage that hangs, and `memory_gib` one that allocates without end.
+    """
+
+    train_steps: int | None = Field(default=None, ge=1)
+    recover_steps: int | None = Field(default=None, ge=1)
+    target_interval: float = Field(default=0.05, gt=0, le=1)
+    max_launches: Literal[1, 3, 6, 10, 20] = 10
+    sample_s: float = Field(default=0.4, gt=0)
+    timeout_s: float = Field(default=1800, gt=0)
+    memory_gib: float | None = Field(default=None, gt=0)
+
+
+class MatrixFile(_Strict):
+    """The content of a matrix file."""
+
+    about: str = ""
+    train: TrainAxes
+    infer: InferAxes
+    exclude: list[dict[str, Axis]] = []
+    budget: Budget = Budget()
+    fallback: dict[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of `[train]` with one of `[infer]`, each technique in its canonical spelling."""
+
+    workload: str
+    optimizer: str
+    train_backend: str
+    train_precision: str
+    train_batch_size: int
+    seed: int
+    compression: str
+    backend: str
+    precision: str
+    batch_size: int
+
+    def axes(self) -> dict[str, str | int]:
+        """Return the cell's place on every axis, by the axis's name."""
+        return {axis.name: getattr(self, axis.name.replace(".", "_")) for axis in AXES}
+
+
+@dataclass(frozen=True)
+class AxisRule:
+    """How an axis is named, and how a value of it in a matrix file becomes its canonical values."""
+
+    name: str
+    section: Literal["train", "infer"]
+    read: Callable[[str | int], str | int]
+    everything: Callable[[], Iterable[str]] | None = None
+
+    @property
+    def key(self) -> str:
+        return self.name.removeprefix("train.")
+
+
+def _positive(value: str | int) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise TechniqueError(f"{value!r} is no whole number of at least 1")
+    return value
+
+
+def _batch_or_default(value: str | int) -> int:
+    return 0 if value == "default" else _positive(value)
+
+
+def _seed(value: str | int) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise TechniqueError(f"{value!r} is no whole number of at least 0")
+    return value
+
+
+def _precision(value: str | int) -> str:
+    if value not in PRECISIONS:
+        raise TechniqueError(f"unknown precision {value!r}{nearest(str(value), PRECISIONS)}")
+    return str(value)
+
+
+def _every_compression() -> list[str]:
+    return [COMPRESSIONS.default(name).text for name in COMPRESSIONS.rows()]
+
+
+AXES = (
+    AxisRule("workload", "train", lambda v: WORKLOADS.parse(str(v)).text, lambda: WORKLOADS.rows()),
+    AxisRule("optimizer", "train", lambda v: OPTIMIZERS.parse(str(v)).text, lambda: OPTIMIZERS.rows()),
+    AxisRule("train.backend", "train", lambda v: BACKENDS.parse(str(v)).text, lambda: BACKENDS.rows()),
+    AxisRule("train.precision", "train", _precision, lambda: PRECISIONS),
+    AxisRule("train.batch_size", "train", _batch_or_default),
+    AxisRule("seed", "train", _seed),
+    AxisRule("compression", "infer", lambda v: parse_recipe(str(v)).text, _every_compression),
+    AxisRule("backend", "infer", lambda v: BACKENDS.parse(str(v)).text, lambda: BACKENDS.rows()),
+    AxisRule("precision", "infer", _precision, lambda: PRECISIONS),
+    AxisRule("batch_size", "infer", _positive),
+)
+"""Every axis, in the order that cells are listed. A name without `train.` means what `[infer]` says."""
+
+_AXIS_BY_NAME = {axis.name: axis for axis in AXES}
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A matrix with its cells spanned, before anything is left out for want of hardware or kernels."""
+
+    name: str
+    about: str
+    cells: tuple[Cell, ...]
+    budget: Budget
+    fallback: Mapping[str, str]
+    text: str
+
+
+def read_matrix(name_or_file: str, filter_text: str = "") -> Matrix:
+    """Read a shipped matrix by its name, or a file; raises MatrixError with what is wrong and where."""
+    path = find_matrix(name_or_file)
+    text = path.read_text()
+    try:
+        content = MatrixFile.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise MatrixError(f"{path}: {error}") from None
+    except ValidationError as error:
+        raise MatrixError(f"{path}: {_explain(error)}") from None
+    values = {axis.name: _axis_values(path, axis, content) for axis in AXES}
+    spanned = cells = [_cell(point) for point in itertools.product(*values.values())]
+    for number, rule in enumerate(content.exclude, 1):
+        patterns = _patterns(f"{path}: exclude rule {number}", rule, spanned)
+        cells = [cell for cell in cells if not matches(cell, patterns)]
+    if filter_text:
+        patterns = _patterns("--filter", parse_filter(filter_text), spanned)
+        cells = [cell for cell in cells if matches(cell, patterns)]
+    if not cells:
+        raise MatrixError(f"{path}: no cell is left" + (f" by --filter {filter_text!r}" * bool(filter_text)))
+    fallback = {_fallback(path, old): _fallback(path, new) for old, new in content.fallback.items()}
+    return Matrix(path.stem, content.about, tuple(dict.fromkeys(cells)), content.budget, fallback, text)
+
+
+def find_matrix(name_or_file: str) -> Path:
+    """Return the path of a shipped matrix or of a file; raises MatrixError that names the nearest."""
+    path = Path(name_or_file)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise MatrixError(f"{path}: no such matrix file")
+        return path
+    shipped = {file.stem: file for file in SHIPPED.glob("*.toml")}
+    if name_or_file not in shipped:
+        near = nearest(name_or_file, shipped)
+        raise MatrixError(f"unknown matrix {name_or_file!r}{near} (or give a path that ends in .toml)")
+    return shipped[name_or_file]
+
+
+def parse_filter(text: str) -> dict[str, Axis]:
+    """Read `axis=pattern|pattern,axis=pattern`; patterns may hold `*` and `?`."""
+    rule: dict[str, Axis] = {}
+    for part in text.split(","):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not value:
+            raise MatrixError(f"--filter: {part.strip()!r} is no axis=value{nearest(key, _AXIS_BY_NAME)}")
+        rule[key] = [piece.strip() for piece in value.split("|")]
+    return rule
+
+
+def matches(cell: Cell, patterns: Mapping[str, list[str]]) -> bool:
+    """Say whether the cell meets one pattern of every axis named."""
+    axes = cell.axes()
+    return all(
+        any(fnmatchcase(str(axes[name]), pattern) for pattern in wanted) for name, wanted in patterns.items()
+    )
+
+
+def _axis_values(path: Path, axis: AxisRule, content: MatrixFile) -> list[str | int]:
+    where = f"{path}: [{axis.section}] {axis.key}"
+    given = getattr(getattr(content, axis.section), axis.key)
+    values: list[str | int] = []
+    for value in given if isinstance(given, list) else [given]:
+        if value == "*" and axis.everything is not None:
+            values += axis.everything()
+            continue
+        try:
+            values.append(axis.read(value))
+        except TechniqueError as error:
+            raise MatrixError(f"{where}: {error}") from None
+    if not values:
+        raise MatrixError(f"{where}: the list is empty")
+    return values
+
+
+def _cell(point: tuple[str | int, ...]) -> Cell:
+    fields: dict[str, Any] = {
+        axis.name.replace(".", "_"): value for axis, value in zip(AXES, point, strict=True)
+    }
+    if fields["train_batch_size"] == 0:
+        fields["train_batch_size"] = WORKLOADS.parse(fields["workload"]).row.batch_size
+    return Cell(**fields)
+
+
+def _patterns(where: str, rule: Mapping[str, Axis], cells: Iterable[Cell]) -> dict[str, list[str]]:
+    patterns: dict[str, list[str]] = {}
+    for key, given in rule.items():
+        name = key.removeprefix("infer.")
+        if name not in _AXIS_BY_NAME:
+            raise MatrixError(f"{where}: unknown axis {key!r}{nearest(key, _AXIS_BY_NAME)}")
+        known = {str(cell.axes()[name]) for cell in cells}
+        patterns[name] = []
+        for value in given if isinstance(given, list) else [given]:
+            pattern = _canonical(_AXIS_BY_NAME[name], value)
+            if not any(fnmatchcase(entry, pattern) for entry in known):
+                raise MatrixError(f"{where}: {key} = {value!r} is in no cell{nearest(pattern, known)}")
+            patterns[name].append(pattern)
+    return patterns
+
+
+def _canonical(axis: AxisRule, value: str | int) -> str:
+    try:
+        return str(axis.read(value))
+    except TechniqueError:  # a pattern, or a name that the caller will not find
+        return str(value)
+
+
+def _fallback(path: Path, name: str) -> str:
+    try:
+        return WORKLOADS.parse(name).text
+    except TechniqueError as error:
+        raise MatrixError(f"{path}: [fallback] {error}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    """Say the first thing that is wrong in one line, with the nearest key where one is unknown."""
+    first = max(error.errors(), key=lambda entry: (entry["type"] == "extra_forbidden", len(entry["loc"])))
+    place = [str(part) for part in first["loc"]]
+    sections: dict[str, type[BaseModel]] = {"train": TrainAxes, "infer": InferAxes, "budget": Budget}
+    where = ".".join(part for part in place if part not in ("str", "int", "list[union[str,int]]"))
+    if first["type"] == "extra_forbidden":
+        model = sections.get(place[0], MatrixFile) if len(place) > 1 else MatrixFile
+        return f"unknown key {where!r}{nearest(place[-1], model.model_fields)}"
+    if first["type"] == "missing":
+        return f"{where!r} is missing"
+    return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r}"

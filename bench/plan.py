@@ -1,0 +1,286 @@
+"""From cells to a plan: a directed graph of stages, each there once however many cells share it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.keys import device_kind, make_key
+from bench.matrix import AXES, Budget, Cell, Matrix
+from bench.store import CellRow, StageRow
+from bench.workloads import WORKLOADS, WorkloadRow
+from techniques.backends import BACKENDS, BackendRow
+from techniques.compression import Recipe, parse_recipe
+from techniques.optimizers import OPTIMIZERS
+from techniques.registry import Technique
+
+SMOKE_STEPS = 2
+SMOKE_TEST_SAMPLES = 64
+
+KINDS = ("train", "compress", "lower", "evaluate", "step", "infer")
+"""Kinds of stages in the order they run; the last two are timed, in launches."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a matrix comes to: its stages, parents first, and its cells, those left out with their reason."""
+
+    stages: Mapping[str, StageRow]
+    cells: tuple[CellRow, ...]
+
+    @property
+    def skipped(self) -> tuple[CellRow, ...]:
+        return tuple(cell for cell in self.cells if cell.skipped)
+
+    def of_kind(self, kind: str) -> list[StageRow]:
+        """Return the stages of one kind, in the order of the matrix."""
+        return [stage for stage in self.stages.values() if stage.kind == kind]
+
+
+def make_plan(
+    matrix: Matrix, cpus: int, *, smoke: bool = False, problems: Mapping[str, str] | None = None
+) -> Plan:
+    """Plan a matrix. `problems` says of a workload why its data is not to be had."""
+    planner = _Planner(matrix.budget, cpus, smoke, _varying(matrix.cells), dict(problems or {}))
+    cells = tuple(planner.add(cell) for cell in matrix.cells)
+    stages = sorted(planner.stages.values(), key=lambda stage: KINDS.index(stage.kind))
+    return Plan({stage.key: stage for stage in stages}, cells)
+
+
+@dataclass
+class _Planner:
+    budget: Budget
+    cpus: int
+    smoke: bool
+    varying: frozenset[str]
+    problems: Mapping[str, str]
+    stages: dict[str, StageRow] = field(default_factory=dict)
+    _structures: dict[str, str] = field(default_factory=dict)  # infer key -> the lowered artifact it times
+
+    def add(self, cell: Cell) -> CellRow:
+        """Plan a cell's stages, or say why it cannot run."""
+        reason = self.problems.get(cell.workload) or why_not(cell)
+        name = cell_name(cell, self.varying)
+        if reason:
+            return CellRow(name, cell.axes(), {}, reason)
+        return CellRow(name, cell.axes(), self._stages_of(cell))
+
+    def _stages_of(self, cell: Cell) -> dict[str, str]:
+        point = _Point.of(cell)
+        keys = {"train": self._train(point), "step": self._step(point)}
+        model = keys["train"]
+        for step in point.recipe.steps:
+            model = keys["compress"] = self._compress(point, step, model)
+        keys["lower"] = self._lower(point, model)
+        keys["evaluate"] = self._evaluate(point, keys["lower"], model, keys["train"])
+        keys["infer"] = self._infer(point, keys["lower"])
+        return keys
+
+    def _train(self, point: _Point) -> str:
+        row, cell = point.workload.row, point.cell
+        settings = {
+            **self._training(point),
+            "seed": cell.seed,
+            "steps": SMOKE_STEPS if self.smoke else self.budget.train_steps or row.train_steps,
+            "target": row.target,
+            "evaluations_per_epoch": row.evaluations_per_epoch,
+        }
+        return self._add("train", point, settings, {}, point.training_label)
+
+    def _step(self, point: _Point) -> str:
+        settings = {**self._training(point), "sample_s": self.budget.sample_s}
+        return self._add("step", point, settings, {}, f"{point.training_label} step")
+
+    def _compress(self, point: _Point, step: Technique[Any], model: str) -> str:
+        steps = self.budget.recover_steps or point.workload.row.recover_steps
+        settings = {
+            **self._training(point),
+            "seed": point.cell.seed,
+            "technique": step.text,
+            "technique_settings": dict(step.settings),
+            "recover_steps": SMOKE_STEPS if self.smoke else steps,
+        }
+        label = f"{self.stages[model].label} + {step.text}"
+        return self._add("compress", point, settings, {"model": model}, label, step.row.implementation)
+
+    def _lower(self, point: _Point, model: str) -> str:
+        settings = self._lowered(point)
+        return self._add("lower", point, settings, {"model": model}, self._lowered_label(point, model))
+
+    def _evaluate(self, point: _Point, lowered: str, model: str, reference: str) -> str:
+        parents = {"lowered": lowered, "model": model, "reference": reference}
+        label = self._lowered_label(point, model)
+        return self._add("evaluate", point, self._lowered(point), parents, label)
+
+    def _infer(self, point: _Point, lowered: str) -> str:
+        """Plan one timing for all artifacts of one structure: where kernels are dense, weights cost nothing."""
+        steps = point.recipe.steps
+        structural = [step.text for step in steps if step.row.changes_structure]
+        settings = {
+            **self._lowered(point),
+            "structure": "+".join(structural),
+            "sample_s": self.budget.sample_s,
+        }
+        label = "+".join([*structural, *([point.format] if point.format else [])]) or "dense"
+        place = f"{point.cell.workload} {label} @ {self._place(point)}"
+        return self._add("infer", point, settings, {"lowered": lowered}, place, own_parents=False)
+
+    def _training(self, point: _Point) -> dict[str, Any]:
+        cell = point.cell
+        return {
+            **self._common(point),
+            "optimizer": cell.optimizer,
+            "optimizer_settings": dict(point.optimizer.settings),
+            "backend": cell.train_backend,
+            "precision": cell.train_precision,
+            "batch_size": cell.train_batch_size,
+        }
+
+    def _lowered(self, point: _Point) -> dict[str, Any]:
+        cell = point.cell
+        return {
+            **self._common(point),
+            "format": point.format,
+            "backend": cell.backend,
+            "precision": cell.precision,
+            "batch_size": cell.batch_size,
+        }
+
+    def _common(self, point: _Point) -> dict[str, Any]:
+        return {
+            "workload": point.cell.workload,
+            "quality_metric": point.workload.row.quality_metric,
+            "test_samples": SMOKE_TEST_SAMPLES if self.smoke else None,
+        }
+
+    def _place(self, point: _Point) -> str:
+        cell = point.cell
+        precision = f" {cell.precision}" if "precision" in self.varying else ""
+        return f"{cell.backend} b{cell.batch_size}{precision}"
+
+    def _lowered_label(self, point: _Point, model: str) -> str:
+        format_ = f" + {point.format}" if point.format else ""
+        return f"{self.stages[model].label}{format_} @ {self._place(point)}"
+
+    def _add(
+        self,
+        kind: str,
+        point: _Point,
+        settings: dict[str, Any],
+        parents: dict[str, str],
+        label: str,
+        *references: str,
+        own_parents: bool = True,
+    ) -> str:
+        backend = point.train_backend if kind in ("train", "step", "compress") else point.backend
+        implementations = [point.workload.row.implementation, backend.row.implementation, *references]
+        if kind in ("train", "step", "compress"):
+            implementations.append(point.optimizer.row.implementation)
+        key = make_key(
+            kind,
+            settings,
+            parents if own_parents else {},
+            implementations,
+            device_kind(backend.row.device, self.cpus),
+        )
+        request = {
+            "settings": settings,
+            "parents": parents,
+            "device": backend.row.device,
+            "fork_safe": backend.row.fork_safe,
+            "server_imports": _server_imports(kind, backend.row, implementations),
+            "worker_imports": list(backend.row.worker_imports),
+        }
+        timed = kind in ("step", "infer")
+        parent_keys = tuple(dict.fromkeys(parents.values()))
+        self.stages.setdefault(key, StageRow(key, kind, label, timed, parent_keys, request))
+        return key
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A cell with its techniques looked up."""
+
+    cell: Cell
+    workload: Technique[WorkloadRow]
+    optimizer: Technique[Any]
+    train_backend: Technique[BackendRow]
+    backend: Technique[BackendRow]
+    recipe: Recipe
+
+    @classmethod
+    def of(cls, cell: Cell) -> _Point:
+        return cls(
+            cell,
+            WORKLOADS.parse(cell.workload),
+            OPTIMIZERS.parse(cell.optimizer),
+            BACKENDS.parse(cell.train_backend),
+            BACKENDS.parse(cell.backend),
+            parse_recipe(cell.compression),
+        )
+
+    @property
+    def format(self) -> str | None:
+        return self.recipe.format.text if self.recipe.format else None
+
+    @property
+    def training_label(self) -> str:
+        cell = self.cell
+        batch = "" if cell.train_batch_size == self.workload.row.batch_size else f" b{cell.train_batch_size}"
+        precision = "" if cell.train_precision == "fp32" else f" {cell.train_precision}"
+        backend = "" if cell.train_backend == "cpu-eager" else f" on {cell.train_backend}"
+        seed = f" seed {cell.seed}" if cell.seed else ""
+        return f"{cell.workload} {cell.optimizer}{backend}{precision}{batch}{seed}"
+
+
+def why_not(cell: Cell) -> str:
+    """Say why a cell cannot run on this machine, or return an empty text."""
+    point = _Point.of(cell)
+    techniques: list[Technique[Any]] = [
+        point.workload,
+        point.optimizer,
+        point.train_backend,
+        point.backend,
+        *point.recipe.techniques,
+    ]
+    for technique in techniques:
+        reason = technique.row.unavailable()
+        if reason:
+            return f"{technique.name}: {reason}"
+    format_ = point.recipe.format.name if point.recipe.format else None
+    return (
+        point.train_backend.row.cannot_train(cell.train_precision)
+        or point.backend.row.cannot_lower(format_, cell.precision)
+        or ""
+    )
+
+
+def cell_name(cell: Cell, varying: frozenset[str]) -> str:
+    """Name a cell by its main axes, and by the others where they have several values in the matrix."""
+    main = ("workload", "optimizer", "compression", "backend")
+    others = [
+        f"{name}={value}" for name, value in cell.axes().items() if name in varying and name not in main
+    ]
+    return "/".join([cell.workload, cell.optimizer, f"{cell.compression}@{cell.backend}", *others])
+
+
+def _varying(cells: tuple[Cell, ...]) -> frozenset[str]:
+    """Return the axes that have several values; a batch size that its workload sets does not count."""
+    found = [cell.axes() for cell in cells]
+    by_workload = {(axes["workload"], axes["train.batch_size"]) for axes in found}
+    names = {axis.name for axis in AXES if len({axes[axis.name] for axes in found}) > 1}
+    if len(by_workload) == len({axes["workload"] for axes in found}):
+        names.discard("train.batch_size")
+    return frozenset(names)
+
+
+def _server_imports(kind: str, backend: BackendRow, implementations: list[str]) -> list[str]:
+    lowering = backend.lowering_imports if kind == "lower" else ()
+    running = backend.running_imports if kind in ("evaluate", "infer") else ()
+    ours = [
+        place
+        for place, _, _ in (reference.rpartition(":") for reference in implementations)
+        if place.partition(".")[0] in ("bench", "techniques") and not place.endswith(".py")
+    ]
+    return list(dict.fromkeys([f"bench.stages.{kind}", *ours, *lowering, *running]))
