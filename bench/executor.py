@@ -43,8 +43,7 @@ class ForkServerExecutor:
         self._numbers = count()
         self._pending: dict[int, _Pending] = {}
         self._lock = threading.Lock()
-        self._started_s = time.time()
-        self.ready_s: float | None = None
+        self._ready = threading.Event()
         self._log = (work / "server.log").open("ab")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.forkserver", *modules],
@@ -56,6 +55,15 @@ class ForkServerExecutor:
         )
         self._reader = threading.Thread(target=self._read_replies, daemon=True)
         self._reader.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server still takes requests."""
+        return self._process.poll() is None
+
+    def wait_until_ready(self) -> None:
+        """Wait until the server has done its imports, or has ended."""
+        self._ready.wait()
 
     def submit(self, request: Request) -> Future[Result]:
         """Start the request in a process of its own; the future never raises for what the stage does."""
@@ -106,7 +114,7 @@ class ForkServerExecutor:
         for line in _pipe(self._process.stdout):
             message = json.loads(line)
             if message.get("ready"):
-                self.ready_s = time.time()
+                self._ready.set()
             elif "pid" in message:
                 with self._lock:
                     self._pending[message["id"]].pid = message["pid"]
@@ -114,6 +122,7 @@ class ForkServerExecutor:
                 with self._lock:
                     pending = self._pending.pop(message["id"])
                 pending.future.set_result(self._finish(message["id"], pending, message))
+        self._ready.set()  # it will never be: nobody should wait
         with self._lock:
             self._fail_all()
 

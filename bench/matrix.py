@@ -164,8 +164,13 @@ class Matrix:
     text: str
 
 
-def read_matrix(name_or_file: str, filter_text: str = "") -> Matrix:
-    """Read a shipped matrix by its name, or a file; raises MatrixError with what is wrong and where."""
+def read_matrix(
+    name_or_file: str, filter_text: str = "", substitutes: Mapping[str, str] | None = None
+) -> Matrix:
+    """Read a shipped matrix by its name, or a file; raises MatrixError with what is wrong and where.
+
+    `substitutes` maps workloads to those that take their place, where data is not to be had.
+    """
     path = find_matrix(name_or_file)
     text = path.read_text()
     try:
@@ -175,6 +180,7 @@ def read_matrix(name_or_file: str, filter_text: str = "") -> Matrix:
     except ValidationError as error:
         raise MatrixError(f"{path}: {_explain(error)}") from None
     values = {axis.name: _axis_values(path, axis, content) for axis in AXES}
+    values["workload"] = [(substitutes or {}).get(str(name), name) for name in values["workload"]]
     spanned = cells = [_cell(point) for point in itertools.product(*values.values())]
     for number, rule in enumerate(content.exclude, 1):
         patterns = _patterns(f"{path}: exclude rule {number}", rule, spanned)

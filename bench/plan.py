@@ -56,7 +56,6 @@ class _Planner:
     varying: frozenset[str]
     problems: Mapping[str, str]
     stages: dict[str, StageRow] = field(default_factory=dict)
-    _structures: dict[str, str] = field(default_factory=dict)  # infer key -> the lowered artifact it times
 
     def add(self, cell: Cell) -> CellRow:
         """Plan a cell's stages, or say why it cannot run."""
@@ -114,7 +113,7 @@ class _Planner:
         return self._add("evaluate", point, self._lowered(point), parents, label)
 
     def _infer(self, point: _Point, lowered: str) -> str:
-        """Plan one timing for all artifacts of one structure: where kernels are dense, weights cost nothing."""
+        """Plan one timing for all artifacts of one structure: dense kernels take as long for any weights."""
         steps = point.recipe.steps
         structural = [step.text for step in steps if step.row.changes_structure]
         settings = {

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from bench.errors import StoreError
 from bench.records import Measurement, Result
@@ -86,7 +88,7 @@ class Store:
         cells: Sequence[CellRow],
     ) -> None:
         """Enter a run with its whole plan."""
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(
                 schema.runs.insert().values(
                     id=run_id,
@@ -124,7 +126,7 @@ class Store:
                 )
 
     def finish_run(self, run_id: str) -> None:
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(
                 schema.runs.update()
                 .where(schema.runs.c.id == run_id)
@@ -135,7 +137,7 @@ class Store:
         self, run_id: str, stage_key: str, kind: str, round_: int, result: Result, *, reused: bool = False
     ) -> None:
         """Enter one launch with all that it found, and its artifact, in one transaction."""
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             environment_id = _enter_environment(connection, result.environment)
             inserted = connection.execute(
                 schema.launches.insert().values(
@@ -173,8 +175,18 @@ class Store:
 
     def add_overhead(self, run_id: str, part: str, seconds: float) -> None:
         """Enter seconds that the run spent outside the stages' own bodies, by what they went to."""
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             connection.execute(schema.overheads.insert().values(run_id=run_id, part=part, seconds=seconds))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise StoreError(
+                f"{self.path}: cannot be written ({error.orig}); what was in it is safe"
+            ) from None
 
     # Reading
 
@@ -188,6 +200,12 @@ class Store:
         )
         with self._engine.connect() as connection:
             return connection.execute(query).scalar()
+
+    def has_run(self, run_id: str) -> bool:
+        """Say whether there is a run of exactly this id."""
+        with self._engine.connect() as connection:
+            query = sa.select(schema.runs.c.id).where(schema.runs.c.id == run_id)
+            return connection.execute(query).scalar() is not None
 
     def find_run(self, run: str | None) -> str:
         """Return the id of the run that `run` begins, or of the latest; raises StoreError where none is."""

@@ -1,0 +1,66 @@
+"""Wall time of a run outside its stages' own bodies, and what it goes to.
+
+Bodies may overlap, so the time outside is the wall time less the union of the bodies' spans. A part counts
+only where no body runs beside it; what no part explains is handing over: forking, pipes, worker exits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import time
+
+Span = tuple[float, float]
+
+HANDOVER = "forking, handing over, worker start and exit"
+
+
+class Timeline:
+    """Collects spans of wall time, in seconds since the epoch, as a run goes on."""
+
+    def __init__(self, started_s: float) -> None:
+        self._started_s = started_s
+        self._bodies: list[Span] = []
+        self._parts: list[tuple[str, Span]] = []
+
+    def body(self, start_s: float, seconds: float) -> None:
+        """Enter the span of a stage's own work."""
+        self._bodies.append((start_s, start_s + seconds))
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Enter what happens in this block under a name."""
+        started = time()
+        try:
+            yield
+        finally:
+            self.add_part(name, started, time())
+
+    def add_part(self, name: str, start_s: float, end_s: float) -> None:
+        self._parts.append((name, (start_s, end_s)))
+
+    def outside(self, end_s: float) -> dict[str, float]:
+        """Return the seconds outside all bodies by part, up to `end_s`; they add up to the whole."""
+        taken = _union([span for span in self._bodies if span[1] > self._started_s])
+        whole = (end_s - self._started_s) - _length(taken)
+        seconds: dict[str, float] = {}
+        for name, span in self._parts:
+            before = _length(taken)
+            taken = _union([*taken, span])
+            seconds[name] = seconds.get(name, 0.0) + _length(taken) - before
+        seconds[HANDOVER] = max(0.0, whole - sum(seconds.values()))
+        return seconds
+
+
+def _union(spans: list[Span]) -> list[Span]:
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _length(spans: list[Span]) -> float:
+    return sum(end - start for start, end in spans)

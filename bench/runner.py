@@ -1,0 +1,305 @@
+"""Carries out a plan: untimed stages as their parents end, then rounds of timed launches."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.artifacts import read_record
+from bench.errors import StoreError
+from bench.estimate import Estimator
+from bench.executor import ForkServerExecutor
+from bench.matrix import Budget
+from bench.metrics import METRICS
+from bench.overhead import Timeline
+from bench.plan import Plan
+from bench.progress import Display
+from bench.records import Measurement, Request, Result
+from bench.statistics import LOOKS, launch_interval
+from bench.store import StageRow, Store
+from bench.worker import LEAVES_ARTIFACT
+
+PRIMARY = {"step": "step_latency_s", "infer": "latency_s"}
+"""The metric whose interval decides whether a timed stage needs more launches."""
+
+MOST_KILLS = 3
+EXCLUSIVE = ("train", "compress")
+"""Kinds that have all cores to themselves: training is clocked, and its bits depend on the threads."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the stages of a run may use."""
+
+    cpus: tuple[int, ...]
+    memory_bytes: int
+
+
+class Runner:
+    """One run's execution. It alone writes the store; a stage that ended is never started again."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        run_id: str,
+        results: Path,
+        budget: Budget,
+        resources: Resources,
+        plugins: Mapping[str, str],
+        timeline: Timeline,
+        *,
+        smoke: bool = False,
+    ) -> None:
+        self._plan = plan
+        self._store = store
+        self._run_id = run_id
+        self._results = results
+        self._work = results / "work"
+        self._budget = budget
+        self._resources = resources
+        self._plugins = plugins
+        self._timeline = timeline
+        self._smoke = smoke
+        self._estimator = Estimator(store, len(resources.cpus))
+        self._ended: dict[str, Result] = {}
+        self._launches: Counter[str] = Counter()
+        self._kills: Counter[str] = Counter()
+        self._display = Display(len(plan.stages), self._rest_s)
+
+    def run(self) -> bool:
+        """Carry out what is left of the plan; returns whether every stage is ok."""
+        self._remember()
+        with self._display:
+            untimed = [stage for stage in self._left() if not stage.timed]
+            if untimed:
+                self._run_untimed(untimed)
+            while timed := self._left():
+                self._run_round(timed)
+        return all(result.state == "ok" for result in self._ended.values())
+
+    # What is over, and what is left
+
+    def _remember(self) -> None:
+        """Take up what an interrupted execution of this run has finished."""
+        for key, _, state in self._store.launch_results(self._run_id):
+            stage = self._plan.stages[key]
+            if state == "killed":
+                self._count_kill(stage, Result("killed", "ended from outside"))
+            elif state != "ok" or not stage.timed:
+                self._ended[key] = Result(state, "in an earlier part of this run")  # type: ignore[arg-type]
+            else:
+                self._launches[key] += 1
+        for key in list(self._launches):
+            self._look(self._plan.stages[key])
+
+    def _left(self) -> list[StageRow]:
+        return [stage for key, stage in self._plan.stages.items() if key not in self._ended]
+
+    def _rest_s(self) -> float:
+        return self._estimator.rest_s(self._left(), launches=1 if self._smoke else 6)
+
+    def _blocked(self, stage: StageRow) -> Result | None:
+        for parent in stage.parents:
+            ended = self._ended.get(parent)
+            if ended is not None and ended.state != "ok":
+                label = self._plan.stages[parent].label
+                return Result(
+                    "skipped", f"its {self._plan.stages[parent].kind} stage ({label}) {ended.state}"
+                )
+        return None
+
+    # Untimed stages
+
+    def _run_untimed(self, stages: Sequence[StageRow]) -> None:
+        """Run each stage once its parents have ended; side by side, one core each, where kinds allow."""
+        waiting = list(stages)
+        running: dict[Future[Result], tuple[StageRow, tuple[int, ...]]] = {}
+        free = list(self._resources.cpus)
+        executor: ForkServerExecutor | None = None
+        try:
+            while waiting or running:
+                for stage in self._startable(waiting):
+                    if self._settle_without_running(stage):
+                        waiting.remove(stage)
+                        continue
+                    alone = stage.kind in EXCLUSIVE or stage.request["device"] != "cpu"
+                    if (alone and running) or not free:
+                        break  # nobody overtakes: what needs all cores would wait for ever
+                    if executor is None or not executor.alive:
+                        executor = self._start_executor(waiting, executor)
+                    cpus = tuple(free) if alone else (free[0],)
+                    free = [cpu for cpu in free if cpu not in cpus]
+                    waiting.remove(stage)
+                    self._display.started(_title(stage))
+                    running[executor.submit(self._request(stage, 0, cpus))] = (stage, cpus)
+                done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+                self._display.draw()
+                for future in done:
+                    stage, cpus = running.pop(future)
+                    free += cpus
+                    if not self._enter(stage, 0, future.result()):
+                        waiting.insert(0, stage)
+        finally:
+            if executor is not None:
+                self._stop_executor(executor)
+
+    def _startable(self, waiting: Iterable[StageRow]) -> list[StageRow]:
+        return [stage for stage in waiting if all(parent in self._ended for parent in stage.parents)]
+
+    def _settle_without_running(self, stage: StageRow) -> bool:
+        """End a stage that a parent's failure stops, or whose artifact is there already."""
+        blocked = self._blocked(stage)
+        if blocked is not None:
+            self._enter(stage, 0, blocked)
+            return True
+        if stage.kind not in LEAVES_ARTIFACT:
+            return False
+        record = read_record(self._results, stage.key)
+        entered = self._store.artifact_sha256(stage.key)
+        if record is None or (entered is not None and entered != record["artifact"]["sha256"]):
+            return False
+        own = record["run_id"] == self._run_id
+        measurements = tuple(Measurement.from_json(entry) for entry in record["measurements"])
+        result = Result(
+            "ok",
+            start_s=time.time(),
+            body_s=record["body_s"] if own else 0.0,
+            measurements=measurements if own else tuple(map(_not_again, measurements)),
+            artifact=record["artifact"],
+        )
+        self._enter(stage, 0, result, reused=not own, ran=False)
+        return True
+
+    # Timed launches
+
+    def _run_round(self, stages: Sequence[StageRow]) -> None:
+        """Launch once each stage that has had the fewest launches, from one fresh server."""
+        runnable = []
+        for stage in stages:
+            blocked = self._blocked(stage)
+            if blocked is None:
+                runnable.append(stage)
+            else:
+                self._enter(stage, 0, blocked)
+        if not runnable:
+            return
+        round_ = min(self._launches[stage.key] for stage in runnable)
+        due = [stage for stage in runnable if self._launches[stage.key] == round_]
+        if round_ % 2:
+            due.reverse()
+        executor = self._start_executor(due)
+        try:
+            for stage in due:
+                self._display.started(_title(stage), f", launch {round_ + 1}")
+                future = executor.submit(self._request(stage, round_, self._resources.cpus))
+                if self._enter(stage, round_, future.result()):
+                    self._launches[stage.key] += 1
+                    self._look(stage)
+                if not executor.alive:
+                    break  # what is still due comes in the next round, from a server of its own
+        finally:
+            self._stop_executor(executor)
+
+    def _look(self, stage: StageRow) -> None:
+        """End a timed stage whose interval is narrow enough, or whose launches are used up."""
+        launches = self._launches[stage.key]
+        most = 1 if self._smoke else self._budget.max_launches
+        if stage.key in self._ended or (launches < most and launches not in LOOKS):
+            return
+        values = self._store.launch_values(self._run_id, stage.key, PRIMARY[stage.kind])
+        enough = bool(values) and launch_interval(values).relative_half_width <= self._budget.target_interval
+        if launches >= most or enough:
+            self._ended[stage.key] = Result("ok")
+            self._display.ended(_title(stage), f"ok {launches} launches")
+
+    # Between the store and the workers
+
+    def _enter(
+        self, stage: StageRow, round_: int, result: Result, *, reused: bool = False, ran: bool = True
+    ) -> bool:
+        """Enter a result in the store; returns False where the launch was ended from outside and is to be
+        tried again."""
+        if "No space left on device" in result.reason + result.output_tail:
+            raise StoreError(f"{self._results}: no space left; free some, and the same command goes on")
+        if ran:
+            self._timeline.body(result.start_s, result.body_s)
+        with self._timeline.part("writing the store"):
+            self._store.add_launch(self._run_id, stage.key, stage.kind, round_, result, reused=reused)
+        if result.state == "killed":
+            self._display.ended(_title(stage), _describe(result, ran), counts=False)
+            return self._count_kill(stage, result)
+        if result.state == "ok" and ran:
+            self._estimator.learn(stage.kind, result.body_s)
+        if result.state != "ok" or not stage.timed:
+            self._ended[stage.key] = result
+            self._display.ended(_title(stage), _describe(result, ran))
+        return True
+
+    def _count_kill(self, stage: StageRow, result: Result) -> bool:
+        self._kills[stage.key] += 1
+        if self._kills[stage.key] < MOST_KILLS:
+            return False
+        self._ended[stage.key] = replace(result, reason=f"{result.reason}, {MOST_KILLS} times")
+        return True
+
+    def _request(self, stage: StageRow, round_: int, cpus: tuple[int, ...]) -> Request:
+        planned = stage.request
+        share = len(cpus) / len(self._resources.cpus)
+        return Request(
+            kind=stage.kind,
+            key=stage.key,
+            label=stage.label,
+            settings=planned["settings"],
+            parents=planned["parents"],
+            plugins=self._plugins,
+            imports=(*planned["server_imports"], *planned["worker_imports"]),
+            results=str(self._results),
+            run_id=self._run_id,
+            round=round_,
+            device=planned["device"],
+            threads=len(cpus),
+            cpus=cpus,
+            memory_bytes=int(self._resources.memory_bytes * share),
+            timeout_s=self._budget.timeout_s,
+            fork_safe=planned["fork_safe"],
+            smoke=self._smoke,
+            all_passes=round_ == 0,
+        )
+
+    def _start_executor(
+        self, stages: Iterable[StageRow], old: ForkServerExecutor | None = None
+    ) -> ForkServerExecutor:
+        if old is not None:
+            self._stop_executor(old)
+        modules = [module for stage in stages for module in stage.request["server_imports"]]
+        with self._timeline.part("starting fork servers: imports"):
+            executor = ForkServerExecutor(self._work, self._results, list(dict.fromkeys(modules)))
+            executor.wait_until_ready()
+        return executor
+
+    def _stop_executor(self, executor: ForkServerExecutor) -> None:
+        with self._timeline.part("stopping fork servers"):
+            executor.close()
+
+
+def _title(stage: StageRow) -> str:
+    return f"{stage.kind} {stage.label}"
+
+
+def _describe(result: Result, ran: bool) -> str:
+    if result.state == "ok":
+        return f"ok {result.wall_s:.1f} s" if ran else "ok, was there already"
+    return f"{result.state.upper()}: {result.reason}"
+
+
+def _not_again(measurement: Measurement) -> Measurement:
+    """Keep of an earlier run's measurement only what another run would measure to be the same."""
+    if METRICS[measurement.metric].kind != "sampled":
+        return measurement
+    reason = "the artifact was made in an earlier run; this one did not measure it again"
+    return replace(measurement, value=None, low=None, high=None, samples=(), reason=reason)

@@ -1,0 +1,217 @@
+"""From a command to a finished run: data, plan, which run it is, its execution."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench import datasets
+from bench.artifacts import clear_unfinished
+from bench.errors import BenchError, DataError, MatrixError, StoreError
+from bench.matrix import Matrix, read_matrix
+from bench.overhead import Timeline
+from bench.plan import Plan, make_plan
+from bench.plugins import load_plugins
+from bench.runner import Resources, Runner
+from bench.store import Store
+from bench.workloads import WORKLOADS
+
+GIB = 2**30
+MEMORY_SHARE = 0.8
+"""Share of the free memory that workers may allocate, so that the machine outlives them."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the user asked for."""
+
+    matrix: str
+    results: Path
+    filter: str = ""
+    plugins: tuple[Path, ...] = ()
+    smoke: bool = False
+    fresh: bool = False
+
+    @property
+    def command(self) -> str:
+        """Return the command that does this again."""
+        words = ["python", "-m", "bench", "run", "--matrix", self.matrix]
+        words += ["--filter", self.filter] if self.filter else []
+        words += [word for path in self.plugins for word in ("--plugin", str(path))]
+        words += ["--smoke"] if self.smoke else []
+        return shlex.join(words)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A matrix made ready: what will run here, with what, and what was changed on the way."""
+
+    options: RunOptions
+    matrix: Matrix
+    plan: Plan
+    plugins: dict[str, str]
+    resources: Resources
+    notes: tuple[str, ...]
+
+    @property
+    def identity(self) -> str:
+        """Return a hash of all that makes two commands ask for the same run."""
+        content = {
+            "matrix": self.matrix.name,
+            "budget": self.matrix.budget.model_dump(),
+            "stages": sorted(self.plan.stages),
+            "cells": [asdict(cell) for cell in self.plan.cells],
+            "plugins": sorted(self.plugins.values()),
+            "smoke": self.options.smoke,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run that ended: its id, whether every stage of it is ok."""
+
+    run_id: str
+    ok: bool
+
+
+def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = print) -> Prepared:
+    """Read the matrix, find its data, plan it. Data is fetched only where `fetch` is true."""
+    plugins = load_plugins(options.plugins)
+    matrix = read_matrix(options.matrix, options.filter)
+    problems, notes = _find_data(matrix, fetch, say)
+    substitutes = {name: matrix.fallback[name] for name in problems if name in matrix.fallback}
+    if substitutes:
+        matrix = read_matrix(options.matrix, options.filter, substitutes)
+        problems = {name: why for name, why in problems.items() if name not in substitutes}
+        notes += [
+            f"{old} is replaced by {new}: its data is not to be had" for old, new in substitutes.items()
+        ]
+    resources = _resources(matrix)
+    plan = make_plan(matrix, len(resources.cpus), smoke=options.smoke, problems=problems)
+    if not plan.stages:
+        raise MatrixError(f"{options.matrix}: no cell can run here: {plan.cells[0].skipped}")
+    return Prepared(options, matrix, plan, plugins, resources, tuple(notes))
+
+
+def execute(prepared: Prepared, say: datasets.Say = print) -> Outcome:
+    """Run what was prepared, from where an interrupted run of the same identity stopped."""
+    results = prepared.options.results.resolve()
+    with _alone_in(results):
+        store = Store.open(results)
+        clear_unfinished(results)
+        shutil.rmtree(results / "work", ignore_errors=True)
+        run_id = _start_or_resume(prepared, store, say)
+        timeline = Timeline(_process_started_s())
+        timeline.add_part("starting the runner: imports, plan", _process_started_s(), time.time())
+        runner = Runner(
+            prepared.plan,
+            store,
+            run_id,
+            results,
+            prepared.matrix.budget,
+            prepared.resources,
+            prepared.plugins,
+            timeline,
+            smoke=prepared.options.smoke,
+        )
+        try:
+            ok = runner.run()
+            store.finish_run(run_id)
+        finally:
+            for part, seconds in timeline.outside(time.time()).items():
+                store.add_overhead(run_id, part, seconds)
+            store.close()
+            shutil.rmtree(results / "work", ignore_errors=True)
+    return Outcome(run_id, ok)
+
+
+def _find_data(matrix: Matrix, fetch: bool, say: datasets.Say) -> tuple[dict[str, str], list[str]]:
+    """Return why the data of a workload is not to be had, and notes on data that will be fetched."""
+    problems: dict[str, str] = {}
+    notes: list[str] = []
+    for name in dict.fromkeys(cell.workload for cell in matrix.cells):
+        dataset = WORKLOADS.parse(name).row.dataset
+        if dataset is None:
+            continue
+        try:
+            if fetch:
+                datasets.fetch(dataset, say)
+            elif datasets.locate(dataset) is None:
+                notes.append(f"{name}: data set {dataset} is not here; the run will fetch it")
+        except DataError as error:
+            problems[name] = str(error)
+    return problems, notes
+
+
+def _resources(matrix: Matrix) -> Resources:
+    import psutil
+
+    asked = matrix.budget.memory_gib
+    available = int(psutil.virtual_memory().available * MEMORY_SHARE)
+    memory_bytes = min(available, int(asked * GIB)) if asked else available
+    return Resources(tuple(sorted(os.sched_getaffinity(0))), memory_bytes)
+
+
+def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str:
+    identity = prepared.identity
+    unfinished = None if prepared.options.fresh else store.unfinished_run(identity)
+    if unfinished is not None:
+        say(f"run {unfinished}: goes on from where it stopped")
+        return unfinished
+    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{prepared.matrix.name}"
+    while store.has_run(run_id):
+        run_id += "+"
+    request = {
+        "filter": prepared.options.filter,
+        "smoke": prepared.options.smoke,
+        "plugins": prepared.plugins,
+        "budget": prepared.matrix.budget.model_dump(),
+        "text": prepared.matrix.text,
+        "notes": list(prepared.notes),
+    }
+    plan = prepared.plan
+    store.start_run(
+        run_id,
+        identity,
+        prepared.options.matrix,
+        prepared.options.command,
+        request,
+        list(plan.stages.values()),
+        plan.cells,
+    )
+    say(f"run {run_id}: {len(plan.cells)} cells, {len(plan.stages)} stages")
+    return run_id
+
+
+@contextmanager
+def _alone_in(results: Path) -> Iterator[None]:
+    """Hold the results folder for this process; raises StoreError where another run has it."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        lock = (results / ".lock").open("w")
+    except OSError as error:
+        raise StoreError(f"{results}: {error.strerror}; give a writable folder by --results") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BenchError(
+                f"{results}: another run is at work here; wait, or give another --results"
+            ) from None
+        yield
+
+
+def _process_started_s() -> float:
+    import psutil
+
+    return float(psutil.Process().create_time())
