@@ -1,0 +1,32 @@
+"""`python -m bench`: run the command, turn errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+from bench.errors import BenchError
+from techniques.registry import TechniqueError
+
+BAD_USE = 2
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line; exits with 0, 1 (something failed or regressed), 2 (bad use) or 130."""
+    from bench.cli import app
+
+    try:
+        app(prog_name="bench")
+    except (BenchError, TechniqueError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(BAD_USE)
+    except KeyboardInterrupt:
+        print("bench: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        print(f"bench: {error.filename or 'system'}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(BAD_USE)
+
+
+if __name__ == "__main__":
+    main()

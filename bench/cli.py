@@ -1,0 +1,160 @@
+"""The commands: what they are called and take. What they do is elsewhere, imported when they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help=(
+        "Measures which optimizer trains, and which compression on which backend serves, a model "
+        "for the least time, energy and memory."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data = typer.Typer(help="Find, fetch and locate data sets.", no_args_is_help=True)
+baseline = typer.Typer(help="Keep a run that others are held against.", no_args_is_help=True)
+app.add_typer(data, name="data")
+app.add_typer(baseline, name="baseline")
+
+Results = Annotated[Path, typer.Option("--results", help="Folder of the store, artifacts and reports.")]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", help="Python file that adds techniques or workloads; may be given again."),
+]
+Filter = Annotated[
+    str,
+    typer.Option(
+        "--filter", help="Cells to keep: axis=pattern|pattern,...; e.g. 'optimizer=adam,backend=onnx*'."
+    ),
+]
+MatrixOption = Annotated[
+    str, typer.Option("--matrix", "-m", help="quick, full, ci, or the path of a TOML file.")
+]
+RUN = Annotated[str | None, typer.Argument(help="Run id or its beginning; the latest by default.")]
+
+RESULTS = Path("results")
+
+
+@app.command()
+def run(
+    matrix: MatrixOption,
+    filter_text: Filter = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show cells, stages, time and what is skipped; run nothing.")
+    ] = False,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Two steps, one launch: every distinct stage executes once.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start a new run even where an unfinished one could go on.")
+    ] = False,
+    plugin: Plugins = None,
+    results: Results = RESULTS,
+) -> None:
+    """Run every cell of a matrix, measure it, and write the report.
+
+    The same command after an interruption goes on where it stopped. Exits with 1 where a stage failed.
+    """
+    from bench.commands import dry_run as show_plan
+    from bench.commands import run as run_matrix
+    from bench.session import RunOptions
+
+    options = RunOptions(matrix, results, filter_text, tuple(plugin or ()), smoke, fresh)
+    if dry_run:
+        show_plan(options)
+    elif not run_matrix(options):
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_(
+    table: Annotated[
+        str | None, typer.Argument(help="optimizers, compressions, backends, workloads or metrics; or all.")
+    ] = None,
+    plugin: Plugins = None,
+) -> None:
+    """List what there is, and what of it cannot run here and why."""
+    from bench.listing import print_tables
+
+    print_tables(table, plugin or [])
+
+
+@app.command()
+def report(run_id: RUN = None, results: Results = RESULTS) -> None:
+    """Write a run's report anew, print its short tables and where its time went."""
+    from bench.commands import report as write_report
+
+    write_report(run_id, results)
+
+
+@app.command()
+def show(
+    record: Annotated[str, typer.Argument(help="A cell's name, or the key of a stage or its beginning.")],
+    run_id: Annotated[str | None, typer.Option("--run", help="Run id; the latest by default.")] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Show everything known of one cell or stage, with the command that makes it again."""
+    from bench.showing import show as show_record
+
+    show_record(record, run_id, results)
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Option("--baseline", help="Name of a saved baseline.")],
+    run_id: RUN = None,
+    threshold: Annotated[
+        float, typer.Option(min=0, help="Slowdown that counts, as a share: 0.1 is ten percent.")
+    ] = 0.1,
+    results: Results = RESULTS,
+) -> None:
+    """Hold a run against a baseline. Exits with 0 clean, 1 regression, 2 bad use."""
+    from bench.commands import check as check_run
+
+    if not check_run(name, run_id, threshold, results):
+        raise typer.Exit(1)
+
+
+@baseline.command("save")
+def baseline_save(
+    name: Annotated[str, typer.Argument(help="What to call it.")],
+    run_id: RUN = None,
+    results: Results = RESULTS,
+) -> None:
+    """Keep a run's values under a name, in the results folder's baselines/."""
+    from bench.commands import save_baseline
+
+    save_baseline(name, run_id, results)
+
+
+@data.command("list")
+def data_list() -> None:
+    """List the data sets, with licence, size and whether they are here."""
+    from bench.listing import print_data
+
+    print_data()
+
+
+@data.command("get")
+def data_get(name: Annotated[str, typer.Argument(help="Data set.")]) -> None:
+    """Find a data set, or fetch it into the cache."""
+    from bench import datasets
+
+    print(datasets.fetch(name, print))
+
+
+@data.command("where")
+def data_where(name: Annotated[str, typer.Argument(help="Data set.")]) -> None:
+    """Print the folder that a data set lies in; exits with 1 where it is not here."""
+    from bench import datasets
+
+    place = datasets.locate(name)
+    print(place if place is not None else f"{name} is not here; `bench data get {name}` fetches it")
+    if place is None:
+        raise typer.Exit(1)

@@ -1,0 +1,93 @@
+"""What the commands do with a run: carry it out, report it, hold it against another."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.estimate import Estimator
+from bench.plan import KINDS
+from bench.progress import clock_text
+from bench.session import RunOptions, execute, prepare
+from bench.store import Store
+from bench.store.store import STORE_NAME
+
+
+def run(options: RunOptions) -> bool:
+    """Run a matrix and write its report; returns whether every stage is ok."""
+    prepared = prepare(options, say=_say)
+    for note in prepared.notes:
+        _say(note)
+    outcome = execute(prepared, say=_say)
+    report(outcome.run_id, options.results)
+    if not outcome.ok:
+        print("some stages failed; the report names them", file=sys.stderr)
+    return outcome.ok
+
+
+def dry_run(options: RunOptions) -> None:
+    """Print what a run would do: cells, distinct stages, time, and what it would skip and why."""
+    prepared = prepare(options, fetch=False, say=_say)
+    plan = prepared.plan
+    for note in prepared.notes:
+        print(note)
+    print(
+        f"{len(plan.cells)} cells, {len(plan.skipped)} of them skipped; {len(plan.stages)} distinct stages:"
+    )
+    for kind in KINDS:
+        print(f"  {kind:9} {len(plan.of_kind(kind))}")
+    for reason, count in Counter(cell.skipped for cell in plan.skipped).items():
+        print(f"skipped, {count} cells: {reason}")
+    for cell in plan.cells:
+        print(f"  {cell.name}" + (f"  (skipped: {cell.skipped})" if cell.skipped else ""))
+    has_store = (options.results / STORE_NAME).is_file()
+    estimator = Estimator(Store.open(options.results) if has_store else None, len(prepared.resources.cpus))
+    seconds = estimator.rest_s(plan.stages.values(), launches=1 if options.smoke else 6)
+    based = "stages that ran here before" if has_store else "a guess; nothing ran here yet"
+    print(f"estimated time: {clock_text(seconds)} (from {based}; artifacts that are there are reused)")
+
+
+def report(run_id: str | None, results: Path) -> None:
+    """Write a run's report anew and print its short form."""
+    from reports.report import overhead_text, short_tables, write
+
+    store = Store.open(results, create=False)
+    run_id = store.find_run(run_id)
+    path = write(store, run_id, results / run_id)
+    console = Console(highlight=False)
+    for short in short_tables(store, run_id):
+        table = Table(*short.columns, title=short.title, title_justify="left")
+        for row in short.rows:
+            table.add_row(*row)
+        console.print(table)
+    console.print(overhead_text(store, run_id), markup=False)
+    console.print(f"report: {path}", markup=False, soft_wrap=True)
+
+
+def save_baseline(name: str, run_id: str | None, results: Path) -> None:
+    """Keep a run's values under a name."""
+    from bench.regression import save
+
+    store = Store.open(results, create=False)
+    run_id = store.find_run(run_id)
+    print(f"baseline {name}: {save(store, run_id, name, results)}, from run {run_id}")
+
+
+def check(name: str, run_id: str | None, threshold: float, results: Path) -> bool:
+    """Hold a run against a baseline and print the verdicts; returns whether nothing got worse."""
+    from bench.regression import check as compare
+    from bench.regression import verdict_lines
+
+    store = Store.open(results, create=False)
+    comparison = compare(store, store.find_run(run_id), name, results, threshold)
+    for line in verdict_lines(comparison):
+        print(line)
+    return comparison.clean
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

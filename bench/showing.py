@@ -1,0 +1,101 @@
+"""What `bench show` prints: everything known of one cell or one stage."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError
+from bench.metrics import format_value
+from bench.store import CellRow, StageRow, Store
+from techniques.registry import nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TRAINING = ("train", "step", "compress")
+
+
+def show(record: str, run_id: str | None, results: Path) -> None:
+    """Print a cell with its stages, or a stage; raises BenchError where the run has no such record."""
+    store = Store.open(results, create=False)
+    run_id = store.find_run(run_id)
+    cells = {cell.name: cell for cell in store.cells(run_id)}
+    stages = {stage.key: stage for stage in store.stages(run_id)}
+    if record in cells:
+        cell = cells[record]
+        print(f"cell {cell.name} of run {run_id}")
+        _print_mapping("axes", cell.axes)
+        if cell.skipped:
+            print(f"skipped: {cell.skipped}")
+        print(f"make it again: {command(store.run(run_id), cell)}")
+        for key in cell.stages.values():
+            print()
+            _print_stage(store, run_id, stages[key])
+        return
+    found = [stage for key, stage in stages.items() if key.startswith(record)]
+    if len(found) != 1:
+        what = "is the start of several stage keys" if found else "is no cell or stage key"
+        raise BenchError(f"{record!r} {what} of run {run_id}{nearest(record, cells)}")
+    stage = found[0]
+    users = [cell for cell in cells.values() if stage.key in cell.stages.values()]
+    print(f"stage of run {run_id}, used by {len(users)} cells: {', '.join(cell.name for cell in users)}")
+    print(f"make it again: {command(store.run(run_id), users[0])}")
+    _print_stage(store, run_id, stage)
+
+
+def command(run: Mapping[str, Any], cell: CellRow) -> str:
+    """Return the command that makes a cell's records again, as a run of its own."""
+    filter_text = ",".join(f"{axis}={value}" for axis, value in cell.axes.items())
+    words = ["python", "-m", "bench", "run", "--matrix", run["matrix"], "--filter", filter_text, "--fresh"]
+    words += [word for path in run["request"]["plugins"] for word in ("--plugin", path)]
+    words += ["--smoke"] if run["request"]["smoke"] else []
+    return shlex.join(words)
+
+
+def _print_stage(store: Store, run_id: str, stage: StageRow) -> None:
+    print(f"{stage.kind}: {stage.label}")
+    print(f"  key: {stage.key}")
+    for parent in stage.parents:
+        print(f"  parent: {parent}")
+    _print_mapping("settings", stage.request["settings"])
+    launches = store.launches(run_id)
+    measurements = store.measurements(run_id)
+    for launch in launches[launches["stage_key"] == stage.key].to_dict("records"):
+        reused = ", reused from an earlier run" if launch["reused"] else ""
+        print(
+            f"  launch {launch['round'] + 1}: {launch['state']}{reused}, body {launch['body_s']:.3f} s of "
+            f"{launch['wall_s']:.3f} s, environment {launch['environment_id']}"
+        )
+        if launch["reason"]:
+            print(f"    reason: {launch['reason']}")
+        for line in launch["output_tail"].splitlines():
+            print(f"    | {line}")
+        if launch["dynamic"].get("disturbed"):
+            print(f"    disturbed: {launch['dynamic']['disturbed']}")
+        _print_measurements(measurements[measurements["launch_id"] == launch["id"]])
+    for id_, content in store.environments(run_id).items():
+        if id_ in set(launches[launches["stage_key"] == stage.key]["environment_id"]):
+            _print_mapping(f"environment {id_}", content)
+
+
+def _print_measurements(measurements: pd.DataFrame) -> None:
+    for row in measurements.to_dict("records"):
+        name = row["metric"] + (f"[{row['qualifier']}]" if row["qualifier"] else "")
+        text = format_value(row["metric"], row["value"])
+        if row["low"] == row["low"] and row["low"] is not None:
+            text += (
+                f"  [{format_value(row['metric'], row['low'])}, {format_value(row['metric'], row['high'])}]"
+            )
+        notes = [note for note in (row["method"], row["reason"]) if note]
+        count = f"n={row['n']:.0f}" if row["n"] == row["n"] and row["n"] is not None else ""
+        print(f"    {name}: {text}  {'; '.join([count, *notes] if count else notes)}".rstrip())
+
+
+def _print_mapping(title: str, content: Mapping[str, Any]) -> None:
+    print(f"  {title}:")
+    for key, value in content.items():
+        print(f"    {key}: {value if isinstance(value, str) else json.dumps(value)}")
