@@ -1,0 +1,109 @@
+"""Matrix files and filters: what they span, and what a mistake in one gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import MatrixError
+from bench.matrix import SHIPPED, read_matrix
+from techniques.optimizers import OPTIMIZERS
+
+QUICK = (SHIPPED / "quick.toml").read_text()
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in SHIPPED.glob("*.toml")))
+def test_every_shipped_matrix_can_be_read(name):
+    assert read_matrix(name).cells
+
+
+def test_quick_crosses_three_optimizers_four_compressions_and_three_backends():
+    cells = read_matrix("quick").cells
+    assert len({cell.optimizer for cell in cells}) == 3
+    assert len({cell.compression for cell in cells}) >= 4
+    assert len({cell.backend for cell in cells}) == 3
+
+
+def test_a_star_takes_all_that_is_registered_at_default_settings():
+    optimizers = {cell.optimizer for cell in read_matrix("full").cells}
+    assert optimizers == set(OPTIMIZERS.rows())
+
+
+def test_two_spellings_of_one_technique_make_one_cell(tmp_path):
+    text = QUICK.replace('"prune-mean:1"', '"prune-mean:1.0", "prune-mean", "prune-mean:1"')
+    assert len(read_matrix(written(tmp_path, text)).cells) == len(read_matrix("quick").cells)
+
+
+def test_the_batch_size_of_training_is_the_workloads_own_unless_given(tmp_path):
+    assert {cell.train_batch_size for cell in read_matrix("quick").cells} == {128}
+    text = QUICK.replace("[train]", "[train]\nbatch_size = 64")
+    assert {cell.train_batch_size for cell in read_matrix(written(tmp_path, text)).cells} == {64}
+
+
+def test_exclude_rules_drop_the_cells_that_meet_every_axis_of_a_rule(tmp_path):
+    rule = '[[exclude]]\nbackend = "onnx*"\ncompression = ["int8-*", "prune-mean:1.0"]\n'
+    cells = read_matrix(written(tmp_path, QUICK + rule)).cells
+    onnx = {cell.compression for cell in cells if cell.backend == "onnxruntime"}
+    assert onnx == {"none", "finetune"}
+    assert len(cells) == 45 - 9
+
+
+def test_a_filter_keeps_cells_by_patterns_and_alternatives():
+    cells = read_matrix("quick", "optimizer=adam|sgd,backend=onnx*,compression=prune-mean:1.0").cells
+    assert {(cell.optimizer, cell.compression, cell.backend) for cell in cells} == {
+        ("adam", "prune-mean:1", "onnxruntime"),
+        ("sgd", "prune-mean:1", "onnxruntime"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"adam"', '"adma"', "[train] optimizer: unknown optimizer 'adma'; did you mean 'adam'?"),
+        ("optimizer =", "optimiser =", "unknown key 'train.optimiser'; did you mean 'optimizer'?"),
+        ("max_launches", "max_lunches", "unknown key 'budget.max_lunches'; did you mean 'max_launches'?"),
+        ("[budget]", "[buget]", "unknown key 'buget'; did you mean 'budget'?"),
+        ("max_launches = 10", "max_launches = 7", "1, 3, 6, 10 or 20, not 7"),
+        ('"prune-mean:1"', '"prune-mean:much"', "ratio: 'much' is no float"),
+        ('"int8-static"]', '"int8-statik"]', "did you mean 'int8-static'?"),
+        ("[budget]", '[[exclude]]\nbackend = "onxruntime"\n[budget]', "did you mean 'onnxruntime'?"),
+        ("[budget]", '[[exclude]]\nbakend = "onnxruntime"\n[budget]', "unknown axis 'bakend'"),
+        ("[infer]", "[infer]\nbatch_size = 0", "0 is no whole number of at least 1"),
+        ("[infer]", '[infer]\nprecision = "fp23"', "unknown precision 'fp23'"),
+        ("[infer]", "[infer", "line"),
+        ('workload = "fashion-mnist-simplecnn"', "", "'train.workload' is missing"),
+    ],
+)
+def test_a_mistake_in_a_matrix_gets_one_line_that_says_where(tmp_path, old, new, message):
+    with pytest.raises(MatrixError, match=r"^[^\n]+$") as caught:
+        read_matrix(written(tmp_path, QUICK.replace(old, new, 1)))
+    assert "mine.toml" in str(caught.value) and message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("filter_text", "message"),
+    [
+        ("optimizer=adma", "did you mean 'adam'?"),
+        ("optimzer=adam", "did you mean 'optimizer'?"),
+        ("adam", "'adam' is no axis=value"),
+        ("optimizer=adam,backend=cpu-eager,seed=3", "seed"),
+    ],
+)
+def test_a_mistake_in_a_filter_gets_one_line(filter_text, message):
+    with pytest.raises(MatrixError, match=r"^[^\n]+$") as caught:
+        read_matrix("quick", filter_text)
+    assert message in str(caught.value)
+
+
+def test_an_unknown_matrix_gets_the_nearest_name():
+    with pytest.raises(MatrixError, match="did you mean 'quick'"):
+        read_matrix("quik")
+    with pytest.raises(MatrixError, match="no such matrix file"):
+        read_matrix("nowhere.toml")

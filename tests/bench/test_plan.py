@@ -1,0 +1,123 @@
+"""The plan: each stage once, shared by all cells that need it, keyed by all that decides it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from bench import keys
+from bench.matrix import read_matrix
+from bench.plan import make_plan
+
+
+@pytest.fixture(scope="module")
+def quick():
+    return make_plan(read_matrix("quick"), cpus=2)
+
+
+def test_each_training_is_planned_once_however_many_cells_share_it(quick):
+    assert len(quick.of_kind("train")) == 3
+    assert len(quick.cells) == 45
+    assert len(quick.of_kind("step")) == 3
+
+
+def test_stages_cost_their_sum_not_their_product(quick):
+    counts = Counter(stage.kind for stage in quick.stages.values())
+    # 3 trainings x (finetune, prune); x 14 pairs of (recipe, backend); timings are shared by structure.
+    assert counts == {"train": 3, "compress": 6, "lower": 42, "evaluate": 42, "step": 3, "infer": 8}
+
+
+def test_parents_come_before_their_children(quick):
+    seen: set[str] = set()
+    for stage in quick.stages.values():
+        assert set(stage.parents) <= seen
+        seen.add(stage.key)
+
+
+def test_a_recipes_prefix_is_shared():
+    cells = read_matrix("full", "optimizer=adam,workload=digits,backend=cpu-inductor,batch_size=1").cells
+    chosen = [cell for cell in cells if cell.compression.startswith("prune-magnitude")]
+    assert {cell.compression for cell in chosen} == {"prune-magnitude:0.5", "prune-magnitude:0.5+int8-static"}
+    matrix = replace(read_matrix("full"), cells=tuple(chosen))
+    assert len(make_plan(matrix, cpus=2).of_kind("compress")) == 1
+
+
+def test_masked_pruning_is_timed_with_the_dense_model_it_runs_as(quick):
+    timed = {
+        cell.stages["infer"]
+        for cell in quick.cells
+        if cell.axes["backend"] == "onnxruntime" and cell.axes["compression"] in ("none", "prune-mean:1")
+    }
+    assert len(timed) == 1
+
+
+def test_a_pair_without_a_kernel_is_skipped_with_its_reason(quick):
+    assert len(quick.skipped) == 3
+    for cell in quick.skipped:
+        assert (cell.axes["backend"], cell.axes["compression"]) == ("cpu-eager", "int8-static")
+        assert "no kernel" in cell.skipped
+
+
+def test_a_workload_without_data_is_skipped_with_its_reason():
+    plan = make_plan(read_matrix("ci"), cpus=2, problems={"digits": "no data"})
+    assert {cell.skipped for cell in plan.cells} == {"no data"}
+    assert not plan.stages
+
+
+def test_labels_are_unique_so_that_a_baseline_can_go_by_them():
+    for name in ("quick", "full", "ci"):
+        stages = make_plan(read_matrix(name), cpus=2).stages.values()
+        assert len({(stage.kind, stage.label) for stage in stages}) == len(stages)
+
+
+def test_smoke_plans_the_same_stages_with_two_steps():
+    plan = make_plan(read_matrix("quick"), cpus=2, smoke=True)
+    assert len(plan.stages) == len(make_plan(read_matrix("quick"), cpus=2).stages)
+    assert {stage.request["settings"]["steps"] for stage in plan.of_kind("train")} == {2}
+
+
+def key(**changes: object) -> str:
+    arguments = {
+        "kind": "train",
+        "settings": {"lr": 0.1},
+        "parents": {},
+        "references": ["torch.optim:SGD"],
+        "device": "cpu",
+    }
+    return keys.make_key(**(arguments | changes))  # type: ignore[arg-type]
+
+
+def test_a_key_is_the_same_for_the_same_work():
+    assert key() == key()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "step"},
+        {"settings": {"lr": 0.2}},
+        {"parents": {"model": "0" * 64}},
+        {"references": ["techniques.compression.pruning:prune_mean"]},
+        {"device": "cuda"},
+    ],
+)
+def test_a_key_changes_with_all_that_decides_the_work(change):
+    assert key(**change) != key()
+
+
+def test_a_key_changes_with_the_source_of_a_plug_in(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def build(): return 1\n")
+    before = key(references=[f"{file}:build"])
+    file.write_text("def build(): return 2\n")
+    keys.source_digest.cache_clear()
+    keys._imports.cache_clear()
+    assert key(references=[f"{file}:build"]) != before
+
+
+def test_the_source_of_a_stage_reaches_what_it_imports_but_no_table():
+    reached = keys._closure("bench.stages.train")
+    assert {"bench.training", "bench.models", "techniques.optimizers.torch_optim"} <= set(reached)
+    assert "techniques.optimizers" not in reached and "bench.store" not in reached

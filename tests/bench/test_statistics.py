@@ -1,0 +1,59 @@
+"""Intervals hold what they claim, and are withheld where the samples cannot support them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.statistics import (
+    launch_interval,
+    order_statistic_ranks,
+    pareto_front,
+    ratio_interval,
+    sample_quantile,
+)
+
+
+@pytest.mark.parametrize(("n", "ranks"), [(6, (0, 5)), (10, (1, 8)), (20, (5, 14))])
+def test_order_statistic_ranks_of_the_median_are_the_tabled_ones(n, ranks):
+    assert order_statistic_ranks(n, 0.5) == ranks
+
+
+@pytest.mark.parametrize(("quantile", "least"), [(0.5, 6), (0.9, 36), (0.99, 368)])
+def test_a_quantile_is_withheld_below_the_count_that_supports_it(quantile, least):
+    samples = list(np.linspace(1, 2, least))
+    assert sample_quantile(samples, quantile) is not None
+    assert sample_quantile(samples[:-1], quantile) is None
+
+
+@pytest.mark.parametrize("n", [3, 6, 10, 20])
+def test_a_launch_interval_holds_the_true_median_95_times_in_100(n):
+    generator = np.random.default_rng(0)
+    held = 0
+    for _ in range(2000):
+        interval = launch_interval(np.exp(generator.normal(0.0, 0.1, n)).tolist())
+        held += interval.low <= 1.0 <= interval.high
+    assert held / 2000 >= 0.94
+
+
+def test_few_launches_are_marked_preliminary_and_one_has_no_interval():
+    assert launch_interval([1.0, 1.1, 1.2]).preliminary
+    assert not launch_interval([1.0, 1.1, 1.2, 1.0, 1.1, 1.2]).preliminary
+    assert launch_interval([1.0]).low is None
+
+
+def test_a_ratio_of_equal_launches_holds_one_and_a_doubled_one_does_not():
+    generator = np.random.default_rng(1)
+    before = np.exp(generator.normal(0, 0.03, 6))
+    same = ratio_interval(np.exp(generator.normal(0, 0.03, 6)).tolist(), before.tolist())
+    doubled = ratio_interval((before * 2).tolist(), before.tolist())
+    assert same.low <= 1 <= same.high
+    assert doubled.low > 1.5 and doubled.value == pytest.approx(2)
+
+
+def test_the_pareto_front_is_what_nothing_else_beats_in_both():
+    assert pareto_front([1, 2, 3, 3], [0.8, 0.9, 0.85, 0.95]) == [True, True, False, True]
+
+
+def test_equal_points_are_both_on_the_front():
+    assert pareto_front([1, 1], [0.5, 0.5]) == [True, True]

@@ -1,0 +1,91 @@
+"""Technique names: how they are written, and what a typo gets."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from techniques.backends import BACKENDS
+from techniques.compression import COMPRESSIONS, parse_recipe
+from techniques.optimizers import OPTIMIZERS
+from techniques.registry import Registry, Row, TechniqueError, load_reference
+
+
+def test_settings_not_written_have_their_defaults():
+    assert OPTIMIZERS.parse("adam:lr=0.002").settings == {"lr": 0.002, "eps": 1e-8, "weight_decay": 0.0}
+
+
+@pytest.mark.parametrize("text", ["prune-mean", "prune-mean:1", "prune-mean:1.0", " prune-mean:ratio=1 "])
+def test_equal_techniques_have_one_spelling(text):
+    assert COMPRESSIONS.parse(text).text == "prune-mean:1"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("adma", "unknown optimizer 'adma'; did you mean 'adam'?"),
+        ("adam:lrr=1", "unknown setting 'lrr'; did you mean 'lr'?"),
+        ("adam:lr=fast", "'fast' is no float"),
+        ("sgd:0.1", "'0.1' is no key=value"),
+    ],
+)
+def test_a_typo_gets_one_line_with_what_would_be_right(text, message):
+    with pytest.raises(TechniqueError, match=r"^[^\n]+$") as caught:
+        OPTIMIZERS.parse(text)
+    assert message in str(caught.value)
+
+
+def test_a_recipe_keeps_its_order_and_its_format_last():
+    recipe = parse_recipe("prune-magnitude:0.7+finetune+int8-static")
+    assert [step.text for step in recipe.steps] == ["prune-magnitude:0.7", "finetune"]
+    assert recipe.format is not None and recipe.format.name == "int8-static"
+    assert recipe.text == "prune-magnitude:0.7+finetune+int8-static"
+
+
+@pytest.mark.parametrize("text", ["int8-static+finetune", "int8-static+int8-dynamic", "none+finetune"])
+def test_a_format_before_the_end_and_none_in_a_chain_are_refused(text):
+    with pytest.raises(TechniqueError):
+        parse_recipe(text)
+
+
+def test_eager_has_no_int8_static_kernel_and_says_what_has():
+    reason = BACKENDS.get("cpu-eager").cannot_lower("int8-static", "fp32")
+    assert reason is not None and "no kernel" in reason and "onnxruntime" in reason
+
+
+def test_onnxruntime_does_not_train():
+    assert "does not train" in (BACKENDS.get("onnxruntime").cannot_train("fp32") or "")
+
+
+def test_a_missing_package_is_a_reason_that_says_how_to_get_it():
+    row = Row("x", "x:y", "about", needs=("a_module_nobody_has",), install="pip install it")
+    assert row.unavailable() == "needs the package a_module_nobody_has: pip install it"
+
+
+def test_a_name_can_be_taken_only_once():
+    registry = Registry("optimizer", Row, entry_points="bench.none")
+    registry.add("mine", "m:f", about="first")
+    with pytest.raises(TechniqueError, match="is there already: first"):
+        registry.add("mine", "m:g", about="second")
+
+
+def test_an_implementation_can_live_in_a_file(tmp_path: Path):
+    (tmp_path / "mine.py").write_text("def build():\n    return 'built'\n")
+    assert load_reference(f"{tmp_path}/mine.py:build")() == "built"
+    with pytest.raises(TechniqueError, match="did you mean 'build'"):
+        load_reference(f"{tmp_path}/mine.py:biuld")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "backends"], ["run", "--help"]])
+def test_help_and_list_import_neither_torch_nor_pandas(arguments):
+    code = (
+        "import sys; sys.argv[1:] = " + repr(arguments) + "\n"
+        "from bench.__main__ import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as stop:\n    assert not stop.code\n"
+        "assert not {'torch', 'pandas', 'sqlalchemy', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
