@@ -1,0 +1,29 @@
+"""All figures of a run, in the order that a report shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from reports.plots.figure import Plot
+from reports.plots.memory import draw_memory
+from reports.plots.tradeoff import draw_tradeoff
+from reports.plots.training import draw_curves, draw_to_target
+
+
+def draw_all(frames: Mapping[str, pd.DataFrame]) -> list[Plot]:
+    """Draw what the frames `training`, `curves`, `inference` and `memory` have data for."""
+    plots: list[Plot | None] = []
+    inference, training = frames["inference"], frames["training"]
+    for workload in dict.fromkeys([*training["workload"], *inference["workload"]]):
+        plots.append(draw_curves(frames["curves"], training, workload))
+        plots.append(draw_to_target(training, workload))
+        batch_sizes = list(inference[inference["workload"] == workload]["batch_size"].unique())
+        for batch_size in batch_sizes:
+            plots.append(draw_tradeoff(inference, "latency_s", workload, batch_size))
+        # The size of an artifact hardly depends on the batch it was lowered for: one figure says it.
+        for batch_size in batch_sizes[:1]:
+            plots.append(draw_tradeoff(inference, "artifact_compressed_bytes", workload, batch_size))
+        plots.append(draw_memory(frames["memory"], workload))
+    return [plot for plot in plots if plot]

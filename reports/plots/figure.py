@@ -1,0 +1,105 @@
+"""How every figure looks and is written: colours, markers, axes, the same bytes for the same data."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from bench.metrics import METRICS, format_value
+
+# Okabe & Ito (2008) without black and yellow, then Paul Tol's muted: distinct to colour-blind readers.
+PALETTE = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
+    *("#332288", "#882255", "#999933", "#117733", "#AA4499", "#88CCEE"),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
+DASHES = ("-", "--", ":", "-.")
+GREY, INK = "#8a8a8a", "#222222"
+
+_STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "text.parse_math": False,  # a `$` in a name is a dollar
+    "svg.hashsalt": "dl-efficiency-bench",
+    "figure.dpi": 100,
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A finished figure. `name` is the file's stem, `caption` says how to read it."""
+
+    name: str
+    title: str
+    caption: str
+    png: bytes
+    svg: bytes
+
+
+def render(name: str, title: str, caption: str, draw: Callable[[], Figure]) -> Plot:
+    """Draw a figure in this module's style and write it as PNG and SVG, without dates."""
+    with matplotlib.rc_context(cast("Any", _STYLE)):
+        figure = draw()
+        FigureCanvasAgg(figure)
+        png, svg = io.BytesIO(), io.BytesIO()
+        box: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.1}
+        figure.savefig(png, format="png", dpi=130, metadata={"Software": None}, **box)
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None}, **box)
+    return Plot(slug(name), title, caption, png.getvalue(), svg.getvalue())
+
+
+def slug(text: str) -> str:
+    """Return text as a safe file stem."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def assign(names: Iterable[Any], choices: tuple[str, ...]) -> dict[Any, str]:
+    """Give each name one of the choices, in order, over again where they run out."""
+    distinct = list(dict.fromkeys(names))
+    return {name: choices[index % len(choices)] for index, name in enumerate(distinct)}
+
+
+def shorten(text: str, length: int = 34) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def format_axis(axes: Axes, which: str, metric: str, *, log: bool = False) -> None:
+    """Label an axis with the metric's name, its ticks with values and units."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_label_text(METRICS[metric].label)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _tick(metric, value)))
+    if log:
+        low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+        # Few decades need ticks inside them, many would be crowded by those; bytes count in powers of 2.
+        within = (1.0, 2.0, 5.0) if high / max(low, 1e-300) < 60 else (1.0,)
+        binary = METRICS[metric].unit == "bytes"
+        axis.set_major_locator(LogLocator(base=2, numticks=8) if binary else LogLocator(subs=within))
+        axis.set_minor_locator(NullLocator())
+        axis.set_minor_formatter(NullFormatter())
+
+
+def _tick(metric: str, value: float) -> str:
+    if METRICS[metric].unit == "share":
+        return f"{100 * value:.4g} %"
+    return format_value(metric, value) if value else "0"

@@ -1,0 +1,192 @@
+"""Figures of training: quality while it trains, and what each optimizer needed to reach the target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bench.metrics import METRICS
+from reports.plots.figure import (
+    DASHES,
+    GREY,
+    INK,
+    MARKERS,
+    PALETTE,
+    Plot,
+    assign,
+    format_axis,
+    render,
+    shorten,
+)
+from reports.tables.training import training_label
+from reports.view import records
+
+_STEPS_COLOUR, _SECONDS_COLOUR = PALETTE[0], PALETTE[1]
+
+
+def draw_curves(curves: pd.DataFrame, training: pd.DataFrame, workload: str) -> Plot | None:
+    """Draw quality against steps and against seconds of one workload; None without any evaluation."""
+    own = curves[(curves["workload"] == workload) & curves["quality"].notna()]
+    if own.empty:
+        return None
+    rows = [row for row in records(training) if row["workload"] == workload]
+    return render(
+        f"training-curves-{workload}",
+        f"Quality while training: {workload}",
+        "One line for each seed. The dashed line is the target; a dot marks where it first held.",
+        lambda: _curves_figure(own, rows),
+    )
+
+
+def _curves_figure(curves: pd.DataFrame, rows: list[dict[str, Any]]) -> Figure:
+    figure = Figure(figsize=(10.8, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    names = [training_label(row, rows) for row in rows]
+    colours, dashes = assign(names, PALETTE), dict(zip(dict.fromkeys(names), _dashes(names), strict=True))
+    drawn: dict[str, Line2D] = {}
+    for row, name in zip(rows, names, strict=True):
+        curve = curves[curves["train_key"] == row["train_key"]]
+        for axes, column, reached in (
+            (left, "step", "steps_to_target"),
+            (right, "seconds", "time_to_target_s"),
+        ):
+            known = curve[curve[column].notna()]
+            style: dict[str, Any] = {"color": colours[name], "linestyle": dashes[name]}
+            (line,) = axes.plot(known[column], known["quality"], linewidth=1.6, **style)
+            drawn.setdefault(name, line)
+            _mark_reached(axes, known, column, row[reached], colours[name])
+    for axes, metric in ((left, "curve_step"), (right, "curve_seconds")):
+        axes.set_xlim(left=0)
+        format_axis(axes, "x", metric)
+    format_axis(left, "y", "curve_quality")
+    left.set_ylabel(_quality_name(rows))
+    left.set_ylim(*_quality_range(curves, rows))
+    _draw_target((left, right), rows)
+    names_shown = [shorten(name, 24) for name in drawn]
+    figure.legend(list(drawn.values()), names_shown, loc="outside right upper")
+    return figure
+
+
+def _dashes(names: list[str]) -> list[str]:
+    return [DASHES[index // len(PALETTE) % len(DASHES)] for index, _ in enumerate(dict.fromkeys(names))]
+
+
+def _mark_reached(axes: Axes, curve: pd.DataFrame, column: str, value: float | None, colour: str) -> None:
+    if value is None or curve.empty:
+        return
+    nearest = curve.iloc[int((curve[column] - value).abs().to_numpy().argmin())]
+    axes.plot(nearest[column], nearest["quality"], "o", color=colour, markersize=6, markeredgecolor="white")
+
+
+def _quality_name(rows: list[dict[str, Any]]) -> str:
+    metric = METRICS.get(str(rows[0]["quality_metric"]))
+    return f"{metric.label if metric else 'quality'} on the test set"
+
+
+def _quality_range(curves: pd.DataFrame, rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """Leave the first, bad evaluations out of sight: what matters happens near the target."""
+    quality = curves["quality"]
+    targets = [row["target"] for row in rows if row["target"] is not None]
+    high = max([float(quality.max()), *targets])
+    ends = [float(end) for end in curves.groupby("train_key")["quality"].last()]
+    shown = [max(end - 0.1, high - 0.5) for end in ends]
+    low = min([max(float(quality.min()), high - 0.25), *shown, *targets])
+    margin = 0.04 * (high - low) or 0.01
+    return low - margin, high + margin
+
+
+def _draw_target(panels: tuple[Axes, ...], rows: list[dict[str, Any]]) -> None:
+    for target in sorted({row["target"] for row in rows if row["target"] is not None}):
+        for axes in panels:
+            axes.axhline(target, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        panels[0].annotate(
+            f"target {100 * target:g} %",
+            (0, target),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 3),
+            textcoords="offset points",
+            fontsize=8.5,
+        )
+
+
+def draw_to_target(training: pd.DataFrame, workload: str) -> Plot | None:
+    """Draw steps and seconds to the target for each optimizer; None where nothing was trained."""
+    rows = [row for row in records(training) if row["workload"] == workload and row["state"] != "pending"]
+    if not rows:
+        return None
+    return render(
+        f"time-to-target-{workload}",
+        f"What reaching the target took: {workload}",
+        "One mark for each seed. Hollow triangles are censored: the target was not held by the end of the "
+        "budget, so the true value lies further right. A cross is a training that failed.",
+        lambda: _to_target_figure(rows),
+    )
+
+
+def _to_target_figure(rows: list[dict[str, Any]]) -> Figure:
+    names = [training_label(row, rows) for row in rows]
+    order = {
+        name: place for place, name in enumerate(sorted(dict.fromkeys(names), key=_sorting(rows, names)))
+    }
+    figure = Figure(figsize=(10, 1.5 + 0.42 * len(order)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for row, name in zip(rows, names, strict=True):
+        place = order[name]
+        if row["state"] != "ok":
+            for axes in (left, right):
+                axes.plot(0, place, "x", color=INK, markersize=7, clip_on=False, zorder=4)
+                axes.annotate(row["state"], (0, place), (8, -3), textcoords="offset points", fontsize=8.5)
+            continue
+        _mark(left, row["steps_to_target"], row["steps_trained"], place, _STEPS_COLOUR, "o")
+        _mark(right, row["time_to_target_s"], row["training_s"], place - 0.12, _SECONDS_COLOUR, "o")
+        _mark(right, row["time_to_target_by_steps_s"], None, place + 0.12, _STEPS_COLOUR, "D")
+    left.set_yticks(list(order.values()), [shorten(name) for name in order])
+    left.set_ylim(len(order) - 0.5, -0.5)
+    for axes, metric in ((left, "steps_to_target"), (right, "time_to_target_s")):
+        axes.set_xlim(left=0)
+        axes.margins(x=0.08)
+        axes.autoscale(axis="x")
+        axes.set_xlim(left=0)
+        axes.grid(axis="y", visible=False)
+        format_axis(axes, "x", metric)
+    _seconds_legend(figure)
+    return figure
+
+
+def _sorting(rows: list[dict[str, Any]], names: list[str]) -> Any:
+    def worst(name: str) -> tuple[bool, float, str]:
+        steps = [r["steps_to_target"] for r, n in zip(rows, names, strict=True) if n == name]
+        known = [step for step in steps if step is not None]
+        return len(known) < len(steps), sum(known) / len(known) if known else 0.0, name
+
+    return worst
+
+
+def _mark(
+    axes: Axes, value: float | None, censored_at: float | None, place: float, colour: str, marker: str
+) -> None:
+    if value is not None:
+        axes.plot(value, place, marker, color=colour, markersize=7, alpha=0.85, clip_on=False)
+    elif censored_at is not None:
+        axes.hlines(place, 0, censored_at, color=GREY, linewidth=0.8, linestyle=":")
+        style: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": colour, "clip_on": False}
+        axes.plot(censored_at, place, ">", markersize=8, **style)
+
+
+def _seconds_legend(figure: Figure) -> None:
+    def handle(marker: str, colour: str, label: str, *, hollow: bool = False) -> Line2D:
+        face = "white" if hollow else colour
+        style: dict[str, Any] = {"linestyle": "", "markerfacecolor": face, "markeredgecolor": colour}
+        return Line2D([], [], marker=marker, label=label, markersize=7, **style)
+
+    handles = [
+        handle(MARKERS[0], _STEPS_COLOUR, "steps"),
+        handle(MARKERS[0], _SECONDS_COLOUR, "seconds clocked"),
+        handle(MARKERS[3], _STEPS_COLOUR, "seconds by steps × median step time"),
+        handle(">", GREY, "censored", hollow=True),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)

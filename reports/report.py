@@ -1,0 +1,47 @@
+"""Writes a run's report: one HTML page, Markdown, raw tables, plots."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reports.content import Content, gather
+from reports.html import render_html
+from reports.markdown import render_markdown
+from reports.short import ShortTable, overhead_text, short_tables
+
+if TYPE_CHECKING:
+    from bench.store import Store
+
+__all__ = ["ShortTable", "overhead_text", "short_tables", "write"]
+
+
+def write(store: Store, run_id: str, folder: Path) -> Path:
+    """Write `report.html`, `report.md`, `tables/*.csv` and `plots/*` under `folder`; return the page's path.
+
+    Works on a run that is not finished too. Each file is replaced whole, the page last.
+    """
+    content = gather(store, run_id)
+    for path, data in _files(content):
+        _replace(folder / path, data)
+    return folder / "report.html"
+
+
+def _files(content: Content) -> list[tuple[str, bytes]]:
+    files = [
+        (f"tables/{name}.csv", frame.to_csv(index=False, lineterminator="\n").encode())
+        for name, frame in content.frames.items()
+    ]
+    for plot in content.plots:
+        files += [(f"plots/{plot.name}.png", plot.png), (f"plots/{plot.name}.svg", plot.svg)]
+    files.append(("report.md", render_markdown(content).encode()))
+    files.append(("report.html", render_html(content).encode()))
+    return files
+
+
+def _replace(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(data)
+    temporary.replace(path)

@@ -1,0 +1,110 @@
+"""What the terminal shows at the end of a run: a few rows of plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.metrics import format_value
+from reports.grids import PRELIMINARY, UNKNOWN
+from reports.overheads import overhead_text as overhead_text_of
+from reports.scores import Score, fastest, optimizer_scores
+from reports.tables import inference_table, training_table
+from reports.view import TRAIN_AXES, read, records
+
+if TYPE_CHECKING:
+    from bench.store import Store
+
+
+@dataclass(frozen=True)
+class ShortTable:
+    """A table of plain strings."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def short_tables(store: Store, run_id: str) -> list[ShortTable]:
+    """Return for each workload a row per optimizer, and a row per compression × backend.
+
+    The second shows the training that reached the target in the least time, its first seed.
+    """
+    view = read(store, run_id)
+    training, inference = training_table(view), inference_table(view)
+    found: list[ShortTable] = []
+    for workload in dict.fromkeys([*training["workload"], *inference["workload"]]):
+        scores = optimizer_scores(training, workload)
+        if scores:
+            found.append(_training(str(workload), scores))
+        own = records(inference[inference["workload"] == workload])
+        found.append(_inference(str(workload), own, fastest(scores)))
+    return found
+
+
+def overhead_text(store: Store, run_id: str) -> str:
+    """Return lines on the run's wall time outside stage bodies and what it is made of."""
+    return overhead_text_of(read(store, run_id))
+
+
+def _training(workload: str, scores: Sequence[Score]) -> ShortTable:
+    columns = ("optimizer", "reached", "steps", "time to target", "step time", "quality")
+    rows = tuple(
+        (
+            score.label,
+            f"{score.reached}/{score.seeds}",
+            _steps(score),
+            format_value("time_to_target_s", score.time_s),
+            _interval(score.rows[0], "step_latency"),
+            format_value("quality", score.quality),
+        )
+        for score in scores
+    )
+    return ShortTable(f"Training to the target: {workload}", columns, rows)
+
+
+def _steps(score: Score) -> str:
+    if score.steps is not None:
+        return format_value("steps_to_target", score.steps)
+    bad = [row["state"] for row in score.rows if row["state"] != "ok"]
+    trained = max((row["steps_trained"] or 0 for row in score.rows), default=0)
+    what = ", ".join(dict.fromkeys([*bad, *(["censored"] if trained else [])]))
+    return f"> {format_value('steps_trained', trained)} ({what})" if trained else what
+
+
+def _inference(workload: str, rows: Sequence[dict[str, Any]], best: Score | None) -> ShortTable:
+    shown = list(rows)
+    if best:
+        # By axes, not by stage key: a cell that was left out may name no stages.
+        own = best.rows[0]
+        shown = [row for row in rows if all(row[axis] == own[axis] for axis in TRAIN_AXES.values())]
+    varying = [name for name in ("precision", "batch_size") if len({row[name] for row in shown}) > 1]
+    columns = ("compression", "backend", *varying, "quality", "latency", "speed-up", "size", "")
+    title = f"Inference: {workload}" + (f", trained by {best.label}" if best else "")
+    return ShortTable(title, columns, tuple(_inference_row(row, varying) for row in shown))
+
+
+def _inference_row(row: dict[str, Any], varying: Sequence[str]) -> tuple[str, ...]:
+    speedup = UNKNOWN if row["speedup"] is None else f"{row['speedup']:.3g}×"
+    ok = row["state"] == "ok"
+    note = "◆ Pareto" if row["pareto"] else ""
+    return (
+        str(row["compression"]),
+        str(row["backend"]),
+        *(str(row[name]) for name in varying),
+        format_value("quality", row["quality"]),
+        _interval(row, "latency"),
+        speedup,
+        format_value("artifact_bytes", row["artifact_bytes"]),
+        note if ok else f"{row['state']}: {row['reason']}" if row["reason"] else row["state"],
+    )
+
+
+def _interval(row: dict[str, Any], key: str) -> str:
+    """Write a time as value ± half its interval's width, marked where it is preliminary."""
+    value, low, high = row[f"{key}_s"], row[f"{key}_low_s"], row[f"{key}_high_s"]
+    if value is None:
+        return UNKNOWN
+    width = f" ±{50 * (high - low) / value:.1f} %" if low is not None and high is not None else ""
+    return format_value(f"{key}_s", value) + width + (PRELIMINARY if row[f"{key}_preliminary"] else "")

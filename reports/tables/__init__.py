@@ -1,0 +1,19 @@
+"""A run's results as pandas frames: SI units, units in column names, one row for each thing measured."""
+
+from reports.tables.compression import compression_table
+from reports.tables.inference import inference_table
+from reports.tables.memory import memory_table
+from reports.tables.pareto import ranked_points
+from reports.tables.problems import overhead_table, problems_table
+from reports.tables.training import curves, training_table
+
+__all__ = [
+    "compression_table",
+    "curves",
+    "inference_table",
+    "memory_table",
+    "overhead_table",
+    "problems_table",
+    "ranked_points",
+    "training_table",
+]

@@ -1,0 +1,181 @@
+"""Inference cost beside quality: one row for each cell, whatever became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bench.statistics import Interval, ratio_interval
+from reports.tables.pareto import point_of, ranked_points
+from reports.tables.training import final_quality
+from reports.view import CELL_STAGES, INFER_AXES, TRAIN_AXES, RunView
+
+if TYPE_CHECKING:
+    from bench.store import CellRow
+
+REFERENCE_COMPRESSION, REFERENCE_BACKEND = "none", "cpu-eager"
+
+_INFER_METRICS = {
+    "latency_p90_s": "latency_p90_s",
+    "latency_p99_s": "latency_p99_s",
+    "throughput": "throughput_samples_per_s",
+    "load_s": "load_s",
+    "first_call_s": "first_call_s",
+    "peak_tensor_bytes": "peak_tensor_bytes",
+    "peak_rss_bytes": "peak_rss_bytes",
+    "rss_growth_bytes": "rss_growth_bytes",
+    "gpu_allocated_peak_bytes": "gpu_allocated_peak_bytes",
+    "gpu_reserved_peak_bytes": "gpu_reserved_peak_bytes",
+    "gpu_process_bytes": "gpu_process_bytes",
+    "gpu_power_w": "gpu_power_w",
+    "energy_j": "energy_j",
+}
+_LOWER_METRICS = (
+    *("artifact_bytes", "artifact_compressed_bytes", "parameters", "nonzero_parameters"),
+    *("dense_flops", "effective_flops", "fvcore_flops"),
+)
+_EVALUATE_METRICS = (
+    *("accuracy", "macro_recall", "reference_agreement", "top1_agreement"),
+    *("relative_error", "cosine"),
+)
+_COLUMNS = (
+    *("cell", *TRAIN_AXES.values(), *INFER_AXES.values(), "state", "reason"),
+    *("quality", "quality_loss_points", "quality_reference", *_EVALUATE_METRICS, "valid"),
+    *("latency_s", "latency_low_s", "latency_high_s", "latency_launches", "latency_preliminary"),
+    *("speedup", "speedup_low", "speedup_high"),
+    *_INFER_METRICS.values(),
+    *_LOWER_METRICS,
+    *("ranked", "pareto", "pareto_size"),
+    *("train_key", "compress_key", "lower_key", "evaluate_key", "infer_key"),
+)
+
+
+def inference_table(view: RunView) -> pd.DataFrame:
+    """Return one row for each cell, in the order of the matrix, skipped and failed ones included.
+
+    `ranked` are cells that are measured and not INVALID. `pareto` and `pareto_size` mark those of them that
+    no other of the same workload and batch size beats in both quality and latency, or compressed size.
+    """
+    rows = [_row(view, cell) for cell in view.cells]
+    _set_quality_loss(view, rows)
+    _set_speedup(view, rows)
+    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
+    for flag, cost in (("pareto", "latency_s"), ("pareto_size", "artifact_compressed_bytes")):
+        front = {point_of(point) for point in ranked_points(frame, cost) if point["pareto"]}
+        frame[flag] = [bool(row["ranked"]) and point_of(row) in front for row in rows]
+    return frame
+
+
+def _row(view: RunView, cell: CellRow) -> dict[str, Any]:
+    keys = {kind: str(cell.stages.get(kind) or "") for kind in CELL_STAGES}
+    evaluate, infer = keys["evaluate"], keys["infer"]
+    latency = view.reading(infer, "latency_s")
+    valid = view.value(evaluate, "valid")
+    state, reason = cell_state(view, cell)
+    return {
+        "cell": cell.name,
+        **{column: cell.axes.get(axis) for axis, column in (TRAIN_AXES | INFER_AXES).items()},
+        "state": state,
+        "reason": reason,
+        "quality": _quality(view, cell),
+        **{metric: view.value(evaluate, metric) for metric in _EVALUATE_METRICS},
+        "valid": None if valid is None else bool(valid),
+        "latency_s": latency.value,
+        "latency_low_s": latency.low,
+        "latency_high_s": latency.high,
+        "latency_launches": latency.launches,
+        "latency_preliminary": latency.preliminary,
+        **{column: view.value(infer, metric) for metric, column in _INFER_METRICS.items()},
+        **{metric: view.value(keys["lower"], metric) for metric in _LOWER_METRICS},
+        "ranked": state == "ok" and latency.value is not None and _quality(view, cell) is not None,
+        **{f"{kind}_key": key for kind, key in keys.items()},
+    }
+
+
+def _quality(view: RunView, cell: CellRow) -> float | None:
+    return view.value(str(cell.stages.get("evaluate") or ""), "quality")
+
+
+def cell_state(view: RunView, cell: CellRow) -> tuple[str, str]:
+    """Return a cell's state and the reason: of the first of its stages that is not well."""
+    if cell.skipped:
+        return "skipped", cell.skipped
+    keys = [str(cell.stages[kind]) for kind in CELL_STAGES if cell.stages.get(kind)]
+    evaluate = str(cell.stages.get("evaluate") or "")
+    if view.value(evaluate, "valid") == 0:
+        reason = view.reading(evaluate, "valid").reason
+        return "INVALID", reason or "outputs are outside the format's tolerance"
+    for key in keys:
+        status = view.status(key)
+        if status.bad:
+            return status.state, f"{view.stages[key].kind}: {status.reason}" if key in view.stages else ""
+    if not keys or any(not view.status(key).ok for key in keys):
+        return "pending", "" if view.run["state"] == "running" else "the run ended before it was measured"
+    return "ok", ""
+
+
+def _training_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[column] for column in TRAIN_AXES.values())
+
+
+def _references(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        if (row["compression"], row["backend"]) == (REFERENCE_COMPRESSION, REFERENCE_BACKEND):
+            found.setdefault(_training_of(row), []).append(row)
+    return found
+
+
+def _set_quality_loss(view: RunView, rows: list[dict[str, Any]]) -> None:
+    """Hold each quality against the uncompressed eager model of the same training.
+
+    Without such a cell in the matrix the quality that training ended with stands in; a column says which.
+    """
+    references = _references(rows)
+    trained = {training.key: final_quality(view, training) for training in view.trainings()}
+    for row in rows:
+        candidates = [c for c in references.get(_training_of(row), []) if c["quality"] is not None]
+        best = min(candidates, key=lambda c: _distance(c, row), default=None)
+        reference = best["quality"] if best else trained.get(row["train_key"])
+        known = row["quality"] is not None and reference is not None
+        row["quality_loss_points"] = 100 * (reference - row["quality"]) if known else None
+        row["quality_reference"] = (best["cell"] if best else "end of training") if known else ""
+
+
+def _distance(reference: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[bool, bool, bool]:
+    return (
+        reference["precision"] != "fp32",
+        reference["precision"] != row["precision"],
+        reference["batch_size"] != row["batch_size"],
+    )
+
+
+def _set_speedup(view: RunView, rows: list[dict[str, Any]]) -> None:
+    references = _references(rows)
+    known: dict[tuple[str, str], Interval | None] = {}
+    for row in rows:
+        same = [
+            reference
+            for reference in references.get(_training_of(row), [])
+            if (reference["precision"], reference["batch_size"]) == (row["precision"], row["batch_size"])
+        ]
+        ratio = None
+        if same and row["ranked"] and same[0]["state"] == "ok":
+            pair = (same[0]["infer_key"], row["infer_key"])
+            if pair not in known:
+                known[pair] = _ratio(view, *pair)
+            ratio = known[pair]
+        row["speedup"] = ratio.value if ratio else None
+        row["speedup_low"] = ratio.low if ratio else None
+        row["speedup_high"] = ratio.high if ratio else None
+
+
+def _ratio(view: RunView, before: str, after: str) -> Interval | None:
+    slow, fast = view.launch_values(before, "latency_s"), view.launch_values(after, "latency_s")
+    if not slow or not fast:
+        return None
+    if before == after:
+        return Interval(1.0, 1.0, 1.0, len(slow), "the same measurement")
+    return ratio_interval(slow, fast)

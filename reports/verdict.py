@@ -1,0 +1,144 @@
+"""What a run says, in a few sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from bench.metrics import format_value
+from reports.scores import Score, fastest, optimizer_scores
+from reports.tables.pareto import ranked_points
+from reports.tables.training import training_label
+
+QUALITY_POINTS = 1.0
+"""A compression is recommended only if it costs at most this many points of quality."""
+
+_TITLES = {"latency_s": "lowest latency", "artifact_compressed_bytes": "smallest download"}
+
+
+def verdict(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Return the sentences at the top of a report, from the frames `training` and `inference`."""
+    training, inference = frames["training"], frames["inference"]
+    if inference.empty:
+        return ["This run has no cells."]
+    sentences = [count_cells(inference)]
+    for workload in dict.fromkeys([*training["workload"], *inference["workload"]]):
+        scores = optimizer_scores(training, workload)
+        sentences += _training_sentences(str(workload), scores)
+        sentences += _inference_sentences(inference, str(workload), scores)
+    return sentences
+
+
+def count_cells(inference: pd.DataFrame) -> str:
+    """Say how many cells ended how."""
+    states = Counter(str(state) for state in inference["state"])
+    order = ("ok", "INVALID", "skipped", "pending")
+    failed = {state: count for state, count in states.items() if state not in order}
+    parts = [f"{states[state]} {state}" for state in order if states[state] or state == "ok"]
+    if failed:
+        kinds = ", ".join(f"{count} {state}" for state, count in sorted(failed.items()))
+        parts.append(f"{sum(failed.values())} failed ({kinds})")
+    return f"{len(inference)} cells: {', '.join(parts)}."
+
+
+def _training_sentences(workload: str, scores: list[Score]) -> Iterator[str]:
+    winners = [score for score in scores if score.steps is not None]
+    if not scores:
+        return
+    target = next((r["target"] for score in scores for r in score.rows if r["target"] is not None), None)
+    metric = scores[0].rows[0]["quality_metric"].replace("_", " ")
+    aim = f"{100 * target:g} % {metric}" if target is not None else "the target"
+    if winners:
+        least_steps, least_time = winners[0], fastest(winners) or winners[0]
+        steps = format_value("steps_to_target", least_steps.steps)
+        seeds = f", median of {least_steps.seeds} seeds" if least_steps.seeds > 1 else ""
+        first = f"{workload}: {least_steps.label} reached {aim} in the fewest steps ({steps}{seeds})"
+        if least_time.time_s is not None:
+            time = format_value("time_to_target_s", least_time.time_s)
+            who = " and" if least_time is least_steps else f"; {least_time.label}"
+            first += f"{who} in the least time ({time})"
+        yield first + _closeness(least_time, winners) + "."
+    missed = [_missed(score) for score in scores if score.reached < score.seeds]
+    if missed:
+        yield f"{workload}: the target of {aim} was not held by {'; '.join(missed)}."
+
+
+def _closeness(best: Score, winners: list[Score]) -> str:
+    """Name those whose interval of time to target overlaps the best one's."""
+    close = [
+        score.label
+        for score in winners
+        if score is not best
+        and best.time_high_s is not None
+        and score.time_low_s is not None
+        and score.time_low_s <= best.time_high_s
+    ]
+    return f", not told apart from {', '.join(close)} by the intervals of their step times" if close else ""
+
+
+def _missed(score: Score) -> str:
+    states = Counter(str(row["state"]) for row in score.rows if row["state"] != "ok")
+    why = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    count = f" in {score.seeds - score.reached} of {score.seeds} seeds" if score.seeds > 1 else ""
+    return f"{score.label}{count}" + (f" ({why})" if why else "")
+
+
+def _inference_sentences(inference: pd.DataFrame, workload: str, scores: list[Score]) -> Iterator[str]:
+    own = inference[inference["workload"] == workload]
+    reached = {score.label for score in scores if score.reached}
+    for batch_size in own["batch_size"].unique():
+        batch = own[own["batch_size"] == batch_size]
+        where = f"{workload}, batch {batch_size}"
+        picks = {cost: _pick(ranked_points(batch, cost), cost, reached) for cost in _TITLES}
+        if not any(picks.values()):
+            if not ranked_points(batch, "latency_s"):
+                continue
+            yield f"{where}: nothing stays within {QUALITY_POINTS:g} point of the uncompressed quality."
+        for cost, point in picks.items():
+            if point:
+                rivals = _rivals(point, ranked_points(batch, cost)) if cost == "latency_s" else ""
+                yield f"{where}: {_describe(point, cost)}{rivals}."
+
+
+def _pick(points: list[dict[str, Any]], cost: str, reached: set[str]) -> dict[str, Any] | None:
+    """Return the cheapest point that keeps its quality, of trainings that reached the target if any did."""
+    keeping = [point for point in points if _keeps_quality(point)]
+    preferred = [point for point in keeping if training_label(point, points) in reached] or keeping
+    return min(preferred, key=lambda point: (point[cost], -point["quality"]), default=None)
+
+
+def _describe(point: Mapping[str, Any], cost: str) -> str:
+    value = format_value(cost, point[cost])
+    mark = "†" if cost == "latency_s" and point["preliminary"] else ""
+    speedup = point["speedup"]
+    faster = (
+        f", {speedup:.3g}× the speed of uncompressed cpu-eager" if cost == "latency_s" and speedup else ""
+    )
+    quality = format_value("quality", point["quality"])
+    return (
+        f"{_TITLES[cost]} within {QUALITY_POINTS:g} point of the uncompressed model's quality is "
+        f"{point['compression']} on {point['backend']} ({point['precision']}): {value}{mark}{faster}, "
+        f"quality {quality} ({-point['quality_loss_points']:+.2f} points), trained by {point['optimizer']}"
+    )
+
+
+def _rivals(best: Mapping[str, Any], points: list[dict[str, Any]]) -> str:
+    """Name other choices that keep their quality and whose interval of latency overlaps the best one's."""
+    names = dict.fromkeys(
+        f"{point['compression']} on {point['backend']} ({point['precision']})"
+        for point in points
+        if _keeps_quality(point)
+        and point["latency_s"] != best["latency_s"]
+        and point["latency_low_s"] is not None
+        and best["latency_high_s"] is not None
+        and point["latency_low_s"] <= best["latency_high_s"]
+    )
+    return f"; not told apart by its interval from {', '.join(names)}" if names else ""
+
+
+def _keeps_quality(point: Mapping[str, Any]) -> bool:
+    loss = point["quality_loss_points"]
+    return loss is not None and loss <= QUALITY_POINTS

@@ -1,0 +1,235 @@
+"""One run as the reports see it: read from the store once, looked up by stage, metric and qualifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.metrics import CURVES, METRICS
+from bench.summary import summarize
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from bench.store import CellRow, StageRow, Store
+
+TRAIN_AXES = {
+    "workload": "workload",
+    "optimizer": "optimizer",
+    "train.backend": "train_backend",
+    "train.precision": "train_precision",
+    "train.batch_size": "train_batch_size",
+    "seed": "seed",
+}
+"""Axes of `[train]` as cells name them → the column that holds them."""
+
+INFER_AXES = {
+    "compression": "compression",
+    "backend": "backend",
+    "precision": "precision",
+    "batch_size": "batch_size",
+}
+
+# A cell's stages in the order they depend on each other. `step` times training: a cell can do without it.
+CELL_STAGES = ("train", "compress", "lower", "evaluate", "infer")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A metric's value over the good launches of a stage, in the metric's unit; None where unknown."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    launches: int = 0
+    preliminary: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a stage stands. `pending` has no launch yet, or never got one if the run is finished."""
+
+    state: str = "pending"
+    reason: str = ""
+    last_line: str = ""
+    launches: int = 0
+    reused: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return self.state == "ok"
+
+    @property
+    def bad(self) -> bool:
+        return self.state not in ("ok", "pending")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One point of `[train]`: its axes by column, the keys of its stages, what it aimed at."""
+
+    axes: Mapping[str, Any]
+    key: str
+    step_key: str
+    target: float | None
+    quality_metric: str
+
+
+@dataclass(frozen=True)
+class RunView:
+    """Everything stored about one run. Build it by `read`."""
+
+    run: Mapping[str, Any]
+    cells: tuple[CellRow, ...]
+    stages: Mapping[str, StageRow]
+    environments: Mapping[str, Mapping[str, Any]]
+    overheads: Mapping[str, float]
+    body_s: float
+    _statuses: Mapping[str, Status]
+    _readings: Mapping[tuple[str, str, str], Reading]
+    _launch_values: Mapping[tuple[str, str, str], list[float]]
+    _curves: Mapping[tuple[str, str], np.ndarray]
+
+    def status(self, key: str) -> Status:
+        return self._statuses.get(key, Status())
+
+    def reading(self, key: str, metric: str, qualifier: str = "") -> Reading:
+        """Return a metric of a stage; an empty reading where nothing was measured."""
+        return self._readings.get((key, metric, qualifier), Reading())
+
+    def value(self, key: str, metric: str, qualifier: str = "") -> float | None:
+        return self.reading(key, metric, qualifier).value
+
+    def launch_values(self, key: str, metric: str) -> list[float]:
+        """Return one value for each good launch that knows the metric."""
+        return self._launch_values.get((key, metric, ""), [])
+
+    def curve(self, key: str, metric: str) -> list[float]:
+        """Return one of the metrics in `CURVES`, an entry for each evaluation; empty where unknown."""
+        return [float(entry) for entry in self._curves.get((key, metric), ())]
+
+    def qualifiers(self, key: str, metric: str) -> list[str]:
+        """Return the qualifiers under which a stage measured a metric, in the order it did."""
+        return [entry[2] for entry in self._readings if entry[:2] == (key, metric)]
+
+    def trainings(self) -> list[Training]:
+        """Return each point of `[train]` once, in the order of the matrix."""
+        found: dict[str, Training] = {}
+        for cell in self.cells:
+            key = str(cell.stages.get("train") or "")
+            step_key = str(cell.stages.get("step") or "")
+            if key in self.stages and (key not in found or (step_key and not found[key].step_key)):
+                settings = self._settings(key)
+                target = settings.get("target")
+                found[key] = Training(
+                    {column: cell.axes.get(axis) for axis, column in TRAIN_AXES.items()},
+                    key,
+                    step_key,
+                    float(target) if isinstance(target, int | float) else None,
+                    str(settings.get("quality_metric") or "quality"),
+                )
+        return list(found.values())
+
+    def _settings(self, key: str) -> Mapping[str, Any]:
+        settings = self.stages[key].request.get("settings")
+        return settings if isinstance(settings, Mapping) else {}
+
+
+def read(store: Store, run_id: str) -> RunView:
+    """Read all that is stored about a run, finished or not."""
+    stages = {stage.key: stage for stage in store.stages(run_id)}
+    launches = store.launches(run_id)
+    measurements = store.measurements(run_id)
+    own = launches[~launches["reused"].astype(bool)]
+    return RunView(
+        run=store.run(run_id),
+        cells=tuple(store.cells(run_id)),
+        stages=stages,
+        environments=store.environments(run_id),
+        overheads=store.overheads(run_id),
+        body_s=float(own["body_s"].sum()),
+        _statuses=_statuses(launches),
+        _readings=_readings(measurements, stages),
+        _launch_values=_launch_values(measurements),
+        _curves=_curves(measurements),
+    )
+
+
+def number(value: Any) -> float | None:
+    """Turn what a frame holds into a float, None for NaN and NULL."""
+    return None if value is None or value != value else float(value)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a frame's rows as dictionaries with None, not NaN, for what is unknown."""
+    plain = frame.astype(object)
+    return [
+        {str(k): v for k, v in row.items()} for row in plain.where(frame.notna(), None).to_dict("records")
+    ]
+
+
+def _statuses(launches: pd.DataFrame) -> dict[str, Status]:
+    found: dict[str, Status] = {}
+    columns = ("stage_key", "state", "reason", "output_tail", "reused")
+    for key, state, reason, tail, reused in _rows(launches, columns):
+        before = found.get(key, Status())
+        if before.ok and state != "ok":
+            state, reason, tail, reused = before.state, before.reason, before.last_line, before.reused
+        elif before.ok:
+            reused = before.reused and bool(reused)
+        lines = [line.strip() for line in str(tail).splitlines() if line.strip()]
+        last_line = lines[-1] if lines else ""
+        found[key] = Status(state, reason or "", last_line, before.launches + 1, bool(reused))
+    return found
+
+
+def _readings(
+    measurements: pd.DataFrame, stages: Mapping[str, StageRow]
+) -> dict[tuple[str, str, str], Reading]:
+    columns = (
+        "stage_key",
+        "metric",
+        "qualifier",
+        "value",
+        "low",
+        "high",
+        "launches",
+        "preliminary",
+        "reason",
+    )
+    found: dict[tuple[str, str, str], Reading] = {}
+    for row in _rows(summarize(measurements), columns):
+        key, metric, qualifier, value, low, high, launches, preliminary, reason = row
+        # The interval of a single launch says nothing of how launches differ.
+        alone = launches < 2 and METRICS[metric].kind == "sampled" and stages[key].timed
+        found[key, metric, qualifier] = Reading(
+            number(value), number(low), number(high), int(launches), bool(preliminary) or alone, reason or ""
+        )
+    return found
+
+
+def _launch_values(measurements: pd.DataFrame) -> dict[tuple[str, str, str], list[float]]:
+    found: dict[tuple[str, str, str], list[float]] = {}
+    columns = ("stage_key", "metric", "qualifier", "state", "value")
+    for key, metric, qualifier, state, value in _rows(measurements, columns):
+        known = number(value)
+        if state == "ok" and known is not None:
+            found.setdefault((key, metric, qualifier), []).append(known)
+    return found
+
+
+def _curves(measurements: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
+    curves = measurements[measurements["metric"].isin(CURVES)]
+    columns = ("stage_key", "metric", "samples")
+    return {
+        (key, metric): samples
+        for key, metric, samples in _rows(curves, columns)
+        if samples is not None and not isinstance(samples, float)
+    }
+
+
+def _rows(frame: pd.DataFrame, columns: Iterable[str]) -> Iterable[tuple[Any, ...]]:
+    return zip(*(frame[column].tolist() for column in columns), strict=True)
