@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +16,9 @@ from bench.progress import clock_text
 from bench.session import RunOptions, execute, prepare
 from bench.store import Store
 from bench.store.store import STORE_NAME
+
+PLAIN_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe, which have no width of their own."""
 
 
 def run(options: RunOptions) -> bool:
@@ -58,9 +62,11 @@ def report(run_id: str | None, results: Path) -> None:
     store = Store.open(results, create=False)
     run_id = store.find_run(run_id)
     path = write(store, run_id, results / run_id)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     for short in short_tables(store, run_id):
-        table = Table(*short.columns, title=short.title, title_justify="left")
+        table = Table(title=short.title, title_justify="left", box=SIMPLE, pad_edge=False)
+        for column in short.columns:
+            table.add_column(column, no_wrap=True)
         for row in short.rows:
             table.add_row(*row)
         console.print(table)

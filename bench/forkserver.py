@@ -193,6 +193,7 @@ def main(modules: list[str]) -> None:
     server.reply({"ready": True, "import_s": time.monotonic() - started})
     server.serve()
     server.kill_all()
+    os._exit(0)  # unloading what was imported takes half a second, and there is nothing to save
 
 
 if __name__ == "__main__":

@@ -170,4 +170,5 @@ def format_value(metric: str, value: float | None) -> str:
                     if abs(value / scale) < 1000
                     else f"{value / scale:,.0f} {name}"
                 )
-    return f"{value:.4g}" + ("" if unit == "ratio" else f" {unit}")
+    number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return number + ("" if unit == "ratio" else f" {unit}")

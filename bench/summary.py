@@ -11,12 +11,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+TIMED = ("step", "infer")
+"""Kinds of stages that are timed in launches."""
+
+
 def summarize(measurements: pd.DataFrame) -> pd.DataFrame:
     """Reduce `Store.measurements` to one row for each stage_key × metric × qualifier.
 
     Columns: stage_key, kind, label, metric, qualifier, value, low, high, launches, method, preliminary,
     reason. A sampled metric of several launches gets the interval over launch values; anything else keeps
-    the last launch's value and interval.
+    the value and interval of the last launch that has one. A timing of one launch is preliminary.
     """
     import pandas as pd
 
@@ -25,7 +29,9 @@ def summarize(measurements: pd.DataFrame) -> pd.DataFrame:
     for (stage_key, metric, qualifier), group in good.groupby(
         ["stage_key", "metric", "qualifier"], sort=False
     ):
-        last = group.iloc[-1]
+        known = group[group["value"].notna()]
+        last = (known if len(known) else group).iloc[-1]
+        sampled = METRICS[str(metric)].kind == "sampled"
         row = {
             "stage_key": stage_key,
             "kind": last["kind"],
@@ -37,12 +43,11 @@ def summarize(measurements: pd.DataFrame) -> pd.DataFrame:
             "high": last["high"],
             "launches": len(group),
             "method": last["method"],
-            "preliminary": False,
+            "preliminary": sampled and last["kind"] in TIMED,
             "reason": last["reason"],
         }
-        values = group["value"].dropna()
-        if METRICS[str(metric)].kind == "sampled" and len(values) > 1:
-            interval = launch_interval(values.tolist())
+        if sampled and len(known) > 1:
+            interval = launch_interval(known["value"].tolist())
             row |= {
                 "value": interval.value,
                 "low": interval.low,

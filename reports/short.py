@@ -82,6 +82,8 @@ def _inference(workload: str, rows: Sequence[dict[str, Any]], best: Score | None
     varying = [name for name in ("precision", "batch_size") if len({row[name] for row in shown}) > 1]
     columns = ("compression", "backend", *varying, "quality", "latency", "speed-up", "size", "")
     title = f"Inference: {workload}" + (f", trained by {best.label}" if best else "")
+    # What was left out has its reason in the report; here it would only widen a column.
+    shown = [row for row in shown if row["state"] != "skipped"]
     return ShortTable(title, columns, tuple(_inference_row(row, varying) for row in shown))
 
 
@@ -97,7 +99,7 @@ def _inference_row(row: dict[str, Any], varying: Sequence[str]) -> tuple[str, ..
         _interval(row, "latency"),
         speedup,
         format_value("artifact_bytes", row["artifact_bytes"]),
-        note if ok else f"{row['state']}: {row['reason']}" if row["reason"] else row["state"],
+        note if ok else str(row["state"]),
     )
 
 

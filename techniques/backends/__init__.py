@@ -16,7 +16,8 @@ class BackendRow(Row):
     `formats` maps each format with real kernels to what implements them; `no_kernel` says why another has
     none. `precisions` are the dtypes it computes in, `trains` whether it can train. `lowering_imports` and
     `running_imports` are modules that a fork server imports ahead of its workers, for lowering and for
-    running; `fork_safe` is false where the runtime must start in a process of its own.
+    running; `worker_imports` start threads as they are imported, so each worker does it by itself.
+    `fork_safe` is false where the runtime must start in a process of its own.
     """
 
     device: Literal["cpu", "cuda"] = "cpu"
@@ -26,6 +27,7 @@ class BackendRow(Row):
     trains: bool = False
     lowering_imports: tuple[str, ...] = ()
     running_imports: tuple[str, ...] = ()
+    worker_imports: tuple[str, ...] = ()
     fork_safe: bool = True
 
     def cannot_lower(self, format_: str | None, precision: str) -> str | None:
@@ -84,8 +86,8 @@ _add(
     about="ONNX Runtime's CPU provider",
     needs=("onnxruntime", "onnx", "onnxscript"),
     install="pip install onnxruntime onnx onnxscript",
-    lowering_imports=("onnxruntime.quantization", "onnxscript", "torch.onnx"),
-    running_imports=("onnxruntime",),
+    lowering_imports=("onnx", "onnxscript", "torch.onnx"),
+    worker_imports=("onnxruntime",),
     formats={"int8-dynamic": "onnxruntime.quantization", "int8-static": "onnxruntime.quantization, QDQ"},
 )
 _add(

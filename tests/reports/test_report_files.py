@@ -220,9 +220,8 @@ def test_short_tables_fit_a_terminal(store: Store) -> None:
     assert [row[0] for row in training.rows] == ["momentum", "adam", "sgd"]
     assert training.rows[2][2] == "> 1,200 (censored)"
     assert "trained by momentum" in inference.title
-    assert len(inference.rows) == 8
-    skipped = next(row for row in inference.rows if row[:2] == ("int8-static", "cpu-eager"))
-    assert skipped[-1] == "skipped: cpu-eager has no kernel for int8-static"
+    assert len(inference.rows) == 7
+    assert ("int8-static", "cpu-eager") not in {row[:2] for row in inference.rows}  # the report says why
     assert all(
         isinstance(field, str) for table in (training, inference) for row in table.rows for field in row
     )

@@ -1,0 +1,116 @@
+"""The timed pass: nothing runs beside it but the clock."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+Call = Callable[[], object]
+
+FALLING = 0.02
+"""A window whose median is lower than the one before it by more than this share is still warming up."""
+
+_WINDOWS_IN_LIMIT = 40
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """How a warm-up went: calls made, whether the last window was steady, seconds of the first call and of all."""
+
+    calls: int
+    steady: bool
+    first_s: float
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Seconds of each call, and from the start of the first to the end of the last."""
+
+    durations_s: tuple[float, ...]
+    elapsed_s: float
+
+
+def warm_up(
+    call: Call, synchronize: Callable[[], None] | None = None, *, least_calls: int = 5, most_s: float = 2.0
+) -> Warmup:
+    """Call until the time of a call no longer falls, or `most_s` have passed since the end of the first call.
+
+    The first call stands alone: it allocates, autotunes or compiles. The rest is cut into windows of
+    `most_s` / 40 (50 ms), or half of `least_calls` where a call is longer than that, so cheap calls get windows
+    of hundreds and dear ones of a few. Steady is a window whose median is above 98 % of the window's before.
+    A rise ends the warm-up as well: that is the machine being disturbed, which no further call cures.
+    """
+    least = max(1, -(-(least_calls - 1) // 2))
+    began = time.perf_counter()
+    _timed(call, synchronize)
+    first_s = time.perf_counter() - began
+    deadline = time.perf_counter() + most_s
+    calls, steady, before = 1, False, float("inf")
+    while not steady:
+        window = _window(call, synchronize, least, most_s / _WINDOWS_IN_LIMIT, deadline)
+        calls += len(window)
+        if time.perf_counter() >= deadline:
+            break
+        now = median(window)
+        steady = before < float("inf") and now >= (1 - FALLING) * before
+        before = now
+    return Warmup(calls, steady, first_s, time.perf_counter() - began)
+
+
+def sample(
+    call: Call,
+    synchronize: Callable[[], None] | None = None,
+    *,
+    seconds: float = 0.4,
+    least: int = 6,
+    most: int = 20000,
+) -> Samples:
+    """Time calls one by one for about `seconds`: at least `least` of them, at most `most`.
+
+    `synchronize` waits for the device and is inside each sample: without it an asynchronous launch would be
+    timed, not its work. The garbage collector is off meanwhile, and then as it was before.
+    """
+    now = time.perf_counter_ns
+    durations: list[int] = []
+    # No gc.freeze here: to undo it would also thaw what a fork server froze, and copy its pages.
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        start = end = now()
+        deadline = start + int(seconds * 1e9)
+        while (end < deadline or len(durations) < least) and len(durations) < most:
+            begin = now()
+            call()
+            if synchronize is not None:
+                synchronize()
+            end = now()
+            durations.append(end - begin)
+    finally:
+        if collecting:
+            gc.enable()
+    return Samples(tuple(duration / 1e9 for duration in durations), (end - start) / 1e9)
+
+
+def _window(
+    call: Call, synchronize: Callable[[], None] | None, least: int, seconds: float, deadline: float
+) -> list[float]:
+    end = time.perf_counter() + seconds
+    window: list[float] = []
+    while len(window) < least or time.perf_counter() < end:
+        window.append(_timed(call, synchronize))
+        if time.perf_counter() >= deadline:
+            break
+    return window
+
+
+def _timed(call: Call, synchronize: Callable[[], None] | None) -> float:
+    begin = time.perf_counter()
+    call()
+    if synchronize is not None:
+        synchronize()
+    return time.perf_counter() - begin

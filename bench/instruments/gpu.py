@@ -1,0 +1,138 @@
+"""What a pass cost a GPU: allocator peaks, memory, power, utilization, energy; on a CPU its energy."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from statistics import mean
+from types import TracebackType
+from typing import Any
+
+from bench.instruments.energy import RaplCounter
+from bench.records import Measurement
+
+_PERIOD_S = 0.1
+
+
+class GpuProbe:
+    """Measures one pass, in a `with` block of its own: it samples beside the work, so nothing may be timed.
+
+    On a CPU it measures the energy alone.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._cuda = device == "cuda"
+        self._rapl = RaplCounter()
+        self._joules: float | None = None
+        self._power_w: list[float] = []
+        self._busy: list[float] = []
+        self._peaks: dict[str, int] = {}
+        self._reasons: dict[str, str] = {}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> GpuProbe:
+        if not self._cuda:
+            self._rapl.start()
+            return self
+        import pynvml
+        import torch
+
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        pynvml.nvmlInit()
+        self._handle = _nvml_handle(pynvml, torch)
+        self._energy_before = self._ask("energy_j", lambda: _energy_mj(pynvml, self._handle))
+        self._thread = threading.Thread(target=self._sample, args=(pynvml,), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._cuda:
+            self._joules = self._rapl.joules()
+            return
+        import pynvml
+        import torch
+
+        torch.cuda.synchronize()
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._peaks["gpu_allocated_peak_bytes"] = torch.cuda.max_memory_allocated()
+        self._peaks["gpu_reserved_peak_bytes"] = torch.cuda.max_memory_reserved()
+        used = self._ask("gpu_process_bytes", lambda: _process_bytes(pynvml, self._handle))
+        if used is not None:
+            self._peaks["gpu_process_bytes"] = int(used)
+        after = self._ask("energy_j", lambda: _energy_mj(pynvml, self._handle))
+        if after is not None and self._energy_before is not None:
+            self._joules = (after - self._energy_before) / 1e3
+        pynvml.nvmlShutdown()
+
+    def measurements(self) -> tuple[Measurement, ...]:
+        """Return what was measured; what the machine does not show is None, with the reason."""
+        if not self._cuda:
+            return (Measurement("energy_j", self._joules, method="RAPL", reason=self._rapl.reason),)
+        peaks = [
+            Measurement(name, self._peaks.get(name), method=method, reason=self._reasons.get(name, ""))
+            for name, method in (
+                ("gpu_allocated_peak_bytes", "CUDA allocator"),
+                ("gpu_reserved_peak_bytes", "CUDA allocator"),
+                ("gpu_process_bytes", "NVML"),
+            )
+        ]
+        sampled = [
+            Measurement(
+                name,
+                mean(values) if values else None,
+                n=len(values),
+                method=f"NVML, every {_PERIOD_S:g} s",
+                reason=self._reasons.get(name, "") if not values else "",
+            )
+            for name, values in (("gpu_power_w", self._power_w), ("gpu_utilization", self._busy))
+        ]
+        energy = Measurement(
+            "energy_j", self._joules, method="NVML counter", reason=self._reasons.get("energy_j", "")
+        )
+        return (*peaks, *sampled, energy)
+
+    def _sample(self, pynvml: Any) -> None:
+        while True:
+            power = self._ask("gpu_power_w", lambda: pynvml.nvmlDeviceGetPowerUsage(self._handle) / 1e3)
+            busy = self._ask(
+                "gpu_utilization", lambda: pynvml.nvmlDeviceGetUtilizationRates(self._handle).gpu / 100
+            )
+            self._power_w += [] if power is None else [power]
+            self._busy += [] if busy is None else [busy]
+            if self._stop.wait(_PERIOD_S):
+                return
+
+    def _ask(self, metric: str, question: Callable[[], float]) -> float | None:
+        """Ask NVML; a query that this board or driver does not answer is a reason, not an error."""
+        import pynvml
+
+        try:
+            return question()
+        except (pynvml.NVMLError, LookupError) as error:
+            self._reasons[metric] = f"NVML: {error}"
+            return None
+
+
+def _nvml_handle(pynvml: Any, torch: Any) -> Any:
+    """Return NVML's handle of PyTorch's current device; their numbers differ under CUDA_VISIBLE_DEVICES."""
+    uuid = str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid)
+    return pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}")
+
+
+def _energy_mj(pynvml: Any, handle: Any) -> float:
+    return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+
+
+def _process_bytes(pynvml: Any, handle: Any) -> float:
+    for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+        if process.pid == os.getpid() and process.usedGpuMemory is not None:
+            return float(process.usedGpuMemory)
+    # In a container NVML numbers processes as the host does.
+    raise LookupError("shows no process of this number; it may count as the host does")

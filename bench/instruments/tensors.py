@@ -1,0 +1,154 @@
+"""Tensor memory: its exact peak during a call, an optimizer's state, a model's parameters."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch._C._profiler import _EventType  # type: ignore[attr-defined]
+from torch.profiler import ProfilerActivity, profile, record_function
+
+_MARK = "bench.instruments.tensors:measured"
+
+
+def peak_tensor_bytes(call: Callable[[], object], resident: Iterable[object] = ()) -> int | None:
+    """Return the most bytes of CPU tensors alive at once during a call; exact, None where not to be had.
+
+    Counted are the storages of `resident` (weights, inputs; tensors and containers of them, held alive
+    meanwhile), each once, and all that PyTorch's CPU allocator gives out, from the profiler's memory events.
+    `call` runs twice and the second is measured: the profiler does not see the end of memory that was there
+    before it began, as the last step's gradients. So what the first call left alive (gradients, an optimizer's
+    state) counts, which is how every later call finds it. What is neither in `resident` nor made by `call` does not.
+    """
+    held = list(walk_tensors(list(resident)))
+    before = storage_bytes(tensor for tensor in held if tensor.device.type == "cpu")
+    gc.collect()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        call()
+        with record_function(_MARK):
+            call()
+    results = profiled.profiler.kineto_results if profiled.profiler is not None else None
+    if results is None:
+        return None
+    events = sorted(_walk_events(results.experimental_event_tree()), key=lambda event: event.start_time_ns)
+    peak = _peak(events)
+    return None if peak is None else before + peak
+
+
+def optimizer_tensors(optimizer: Any) -> list[torch.Tensor]:
+    """Return every tensor an optimizer keeps, scalars too, in plain tensors and each storage once."""
+    return list(_state_tensors(optimizer, counters=True))
+
+
+def optimizer_state_bytes(optimizer: Any) -> int:
+    """Return the bytes of the tensors an optimizer keeps beside parameters and gradients.
+
+    Tensors in nested lists, dicts and objects count, and the inner ones of subclasses (8-bit states). Counters
+    do not: `step`, and all of no dimension that belong to a parameter with dimensions; so Adam is 8 bytes for
+    each fp32 parameter exactly, as in theory.
+    """
+    return storage_bytes(_state_tensors(optimizer, counters=False))
+
+
+def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
+    """Return how many parameters a model has, and how many of them are not zero. Buffers do not count.
+
+    Quantized subclasses (torchao) count their logical elements, zero where they stand for zero.
+    """
+    parameters = list(model.parameters())
+    return sum(entry.numel() for entry in parameters), sum(map(nonzero, parameters))
+
+
+@torch.no_grad()
+def nonzero(tensor: torch.Tensor) -> int:
+    """Return how many elements of a tensor are not zero, of a quantized subclass once dequantized."""
+    tensor = tensor.detach()
+    if tensor.is_quantized or type(tensor) is not torch.Tensor:
+        tensor = tensor.dequantize()
+    return int(torch.count_nonzero(tensor))
+
+
+def storage_bytes(tensors: Iterable[torch.Tensor]) -> int:
+    """Return the bytes of the tensors' storages, each once however many tensors share it."""
+    sizes = {_identity(tensor): tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(sizes.values())
+
+
+def walk_tensors(content: object, seen: set[int] | None = None) -> Iterator[torch.Tensor]:
+    """Yield the plain tensors in nested containers, objects and tensor subclasses."""
+    seen = set() if seen is None else seen
+    if id(content) in seen:
+        return
+    seen.add(id(content))
+    if isinstance(content, torch.Tensor):
+        yield from _plain(content)
+    elif isinstance(content, Mapping):
+        for value in content.values():
+            yield from walk_tensors(value, seen)
+    elif isinstance(content, list | tuple | set | frozenset):
+        for value in content:
+            yield from walk_tensors(value, seen)
+    elif hasattr(content, "__dict__") and not isinstance(content, type | torch.optim.Optimizer):
+        yield from walk_tensors(vars(content), seen)
+
+
+def _plain(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    if hasattr(tensor, "__tensor_flatten__"):
+        names, _ = tensor.__tensor_flatten__()
+        for name in names:
+            yield from _plain(getattr(tensor, name))
+    elif tensor.layout == torch.strided:
+        yield tensor
+    elif tensor.layout == torch.sparse_coo:
+        yield from (tensor._indices(), tensor._values())
+
+
+def _state_tensors(optimizer: Any, counters: bool) -> Iterator[torch.Tensor]:
+    groups = [{**group} for group in optimizer.param_groups]
+    parameters = [parameter for group in groups for parameter in group.pop("params")]
+    seen = {_identity(inner) for parameter in parameters for inner in _plain(parameter)}
+    entries: list[tuple[Any, object]] = [(owner, state) for owner, state in optimizer.state.items()]
+    for owner, state in [*entries, (None, groups)]:
+        scalar_owner = isinstance(owner, torch.Tensor) and owner.dim() == 0
+        if isinstance(state, Mapping) and not counters:
+            state = {key: value for key, value in state.items() if key != "step"}
+        for tensor in walk_tensors(state):
+            if _identity(tensor) not in seen and (counters or scalar_owner or tensor.dim() > 0):
+                seen.add(_identity(tensor))
+                yield tensor
+
+
+def _identity(tensor: torch.Tensor) -> int:
+    # Not data_ptr: it is 0 for all tensors without memory, as on the meta device.
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _walk_events(events: Iterable[Any]) -> Iterator[Any]:
+    for event in events:
+        yield event
+        yield from _walk_events(event.children)
+
+
+def _peak(events: Iterable[Any]) -> int | None:
+    """Integrate allocations and releases by address; return the peak after the mark."""
+    alive: dict[int, int] = {}
+    total = 0
+    peak: int | None = None
+    for event in events:
+        if event.tag == _EventType.Allocation:
+            block = event.typed[1]
+            if block.device.type != "cpu":
+                continue
+            if block.alloc_size > 0:
+                alive[block.ptr] = block.alloc_size
+                total += block.alloc_size
+            else:
+                # Absent: it was there before the profiler began, and known from an earlier one.
+                total -= alive.pop(block.ptr, 0)
+        elif event.name == _MARK:
+            peak = total
+        if peak is not None:
+            peak = max(peak, total)
+    return peak

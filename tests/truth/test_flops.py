@@ -1,0 +1,335 @@
+"""Known answers: formulas written by hand from the layers' definitions, never from the counter's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from bench.instruments import flops
+
+
+def forward(call: Callable[[], object]) -> int:
+    counted = flops.count(call)
+    assert counted.unknown == ()
+    assert counted.total == sum(counted.by_operator.values())
+    return counted.total
+
+
+def backward(call: Callable[[], torch.Tensor]) -> int:
+    result = call().sum()
+    return forward(result.backward)
+
+
+def both_modes(call: Callable[[], torch.Tensor]) -> int:
+    """Count with gradients, without, and in inference mode, where operators are not taken apart beforehand."""
+    with_grad = forward(call)
+    with torch.no_grad():
+        assert forward(call) == with_grad
+    with torch.inference_mode():
+        assert forward(call) == with_grad
+    return with_grad
+
+
+def seed_cnn() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(1568, 128),
+        nn.ReLU(),
+        nn.Linear(128, 10),
+    )
+
+
+def test_a_linear_layer_takes_two_flops_for_each_weight_and_sample() -> None:
+    layer, batch = nn.Linear(20, 30), torch.randn(7, 20, requires_grad=True)
+    assert both_modes(lambda: layer(batch)) == 2 * 7 * 20 * 30
+    assert backward(lambda: layer(batch)) == 2 * (2 * 7 * 20 * 30)
+
+
+def test_backward_of_a_first_layer_has_no_input_gradient_to_compute() -> None:
+    layer = nn.Linear(20, 30)
+    assert backward(lambda: layer(torch.randn(7, 20))) == 2 * 7 * 20 * 30
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_convolution_of_any_groups_counts_forward_and_backward(groups: int, transposed: bool) -> None:
+    kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+    layer = kind(8, 16, 3, stride=2, padding=1, groups=groups)
+    batch = torch.randn(4, 8, 9, 9, requires_grad=True)
+    places = 9 * 9 if transposed else 5 * 5
+    expected = 2 * 4 * places * 9 * (8 // groups) * 16
+    assert both_modes(lambda: layer(batch)) == expected
+    assert backward(lambda: layer(batch)) == 2 * expected
+
+
+def test_a_depthwise_convolution_backward_is_not_multiplied_by_its_groups() -> None:
+    layer = nn.Conv2d(32, 32, 3, padding=1, groups=32)
+    batch = torch.randn(2, 32, 8, 8, requires_grad=True)
+    assert backward(lambda: layer(batch)) == 2 * (2 * 2 * 64 * 9 * 32)
+
+
+@pytest.mark.parametrize(("kind", "size"), [(nn.Conv1d, (10,)), (nn.Conv3d, (4, 5, 6))])
+def test_convolutions_of_one_and_three_dimensions_count(kind: type[nn.Module], size: tuple[int, ...]) -> None:
+    layer = kind(3, 6, 3, padding=1)
+    batch = torch.randn(2, 3, *size)
+    places = torch.tensor(size).prod().item()
+    assert both_modes(lambda: layer(batch)) == 2 * 2 * places * 3 ** len(size) * 3 * 6
+
+
+def test_products_of_matrices_and_vectors_count_two_flops_a_multiply_add() -> None:
+    matrix, other, vector = torch.randn(5, 7), torch.randn(7, 3), torch.randn(7)
+    batch, batch_other = torch.randn(4, 5, 7), torch.randn(4, 7, 3)
+    assert both_modes(lambda: matrix @ other) == 2 * 5 * 7 * 3
+    assert both_modes(lambda: batch @ batch_other) == 2 * 4 * 5 * 7 * 3
+    assert both_modes(lambda: torch.einsum("bij,bjk->bik", batch, batch_other)) == 2 * 4 * 5 * 7 * 3
+    assert both_modes(lambda: matrix @ vector) == 2 * 5 * 7
+    assert both_modes(lambda: torch.addmv(torch.zeros(5), matrix, vector)) == 2 * 5 * 7
+    assert both_modes(lambda: torch.dot(vector, vector)) == 2 * 7
+    assert both_modes(lambda: torch.vdot(vector, vector)) == 2 * 7
+    assert both_modes(lambda: torch.addbmm(torch.zeros(5, 3), batch, batch_other)) == 2 * 4 * 5 * 7 * 3
+    assert both_modes(lambda: torch.baddbmm(torch.zeros(4, 5, 3), batch, batch_other)) == 2 * 4 * 5 * 7 * 3
+
+
+def test_products_in_place_count_as_those_that_make_a_new_tensor() -> None:
+    matrix, other = torch.randn(5, 7), torch.randn(7, 3)
+    assert forward(lambda: torch.zeros(5, 3).addmm_(matrix, other)) == 2 * 5 * 7 * 3
+    assert forward(lambda: torch.zeros(5).addmv_(matrix, torch.randn(7))) == 2 * 5 * 7
+    assert forward(lambda: torch.mm(matrix, other, out=torch.empty(5, 3))) == 2 * 5 * 7 * 3
+
+
+def test_integer_products_count() -> None:
+    left, right = torch.ones(32, 16, dtype=torch.int8), torch.ones(16, 24, dtype=torch.int8)
+    assert forward(lambda: torch._int_mm(left, right)) == 2 * 32 * 16 * 24
+
+
+def test_fused_attention_counts_two_products_forward_and_five_backward() -> None:
+    query, key, value = (torch.randn(2, 4, 10 + 3 * i // 2, 8, requires_grad=True) for i in (0, 2, 2))
+    product = 2 * 2 * 4 * 10 * 13 * 8
+    assert both_modes(lambda: functional.scaled_dot_product_attention(query, key, value)) == 2 * product
+    assert backward(lambda: functional.scaled_dot_product_attention(query, key, value)) == 5 * product
+
+
+def test_attention_whose_queries_share_keys_counts_each_query_head() -> None:
+    query, shared = torch.randn(2, 4, 10, 8), torch.randn(2, 2, 10, 8)
+
+    def call() -> torch.Tensor:
+        return functional.scaled_dot_product_attention(query, shared, shared, enable_gqa=True)
+
+    assert both_modes(call) == 2 * (2 * 2 * 4 * 10 * 10 * 8)
+
+
+@pytest.mark.parametrize("weights_wanted", [False, True])
+def test_multi_head_attention_counts_the_same_on_its_fused_path(weights_wanted: bool) -> None:
+    width, tokens, batch = 16, 10, 3
+    layer = nn.MultiheadAttention(width, 4, batch_first=True).eval()
+    source = torch.randn(batch, tokens, width)
+    expected = 2 * batch * (4 * tokens * width * width + 2 * tokens * tokens * width)
+    assert both_modes(lambda: layer(source, source, source, need_weights=weights_wanted)[0]) == expected
+
+
+def test_the_fused_encoder_layer_counts_as_the_plain_one() -> None:
+    width, hidden, tokens, batch = 16, 40, 10, 3
+    layer = nn.TransformerEncoderLayer(width, 4, hidden, batch_first=True)
+    encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+    source = torch.randn(batch, tokens, width)
+    attention = 4 * tokens * width * width + 2 * tokens * tokens * width
+    expected = 2 * 2 * batch * (attention + 2 * tokens * width * hidden)
+    assert both_modes(lambda: encoder(source)) == expected
+
+
+def test_an_encoder_that_skips_padding_counts_only_the_tokens_it_works_on() -> None:
+    width, hidden = 16, 40
+    layer = nn.TransformerEncoderLayer(width, 4, hidden, batch_first=True)
+    encoder = nn.TransformerEncoder(layer, 1).eval()
+    lengths = (10, 6)
+    padding = torch.arange(10)[None] >= torch.tensor(lengths)[:, None]
+    source = torch.randn(2, 10, width)
+    expected = sum(2 * (4 * n * width**2 + 2 * n * n * width + 2 * n * width * hidden) for n in lengths)
+    with torch.no_grad():
+        assert forward(lambda: encoder(source, src_key_padding_mask=padding)) == expected
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_recurrent_layers_take_every_weight_once_a_token(
+    kind: type[nn.Module], gates: int, layers: int
+) -> None:
+    layer = kind(12, 20, num_layers=layers, batch_first=True)
+    source = torch.randn(3, 5, 12)
+    expected = 2 * 3 * 5 * gates * (20 * (12 + 20) + (layers - 1) * 20 * (20 + 20))
+    assert both_modes(lambda: layer(source)[0]) == expected
+
+
+def test_backward_of_an_lstm_computes_two_gradients_a_product() -> None:
+    layer, source = nn.LSTM(12, 20), torch.randn(5, 3, 12, requires_grad=True)
+    assert backward(lambda: layer(source)[0]) == 2 * (2 * 3 * 5 * 4 * 20 * (12 + 20))
+
+
+def test_a_packed_sequence_counts_its_tokens_without_padding() -> None:
+    layer = nn.LSTM(12, 20)
+    packed = nn.utils.rnn.pack_sequence([torch.randn(length, 12) for length in (5, 3, 1)])
+    assert forward(lambda: layer(packed)) == 2 * 9 * 4 * 20 * (12 + 20)
+
+
+def test_the_seed_cnn_takes_1_022_164_992_flops_a_step_of_128() -> None:
+    model = seed_cnn()
+    optimizer = torch.optim.Adam(model.parameters())
+    inputs, targets = torch.randn(128, 3, 28, 28), torch.randint(10, (128,))
+    counted = flops.count_step(model, functional.cross_entropy, inputs, targets, optimizer)
+    a_sample = 2 * (784 * 27 * 16 + 196 * 9 * 16 * 32 + 1568 * 128 + 128 * 10)
+    assert counted.forward.total == 128 * a_sample
+    assert counted.forward.total + counted.backward.total == 1_022_164_992
+    assert counted.optimizer.total == 0
+    assert counted.forward.unknown == counted.backward.unknown == counted.optimizer.unknown == ()
+
+
+def test_the_products_of_an_optimizer_count() -> None:
+    layer = nn.Linear(32, 16, bias=False)
+    optimizer = torch.optim.Muon(layer.parameters(), lr=0.01)
+    inputs, targets = torch.randn(4, 32), torch.randn(4, 16)
+    counted = flops.count_step(layer, functional.mse_loss, inputs, targets, optimizer)
+    # Newton-Schulz on a 16 × 32 matrix, 5 iterations: A = X Xᵀ, A A, and (..) X.
+    assert counted.optimizer.total == 5 * 2 * (16 * 32 * 16 + 16 * 16 * 16 + 16 * 16 * 32)
+
+
+def test_counting_a_step_leaves_model_optimizer_and_random_numbers_as_they_were() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Dropout(0.5))
+    optimizer = torch.optim.Adam(model.parameters())
+    inputs, targets = torch.randn(4, 8), torch.randn(4, 8)
+    functional.mse_loss(model(inputs), targets).backward()
+    optimizer.step()
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    gradients = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+    moments = [entry["exp_avg"].clone() for entry in optimizer.state.values()]
+    generator = torch.get_rng_state()
+    flops.count_step(model, functional.mse_loss, inputs, targets, optimizer)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+    assert all(
+        torch.equal(p.grad, g)
+        for p, g in zip(model.parameters(), gradients, strict=True)
+        if p.grad is not None
+    )
+    assert all(torch.equal(e["exp_avg"], m) for e, m in zip(optimizer.state.values(), moments, strict=True))
+    assert torch.equal(torch.get_rng_state(), generator)
+
+
+def test_an_optimizer_that_needs_a_closure_counts_the_passes_it_asks_for() -> None:
+    layer = nn.Linear(8, 8, bias=False)
+    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=1)
+    counted = flops.count_step(layer, functional.mse_loss, torch.randn(4, 8), torch.randn(4, 8), optimizer)
+    assert counted.optimizer.total >= counted.forward.total + counted.backward.total
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: torch.fft.fft(torch.randn(8)),
+        lambda: torch.linalg.qr(torch.randn(4, 4)),
+        lambda: torch.linalg.eigh(torch.eye(4)),
+        lambda: torch.cdist(torch.randn(4, 4), torch.randn(4, 4)),
+        lambda: nn.Bilinear(4, 4, 4)(torch.randn(2, 4), torch.randn(2, 4)),
+    ],
+)
+def test_compute_without_a_formula_is_named_not_counted_as_nothing(call: Callable[[], object]) -> None:
+    assert flops.count(call).unknown
+
+
+def test_an_operator_of_an_unknown_library_is_named() -> None:
+    library = torch.library.Library("flops_truth", "DEF")
+    library.define("mystery(Tensor x) -> Tensor")
+    library.impl("mystery", lambda x: x * 2, "CompositeExplicitAutograd")
+    assert flops.count(lambda: torch.ops.flops_truth.mystery(torch.ones(3))).unknown == (
+        "flops_truth.mystery",
+    )
+
+
+def test_elementwise_work_and_norms_are_neither_counted_nor_unknown() -> None:
+    model = nn.Sequential(
+        nn.BatchNorm2d(3), nn.Hardswish(), nn.Upsample(scale_factor=2, mode="bilinear"), nn.GroupNorm(3, 3)
+    )
+    batch = torch.randn(2, 3, 8, 8, requires_grad=True)
+
+    def call() -> None:
+        model(batch).pow(2).softmax(-1).sum().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+
+    assert forward(call) == 0
+
+
+def test_legacy_quantized_layers_count_their_logical_products() -> None:
+    model = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 10)).eval()
+    quantized = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, torch.qint8)
+    with torch.no_grad():
+        assert forward(lambda: quantized(torch.randn(7, 20))) == 2 * 7 * (20 * 30 + 30 * 10)
+
+
+def test_effective_flops_leave_out_exactly_the_zero_weights() -> None:
+    model = seed_cnn()
+    with torch.no_grad():
+        model[3].weight[:16] = 0
+        model[7].weight[:, ::4] = 0
+    example = torch.randn(2, 3, 28, 28)
+    kept = 784 * 27 * 16 + 196 * 9 * 16 * 16 + 1568 * 96 + 128 * 10
+    assert flops.effective(model, example) == 2 * 2 * kept
+    assert model.training
+
+
+def test_effective_flops_equal_the_dense_count_of_a_dense_model() -> None:
+    layer = nn.TransformerEncoderLayer(16, 4, 40, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+    example = torch.randn(3, 10, 16)
+    with torch.no_grad():
+        assert flops.effective(model, example) == flops.count(lambda: model(example)).total
+
+
+def test_effective_flops_know_the_weights_of_attention_and_recurrence() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(8, 16, batch_first=True)
+            self.attention = nn.MultiheadAttention(16, 4, batch_first=True)
+
+        def forward(self, source: torch.Tensor) -> torch.Tensor:
+            hidden, _ = self.lstm(source)
+            result: torch.Tensor = self.attention(hidden, hidden, hidden, need_weights=False)[0]
+            return result
+
+    model = Both()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "weight" in name:
+                parameter.zero_()
+    scores = 2 * 3 * (2 * 5 * 5 * 16)
+    assert flops.effective(model, torch.randn(3, 5, 8)) == scores
+
+
+def test_fvcore_agrees_on_a_cnn_and_says_nothing_of_what_it_cannot_trace() -> None:
+    model, example = seed_cnn(), torch.randn(2, 3, 28, 28)
+    macs = flops.fvcore_macs(model, example)
+    assert macs is not None
+    assert 2 * macs == flops.count(lambda: model(example)).total
+
+    class Untraceable(nn.Module):
+        def forward(self, source: torch.Tensor) -> dict[int, object]:
+            raise RuntimeError("no")
+
+    assert flops.fvcore_macs(Untraceable(), example) is None
+
+
+def test_a_compiled_model_counts_as_its_graph() -> None:
+    model = seed_cnn().eval()
+    compiled = torch.compile(model, backend="eager")
+    example = torch.randn(2, 3, 28, 28)
+    with torch.no_grad():
+        compiled(example)
+        assert forward(lambda: compiled(example)) == forward(lambda: model(example))
