@@ -8,7 +8,6 @@ from bench.errors import BenchError
 from techniques.registry import TechniqueError
 
 BAD_USE = 2
-INTERRUPTED = 130
 
 
 def main() -> None:
@@ -20,9 +19,6 @@ def main() -> None:
     except (BenchError, TechniqueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         sys.exit(BAD_USE)
-    except KeyboardInterrupt:
-        print("bench: interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(INTERRUPTED)
     except OSError as error:
         print(f"bench: {error.filename or 'system'}: {error.strerror or error}", file=sys.stderr)
         sys.exit(BAD_USE)

@@ -39,6 +39,7 @@ MatrixOption = Annotated[
 RUN = Annotated[str | None, typer.Argument(help="Run id or its beginning; the latest by default.")]
 
 RESULTS = Path("results")
+INTERRUPTED = 130
 
 
 @app.command()
@@ -68,7 +69,13 @@ def run(
     options = RunOptions(matrix, results, filter_text, tuple(plugin or ()), smoke, fresh)
     if dry_run:
         show_plan(options)
-    elif not run_matrix(options):
+        return
+    try:
+        ok = run_matrix(options)
+    except KeyboardInterrupt:
+        typer.echo("bench: interrupted; the same command goes on from here", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if not ok:
         raise typer.Exit(1)
 
 

@@ -26,8 +26,7 @@ def run(options: RunOptions) -> bool:
     prepared = prepare(options, say=_say)
     for note in prepared.notes:
         _say(note)
-    outcome = execute(prepared, say=_say)
-    report(outcome.run_id, options.results)
+    outcome = execute(prepared, lambda run_id: report(run_id, options.results), say=_say)
     if not outcome.ok:
         print("some stages failed; the report names them", file=sys.stderr)
     return outcome.ok

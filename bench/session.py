@@ -9,7 +9,7 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -103,8 +103,11 @@ def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = prin
     return Prepared(options, matrix, plan, plugins, resources, tuple(notes))
 
 
-def execute(prepared: Prepared, say: datasets.Say = print) -> Outcome:
-    """Run what was prepared, from where an interrupted run of the same identity stopped."""
+def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.Say = print) -> Outcome:
+    """Run what was prepared, from where an interrupted run of the same identity stopped.
+
+    `conclude` is called with the run's id once all stages have ended, before the run counts as finished.
+    """
     results = prepared.options.results.resolve()
     with _alone_in(results):
         store = Store.open(results)
@@ -126,12 +129,15 @@ def execute(prepared: Prepared, say: datasets.Say = print) -> Outcome:
         )
         try:
             ok = runner.run()
-            store.finish_run(run_id)
         finally:
             for part, seconds in timeline.outside(time.time()).items():
                 store.add_overhead(run_id, part, seconds)
-            store.close()
             shutil.rmtree(results / "work", ignore_errors=True)
+        started = time.perf_counter()
+        conclude(run_id)
+        store.add_overhead(run_id, "writing the report", time.perf_counter() - started)
+        store.finish_run(run_id)
+        store.close()
     return Outcome(run_id, ok)
 
 

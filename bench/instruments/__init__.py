@@ -1,1 +1,1 @@
-"""What measures: clock, FLOPs, memory, sizes, energy, environment. One probe a file, none imports the suite."""
+"""Probes: clock, FLOPs, memory, sizes, energy, environment. One a file, and none knows the suite."""

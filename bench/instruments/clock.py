@@ -18,7 +18,7 @@ _WINDOWS_IN_LIMIT = 40
 
 @dataclass(frozen=True)
 class Warmup:
-    """How a warm-up went: calls made, whether the last window was steady, seconds of the first call and of all."""
+    """How a warm-up went: calls made, whether they ended steady, seconds of the first and of all."""
 
     calls: int
     steady: bool
@@ -39,9 +39,9 @@ def warm_up(
 ) -> Warmup:
     """Call until the time of a call no longer falls, or `most_s` have passed since the end of the first call.
 
-    The first call stands alone: it allocates, autotunes or compiles. The rest is cut into windows of
-    `most_s` / 40 (50 ms), or half of `least_calls` where a call is longer than that, so cheap calls get windows
-    of hundreds and dear ones of a few. Steady is a window whose median is above 98 % of the window's before.
+    The first call stands alone: it allocates, autotunes or compiles. The rest is cut into windows that last
+    `most_s` / 40 (50 ms) and have at least half of `least_calls`, so that cheap calls get windows of hundreds
+    and dear ones of a few. Steady is a window whose median is at least 98 % of that of the window before.
     A rise ends the warm-up as well: that is the machine being disturbed, which no further call cures.
     """
     least = max(1, -(-(least_calls - 1) // 2))

@@ -1,9 +1,9 @@
 """FLOPs of the operators that multiply and add, from the shapes they are called with: 2 a multiply-add.
 
 They take the output, then the operator's arguments. Padding, causal masks and zeros count as dense, as in
-torch.utils.flop_counter, whose formulas these replace: it has none for attention on the CPU, the fused encoder
-layer, LSTM, matrix-vector products and in-place products, and multiplies the backward of a grouped convolution
-by its groups.
+torch.utils.flop_counter, whose formulas these replace: it has none for attention on the CPU, the fused
+encoder layer, LSTM, matrix-vector products and products in place, and multiplies the backward of a grouped
+convolution by its groups.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def pointwise_qconv(
 
 
 def attention(_: object, query: Tensor, key: Tensor, value: Tensor, *__: object, **___: object) -> int:
-    """Two products: query with key, scores with value. Heads of keys that queries share count for each query."""
+    """Two products: query with key, scores with value. Keys that query heads share count for each head."""
     return 2 * prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -24,7 +24,7 @@ Loss = Callable[[Any, torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class FlopCount:
-    """FLOPs in all and by operator. Where `unknown` names operators, no formula knows them and more was done."""
+    """FLOPs in all and by operator. `unknown` names operators that did more and have no formula."""
 
     total: int
     by_operator: Mapping[str, int]
@@ -43,8 +43,8 @@ class StepFlops:
 class _Counter(TorchDispatchMode):
     """Counts operators as they run, until asked, then starts again from 0.
 
-    Not FlopCounterMode, though with its formulas where we have none: that one tracks modules by hooks on their
-    inputs, which raise where gradients are off and an input wants one, and passes over unknown operators.
+    Not FlopCounterMode, though with its formulas where we have none: it tracks modules by hooks on their
+    inputs, which raise where gradients are off and an input wants one, and it passes over unknown operators.
     """
 
     supports_higher_order_operators = True
@@ -67,7 +67,7 @@ class _Counter(TorchDispatchMode):
         kwargs = kwargs or {}
         operator = getattr(func, "_overloadpacket", func)
         if operator not in self._known and isinstance(func, torch._ops.OpOverload):
-            # In inference mode `linear`, `einsum`, `lstm` and such arrive whole; their parts are what is known.
+            # In inference mode `linear`, `einsum`, `lstm` and such arrive whole; their parts are known.
             with self:
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
@@ -89,7 +89,7 @@ class _Counter(TorchDispatchMode):
 
 
 def count(call: Callable[[], object]) -> FlopCount:
-    """Count the FLOPs of a call, which runs once. Compiled modules run eager: their graph's logical operations."""
+    """Count the FLOPs of a call, which runs once; compiled modules by their graph's logical operations."""
     counter = _Counter()
     with _eager(), counter:
         call()
@@ -101,9 +101,9 @@ def count_step(
 ) -> StepFlops:
     """Count forward (with the loss), backward and optimizer of one training step apart.
 
-    Runs on copies: model, optimizer and random numbers stay as they are. Fused attention's backward counts the
-    scores that it computes again (5 products to the forward's 2). The closure of an optimizer that requires
-    one (L-BFGS) counts as the optimizer's.
+    Runs on copies: model, optimizer and random numbers stay as they are. Fused attention's backward counts
+    the scores that it computes again (5 products to the forward's 2). The closure of an optimizer that
+    requires one (L-BFGS) counts as the optimizer's.
     """
     model, optimizer = _copies(model, optimizer)
     counter = _Counter()
@@ -126,14 +126,14 @@ def count_step(
         in_backward = counter.take()
         parameter = inspect.signature(optimizer.step).parameters.get("closure")
         if parameter is not None and parameter.default is inspect.Parameter.empty:
-            optimizer.step(closure)
+            optimizer.step(cast(Any, closure))
         else:
             optimizer.step()
         return StepFlops(in_forward, in_backward, counter.take())
 
 
 def effective(model: torch.nn.Module, example: torch.Tensor) -> int:
-    """Return the forward FLOPs whose weight is not zero, of linear, convolution, attention and recurrent layers.
+    """Return the forward FLOPs less those of zero weights in linear, convolution, attention and recurrent layers.
 
     A weight takes part at every position of its layer, so a zero saves 2 FLOPs each; all else counts dense.
     """

@@ -28,9 +28,9 @@ class PeakResident:
 
     The kernel keeps a high-water mark (VmHWM); writing 5 to /proc/self/clear_refs sets it to what is resident
     now (proc_pid_clear_refs(5)). Where that is refused the mark covers the process's whole life: exact if it
-    grew in the block, else an upper bound; `method` says which. After the block `peak_bytes` and `growth_bytes`
-    (over `baseline_bytes`, by default what was resident on entry) are None where unknown, and `reason` says why.
-    `ru_maxrss` would not do: it is inherited through fork and exec.
+    grew in the block, else an upper bound; `method` says which. After the block `peak_bytes` and
+    `growth_bytes` (over `baseline_bytes`, by default what was resident on entry) are None where unknown, and
+    `reason` says why. `ru_maxrss` would not do: it is inherited through fork and exec.
     """
 
     def __init__(self, baseline_bytes: int | None = None) -> None:

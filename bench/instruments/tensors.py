@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch._C._profiler import _EventType  # type: ignore[attr-defined]
+from torch._C._profiler import _EventType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 _MARK = "bench.instruments.tensors:measured"
@@ -19,8 +19,9 @@ def peak_tensor_bytes(call: Callable[[], object], resident: Iterable[object] = (
     Counted are the storages of `resident` (weights, inputs; tensors and containers of them, held alive
     meanwhile), each once, and all that PyTorch's CPU allocator gives out, from the profiler's memory events.
     `call` runs twice and the second is measured: the profiler does not see the end of memory that was there
-    before it began, as the last step's gradients. So what the first call left alive (gradients, an optimizer's
-    state) counts, which is how every later call finds it. What is neither in `resident` nor made by `call` does not.
+    before it began, as the last step's gradients. So what the first call left alive (gradients, an
+    optimizer's state) counts, which is how every later call finds it; other memory that is neither in
+    `resident` nor made by `call` does not.
     """
     held = list(walk_tensors(list(resident)))
     before = storage_bytes(tensor for tensor in held if tensor.device.type == "cpu")
@@ -45,9 +46,9 @@ def optimizer_tensors(optimizer: Any) -> list[torch.Tensor]:
 def optimizer_state_bytes(optimizer: Any) -> int:
     """Return the bytes of the tensors an optimizer keeps beside parameters and gradients.
 
-    Tensors in nested lists, dicts and objects count, and the inner ones of subclasses (8-bit states). Counters
-    do not: `step`, and all of no dimension that belong to a parameter with dimensions; so Adam is 8 bytes for
-    each fp32 parameter exactly, as in theory.
+    Tensors in nested lists, dicts and objects count, and the inner ones of subclasses (8-bit states).
+    Counters do not: `step`, and all without dimensions that belong to a parameter with some; so Adam is
+    8 bytes for each fp32 parameter exactly, as in theory.
     """
     return storage_bytes(_state_tensors(optimizer, counters=False))
 

@@ -1,51 +1,100 @@
-"""The clock counts and adds up; whether it is fast enough is never asserted against another clock."""
+"""The clock against calls of known behaviour. No test asks how long anything took, only what adds up."""
 
 from __future__ import annotations
 
 import gc
+import time
 
 import pytest
 
-from bench.instruments.clock import sample, warm_up
+from bench.instruments import clock
 
 
-def test_samples_add_up_to_no_more_than_the_window():
-    samples = sample(lambda: sum(range(1000)), seconds=0.02)
-    assert len(samples.durations_s) >= 6
-    assert sum(samples.durations_s) <= samples.elapsed_s
+def spin(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
 
 
-@pytest.mark.parametrize(("least", "most"), [(6, 6), (1, 3)])
-def test_at_least_and_at_most_so_many_samples_are_taken(least, most):
-    calls = []
-    samples = sample(lambda: calls.append(1), seconds=0.0 if least == 6 else 10.0, least=least, most=most)
-    assert len(samples.durations_s) == len(calls) == most
+def test_samples_fit_into_the_window_they_were_taken_in() -> None:
+    samples = clock.sample(lambda: spin(0.001), seconds=0.05)
+    assert 0 < sum(samples.durations_s) <= samples.elapsed_s
+    assert all(duration >= 0.001 for duration in samples.durations_s)
 
 
-def test_waiting_for_the_device_belongs_to_each_sample():
-    waits = []
-    samples = sample(lambda: None, lambda: waits.append(1), seconds=0.0, least=7)
-    assert len(waits) == len(samples.durations_s) == 7
+def test_sampling_stops_at_the_most_and_never_before_the_least() -> None:
+    assert len(clock.sample(lambda: None, seconds=10.0, most=100).durations_s) == 100
+    assert len(clock.sample(lambda: None, seconds=0.0, least=7).durations_s) == 7
 
 
-def test_the_garbage_collector_rests_while_sampling_and_is_restored():
-    seen = []
-    sample(lambda: seen.append(gc.isenabled()), seconds=0.0)
-    assert seen and not any(seen) and gc.isenabled()
+def test_the_wait_for_the_device_is_part_of_each_sample() -> None:
+    samples = clock.sample(lambda: None, lambda: spin(0.001), seconds=0.0, least=10)
+    assert min(samples.durations_s) >= 0.001
 
 
-def test_warm_up_goes_on_while_calls_get_faster_and_then_stops():
-    work = iter([3000] * 10 + [1000] * 10)
-    calls = []
+def test_no_collection_of_garbage_falls_into_a_sample_and_the_collector_is_as_before() -> None:
+    seen: list[bool] = []
+    clock.sample(lambda: seen.append(gc.isenabled()), seconds=0.0, least=3)
+    assert seen == [False] * 3
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        clock.sample(lambda: None, seconds=0.0, least=1)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
-    def call() -> None:
-        calls.append(1)
-        sum(range(100 * next(work, 300)))
 
-    warmup = warm_up(call, most_s=60)
+def test_the_collector_comes_back_when_a_call_raises() -> None:
+    with pytest.raises(ZeroDivisionError):
+        clock.sample(lambda: 1 / 0)
+    assert gc.isenabled()
+
+
+class Ticks:
+    """A clock that only calls advance: each by the seconds its turn costs."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cost: list[float], later: float) -> None:
+        self.now = 0.0
+        self.calls = 0
+        self._cost = cost
+        self._later = later
+        monkeypatch.setattr(clock.time, "perf_counter", lambda: self.now)
+
+    def __call__(self) -> None:
+        self.now += self._cost[self.calls] if self.calls < len(self._cost) else self._later
+        self.calls += 1
+
+
+def test_warm_up_ends_once_calls_no_longer_get_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = Ticks(monkeypatch, [1.0, *(0.04 * 0.95**turn for turn in range(20))], 0.01)
+    warmup = clock.warm_up(call, most_s=5.0)
     assert warmup.steady
-    assert warmup.calls == len(calls) > 20
+    assert warmup.calls == call.calls > 21
+    assert warmup.first_s == 1.0
+    assert warmup.elapsed_s == pytest.approx(call.now)
 
 
-def test_warm_up_says_when_time_ran_out_before_it_was_steady():
-    assert not warm_up(lambda: None, least_calls=1, most_s=0.0).steady
+def test_warm_up_that_runs_out_of_time_says_it_is_not_steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = Ticks(monkeypatch, [0.05 * 0.97**turn for turn in range(500)], 0.0)
+    warmup = clock.warm_up(call, most_s=0.5)
+    assert not warmup.steady
+    assert warmup.elapsed_s < 0.5 + 2 * 0.05
+
+
+def test_a_long_first_call_takes_nothing_from_the_time_to_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = Ticks(monkeypatch, [30.0], 0.01)
+    assert clock.warm_up(call, most_s=2.0).steady
+
+
+def test_a_steady_call_is_not_warmed_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    dear = Ticks(monkeypatch, [], 0.2)
+    assert clock.warm_up(dear, most_s=2.0, least_calls=5) == clock.Warmup(5, True, 0.2, pytest.approx(1.0))
+    cheap = Ticks(monkeypatch, [], 1e-4)
+    assert cheap.calls == 0
+    assert clock.warm_up(cheap, most_s=2.0).calls == pytest.approx(1000, rel=0.01)
+
+
+def test_a_disturbance_does_not_keep_the_warm_up_going(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = Ticks(monkeypatch, [0.1] * 4, 0.3)
+    assert clock.warm_up(call).steady

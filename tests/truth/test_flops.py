@@ -25,7 +25,7 @@ def backward(call: Callable[[], torch.Tensor]) -> int:
 
 
 def both_modes(call: Callable[[], torch.Tensor]) -> int:
-    """Count with gradients, without, and in inference mode, where operators are not taken apart beforehand."""
+    """Count with gradients, without, and in inference mode, where operators arrive whole."""
     with_grad = forward(call)
     with torch.no_grad():
         assert forward(call) == with_grad

@@ -1,0 +1,147 @@
+"""Tensor memory against sizes worked out by hand: 4 bytes for each fp32 element."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from bench.instruments import tensors
+
+KIB = 1 << 10
+
+
+def block(kib: int) -> torch.Tensor:
+    return torch.empty(kib * KIB // 4)
+
+
+def test_the_peak_is_the_most_alive_at_once_not_the_sum() -> None:
+    def call() -> None:
+        first = block(256)
+        del first
+        second, third = block(128), block(512)
+        del second, third
+        block(64)
+
+    assert tensors.peak_tensor_bytes(call) == 640 * KIB
+
+
+def test_what_is_resident_counts_once_however_many_tensors_share_it() -> None:
+    weights = block(128)
+    peak = tensors.peak_tensor_bytes(
+        lambda: block(64), [weights, weights[:10], {"again": [weights.view(2, -1)]}]
+    )
+    assert peak == 192 * KIB
+
+
+def test_the_forward_of_a_linear_layer_holds_weights_input_and_output() -> None:
+    layer, batch = nn.Linear(256, 512, bias=False), torch.randn(64, 256)
+    with torch.no_grad():
+        peak = tensors.peak_tensor_bytes(lambda: layer(batch), [*layer.parameters(), batch])
+    assert peak == 4 * (256 * 512 + 64 * 256 + 64 * 512)
+
+
+def test_a_training_step_holds_gradients_of_the_step_before_until_they_are_set_free() -> None:
+    layer = nn.Linear(256, 256, bias=False)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9, foreach=False)
+    batch = torch.randn(8, 256)
+    scratch = 1 << 20
+
+    def step() -> None:
+        torch.empty(scratch // 4)
+        optimizer.zero_grad(set_to_none=True)
+        layer(batch).sum().backward()
+        optimizer.step()
+
+    weight = 4 * 256 * 256
+    # Scratch on top of weight, momentum and the gradient left by the step before.
+    expected = 3 * weight + 4 * 8 * 256 + scratch
+    assert tensors.peak_tensor_bytes(step, [*layer.parameters(), batch]) == expected
+    # The same once the momentum is there beforehand, as in a training under way.
+    kept = [*layer.parameters(), batch, *tensors.optimizer_tensors(optimizer)]
+    assert tensors.peak_tensor_bytes(step, kept) == expected
+
+
+def test_measuring_twice_in_one_process_gives_the_same() -> None:
+    def call() -> None:
+        kept = [block(16) for _ in range(4)]
+        kept.clear()
+        block(32)
+
+    assert [tensors.peak_tensor_bytes(call) for _ in range(2)] == [64 * KIB] * 2
+
+
+@pytest.mark.parametrize(
+    ("build", "bytes_each"),
+    [
+        (lambda p: torch.optim.SGD(p, lr=0.1), 0),
+        (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), 4),
+        (lambda p: torch.optim.RMSprop(p), 4),
+        (lambda p: torch.optim.Adagrad(p), 4),
+        (lambda p: torch.optim.Adam(p), 8),
+        (lambda p: torch.optim.Adam(p, fused=True), 8),
+        (lambda p: torch.optim.AdamW(p, amsgrad=True), 12),
+        (lambda p: torch.optim.NAdam(p), 8),
+    ],
+)
+def test_optimizer_state_is_the_bytes_a_parameter_that_theory_says(build: object, bytes_each: int) -> None:
+    model = nn.Sequential(nn.Linear(10, 20), nn.Linear(20, 1))
+    optimizer = build(model.parameters())  # type: ignore[operator]
+    model(torch.randn(4, 10)).sum().backward()
+    optimizer.step()
+    count = 10 * 20 + 20 + 20 + 1
+    assert tensors.optimizer_state_bytes(optimizer) == bytes_each * count
+
+
+def test_nested_lists_objects_and_scalar_parameters_are_part_of_an_optimizers_state() -> None:
+    class Preconditioner:
+        def __init__(self) -> None:
+            self.statistics = [torch.zeros(4, 4), torch.zeros(3, 3)]
+
+    scale = nn.Parameter(torch.ones(()))
+    matrix = nn.Parameter(torch.ones(4, 3))
+    optimizer = torch.optim.SGD([scale, matrix], lr=0.1)
+    optimizer.state[scale] = {"step": torch.zeros(()), "average": torch.zeros(())}
+    optimizer.state[matrix] = {
+        "step": torch.zeros(()),
+        "pre": Preconditioner(),
+        "bases": {"left": [torch.zeros(4, 4)]},
+        "again": matrix,
+    }
+    assert tensors.optimizer_state_bytes(optimizer) == 4 * (1 + 16 + 9 + 16)
+    assert tensors.storage_bytes(tensors.optimizer_tensors(optimizer)) == 4 * (2 + 1 + 16 + 9 + 16)
+
+
+def test_lbfgs_history_counts() -> None:
+    layer = nn.Linear(6, 1, bias=False)
+    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=3)
+    batch = torch.randn(4, 6)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = layer(batch).pow(2).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert tensors.optimizer_state_bytes(optimizer) >= 4 * 6 * 2
+
+
+def test_parameters_and_those_not_zero_are_counted_without_buffers() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(1.0)
+        model[0].weight[:2] = 0
+    everything = 4 * 27 + 4 + 4 + 4 + 8 + 2
+    assert tensors.parameter_counts(model) == (everything, everything - 2 * 27)
+
+
+def test_a_quantized_subclass_counts_its_logical_parameters() -> None:
+    quantization = pytest.importorskip("torchao.quantization")
+    model = nn.Sequential(nn.Linear(64, 32, bias=False))
+    with torch.no_grad():
+        model[0].weight.fill_(1.0)
+        model[0].weight[:8] = 0
+    quantization.quantize_(model, quantization.Int8WeightOnlyConfig())
+    assert tensors.parameter_counts(model) == (64 * 32, 24 * 64)
