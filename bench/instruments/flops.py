@@ -133,7 +133,7 @@ def count_step(
 
 
 def effective(model: torch.nn.Module, example: torch.Tensor) -> int:
-    """Return the forward FLOPs less those of zero weights in linear, convolution, attention and recurrent layers.
+    """Return the forward FLOPs less those of zero weights in linear, conv, attention and recurrent layers.
 
     A weight takes part at every position of its layer, so a zero saves 2 FLOPs each; all else counts dense.
     """

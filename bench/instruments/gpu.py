@@ -13,6 +13,7 @@ from bench.instruments.energy import RaplCounter
 from bench.records import Measurement
 
 _PERIOD_S = 0.1
+_BY_NVML = ("gpu_process_bytes", "gpu_power_w", "gpu_utilization", "energy_j")
 
 
 class GpuProbe:
@@ -22,8 +23,12 @@ class GpuProbe:
     """
 
     def __init__(self, device: str) -> None:
+        self._device = device
         self._cuda = device == "cuda"
         self._rapl = RaplCounter()
+        self._pynvml: Any = None
+        self._handle: Any = None
+        self._energy_before: float | None = None
         self._joules: float | None = None
         self._power_w: list[float] = []
         self._busy: list[float] = []
@@ -36,16 +41,15 @@ class GpuProbe:
         if not self._cuda:
             self._rapl.start()
             return self
-        import pynvml
         import torch
 
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-        pynvml.nvmlInit()
-        self._handle = _nvml_handle(pynvml, torch)
-        self._energy_before = self._ask("energy_j", lambda: _energy_mj(pynvml, self._handle))
-        self._thread = threading.Thread(target=self._sample, args=(pynvml,), daemon=True)
-        self._thread.start()
+        self._open_nvml(torch)
+        if self._handle is not None:
+            self._energy_before = self._ask("energy_j", lambda: _energy_mj(self._pynvml, self._handle))
+            self._thread = threading.Thread(target=self._sample, args=(self._pynvml,), daemon=True)
+            self._thread.start()
         return self
 
     def __exit__(
@@ -54,27 +58,34 @@ class GpuProbe:
         if not self._cuda:
             self._joules = self._rapl.joules()
             return
-        import pynvml
         import torch
 
-        torch.cuda.synchronize()
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        try:
+            torch.cuda.synchronize()
+        finally:
+            self._stop.set()
+            if self._thread is not None:
+                self._thread.join()
         self._peaks["gpu_allocated_peak_bytes"] = torch.cuda.max_memory_allocated()
         self._peaks["gpu_reserved_peak_bytes"] = torch.cuda.max_memory_reserved()
-        used = self._ask("gpu_process_bytes", lambda: _process_bytes(pynvml, self._handle))
+        if self._handle is None:
+            return
+        used = self._ask("gpu_process_bytes", lambda: _process_bytes(self._pynvml, self._handle))
         if used is not None:
             self._peaks["gpu_process_bytes"] = int(used)
-        after = self._ask("energy_j", lambda: _energy_mj(pynvml, self._handle))
+        after = self._ask("energy_j", lambda: _energy_mj(self._pynvml, self._handle))
         if after is not None and self._energy_before is not None:
-            self._joules = (after - self._energy_before) / 1e3
-        pynvml.nvmlShutdown()
+            self._joules = (after - self._energy_before) / 1e3 or None
+            if self._joules is None:
+                self._reasons["energy_j"] = "NVML's energy counter did not move: the pass is too short for it"
+        self._pynvml.nvmlShutdown()
 
     def measurements(self) -> tuple[Measurement, ...]:
         """Return what was measured; what the machine does not show is None, with the reason."""
-        if not self._cuda:
+        if self._device == "cpu":
             return (Measurement("energy_j", self._joules, method="RAPL", reason=self._rapl.reason),)
+        if not self._cuda:
+            return (Measurement("energy_j", None, reason=f"no energy counter is known for {self._device}"),)
         peaks = [
             Measurement(name, self._peaks.get(name), method=method, reason=self._reasons.get(name, ""))
             for name, method in (
@@ -98,6 +109,16 @@ class GpuProbe:
         )
         return (*peaks, *sampled, energy)
 
+    def _open_nvml(self, torch: Any) -> None:
+        try:
+            import pynvml
+
+            pynvml.nvmlInit()
+            self._pynvml, self._handle = pynvml, _nvml_handle(pynvml, torch)
+        except Exception as error:  # no library, no driver, or a device that NVML does not name
+            for metric in _BY_NVML:
+                self._reasons[metric] = f"NVML: {error}"
+
     def _sample(self, pynvml: Any) -> None:
         while True:
             power = self._ask("gpu_power_w", lambda: pynvml.nvmlDeviceGetPowerUsage(self._handle) / 1e3)
@@ -111,11 +132,9 @@ class GpuProbe:
 
     def _ask(self, metric: str, question: Callable[[], float]) -> float | None:
         """Ask NVML; a query that this board or driver does not answer is a reason, not an error."""
-        import pynvml
-
         try:
             return question()
-        except (pynvml.NVMLError, LookupError) as error:
+        except (self._pynvml.NVMLError, LookupError) as error:
             self._reasons[metric] = f"NVML: {error}"
             return None
 

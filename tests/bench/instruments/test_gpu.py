@@ -1,0 +1,183 @@
+"""The GPU's probe: what it says without a GPU, and with a board that answers as NVML would."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bench.instruments import energy, gpu
+from bench.instruments.gpu import GpuProbe
+from bench.records import Measurement
+
+NAMES = {
+    "gpu_allocated_peak_bytes",
+    "gpu_reserved_peak_bytes",
+    "gpu_process_bytes",
+    "gpu_power_w",
+    "gpu_utilization",
+    "energy_j",
+}
+
+
+class NVMLError(Exception):
+    pass
+
+
+class Board(SimpleNamespace):
+    """Stands in for pynvml: 100 W, half busy, 3 J used between two readings."""
+
+    NVMLError = NVMLError
+
+    def __init__(self) -> None:
+        super().__init__(energy=iter((1000, 4000)), opened=0)
+        self.nvmlDeviceGetHandleByUUID = lambda uuid: uuid
+        self.nvmlDeviceGetPowerUsage = lambda _: 100_000
+        self.nvmlDeviceGetUtilizationRates = lambda _: SimpleNamespace(gpu=50)
+        self.nvmlDeviceGetTotalEnergyConsumption = lambda _: next(self.energy)
+        self.nvmlDeviceGetComputeRunningProcesses = lambda _: [
+            SimpleNamespace(pid=1, usedGpuMemory=1),
+            SimpleNamespace(pid=os.getpid(), usedGpuMemory=7 << 20),
+        ]
+
+    def nvmlInit(self) -> None:
+        self.opened += 1
+
+    def nvmlShutdown(self) -> None:
+        self.opened -= 1
+
+
+@pytest.fixture
+def board(monkeypatch: pytest.MonkeyPatch) -> Board:
+    import torch
+
+    found = Board()
+    monkeypatch.setitem(sys.modules, "pynvml", found)
+    for name, value in {
+        "synchronize": None,
+        "reset_peak_memory_stats": None,
+        "max_memory_allocated": 5 << 20,
+        "max_memory_reserved": 6 << 20,
+        "current_device": 0,
+        "get_device_properties": SimpleNamespace(uuid="1234"),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    return found
+
+
+def measured(device: str) -> dict[str, Measurement]:
+    with GpuProbe(device) as probe:
+        sum(range(1000))
+    return {entry.metric: entry for entry in probe.measurements()}
+
+
+def refuse(*_: object) -> Any:
+    raise NVMLError("Not Supported")
+
+
+def test_a_board_that_answers_gives_every_metric(board: Board) -> None:
+    found = measured("cuda")
+    assert {name: found[name].value for name in NAMES} == {
+        "gpu_allocated_peak_bytes": 5 << 20,
+        "gpu_reserved_peak_bytes": 6 << 20,
+        "gpu_process_bytes": 7 << 20,
+        "gpu_power_w": 100.0,
+        "gpu_utilization": 0.5,
+        "energy_j": 3.0,
+    }
+    assert all(entry.reason == "" for entry in found.values())
+    assert board.opened == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "metric"),
+    [
+        ("nvmlDeviceGetPowerUsage", "gpu_power_w"),
+        ("nvmlDeviceGetUtilizationRates", "gpu_utilization"),
+        ("nvmlDeviceGetTotalEnergyConsumption", "energy_j"),
+        ("nvmlDeviceGetComputeRunningProcesses", "gpu_process_bytes"),
+    ],
+)
+def test_a_query_the_board_does_not_answer_is_unknown_with_nvmls_reason(
+    board: Board, query: str, metric: str
+) -> None:
+    setattr(board, query, refuse)
+    found = measured("cuda")
+    assert found[metric].value is None
+    assert "Not Supported" in found[metric].reason
+    assert all(found[name].value is not None for name in NAMES - {metric})
+
+
+def test_without_nvml_the_allocators_peaks_still_count(board: Board) -> None:
+    board.nvmlInit = refuse  # type: ignore[method-assign]
+    found = measured("cuda")
+    assert found["gpu_allocated_peak_bytes"].value == 5 << 20
+    for name in ("gpu_process_bytes", "gpu_power_w", "gpu_utilization", "energy_j"):
+        assert found[name].value is None
+        assert "Not Supported" in found[name].reason
+
+
+def test_an_energy_counter_that_did_not_move_is_unknown_and_not_0(board: Board) -> None:
+    board.energy = iter((1000, 1000))
+    entry = measured("cuda")["energy_j"]
+    assert entry.value is None
+    assert "too short" in entry.reason
+
+
+def test_a_process_that_nvml_does_not_list_is_unknown(board: Board) -> None:
+    board.nvmlDeviceGetComputeRunningProcesses = lambda _: []
+    entry = measured("cuda")["gpu_process_bytes"]
+    assert entry.value is None
+    assert entry.reason
+
+
+def test_the_sampler_ends_when_the_work_raises(board: Board) -> None:
+    probe = GpuProbe("cuda")
+    with pytest.raises(ZeroDivisionError), probe:
+        raise ZeroDivisionError
+    assert probe._thread is not None
+    assert not probe._thread.is_alive()
+
+
+def test_another_device_has_no_energy_counter_and_does_not_borrow_the_cpus() -> None:
+    (entry,) = measured("mps").values()
+    assert (entry.metric, entry.value) == ("energy_j", None)
+    assert "mps" in entry.reason
+
+
+def test_platform_and_core_domains_are_not_added_to_the_packages(tmp_path: Path) -> None:
+    for zone, name in (("intel-rapl:0", "package-0"), ("intel-rapl:1", "psys"), ("intel-rapl:0:0", "core")):
+        (tmp_path / zone).mkdir()
+        (tmp_path / zone / "name").write_text(name + "\n")
+        (tmp_path / zone / "energy_uj").write_text("0\n")
+    (tmp_path / "intel-rapl-mmio:0").mkdir()
+    counter = energy.RaplCounter(tmp_path)
+    counter.start()
+    for zone in ("intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0"):
+        (tmp_path / zone / "energy_uj").write_text("2000000\n")
+    assert counter.joules() == 2.0
+
+
+def test_a_package_counter_that_did_not_move_is_unknown_and_not_0(tmp_path: Path) -> None:
+    (tmp_path / "intel-rapl:0").mkdir()
+    (tmp_path / "intel-rapl:0" / "energy_uj").write_text("5\n")
+    counter = energy.RaplCounter(tmp_path)
+    counter.start()
+    assert counter.joules() is None
+    assert "did not move" in counter.reason
+
+
+@pytest.mark.skipif("not __import__('torch').cuda.is_available()", reason="no CUDA device")
+def test_a_real_board_sees_the_memory_of_a_tensor() -> None:
+    import torch
+
+    with GpuProbe("cuda") as probe:
+        held = torch.ones(16 << 20, device="cuda")
+    found = {entry.metric: entry for entry in probe.measurements()}
+    assert (found["gpu_allocated_peak_bytes"].value or 0) >= held.numel() * 4
+    assert all(entry.value is not None or entry.reason for entry in found.values())
+    assert gpu._PERIOD_S > 0

@@ -1,0 +1,123 @@
+"""The command line: exit codes, one-line mistakes, and what a finished run leaves."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.store import Store
+
+
+@pytest.fixture(scope="module")
+def finished(bench, tmp_path_factory):
+    """One smoke run of ci: real stages, two steps each."""
+    results = tmp_path_factory.mktemp("smoke")
+    done = bench("run", "--matrix", "ci", "--smoke", "--results", results)
+    assert done.returncode == 0, done.stderr
+    return done, results
+
+
+def test_smoke_executes_every_distinct_stage_once(finished):
+    _, results = finished
+    store = Store.open(results, create=False)
+    run_id = store.find_run(None)
+    launched = [key for key, _, state in store.launch_results(run_id) if state == "ok"]
+    assert sorted(launched) == sorted(stage.key for stage in store.stages(run_id))
+
+
+def test_a_run_ends_with_short_tables_and_the_path_of_its_report(finished):
+    done, _ = finished
+    assert "Training to the target: digits" in done.stdout
+    assert "Wall time outside stage bodies" in done.stdout
+    path = done.stdout.strip().splitlines()[-1].removeprefix("report: ")
+    assert path.endswith("report.html")
+    with open(path) as report:
+        assert "<html" in report.read()
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(finished):
+    done, _ = finished
+    assert "[1/29] train digits momentum  ok" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_a_new_run_reuses_artifacts_and_says_what_it_did_not_measure_again(bench, finished):
+    _, results = finished
+    again = bench("run", "--matrix", "ci", "--smoke", "--results", results)
+    assert "was there already" in again.stderr
+    store = Store.open(results, create=False)
+    assert len(store.runs()) == 2
+    run_id = store.find_run(None)
+    frame = store.measurements(run_id)
+    clocked = frame[(frame["kind"] == "train") & (frame["metric"] == "training_s")]
+    assert clocked["value"].isna().all()
+    assert clocked["reason"].str.contains("earlier run").all()
+    assert (frame[frame["metric"] == "latency_s"]["value"] > 0).all()
+
+
+def test_a_run_held_against_its_own_baseline_is_clean(bench, finished):
+    _, results = finished
+    saved = bench("baseline", "save", "main", "--results", results)
+    assert saved.returncode == 0 and "main.json" in saved.stdout
+    checked = bench("check", "--baseline", "main", "--results", results)
+    assert checked.returncode == 0, checked.stdout
+    assert "clean" in checked.stdout.splitlines()[-1]
+
+
+def test_show_tells_all_of_a_cell_with_the_command_that_makes_it_again(bench, finished):
+    _, results = finished
+    shown = bench("show", "digits/adam/int8-static@onnxruntime", "--results", results).stdout
+    for text in (
+        "make it again: python -m bench run --matrix ci",
+        "latency_s",
+        "top1_agreement",
+        "environment",
+    ):
+        assert text in shown
+
+
+def test_dry_run_tells_cells_stages_time_and_what_is_skipped_and_runs_nothing(bench, tmp_path):
+    done = bench("run", "--matrix", "full", "--dry-run", "--results", tmp_path / "none")
+    assert done.returncode == 0
+    assert "cells" in done.stdout and "distinct stages" in done.stdout and "estimated time" in done.stdout
+    assert "no kernel for int8-static" in done.stdout
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--matrix", "quik"], "did you mean 'quick'?"),
+        (["run", "--matrix", "quick", "--filter", "optimizer=adma"], "did you mean 'adam'?"),
+        (["run", "--matrix", "quick", "--plugin", "nowhere.py"], "nowhere.py: no such file"),
+        (["run", "--matrix", "quick", "--results", "/proc/results"], "--results"),
+        (["list", "optimisers"], "did you mean 'optimizers'?"),
+        (["report", "--results", "/nowhere"], "no results yet"),
+        (["data", "get", "fashon-mnist"], "did you mean 'fashion-mnist'?"),
+        (["check", "--baseline", "x", "--results", "/nowhere"], "no results yet"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_exit_code_2(bench, arguments, message):
+    done = bench(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_showing_what_is_not_there_names_the_nearest(bench, finished):
+    _, results = finished
+    done = bench("show", "digits/adm/none@onnxruntime", "--results", results)
+    assert done.returncode == 2 and "did you mean 'digits/adam/none@onnxruntime'" in done.stderr
+
+
+def test_data_that_cannot_be_had_is_replaced_and_it_says_so(bench, monkeypatch, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name, value in {
+        "BENCH_CACHE_DIR": str(tmp_path / "cache"),
+        "http_proxy": "http://127.0.0.1:9",
+        "PATH": "/nowhere",  # no apt-get
+    }.items():
+        monkeypatch.setenv(name, value)
+    done = bench("run", "--matrix", "quick", "--dry-run")
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    assert "fetch" in text or "replaced by digits" in text

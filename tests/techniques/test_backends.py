@@ -1,0 +1,89 @@
+"""Every backend gives the model's outputs, within the tolerance of its format, from files without pickle."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.stages.evaluate import closeness
+from bench.workloads.image_classification import SimpleCNN
+from techniques.backends import BACKENDS, hardware
+from techniques.backends.protocol import Numerics
+from techniques.compression import COMPRESSIONS, Tolerance
+from techniques.precisions import PRECISIONS
+
+PAIRS = [
+    (name, format_)
+    for name, row in BACKENDS.rows().items()
+    for format_ in (None, *row.formats)
+    if row.unavailable() is None
+]
+
+
+def lowered(folder: Path, backend: str, numerics: Numerics, batch_size: int):
+    """Return outputs of the lowered and of the eager model on the same random batches."""
+    torch.manual_seed(0)
+    model = SimpleCNN(28).eval()
+    batches = torch.randn(64, 3, 28, 28).split(batch_size)
+    with torch.no_grad():
+        expected = torch.cat([model(batch) for batch in batches])
+    runtime = BACKENDS.default(backend).create()
+    runtime.lower(model, batches[0], numerics, [torch.randn(64, 3, 28, 28)], folder)
+    program = runtime.load(folder, lambda: SimpleCNN(28), numerics, 1)
+    outputs = [program.to_tensor(program(program.prepare(batch))).clone() for batch in batches]
+    return torch.cat(outputs), expected
+
+
+def faults(outputs: torch.Tensor, expected: torch.Tensor, allowed: Tolerance) -> str:
+    measured = {entry.metric: entry for entry in closeness(outputs, expected, allowed)}
+    return measured["valid"].reason
+
+
+@pytest.mark.parametrize(("backend", "format_"), PAIRS)
+def test_a_lowered_model_gives_its_models_outputs_within_tolerance(tmp_path, backend, format_):
+    outputs, expected = lowered(tmp_path, backend, Numerics(format_, "fp32"), batch_size=4)
+    if format_ is None:
+        allowed = Tolerance(relative_error=1e-4)
+    else:
+        # Untrained outputs lie close to each other: their order says nothing yet.
+        allowed = Tolerance(cosine=COMPRESSIONS.get(format_).tolerance.cosine)
+    assert faults(outputs, expected, allowed) == ""
+
+
+@pytest.mark.parametrize("backend", ["cpu-eager"])
+def test_bf16_is_within_its_own_tolerance(tmp_path, backend):
+    outputs, expected = lowered(tmp_path, backend, Numerics(None, "bf16"), batch_size=4)
+    assert faults(outputs, expected, Tolerance(relative_error=PRECISIONS["bf16"].relative_error)) == ""
+    assert faults(outputs, expected, Tolerance(relative_error=1e-4)) != ""
+
+
+def test_eager_int8_weights_rest_on_disk_as_int8_and_without_pickle(tmp_path):
+    for format_ in (None, "int8-dynamic"):
+        (tmp_path / str(format_)).mkdir()
+        lowered(tmp_path / str(format_), "cpu-eager", Numerics(format_, "fp32"), batch_size=1)
+    files = {path.parent.name: path for path in tmp_path.rglob("*.safetensors")}
+    assert files["int8-dynamic"].stat().st_size < 0.3 * files["None"].stat().st_size
+    assert not any(zipfile.is_zipfile(path) for path in files.values())
+
+
+def test_outputs_out_of_tolerance_are_named():
+    outputs = torch.eye(4)
+    assert "relative error" in faults(outputs * 1.01, outputs, Tolerance(relative_error=1e-4))
+    assert "cosine" in faults(-outputs, outputs, Tolerance(cosine=0.98))
+    assert "agreement" in faults(outputs.roll(1, 1), outputs, Tolerance(top1_agreement=0.97))
+    assert "not finite" in faults(outputs * float("nan"), outputs, Tolerance())
+    assert faults(outputs, outputs, Tolerance(1e-4, 0.98, 0.97)) == ""
+
+
+def test_without_a_gpu_cuda_says_what_is_wanted(monkeypatch):
+    monkeypatch.setattr(hardware.Path, "exists", lambda path: False)
+    monkeypatch.setattr(hardware.shutil, "which", lambda name: None)
+    assert "needs an NVIDIA GPU" in (BACKENDS.get("cuda-eager").unavailable() or "")
+
+
+def test_without_a_compiler_inductor_says_how_to_get_one(monkeypatch):
+    monkeypatch.setattr(hardware.shutil, "which", lambda name: None)
+    assert "apt install g++" in (BACKENDS.get("cpu-inductor").unavailable() or "")
