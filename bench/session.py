@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from bench import datasets
 from bench.artifacts import clear_unfinished
@@ -88,6 +89,8 @@ def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = prin
     """Read the matrix, find its data, plan it. Data is fetched only where `fetch` is true."""
     plugins = load_plugins(options.plugins)
     matrix = read_matrix(options.matrix, options.filter)
+    if fetch:
+        _open_lock(options.results).close()  # a folder that cannot be written must not cost a download first
     problems, notes = _find_data(matrix, fetch, say)
     substitutes = {name: matrix.fallback[name] for name in problems if name in matrix.fallback}
     if substitutes:
@@ -201,13 +204,8 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
 
 @contextmanager
 def _alone_in(results: Path) -> Iterator[None]:
-    """Hold the results folder for this process; raises StoreError where another run has it."""
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-        lock = (results / ".lock").open("w")
-    except OSError as error:
-        raise StoreError(f"{results}: {error.strerror}; give a writable folder by --results") from None
-    with lock:
+    """Hold the results folder for this process; raises BenchError where another run has it."""
+    with _open_lock(results) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -215,6 +213,14 @@ def _alone_in(results: Path) -> Iterator[None]:
                 f"{results}: another run is at work here; wait, or give another --results"
             ) from None
         yield
+
+
+def _open_lock(results: Path) -> IO[str]:
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        return (results / ".lock").open("w")
+    except OSError as error:
+        raise StoreError(f"{results}: {error.strerror}; give a writable folder by --results") from None
 
 
 def _process_started_s() -> float:
