@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -66,7 +67,7 @@ def check(output: torch.Tensor, batch_size: int) -> None:
         raise StageError("outputs are not finite")
 
 
-def _peak_tensors(program: Program, prepared: object) -> Measurement:
+def _peak_tensors(program: Program, prepared: Any) -> Measurement:
     if not isinstance(program, TorchProgram):
         return Measurement(
             "peak_tensor_bytes", None, reason="this runtime's buffers are not PyTorch's to see"

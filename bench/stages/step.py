@@ -68,7 +68,8 @@ def _other_passes(
         trainer.synchronize()
     on_cpu = trainer.device.type == "cpu"
     held = [*model.parameters(), *model.buffers(), *tensors.optimizer_tensors(optimizer)]
-    peak = tensors.peak_tensor_bytes(step, held) if on_cpu else None
+    # From the start of the data: the clock's pass ends anywhere, and each epoch has a new order in memory.
+    peak = tensors.peak_tensor_bytes(stepper(trainer), held) if on_cpu else None
     chosen = next(shuffled_batches(len(trainer.data.train_inputs), trainer.batch_size, _SEED))
     inputs = workload.transform(trainer.data.train_inputs[chosen].to(trainer.device))
     targets = trainer.data.train_targets[chosen].to(trainer.device)

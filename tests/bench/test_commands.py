@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bench.store import Store
@@ -30,8 +32,7 @@ def test_a_run_ends_with_short_tables_and_the_path_of_its_report(finished):
     assert "Wall time outside stage bodies" in done.stdout
     path = done.stdout.strip().splitlines()[-1].removeprefix("report: ")
     assert path.endswith("report.html")
-    with open(path) as report:
-        assert "<html" in report.read()
+    assert "<html" in Path(path).read_text()
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(finished):
