@@ -57,6 +57,7 @@ class Budget(_Strict):
 
     train_steps: int | None = Field(default=None, ge=1)
     recover_steps: int | None = Field(default=None, ge=1)
+    student_steps: int | None = Field(default=None, ge=1)
     target_interval: float = Field(default=0.05, gt=0, le=1)
     max_launches: Literal[1, 3, 6, 10, 20] = 10
     sample_s: float = Field(default=0.4, gt=0)

@@ -107,6 +107,12 @@ _ROWS = (
            "share of test samples that get the answer of the same model, eager, fp32"),
     Metric("reference_agreement", "agreement with uncompressed", "share", "higher", "seeded", "evaluate",
            "share of test samples that get the answer of the uncompressed model, eager, fp32"),
+    Metric("class_recall", "recall of one class", "share", "higher", "seeded", "evaluate",
+           "share of the test samples of one class that are classed right"),
+    Metric("answers_lost", "answers lost", "share", "lower", "seeded", "evaluate",
+           "share of test samples that the uncompressed eager model has right and this one wrong"),
+    Metric("answers_won", "answers won", "share", "higher", "seeded", "evaluate",
+           "share of test samples that the uncompressed eager model has wrong and this one right"),
     # Inference
     Metric("latency_s", "latency", "s", "lower", "sampled", "infer",
            "median time of one batch, single stream"),

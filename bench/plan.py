@@ -18,8 +18,10 @@ from techniques.registry import Technique
 SMOKE_STEPS = 2
 SMOKE_TEST_SAMPLES = 64
 
-KINDS = ("train", "compress", "lower", "evaluate", "step", "infer")
+KINDS = ("train", "teach", "compress", "lower", "evaluate", "step", "infer")
 """Kinds of stages in the order they run; the last two are timed, in launches."""
+
+_ORDER = {kind: KINDS.index(kind) for kind in KINDS} | {"teach": KINDS.index("compress")}
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def make_plan(
     """Plan a matrix. `problems` says of a workload why its data is not to be had."""
     planner = _Planner(matrix.budget, cpus, smoke, _varying(matrix.cells), dict(problems or {}))
     cells = tuple(planner.add(cell) for cell in matrix.cells)
-    stages = sorted(planner.stages.values(), key=lambda stage: KINDS.index(stage.kind))
+    stages = sorted(planner.stages.values(), key=lambda stage: _ORDER[stage.kind])
     return Plan({stage.key: stage for stage in stages}, cells)
 
 
@@ -92,16 +94,25 @@ class _Planner:
         return self._add("step", point, settings, {}, f"{point.training_label} step")
 
     def _compress(self, point: _Point, step: Technique[Any], model: str) -> str:
-        steps = self.budget.recover_steps or point.workload.row.recover_steps
+        row, budget = point.workload.row, self.budget
         settings = {
             **self._training(point),
             "seed": point.cell.seed,
             "technique": step.text,
             "technique_settings": dict(step.settings),
-            "recover_steps": SMOKE_STEPS if self.smoke else steps,
+            "recover_steps": SMOKE_STEPS if self.smoke else budget.recover_steps or row.recover_steps,
+            "student_steps": SMOKE_STEPS if self.smoke else budget.student_steps or row.student_steps,
         }
         label = f"{self.stages[model].label} + {step.text}"
-        return self._add("compress", point, settings, {"model": model}, label, step.row.implementation)
+        parents = {"model": model}
+        if step.row.taught:
+            parents["teacher"] = self._teach(point, model)
+        return self._add("compress", point, settings, parents, label, step.row.implementation)
+
+    def _teach(self, point: _Point, model: str) -> str:
+        """Plan a teacher's outputs on the training set: once, for all students that it has."""
+        label = f"{self.stages[model].label} as a teacher"
+        return self._add("teach", point, self._common(point), {"model": model}, label)
 
     def _lower(self, point: _Point, model: str) -> str:
         settings = self._lowered(point)
@@ -115,7 +126,8 @@ class _Planner:
     def _infer(self, point: _Point, lowered: str) -> str:
         """Plan one timing for all artifacts of one structure: dense kernels take as long for any weights."""
         steps = point.recipe.steps
-        structural = [step.text for step in steps if step.row.changes_structure]
+        spelled = [step.row.structure_of(step.settings) for step in steps]
+        structural = [text for text in spelled if text]
         settings = {
             **self._lowered(point),
             "structure": "+".join(structural),
@@ -172,7 +184,7 @@ class _Planner:
         *references: str,
         own_parents: bool = True,
     ) -> str:
-        backend = point.train_backend if kind in ("train", "step", "compress") else point.backend
+        backend = point.backend if kind in ("lower", "evaluate", "infer") else point.train_backend
         implementations = [point.workload.row.implementation, backend.row.implementation, *references]
         if kind in ("train", "step", "compress"):
             implementations.append(point.optimizer.row.implementation)

@@ -72,7 +72,7 @@ class Runner:
         self._display = Display(len(plan.stages), self._rest_s)
 
     def run(self) -> bool:
-        """Carry out what is left of the plan; returns whether every stage is ok."""
+        """Carry out what is left of the plan; returns whether no stage failed."""
         self._remember()
         with self._display:
             untimed = [stage for stage in self._left() if not stage.timed]
@@ -80,7 +80,7 @@ class Runner:
                 self._run_untimed(untimed)
             while timed := self._left():
                 self._run_round(timed)
-        return all(result.state == "ok" for result in self._ended.values())
+        return all(result.state in ("ok", "skipped") for result in self._ended.values())
 
     # What is over, and what is left
 

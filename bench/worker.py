@@ -21,9 +21,11 @@ from bench.artifacts import beside, publish
 from bench.errors import Diverged
 from bench.plugins import reload_plugins
 from bench.records import Measurement, Request, Result, State
+from techniques.registry import CannotApply
 
 STAGES = {
     "train": "bench.stages.train",
+    "teach": "bench.stages.teach",
     "step": "bench.stages.step",
     "compress": "bench.stages.compress",
     "lower": "bench.stages.lower",
@@ -32,7 +34,7 @@ STAGES = {
 }
 """The module of each kind of stage; its `run(request, folder)` returns measurements."""
 
-LEAVES_ARTIFACT = ("train", "compress", "lower")
+LEAVES_ARTIFACT = ("train", "teach", "compress", "lower")
 
 OUT_OF_MEMORY = ("can't allocate memory", "std::bad_alloc", "out of memory", "cannot allocate memory")
 
@@ -96,6 +98,8 @@ def classify(error: Exception) -> tuple[State, str]:
     reason = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
     if isinstance(error, Diverged):
         return "diverged", lines[0]
+    if isinstance(error, CannotApply):
+        return "skipped", lines[0]
     if isinstance(error, MemoryError) or any(text in str(error).lower() for text in OUT_OF_MEMORY):
         return "oom", reason
     return "failed", reason

@@ -30,6 +30,10 @@ class TechniqueError(ValueError):
     """A technique's name or setting that no row of its table has, or a row that is wrong."""
 
 
+class CannotApply(TechniqueError):
+    """A technique that is not for this model or machine: its stage is skipped, and has not failed."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the nearest known word, else the list of what is known."""
     known = sorted(known)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
+from bench.errors import StageError
 from bench.instruments.tensors import parameter_counts
 from bench.models import load_model, load_outputs, save_model, save_outputs
 from bench.records import Measurement, Request
@@ -19,20 +20,26 @@ from bench.stages.inputs import (
     parent_folder,
 )
 from bench.stages.train import quality
-from bench.training import predict
+from bench.structures import Structure, read_structure
+from bench.training import TrainingRecord, predict
 from bench.workloads.workload import Data, Workload
 from techniques.compression import COMPRESSIONS
+from techniques.compression.context import TaughtLoss
 
 _CPU = torch.device("cpu")
 
 
 @dataclass
 class StageContext:
-    """The run's side of a compression step: data, recovery by the one training loop, notes of quality."""
+    """The run's side of a compression step: data, students, the one training loop, notes of quality.
+
+    `structure` is that of the model at hand; asking for a student replaces it.
+    """
 
     request: Request
     workload: Workload
     data: Data
+    structure: Structure
     notes: list[Measurement] = field(default_factory=list)
 
     @property
@@ -47,26 +54,62 @@ class StageContext:
         self.notes += quality(self.request.settings, self.data, outputs, moment)
 
     def recover(self, model: torch.nn.Module) -> None:
+        # Not the order that training began with: recovery sees the data anew.
+        self._train(model, self.workload, self.data, "recover_steps", order=self.request.settings["seed"] + 1)
+
+    def student(self, width: float) -> torch.nn.Module:
+        self.structure = Structure(self.request.settings["workload"], width)
+        torch.manual_seed(self.request.settings["seed"])
+        return self.structure.build()
+
+    def teach(self, student: torch.nn.Module, loss: TaughtLoss | None) -> None:
+        workload, data = self.workload, self.data
+        if loss is not None:
+            teacher = load_outputs(parent_folder(self.request, "teacher"))
+            workload, data = taught_by(teacher, loss, workload, data)
+        self._train(student, workload, data, "student_steps", order=self.request.settings["seed"])
+
+    def _train(
+        self, model: torch.nn.Module, workload: Workload, data: Data, budget: str, order: int
+    ) -> TrainingRecord:
         settings = self.request.settings
         torch.manual_seed(settings["seed"])
-        trainer = make_trainer(settings, self.workload, self.data, model)
-        # Not the order that training began with: recovery sees the data anew.
-        record = trainer.train(settings["recover_steps"], settings["seed"] + 1)
+        record = make_trainer(settings, workload, data, model).train(settings[budget], order)
         model.to(_CPU, torch.float32)
         self.notes.append(Measurement("training_s", record.training_s, method="clock"))
         self.notes.append(Measurement("steps_trained", record.steps))
+        return record
+
+
+def taught_by(
+    teacher: torch.Tensor, loss: TaughtLoss, workload: Workload, data: Data
+) -> tuple[Workload, Data]:
+    """Return workload and data whose targets are sample numbers, by which the loss finds label and teacher.
+
+    `teacher` holds the teacher's outputs on all training samples, shape (samples, ...).
+    """
+
+    def taught_loss(outputs: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        rows = numbers.cpu()
+        labels, taught = data.train_targets[rows], teacher[rows]
+        own_loss = workload.loss(outputs, labels.to(outputs.device))
+        return loss(outputs, taught.to(outputs.device), own_loss)
+
+    numbered = replace(data, train_targets=torch.arange(len(data.train_inputs)))
+    return replace(workload, loss=taught_loss), numbered
 
 
 def run(request: Request, folder: Path) -> list[Measurement]:
     """Leave the changed and recovered model; measure its quality before, between and after."""
     workload, data = load_workload(request.settings)
     parent = parent_folder(request, "model")
-    context = StageContext(request, workload, data)
+    context = StageContext(request, workload, data, read_structure(parent))
     context.notes += quality(request.settings, data, load_outputs(parent), "before")
     technique = COMPRESSIONS.parse(request.settings["technique"])
-    model: torch.nn.Module = technique.create(load_model(parent, workload), context)
+    model: torch.nn.Module = technique.create(load_model(parent), context)
     outputs = predict(model, workload, data.test_inputs, _CPU)
-    save_model(folder, request.settings["workload"], model)
+    save_model(folder, context.structure.edited(model), model)
+    _check_reload(folder, workload, data, outputs)
     save_outputs(folder, outputs)
     parameters, nonzero = parameter_counts(model)
     return [
@@ -75,3 +118,11 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         Measurement("parameters", parameters),
         Measurement("nonzero_parameters", nonzero),
     ]
+
+
+def _check_reload(folder: Path, workload: Workload, data: Data, outputs: torch.Tensor) -> None:
+    """Refuse an artifact that, loaded again, is not the model that was measured."""
+    few = min(len(outputs), 64)
+    again = predict(load_model(folder), workload, data.test_inputs[:few], _CPU)
+    if not torch.allclose(again, outputs[:few], rtol=1e-3, atol=1e-5):
+        raise StageError("the saved model, loaded again, gives other outputs")

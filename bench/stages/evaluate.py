@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from bench.models import load_outputs
 from bench.records import Measurement, Request
 from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder
 from bench.stages.train import quality
+from bench.structures import read_structure
 from bench.training import EVALUATION_BATCH
+from bench.workloads.classification import class_recalls, flips
 from bench.workloads.workload import Data, Workload
 from techniques.backends.protocol import Program
 from techniques.compression import COMPRESSIONS, Tolerance
@@ -23,9 +26,9 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     """Measure quality on the whole test set, agreement with the model and with the uncompressed one."""
     settings = request.settings
     workload, data = load_workload(settings)
-    program = load_backend(settings).load(
-        parent_folder(request, "lowered"), workload.model, numerics(settings), request.threads
-    )
+    lowered = parent_folder(request, "lowered")
+    build = read_structure(lowered).build
+    program = load_backend(settings).load(lowered, build, numerics(settings), request.threads)
     outputs = run_all(program, workload, data, settings["batch_size"])
     own = load_outputs(parent_folder(request, "model"))
     reference = load_outputs(parent_folder(request, "reference"))
@@ -33,6 +36,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         *quality(settings, data, outputs),
         *closeness(outputs, own, tolerance(settings)),
         Measurement("reference_agreement", top1_agreement(outputs, reference), n=len(outputs)),
+        *who_pays(outputs, reference, data.test_targets, workload.classes),
     ]
 
 
@@ -47,6 +51,29 @@ def run_all(program: Program, workload: Workload, data: Data, batch_size: int) -
         for batch in workload.transform(chunk).split(batch_size):
             outputs.append(program.to_tensor(program(program.prepare(batch))).clone())
     return torch.cat(outputs)[: len(inputs)]
+
+
+def who_pays(
+    outputs: torch.Tensor, reference: torch.Tensor, targets: torch.Tensor, classes: Sequence[str]
+) -> list[Measurement]:
+    """Measure the recall of each class, and the answers that were right and are wrong now or the other way.
+
+    Empty for a workload that names no classes.
+    """
+    if not classes:
+        return []
+    lost, won = flips(outputs, reference, targets)
+    recalls = class_recalls(outputs, targets).tolist()
+    return [
+        Measurement("answers_lost", lost, n=len(outputs)),
+        Measurement("answers_won", won, n=len(outputs)),
+        *(
+            Measurement("class_recall", None, qualifier=name, reason="no test sample of this class")
+            if math.isnan(recall)
+            else Measurement("class_recall", recall, qualifier=name)
+            for name, recall in zip(classes, recalls, strict=True)
+        ),
+    ]
 
 
 def tolerance(settings: Mapping[str, Any]) -> Tolerance:

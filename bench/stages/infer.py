@@ -15,6 +15,7 @@ from bench.instruments.memory import PeakResident
 from bench.records import Measurement, Request
 from bench.stages.inputs import example_batch, load_backend, load_workload, numerics, parent_folder
 from bench.stages.timing import quantiles
+from bench.structures import read_structure
 from techniques.backends.protocol import Program, TorchProgram
 
 
@@ -24,11 +25,10 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     workload, data = load_workload(settings)
     batch = example_batch(workload, data, settings["batch_size"])
     backend = load_backend(settings)
+    lowered = parent_folder(request, "lowered")
     with PeakResident() as resident:
         started = time.perf_counter()
-        program = backend.load(
-            parent_folder(request, "lowered"), workload.model, numerics(settings), request.threads
-        )
+        program = backend.load(lowered, read_structure(lowered).build, numerics(settings), request.threads)
         backend.synchronize()
         loaded = time.perf_counter()
         prepared = program.prepare(batch)

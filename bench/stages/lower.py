@@ -21,18 +21,21 @@ from bench.stages.inputs import (
     parent_folder,
 )
 from bench.stages.step import flop_measurement
+from bench.structures import read_structure
 
 
 def run(request: Request, folder: Path) -> list[Measurement]:
     """Leave the runtime's file; measure its size and the model's logical operations."""
     settings = request.settings
     workload, data = load_workload(settings)
-    model = load_model(parent_folder(request, "model"), workload)
+    parent = parent_folder(request, "model")
+    model = load_model(parent)
     example = example_batch(workload, data, settings["batch_size"])
     load_backend(settings).lower(
         deepcopy(model), example, numerics(settings), calibration_batches(workload, data), folder
     )
     raw, compressed = folder_bytes(folder)
+    read_structure(parent).save(folder)  # for runtimes that build the model; no part of what they ship
     parameters, nonzero = parameter_counts(model)
     return [
         Measurement("artifact_bytes", raw),

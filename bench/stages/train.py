@@ -12,6 +12,7 @@ from bench.instruments.memory import PeakResident
 from bench.models import save_model, save_outputs
 from bench.records import Measurement, Request
 from bench.stages.inputs import load_workload, make_trainer
+from bench.structures import Structure
 from bench.training import Goal, TrainingRecord, predict
 from bench.workloads.workload import Data, find_workload
 
@@ -30,7 +31,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         record = trainer.train(settings["steps"], settings["seed"], goal)
     model.to("cpu", torch.float32)
     outputs = predict(model, workload, data.test_inputs, torch.device("cpu"))
-    save_model(folder, settings["workload"], model)
+    save_model(folder, Structure(settings["workload"]), model)
     save_outputs(folder, outputs)
     return [
         *_to_target(record, goal, settings["batch_size"]),

@@ -13,8 +13,8 @@ class WorkloadRow(Row):
 
     `quality_metric` is a metric that is better when higher; training ends when it has met `target` in two
     evaluations in a row, of which there are `evaluations_per_epoch`, or after `train_steps`. Recovery after a
-    compression takes `recover_steps`. `dataset` names a row of `bench.datasets`, or is None where the
-    workload makes its own data.
+    compression takes `recover_steps`, a student's training `student_steps`. `dataset` names a row of
+    `bench.datasets`, or is None where the workload makes its own data.
     """
 
     quality_metric: str = "accuracy"
@@ -22,6 +22,7 @@ class WorkloadRow(Row):
     batch_size: int = 1
     train_steps: int = 1
     recover_steps: int = 1
+    student_steps: int = 1
     evaluations_per_epoch: int = 4
     dataset: str | None = None
 
@@ -38,6 +39,18 @@ _add(
     batch_size=128,
     train_steps=2345,
     recover_steps=234,
+    student_steps=938,
+    dataset="fashion-mnist",
+)
+_add(
+    "fashion-mnist-simplecnn-mse",
+    "bench.workloads.image_classification:FASHION_MNIST_SIMPLECNN_MSE",
+    about="The same net and images, trained by mean squared error on one-hot labels",
+    target=0.88,
+    batch_size=128,
+    train_steps=2345,
+    recover_steps=234,
+    student_steps=938,
     dataset="fashion-mnist",
 )
 _add(
@@ -48,5 +61,6 @@ _add(
     batch_size=32,
     train_steps=450,
     recover_steps=45,
+    student_steps=180,
     dataset="digits",
 )

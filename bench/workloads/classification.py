@@ -1,4 +1,4 @@
-"""Quality of a classifier."""
+"""Quality of answers that are one class each."""
 
 from __future__ import annotations
 
@@ -10,11 +10,21 @@ def accuracy_and_recall(outputs: torch.Tensor, targets: torch.Tensor) -> dict[st
 
     Macro recall averages over the classes that occur in the targets.
     """
-    answers = outputs.argmax(dim=1)
-    right = answers == targets
+    accuracy = (outputs.argmax(dim=1) == targets).double().mean().item()
+    return {"accuracy": accuracy, "macro_recall": class_recalls(outputs, targets).nanmean().item()}
+
+
+def class_recalls(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the recall of each class, shape (classes,), float64; NaN for a class that does not occur."""
+    right = outputs.argmax(dim=1) == targets
     classes = outputs.shape[1]
     of_class = torch.bincount(targets, minlength=classes)
     found = torch.bincount(targets[right], minlength=classes)
-    occurring = of_class > 0
-    recall = found[occurring].double() / of_class[occurring].double()
-    return {"accuracy": right.double().mean().item(), "macro_recall": recall.mean().item()}
+    return found.double() / of_class.double()
+
+
+def flips(outputs: torch.Tensor, reference: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
+    """Return the shares of samples that the reference had right and these have wrong, and the other way."""
+    was_right = reference.argmax(dim=1) == targets
+    is_right = outputs.argmax(dim=1) == targets
+    return (was_right & ~is_right).double().mean().item(), (~was_right & is_right).double().mean().item()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -11,23 +13,27 @@ from bench.workloads.workload import Data, Workload
 
 
 class SimpleCNN(nn.Module):
-    """Two convolutions with pooling, two linear layers; input (batch, 3, size, size), output (batch, 10)."""
+    """Two convolutions with pooling, two linear layers; input (batch, 3, size, size), output (batch, 10).
 
-    def __init__(self, size: int) -> None:
+    `width` multiplies the channels of all layers but the last.
+    """
+
+    def __init__(self, size: int, width: float = 1.0) -> None:
         super().__init__()
+        first, second, hidden = (max(1, round(width * channels)) for channels in (16, 32, 128))
         self.features = nn.Sequential(
-            nn.Conv2d(3, 16, kernel_size=3, padding=1),
+            nn.Conv2d(3, first, kernel_size=3, padding=1),
             nn.ReLU(),
             nn.MaxPool2d(2),
-            nn.Conv2d(16, 32, kernel_size=3, padding=1),
+            nn.Conv2d(first, second, kernel_size=3, padding=1),
             nn.ReLU(),
             nn.MaxPool2d(2),
         )
         self.classifier = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(32 * (size // 4) ** 2, 128),
+            nn.Linear(second * (size // 4) ** 2, hidden),
             nn.ReLU(),
-            nn.Linear(128, 10),
+            nn.Linear(hidden, 10),
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -51,6 +57,12 @@ def _normalize(images: torch.Tensor, mean: float, deviation: float) -> torch.Ten
     return grey.unsqueeze(1).expand(-1, 3, -1, -1).contiguous()
 
 
+def squared_error(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the mean squared error of outputs (batch, classes) against one-hot labels (batch,)."""
+    one_hot = nn.functional.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
+    return nn.functional.mse_loss(outputs, one_hot)
+
+
 # The mean and deviation are those of the training images.
 FASHION_MNIST_SIMPLECNN = Workload(
     data=lambda: _data("fashion-mnist"),
@@ -58,7 +70,14 @@ FASHION_MNIST_SIMPLECNN = Workload(
     model=lambda: SimpleCNN(size=28),
     loss=nn.functional.cross_entropy,
     quality=accuracy_and_recall,
+    student=lambda width: SimpleCNN(size=28, width=width),
+    classes=(
+        *("T-shirt/top", "trouser", "pullover", "dress", "coat"),
+        *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+    ),
 )
+
+FASHION_MNIST_SIMPLECNN_MSE = replace(FASHION_MNIST_SIMPLECNN, loss=squared_error)
 
 DIGITS = Workload(
     data=lambda: _data("digits"),
@@ -66,4 +85,6 @@ DIGITS = Workload(
     model=lambda: SimpleCNN(size=8),
     loss=nn.functional.cross_entropy,
     quality=accuracy_and_recall,
+    student=lambda width: SimpleCNN(size=8, width=width),
+    classes=tuple("0123456789"),
 )

@@ -27,6 +27,9 @@ class Workload:
 
     `transform` turns a batch of kept inputs into what the model takes; it belongs to the training clock.
     `quality` maps outputs and targets of the whole test set to named metrics, each better when higher.
+    `student` builds the model with that many times the channels, where it comes in several widths.
+    `classes` names the classes of a classification, in the order of its outputs: their recalls are measured
+    one by one.
     """
 
     data: Callable[[], Data]
@@ -34,6 +37,8 @@ class Workload:
     model: Callable[[], torch.nn.Module]
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     quality: Callable[[torch.Tensor, torch.Tensor], Mapping[str, float]]
+    student: Callable[[float], torch.nn.Module] | None = None
+    classes: tuple[str, ...] = ()
 
 
 def find_workload(text: str) -> Workload:

@@ -5,10 +5,11 @@ A recipe chains steps with `+`, left to right; at most one format, always last.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from techniques.registry import Registry, Row, Technique, TechniqueError
+from techniques.registry import Registry, Row, Setting, Technique, TechniqueError, spell
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,20 @@ class Tolerance:
 class CompressionRow(Row):
     """`kind`: identity (changes nothing), step (changes the model) or format (changes its numbers' storage).
 
-    `changes_structure` says that a step changes layer shapes, so that the model it leaves must be timed
-    on its own. `tolerance` bounds a format's distance from the model it was lowered from.
+    `structure` spells the layer shapes that a step leaves, from its settings, as `student:{width}`: models of
+    one spelling are timed once, all others apart. It is empty where a step changes no shape. `taught` steps
+    learn from the outputs of the model they are given. `tolerance` bounds a format's distance from the model
+    it was lowered from.
     """
 
     kind: Literal["identity", "step", "format"] = "step"
-    changes_structure: bool = False
+    structure: str = ""
+    taught: bool = False
     tolerance: Tolerance = Tolerance()
+
+    def structure_of(self, settings: Mapping[str, Setting]) -> str:
+        """Return how the layer shapes are spelled that this step leaves at these settings."""
+        return self.structure.format(**{key: spell(value) for key, value in settings.items()})
 
 
 COMPRESSIONS: Registry[CompressionRow] = Registry(
@@ -58,6 +66,34 @@ _add(
     about="Per layer, drop this share of the smallest weights, then fine-tune (Han et al. 2015)",
     defaults={"sparsity": 0.5},
     argument="sparsity",
+)
+_add(
+    "prune-channels",
+    "techniques.compression.channels:prune_channels",
+    about="Drop this share of every layer's channels, rebuild it smaller and dense, then fine-tune "
+    "(Torch-Pruning, Fang et al. 2023)",
+    defaults={"share": 0.5},
+    argument="share",
+    structure="prune-channels:{share}",
+    needs=("torch_pruning",),
+    install="pip install torch-pruning",
+)
+_add(
+    "distill",
+    "techniques.compression.distillation:distill",
+    about="A student of this width, taught by the model from scratch (Hinton, Vinyals & Dean 2015)",
+    defaults={"width": 0.5, "temperature": 4.0, "alpha": 0.9},
+    argument="width",
+    structure="student:{width}",
+    taught=True,
+)
+_add(
+    "student",
+    "techniques.compression.distillation:student",
+    about="The control of distill: the same student, for as many steps, without a teacher",
+    defaults={"width": 0.5},
+    argument="width",
+    structure="student:{width}",
 )
 _add(
     "int8-dynamic",

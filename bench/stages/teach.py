@@ -1,0 +1,20 @@
+"""Put a model's outputs on the training set on disk, once for all students that it teaches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from bench.models import load_model, save_outputs
+from bench.records import Measurement, Request
+from bench.stages.inputs import load_workload, parent_folder
+from bench.training import predict
+
+
+def run(request: Request, folder: Path) -> list[Measurement]:
+    """Leave the outputs of the model on every training sample, in the order of the data set."""
+    workload, data = load_workload(request.settings)
+    model = load_model(parent_folder(request, "model"))
+    save_outputs(folder, predict(model, workload, data.train_inputs, torch.device("cpu")))
+    return []

@@ -1,0 +1,130 @@
+"""A model's structure as data: what builds it, and the edits that a compression made, to be made again.
+
+So an artifact holds weights and JSON, and no pickle: `Structure.build` makes the same layers anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.errors import StageError
+from bench.workloads.workload import find_workload
+from techniques.registry import CannotApply
+
+MODEL = "model.json"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """How one module differs from what the factory builds: its sizes (`out_channels`, ...) and the shapes of
+    its own parameters and buffers."""
+
+    module: str
+    attributes: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A workload's model, or its student of `width` times the channels, and the edits made to it."""
+
+    workload: str
+    width: float | None = None
+    edits: tuple[Edit, ...] = field(default=())
+
+    def build(self) -> torch.nn.Module:
+        """Build the model with fresh weights, in training mode, on the CPU."""
+        model = self._unedited()
+        modules = dict(model.named_modules())
+        for edit in self.edits:
+            _apply(modules[edit.module], edit)
+        return model
+
+    def edited(self, model: torch.nn.Module) -> Structure:
+        """Return the structure of `model`, which came from this structure's factory and was changed since.
+
+        Raises StageError where modules were added, removed or replaced by others: no edit describes that.
+        """
+        built = dict(self._unedited().named_modules())
+        changed = dict(model.named_modules())
+        if {name: type(module) for name, module in built.items()} != {
+            name: type(module) for name, module in changed.items()
+        }:
+            raise StageError("the compression replaced modules of the model, which no artifact can describe")
+        edits = (_difference(name, built[name], module) for name, module in changed.items())
+        return Structure(self.workload, self.width, tuple(edit for edit in edits if edit))
+
+    def save(self, folder: Path) -> None:
+        """Write the structure into an artifact's folder."""
+        content = {
+            "workload": self.workload,
+            "width": self.width,
+            "edits": [vars(edit) for edit in self.edits],
+        }
+        (folder / MODEL).write_text(json.dumps(content))
+
+    def _unedited(self) -> torch.nn.Module:
+        workload = find_workload(self.workload)
+        if self.width is None:
+            return workload.model()
+        if workload.student is None:
+            raise CannotApply(f"{self.workload} has no students: its model comes in one width")
+        return workload.student(self.width)
+
+
+def read_structure(folder: Path) -> Structure:
+    """Return the structure of the model in an artifact's folder."""
+    content = json.loads((folder / MODEL).read_text())
+    return Structure(
+        content["workload"],
+        content["width"],
+        tuple(
+            Edit(
+                entry["module"],
+                entry["attributes"],
+                {name: tuple(shape) for name, shape in entry["shapes"].items()},
+            )
+            for entry in content["edits"]
+        ),
+    )
+
+
+def _apply(module: torch.nn.Module, edit: Edit) -> None:
+    for name, value in edit.attributes.items():
+        setattr(module, name, tuple(value) if isinstance(value, list) else value)
+    for name, shape in edit.shapes.items():
+        old = getattr(module, name)
+        new = torch.zeros(shape, dtype=old.dtype)
+        if isinstance(old, torch.nn.Parameter):
+            new = torch.nn.Parameter(new, requires_grad=old.requires_grad)
+        setattr(module, name, new)
+
+
+def _difference(name: str, built: torch.nn.Module, changed: torch.nn.Module) -> Edit | None:
+    before, after = _sizes(built), _sizes(changed)
+    attributes = {key: value for key, value in after.items() if before.get(key) != value}
+    old, new = _shapes(built), _shapes(changed)
+    shapes = {key: shape for key, shape in new.items() if old.get(key) != shape}
+    return Edit(name, attributes, shapes) if attributes or shapes else None
+
+
+def _sizes(module: torch.nn.Module) -> dict[str, Any]:
+    """Return the attributes of a module that are whole numbers or tuples of them: its sizes."""
+    found: dict[str, Any] = {}
+    for key, value in vars(module).items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            found[key] = value
+        elif isinstance(value, tuple) and value and all(isinstance(entry, int) for entry in value):
+            found[key] = list(value)
+    return found
+
+
+def _shapes(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
+    own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+    return {name: tuple(tensor.shape) for name, tensor in own}
