@@ -70,6 +70,19 @@ def launch_interval(medians: Sequence[float]) -> Interval:
     return Interval(float(np.median(values)), float(values[low]), float(values[high]), n, "order statistics")
 
 
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Estimate a mean, as of differences between seeds, with Student's 95 % interval; none from one."""
+    array = np.asarray(values, dtype=float)
+    n = len(array)
+    if n == 0:
+        raise ValueError("no values")
+    mean = float(array.mean())
+    if n == 1:
+        return Interval(mean, None, None, 1, "one value", preliminary=True)
+    half = _student_975(n - 1) * float(array.std(ddof=1)) / math.sqrt(n)
+    return Interval(mean, mean - half, mean + half, n, "Student", preliminary=n < 6)
+
+
 def order_statistic_ranks(n: int, quantile: float, confidence: float = 0.95) -> tuple[int, int]:
     """Return 0-based ranks of sorted samples that bracket a quantile with at least `confidence`.
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from reports import tables
+from reports.answers import Answer, answers
+from reports.compression_grids import compression_grids
 from reports.grids import Grid, all_grids, environment_grid, problem_grids
 from reports.overheads import overhead_text
 from reports.plots import Plot, draw_all
@@ -27,6 +29,7 @@ class Content:
     title: str
     about: tuple[tuple[str, str], ...]
     verdict: tuple[str, ...]
+    answers: tuple[Answer, ...]
     frames: Mapping[str, pd.DataFrame]
     grids: tuple[Grid, ...]
     problems: tuple[Grid, ...]
@@ -44,7 +47,8 @@ def gather(store: Store, run_id: str) -> Content:
         about=_about(view),
         verdict=tuple(verdict(frames)),
         frames=frames,
-        grids=tuple(grid for grid in all_grids(frames) if grid.rows),
+        answers=tuple(answers(frames)),
+        grids=tuple(grid for grid in [*compression_grids(frames), *all_grids(frames)] if grid.rows),
         problems=tuple(problem_grids(frames["problems"])),
         overhead=overhead_text(view),
         environment=environment_grid(view),
@@ -54,11 +58,14 @@ def gather(store: Store, run_id: str) -> Content:
 
 def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
     """Return all tables of a run by name."""
+    inference = tables.inference_table(view)
     return {
         "training": tables.training_table(view),
         "curves": tables.curves(view),
         "compression": tables.compression_table(view),
-        "inference": tables.inference_table(view),
+        "inference": inference,
+        "tradeoff": tables.tradeoff_table(view, inference),
+        "classes": tables.classes_table(view, inference),
         "memory": tables.memory_table(view),
         "problems": tables.problems_table(view),
         "overhead": tables.overhead_table(view),

@@ -241,7 +241,7 @@ def all_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:
         ("memory", "Peak memory", MEMORY),
         ("overhead", "Wall time outside stage bodies", OVERHEAD),
     )
-    return [_grid(name, title, columns, frames[name]) for name, title, columns in specifications]
+    return [build_grid(name, title, columns, frames[name]) for name, title, columns in specifications]
 
 
 def problem_grids(frame: pd.DataFrame) -> list[Grid]:
@@ -303,7 +303,8 @@ def _flatten(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, st
     return found
 
 
-def _grid(name: str, title: str, columns: Sequence[Column], frame: pd.DataFrame) -> Grid:
+def build_grid(name: str, title: str, columns: Sequence[Column], frame: pd.DataFrame) -> Grid:
+    """Return a frame as a table for people, without the columns that say nothing."""
     rows = tuple(tuple(make(row) for _, make in columns) for row in records(frame))
     settings = ("workload", "backend", "precision", "batch", "seed", "target", "state")
     grid = Grid(name, title, tuple(heading for heading, _ in columns), rows)

@@ -37,6 +37,9 @@ def _lines(content: Content) -> Iterator[str]:
     yield from (f"- {escape(sentence)}" for sentence in content.verdict)
     yield ""
     yield from (f"- {name}: {escape(value)}" for name, value in content.about)
+    for answer in content.answers:
+        yield from ("", f"## {escape(answer.question)}", "")
+        yield from (f"- {escape(sentence)}" for sentence in answer.sentences)
     for plot in content.plots:
         yield from ("", f"## {escape(plot.title)}", "", f"![{escape(plot.title)}](plots/{plot.name}.svg)", "")
         yield escape(plot.caption)

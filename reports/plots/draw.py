@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from reports.plots.classes import draw_classes
 from reports.plots.figure import Plot
 from reports.plots.memory import draw_memory
 from reports.plots.tradeoff import draw_tradeoff
@@ -13,7 +14,7 @@ from reports.plots.training import draw_curves, draw_to_target
 
 
 def draw_all(frames: Mapping[str, pd.DataFrame]) -> list[Plot]:
-    """Draw what the frames `training`, `curves`, `inference` and `memory` have data for."""
+    """Draw what the frames `training`, `curves`, `inference`, `classes` and `memory` have data for."""
     plots: list[Plot | None] = []
     inference, training = frames["inference"], frames["training"]
     for workload in dict.fromkeys([*training["workload"], *inference["workload"]]):
@@ -25,5 +26,6 @@ def draw_all(frames: Mapping[str, pd.DataFrame]) -> list[Plot]:
         # The size of an artifact hardly depends on the batch it was lowered for: one figure says it.
         for batch_size in batch_sizes[:1]:
             plots.append(draw_tradeoff(inference, "artifact_compressed_bytes", workload, batch_size))
+        plots.append(draw_classes(frames["classes"], workload))
         plots.append(draw_memory(frames["memory"], workload))
     return [plot for plot in plots if plot]

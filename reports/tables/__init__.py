@@ -1,19 +1,25 @@
 """A run's results as pandas frames: SI units, units in column names, one row for each thing measured."""
 
+from reports.tables.classes import classes_table, worst_classes
 from reports.tables.compression import compression_table
 from reports.tables.inference import inference_table
 from reports.tables.memory import memory_table
 from reports.tables.pareto import ranked_points
 from reports.tables.problems import overhead_table, problems_table
+from reports.tables.tradeoff import control_of, tradeoff_table
 from reports.tables.training import curves, training_table
 
 __all__ = [
+    "classes_table",
     "compression_table",
+    "control_of",
     "curves",
     "inference_table",
     "memory_table",
     "overhead_table",
     "problems_table",
     "ranked_points",
+    "tradeoff_table",
     "training_table",
+    "worst_classes",
 ]

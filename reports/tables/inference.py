@@ -38,7 +38,7 @@ _LOWER_METRICS = (
 )
 _EVALUATE_METRICS = (
     *("accuracy", "macro_recall", "reference_agreement", "top1_agreement"),
-    *("relative_error", "cosine"),
+    *("relative_error", "cosine", "answers_lost", "answers_won"),
 )
 _COLUMNS = (
     *("cell", *TRAIN_AXES.values(), *INFER_AXES.values(), "state", "reason"),

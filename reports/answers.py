@@ -1,0 +1,142 @@
+"""The questions that a run was made for, answered in sentences from its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bench.metrics import format_value
+from reports.tables import worst_classes
+from reports.view import records
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question and what the run says to it."""
+
+    question: str
+    sentences: tuple[str, ...]
+
+
+def answers(frames: Mapping[str, pd.DataFrame]) -> list[Answer]:
+    """Return what the frames `tradeoff` and `classes` can answer; questions without data are left out."""
+    rows = records(frames["tradeoff"])
+    asked = (
+        ("Does it run faster, and where?", _speed(rows)),
+        ("What do zeros in dense weights save?", _zeros(rows)),
+        ("Does the teacher help?", _teacher(rows)),
+        ("Who pays?", _who_pays(rows, frames["classes"])),
+        ("What does a combination give?", _combinations(rows)),
+    )
+    found = [Answer(question, tuple(sentences)) for question, sentences in asked]
+    return [answer for answer in found if answer.sentences]
+
+
+def _speed(rows: Sequence[Row]) -> Iterator[str]:
+    """Say for each single technique that changes what runs how much faster it is on each backend."""
+    changed = [row for row in rows if row["same_timing"] is False and "+" not in row["compression"]]
+    for workload, compression in dict.fromkeys((row["workload"], row["compression"]) for row in changed):
+        own = [row for row in changed if (row["workload"], row["compression"]) == (workload, compression)]
+        yield f"{workload}: {compression} runs at {'; '.join(map(_speed_on, own))} the speed of none there."
+
+
+def _speed_on(row: Row) -> str:
+    low, high = row["speedup_low"], row["speedup_high"]
+    interval = f" ({low:.3g} to {high:.3g})" if low is not None else ""
+    return f"{row['speedup']:.3g}×{interval} on {_place(row)}"
+
+
+def _zeros(rows: Sequence[Row]) -> Iterator[str]:
+    masked = [
+        row
+        for row in rows
+        if row["same_timing"] and row["nonzero_share"] is not None and row["nonzero_share"] < 0.99
+    ]
+    for workload in dict.fromkeys(row["workload"] for row in masked):
+        own = [row for row in masked if row["workload"] == workload]
+        saved = "; ".join(_zeros_of(own, name) for name in dict.fromkeys(row["compression"] for row in own))
+        yield (
+            f"{workload}: no speed on any backend. The layers keep their shapes, and dense kernels multiply "
+            f"by zero as fast as by anything else: such a model is timed as the dense one it runs as. "
+            f"Only a compressed download shrinks: {saved}."
+        )
+
+
+def _zeros_of(rows: Sequence[Row], compression: str) -> str:
+    row = next(row for row in rows if row["compression"] == compression)
+    zeros = format_value("quality", 1 - row["nonzero_share"])
+    return f"{compression} with {zeros} zeros {row['times_smaller_compressed']:.3g}×"
+
+
+def _teacher(rows: Sequence[Row]) -> Iterator[str]:
+    seen: set[tuple[str, str]] = set()
+    for row in rows:
+        name = row["compression"]
+        if not name.startswith("distill") or "+" in name or (row["workload"], name) in seen:
+            continue
+        if row["vs_control_points"] is None:
+            continue
+        seen.add((row["workload"], name))
+        low, high = row["vs_control_points_low"], row["vs_control_points_high"]
+        if low is None:
+            sure = ", from one seed: nothing to judge it by"
+        elif low <= 0 <= high:
+            sure = f", 95 % interval {low:+.2f} to {high:+.2f} over {row['seeds']} seeds: not told from none"
+        else:
+            sure = f", 95 % interval {low:+.2f} to {high:+.2f} over {row['seeds']} seeds"
+        yield (
+            f"{row['workload']}: {name} is {row['vs_control_points']:+.2f} points better than "
+            f"{row['control']}, the same student without a teacher ({_place(row)}{sure})."
+        )
+
+
+def _who_pays(rows: Sequence[Row], classes: pd.DataFrame) -> Iterator[str]:
+    worst = worst_classes(classes)
+    first: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        if row["compression"] not in ("none", "finetune") and row["answers_flipped"] is not None:
+            first.setdefault((row["workload"], row["compression"]), row)
+    for workload in dict.fromkeys(workload for workload, _ in first):
+        own = [row for (name, _), row in first.items() if name == workload]
+        told = []
+        for row in sorted(own, key=lambda row: -row["answers_flipped"]):
+            place = ("workload", "backend", "precision", "batch_size", "compression")
+            loser = worst.get(tuple(row[column] for column in place))
+            if loser is not None:
+                told.append(
+                    f"{row['compression']} on {row['backend']} flips "
+                    f"{format_value('answers_lost', row['answers_flipped'])} of the answers and moves "
+                    f"{loser['class']} most, by {loser['change_points']:+.1f} points"
+                )
+        if told:
+            yield f"{workload}: {'; '.join(told)}."
+
+
+def _combinations(rows: Sequence[Row]) -> Iterator[str]:
+    by_place = {(row["workload"], _place(row), row["compression"]): row for row in rows}
+    for row in rows:
+        parts = [
+            by_place.get((row["workload"], _place(row), part)) for part in str(row["compression"]).split("+")
+        ]
+        if len(parts) < 2 or any(part is None for part in parts) or row["speedup"] is None:
+            continue
+        alone = "; ".join(f"{part['compression']} alone {_gains(part)}" for part in parts if part)
+        yield f"{row['workload']}, {_place(row)}: {row['compression']} gives {_gains(row)}; {alone}."
+
+
+def _gains(row: Row) -> str:
+    loss = row["loss_points"]
+    quality = f"{-loss:+.2f} points" if loss is not None else "unknown quality"
+    smaller = row["times_smaller"]
+    size = f", {smaller:.3g}× smaller" if smaller is not None else ""
+    return f"{quality}, {row['speedup']:.3g}× the speed{size}"
+
+
+def _place(row: Row) -> str:
+    precision = "" if row["precision"] == "fp32" else f" {row['precision']}"
+    return f"{row['backend']}{precision} b{row['batch_size']}"

@@ -1,0 +1,108 @@
+"""Tables for people on compression: what it costs and saves, and which classes pay for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import pandas as pd
+
+from bench.metrics import format_value
+from reports.grids import UNKNOWN, Column, Entry, Grid, Row, build_grid, metric, plain
+from reports.tables import worst_classes
+from reports.view import records
+
+_PLACE = ("workload", "backend", "precision", "batch_size", "compression")
+
+
+def compression_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:
+    """Return the tables of the frames `tradeoff` and `classes`."""
+    return [
+        build_grid("tradeoff", "What each compression costs and saves", TRADEOFF, frames["tradeoff"]),
+        _classes_grid(frames["classes"], frames["tradeoff"]),
+    ]
+
+
+def difference(row: Row, key: str) -> Entry:
+    """Show percentage points with their interval over seeds."""
+    value, low, high = row[key], row[f"{key}_low"], row[f"{key}_high"]
+    if value is None:
+        return Entry(UNKNOWN)
+    return Entry(f"{value:+.2f}", f"{low:+.2f} … {high:+.2f}" if low is not None else "", value)
+
+
+def _against_control(row: Row) -> Entry:
+    entry = difference(row, "vs_control_points")
+    detail = f"{row['control']}; {entry.detail}".rstrip("; ") if row["control"] else ""
+    return Entry(entry.text, detail, entry.sort)
+
+
+def _speedup(row: Row) -> Entry:
+    if row["speedup"] is None:
+        return Entry(UNKNOWN)
+    if row["same_timing"]:
+        same = "" if row["compression"] == "none" else "same dense kernels as none"
+        return Entry("1×", same, 1.0)
+    low, high = row["speedup_low"], row["speedup_high"]
+    interval = f"{low:.3g}× … {high:.3g}×" if low is not None else ""
+    return Entry(f"{row['speedup']:.3g}×", interval, row["speedup"])
+
+
+def _times(key: str) -> Callable[[Row], Entry]:
+    return lambda row: Entry(UNKNOWN if row[key] is None else f"{row[key]:.3g}×", sort=row[key])
+
+
+def _quality(row: Row) -> Entry:
+    low, high = (format_value("quality", row[f"quality_{bound}"]) for bound in ("low", "high"))
+    spread = f"{low} … {high}" if row["trainings"] > 1 else ""
+    return Entry(format_value("quality", row["quality"]), spread, row["quality"])
+
+
+TRADEOFF: tuple[Column, ...] = (
+    ("workload", plain("workload")),
+    ("compression", plain("compression")),
+    ("backend", plain("backend")),
+    ("precision", plain("precision")),
+    ("batch", plain("batch_size")),
+    ("trainings", plain("trainings")),
+    ("quality", _quality),
+    ("lost to none, points", lambda row: difference(row, "loss_points")),
+    ("won over its control, points", _against_control),
+    ("latency", metric("latency_s")),
+    ("speed-up", _speedup),
+    ("size on disk", metric("artifact_bytes")),
+    ("times smaller", _times("times_smaller")),
+    ("times smaller, compressed", _times("times_smaller_compressed")),
+    ("weights not 0", metric("nonzero_share", "quality")),
+    ("answers flipped", metric("answers_flipped", "answers_lost")),
+    ("answers lost", metric("answers_lost")),
+    ("answers won", metric("answers_won")),
+)
+
+
+def _classes_grid(classes: pd.DataFrame, tradeoff: pd.DataFrame) -> Grid:
+    """Return a row for each compression on each backend, a column for each class, worst class first."""
+    names = list(dict.fromkeys(classes["class"]))
+    cells: dict[tuple[object, ...], dict[str, float]] = {}
+    for row in records(classes):
+        key = tuple(row[column] for column in _PLACE)
+        cells.setdefault(key, {})[row["class"]] = row["change_points"]
+    flipped = {tuple(row[c] for c in _PLACE): row["answers_flipped"] for row in records(tradeoff)}
+    worst = worst_classes(classes)
+    rows = [
+        (
+            *(Entry(str(part)) for part in key),
+            metric("answers_flipped", "answers_lost")({"answers_flipped": flipped.get(key)}),
+            Entry(worst[key]["class"], f"{worst[key]['change_points']:+.2f}", worst[key]["change_points"]),
+            *_changes(changes, names),
+        )
+        for key, changes in cells.items()
+        if key[-1] != "none"
+    ]
+    columns = ("workload", "backend", "precision", "batch", "compression", "answers flipped", "worst class")
+    return Grid("classes", "Who pays: change of each class's recall, points", (*columns, *names), tuple(rows))
+
+
+def _changes(changes: Mapping[str, float], names: Iterable[str]) -> Iterable[Entry]:
+    for name in names:
+        value = changes.get(name)
+        yield Entry(UNKNOWN if value is None else f"{value:+.2f}", sort=value)

@@ -1,0 +1,51 @@
+"""A figure of who pays: how much of each class's recall every compression takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from reports.plots.figure import INK, Plot, render, shorten
+
+_LEAST_SCALE = 1.0
+"""Points at the ends of the colour scale where no class changes more, so that noise does not look like harm."""
+
+
+def draw_classes(classes: pd.DataFrame, workload: str) -> Plot | None:
+    """Draw compressions × classes, each on the first backend of the matrix that runs it; None without data."""
+    own = classes[(classes["workload"] == workload) & (classes["compression"] != "none")]
+    if own.empty:
+        return None
+    own = own[own["batch_size"] == own["batch_size"].iloc[0]]
+    first = own.drop_duplicates("compression")[["compression", "backend", "precision"]]
+    shown = own.merge(first, on=["compression", "backend", "precision"])
+    backends = dict(zip(first["compression"], first["backend"], strict=True))
+    table = shown.pivot_table(index="compression", columns="class", values="change_points", sort=False)
+    return render(
+        f"who-pays-{workload}",
+        f"Who pays: {workload}",
+        "Change of each class's recall against the uncompressed model of the same training, in percentage "
+        "points, averaged over trainings. Each compression on the first backend that runs it.",
+        lambda: _figure(table, [f"{name} @ {backends[name]}" for name in table.index]),
+    )
+
+
+def _figure(table: pd.DataFrame, labels: list[str]) -> Figure:
+    values = table.to_numpy(dtype=float)
+    size = (3.6 + 0.75 * len(table.columns), 1.3 + 0.34 * len(table))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    most = max(_LEAST_SCALE, float(np.nanmax(np.abs(values))))
+    image = axes.imshow(values, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
+    axes.grid(False)
+    axes.set_xticks(range(len(table.columns)), [str(name) for name in table.columns], rotation=35, ha="right")
+    axes.set_yticks(range(len(labels)), [shorten(label, 48) for label in labels])
+    for (row, column), value in np.ndenumerate(values):
+        if not np.isnan(value):
+            colour: dict[str, Any] = {"color": "white" if abs(value) > 0.65 * most else INK}
+            axes.text(column, row, f"{value:+.1f}", ha="center", va="center", fontsize=8, **colour)
+    figure.colorbar(image, ax=axes, label="recall change, points")
+    return figure
