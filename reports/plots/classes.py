@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from reports.plots.figure import INK, Plot, render, shorten
 
 _LEAST_SCALE = 1.0
-"""Points at the ends of the colour scale where no class changes more, so that noise does not look like harm."""
+"""Least points at the ends of the colour scale, so that noise does not look like harm."""
 
 
 def draw_classes(classes: pd.DataFrame, workload: str) -> Plot | None:
-    """Draw compressions × classes, each on the first backend of the matrix that runs it; None without data."""
+    """Draw compressions × classes, each on the first backend that runs it; None without data."""
     own = classes[(classes["workload"] == workload) & (classes["compression"] != "none")]
     if own.empty:
         return None

@@ -44,6 +44,41 @@ def test_a_recipes_prefix_is_shared():
     assert len(make_plan(matrix, cpus=2).of_kind("compress")) == 1
 
 
+def planned(folder, compressions: str):
+    """Plan one training with these compressions on one backend, from a matrix file."""
+    file = folder / "some.toml"
+    file.write_text(
+        f'[train]\nworkload = "digits"\noptimizer = "adam"\n'
+        f'[infer]\ncompression = {compressions}\nbackend = "cpu-eager"\n'
+    )
+    return make_plan(read_matrix(str(file)), cpus=2)
+
+
+def test_a_teacher_is_asked_once_for_all_its_students(tmp_path):
+    plan = planned(tmp_path, '["distill:0.5", "distill:0.25", "distill:0.5,temperature=2", "student:0.5"]')
+    assert len(plan.of_kind("teach")) == 1
+    assert len(plan.of_kind("compress")) == 4
+    teacher = plan.of_kind("teach")[0]
+    assert sum(teacher.key in stage.parents for stage in plan.of_kind("compress")) == 3
+
+
+def test_a_compressed_model_can_be_a_teacher_and_comes_before_its_students(tmp_path):
+    plan = planned(tmp_path, '["prune-mean:1+distill:0.5"]')
+    assert [stage.kind for stage in plan.stages.values()][:4] == ["train", "compress", "teach", "compress"]
+
+
+def test_models_of_one_structure_are_timed_once_and_all_others_apart(tmp_path):
+    plan = planned(
+        tmp_path,
+        '["none", "distill:0.5", "student:0.5", "student:0.25", "prune-channels:0.5", "prune-mean:1"]',
+    )
+    labels = {stage.label for stage in plan.of_kind("infer")}
+    assert labels == {
+        f"digits {structure} @ cpu-eager b1"
+        for structure in ("dense", "student:0.5", "student:0.25", "prune-channels:0.5")
+    }
+
+
 def test_masked_pruning_is_timed_with_the_dense_model_it_runs_as(quick):
     timed = {
         cell.stages["infer"]
@@ -67,7 +102,7 @@ def test_a_workload_without_data_is_skipped_with_its_reason():
 
 
 def test_labels_are_unique_so_that_a_baseline_can_go_by_them():
-    for name in ("quick", "full", "ci"):
+    for name in ("quick", "full", "ci", "article"):
         stages = make_plan(read_matrix(name), cpus=2).stages.values()
         assert len({(stage.kind, stage.label) for stage in stages}) == len(stages)
 

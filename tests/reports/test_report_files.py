@@ -156,6 +156,7 @@ def test_every_plot_is_written_twice_and_is_readable(report: Path) -> None:
         "time-to-target-digits",
         "quality-latency-digits-batch-1",
         "quality-size-digits-batch-1",
+        "who-pays-digits",
         "memory-digits",
     }
     for stem in stems:

@@ -1,0 +1,124 @@
+"""The run's side of a compression step: students, their lessons, and what is left of them on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.artifacts import artifact_folder
+from bench.models import load_model, save_model, save_outputs
+from bench.records import Request
+from bench.stages.compress import StageContext, run, taught_by
+from bench.structures import Structure, read_structure
+from bench.training import predict
+from bench.worker import classify
+from bench.workloads.image_classification import DIGITS
+from techniques.registry import CannotApply
+
+SETTINGS = {
+    "workload": "digits",
+    "quality_metric": "accuracy",
+    "test_samples": 64,
+    "optimizer": "adam",
+    "backend": "cpu-eager",
+    "precision": "fp32",
+    "batch_size": 32,
+    "seed": 3,
+    "recover_steps": 4,
+    "student_steps": 4,
+}
+
+
+def request(results: Path, technique: str) -> Request:
+    return Request(
+        kind="compress",
+        key="c" * 64,
+        label="compress",
+        settings=SETTINGS | {"technique": technique},
+        parents={"model": "a" * 64, "teacher": "b" * 64},
+        plugins={},
+        imports=(),
+        results=str(results),
+        run_id="run",
+        round=0,
+        device="cpu",
+        threads=1,
+        cpus=(0,),
+        memory_bytes=2**33,
+        timeout_s=60,
+    )
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A results folder with a trained model and its outputs as a teacher."""
+    torch.manual_seed(0)
+    structure = Structure("digits")
+    model, data = structure.build(), DIGITS.data()
+    for key, inputs in (("a" * 64, data.test_inputs[:64]), ("b" * 64, data.train_inputs)):
+        folder = artifact_folder(tmp_path, key)
+        folder.mkdir(parents=True)
+        save_outputs(folder, predict(model, DIGITS, inputs, torch.device("cpu")))
+    save_model(artifact_folder(tmp_path, "a" * 64), structure, model)
+    return tmp_path
+
+
+def context(results: Path) -> StageContext:
+    return StageContext(request(results, "distill:0.5"), DIGITS, DIGITS.data(), Structure("digits"))
+
+
+def test_a_taught_loss_finds_the_teachers_row_of_each_sample():
+    data = DIGITS.data()
+    teacher = torch.randn(len(data.train_inputs), 10)
+    seen = []
+
+    def loss(outputs: torch.Tensor, taught: torch.Tensor, own_loss: torch.Tensor) -> torch.Tensor:
+        seen.append((taught, own_loss))
+        return own_loss
+
+    workload, numbered = taught_by(teacher, loss, DIGITS, data)
+    chosen = torch.tensor([5, 900, 17])
+    outputs = torch.randn(3, 10)
+    workload.loss(outputs, numbered.train_targets[chosen])
+    taught, own_loss = seen[0]
+    assert torch.equal(taught, teacher[chosen])
+    assert own_loss == DIGITS.loss(outputs, data.train_targets[chosen])
+
+
+def test_student_and_control_start_from_the_same_weights(results):
+    first, second = context(results).student(0.5), context(results).student(0.5)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_lessons_of_the_labels_alone_are_the_control(results):
+    """With alpha 0 the teacher has no say: the student must be the control, bit for bit."""
+    models = []
+    for technique in ("distill:0.5,alpha=0", "student:0.5", "distill:0.5"):
+        folder = results / technique
+        folder.mkdir()
+        run(request(results, technique), folder)
+        models.append(load_model(folder).state_dict())
+    untaught, control, taught = (model["features.0.weight"] for model in models)
+    assert torch.equal(untaught, control)
+    assert not torch.equal(taught, control)
+
+
+@pytest.mark.parametrize("technique", ["prune-channels:0.5", "distill:0.5", "prune-mean:1", "finetune"])
+def test_what_is_left_is_the_model_that_was_measured(results, technique):
+    folder = results / "left"
+    folder.mkdir()
+    measured = {
+        (entry.metric, entry.qualifier): entry.value for entry in run(request(results, technique), folder)
+    }
+    data = DIGITS.data()
+    outputs = predict(load_model(folder), DIGITS, data.test_inputs[:64], torch.device("cpu"))
+    again = DIGITS.quality(outputs, data.test_targets[:64])
+    assert measured["accuracy", "recovered"] == again["accuracy"]
+    parameters = sum(p.numel() for p in read_structure(folder).build().parameters())
+    assert measured["parameters", ""] == parameters
+
+
+def test_a_technique_that_is_not_for_a_model_is_skipped_and_has_not_failed():
+    assert classify(CannotApply("no channel to drop")) == ("skipped", "no channel to drop")
