@@ -13,7 +13,8 @@ import torch
 from bench.errors import Diverged
 from bench.workloads.workload import Data, Workload
 
-EVALUATION_BATCH = 500
+EVALUATION_BATCH = 250
+"""Samples evaluated at once: few enough that a small net's activations stay near the caches."""
 SUSTAINED = 2
 """Evaluations in a row that must meet the target: after a first crossing the next often falls below it."""
 
