@@ -16,7 +16,7 @@ def describe_accelerators() -> tuple[list[dict[str, Any]], str]:
 
         pynvml.nvmlInit()
     except Exception as error:  # no library, or no driver
-        return [], f"NVML: {error}"
+        return [], f"no NVIDIA driver answers ({error})"
     try:
         driver = {
             "driver": _ask(pynvml, pynvml.nvmlSystemGetDriverVersion),
@@ -27,7 +27,7 @@ def describe_accelerators() -> tuple[list[dict[str, Any]], str]:
         return [], f"NVML: {error}"
     finally:
         pynvml.nvmlShutdown()
-    return found, "" if found else "NVML: the driver shows no device"
+    return found, "" if found else "the NVIDIA driver shows no device"
 
 
 _Question = Callable[[Any, Any], Any]
