@@ -136,13 +136,13 @@ def read_matrix(
     for number, rule in enumerate(content.exclude, 1):
         patterns = _patterns(f"{path}: exclude rule {number}", rule, spanned, left_out)
         cells = [cell for cell in cells if not matches(cell, patterns)]
-    if filter_text:
-        patterns = _patterns("--filter", parse_filter(filter_text), spanned, left_out)
-        cells = [cell for cell in cells if matches(cell, patterns)]
-        left_out = [out for out in left_out if _meets(out.value, patterns.get(out.axis, ["*"]))]
+    wanted = _patterns("--filter", parse_filter(filter_text), spanned, left_out) if filter_text else {}
+    cells = [cell for cell in cells if matches(cell, wanted)]
+    left_out = [out for out in left_out if _meets(out.value, wanted.get(out.axis, ["*"]))]
     if not cells:
         by = f" by --filter {filter_text!r}" if filter_text else ""
-        raise MatrixError("; ".join([f"{path}: no cell is left{by}", *map(str, left_out)]))
+        reasons = [str(out) for out in left_out if out.axis in wanted]
+        raise MatrixError("; ".join([f"{path}: no cell is left{by}", *reasons]))
     fallback = {_fallback(path, old): _fallback(path, new) for old, new in content.fallback.items()}
     unique = tuple(dict.fromkeys(cells))
     return Matrix(path.stem, content.about, unique, content.budget, fallback, text, tuple(left_out))
