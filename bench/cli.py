@@ -61,6 +61,9 @@ def run(
     """Run every cell of a matrix, measure it, and write the report.
 
     The same command after an interruption goes on where it stopped. Exits with 1 where a stage failed.
+
+    In a matrix file "*" stands for all that an axis has, run or skipped with the reason, and backend = "auto"
+    for every backend that runs on this machine (`bench machine` shows which); in [train], that trains too.
     """
     from bench.commands import dry_run as show_plan
     from bench.commands import run as run_matrix
@@ -90,6 +93,17 @@ def list_(
     from bench.listing import print_tables
 
     print_tables(table, plugin or [])
+
+
+@app.command()
+def machine(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON.")] = False,
+    plugin: Plugins = None,
+) -> None:
+    """Print what this machine is, which backends run on it, and what would add the others."""
+    from bench.machine import print_machine
+
+    print_machine(plugin or [], as_json=as_json)
 
 
 @app.command()

@@ -11,6 +11,7 @@ import ast
 import hashlib
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -18,6 +19,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from bench.instruments.accelerators import describe_accelerators
+from bench.instruments.processor import kind_of_processor
 from techniques.registry import split_reference
 
 OUR_PACKAGES = ("bench", "techniques")
@@ -80,25 +83,13 @@ def library_versions(modules: Iterable[str]) -> dict[str, str]:
 
 @cache
 def device_kind(device: str, cpus: int) -> str:
-    """Return what decides a device's results: the CPU's model and how many cores work, or the GPU's name."""
+    """Return what decides a device's results: the CPU's kind and how many cores work, or the GPU's name."""
     if device == "cuda":
-        from bench.instruments.environment import describe
-
-        names = [str(entry.get("name")) for entry in describe("cuda").get("accelerators", [])]
-        return "cuda: " + (names[0] if names else "unknown")
-    for line in _cpu_info():
-        if line.startswith("model name"):
-            return f"cpu: {line.partition(':')[2].strip()}, {cpus} cores"
-    import platform
-
-    return f"cpu: {platform.machine()}, {cpus} cores"
-
-
-def _cpu_info() -> list[str]:
-    try:
-        return Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return []
+        names = list(dict.fromkeys(str(board["name"]) for board in describe_accelerators()[0]))
+        # NVML and CUDA number boards differently: of several kinds only the choice tells which it is.
+        chosen = f", visible {os.environ.get('CUDA_VISIBLE_DEVICES', 'all')}" if len(names) > 1 else ""
+        return f"cuda: {' | '.join(names) or 'unknown'}{chosen}"
+    return f"cpu: {kind_of_processor()}, {cpus} cores"
 
 
 @cache

@@ -1,10 +1,17 @@
-"""A matrix file, read and checked, and the cells it spans."""
+"""A matrix file, read and checked, and the cells it spans.
+
+A value of an axis may be `"*"`: all that its table holds, whether or not it runs here (what does not is
+skipped with the reason). A backend may be `"auto"`: in `[infer]` every backend that runs here, in `[train]`
+every one that trains here too, in the table's order; what it leaves out is told by name and reason. Both may
+stand in a list beside other values. A matrix with `"auto"` spans other cells on another machine, so its run
+there is another run.
+"""
 
 from __future__ import annotations
 
 import itertools
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,17 +19,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bench.axes import AXES, AXIS_BY_NAME, Axis, AxisRule, LeftOut
 from bench.errors import MatrixError
 from bench.workloads import WORKLOADS
-from techniques.backends import BACKENDS
-from techniques.compression import COMPRESSIONS, parse_recipe
-from techniques.optimizers import OPTIMIZERS
-from techniques.precisions import PRECISIONS
 from techniques.registry import TechniqueError, nearest
 
 SHIPPED = Path(__file__).parent / "matrices"
-
-Axis = str | int | list[str | int]
 
 
 class _Strict(BaseModel):
@@ -30,7 +32,7 @@ class _Strict(BaseModel):
 
 
 class TrainAxes(_Strict):
-    """`batch_size` is the workload's own where it is not given."""
+    """`batch_size` is the workload's own where it is not given; `backend` may be "auto", see above."""
 
     workload: Axis
     optimizer: Axis
@@ -41,6 +43,8 @@ class TrainAxes(_Strict):
 
 
 class InferAxes(_Strict):
+    """`backend` may be "auto", see above."""
+
     compression: Axis
     backend: Axis
     precision: Axis = "fp32"
@@ -97,65 +101,11 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class AxisRule:
-    """How an axis is named, and how a value of it in a matrix file becomes its canonical values."""
-
-    name: str
-    section: Literal["train", "infer"]
-    read: Callable[[str | int], str | int]
-    everything: Callable[[], Iterable[str]] | None = None
-
-    @property
-    def key(self) -> str:
-        return self.name.removeprefix("train.")
-
-
-def _positive(value: str | int) -> int:
-    if not isinstance(value, int) or value < 1:
-        raise TechniqueError(f"{value!r} is no whole number of at least 1")
-    return value
-
-
-def _batch_or_default(value: str | int) -> int:
-    return 0 if value == "default" else _positive(value)
-
-
-def _seed(value: str | int) -> int:
-    if not isinstance(value, int) or value < 0:
-        raise TechniqueError(f"{value!r} is no whole number of at least 0")
-    return value
-
-
-def _precision(value: str | int) -> str:
-    if value not in PRECISIONS:
-        raise TechniqueError(f"unknown precision {value!r}{nearest(str(value), PRECISIONS)}")
-    return str(value)
-
-
-def _every_compression() -> list[str]:
-    return [COMPRESSIONS.default(name).text for name in COMPRESSIONS.rows()]
-
-
-AXES = (
-    AxisRule("workload", "train", lambda v: WORKLOADS.parse(str(v)).text, lambda: WORKLOADS.rows()),
-    AxisRule("optimizer", "train", lambda v: OPTIMIZERS.parse(str(v)).text, lambda: OPTIMIZERS.rows()),
-    AxisRule("train.backend", "train", lambda v: BACKENDS.parse(str(v)).text, lambda: BACKENDS.rows()),
-    AxisRule("train.precision", "train", _precision, lambda: PRECISIONS),
-    AxisRule("train.batch_size", "train", _batch_or_default),
-    AxisRule("seed", "train", _seed),
-    AxisRule("compression", "infer", lambda v: parse_recipe(str(v)).text, _every_compression),
-    AxisRule("backend", "infer", lambda v: BACKENDS.parse(str(v)).text, lambda: BACKENDS.rows()),
-    AxisRule("precision", "infer", _precision, lambda: PRECISIONS),
-    AxisRule("batch_size", "infer", _positive),
-)
-"""Every axis, in the order that cells are listed. A name without `train.` means what `[infer]` says."""
-
-_AXIS_BY_NAME = {axis.name: axis for axis in AXES}
-
-
-@dataclass(frozen=True)
 class Matrix:
-    """A matrix with its cells spanned, before anything is left out for want of hardware or kernels."""
+    """A matrix with its cells spanned, before anything is left out for want of hardware or kernels.
+
+    `left_out` is what `auto` did not take and the filter did not either.
+    """
 
     name: str
     about: str
@@ -163,6 +113,7 @@ class Matrix:
     budget: Budget
     fallback: Mapping[str, str]
     text: str
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def read_matrix(
@@ -174,25 +125,28 @@ def read_matrix(
     """
     path = find_matrix(name_or_file)
     text = path.read_text()
-    try:
-        content = MatrixFile.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise MatrixError(f"{path}: {error}") from None
-    except ValidationError as error:
-        raise MatrixError(f"{path}: {_explain(error)}") from None
-    values = {axis.name: _axis_values(path, axis, content) for axis in AXES}
+    content = _parse(path, text)
+    values: dict[str, list[str | int]] = {}
+    left_out: list[LeftOut] = []
+    for axis in AXES:
+        given = getattr(getattr(content, axis.section), axis.key)
+        values[axis.name], passed_over = axis.expand(given, f"{path}: [{axis.section}] {axis.key}")
+        left_out += passed_over
     values["workload"] = [(substitutes or {}).get(str(name), name) for name in values["workload"]]
     spanned = cells = [_cell(point) for point in itertools.product(*values.values())]
     for number, rule in enumerate(content.exclude, 1):
-        patterns = _patterns(f"{path}: exclude rule {number}", rule, spanned)
+        patterns = _patterns(f"{path}: exclude rule {number}", rule, spanned, left_out)
         cells = [cell for cell in cells if not matches(cell, patterns)]
-    if filter_text:
-        patterns = _patterns("--filter", parse_filter(filter_text), spanned)
-        cells = [cell for cell in cells if matches(cell, patterns)]
+    wanted = _patterns("--filter", parse_filter(filter_text), spanned, left_out) if filter_text else {}
+    cells = [cell for cell in cells if matches(cell, wanted)]
+    left_out = [out for out in left_out if _meets(out.value, wanted.get(out.axis, ["*"]))]
     if not cells:
-        raise MatrixError(f"{path}: no cell is left" + (f" by --filter {filter_text!r}" * bool(filter_text)))
+        by = f" by --filter {filter_text!r}" if filter_text else ""
+        reasons = [str(out) for out in left_out if out.axis in wanted]
+        raise MatrixError("; ".join([f"{path}: no cell is left{by}", *reasons]))
     fallback = {_fallback(path, old): _fallback(path, new) for old, new in content.fallback.items()}
-    return Matrix(path.stem, content.about, tuple(dict.fromkeys(cells)), content.budget, fallback, text)
+    unique = tuple(dict.fromkeys(cells))
+    return Matrix(path.stem, content.about, unique, content.budget, fallback, text, tuple(left_out))
 
 
 def find_matrix(name_or_file: str) -> Path:
@@ -215,7 +169,7 @@ def parse_filter(text: str) -> dict[str, Axis]:
     for part in text.split(","):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not value:
-            raise MatrixError(f"--filter: {part.strip()!r} is no axis=value{nearest(key, _AXIS_BY_NAME)}")
+            raise MatrixError(f"--filter: {part.strip()!r} is no axis=value{nearest(key, AXIS_BY_NAME)}")
         rule[key] = [piece.strip() for piece in value.split("|")]
     return rule
 
@@ -223,26 +177,20 @@ def parse_filter(text: str) -> dict[str, Axis]:
 def matches(cell: Cell, patterns: Mapping[str, list[str]]) -> bool:
     """Say whether the cell meets one pattern of every axis named."""
     axes = cell.axes()
-    return all(
-        any(fnmatchcase(str(axes[name]), pattern) for pattern in wanted) for name, wanted in patterns.items()
-    )
+    return all(_meets(axes[name], wanted) for name, wanted in patterns.items())
 
 
-def _axis_values(path: Path, axis: AxisRule, content: MatrixFile) -> list[str | int]:
-    where = f"{path}: [{axis.section}] {axis.key}"
-    given = getattr(getattr(content, axis.section), axis.key)
-    values: list[str | int] = []
-    for value in given if isinstance(given, list) else [given]:
-        if value == "*" and axis.everything is not None:
-            values += axis.everything()
-            continue
-        try:
-            values.append(axis.read(value))
-        except TechniqueError as error:
-            raise MatrixError(f"{where}: {error}") from None
-    if not values:
-        raise MatrixError(f"{where}: the list is empty")
-    return values
+def _meets(value: str | int, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(str(value), pattern) for pattern in patterns)
+
+
+def _parse(path: Path, text: str) -> MatrixFile:
+    try:
+        return MatrixFile.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise MatrixError(f"{path}: {error}") from None
+    except ValidationError as error:
+        raise MatrixError(f"{path}: {_explain(error)}") from None
 
 
 def _cell(point: tuple[str | int, ...]) -> Cell:
@@ -254,16 +202,20 @@ def _cell(point: tuple[str | int, ...]) -> Cell:
     return Cell(**fields)
 
 
-def _patterns(where: str, rule: Mapping[str, Axis], cells: Iterable[Cell]) -> dict[str, list[str]]:
+def _patterns(
+    where: str, rule: Mapping[str, Axis], cells: Iterable[Cell], left_out: Iterable[LeftOut]
+) -> dict[str, list[str]]:
     patterns: dict[str, list[str]] = {}
     for key, given in rule.items():
         name = key.removeprefix("infer.")
-        if name not in _AXIS_BY_NAME:
-            raise MatrixError(f"{where}: unknown axis {key!r}{nearest(key, _AXIS_BY_NAME)}")
+        if name not in AXIS_BY_NAME:
+            raise MatrixError(f"{where}: unknown axis {key!r}{nearest(key, AXIS_BY_NAME)}")
         known = {str(cell.axes()[name]) for cell in cells}
+        # A rule for what runs on another machine is no mistake here.
+        known |= {out.value for out in left_out if out.axis == name}
         patterns[name] = []
         for value in given if isinstance(given, list) else [given]:
-            pattern = _canonical(_AXIS_BY_NAME[name], value)
+            pattern = _canonical(AXIS_BY_NAME[name], value)
             if not any(fnmatchcase(entry, pattern) for entry in known):
                 raise MatrixError(f"{where}: {key} = {value!r} is in no cell{nearest(pattern, known)}")
             patterns[name].append(pattern)

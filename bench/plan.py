@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.axes import AXES
 from bench.keys import device_kind, make_key
-from bench.matrix import AXES, Budget, Cell, Matrix
+from bench.matrix import Budget, Cell, Matrix
 from bench.store import CellRow, StageRow
 from bench.workloads import WORKLOADS, WorkloadRow
 from techniques.backends import BACKENDS, BackendRow

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from bench.artifacts import read_record
@@ -19,6 +19,7 @@ from bench.overhead import Timeline
 from bench.plan import Plan
 from bench.progress import Display
 from bench.records import Measurement, Request, Result
+from bench.resources import Resources
 from bench.statistics import LOOKS, launch_interval
 from bench.store import StageRow, Store
 from bench.worker import LEAVES_ARTIFACT
@@ -30,14 +31,6 @@ MOST_KILLS = 3
 EXCLUSIVE = ("train",)
 """Kinds that have all cores to themselves: their clock is a result. All others run side by side, one core
 each: a small net's step is far from twice as fast on two."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What the stages of a run may use."""
-
-    cpus: tuple[int, ...]
-    memory_bytes: int
 
 
 class Runner:

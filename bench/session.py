@@ -22,13 +22,10 @@ from bench.matrix import Matrix, read_matrix
 from bench.overhead import Timeline
 from bench.plan import Plan, make_plan
 from bench.plugins import load_plugins
-from bench.runner import Resources, Runner
+from bench.resources import Resources, find_resources
+from bench.runner import Runner
 from bench.store import Store
 from bench.workloads import WORKLOADS
-
-GIB = 2**30
-MEMORY_SHARE = 0.8
-"""Share of the free memory that workers may allocate, so that the machine outlives them."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +89,7 @@ def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = prin
     if fetch:
         _open_lock(options.results).close()  # a folder that cannot be written must not cost a download first
     problems, notes = _find_data(matrix, fetch, say)
+    notes = [*map(str, matrix.left_out), *notes]
     substitutes = {name: matrix.fallback[name] for name in problems if name in matrix.fallback}
     if substitutes:
         matrix = read_matrix(options.matrix, options.filter, substitutes)
@@ -99,7 +97,7 @@ def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = prin
         notes += [
             f"{old} is replaced by {new}: its data is not to be had" for old, new in substitutes.items()
         ]
-    resources = _resources(matrix)
+    resources = find_resources(matrix.budget.memory_gib)
     plan = make_plan(matrix, len(resources.cpus), smoke=options.smoke, problems=problems)
     if not plan.stages:
         raise MatrixError(f"{options.matrix}: no cell can run here: {plan.cells[0].skipped}")
@@ -160,15 +158,6 @@ def _find_data(matrix: Matrix, fetch: bool, say: datasets.Say) -> tuple[dict[str
         except DataError as error:
             problems[name] = str(error)
     return problems, notes
-
-
-def _resources(matrix: Matrix) -> Resources:
-    import psutil
-
-    asked = matrix.budget.memory_gib
-    available = int(psutil.virtual_memory().available * MEMORY_SHARE)
-    memory_bytes = min(available, int(asked * GIB)) if asked else available
-    return Resources(tuple(sorted(os.sched_getaffinity(0))), memory_bytes)
 
 
 def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str:

@@ -80,6 +80,7 @@ def _about(view: RunView) -> tuple[tuple[str, str], ...]:
         ("state", str(view.run["state"])),
         ("started", _moment(view.run["started_s"])),
         ("finished", _moment(finished) if finished else "not yet: numbers are missing below"),
+        *(("note", str(note)) for note in view.run["request"].get("notes", ())),
     )
 
 

@@ -44,13 +44,28 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True)
+class Obstacle:
+    """Why a technique cannot run here, and what would change that.
+
+    `command` adds what is missing; `hardware` is what no command can add.
+    """
+
+    reason: str
+    command: str = ""
+    hardware: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.command}" if self.command else self.reason
+
+
+@dataclass(frozen=True)
 class Row:
     """One technique: what it is, what implements it, its settings with their defaults, what it needs.
 
     `implementation` is `package.module:attribute` or `path/to/file.py:attribute`. `argument` names the
     setting that bare text after the colon sets. `needs` are modules, looked for without importing them;
-    `install` says how to get them. `check` refers to a light function that returns why the technique
-    cannot run here, or None.
+    `install` is the command that adds them. `check` refers to a light function that returns an `Obstacle`,
+    or only its reason as text, or None; it is asked even where `needs` are missing.
     """
 
     name: str
@@ -62,14 +77,21 @@ class Row:
     install: str = ""
     check: str | None = None
 
-    def unavailable(self) -> str | None:
-        """Say why this cannot run here and what would change that, or None where it can."""
+    def obstacle(self) -> Obstacle | None:
+        """Say what keeps this from running here, or None; missing hardware first, as no install mends it."""
+        found = load_reference(self.check)() if self.check else None
+        unmet = found if isinstance(found, Obstacle) else Obstacle(str(found)) if found else None
+        if unmet is not None and unmet.hardware:
+            return unmet
         missing = [module for module in self.needs if importlib.util.find_spec(module) is None]
         if missing:
-            how = f": {self.install}" if self.install else ""
-            return f"needs the package {', '.join(missing)}{how}"
-        reason = load_reference(self.check)() if self.check else None
-        return str(reason) if reason else None
+            return Obstacle(f"needs the package {', '.join(missing)}", self.install)
+        return unmet
+
+    def unavailable(self) -> str | None:
+        """Say in one line why this cannot run here and what would change that, or None where it can."""
+        obstacle = self.obstacle()
+        return str(obstacle) if obstacle else None
 
 
 RowT = TypeVar("RowT", bound=Row)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import resource
@@ -14,11 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from bench.instruments.accelerators import describe_accelerators
+from bench.instruments.control_group import cpu_quota, memory_limit_bytes
+from bench.instruments.kernel_files import read_number, read_text
+from bench.instruments.processor import CPU0, describe_processor
+
 # fmt: off
-EXTENSIONS = (
-    "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "avx_vnni", "amx_tile", "amx_int8",
-    "amx_bf16", "asimd", "asimddp", "i8mm", "bf16", "sve",
-)
 LIBRARIES = (
     "torch", "torchao", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "executorch", "jax",
     "fvcore", "nncf", "torch-pruning", "pytorch-optimizer", "schedulefree", "transformers",
@@ -26,7 +26,7 @@ LIBRARIES = (
 )
 # fmt: on
 
-_CPU0 = Path("/sys/devices/system/cpu/cpu0")
+CPU_PRESSURE = Path("/proc/pressure/cpu")
 
 STOLEN_SHARE = 0.05
 """Share of a launch that ready tasks may wait for a CPU, by /proc/pressure/cpu, before it is disturbed."""
@@ -43,10 +43,11 @@ def describe(device: str = "cpu") -> dict[str, Any]:
     import psutil
 
     return {
-        "cpu": _cpu(),
-        "accelerators": _accelerators() if device == "cuda" else [],
+        "cpu": describe_processor(),
+        "accelerators": describe_accelerators()[0] if device == "cuda" else [],
         "memory_bytes": psutil.virtual_memory().total,
-        "memory_limit_bytes": _memory_limit(),
+        "memory_limit_bytes": memory_limit_bytes(),
+        "cpu_quota": cpu_quota(),
         "os": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "libraries": {name: found for name in LIBRARIES if (found := _version(name)) is not None},
@@ -85,7 +86,7 @@ class Disturbance:
             "cpu_pressure": ((after or 0) - (before or 0)) / 1e6 / wall_s if known else None,
             "load_1min_before": self._load,
             "load_1min": os.getloadavg()[0],
-            "cpu_khz": _number(_CPU0 / "cpufreq/scaling_cur_freq"),
+            "cpu_khz": read_number(CPU0 / "cpufreq/scaling_cur_freq"),
         }
 
     def to_json(self) -> dict[str, float | None]:
@@ -107,86 +108,8 @@ class Disturbance:
         return ""
 
 
-def _cpu() -> dict[str, Any]:
-    import psutil
-
-    info: dict[str, str] = {}
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            key, _, value = line.partition(":")
-            info.setdefault(key.strip(), value.strip())
-    flags = set((info.get("flags") or info.get("Features") or "").split())
-    return {
-        "model": info.get("model name") or platform.processor() or platform.machine(),
-        "vendor": info.get("vendor_id") or info.get("CPU implementer"),
-        "architecture": platform.machine(),
-        "extensions": [name for name in EXTENSIONS if name in flags],
-        "physical_cores": psutil.cpu_count(logical=False),
-        "logical_cores": psutil.cpu_count(),
-        "caches": _caches(),
-        "governor": _read(_CPU0 / "cpufreq/scaling_governor"),
-        "min_khz": _read(_CPU0 / "cpufreq/scaling_min_freq"),
-        "max_khz": _read(_CPU0 / "cpufreq/scaling_max_freq"),
-        "turbo": _turbo(),
-        "virtual_machine": "hypervisor" in flags,
-    }
-
-
-def _turbo() -> bool | None:
-    folder = _CPU0.parent
-    blocked, boost = _read(folder / "intel_pstate/no_turbo"), _read(folder / "cpufreq/boost")
-    return blocked == "0" if blocked is not None else boost == "1" if boost is not None else None
-
-
 def _affinity_cores() -> int | None:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def _caches() -> dict[str, str]:
-    found = {}
-    for place in sorted((_CPU0 / "cache").glob("index*")):
-        level, kind, size = (_read(place / name) for name in ("level", "type", "size"))
-        if level and kind and size:
-            found[f"L{level} {kind.lower()}"] = size
-    return found
-
-
-def _accelerators() -> list[dict[str, Any]]:
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except Exception:  # no driver, no library: then there is none to describe
-        return []
-    driver = pynvml.nvmlSystemGetDriverVersion()
-    found = []
-    for index in range(pynvml.nvmlDeviceGetCount()):
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        entry: dict[str, Any] = {"name": pynvml.nvmlDeviceGetName(handle), "driver": driver}
-        entry["memory_bytes"] = pynvml.nvmlDeviceGetMemoryInfo(handle).total
-        with contextlib.suppress(pynvml.NVMLError):
-            entry["power_limit_w"] = pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1e3
-        with contextlib.suppress(pynvml.NVMLError):
-            entry["max_sm_mhz"] = pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM)
-        found.append(entry)
-    pynvml.nvmlShutdown()
-    return found
-
-
-def _memory_limit() -> int | None:
-    """Return the least memory limit of this control group and those around it, version 2 or 1, or None."""
-    limits = []
-    for line in (_read("/proc/self/cgroup") or "").splitlines():
-        _, controllers, place = line.split(":", 2)
-        if controllers not in ("", "memory"):
-            continue
-        name = "memory.limit_in_bytes" if controllers else "memory.max"
-        root = Path("/sys/fs/cgroup") / controllers
-        group = root / place.strip("/")
-        for folder in (group, *group.parents):
-            limits.append(_number(folder / name) if folder.is_relative_to(root) else None)
-    # Version 1 writes "no limit" as the largest number of pages.
-    return min((int(limit) for limit in limits if limit is not None and limit < 2**60), default=None)
 
 
 def _allocator() -> str:
@@ -211,7 +134,7 @@ def _command(*words: str) -> str:
 
 
 def _cpu_pressure_us() -> int | None:
-    text = _read("/proc/pressure/cpu")
+    text = read_text(CPU_PRESSURE)
     if not text:
         return None
     return int(text.splitlines()[0].rpartition("total=")[2])
@@ -222,15 +145,3 @@ def _version(distribution: str) -> str | None:
         return version(distribution)
     except PackageNotFoundError:
         return None
-
-
-def _read(path: str | Path) -> str | None:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:
-        return None
-
-
-def _number(path: Path) -> float | None:
-    text = _read(path)
-    return float(text) if text and text.isdigit() else None

@@ -43,7 +43,7 @@ class PeakResident:
         self._is_reset = False
 
     def __enter__(self) -> PeakResident:
-        self._is_reset = _reset_high_water_mark()
+        self._is_reset = reset_high_water_mark()
         self._entry_peak = _high_water_mark()
         if self._baseline is None:
             self._baseline = resident_bytes()
@@ -63,7 +63,8 @@ class PeakResident:
         self.growth_bytes = max(0, peak - self._baseline)
 
 
-def _reset_high_water_mark() -> bool:
+def reset_high_water_mark() -> bool:
+    """Set the mark to what is resident now; returns False where the kernel refuses."""
     try:
         _CLEAR_REFS.write_text("5")
     except OSError:

@@ -57,6 +57,7 @@ _add(
     "techniques.backends.eager:cpu",
     about="PyTorch, one operator after the other, on the CPU",
     needs=("torch", "torchao"),
+    install="pip install torch torchao",
     lowering_imports=("torchao.quantization",),
     formats={"int8-dynamic": "torchao"},
     no_kernel={"int8-static": _EAGER_STATIC},
@@ -68,6 +69,7 @@ _add(
     "techniques.backends.inductor:Inductor",
     about="PyTorch compiled ahead of time by Inductor into C++ for the CPU",
     needs=("torch", "torchao"),
+    install="pip install torch torchao",
     lowering_imports=(
         "torch._inductor.compile_fx",
         "torch._inductor.package",
@@ -95,6 +97,7 @@ _add(
     "techniques.backends.eager:cuda",
     about="PyTorch, one operator after the other, on an NVIDIA GPU",
     needs=("torch", "torchao"),
+    install="pip install torch torchao",
     device="cuda",
     formats={"int8-dynamic": "torchao"},
     no_kernel={"int8-static": "PyTorch has no eager int8 static kernels on CUDA"},

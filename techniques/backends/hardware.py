@@ -8,23 +8,32 @@ import re
 import shutil
 from pathlib import Path
 
+from techniques.registry import Obstacle
 
-def without_cuda() -> str | None:
+_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+def without_cuda() -> Obstacle | None:
     """Say why PyTorch cannot use an NVIDIA GPU here, or None where it can."""
-    if not Path("/proc/driver/nvidia/version").exists() and shutil.which("nvidia-smi") is None:
-        return "needs an NVIDIA GPU with its driver; none was found"
+    if not _DRIVER.exists() and shutil.which("nvidia-smi") is None:
+        wanted = "an NVIDIA GPU with its driver"
+        return Obstacle(f"needs {wanted}; none was found", hardware=wanted)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    # CUDA reads the list up to the first entry that names no device.
+    if visible is not None and not re.match(r"\s*(\d|GPU-|MIG-)", visible):
+        return Obstacle("CUDA_VISIBLE_DEVICES hides every GPU", "unset CUDA_VISIBLE_DEVICES")
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
-        return "needs the package torch, built for CUDA"
+        return Obstacle("needs the package torch, built for CUDA", "pip install torch torchao")
     version = Path(spec.origin).with_name("version.py").read_text()
     if re.search(r"^cuda\b[^=]*=\s*None", version, re.MULTILINE):
-        return "this PyTorch is a CPU build; install one for CUDA (https://pytorch.org/get-started)"
+        return Obstacle("this PyTorch is a CPU build; install one for CUDA (https://pytorch.org/get-started)")
     return None
 
 
-def without_cpp_compiler() -> str | None:
+def without_cpp_compiler() -> Obstacle | None:
     """Say why Inductor cannot compile for the CPU here, or None where it can."""
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None and shutil.which("clang++") is None:
-        return f"needs a C++ compiler; {compiler} was not found (Debian: apt install g++)"
+        return Obstacle(f"needs a C++ compiler; {compiler} was not found", "apt install g++")
     return None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.matrix import SHIPPED
 from bench.store import Store
 
 
@@ -82,6 +83,17 @@ def test_dry_run_tells_cells_stages_time_and_what_is_skipped_and_runs_nothing(be
     assert "cells" in done.stdout and "distinct stages" in done.stdout and "estimated time" in done.stdout
     assert "no kernel for int8-static" in done.stdout
     assert not (tmp_path / "none").exists()
+
+
+def test_dry_run_tells_what_auto_leaves_out_of_this_machine(bench, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")  # no compiler
+    monkeypatch.delenv("CXX", raising=False)
+    ci = (SHIPPED / "ci.toml").read_text()
+    (tmp_path / "mine.toml").write_text(ci.replace('["cpu-eager", "onnxruntime"]', '"auto"'))
+    done = bench("run", "--matrix", tmp_path / "mine.toml", "--dry-run", "--results", tmp_path / "none")
+    assert done.returncode == 0, done.stderr
+    assert 'backend = "auto" leaves out cpu-inductor: needs a C++ compiler' in done.stdout
+    assert "none@onnxruntime" in done.stdout and "@cpu-inductor" not in done.stdout
 
 
 @pytest.mark.parametrize(

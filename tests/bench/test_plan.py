@@ -10,6 +10,7 @@ import pytest
 from bench import keys
 from bench.matrix import read_matrix
 from bench.plan import make_plan
+from techniques.backends import hardware
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,46 @@ def test_smoke_plans_the_same_stages_with_two_steps():
     plan = make_plan(read_matrix("quick"), cpus=2, smoke=True)
     assert len(plan.stages) == len(make_plan(read_matrix("quick"), cpus=2).stages)
     assert {stage.request["settings"]["steps"] for stage in plan.of_kind("train")} == {2}
+
+
+@pytest.fixture
+def gpu(nvml, monkeypatch):
+    """A machine where CUDA runs; NVML answers as recorded."""
+    monkeypatch.setattr(hardware, "without_cuda", lambda: None)
+    keys.device_kind.cache_clear()
+    yield nvml
+    keys.device_kind.cache_clear()
+
+
+def test_stages_on_a_gpu_get_a_process_of_their_own_there(gpu):
+    plan = make_plan(read_matrix("full", "workload=digits,backend=cuda-eager,optimizer=adam"), cpus=2)
+    assert {cell.skipped for cell in plan.skipped} == {
+        "cuda-eager has no kernel for int8-static: PyTorch has no eager int8 static kernels on CUDA"
+    }
+    for stage in plan.stages.values():
+        on_gpu = stage.kind in ("lower", "evaluate", "infer")
+        assert (stage.request["device"], stage.request["fork_safe"]) == (
+            ("cuda", False) if on_gpu else ("cpu", True)
+        )
+
+
+def test_another_gpu_lowers_and_times_anew_but_shares_what_the_cpu_trained(gpu):
+    cells = read_matrix("full", "workload=digits,backend=cuda-eager,optimizer=adam")
+    before = make_plan(cells, cpus=2).stages
+    gpu.boards = ["NVIDIA H200"]
+    keys.device_kind.cache_clear()
+    shared = {stage.kind for key, stage in make_plan(cells, cpus=2).stages.items() if key in before}
+    assert shared == {"train", "compress", "step"}
+
+
+def test_the_kind_of_a_gpu_is_its_name_and_among_several_kinds_the_choice_too(gpu, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    gpu.boards = ["NVIDIA H100 80GB HBM3"] * 2
+    assert keys.device_kind("cuda", 2) == "cuda: NVIDIA H100 80GB HBM3"
+    gpu.boards = ["NVIDIA A100", "Tesla T4"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    keys.device_kind.cache_clear()
+    assert keys.device_kind("cuda", 2) == "cuda: NVIDIA A100 | Tesla T4, visible 1"
 
 
 def key(**changes: object) -> str:

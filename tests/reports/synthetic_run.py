@@ -34,6 +34,7 @@ class Synthetic:
     results: Mapping[str, Result] = field(default_factory=dict)
     skip_reason: str = "cpu-eager has no kernel for int8-static"
     invalid: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def key_of(text: str) -> str:
@@ -49,7 +50,8 @@ def build(folder: Path, made_up: Synthetic, *, run_id: str = "run-1", finish: bo
         cells.append(cell)
         stages |= {} if cell.skipped else {stage.key: stage for stage in own}
     store = Store.open(folder)
-    store.start_run(run_id, "identity", "quick", "bench run --matrix quick", {}, list(stages.values()), cells)
+    command, request = "bench run --matrix quick", {"notes": list(made_up.notes)}
+    store.start_run(run_id, "identity", "quick", command, request, list(stages.values()), cells)
     for stage in stages.values():
         _launch(store, run_id, stage, made_up)
     store.add_overhead(run_id, "imports", 12.5)

@@ -76,6 +76,13 @@ def test_internal_links_lead_somewhere(page: str) -> None:
     assert all(f'id="{target}"' in page for target in targets)
 
 
+def test_what_a_run_noted_as_it_was_prepared_is_in_the_page_and_in_markdown(tmp_path: Path) -> None:
+    note = "[infer] backend leaves out openvino: needs the package openvino"
+    write(build(tmp_path, Synthetic(notes=(note,))), "run-1", tmp_path / "report")
+    assert f"<dt>note</dt><dd>{note}</dd>" in (tmp_path / "report/report.html").read_text()
+    assert "leaves out openvino" in (tmp_path / "report/report.md").read_text()
+
+
 def test_reasons_are_escaped_everywhere(tmp_path: Path) -> None:
     made_up = Synthetic(
         skip_reason=HOSTILE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS, parse_recipe
 from techniques.optimizers import OPTIMIZERS
-from techniques.registry import Registry, Row, TechniqueError, load_reference
+from techniques.registry import Obstacle, Registry, Row, TechniqueError, load_reference
 
 
 def test_settings_not_written_have_their_defaults():
@@ -65,6 +66,28 @@ def test_a_missing_package_is_a_reason_that_says_how_to_get_it():
     assert row.unavailable() == "needs the package a_module_nobody_has: pip install it"
 
 
+def _no_gpu() -> Obstacle:
+    return Obstacle("needs a GPU; none was found", hardware="a GPU")
+
+
+def _no_compiler() -> str:
+    return "needs a compiler"
+
+
+def test_missing_hardware_is_told_before_a_missing_package_that_would_not_help():
+    row = Row("x", "x:y", "about", needs=("a_module_nobody_has",), install="pip install it")
+    without_gpu = replace(row, check=f"{__name__}:_no_gpu").obstacle()
+    assert without_gpu == Obstacle("needs a GPU; none was found", hardware="a GPU")
+    without_package = replace(row, check=f"{__name__}:_no_compiler").obstacle()
+    assert without_package == Obstacle("needs the package a_module_nobody_has", "pip install it")
+
+
+def test_a_check_may_give_its_reason_as_text_alone():
+    row = Row("x", "x:y", "about", check=f"{__name__}:_no_compiler")
+    assert row.obstacle() == Obstacle("needs a compiler")
+    assert row.unavailable() == "needs a compiler"
+
+
 def test_a_name_can_be_taken_only_once():
     registry = Registry("optimizer", Row, entry_points="bench.none")
     registry.add("mine", "m:f", about="first")
@@ -79,13 +102,15 @@ def test_an_implementation_can_live_in_a_file(tmp_path: Path):
         load_reference(f"{tmp_path}/mine.py:biuld")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "backends"], ["run", "--help"]])
-def test_help_and_list_import_neither_torch_nor_pandas(arguments):
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["list", "backends"], ["run", "--help"], ["machine"]]
+)
+def test_help_list_and_machine_import_neither_torch_nor_pandas(words):
     code = (
-        "import sys; sys.argv[1:] = " + repr(arguments) + "\n"
+        "import sys; sys.argv[1:] = " + repr(words.split()) + "\n"
         "from bench.__main__ import main\n"
         "try:\n    main()\n"
         "except SystemExit as stop:\n    assert not stop.code\n"
-        "assert not {'torch', 'pandas', 'sqlalchemy', 'matplotlib'} & set(sys.modules)"
+        "assert not {'torch', 'onnxruntime', 'onnx', 'pandas', 'sqlalchemy', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

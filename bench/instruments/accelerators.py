@@ -1,0 +1,69 @@
+"""NVIDIA's accelerators as their driver describes them through NVML; PyTorch is not needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def describe_accelerators() -> tuple[list[dict[str, Any]], str]:
+    """Return what stays the same of each accelerator, as plain JSON values, and why there is none.
+
+    What a board or its driver does not answer is None. Clocks are in MHz, power limits in watts.
+    """
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception as error:  # no library, or no driver
+        return [], f"no NVIDIA driver answers ({error})"
+    try:
+        driver = {
+            "driver": _ask(pynvml, pynvml.nvmlSystemGetDriverVersion),
+            "cuda": _ask(pynvml, lambda: _cuda_version(pynvml)),
+        }
+        found = [_describe(pynvml, index, driver) for index in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError as error:
+        return [], f"NVML: {error}"
+    finally:
+        pynvml.nvmlShutdown()
+    return found, "" if found else "the NVIDIA driver shows no device"
+
+
+_Question = Callable[[Any, Any], Any]
+
+_QUESTIONS: Mapping[str, _Question] = {
+    "name": lambda nvml, board: nvml.nvmlDeviceGetName(board),
+    "memory_bytes": lambda nvml, board: nvml.nvmlDeviceGetMemoryInfo(board).total,
+    "compute_capability": lambda nvml, board: _dotted(nvml.nvmlDeviceGetCudaComputeCapability(board)),
+    "power_limit_w": lambda nvml, board: nvml.nvmlDeviceGetEnforcedPowerLimit(board) / 1e3,
+    "max_power_limit_w": lambda nvml, board: (
+        nvml.nvmlDeviceGetPowerManagementLimitConstraints(board)[1] / 1e3
+    ),
+    "max_sm_mhz": lambda nvml, board: nvml.nvmlDeviceGetMaxClockInfo(board, nvml.NVML_CLOCK_SM),
+    "max_memory_mhz": lambda nvml, board: nvml.nvmlDeviceGetMaxClockInfo(board, nvml.NVML_CLOCK_MEM),
+    "mig": lambda nvml, board: bool(nvml.nvmlDeviceGetMigMode(board)[0]),
+    "energy_counter": lambda nvml, board: nvml.nvmlDeviceGetTotalEnergyConsumption(board) >= 0,
+}
+
+
+def _describe(pynvml: Any, index: int, driver: Mapping[str, Any]) -> dict[str, Any]:
+    board = pynvml.nvmlDeviceGetHandleByIndex(index)
+    answers = {name: _ask(pynvml, question, pynvml, board) for name, question in _QUESTIONS.items()}
+    return {**answers, **driver}
+
+
+def _ask(pynvml: Any, question: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return question(*arguments)
+    except pynvml.NVMLError:
+        return None
+
+
+def _cuda_version(pynvml: Any) -> str:
+    number = pynvml.nvmlSystemGetCudaDriverVersion_v2()
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
