@@ -21,6 +21,9 @@ SMOKE_TEST_SAMPLES = 64
 KINDS = ("train", "compress", "lower", "evaluate", "step", "infer")
 """Kinds of stages in the order they run; the last two are timed, in launches."""
 
+EXCLUSIVE = ("train", "compress")
+"""Kinds that have all cores to themselves: training is clocked, and its bits depend on the threads."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -253,6 +256,11 @@ def why_not(cell: Cell) -> str:
         or point.backend.row.cannot_lower(format_, cell.precision)
         or ""
     )
+
+
+def runs_alone(stage: StageRow) -> bool:
+    """Say whether a stage has all cores to itself while it runs."""
+    return stage.timed or stage.kind in EXCLUSIVE or stage.request["device"] != "cpu"
 
 
 def cell_name(cell: Cell, varying: frozenset[str]) -> str:
