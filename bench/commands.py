@@ -85,7 +85,7 @@ def _probe(prepared: Prepared, model: CostModel) -> None:
 
 def report(run_id: str | None, results: Path) -> None:
     """Write a run's report anew and print its short form."""
-    from reports.report import overhead_text, short_tables, write
+    from reports.report import estimate_text, overhead_text, short_tables, write
 
     store = Store.open(results, create=False)
     run_id = store.find_run(run_id)
@@ -99,6 +99,7 @@ def report(run_id: str | None, results: Path) -> None:
             table.add_row(*row)
         console.print(table)
     console.print(overhead_text(store, run_id), markup=False)
+    console.print(estimate_text(store, run_id), markup=False, soft_wrap=True)
     console.print(f"report: {path}", markup=False, soft_wrap=True)
 
 

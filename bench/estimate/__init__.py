@@ -1,6 +1,6 @@
 """What a run will cost: from launches in the store, from measured probes, at worst by a guess."""
 
-from bench.estimate.lines import prediction_lines, prediction_text
+from bench.estimate.lines import prediction_lines, prediction_text, sources_text
 from bench.estimate.model import SOURCES, CostModel, StageCost
 from bench.estimate.prediction import Estimator, KindTotal, Prediction, Progress
 from bench.estimate.rates import spent_bytes
@@ -19,5 +19,6 @@ __all__ = [
     "prediction_lines",
     "prediction_text",
     "progress_of",
+    "sources_text",
     "spent_bytes",
 ]

@@ -32,6 +32,10 @@ class Compared:
     taken_bytes: int | None
     stage_errors: tuple[float, ...] = ()
 
+    @property
+    def median_error(self) -> float | None:
+        return median(self.stage_errors) if self.stage_errors else None
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -53,6 +57,10 @@ class Comparison:
         """Return the median over stages of |predicted - taken| / taken, None where no stage ended well."""
         errors = [error for row in self.rows for error in row.stage_errors]
         return median(errors) if errors else None
+
+    @property
+    def compared_stages(self) -> int:
+        return sum(len(row.stage_errors) for row in self.rows)
 
 
 @dataclass(frozen=True)

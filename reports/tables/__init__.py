@@ -1,6 +1,7 @@
 """A run's results as pandas frames: SI units, units in column names, one row for each thing measured."""
 
 from reports.tables.compression import compression_table
+from reports.tables.estimate import estimate_table
 from reports.tables.inference import inference_table
 from reports.tables.memory import memory_table
 from reports.tables.pareto import ranked_points
@@ -10,6 +11,7 @@ from reports.tables.training import curves, training_table
 __all__ = [
     "compression_table",
     "curves",
+    "estimate_table",
     "inference_table",
     "memory_table",
     "overhead_table",
