@@ -191,6 +191,23 @@ def test_predicted_is_held_against_taken_for_each_kind_and_the_whole(tmp_path):
     assert comparison.reused == 1
 
 
+def test_a_run_that_went_on_is_held_against_what_it_predicted_when_it_went_on(tmp_path):
+    store = Store.open(tmp_path)
+    stages = [stage("lower", "a"), stage("lower", "b")]
+    store.start_run("r", "i", "m", "command", {}, stages, [])
+    store.add_launch("r", "a", "lower", 0, Result("ok", start_s=10, wall_s=50, body_s=50))
+    store.add_overhead("r", RUNNER, 7.0)
+    estimator = Estimator(CostModel([cost("lower", 4.0)]), FREE, slots=1)
+    prediction = estimator.predict(stages, Progress(ended={"a"}))
+    before = {"launches": 1, "overheads": store.overheads("r")}
+    store.keep_prediction("r", {**prediction.to_json(), "before": before})
+    store.add_launch("r", "b", "lower", 0, Result("ok", start_s=900, wall_s=5, body_s=5))
+    store.add_overhead("r", RUNNER, 1.0)
+    comparison = compare(store, "r")
+    assert comparison is not None and comparison.ended == 1
+    assert (comparison.rows[-1].predicted_s, comparison.rows[-1].taken_s) == (4.0, 5.0 + 1.0)
+
+
 def test_a_run_without_a_prediction_has_nothing_to_compare(tmp_path):
     store = Store.open(tmp_path)
     store.start_run("r", "i", "m", "command", {}, [], [])
