@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.estimate.rates import folder_bytes
+from bench.estimate.rates import disk_bytes
 from bench.overhead import HANDOVER, length_s, union
 from bench.store import StageRow, Store
 
@@ -78,7 +78,7 @@ def compare(store: Store, run_id: str) -> Comparison | None:
         return None
     stages = store.stages(run_id)
     launches = store.launches(run_id).iloc[predicted["before"]["launches"] :]
-    own = launches[~launches["reused"].astype(bool) & (launches["wall_s"] > 0)]
+    own = launches[~launches["reused"].astype(bool)]
     taken = {
         str(key): _Taken(float(group["wall_s"].sum()), bool((group["state"] == "ok").all()))
         for key, group in own.groupby("stage_key", sort=False)
@@ -93,16 +93,7 @@ def compare(store: Store, run_id: str) -> Comparison | None:
     }
     beside = _beside_row(predicted, overheads, store.path.parent / run_id)
     bodies = [(start, start + body) for start, body in zip(own["start_s"], own["body_s"], strict=True)]
-    complete = bool(overheads) and all(row.taken_s is not None for row in rows)
-    unknown_s = sum(seconds for part, seconds in predicted["overheads"].items() if part not in overheads)
-    whole = Compared(
-        WHOLE,
-        None,
-        predicted["wall_s"] - unknown_s,
-        sum(overheads.values()) + length_s(union(bodies)) if complete else None,
-        sum(row.predicted_bytes for row in (*rows, beside)),
-        sum(row.taken_bytes or 0 for row in (*rows, beside)) if complete else None,
-    )
+    whole = _whole_row(predicted, [*rows, beside], overheads, length_s(union(bodies)))
     return Comparison(
         (*rows, beside, whole),
         len(stages),
@@ -110,6 +101,22 @@ def compare(store: Store, run_id: str) -> Comparison | None:
         predicted["reused"],
         predicted["bound_s"],
         predicted["sources"],
+    )
+
+
+def _whole_row(
+    predicted: Mapping[str, Any], rows: list[Compared], overheads: Mapping[str, float], bodies_s: float
+) -> Compared:
+    """Compare the run by the clock; unknown what it took until every kind of stage has been launched."""
+    complete = bool(overheads) and all(row.taken_s is not None for row in rows)
+    to_come_s = sum(seconds for part, seconds in predicted["overheads"].items() if part not in overheads)
+    return Compared(
+        WHOLE,
+        None,
+        predicted["wall_s"] - to_come_s,
+        sum(overheads.values()) + bodies_s if complete else None,
+        sum(row.predicted_bytes for row in rows),
+        sum(row.taken_bytes or 0 for row in rows) if complete else None,
     )
 
 
@@ -134,7 +141,11 @@ def _kind_rows(
                 sum(found.wall_s for _, found in ended) if ended else None,
                 sum(size for _, _, size in entries),
                 sum(sizes.get(stage.key, 0) for stage, _, _ in entries) if ended else None,
-                tuple(abs(seconds - found.wall_s) / found.wall_s for seconds, found in ended if found.ok),
+                tuple(
+                    abs(seconds - found.wall_s) / found.wall_s
+                    for seconds, found in ended
+                    if found.ok and found.wall_s > 0
+                ),
             )
         )
     return rows
@@ -144,7 +155,7 @@ def _beside_row(predicted: Mapping[str, Any], overheads: Mapping[str, float], re
     """Compare what belongs to no stage; a report that is only being written has no size and time yet."""
     grown = dict(predicted.get("grown", {}))
     if report.is_dir():
-        grown["report"] = folder_bytes(report)
+        grown["report"] = disk_bytes(report)
     seconds = {part: overheads[part] for part in overheads if part != HANDOVER}
     return Compared(
         BESIDE,

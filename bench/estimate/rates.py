@@ -64,16 +64,16 @@ def measure_rates(store: Store, results: Path) -> Rates | None:
         launch_s=part(STORE) / run.launches,
         report_s=part(REPORT),
         launch_bytes=store.path.stat().st_size / max(1, history.launches_in_store),
-        report_bytes=folder_bytes(results / run.run_id),
-        lower_bytes=folder_bytes(results / CACHE) / lowered if lowered else 0.0,
+        report_bytes=disk_bytes(results / run.run_id),
+        lower_bytes=disk_bytes(results / CACHE) / lowered if lowered else 0.0,
     )
 
 
-def folder_bytes(folder: Path) -> int:
+def disk_bytes(folder: Path) -> int:
     """Return the bytes of a folder's files, 0 where it is not there."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def spent_bytes(store: Store, results: Path) -> Mapping[str, int]:
     """Return what store and compile cache take now, to tell later how much they grew."""
-    return {"store": store.path.stat().st_size, "compile cache": folder_bytes(results / CACHE)}
+    return {"store": store.path.stat().st_size, "compile cache": disk_bytes(results / CACHE)}
