@@ -58,8 +58,11 @@ def probe(prepared: Prepared, conclude: Conclude) -> None:
         results = Path(folder)
         options = replace(prepared.options, results=results, fresh=True)
 
+        whole = bool(prepared.plan.cells)  # without a cell the report is empty, and says nothing of another
+
         def finish(run_id: str) -> None:
-            conclude(Store.open(results, create=False), run_id, results / run_id)
+            if whole:
+                conclude(Store.open(results, create=False), run_id, results / run_id)
 
         execute(replace(prepared, options=options), finish, say=lambda line: None)
         store = Store.open(results, create=False)
@@ -67,7 +70,7 @@ def probe(prepared: Prepared, conclude: Conclude) -> None:
         cpus = len(prepared.resources.cpus)
         # How many launches a stage of a tiny budget had says nothing of any other budget.
         costs = [replace(cost, launches=None) for cost in store.cost_history().launches]
-        keep_probes(stages, cpus, costs, measure_rates(store, results))
+        keep_probes(stages, cpus, costs, measure_rates(store, results) if whole else None)
         store.close()
 
 

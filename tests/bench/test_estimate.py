@@ -262,6 +262,15 @@ def test_a_dry_run_of_a_known_folder_changes_nothing_and_tells_what_is_there(ben
     assert "measuring" not in dry.stderr
 
 
+def test_only_what_is_new_is_measured(bench, probed):
+    _, _, _, _, words = probed
+    other = [str(word).replace("optimizer=adam", "optimizer=momentum") for word in words]
+    dry = bench(*other, "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "measuring 2 kinds" in dry.stderr  # the training and the step of another optimizer
+    assert "guess" not in dry.stdout
+
+
 def _contents(folder: Path) -> dict[str, tuple[int, bytes]]:
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
