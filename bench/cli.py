@@ -47,8 +47,16 @@ def run(
     matrix: MatrixOption,
     filter_text: Filter = "",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show cells, stages, time and what is skipped; run nothing.")
+        bool,
+        typer.Option("--dry-run", help="Show cells, stages, what is skipped, and predict time and disk."),
     ] = False,
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe/--no-probe",
+            help="For --dry-run: measure one stage of each kind that has not been seen here before.",
+        ),
+    ] = True,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Two steps, one launch: every distinct stage executes once.")
     ] = False,
@@ -71,7 +79,7 @@ def run(
 
     options = RunOptions(matrix, results, filter_text, tuple(plugin or ()), smoke, fresh)
     if dry_run:
-        show_plan(options)
+        show_plan(options, probes=probe)
         return
     try:
         ok = run_matrix(options)

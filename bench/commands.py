@@ -10,10 +10,16 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from bench.estimate import Estimator
+from bench.estimate import (
+    CostModel,
+    Prediction,
+    make_estimator,
+    make_model,
+    prediction_lines,
+    progress_of,
+)
 from bench.plan import KINDS
-from bench.progress import clock_text
-from bench.session import RunOptions, execute, prepare
+from bench.session import Prepared, RunOptions, execute, prepare
 from bench.store import Store
 from bench.store.store import STORE_NAME
 
@@ -32,8 +38,11 @@ def run(options: RunOptions) -> bool:
     return outcome.ok
 
 
-def dry_run(options: RunOptions) -> None:
-    """Print what a run would do: cells, distinct stages, time, and what it would skip and why."""
+def dry_run(options: RunOptions, *, probes: bool) -> None:
+    """Print what a run would do: cells, distinct stages, what it would skip and why, time and disk.
+
+    With `probes`, one stage of each class that nothing is known of is measured first, elsewhere.
+    """
     prepared = prepare(options, fetch=False, say=_say)
     plan = prepared.plan
     for note in prepared.notes:
@@ -47,16 +56,36 @@ def dry_run(options: RunOptions) -> None:
         print(f"skipped, {count} cells: {reason}")
     for cell in plan.cells:
         print(f"  {cell.name}" + (f"  (skipped: {cell.skipped})" if cell.skipped else ""))
-    has_store = (options.results / STORE_NAME).is_file()
-    estimator = Estimator(Store.open(options.results) if has_store else None, len(prepared.resources.cpus))
-    seconds = estimator.rest_s(plan.stages.values(), launches=1 if options.smoke else 6)
-    based = "stages that ran here before" if has_store else "a guess; nothing ran here yet"
-    print(f"estimated time: {clock_text(seconds)} (from {based}; artifacts that are there are reused)")
+    for line in prediction_lines(_predicted(prepared, probes)):
+        print(line)
+
+
+def _predicted(prepared: Prepared, probes: bool) -> Prediction:
+    """Predict a run from what is known, after probes of what is not, without a change to the results."""
+    results, stages = prepared.options.results.resolve(), list(prepared.plan.stages.values())
+    cpus = len(prepared.resources.cpus)
+    store = Store.open(results, create=False) if (results / STORE_NAME).is_file() else None
+    if probes:
+        _probe(prepared, make_model(stages, cpus, prepared.most_launches, store))
+    going_on = store.unfinished_run(prepared.identity) if store and not prepared.options.fresh else None
+    estimator = make_estimator(stages, cpus, prepared.most_launches, store, results)
+    return estimator.predict(stages, progress_of(stages, results, store, going_on))
+
+
+def _probe(prepared: Prepared, model: CostModel) -> None:
+    from bench.probing import plan_probe, probe
+    from reports.report import write
+
+    smaller, targets = plan_probe(prepared, model)
+    if not targets:
+        return
+    _say(f"measuring {len(targets)} kinds of stages that nothing is known of (--no-probe guesses them)")
+    probe(smaller, write)
 
 
 def report(run_id: str | None, results: Path) -> None:
     """Write a run's report anew and print its short form."""
-    from reports.report import overhead_text, short_tables, write
+    from reports.report import estimate_text, overhead_text, short_tables, write
 
     store = Store.open(results, create=False)
     run_id = store.find_run(run_id)
@@ -70,6 +99,7 @@ def report(run_id: str | None, results: Path) -> None:
             table.add_row(*row)
         console.print(table)
     console.print(overhead_text(store, run_id), markup=False)
+    console.print(estimate_text(store, run_id), markup=False, soft_wrap=True)
     console.print(f"report: {path}", markup=False, soft_wrap=True)
 
 

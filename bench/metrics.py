@@ -50,6 +50,8 @@ _ROWS = (
            "seconds of training clocked in all, evaluation excluded"),
     Metric("evaluation_s", "evaluation time", "s", "neither", "sampled", "train",
            "seconds that the evaluations during training took"),
+    Metric("evaluation_period", "evaluation period", "steps", "neither", "exact", "train",
+           "training steps from one evaluation to the next"),
     Metric("train_throughput", "training throughput", "samples/s", "higher", "sampled", "train",
            "training samples over training time"),
     Metric("quality", "quality", "share", "higher", "seeded", "any",

@@ -12,6 +12,11 @@ from time import time
 
 Span = tuple[float, float]
 
+RUNNER = "starting the runner: imports, plan"
+SERVERS = "starting fork servers: imports"
+STOPPING = "stopping fork servers"
+STORE = "writing the store"
+REPORT = "writing the report"
 HANDOVER = "forking, handing over, worker start and exit"
 
 
@@ -41,18 +46,19 @@ class Timeline:
 
     def outside(self, end_s: float) -> dict[str, float]:
         """Return the seconds outside all bodies by part, up to `end_s`; they add up to the whole."""
-        taken = _union([span for span in self._bodies if span[1] > self._started_s])
-        whole = (end_s - self._started_s) - _length(taken)
+        taken = union([span for span in self._bodies if span[1] > self._started_s])
+        whole = (end_s - self._started_s) - length_s(taken)
         seconds: dict[str, float] = {}
         for name, span in self._parts:
-            before = _length(taken)
-            taken = _union([*taken, span])
-            seconds[name] = seconds.get(name, 0.0) + _length(taken) - before
+            before = length_s(taken)
+            taken = union([*taken, span])
+            seconds[name] = seconds.get(name, 0.0) + length_s(taken) - before
         seconds[HANDOVER] = max(0.0, whole - sum(seconds.values()))
         return seconds
 
 
-def _union(spans: list[Span]) -> list[Span]:
+def union(spans: list[Span]) -> list[Span]:
+    """Return spans that cover the same time and do not overlap."""
     merged: list[Span] = []
     for start, end in sorted(spans):
         if merged and start <= merged[-1][1]:
@@ -62,5 +68,6 @@ def _union(spans: list[Span]) -> list[Span]:
     return merged
 
 
-def _length(spans: list[Span]) -> float:
+def length_s(spans: list[Span]) -> float:
+    """Return the seconds that spans take together."""
     return sum(end - start for start, end in spans)

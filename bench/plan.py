@@ -24,6 +24,10 @@ KINDS = ("train", "teach", "compress", "lower", "evaluate", "step", "infer")
 
 _ORDER = {kind: KINDS.index(kind) for kind in KINDS} | {"teach": KINDS.index("compress")}
 
+EXCLUSIVE = ("train",)
+"""Kinds that have all cores to themselves: their clock is a result. All others run side by side, one core
+each: a small net's step is far from twice as fast on two."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -266,6 +270,11 @@ def why_not(cell: Cell) -> str:
         or point.backend.row.cannot_lower(format_, cell.precision)
         or ""
     )
+
+
+def runs_alone(stage: StageRow) -> bool:
+    """Say whether a stage has all cores to itself while it runs."""
+    return stage.timed or stage.kind in EXCLUSIVE or stage.request["device"] != "cpu"
 
 
 def cell_name(cell: Cell, varying: frozenset[str]) -> str:

@@ -15,8 +15,8 @@ from bench.estimate import Estimator
 from bench.executor import ForkServerExecutor
 from bench.matrix import Budget
 from bench.metrics import METRICS
-from bench.overhead import Timeline
-from bench.plan import Plan
+from bench.overhead import SERVERS, STOPPING, STORE, Timeline
+from bench.plan import Plan, runs_alone
 from bench.progress import Display
 from bench.records import Measurement, Request, Result
 from bench.resources import Resources
@@ -28,9 +28,6 @@ PRIMARY = {"step": "step_latency_s", "infer": "latency_s"}
 """The metric whose interval decides whether a timed stage needs more launches."""
 
 MOST_KILLS = 3
-EXCLUSIVE = ("train",)
-"""Kinds that have all cores to themselves: their clock is a result. All others run side by side, one core
-each: a small net's step is far from twice as fast on two."""
 
 
 class Runner:
@@ -46,6 +43,7 @@ class Runner:
         resources: Resources,
         plugins: Mapping[str, str],
         timeline: Timeline,
+        estimator: Estimator,
         *,
         smoke: bool = False,
     ) -> None:
@@ -59,7 +57,7 @@ class Runner:
         self._plugins = plugins
         self._timeline = timeline
         self._smoke = smoke
-        self._estimator = Estimator(store, len(resources.cpus))
+        self._estimator = estimator
         self._ended: dict[str, Result] = {}
         self._launches: Counter[str] = Counter()
         self._kills: Counter[str] = Counter()
@@ -95,7 +93,7 @@ class Runner:
         return [stage for key, stage in self._plan.stages.items() if key not in self._ended]
 
     def _rest_s(self) -> float:
-        return self._estimator.rest_s(self._left(), launches=1 if self._smoke else 6)
+        return self._estimator.rest_s(self._left(), self._launches)
 
     def _blocked(self, stage: StageRow) -> Result | None:
         for parent in stage.parents:
@@ -121,7 +119,7 @@ class Runner:
                     if self._settle_without_running(stage):
                         waiting.remove(stage)
                         continue
-                    alone = stage.kind in EXCLUSIVE or stage.request["device"] != "cpu"
+                    alone = runs_alone(stage)
                     if (alone and running) or not free:
                         break  # nobody overtakes: what needs all cores would wait for ever
                     if executor is None or not executor.alive:
@@ -222,13 +220,13 @@ class Runner:
             raise StoreError(f"{self._results}: no space left; free some, and the same command goes on")
         if ran:
             self._timeline.body(result.start_s, result.body_s)
-        with self._timeline.part("writing the store"):
+        with self._timeline.part(STORE):
             self._store.add_launch(self._run_id, stage.key, stage.kind, round_, result, reused=reused)
         if result.state == "killed":
             self._display.ended(_title(stage), _describe(result, ran), counts=False)
             return self._count_kill(stage, result)
         if result.state == "ok" and ran:
-            self._estimator.learn(stage.kind, result.body_s)
+            self._estimator.learn(stage, round_, result)
         if result.state != "ok" or not stage.timed:
             self._ended[stage.key] = result
             self._display.ended(_title(stage), _describe(result, ran))
@@ -271,13 +269,13 @@ class Runner:
         if old is not None:
             self._stop_executor(old)
         modules = [module for stage in stages for module in stage.request["server_imports"]]
-        with self._timeline.part("starting fork servers: imports"):
+        with self._timeline.part(SERVERS):
             executor = ForkServerExecutor(self._work, self._results, list(dict.fromkeys(modules)))
             executor.wait_until_ready()
         return executor
 
     def _stop_executor(self, executor: ForkServerExecutor) -> None:
-        with self._timeline.part("stopping fork servers"):
+        with self._timeline.part(STOPPING):
             executor.close()
 
 

@@ -18,8 +18,9 @@ from typing import IO
 from bench import datasets
 from bench.artifacts import clear_unfinished
 from bench.errors import BenchError, DataError, MatrixError, StoreError
+from bench.estimate import Estimator, make_estimator, prediction_text, progress_of, spent_bytes
 from bench.matrix import Matrix, read_matrix
-from bench.overhead import Timeline
+from bench.overhead import REPORT, RUNNER, Timeline
 from bench.plan import Plan, make_plan
 from bench.plugins import load_plugins
 from bench.resources import Resources, find_resources
@@ -59,6 +60,11 @@ class Prepared:
     plugins: dict[str, str]
     resources: Resources
     notes: tuple[str, ...]
+
+    @property
+    def most_launches(self) -> int:
+        """Return how many launches a timed stage may have."""
+        return 1 if self.options.smoke else self.matrix.budget.max_launches
 
     @property
     def identity(self) -> str:
@@ -116,7 +122,8 @@ def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.S
         shutil.rmtree(results / "work", ignore_errors=True)
         run_id = _start_or_resume(prepared, store, say)
         timeline = Timeline(_process_started_s())
-        timeline.add_part("starting the runner: imports, plan", _process_started_s(), time.time())
+        estimator = _predict(prepared, store, run_id, results, say)
+        timeline.add_part(RUNNER, _process_started_s(), time.time())
         runner = Runner(
             prepared.plan,
             store,
@@ -126,6 +133,7 @@ def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.S
             prepared.resources,
             prepared.plugins,
             timeline,
+            estimator,
             smoke=prepared.options.smoke,
         )
         try:
@@ -134,9 +142,10 @@ def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.S
             for part, seconds in timeline.outside(time.time()).items():
                 store.add_overhead(run_id, part, seconds)
             shutil.rmtree(results / "work", ignore_errors=True)
+        _note_growth(store, run_id, results)
         started = time.perf_counter()
         conclude(run_id)
-        store.add_overhead(run_id, "writing the report", time.perf_counter() - started)
+        store.add_overhead(run_id, REPORT, time.perf_counter() - started)
         store.finish_run(run_id)
         store.close()
     return Outcome(run_id, ok)
@@ -189,6 +198,30 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
     )
     say(f"run {run_id}: {len(plan.cells)} cells, {len(plan.stages)} stages")
     return run_id
+
+
+def _predict(prepared: Prepared, store: Store, run_id: str, results: Path, say: datasets.Say) -> Estimator:
+    """Predict what is left of the run, and keep that with the run, to be held against what comes."""
+    stages = list(prepared.plan.stages.values())
+    cpus = len(prepared.resources.cpus)
+    estimator = make_estimator(stages, cpus, prepared.most_launches, store, results)
+    prediction = estimator.predict(stages, progress_of(stages, results, store, run_id))
+    before = {
+        "launches": len(store.launch_results(run_id)),
+        "overheads": store.overheads(run_id),
+        "bytes": spent_bytes(store, results),
+    }
+    store.keep_prediction(run_id, {**prediction.to_json(), "before": before})
+    say(prediction_text(prediction))
+    return estimator
+
+
+def _note_growth(store: Store, run_id: str, results: Path) -> None:
+    """Keep how much store and compile cache have grown: later runs will grow them further."""
+    prediction = store.run(run_id)["request"]["prediction"]
+    before, now = prediction["before"]["bytes"], spent_bytes(store, results)
+    grown = {name: size - before[name] for name, size in now.items()}
+    store.keep_prediction(run_id, {**prediction, "grown": grown})
 
 
 @contextmanager

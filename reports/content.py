@@ -12,6 +12,7 @@ import pandas as pd
 from reports import tables
 from reports.answers import Answer, answers
 from reports.compression_grids import compression_grids
+from reports.estimates import estimate_summary
 from reports.grids import Grid, all_grids, environment_grid, problem_grids
 from reports.overheads import overhead_text
 from reports.plots import Plot, draw_all
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Content:
-    """A report's parts. `frames` hold raw numbers by table name, `grids` the same for people."""
+    """A report's parts. `frames` hold raw numbers by table name, `grids` the same for people.
+
+    `captions` holds what is said above a grid, by its name.
+    """
 
     title: str
     about: tuple[tuple[str, str], ...]
@@ -33,7 +37,7 @@ class Content:
     frames: Mapping[str, pd.DataFrame]
     grids: tuple[Grid, ...]
     problems: tuple[Grid, ...]
-    overhead: str
+    captions: Mapping[str, str]
     environment: Grid
     plots: tuple[Plot, ...]
 
@@ -50,7 +54,10 @@ def gather(store: Store, run_id: str) -> Content:
         answers=tuple(answers(frames)),
         grids=tuple(grid for grid in [*compression_grids(frames), *all_grids(frames)] if grid.rows),
         problems=tuple(problem_grids(frames["problems"])),
-        overhead=overhead_text(view),
+        captions={
+            "overhead": overhead_text(view).splitlines()[0],
+            "estimate": estimate_summary(view),
+        },
         environment=environment_grid(view),
         plots=tuple(draw_all(frames)),
     )
@@ -69,6 +76,7 @@ def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
         "memory": tables.memory_table(view),
         "problems": tables.problems_table(view),
         "overhead": tables.overhead_table(view),
+        "estimate": tables.estimate_table(view),
     }
 
 

@@ -68,6 +68,11 @@ def points(key: str) -> Callable[[Row], Entry]:
     return lambda row: Entry(UNKNOWN if row[key] is None else f"{row[key]:+.2f}", sort=row[key])
 
 
+def signed_share(key: str) -> Callable[[Row], Entry]:
+    """Show a relative difference in percent."""
+    return lambda row: Entry(UNKNOWN if row[key] is None else f"{100 * row[key]:+.1f} %", sort=row[key])
+
+
 def timing(key: str, name: str) -> Callable[[Row], Entry]:
     """Show a time with its interval, launches and preliminary mark; `key` lacks the unit."""
 
@@ -210,6 +215,17 @@ OVERHEAD: tuple[Column, ...] = (
     ("wall time", metric("seconds", "training_s")),
     ("share", metric("share", "quality")),
 )
+ESTIMATE: tuple[Column, ...] = (
+    ("part", plain("part")),
+    ("stages", metric("stages", "parameters")),
+    ("predicted", metric("predicted_s", "training_s")),
+    ("taken", metric("taken_s", "training_s")),
+    ("error", signed_share("error")),
+    ("median error of a stage", metric("median_stage_error", "quality")),
+    ("disk predicted", metric("predicted_bytes", "artifact_bytes")),
+    ("disk taken", metric("taken_bytes", "artifact_bytes")),
+    ("disk error", signed_share("bytes_error")),
+)
 
 
 def _compression_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
@@ -240,6 +256,7 @@ def all_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:
         ("inference", "Inference", INFERENCE),
         ("memory", "Peak memory", MEMORY),
         ("overhead", "Wall time outside stage bodies", OVERHEAD),
+        ("estimate", "Predicted against taken", ESTIMATE),
     )
     return [build_grid(name, title, columns, frames[name]) for name, title, columns in specifications]
 

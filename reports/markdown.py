@@ -46,8 +46,8 @@ def _lines(content: Content) -> Iterator[str]:
     yield from ("", escape(LEGEND))
     for grid in content.grids:
         yield from ("", f"## {escape(grid.title)}", "")
-        if grid.name == "overhead":
-            yield from (escape(content.overhead.splitlines()[0]), "")
+        if grid.name in content.captions:
+            yield from (escape(content.captions[grid.name]), "")
         yield from _table(grid)
         yield from ("", f"Raw numbers: [tables/{grid.name}.csv](tables/{grid.name}.csv)")
     yield from ("", "## Left out and failed", "")

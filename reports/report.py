@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from reports.content import Content, gather
 from reports.html import render_html
 from reports.markdown import render_markdown
-from reports.short import ShortTable, overhead_text, short_tables
+from reports.short import ShortTable, estimate_text, overhead_text, short_tables
 
 if TYPE_CHECKING:
     from bench.store import Store
 
-__all__ = ["ShortTable", "overhead_text", "short_tables", "write"]
+__all__ = ["ShortTable", "estimate_text", "overhead_text", "short_tables", "write"]
 
 
 def write(store: Store, run_id: str, folder: Path) -> Path:

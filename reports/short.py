@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.metrics import format_value
+from reports.estimates import estimate_text as estimate_text_of
 from reports.grids import PRELIMINARY, UNKNOWN
 from reports.overheads import overhead_text as overhead_text_of
 from reports.scores import Score, fastest, optimizer_scores
@@ -41,6 +42,11 @@ def short_tables(store: Store, run_id: str) -> list[ShortTable]:
         own = records(inference[inference["workload"] == workload])
         found.append(_inference(str(workload), own, fastest(scores)))
     return found
+
+
+def estimate_text(store: Store, run_id: str) -> str:
+    """Return lines on what the run predicted of itself and what it took."""
+    return estimate_text_of(read(store, run_id))
 
 
 def overhead_text(store: Store, run_id: str) -> str:

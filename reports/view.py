@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.estimate.comparison import Comparison, compare
 from bench.metrics import CURVES, METRICS
 from bench.summary import summarize
 
@@ -88,6 +89,7 @@ class RunView:
     environments: Mapping[str, Mapping[str, Any]]
     overheads: Mapping[str, float]
     body_s: float
+    comparison: Comparison | None
     _statuses: Mapping[str, Status]
     _readings: Mapping[tuple[str, str, str], Reading]
     _launch_values: Mapping[tuple[str, str, str], list[float]]
@@ -151,6 +153,7 @@ def read(store: Store, run_id: str) -> RunView:
         environments=store.environments(run_id),
         overheads=store.overheads(run_id),
         body_s=float(own["body_s"].sum()),
+        comparison=compare(store, run_id),
         _statuses=_statuses(launches),
         _readings=_readings(measurements, stages),
         _launch_values=_launch_values(measurements),

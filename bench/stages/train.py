@@ -37,6 +37,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         *_to_target(record, goal, settings["batch_size"]),
         *_spent(record, settings["batch_size"]),
         *_curves(record, goal.metric),
+        Measurement("evaluation_period", goal.period),
         *quality(settings, data, outputs),
         Measurement("peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason),
         Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),

@@ -22,7 +22,7 @@ from sqlalchemy.exc import OperationalError
 
 from bench.errors import StoreError
 from bench.records import Measurement, Result
-from bench.store import schema
+from bench.store import costs, schema
 from bench.store.schema import open_engine
 
 if TYPE_CHECKING:
@@ -178,6 +178,11 @@ class Store:
         with self._transaction() as connection:
             connection.execute(schema.overheads.insert().values(run_id=run_id, part=part, seconds=seconds))
 
+    def keep_prediction(self, run_id: str, prediction: Mapping[str, Any]) -> None:
+        """Keep what a run predicted of itself; what an earlier execution of it predicted goes."""
+        with self._transaction() as connection:
+            costs.keep_prediction(connection, run_id, prediction)
+
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
         try:
@@ -310,23 +315,15 @@ class Store:
         with self._engine.connect() as connection:
             return [float(value) for value in connection.execute(query).scalars()]
 
-    def body_seconds(self, kind: str) -> list[float]:
-        """Return the body seconds of the latest good launches of a kind of stage, over all runs."""
-        query = (
-            sa.select(schema.launches.c.body_s)
-            .join(
-                schema.stages,
-                sa.and_(
-                    schema.stages.c.run_id == schema.launches.c.run_id,
-                    schema.stages.c.key == schema.launches.c.stage_key,
-                ),
-            )
-            .where(schema.stages.c.kind == kind, schema.launches.c.state == "ok", ~schema.launches.c.reused)
-            .order_by(schema.launches.c.id.desc())
-            .limit(20)
-        )
+    def cost_history(self) -> costs.CostHistory:
+        """Return what recent launches and the latest finished run took, over all runs."""
         with self._engine.connect() as connection:
-            return [float(value) for value in connection.execute(query).scalars()]
+            return costs.cost_history(connection)
+
+    def artifact_bytes(self, keys: Iterable[str]) -> dict[str, int]:
+        """Return the bytes of those artifacts that are entered."""
+        with self._engine.connect() as connection:
+            return costs.artifact_bytes(connection, keys)
 
     def environments(self, run_id: str) -> dict[str, dict[str, Any]]:
         """Return the environments that a run's launches saw, by id."""

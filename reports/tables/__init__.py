@@ -2,6 +2,7 @@
 
 from reports.tables.classes import classes_table, worst_classes
 from reports.tables.compression import compression_table
+from reports.tables.estimate import estimate_table
 from reports.tables.inference import inference_table
 from reports.tables.memory import memory_table
 from reports.tables.pareto import ranked_points
@@ -14,6 +15,7 @@ __all__ = [
     "compression_table",
     "control_of",
     "curves",
+    "estimate_table",
     "inference_table",
     "memory_table",
     "overhead_table",

@@ -1,0 +1,30 @@
+"""Which stages cost the same: a class is named by what drives the cost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+CostClass = tuple[str, ...]
+
+_DRIVERS = ("workload", "optimizer", "backend", "precision", "batch_size", "format", "test_samples")
+
+
+def cost_class(kind: str, settings: Mapping[str, Any]) -> CostClass:
+    """Return the class of a stage. How long a stage trains or samples is no part of it: that scales.
+
+    A compression is known by its technique's name, whatever its settings; which optimizer it recovers with
+    is told by the seconds of a step, so that techniques and optimizers need not all be tried together.
+    """
+    found = [f"{name}={settings[name]}" for name in _DRIVERS if settings.get(name) is not None]
+    if "technique" not in settings:
+        return (kind, *found)
+    name = re.split(r"[:(]", str(settings["technique"]))[0]
+    return (kind, *(entry for entry in found if not entry.startswith("optimizer=")), f"technique={name}")
+
+
+def kin(kind: str, settings: Mapping[str, Any]) -> tuple[CostClass, ...]:
+    """Return what a stage of an unknown class goes by instead, nearest first: its workload's, its kind's."""
+    samples = f"test_samples={settings.get('test_samples')}"
+    return (kind, samples, f"workload={settings.get('workload')}"), (kind, samples)
