@@ -1,5 +1,6 @@
 """The results store: one SQLite file, append-only; nothing outside this folder knows its schema."""
 
-from bench.store.store import CellRow, StageRow, Store
+from bench.store.rows import CellRow, StageRow
+from bench.store.store import Store
 
 __all__ = ["CellRow", "StageRow", "Store"]
