@@ -97,17 +97,15 @@ def choose_kept(runs: Sequence[Run], baselines: Collection[str], keep: int) -> l
 def remove(store: Store, results: Path, found: Survey) -> int:
     """Remove what was found; returns the bytes that this freed.
 
-    What no row tells of goes first, so that a full disk has room for the transaction; then the rows, then
-    their files. Killed anywhere in it, a second call finds and removes the rest.
+    Rows go before their files, so that killed anywhere in it, a second call finds and removes the rest.
+    Files go first only where the transaction would lack the space: a row without its file does no harm.
     """
     size = store.path.stat().st_size
-    _delete(item for item in found.items if not item.in_store)
+    _delete(item for item in found.items if not item.in_store or shutil.disk_usage(results).free < size)
+    _delete_unlinked(results)
     store.remove_runs(found.runs)
-    _delete(item for item in found.items if item.in_store)
-    for file in content_files(results):
-        if file.stat().st_nlink == 1:
-            file.unlink()
-    _remove_empty_folders(results)
+    _delete(found.items)
+    _delete_unlinked(results)
     if found.row_bytes:
         store.compact()
     freed = sum(item.bytes for item in found.items if not item.path.exists())
@@ -115,7 +113,7 @@ def remove(store: Store, results: Path, found: Survey) -> int:
 
 
 def _run(row: Mapping[Any, Any]) -> Run:
-    series = (row["matrix"], bool(row["request"]["smoke"]))
+    series = (row["matrix"], bool(row["request"].get("smoke")))
     return Run(row["id"], series, row["identity"], row["state"] == "finished")
 
 
@@ -207,7 +205,11 @@ def _delete(items: Iterable[Item]) -> None:
             item.path.unlink(missing_ok=True)
 
 
-def _remove_empty_folders(results: Path) -> None:
+def _delete_unlinked(results: Path) -> None:
+    """Delete content that no artifact links to any more, and folders that this left empty."""
+    for file in content_files(results):
+        if file.stat().st_nlink == 1:
+            file.unlink()
     for folder in [*results.glob("artifacts/content/*"), *results.glob("artifacts/??")]:
         if not any(folder.iterdir()):
             folder.rmdir()
