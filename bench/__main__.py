@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 from bench.errors import BenchError
+from bench.results_folder import FULL
 from techniques.registry import TechniqueError
 
 BAD_USE = 2
+_ADVICE = {
+    **dict.fromkeys(FULL, "; free some, and the same command goes on: nothing is lost"),
+    errno.EROFS: "; give a writable folder",
+}
 
 
 def main() -> None:
@@ -20,7 +26,8 @@ def main() -> None:
         print(f"bench: {error}", file=sys.stderr)
         sys.exit(BAD_USE)
     except OSError as error:
-        print(f"bench: {error.filename or 'system'}: {error.strerror or error}", file=sys.stderr)
+        advice = _ADVICE.get(error.errno or 0, "")
+        print(f"bench: {error.filename or 'system'}: {error.strerror or error}{advice}", file=sys.stderr)
         sys.exit(BAD_USE)
 
 

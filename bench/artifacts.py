@@ -1,22 +1,28 @@
 """The folder of artifacts: each whole or not there at all, none with a pickle in it.
 
 An artifact is written beside its place, synced to disk and renamed. It carries the record of the stage that
-made it, so that whatever finds it can tell what it is and whether a bit of it has changed.
+made it, so that whatever finds it can tell what it is and whether a bit of it has changed. Files that are
+equal in several artifacts are kept once: each is a hard link to the one under the hash of its content.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.results_folder import is_full, no_space
+
 RECORD = "record.json"
+_KEY = re.compile("[0-9a-f]{64}")
 
 
 def artifact_folder(results: Path, key: str) -> Path:
@@ -24,7 +30,24 @@ def artifact_folder(results: Path, key: str) -> Path:
     return results / "artifacts" / key[:2] / key
 
 
-@contextmanager
+def artifact_folders(results: Path) -> Iterator[Path]:
+    """Yield the folder of each artifact that is there, sorted by key."""
+    for folder in sorted(results.glob("artifacts/??/*")):
+        if _KEY.fullmatch(folder.name):
+            yield folder
+
+
+def content_file(results: Path, sha256: str) -> Path:
+    """Return where content of that hash is kept for all artifacts that have it, or will be."""
+    return results / "artifacts" / "content" / sha256[:2] / sha256
+
+
+def content_files(results: Path) -> Iterator[Path]:
+    """Yield each file that is kept under the hash of its content."""
+    yield from results.glob("artifacts/content/??/*")
+
+
+@contextlib.contextmanager
 def beside(results: Path, key: str) -> Iterator[Path]:
     """Give an empty folder to write an artifact into; it goes when the block ends, unless published."""
     place = artifact_folder(results, key)
@@ -34,17 +57,24 @@ def beside(results: Path, key: str) -> Iterator[Path]:
     folder.mkdir()
     try:
         yield folder
+    except Exception as error:
+        if is_full(folder):
+            # While the torn files still fill it: libraries call a full disk many things.
+            raise no_space(folder) from error
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def publish(folder: Path, results: Path, key: str, record: Mapping[str, Any]) -> dict[str, Any]:
     """Sync the folder, add its record, and rename it into place; returns its entry for the store."""
-    sha256, size = digest(folder)
-    entry = {"sha256": sha256, "bytes": size, "created_s": time.time()}
+    files = _hash_files(folder)
+    entry = {"sha256": _total(files), "bytes": sum(file.bytes for file in files), "created_s": time.time()}
     (folder / RECORD).write_text(json.dumps({**record, "artifact": entry}))
     for path in sorted(folder.rglob("*")):
         _sync(path)
+    for file in files:
+        _share(folder / file.name, file, content_file(results, file.sha256))
     _sync(folder)
     place = artifact_folder(results, key)
     if place.exists():
@@ -67,21 +97,58 @@ def read_record(results: Path, key: str) -> dict[str, Any] | None:
 
 def digest(folder: Path) -> tuple[str, int]:
     """Return the SHA-256 over names and contents of a folder's files, less its record, and their bytes."""
-    total = hashlib.sha256()
-    size = 0
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != RECORD:
-            content = path.read_bytes()
-            size += len(content)
-            total.update(path.relative_to(folder).as_posix().encode() + b"\0")
-            total.update(hashlib.sha256(content).digest())
-    return total.hexdigest(), size
+    files = _hash_files(folder)
+    return _total(files), sum(file.bytes for file in files)
+
+
+def unfinished(results: Path) -> Iterator[Path]:
+    """Yield what killed launches left beside the artifacts."""
+    yield from results.glob("artifacts/??/*.part")
 
 
 def clear_unfinished(results: Path) -> None:
-    """Remove what killed launches left beside the artifacts; no other run may be writing."""
-    for folder in results.glob("artifacts/*/*.part"):
+    """Remove what killed launches left; no other run may be writing."""
+    for folder in unfinished(results):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _File:
+    name: str
+    sha256: str
+    bytes: int
+
+
+def _hash_files(folder: Path) -> list[_File]:
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != RECORD]
+    return [_File(path.relative_to(folder).as_posix(), _hash(path), path.stat().st_size) for path in paths]
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _total(files: Iterable[_File]) -> str:
+    total = hashlib.sha256()
+    for file in files:
+        total.update(file.name.encode() + b"\0" + bytes.fromhex(file.sha256))
+    return total.hexdigest()
+
+
+def _share(path: Path, file: _File, kept: Path) -> None:
+    """Make a file a link to the equal one that is kept, or the one that is kept from now on."""
+    twin = path.with_name(f"{path.name}.link")
+    # Where the file system has no hard links, or no room for one, the artifact keeps a copy of its own.
+    with contextlib.suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        if kept.exists() and (kept.stat().st_size != file.bytes or _hash(kept) != file.sha256):
+            kept.unlink()  # torn or changed: whoever links to it already finds out by its own digest
+        if not kept.exists():
+            kept.hardlink_to(path)
+            return
+        twin.hardlink_to(kept)
+        twin.replace(path)
 
 
 def _sync(path: Path) -> None:

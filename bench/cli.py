@@ -40,6 +40,7 @@ RUN = Annotated[str | None, typer.Argument(help="Run id or its beginning; the la
 
 RESULTS = Path("results")
 INTERRUPTED = 130
+KEPT_RUNS = 3
 
 
 @app.command()
@@ -148,6 +149,23 @@ def check(
 
     if not check_run(name, run_id, threshold, results):
         raise typer.Exit(1)
+
+
+@app.command()
+def clean(
+    keep: Annotated[
+        int, typer.Option("--keep", min=0, help="Finished runs of each matrix to keep, the latest.")
+    ] = KEPT_RUNS,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this it is only shown.")] = False,
+    results: Results = RESULTS,
+) -> None:
+    """Show what nobody needs any more and its bytes: old runs, artifacts that no kept run uses, left-overs.
+
+    A run that a baseline names is always kept, and so is one that its command can still go on with.
+    """
+    from bench.commands import clean as clean_results
+
+    clean_results(results, keep, yes)
 
 
 @baseline.command("save")

@@ -124,5 +124,24 @@ def check(name: str, run_id: str | None, threshold: float, results: Path) -> boo
     return comparison.clean
 
 
+def clean(results: Path, keep: int, yes: bool) -> None:
+    """Print what nobody needs any more, and remove it where `yes` says so."""
+    from bench.cleaning import remove, survey
+    from bench.results_folder import alone_in
+
+    store = Store.open(results, create=False)
+    with alone_in(results):
+        found = survey(store, results, keep)
+        for item in found.items:
+            print(f"{item.bytes:>15,} bytes  {item.what}: {item.name}")
+        print(f"{found.row_bytes:>15,} bytes  rows of {len(found.runs)} runs in {STORE_NAME}")
+        print(f"kept: {', '.join(found.kept) or 'no run'}")
+        print(f"shared: {found.shared_bytes:,} bytes that artifacts have in common are kept once")
+        if yes:
+            print(f"freed: {remove(store, results, found):,} bytes")
+        else:
+            print(f"would free: {found.bytes:,} bytes; `bench clean --yes` does")
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr)

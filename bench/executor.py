@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.forkserver import kill_group
+from bench.overhead import now_s
 from bench.records import Request, Result, State
+from bench.worker import NO_SPACE_EXIT
 
 TAIL_LINES = 20
 
@@ -70,7 +72,7 @@ class ForkServerExecutor:
         number = next(self._numbers)
         place = self._place(number)
         place("request").write_text(json.dumps(request.to_json()))
-        pending = _Pending(request, Future(), time.time())
+        pending = _Pending(request, Future(), now_s())
         command = {
             "id": number,
             "request": str(place("request")),
@@ -133,17 +135,22 @@ class ForkServerExecutor:
         if result is None:
             state, reason = judge_end(message, tail, pending.request.timeout_s)
             result = Result(state, reason, start_s=pending.submitted_s, output_tail=tail)
-        for what in ("request", "result", "log"):
-            place(what).unlink(missing_ok=True)
-        wall_s = time.time() - pending.submitted_s
-        return replace(result, wall_s=wall_s, output_tail="" if result.state == "ok" else tail)
+        with contextlib.suppress(OSError):  # what cannot be removed must not keep the result from its waiter
+            for what in ("request", "result", "log"):
+                place(what).unlink(missing_ok=True)
+        wall_s = now_s() - pending.submitted_s
+        # A worker goes by the wall clock, which may have been set meanwhile.
+        latest_s = pending.submitted_s + max(0.0, wall_s - result.body_s)
+        start_s = min(max(result.start_s, pending.submitted_s), latest_s)
+        output_tail = "" if result.state == "ok" else tail
+        return replace(result, start_s=start_s, wall_s=wall_s, output_tail=output_tail)
 
     def _fail_all(self) -> None:
         """End what is pending: the server is gone, and its workers with it."""
         for pending in self._pending.values():
             if pending.pid is not None:
                 kill_group(pending.pid)
-            wall_s = time.time() - pending.submitted_s
+            wall_s = now_s() - pending.submitted_s
             reason = "its fork server was ended from outside"
             pending.future.set_result(Result("killed", reason, start_s=pending.submitted_s, wall_s=wall_s))
         self._pending.clear()
@@ -156,6 +163,8 @@ def judge_end(message: Mapping[str, Any], tail: str, timeout_s: float) -> tuple[
         return "timeout", f"took longer than its {timeout_s:g} s"
     if "std::bad_alloc" in tail or "MemoryError" in tail:
         return "oom", "could not allocate memory"
+    if code == NO_SPACE_EXIT:
+        return "failed", os.strerror(errno.ENOSPC)
     if code >= 0:
         return "failed", f"ended with exit code {code} and left no result"
     name = signal.Signals(-code).name

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import time
+from time import monotonic, time
 
 Span = tuple[float, float]
 
@@ -17,6 +17,15 @@ SERVERS = "starting fork servers: imports"
 STOPPING = "stopping fork servers"
 STORE = "writing the store"
 REPORT = "writing the report"
+
+_EPOCH_S = time() - monotonic()
+
+
+def now_s() -> float:
+    """Return seconds since the epoch by a clock that nobody sets back while this process runs."""
+    return _EPOCH_S + monotonic()
+
+
 HANDOVER = "forking, handing over, worker start and exit"
 
 
@@ -35,11 +44,11 @@ class Timeline:
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Enter what happens in this block under a name."""
-        started = time()
+        started = now_s()
         try:
             yield
         finally:
-            self.add_part(name, started, time())
+            self.add_part(name, started, now_s())
 
     def add_part(self, name: str, start_s: float, end_s: float) -> None:
         self._parts.append((name, (start_s, end_s)))

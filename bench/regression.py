@@ -113,6 +113,12 @@ def check(store: Store, run_id: str, name: str, results: Path, threshold: float)
     return comparison
 
 
+def baseline_runs(results: Path) -> set[str]:
+    """Return the ids of the runs that the folder's baselines were made from."""
+    names = [path.stem for path in (results / "baselines").glob("*.json")]
+    return {str(_read(name, results)["run"]) for name in names}
+
+
 def verdict_lines(comparison: Comparison) -> Iterator[str]:
     """Yield the notes, what changed, and a last line that counts the verdicts."""
     yield from (f"note: {note}" for note in comparison.notes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -10,16 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.artifacts import read_record
-from bench.errors import StoreError
 from bench.estimate import Estimator
 from bench.executor import ForkServerExecutor
 from bench.matrix import Budget
 from bench.metrics import METRICS
-from bench.overhead import SERVERS, STOPPING, STORE, Timeline
+from bench.overhead import SERVERS, STOPPING, STORE, Timeline, now_s
 from bench.plan import Plan, runs_alone
 from bench.progress import Display
 from bench.records import Measurement, Request, Result
 from bench.resources import Resources
+from bench.results_folder import WORK, full_disk, is_full, tells_of_full_disk
 from bench.statistics import LOOKS, launch_interval
 from bench.store import StageRow, Store
 from bench.worker import LEAVES_ARTIFACT
@@ -51,7 +50,7 @@ class Runner:
         self._store = store
         self._run_id = run_id
         self._results = results
-        self._work = results / "work"
+        self._work = results / WORK
         self._budget = budget
         self._resources = resources
         self._plugins = plugins
@@ -159,7 +158,7 @@ class Runner:
         measurements = tuple(Measurement.from_json(entry) for entry in record["measurements"])
         result = Result(
             "ok",
-            start_s=time.time(),
+            start_s=now_s(),
             body_s=record["body_s"] if own else 0.0,
             measurements=measurements if own else tuple(map(_not_again, measurements)),
             artifact=record["artifact"],
@@ -216,8 +215,8 @@ class Runner:
     ) -> bool:
         """Enter a result in the store; returns False where the launch was ended from outside and is to be
         tried again."""
-        if "No space left on device" in result.reason + result.output_tail:
-            raise StoreError(f"{self._results}: no space left; free some, and the same command goes on")
+        if result.state not in ("ok", "skipped") and self._lacked_space(result):
+            raise full_disk(self._results)
         if ran:
             self._timeline.body(result.start_s, result.body_s)
         with self._timeline.part(STORE):
@@ -231,6 +230,10 @@ class Runner:
             self._ended[stage.key] = result
             self._display.ended(_title(stage), _describe(result, ran))
         return True
+
+    def _lacked_space(self, result: Result) -> bool:
+        # A library may call a full disk anything, or a signal end its worker.
+        return tells_of_full_disk(result.reason + result.output_tail) or is_full(self._results)
 
     def _count_kill(self, stage: StageRow, result: Result) -> bool:
         self._kills[stage.key] += 1

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
 
 from bench import datasets
 from bench.artifacts import clear_unfinished
-from bench.errors import BenchError, DataError, MatrixError, StoreError
+from bench.errors import DataError, MatrixError
 from bench.estimate import Estimator, make_estimator, prediction_text, progress_of, spent_bytes
 from bench.matrix import Matrix, read_matrix
-from bench.overhead import REPORT, RUNNER, Timeline
+from bench.overhead import REPORT, RUNNER, Timeline, now_s
 from bench.plan import Plan, make_plan
 from bench.plugins import load_plugins
 from bench.resources import Resources, find_resources
+from bench.results_folder import WORK, alone_in, open_lock
 from bench.runner import Runner
 from bench.store import Store
 from bench.workloads import WORKLOADS
@@ -93,7 +91,7 @@ def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = prin
     plugins = load_plugins(options.plugins)
     matrix = read_matrix(options.matrix, options.filter)
     if fetch:
-        _open_lock(options.results).close()  # a folder that cannot be written must not cost a download first
+        open_lock(options.results).close()  # a folder that cannot be written must not cost a download first
     problems, notes = _find_data(matrix, fetch, say)
     notes = [*map(str, matrix.left_out), *notes]
     substitutes = {name: matrix.fallback[name] for name in problems if name in matrix.fallback}
@@ -116,14 +114,14 @@ def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.S
     `conclude` is called with the run's id once all stages have ended, before the run counts as finished.
     """
     results = prepared.options.results.resolve()
-    with _alone_in(results):
+    with alone_in(results):
         store = Store.open(results)
         clear_unfinished(results)
-        shutil.rmtree(results / "work", ignore_errors=True)
+        shutil.rmtree(results / WORK, ignore_errors=True)
         run_id = _start_or_resume(prepared, store, say)
         timeline = Timeline(_process_started_s())
         estimator = _predict(prepared, store, run_id, results, say)
-        timeline.add_part(RUNNER, _process_started_s(), time.time())
+        timeline.add_part(RUNNER, _process_started_s(), now_s())
         runner = Runner(
             prepared.plan,
             store,
@@ -139,9 +137,10 @@ def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.S
         try:
             ok = runner.run()
         finally:
-            for part, seconds in timeline.outside(time.time()).items():
+            # First: on a full disk it makes room for what follows.
+            shutil.rmtree(results / WORK, ignore_errors=True)
+            for part, seconds in timeline.outside(now_s()).items():
                 store.add_overhead(run_id, part, seconds)
-            shutil.rmtree(results / "work", ignore_errors=True)
         _note_growth(store, run_id, results)
         started = time.perf_counter()
         conclude(run_id)
@@ -224,27 +223,6 @@ def _note_growth(store: Store, run_id: str, results: Path) -> None:
     store.keep_prediction(run_id, {**prediction, "grown": grown})
 
 
-@contextmanager
-def _alone_in(results: Path) -> Iterator[None]:
-    """Hold the results folder for this process; raises BenchError where another run has it."""
-    with _open_lock(results) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BenchError(
-                f"{results}: another run is at work here; wait, or give another --results"
-            ) from None
-        yield
-
-
-def _open_lock(results: Path) -> IO[str]:
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-        return (results / ".lock").open("w")
-    except OSError as error:
-        raise StoreError(f"{results}: {error.strerror}; give a writable folder by --results") from None
-
-
 def _process_started_s() -> float:
     """Return when this process started, in seconds since the epoch.
 
@@ -252,7 +230,7 @@ def _process_started_s() -> float:
     away from the wall clock on machines that sleep.
     """
     if not Path("/proc/self/stat").exists():
-        return time.time()
+        return now_s()
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    return time.time() - age_s
+    return now_s() - age_s

@@ -21,6 +21,7 @@ from bench.artifacts import beside, publish
 from bench.errors import Diverged
 from bench.plugins import reload_plugins
 from bench.records import Measurement, Request, Result, State
+from bench.results_folder import FULL
 from techniques.registry import CannotApply
 
 STAGES = {
@@ -36,6 +37,9 @@ STAGES = {
 
 LEAVES_ARTIFACT = ("train", "teach", "compress", "lower")
 
+NO_SPACE_EXIT = os.EX_IOERR
+"""The exit code of a worker that could not leave its result because the disk is full."""
+
 OUT_OF_MEMORY = ("can't allocate memory", "std::bad_alloc", "out of memory", "cannot allocate memory")
 
 
@@ -43,10 +47,15 @@ def main(arguments: list[str]) -> int:
     """Read the request, run it, write the result beside and rename it into place."""
     request_path, result_path = map(Path, arguments)
     request = Request.from_json(json.loads(request_path.read_text()))
-    result = run(request)
-    part = result_path.with_suffix(".part")
-    part.write_text(json.dumps(result.to_json()))
-    part.rename(result_path)
+    try:
+        result = run(request)
+        part = result_path.with_suffix(".part")
+        part.write_text(json.dumps(result.to_json()))
+        part.rename(result_path)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        return NO_SPACE_EXIT  # neither the result nor the log has room to say so
     return 0
 
 

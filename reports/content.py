@@ -81,13 +81,16 @@ def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
 
 
 def _about(view: RunView) -> tuple[tuple[str, str], ...]:
-    finished = view.run["finished_s"]
+    started, finished = view.run["started_s"], view.run["finished_s"]
+    ended = _moment(finished) if finished else "not yet: numbers are missing below"
+    if finished and finished < started:
+        ended += " (the clock was set back meanwhile; durations do not go by it)"
     return (
         ("run", str(view.run["id"])),
         ("command", str(view.run["command"])),
         ("state", str(view.run["state"])),
-        ("started", _moment(view.run["started_s"])),
-        ("finished", _moment(finished) if finished else "not yet: numbers are missing below"),
+        ("started", _moment(started)),
+        ("finished", ended),
         *(("note", str(note)) for note in view.run["request"].get("notes", ())),
     )
 

@@ -1,17 +1,12 @@
-"""The schema of the results store, versioned, and the upgrades from older versions."""
+"""The tables of the results store, versioned, and the statements that upgrade older versions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError
 
-from bench.errors import StoreError
-
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = sa.MetaData()
 
 meta = sa.Table(
@@ -31,6 +26,7 @@ runs = sa.Table(
     sa.Column("request", sa.JSON, nullable=False),
     sa.Column("started_s", sa.Float, nullable=False),
     sa.Column("finished_s", sa.Float),
+    sa.Column("number", sa.Integer, nullable=False, server_default=sa.text("0")),
 )
 stages = sa.Table(
     "stages",
@@ -64,7 +60,7 @@ launches = sa.Table(
     "launches",
     SCHEMA,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("run_id", sa.String, sa.ForeignKey("runs.id"), nullable=False, index=True),
+    sa.Column("run_id", sa.String, sa.ForeignKey("runs.id"), nullable=False),
     sa.Column("stage_key", sa.String, nullable=False),
     sa.Column("round", sa.Integer, nullable=False),
     sa.Column("state", sa.String, nullable=False),
@@ -74,8 +70,9 @@ launches = sa.Table(
     sa.Column("start_s", sa.Float, nullable=False),
     sa.Column("wall_s", sa.Float, nullable=False),
     sa.Column("body_s", sa.Float, nullable=False),
-    sa.Column("environment_id", sa.String),
+    sa.Column("environment_id", sa.String, index=True),
     sa.Column("dynamic", sa.JSON, nullable=False),
+    sa.Index("ix_launches_run_id_stage_key", "run_id", "stage_key"),
 )
 measurements = sa.Table(
     "measurements",
@@ -110,50 +107,15 @@ overheads = sa.Table(
 )
 
 # One list of statements for each version to upgrade from; version n is upgraded by UPGRADES[n].
-UPGRADES: dict[int, Sequence[str]] = {}
-
-
-def open_engine(path: Path) -> sa.Engine:
-    """Open the SQLite file, create or upgrade its schema; raises StoreError where that cannot be done."""
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
-    sa.event.listen(engine, "connect", _configure)
-    sa.event.listen(engine, "begin", _begin)
-    try:
-        _prepare(engine, path)
-    except DatabaseError as error:
-        raise StoreError(f"{path}: not a readable store ({error.orig})") from None
-    return engine
-
-
-def _configure(connection: Any, _: Any) -> None:
-    # The driver's own transactions would leave DDL outside them; ours begin explicitly.
-    connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=DELETE")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-
-
-def _begin(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
-
-
-def _prepare(engine: sa.Engine, path: Path) -> None:
-    with engine.begin() as connection:
-        if not sa.inspect(connection).has_table("meta"):
-            SCHEMA.create_all(connection)
-            connection.execute(meta.insert().values(key="schema_version", value=str(SCHEMA_VERSION)))
-            return
-        query = sa.select(meta.c.value).where(meta.c.key == "schema_version")
-        version = int(connection.execute(query).scalar_one())
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"{path}: written by a newer version (schema {version}, this one reads {SCHEMA_VERSION}); "
-                "update dl-efficiency-bench"
-            )
-        for old in range(version, SCHEMA_VERSION):
-            for statement in UPGRADES[old]:
-                connection.exec_driver_sql(statement)
-        if version < SCHEMA_VERSION:
-            connection.execute(
-                meta.update().where(meta.c.key == "schema_version").values(value=str(SCHEMA_VERSION))
-            )
+UPGRADES: dict[int, Sequence[str]] = {
+    1: (
+        # The order that runs were entered in: the wall clock can be set back.
+        "ALTER TABLE runs ADD COLUMN number INTEGER DEFAULT 0 NOT NULL",
+        "UPDATE runs SET number = rowid",
+        # A run asks for the launches of one stage each time a timed launch ends.
+        "CREATE INDEX ix_launches_run_id_stage_key ON launches (run_id, stage_key)",
+        "DROP INDEX ix_launches_run_id",
+        # Cleaning asks of each environment whether a launch still names it.
+        "CREATE INDEX ix_launches_environment_id ON launches (environment_id)",
+    ),
+}

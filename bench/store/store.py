@@ -8,49 +8,25 @@ from __future__ import annotations
 
 import json
 import time
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
 
 from bench.errors import StoreError
-from bench.records import Measurement, Result
-from bench.store import costs, schema
-from bench.store.schema import open_engine
+from bench.records import Result
+from bench.store import cleaning, costs, schema
+from bench.store.opening import create as create_file
+from bench.store.opening import open_engine
+from bench.store.rows import CellRow, StageRow, measurement_row, unpack_samples
 
 if TYPE_CHECKING:
     import pandas as pd
 
 STORE_NAME = "bench.sqlite"
-
-
-@dataclass(frozen=True)
-class StageRow:
-    """A stage as it is planned in a run."""
-
-    key: str
-    kind: str
-    label: str
-    timed: bool
-    parents: tuple[str, ...]
-    request: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class CellRow:
-    """A cell: its axes, the keys of its stages by kind, and why it was left out, if it was."""
-
-    name: str
-    axes: Mapping[str, Any]
-    stages: Mapping[str, Any]
-    skipped: str = ""
 
 
 class Store:
@@ -66,10 +42,12 @@ class Store:
         path = folder / STORE_NAME
         if not create and not path.is_file():
             raise StoreError(f"{path}: no results yet; `bench run --matrix quick` makes some")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"{folder}: {error.strerror}; give a writable folder by --results") from None
+        if not path.is_file():
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"{folder}: {error.strerror}; give a writable folder by --results") from None
+            create_file(path)
         return cls(open_engine(path), path)
 
     def close(self) -> None:
@@ -89,9 +67,11 @@ class Store:
     ) -> None:
         """Enter a run with its whole plan."""
         with self._transaction() as connection:
+            latest = connection.execute(sa.select(sa.func.max(schema.runs.c.number))).scalar()
             connection.execute(
                 schema.runs.insert().values(
                     id=run_id,
+                    number=(latest or 0) + 1,
                     identity=identity,
                     state="running",
                     matrix=matrix,
@@ -158,7 +138,7 @@ class Store:
             launch_id = inserted.lastrowid
             for measurement in result.measurements:
                 connection.execute(
-                    schema.measurements.insert().values(_measurement_row(launch_id, measurement))
+                    schema.measurements.insert().values(measurement_row(launch_id, measurement))
                 )
             if result.artifact:
                 connection.execute(
@@ -183,15 +163,19 @@ class Store:
         with self._transaction() as connection:
             costs.keep_prediction(connection, run_id, prediction)
 
+    def remove_runs(self, run_ids: Collection[str]) -> None:
+        """Delete runs with every row that only they need, in one transaction; the file keeps its size."""
+        with self._transaction() as connection:
+            cleaning.remove_runs(connection, run_ids)
+
+    def compact(self) -> None:
+        """Give the room of deleted rows back to the disk; raises StoreError where it lacks the space to."""
+        cleaning.rewrite(self._engine)
+
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except OperationalError as error:
-            raise StoreError(
-                f"{self.path}: cannot be written ({error.orig}); what was in it is safe"
-            ) from None
+        with self._engine.begin() as connection:
+            yield connection
 
     # Reading
 
@@ -200,7 +184,7 @@ class Store:
         query = (
             sa.select(schema.runs.c.id)
             .where(schema.runs.c.identity == identity, schema.runs.c.state == "running")
-            .order_by(schema.runs.c.started_s.desc())
+            .order_by(schema.runs.c.number.desc())
             .limit(1)
         )
         with self._engine.connect() as connection:
@@ -216,7 +200,7 @@ class Store:
         """Return the id of the run that `run` begins, or of the latest; raises StoreError where none is."""
         with self._engine.connect() as connection:
             ids = list(
-                connection.execute(sa.select(schema.runs.c.id).order_by(schema.runs.c.started_s)).scalars()
+                connection.execute(sa.select(schema.runs.c.id).order_by(schema.runs.c.number)).scalars()
             )
         if not ids:
             raise StoreError(f"{self.path}: no run yet; `bench run --matrix quick` makes one")
@@ -255,8 +239,8 @@ class Store:
             return [CellRow(row.name, row.axes, row.stages, row.skipped) for row in connection.execute(query)]
 
     def runs(self) -> pd.DataFrame:
-        """Return one row for each run, oldest first."""
-        return self._frame(schema.runs.select().order_by(schema.runs.c.started_s))
+        """Return one row for each run, in the order they were entered: the clock may have been set back."""
+        return self._frame(schema.runs.select().order_by(schema.runs.c.number))
 
     def launches(self, run_id: str) -> pd.DataFrame:
         """Return one row for each launch of a run, in the order they ended."""
@@ -287,7 +271,7 @@ class Store:
             .order_by(schema.launches.c.id)
         )
         frame = self._frame(query)
-        return frame.assign(samples=frame["samples"].map(_unpack, na_action="ignore"))
+        return frame.assign(samples=frame["samples"].map(unpack_samples, na_action="ignore"))
 
     def launch_results(self, run_id: str) -> list[tuple[str, int, str]]:
         """Return (stage key, round, state) of each launch, oldest first: what a resumed run needs."""
@@ -351,6 +335,10 @@ class Store:
                 sa.select(schema.artifacts.c.sha256).where(schema.artifacts.c.key == key)
             ).scalar()
 
+    def bytes_without(self, run_ids: Collection[str]) -> int:
+        """Return the size that the store's file would have without these runs."""
+        return cleaning.bytes_without(self._engine, run_ids)
+
     def _frame(self, query: sa.sql.Select[Any]) -> pd.DataFrame:
         import pandas as pd
 
@@ -367,27 +355,3 @@ def _enter_environment(connection: sa.Connection, content: Mapping[str, Any]) ->
         schema.environments.insert().prefix_with("OR IGNORE").values(id=id_, content=json.loads(text))
     )
     return id_
-
-
-def _measurement_row(launch_id: int, measurement: Measurement) -> dict[str, Any]:
-    return {
-        "launch_id": launch_id,
-        "metric": measurement.metric,
-        "qualifier": measurement.qualifier,
-        "value": measurement.value,
-        "low": measurement.low,
-        "high": measurement.high,
-        "n": measurement.n,
-        "method": measurement.method,
-        "reason": measurement.reason,
-        "samples": _pack(measurement.samples),
-    }
-
-
-def _pack(samples: Iterable[float]) -> bytes | None:
-    array = np.asarray(tuple(samples), dtype="<f8")
-    return zlib.compress(array.tobytes()) if array.size else None
-
-
-def _unpack(blob: bytes) -> np.ndarray:
-    return np.frombuffer(zlib.decompress(blob), dtype="<f8")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -71,3 +72,45 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> RecordedNvml:
     recorded = RecordedNvml()
     monkeypatch.setitem(sys.modules, "pynvml", recorded)
     return recorded
+
+
+def mount(*words: object) -> None:
+    """Mount something, or skip the test where that is not allowed."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    done = subprocess.run(["mount", *map(str, words)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"mounting is not allowed here: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Give a folder on a disk of as many bytes as asked for; asking again changes its size."""
+    folder = tmp_path / "disk"
+
+    def resize(size_bytes: int) -> Path:
+        if folder.exists():
+            mount("-o", f"remount,size={size_bytes}", folder)
+        else:
+            folder.mkdir()
+            mount("-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", folder)
+        return folder
+
+    yield resize
+    if folder.is_mount():
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def read_only() -> Iterator[Callable[[Path], None]]:
+    """Make a folder read-only, for root too, until the test ends."""
+    folders: list[Path] = []
+
+    def forbid(folder: Path) -> None:
+        mount("--bind", folder, folder)
+        folders.append(folder)
+        mount("-o", "remount,bind,ro", folder)
+
+    yield forbid
+    for folder in folders:
+        subprocess.run(["umount", "--lazy", folder], check=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -75,10 +76,86 @@ def test_an_unfinished_run_is_found_by_its_identity_until_it_ends(store):
     assert store.unfinished_run("identity") is None
 
 
-def test_a_file_that_is_no_store_gets_one_line(tmp_path):
-    (tmp_path / "bench.sqlite").write_text("not a database, but long enough to look like one" * 100)
-    with pytest.raises(StoreError, match=r"^[^\n]+not a readable store[^\n]+$"):
-        Store.open(tmp_path)
+def other_database(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE songs (title VARCHAR)")
+    connection.close()
+
+
+SPOILED = {
+    "empty": lambda path: path.write_bytes(b""),
+    "no database": lambda path: path.write_text("not a database, but long enough to look like one" * 100),
+    "a database of something else": lambda path: (path.unlink(), other_database(path)),
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "truncated or damaged": lambda path: path.write_bytes(path.read_bytes()[:8192]),
+}
+
+
+@pytest.mark.parametrize("fault", SPOILED)
+def test_a_spoiled_store_gets_one_line_with_what_to_do_and_is_left_as_it_is(bench, store, tmp_path, fault):
+    store.close()
+    SPOILED[fault](store.path)
+    before = store.path.read_bytes()
+    done = bench("clean", "--results", tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    for text in (f"{store.path}: not a readable store ({fault})", "move it aside", "artifacts are safe"):
+        assert text in done.stderr
+    assert store.path.read_bytes() == before
+    store.path.rename(tmp_path / "aside")
+    Store.open(tmp_path).start_run("run-2", "identity", "quick", "bench run", {}, [STAGE], [CELL])
+
+
+def test_damage_in_the_middle_gets_one_line_when_it_is_read(store):
+    store.add_launch("run-1", STAGE.key, "infer", 0, launch(0.5))
+    content = store.path.read_bytes()
+    store.path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    with pytest.raises(StoreError, match=r"^[^\n]+truncated or damaged[^\n]+$"):
+        Store.open(store.path.parent).measurements("run-1")
+
+
+def test_the_latest_run_is_the_one_entered_last_though_the_clock_was_set_back(store):
+    for run_id, identity in (("run-2", "identity"), ("run-3", "other")):
+        store.start_run(run_id, identity, "quick", "bench run", {}, [STAGE], [CELL])
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("UPDATE runs SET started_s = 5 - substr(id, 5)")
+    assert store.find_run(None) == "run-3"
+    assert store.unfinished_run("identity") == "run-2"
+    assert store.runs()["id"].tolist() == ["run-1", "run-2", "run-3"]
+
+
+def test_removed_runs_take_with_them_only_what_no_other_run_needs(store):
+    other = StageRow("b" * 64, "lower", "net", False, (), {})
+    store.start_run("run-2", "identity", "quick", "bench run", {}, [STAGE, other], [CELL])
+    store.add_launch("run-1", STAGE.key, "infer", 0, launch(0.5))
+    store.add_launch("run-2", STAGE.key, "infer", 0, launch(0.6))
+    store.add_launch("run-2", other.key, "lower", 0, launch(0.7))
+    store.add_overhead("run-2", "report", 1.0)
+    kept = store.measurements("run-1")
+    store.remove_runs(["run-2"])
+    assert store.runs()["id"].tolist() == ["run-1"]
+    assert store.measurements("run-1").drop(columns="samples").equals(kept.drop(columns="samples"))
+    assert store.artifact_sha256(STAGE.key) and not store.artifact_sha256(other.key)
+    store.remove_runs(["run-1"])
+    with sqlite3.connect(store.path) as connection:
+        tables = [
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
+        rows = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
+    assert rows.pop("meta") == 1
+    assert not any(rows.values()), rows
+
+
+def test_what_removing_runs_would_free_is_what_it_frees(store):
+    store.start_run("run-2", "identity", "quick", "bench run", {}, [STAGE], [CELL])
+    for round_ in range(200):
+        store.add_launch("run-2", STAGE.key, "infer", round_, launch(0.5))
+    size = store.path.stat().st_size
+    expected = store.bytes_without(["run-2"])
+    assert store.path.stat().st_size == size and len(store.runs()) == 2
+    store.remove_runs(["run-2"])
+    store.compact()
+    assert store.path.stat().st_size == expected < size
 
 
 def test_a_store_of_a_newer_version_is_refused(store, tmp_path):
@@ -91,3 +168,19 @@ def test_a_store_of_a_newer_version_is_refused(store, tmp_path):
 def test_a_folder_without_results_is_named(tmp_path):
     with pytest.raises(StoreError, match="no results yet"):
         Store.open(tmp_path, create=False)
+
+
+def test_a_full_disk_loses_nothing_and_the_same_write_goes_on_once_there_is_space(small_disk):
+    folder = small_disk(2**20)
+    store = Store.open(folder)
+    store.start_run("run-1", "identity", "quick", "bench run", {}, [STAGE], [CELL])
+    filler = folder / "filler"
+    with pytest.raises(OSError), filler.open("wb") as file:
+        file.write(bytes(2**20))
+    with pytest.raises(StoreError, match=r"^[^\n]+no space left; free some[^\n]+$"):
+        for round_ in range(100):
+            store.add_launch("run-1", STAGE.key, "infer", round_, launch(0.5))
+    entered = store.launch_results("run-1")
+    filler.unlink()
+    store.add_launch("run-1", STAGE.key, "infer", len(entered), launch(0.5))
+    assert Store.open(folder).launch_results("run-1") == [*entered, (STAGE.key, len(entered), "ok")]

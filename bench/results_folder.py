@@ -1,0 +1,70 @@
+"""The results folder: what lies in it, that only one run works in it at a time, and whether it is full."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from bench.errors import BenchError, StoreError
+
+WORK = "work"
+"""Requests, results and logs of workers; nothing in it outlives a run."""
+
+COMPILE_CACHE = Path("cache", "inductor")
+
+RUN_FOLDER = re.compile(r"\d{8}-\d{6}-.+")
+"""A run's id, which its report's folder is named by."""
+
+_LEAST_FREE_BYTES = 2**20
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The system's errors for a full disk and a quota that is used up."""
+
+
+def is_full(folder: Path) -> bool:
+    """Say whether the folder's disk has so little space left that writes may fail."""
+    return shutil.disk_usage(folder).free < _LEAST_FREE_BYTES
+
+
+def tells_of_full_disk(text: str) -> bool:
+    """Say whether a program's output has the system's words for a full disk in it."""
+    return any(os.strerror(number) in text for number in FULL)
+
+
+def full_disk(folder: Path) -> StoreError:
+    """Return the error of a run that a full disk stops."""
+    return StoreError(f"{folder}: no space left; free some, and the same command goes on: nothing is lost")
+
+
+def no_space(folder: Path) -> OSError:
+    """Return the error that the system gives for a full disk."""
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
+@contextmanager
+def alone_in(results: Path) -> Iterator[None]:
+    """Hold the results folder for this process; raises BenchError where a run has it."""
+    with open_lock(results) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BenchError(
+                f"{results}: another run is at work here; wait, or give another --results"
+            ) from None
+        yield
+
+
+def open_lock(results: Path) -> IO[str]:
+    """Open the file that a run locks; raises StoreError where the folder cannot be written."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        return (results / ".lock").open("w")
+    except OSError as error:
+        raise StoreError(f"{results}: {error.strerror}; give a writable folder by --results") from None

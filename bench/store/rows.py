@@ -1,0 +1,58 @@
+"""What goes into the store's tables and comes out of them, as plain data."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.records import Measurement
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """A stage as it is planned in a run."""
+
+    key: str
+    kind: str
+    label: str
+    timed: bool
+    parents: tuple[str, ...]
+    request: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """A cell: its axes, the keys of its stages by kind, and why it was left out, if it was."""
+
+    name: str
+    axes: Mapping[str, Any]
+    stages: Mapping[str, Any]
+    skipped: str = ""
+
+
+def measurement_row(launch_id: int, measurement: Measurement) -> dict[str, Any]:
+    return {
+        "launch_id": launch_id,
+        "metric": measurement.metric,
+        "qualifier": measurement.qualifier,
+        "value": measurement.value,
+        "low": measurement.low,
+        "high": measurement.high,
+        "n": measurement.n,
+        "method": measurement.method,
+        "reason": measurement.reason,
+        "samples": _pack_samples(measurement.samples),
+    }
+
+
+def _pack_samples(samples: Iterable[float]) -> bytes | None:
+    array = np.asarray(tuple(samples), dtype="<f8")
+    return zlib.compress(array.tobytes()) if array.size else None
+
+
+def unpack_samples(blob: bytes) -> np.ndarray:
+    return np.frombuffer(zlib.decompress(blob), dtype="<f8")
