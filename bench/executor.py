@@ -17,9 +17,11 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
+from bench.compiler_cache import compiler_cache
 from bench.forkserver import kill_group
 from bench.overhead import now_s
 from bench.records import Request, Result, State
+from bench.results_folder import COMPILE_CACHE
 from bench.worker import NO_SPACE_EXIT
 
 TAIL_LINES = 20
@@ -204,8 +206,9 @@ def _environment(results: Path) -> dict[str, str]:
     """Return what a server's environment must have before a library is loaded."""
     return {
         # Compiled kernels and headers are kept with the results that they were made for.
-        "TORCHINDUCTOR_CACHE_DIR": str(results / "cache" / "inductor"),
+        "TORCHINDUCTOR_CACHE_DIR": str(results / COMPILE_CACHE),
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
         # BLAS threads that an import starts would not survive a fork.
         "OPENBLAS_NUM_THREADS": "1",
+        **compiler_cache(results / COMPILE_CACHE / "ccache"),
     }

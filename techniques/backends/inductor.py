@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class Inductor:
     ) -> None:
         import torch._inductor.config
 
-        with torch.no_grad(), torch._inductor.config.patch(_CONFIG):
+        with torch.no_grad(), torch._inductor.config.patch(_config()):
             program = _export(model.to(numerics.dtype), example.to(numerics.dtype), numerics, calibration)
             torch._inductor.aoti_compile_and_package(program, package_path=str(folder / PACKAGE))
 
@@ -54,6 +55,14 @@ class Inductor:
 
     def synchronize(self) -> None:
         return
+
+
+def _config() -> dict[str, Any]:
+    if "CCACHE_DIR" not in os.environ:
+        return _CONFIG
+    # What includes a precompiled header is not ccache's to keep (ccache manual, "Precompiled headers").
+    headers = {"cpp_cache_precompile_headers": False, "aot_inductor.precompile_headers": False}
+    return {**_CONFIG, **headers}
 
 
 def _export(
