@@ -102,9 +102,7 @@ def test_an_implementation_can_live_in_a_file(tmp_path: Path):
         load_reference(f"{tmp_path}/mine.py:biuld")
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["list"], ["list", "backends"], ["run", "--help"], ["machine"]]
-)
+@pytest.mark.parametrize("words", ["--help", "list", "list backends", "run --help", "machine"])
 def test_help_list_and_machine_import_neither_torch_nor_pandas(words):
     code = (
         "import sys; sys.argv[1:] = " + repr(words.split()) + "\n"
