@@ -68,6 +68,13 @@ _add(
     argument="sparsity",
 )
 _add(
+    "prune-magnitude-as-mean",
+    "techniques.compression.pruning:prune_magnitude_as_mean",
+    about="prune-magnitude at the sparsity that prune-mean of this ratio reaches on the same model",
+    defaults={"ratio": 1.0},
+    argument="ratio",
+)
+_add(
     "prune-channels",
     "techniques.compression.channels:prune_channels",
     about="Drop this share of every layer's channels, rebuild it smaller and dense, then fine-tune "

@@ -31,9 +31,20 @@ class Mask(torch.nn.Module):
 
 def prune_mean(model: torch.nn.Module, context: Context, *, ratio: float) -> torch.nn.Module:
     """Per layer, drop weights whose magnitude is under `ratio` times the layer's mean magnitude, recover."""
-    if ratio < 0:
-        raise TechniqueError(f"prune-mean: ratio is {ratio:g}; it must be at least 0")
-    return prune(model, context, lambda weight: weight.abs() >= weight.abs().mean() * ratio)
+    _check_ratio("prune-mean", ratio)
+    return prune(model, context, lambda weight: ~_under_mean(weight, ratio))
+
+
+def prune_magnitude_as_mean(model: torch.nn.Module, context: Context, *, ratio: float) -> torch.nn.Module:
+    """Drop as many weights of this model as `prune_mean` would, by `prune_magnitude`: the same share a layer.
+
+    So the two rules can be held against each other at one sparsity, whatever the training left.
+    """
+    _check_ratio("prune-magnitude-as-mean", ratio)
+    weights = [layer.weight.detach() for layer in model.modules() if isinstance(layer, PRUNED_LAYERS)]
+    dropped = sum(int(_under_mean(weight, ratio).sum()) for weight in weights)
+    sparsity = dropped / max(1, sum(weight.numel() for weight in weights))
+    return prune_magnitude(model, context, sparsity=sparsity)
 
 
 def prune_magnitude(model: torch.nn.Module, context: Context, *, sparsity: float) -> torch.nn.Module:
@@ -52,6 +63,15 @@ def prune_magnitude(model: torch.nn.Module, context: Context, *, sparsity: float
         return keep.view_as(weight)
 
     return prune(model, context, largest)
+
+
+def _check_ratio(name: str, ratio: float) -> None:
+    if ratio < 0:
+        raise TechniqueError(f"{name}: ratio is {ratio:g}; it must be at least 0")
+
+
+def _under_mean(weight: torch.Tensor, ratio: float) -> torch.Tensor:
+    return weight.abs() < weight.abs().mean() * ratio
 
 
 def prune(

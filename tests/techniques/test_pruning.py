@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 
 import pytest
 import torch
 
-from techniques.compression.pruning import prune_magnitude, prune_mean
+from techniques.compression.pruning import prune_magnitude, prune_magnitude_as_mean, prune_mean
 from techniques.registry import TechniqueError
 
 
@@ -55,6 +56,18 @@ def test_mean_pruning_drops_what_is_under_the_layers_mean_times_ratio(model):
     under = weight.abs() < weight.abs().mean() * 1.5
     prune_mean(model, Training(), ratio=1.5)
     assert torch.equal(model[0].weight == 0, under)
+
+
+def test_the_two_rules_can_be_compared_at_one_sparsity(model):
+    other = deepcopy(model)
+    with torch.no_grad():
+        other[0].weight *= torch.rand_like(other[0].weight)  # another spread of magnitudes, layer by layer
+    model = deepcopy(other)
+    prune_mean(model, Training(), ratio=1.0)
+    prune_magnitude_as_mean(other, Training(), ratio=1.0)
+    zeros = [sum(int((layer.weight == 0).sum()) for layer in (net[0], net[2])) for net in (model, other)]
+    assert zeros[0] == pytest.approx(zeros[1], abs=1)
+    assert sparsity(other[0]) == pytest.approx(sparsity(other[2]), abs=0.01)
 
 
 def test_recovery_trains_the_rest_and_leaves_a_plain_model(model):
