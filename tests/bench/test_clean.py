@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import sqlite3
@@ -191,13 +190,6 @@ def test_killed_in_the_middle_it_leaves_a_whole_store_and_a_second_call_finishes
     assert not (results / FIRST).exists() and not (results / "work").exists()
 
 
-def test_a_run_after_a_clean_makes_again_what_went_and_reuses_what_stayed(results):
-    store = Store.open(results)
-    assert store.artifact_sha256(OLD)
-    store.remove_runs([FIRST])
-    assert store.artifact_sha256(OLD) is None and store.artifact_sha256(SHARED)
-
-
 def run(
     name: str, *, finished: bool = True, matrix: str = "ci", smoke: bool = False, identity: str = ""
 ) -> Run:
@@ -229,8 +221,3 @@ def run(
 )
 def test_runs_that_are_kept(runs, keep, kept):
     assert choose_kept(runs, {"base"}, keep) == list(kept)
-
-
-def test_what_it_reads_of_baselines_is_what_saving_one_writes(bench, results):
-    bench("baseline", "save", "main", FIRST, "--results", results)
-    assert json.loads((results / "baselines" / "main.json").read_text())["run"] == FIRST

@@ -21,10 +21,11 @@ def used_bytes(folder: Path) -> int:
 
 
 def one_line(errors: str) -> str:
-    """Return the line that says what is wrong; there is no other beside those that tell of progress."""
-    lines = [line for line in errors.splitlines() if not line.startswith(("run ", "["))]
-    assert len(lines) == 1, errors
-    return lines[0]
+    """Return the line that says what is wrong: the last, and the only one that is not of progress."""
+    *before, last = errors.splitlines()
+    assert last.startswith("bench: "), errors
+    assert not any(line.startswith(("bench: ", "Traceback", " ")) for line in before), errors
+    return last
 
 
 @pytest.mark.timeout(300)
