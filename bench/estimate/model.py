@@ -26,7 +26,6 @@ SOURCES: Mapping[Source, str] = {
 # Seconds on two cores of a server and bytes, of a small CNN: where nothing has been measured at all.
 _GUESSES = {
     "train": (40.0, 500_000),
-    "teach": (4.0, 3_000_000),
     "compress": (6.0, 500_000),
     "lower": (8.0, 300_000),
     "evaluate": (2.0, None),
