@@ -139,7 +139,12 @@ def test_a_killed_worker_or_server_is_a_record_and_its_stage_runs_again(uninterr
 
 @pytest.mark.timeout(300)
 def test_an_interrupted_run_says_how_to_go_on_and_leaves_nobody_running(tmp_path):
-    runner = subprocess.Popen([*COMMAND, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    # A shell that starts the tests in the background makes them, and all they start, ignore the signal.
+    def heed() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    command = [*COMMAND, str(tmp_path)]
+    runner = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     while launches(tmp_path) < 3:
         time.sleep(0.05)
     runner.send_signal(signal.SIGINT)
