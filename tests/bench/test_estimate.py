@@ -131,9 +131,9 @@ def test_a_timed_stage_costs_its_first_launch_and_the_later_ones_as_many_as_befo
 
 
 def test_kinds_that_share_the_cores_count_by_the_core_and_the_rest_whole():
-    model = CostModel([cost("lower", 4.0), cost("compress", 7.0)])
+    model = CostModel([cost("lower", 4.0), cost("train", 7.0)])
     estimator = Estimator(model, FREE, slots=2)
-    stages = [stage("lower", "a"), stage("lower", "b"), stage("compress")]
+    stages = [stage("lower", "a"), stage("lower", "b"), stage("train")]
     prediction = estimator.predict(stages, Progress())
     assert prediction.kinds["lower"].wall_s == 8.0
     assert prediction.wall_s == 4.0 + 7.0
