@@ -34,7 +34,7 @@ Filter = Annotated[
     ),
 ]
 MatrixOption = Annotated[
-    str, typer.Option("--matrix", "-m", help="quick, full, ci, or the path of a TOML file.")
+    str, typer.Option("--matrix", "-m", help="quick, article, full, ci, or the path of a TOML file.")
 ]
 RUN = Annotated[str | None, typer.Argument(help="Run id or its beginning; the latest by default.")]
 
