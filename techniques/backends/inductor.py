@@ -16,8 +16,10 @@ from techniques.registry import TechniqueError
 PACKAGE = "model.pt2"
 
 # Freezing folds and prepacks the weights, which makes a small CNN about 1.1 times as fast. One compile
-# thread keeps compilation inside the worker, so that nothing outlives it.
-_CONFIG = {"freezing": True, "compile_threads": 1}
+# thread keeps compilation inside the worker, so that nothing outlives it. Assertions of sizes, which packages
+# leave out unless an environment variable asks, write addresses of this process into the code: without them
+# models of one structure get the same code, compiled once.
+_CONFIG = {"freezing": True, "compile_threads": 1, "size_asserts": False}
 
 
 class Inductor:

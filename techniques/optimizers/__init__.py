@@ -6,11 +6,14 @@ OPTIMIZERS: Registry[Row] = Registry("optimizer", Row, entry_points="bench.optim
 
 _add = OPTIMIZERS.add
 
+# Each learning rate is the one of two or three tried, a factor of 1.5 to 2.5 apart, that held 90 % test accuracy
+# on fashion-mnist-simplecnn in the fewest steps.
+
 _add(
     "sgd",
     "torch.optim:SGD",
     about="Stochastic gradient descent (Robbins & Monro 1951)",
-    defaults={"lr": 0.1, "weight_decay": 0.0},
+    defaults={"lr": 0.2, "weight_decay": 0.0},
 )
 _add(
     "momentum",
