@@ -6,8 +6,8 @@ OPTIMIZERS: Registry[Row] = Registry("optimizer", Row, entry_points="bench.optim
 
 _add = OPTIMIZERS.add
 
-# Each learning rate is the one of two or three tried, a factor of 1.5 to 2.5 apart, that held 90 % test accuracy
-# on fashion-mnist-simplecnn in the fewest steps.
+# Each learning rate is the one of two or three tried, a factor of 1.5 to 2.5 apart, that held 90 % test
+# accuracy on fashion-mnist-simplecnn in the fewest steps.
 
 _add(
     "sgd",
