@@ -32,7 +32,7 @@ def run(options: RunOptions) -> bool:
     prepared = prepare(options, say=_say)
     for note in prepared.notes:
         _say(note)
-    outcome = execute(prepared, lambda run_id: report(run_id, options.results), say=_say)
+    outcome = execute(prepared, lambda run_id: report(run_id, options.results, complete=True), say=_say)
     if not outcome.ok:
         print("some stages failed; the report names them", file=sys.stderr)
     return outcome.ok
@@ -83,13 +83,13 @@ def _probe(prepared: Prepared, model: CostModel) -> None:
     probe(smaller, write)
 
 
-def report(run_id: str | None, results: Path) -> None:
-    """Write a run's report anew and print its short form."""
+def report(run_id: str | None, results: Path, *, complete: bool = False) -> None:
+    """Write a run's report anew and print its short form; `complete` where that is the run's last act."""
     from reports.report import estimate_text, overhead_text, short_tables, write
 
     store = Store.open(results, create=False)
     run_id = store.find_run(run_id)
-    path = write(store, run_id, results / run_id)
+    path = write(store, run_id, results / run_id, complete=complete)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     for short in short_tables(store, run_id):
         table = Table(title=short.title, title_justify="left", box=SIMPLE, pad_edge=False)

@@ -10,6 +10,8 @@ import pandas as pd
 
 from bench.metrics import format_value
 from reports.tables import worst_classes
+from reports.tables.compression import CONTROL
+from reports.tables.tradeoff import NONE
 from reports.view import records
 
 Row = dict[str, Any]
@@ -99,7 +101,7 @@ def _who_pays(rows: Sequence[Row], classes: pd.DataFrame) -> Iterator[str]:
     worst = worst_classes(classes)
     first: dict[tuple[str, str], Row] = {}
     for row in rows:
-        if row["compression"] not in ("none", "finetune") and row["answers_flipped"] is not None:
+        if row["compression"] != NONE and row["answers_flipped"] is not None:
             first.setdefault((row["workload"], row["compression"]), row)
     for workload in dict.fromkeys(workload for workload, _ in first):
         own = [row for (name, _), row in first.items() if name == workload]
@@ -108,8 +110,9 @@ def _who_pays(rows: Sequence[Row], classes: pd.DataFrame) -> Iterator[str]:
             place = ("workload", "backend", "precision", "batch_size", "compression")
             loser = worst.get(tuple(row[column] for column in place))
             if loser is not None:
+                control = ", the control," if row["compression"] == CONTROL else ""
                 told.append(
-                    f"{row['compression']} on {row['backend']} flips "
+                    f"{row['compression']}{control} on {row['backend']} flips "
                     f"{format_value('answers_lost', row['answers_flipped'])} of the answers and moves "
                     f"{loser['class']} most, by {loser['change_points']:+.1f} points"
                 )

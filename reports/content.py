@@ -42,13 +42,13 @@ class Content:
     plots: tuple[Plot, ...]
 
 
-def gather(store: Store, run_id: str) -> Content:
-    """Read a run and make all parts of its report."""
+def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
+    """Read a run and make all parts of its report; a run that is `complete` only lacks this report."""
     view = read(store, run_id)
     frames = read_frames(view)
     return Content(
         title=f"{view.run['matrix']}: {run_id}",
-        about=_about(view),
+        about=_about(view, complete),
         verdict=tuple(verdict(frames)),
         frames=frames,
         answers=tuple(answers(frames)),
@@ -80,15 +80,16 @@ def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
     }
 
 
-def _about(view: RunView) -> tuple[tuple[str, str], ...]:
+def _about(view: RunView, complete: bool) -> tuple[tuple[str, str], ...]:
     started, finished = view.run["started_s"], view.run["finished_s"]
-    ended = _moment(finished) if finished else "not yet: numbers are missing below"
+    unfinished = "with this report" if complete else "not yet: numbers are missing below"
+    ended = _moment(finished) if finished else unfinished
     if finished and finished < started:
         ended += " (the clock was set back meanwhile; durations do not go by it)"
     return (
         ("run", str(view.run["id"])),
         ("command", str(view.run["command"])),
-        ("state", str(view.run["state"])),
+        ("state", "finished" if complete else str(view.run["state"])),
         ("started", _moment(started)),
         ("finished", ended),
         *(("note", str(note)) for note in view.run["request"].get("notes", ())),

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["ShortTable", "estimate_text", "overhead_text", "short_tables", "write"]
 
 
-def write(store: Store, run_id: str, folder: Path) -> Path:
+def write(store: Store, run_id: str, folder: Path, *, complete: bool = False) -> Path:
     """Write `report.html`, `report.md`, `tables/*.csv` and `plots/*` under `folder`; return the page's path.
 
-    Works on a run that is not finished too. Each file is replaced whole, the page last.
+    Works on a run that is not finished too; `complete` says that it ends with this report. Each file is
+    replaced whole, the page last.
     """
-    content = gather(store, run_id)
+    content = gather(store, run_id, complete=complete)
     for path, data in _files(content):
         _replace(folder / path, data)
     return folder / "report.html"

@@ -33,7 +33,9 @@ def test_a_run_ends_with_short_tables_and_the_path_of_its_report(finished):
     assert "Wall time outside stage bodies" in done.stdout
     path = done.stdout.strip().splitlines()[-1].removeprefix("report: ")
     assert path.endswith("report.html")
-    assert "<html" in Path(path).read_text()
+    page = Path(path).read_text()
+    assert "<html" in page
+    assert "<dd>finished</dd>" in page and "numbers are missing" not in page
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(finished):
