@@ -23,6 +23,8 @@ from typing import Any, Generic, TypeVar
 
 Setting = bool | int | float | str
 
+_MOST_KNOWN = 12
+
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
@@ -35,12 +37,13 @@ class CannotApply(TechniqueError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the nearest known word, else the list of what is known."""
+    """Return `; did you mean 'x'?` for the nearest known word, else what is known, of much the first few."""
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(known)}" if known else ""
+    more = f" and {len(known) - _MOST_KNOWN} more" if len(known) > _MOST_KNOWN else ""
+    return f"; known: {', '.join(known[:_MOST_KNOWN])}{more}" if known else ""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS, parse_recipe
 from techniques.optimizers import OPTIMIZERS
-from techniques.registry import Obstacle, Registry, Row, TechniqueError, load_reference
+from techniques.registry import Obstacle, Registry, Row, TechniqueError, load_reference, nearest
 
 
 def test_settings_not_written_have_their_defaults():
@@ -112,3 +112,8 @@ def test_help_list_and_machine_import_neither_torch_nor_pandas(words):
         "assert not {'torch', 'onnxruntime', 'onnx', 'pandas', 'sqlalchemy', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_what_is_known_is_told_in_one_line_however_much_it_is():
+    told = nearest("zzz", [f"a{number:03}" for number in range(100)])
+    assert told.startswith("; known: a000, a001") and told.endswith("and 88 more")
