@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from typing import Any
 
 from bench.errors import BenchError
 from bench.results_folder import FULL
@@ -21,7 +22,7 @@ def main() -> None:
     from bench.cli import app
 
     try:
-        app(prog_name="bench")
+        sys.exit(app(prog_name="bench", standalone_mode=False) or 0)
     except (BenchError, TechniqueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         sys.exit(BAD_USE)
@@ -29,6 +30,19 @@ def main() -> None:
         advice = _ADVICE.get(error.errno or 0, "")
         print(f"bench: {error.filename or 'system'}: {error.strerror or error}{advice}", file=sys.stderr)
         sys.exit(BAD_USE)
+    except Exception as error:
+        # Typer brings its own copy of click or uses another: its errors are known by what they can do.
+        if not hasattr(error, "format_message"):
+            raise
+        print(_usage_text(error), file=sys.stderr)
+        sys.exit(BAD_USE)
+
+
+def _usage_text(error: Any) -> str:
+    """Return what is wrong with the command line in one line; the help where there is no command at all."""
+    message = str(error.format_message()).strip()
+    place = error.ctx.command_path if getattr(error, "ctx", None) else "bench"
+    return message if "\n" in message else f"{place}: {message.rstrip('.')}; `{place} --help` tells more"
 
 
 if __name__ == "__main__":
