@@ -94,7 +94,8 @@ def run(
 @app.command("list")
 def list_(
     table: Annotated[
-        str | None, typer.Argument(help="optimizers, compressions, backends, workloads or metrics; or all.")
+        str | None,
+        typer.Argument(help="optimizers, compressions, backends, workloads or metrics; all without it."),
     ] = None,
     plugin: Plugins = None,
 ) -> None:

@@ -113,8 +113,8 @@ def _who_pays(rows: Sequence[Row], classes: pd.DataFrame) -> Iterator[str]:
                 control = ", the control," if row["compression"] == CONTROL else ""
                 told.append(
                     f"{row['compression']}{control} on {row['backend']} flips "
-                    f"{format_value('answers_lost', row['answers_flipped'])} of the answers and moves "
-                    f"{loser['class']} most, by {loser['change_points']:+.1f} points"
+                    f"{format_value('answers_lost', row['answers_flipped'])} of the answers; worst off is "
+                    f"{loser['class']}, {loser['change_points']:+.1f} points"
                 )
         if told:
             yield f"{workload}: {'; '.join(told)}."

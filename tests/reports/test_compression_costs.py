@@ -94,7 +94,7 @@ def test_every_question_of_the_survey_is_answered(frames: dict[str, pd.DataFrame
     assert "no speed on any backend" in said["What do zeros in dense weights save?"]
     assert "prune-mean:1 with 50.00 % zeros" in said["What do zeros in dense weights save?"]
     assert "+0.80 points better than student:0.5" in said["Does the teacher help?"]
-    assert "moves shirt most" in said["Who pays?"]
+    assert "worst off is shirt, -4.0 points" in said["Who pays?"]
     combined = said["What does a combination give?"]
     assert "distill:0.5+int8-static gives" in combined and "int8-static alone" in combined
 
