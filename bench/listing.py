@@ -11,7 +11,8 @@ from bench.workloads import WORKLOADS
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS
 from techniques.optimizers import OPTIMIZERS
-from techniques.registry import Registry, Row, nearest, spell
+from techniques.registry import Registry, Row, nearest
+from techniques.settings import spell
 
 
 def print_tables(table: str | None, plugins: Iterable[Path]) -> None:

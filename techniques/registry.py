@@ -14,14 +14,14 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Generic, TypeVar
 
-Setting = bool | int | float | str
+from techniques.settings import Setting, in_range, read_setting, spell
 
 _MOST_KNOWN = 12
 
@@ -66,9 +66,10 @@ class Row:
     """One technique: what it is, what implements it, its settings with their defaults, what it needs.
 
     `implementation` is `package.module:attribute` or `path/to/file.py:attribute`. `argument` names the
-    setting that bare text after the colon sets. `needs` are modules, looked for without importing them;
-    `install` is the command that adds them. `check` refers to a light function that returns an `Obstacle`,
-    or only its reason as text, or None; it is asked even where `needs` are missing.
+    setting that bare text after the colon sets. `ranges` bound settings, each as `[0, 1)`. `needs` are
+    modules, looked for without importing them; `install` is the command that adds them. `check` refers to a
+    light function that returns an `Obstacle`, or only its reason as text, or None; it is asked even where
+    `needs` are missing.
     """
 
     name: str
@@ -79,6 +80,15 @@ class Row:
     needs: tuple[str, ...] = ()
     install: str = ""
     check: str | None = None
+    ranges: Mapping[str, str] = field(default_factory=dict)
+
+    def read(self, key: str, text: str) -> Setting:
+        """Read a setting's value; raises ValueError that says what would be right."""
+        value = read_setting(text, self.defaults[key])
+        range_ = self.ranges.get(key)
+        if range_ and not in_range(value, range_):
+            raise ValueError(f"{text!r} is out of its range {range_}")
+        return value
 
     def obstacle(self) -> Obstacle | None:
         """Say what keeps this from running here, or None; missing hardware first, as no install mends it."""
@@ -149,9 +159,16 @@ class Registry(Generic[RowT]):
             raise TechniqueError(f"{self.axis} {name!r}: a name has only a-z, 0-9, '.' and '-'")
         if name in self._rows:
             raise TechniqueError(f"{self.axis} {name!r} is there already: {self._rows[name].about}")
+        known = [entry.name for entry in fields(self._row_type)]
+        for trait in traits:
+            if trait not in known:
+                raise TechniqueError(f"{self.axis} {name!r}: unknown trait {trait!r}{nearest(trait, known)}")
         row = self._row_type(name=name, implementation=implementation, about=about, **traits)
-        if row.argument is not None and row.argument not in row.defaults:
-            raise TechniqueError(f"{self.axis} {name!r}: argument {row.argument!r} has no default")
+        split_reference(implementation)
+        for key in [*row.ranges, *([row.argument] if row.argument else [])]:
+            if key not in row.defaults:
+                raise TechniqueError(f"{self.axis} {name!r}: {key!r} has no default")
+            row.read(key, spell(row.defaults[key]))
         self._rows[name] = row
         return row
 
@@ -184,29 +201,15 @@ class Registry(Generic[RowT]):
                 key, value = row.argument, part
             if key not in settings:
                 raise TechniqueError(f"{self.axis} {text!r}: unknown setting {key!r}{nearest(key, settings)}")
-            settings[key] = read_setting(f"{self.axis} {text!r}: {key}", value, row.defaults[key])
+            try:
+                settings[key] = row.read(key, value)
+            except ValueError as error:
+                raise TechniqueError(f"{self.axis} {text!r}: {key}: {error}") from None
         return Technique(row, MappingProxyType(settings))
 
     def default(self, name: str) -> Technique[RowT]:
         """Return the technique at its default settings."""
         return Technique(self.get(name), MappingProxyType(dict(self.get(name).defaults)))
-
-
-def read_setting(where: str, text: str, default: Setting) -> Setting:
-    """Read `text` as the type of `default`; raises TechniqueError that says which type was expected."""
-    try:
-        if isinstance(default, bool):
-            return {"true": True, "false": False}[text.lower()]
-        return type(default)(text)
-    except (KeyError, ValueError):
-        raise TechniqueError(f"{where}: {text!r} is no {type(default).__name__}") from None
-
-
-def spell(value: Setting) -> str:
-    """Write a setting so that equal values have one spelling: 1.0 is 1, True is true."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def split_reference(reference: str) -> tuple[str, str]:

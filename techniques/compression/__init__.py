@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from techniques.registry import Registry, Row, Setting, Technique, TechniqueError, spell
+from techniques.registry import Registry, Row, Technique, TechniqueError
+from techniques.settings import Setting, spell
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ _add(
     about="Per layer, drop weights under mean |weight| × ratio, then fine-tune",
     defaults={"ratio": 1.0},
     argument="ratio",
+    ranges={"ratio": "[0, inf)"},
 )
 _add(
     "prune-magnitude",
@@ -66,6 +68,7 @@ _add(
     about="Per layer, drop this share of the smallest weights, then fine-tune (Han et al. 2015)",
     defaults={"sparsity": 0.5},
     argument="sparsity",
+    ranges={"sparsity": "[0, 1)"},
 )
 _add(
     "prune-magnitude-as-mean",
@@ -73,6 +76,7 @@ _add(
     about="prune-magnitude at the sparsity that prune-mean of this ratio reaches on the same model",
     defaults={"ratio": 1.0},
     argument="ratio",
+    ranges={"ratio": "[0, inf)"},
 )
 _add(
     "prune-channels",
@@ -81,6 +85,7 @@ _add(
     "(Torch-Pruning, Fang et al. 2023)",
     defaults={"share": 0.5},
     argument="share",
+    ranges={"share": "[0, 1)"},
     structure="prune-channels:{share}",
     needs=("torch_pruning",),
     install="pip install torch-pruning",
@@ -91,6 +96,7 @@ _add(
     about="A student of this width, taught by the model from scratch (Hinton, Vinyals & Dean 2015)",
     defaults={"width": 0.5, "temperature": 4.0, "alpha": 0.9},
     argument="width",
+    ranges={"width": "(0, 1]", "temperature": "(0, inf)", "alpha": "[0, 1]"},
     structure="student:{width}",
     taught=True,
 )
@@ -100,6 +106,7 @@ _add(
     about="The control of distill: the same student, for as many steps, without a teacher",
     defaults={"width": 0.5},
     argument="width",
+    ranges={"width": "(0, 1]"},
     structure="student:{width}",
 )
 _add(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from techniques.compression.context import Context
-from techniques.registry import CannotApply, TechniqueError
+from techniques.registry import CannotApply
 
 _LAYERS = (torch.nn.Linear, torch.nn.modules.conv._ConvNd)
 
@@ -17,8 +17,6 @@ def prune_channels(model: torch.nn.Module, context: Context, *, share: float) ->
     channels. Source: Fang et al. 2023, "DepGraph: Towards Any Structural Pruning" (arXiv:2301.12900), by
     Torch-Pruning. Raises CannotApply for a model that it cannot trace or take apart.
     """
-    if not 0 <= share < 1:
-        raise TechniqueError(f"prune-channels: share is {share:g}; it must be in [0, 1)")
     before = _run(model, context.example)
     _remove_channels(model, context.example, share)
     try:

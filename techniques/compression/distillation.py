@@ -6,7 +6,6 @@ import torch
 from torch.nn import functional
 
 from techniques.compression.context import Context
-from techniques.registry import TechniqueError
 
 
 def distill(
@@ -16,11 +15,7 @@ def distill(
 
     Source: Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Network" (arXiv:1503.02531).
     """
-    if temperature <= 0:
-        raise TechniqueError(f"distill: temperature is {temperature:g}; it must be above 0")
-    if not 0 <= alpha <= 1:
-        raise TechniqueError(f"distill: alpha is {alpha:g}; it must be in [0, 1]")
-    taught = _student(context, width, "distill")
+    taught = context.student(width)
 
     def loss(outputs: torch.Tensor, teacher: torch.Tensor, own_loss: torch.Tensor) -> torch.Tensor:
         return alpha * soft_loss(outputs, teacher, temperature) + (1 - alpha) * own_loss
@@ -31,7 +26,7 @@ def distill(
 
 def student(model: torch.nn.Module, context: Context, *, width: float) -> torch.nn.Module:
     """Return the same student, trained for as many steps on the labels alone."""
-    untaught = _student(context, width, "student")
+    untaught = context.student(width)
     context.teach(untaught, None)
     return untaught
 
@@ -47,9 +42,3 @@ def soft_loss(outputs: torch.Tensor, teacher: torch.Tensor, temperature: float) 
     teacher_log = functional.log_softmax(teacher / temperature, dim=-1)
     divergence = functional.kl_div(student_log, teacher_log, log_target=True, reduction="batchmean")
     return divergence * temperature**2
-
-
-def _student(context: Context, width: float, name: str) -> torch.nn.Module:
-    if not 0 < width <= 1:
-        raise TechniqueError(f"{name}: width is {width:g}; it must be in (0, 1]")
-    return context.student(width)

@@ -31,7 +31,6 @@ class Mask(torch.nn.Module):
 
 def prune_mean(model: torch.nn.Module, context: Context, *, ratio: float) -> torch.nn.Module:
     """Per layer, drop weights whose magnitude is under `ratio` times the layer's mean magnitude, recover."""
-    _check_ratio("prune-mean", ratio)
     return prune(model, context, lambda weight: ~_under_mean(weight, ratio))
 
 
@@ -40,7 +39,6 @@ def prune_magnitude_as_mean(model: torch.nn.Module, context: Context, *, ratio: 
 
     So the two rules can be held against each other at one sparsity, whatever the training left.
     """
-    _check_ratio("prune-magnitude-as-mean", ratio)
     weights = [layer.weight.detach() for layer in model.modules() if isinstance(layer, PRUNED_LAYERS)]
     dropped = sum(int(_under_mean(weight, ratio).sum()) for weight in weights)
     sparsity = dropped / max(1, sum(weight.numel() for weight in weights))
@@ -52,8 +50,6 @@ def prune_magnitude(model: torch.nn.Module, context: Context, *, sparsity: float
 
     Source: Han et al. 2015, "Learning both Weights and Connections for Efficient Neural Networks".
     """
-    if not 0 <= sparsity < 1:
-        raise TechniqueError(f"prune-magnitude: sparsity is {sparsity:g}; it must be in [0, 1)")
 
     def largest(weight: torch.Tensor) -> torch.Tensor:
         dropped = round(sparsity * weight.numel())
@@ -63,11 +59,6 @@ def prune_magnitude(model: torch.nn.Module, context: Context, *, sparsity: float
         return keep.view_as(weight)
 
     return prune(model, context, largest)
-
-
-def _check_ratio(name: str, ratio: float) -> None:
-    if ratio < 0:
-        raise TechniqueError(f"{name}: ratio is {ratio:g}; it must be at least 0")
 
 
 def _under_mean(weight: torch.Tensor, ratio: float) -> torch.Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 
 from bench.workloads.image_classification import SimpleCNN
 from techniques.compression.channels import prune_channels
-from techniques.registry import CannotApply, TechniqueError
+from techniques.registry import CannotApply
 from tests.techniques.untrained import Untrained
 
 
@@ -116,8 +116,3 @@ def test_a_model_that_cannot_be_taken_apart_is_told_apart_from_a_failure():
         pruned(FixedReshape, torch.zeros(1, 3, 4, 4))
     with pytest.raises(CannotApply, match="no channel to drop"):
         pruned(lambda: nn.Sequential(nn.Linear(4, 2)), torch.zeros(1, 4))
-
-
-def test_a_share_of_one_is_refused():
-    with pytest.raises(TechniqueError, match=r"must be in \[0, 1\)"):
-        pruned(Residual, torch.zeros(1, 3, 4, 4), share=1.0)

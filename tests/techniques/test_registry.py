@@ -31,12 +31,36 @@ def test_equal_techniques_have_one_spelling(text):
         ("adam:lrr=1", "unknown setting 'lrr'; did you mean 'lr'?"),
         ("adam:lr=fast", "'fast' is no float"),
         ("sgd:0.1", "'0.1' is no key=value"),
+        ("sgd:lr=-1", "lr: '-1' is out of its range (0, inf)"),
+        ("adam:lr=nan", "lr: 'nan' is no finite number"),
     ],
 )
 def test_a_typo_gets_one_line_with_what_would_be_right(text, message):
     with pytest.raises(TechniqueError, match=r"^[^\n]+$") as caught:
         OPTIMIZERS.parse(text)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "range_"),
+    [
+        ("prune-channels:1", "[0, 1)"),
+        ("prune-magnitude:1.0", "[0, 1)"),
+        ("prune-mean:-0.5", "[0, inf)"),
+        ("student:0", "(0, 1]"),
+        ("distill:0.5,temperature=0", "(0, inf)"),
+        ("distill:0.5,alpha=1.1", "[0, 1]"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_before_anything_runs(text, range_):
+    with pytest.raises(TechniqueError, match="is out of its range") as caught:
+        COMPRESSIONS.parse(text)
+    assert str(caught.value).endswith(range_)
+
+
+def test_the_ends_of_a_range_are_in_it_where_its_brackets_say_so():
+    for text in ("prune-channels:0", "student:1", "distill:1,alpha=0"):
+        COMPRESSIONS.parse(text)
 
 
 def test_a_recipe_keeps_its_order_and_its_format_last():
