@@ -28,7 +28,7 @@ Plugins = Annotated[
     typer.Option("--plugin", help="Python file that adds techniques or workloads; may be given again."),
 ]
 Filter = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--filter", help="Cells to keep: axis=pattern|pattern,...; e.g. 'optimizer=adam,backend=onnx*'."
     ),
@@ -46,7 +46,7 @@ KEPT_RUNS = 3
 @app.command()
 def run(
     matrix: MatrixOption,
-    filter_text: Filter = "",
+    filter_text: Filter = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Show cells, stages, what is skipped, and predict time and disk."),
@@ -64,6 +64,9 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start a new run even where an unfinished one could go on.")
     ] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Make every artifact again, even those an earlier run has left.")
+    ] = False,
     plugin: Plugins = None,
     results: Results = RESULTS,
 ) -> None:
@@ -78,7 +81,9 @@ def run(
     from bench.commands import run as run_matrix
     from bench.session import RunOptions
 
-    options = RunOptions(matrix, results, filter_text, tuple(plugin or ()), smoke, fresh)
+    if filter_text is not None and not filter_text.strip():
+        raise typer.BadParameter("--filter is empty; leave it out to take every cell")
+    options = RunOptions(matrix, results, filter_text or "", tuple(plugin or ()), smoke, fresh, anew)
     if dry_run:
         show_plan(options, probes=probe)
         return

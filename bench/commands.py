@@ -18,6 +18,7 @@ from bench.estimate import (
     prediction_lines,
     progress_of,
 )
+from bench.metrics import counted
 from bench.plan import KINDS
 from bench.session import Prepared, RunOptions, execute, prepare
 from bench.store import Store
@@ -48,12 +49,13 @@ def dry_run(options: RunOptions, *, probes: bool) -> None:
     for note in prepared.notes:
         print(note)
     print(
-        f"{len(plan.cells)} cells, {len(plan.skipped)} of them skipped; {len(plan.stages)} distinct stages:"
+        f"{counted(len(plan.cells), 'cell')}, {len(plan.skipped)} of them skipped; "
+        f"{counted(len(plan.stages), 'distinct stage')}:"
     )
     for kind in KINDS:
         print(f"  {kind:9} {len(plan.of_kind(kind))}")
     for reason, count in Counter(cell.skipped for cell in plan.skipped).items():
-        print(f"skipped, {count} cells: {reason}")
+        print(f"skipped, {counted(count, 'cell')}: {reason}")
     for cell in plan.cells:
         print(f"  {cell.name}" + (f"  (skipped: {cell.skipped})" if cell.skipped else ""))
     for line in prediction_lines(_predicted(prepared, probes)):
@@ -69,7 +71,8 @@ def _predicted(prepared: Prepared, probes: bool) -> Prediction:
         _probe(prepared, make_model(stages, cpus, prepared.most_launches, store))
     going_on = store.unfinished_run(prepared.identity) if store and not prepared.options.fresh else None
     estimator = make_estimator(stages, cpus, prepared.most_launches, store, results)
-    return estimator.predict(stages, progress_of(stages, results, store, going_on))
+    anew = prepared.options.anew
+    return estimator.predict(stages, progress_of(stages, results, store, going_on, anew=anew))
 
 
 def _probe(prepared: Prepared, model: CostModel) -> None:
@@ -79,18 +82,22 @@ def _probe(prepared: Prepared, model: CostModel) -> None:
     smaller, targets = plan_probe(prepared, model)
     if not targets:
         return
-    _say(f"measuring {len(targets)} kinds of stages that nothing is known of (--no-probe guesses them)")
+    kinds = counted(len(targets), "kind")
+    _say(f"measuring {kinds} of stages that nothing is known of (--no-probe guesses them)")
     probe(smaller, write)
 
 
 def report(run_id: str | None, results: Path, *, complete: bool = False) -> None:
     """Write a run's report anew and print its short form; `complete` where that is the run's last act."""
     from reports.report import estimate_text, overhead_text, short_tables, write
+    from reports.verdict import SMOKE
 
     store = Store.open(results, create=False)
     run_id = store.find_run(run_id)
     path = write(store, run_id, results / run_id, complete=complete)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    if store.run(run_id)["request"].get("smoke"):
+        console.print(SMOKE, markup=False)
     for short in short_tables(store, run_id):
         table = Table(title=short.title, title_justify="left", box=SIMPLE, pad_edge=False)
         for column in short.columns:
@@ -134,7 +141,8 @@ def clean(results: Path, keep: int, yes: bool) -> None:
         found = survey(store, results, keep)
         for item in found.items:
             print(f"{item.bytes:>15,} bytes  {item.what}: {item.name}")
-        print(f"{found.row_bytes:>15,} bytes  rows of {len(found.runs)} runs in {STORE_NAME}")
+        if found.runs:
+            print(f"{found.row_bytes:>15,} bytes  rows of {counted(len(found.runs), 'run')} in {STORE_NAME}")
         print(f"kept: {', '.join(found.kept) or 'no run'}")
         print(f"shared: {found.shared_bytes:,} bytes that artifacts have in common are kept once")
         if yes:

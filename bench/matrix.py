@@ -15,12 +15,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from bench.axes import AXES, AXIS_BY_NAME, Axis, AxisRule, LeftOut
 from bench.errors import MatrixError
+from bench.statistics import LOOKS
 from bench.workloads import WORKLOADS
 from techniques.registry import TechniqueError, nearest
 
@@ -51,6 +52,12 @@ class InferAxes(_Strict):
     batch_size: Axis = 1
 
 
+def _a_number_of_launches(value: int) -> int:
+    if value not in (1, *LOOKS):
+        raise ValueError(f"should be one of 1, {', '.join(map(str, LOOKS))}")
+    return value
+
+
 class Budget(_Strict):
     """What a run may spend. Steps are the workload's own where they are not given.
 
@@ -63,7 +70,7 @@ class Budget(_Strict):
     recover_steps: int | None = Field(default=None, ge=1)
     student_steps: int | None = Field(default=None, ge=1)
     target_interval: float = Field(default=0.05, gt=0, le=1)
-    max_launches: Literal[1, 3, 6, 10, 20] = 10
+    max_launches: Annotated[int, AfterValidator(_a_number_of_launches)] = 10
     sample_s: float = Field(default=0.4, gt=0)
     timeout_s: float = Field(default=1800, gt=0)
     memory_gib: float | None = Field(default=None, gt=0)
@@ -124,7 +131,7 @@ def read_matrix(
     `substitutes` maps workloads to those that take their place, where data is not to be had.
     """
     path = find_matrix(name_or_file)
-    text = path.read_text()
+    text = _text(path)
     content = _parse(path, text)
     values: dict[str, list[str | int]] = {}
     left_out: list[LeftOut] = []
@@ -153,6 +160,8 @@ def find_matrix(name_or_file: str) -> Path:
     """Return the path of a shipped matrix or of a file; raises MatrixError that names the nearest."""
     path = Path(name_or_file)
     if path.suffix == ".toml":
+        if path.is_dir():
+            raise MatrixError(f"{path}: a folder, not a matrix file")
         if not path.is_file():
             raise MatrixError(f"{path}: no such matrix file")
         return path
@@ -163,14 +172,27 @@ def find_matrix(name_or_file: str) -> Path:
     return shipped[name_or_file]
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise MatrixError(f"{path}: line {line} is not UTF-8 text") from None
+
+
 def parse_filter(text: str) -> dict[str, Axis]:
     """Read `axis=pattern|pattern,axis=pattern`; patterns may hold `*` and `?`."""
     rule: dict[str, Axis] = {}
     for part in text.split(","):
         key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or not value:
+        name = key.removeprefix("infer.")
+        if not equals:
             raise MatrixError(f"--filter: {part.strip()!r} is no axis=value{nearest(key, AXIS_BY_NAME)}")
-        rule[key] = [piece.strip() for piece in value.split("|")]
+        if not value:
+            raise MatrixError(f"--filter: {key!r} has no value; write axis=value")
+        if name in rule:
+            raise MatrixError(f"--filter: {key} is given twice; write {key}=one|other")
+        rule[name] = [piece.strip() for piece in value.split("|")]
     return rule
 
 
@@ -247,4 +269,7 @@ def _explain(error: ValidationError) -> str:
         return f"unknown key {where!r}{nearest(place[-1], model.model_fields)}"
     if first["type"] == "missing":
         return f"{where!r} is missing"
-    return f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r}"
+    message = first["msg"].removeprefix("Value error, ")
+    if place[0] in ("train", "infer", "exclude"):
+        message = "should be text, a whole number, or a list of these"
+    return f"{where}: {message[0].lower()}{message[1:]}, not {first['input']!r}"

@@ -180,3 +180,16 @@ def format_value(metric: str, value: float | None) -> str:
                 )
     number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return number + ("" if unit == "ratio" else f" {unit}")
+
+
+def format_points(points: float | None, digits: int = 2) -> str:
+    """Write percentage points with their sign; what rounds to nothing has none."""
+    if points is None:
+        return "–"
+    text = f"{points:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text
+
+
+def counted(count: int, noun: str) -> str:
+    """Return `1 cell`, `2 cells`, `2 launches`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith("ch") else "s")

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from bench.errors import BenchError
-from techniques.registry import load_file
+from bench.workloads import WORKLOADS
+from techniques.backends import BACKENDS
+from techniques.compression import COMPRESSIONS
+from techniques.optimizers import OPTIMIZERS
+from techniques.registry import Registry, TechniqueError, load_file, load_reference
+
+_TABLES: tuple[Registry[Any], ...] = (OPTIMIZERS, COMPRESSIONS, BACKENDS, WORKLOADS)
 
 
 def load_plugins(paths: Iterable[Path]) -> dict[str, str]:
-    """Run each file; return the SHA-256 of each by its absolute path. Raises BenchError on a broken one."""
-    return {str(path.resolve()): _load(path) for path in paths}
+    """Run each file; return the SHA-256 of each by its absolute path.
+
+    Raises BenchError on a broken one, and where a row that it adds refers to what is not there.
+    """
+    loaded: dict[str, str] = {}
+    for path in paths:
+        before = _row_names()
+        loaded[str(path.resolve())] = _load(path)
+        for table, name in _row_names() - before:
+            _try_reference(path, _TABLES[table], name)
+    return loaded
 
 
 def reload_plugins(plugins: Mapping[str, str]) -> None:
@@ -27,5 +44,31 @@ def _load(path: Path) -> str:
         load_file(path)
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except Exception as error:
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise BenchError(f"plug-in {path}: {what}") from error
+        raise BenchError(f"plug-in {path}{_line_of(path, error)}: {_first_line(error)}") from error
+
+
+def _row_names() -> set[tuple[int, str]]:
+    return {(table, name) for table, registry in enumerate(_TABLES) for name in registry.rows()}
+
+
+def _try_reference(path: Path, registry: Registry[Any], name: str) -> None:
+    row = registry.get(name)
+    if row.unavailable():
+        return
+    try:
+        load_reference(row.implementation)
+    except Exception as error:
+        raise BenchError(f"plug-in {path}: {registry.axis} {name!r}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """Say what went wrong; our own errors need no class name."""
+    text = str(error) if isinstance(error, TechniqueError) else f"{type(error).__name__}: {error}"
+    return (text.splitlines() or [""])[0]
+
+
+def _line_of(path: Path, error: Exception) -> str:
+    """Return `, line 3` where the file itself is where it went wrong."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == path.resolve()]
+    return f", line {lines[-1]}" if lines else ""

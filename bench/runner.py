@@ -12,7 +12,7 @@ from bench.artifacts import read_record
 from bench.estimate import Estimator
 from bench.executor import ForkServerExecutor
 from bench.matrix import Budget
-from bench.metrics import METRICS
+from bench.metrics import METRICS, counted
 from bench.overhead import SERVERS, STOPPING, STORE, Timeline, now_s
 from bench.plan import Plan, runs_alone
 from bench.progress import Display
@@ -45,6 +45,7 @@ class Runner:
         estimator: Estimator,
         *,
         smoke: bool = False,
+        anew: bool = False,
     ) -> None:
         self._plan = plan
         self._store = store
@@ -56,6 +57,7 @@ class Runner:
         self._plugins = plugins
         self._timeline = timeline
         self._smoke = smoke
+        self._anew = anew
         self._estimator = estimator
         self._ended: dict[str, Result] = {}
         self._launches: Counter[str] = Counter()
@@ -155,6 +157,8 @@ class Runner:
         if record is None or (entered is not None and entered != record["artifact"]["sha256"]):
             return False
         own = record["run_id"] == self._run_id
+        if self._anew and not own:
+            return False
         measurements = tuple(Measurement.from_json(entry) for entry in record["measurements"])
         result = Result(
             "ok",
@@ -206,7 +210,7 @@ class Runner:
         enough = bool(values) and launch_interval(values).relative_half_width <= self._budget.target_interval
         if launches >= most or enough:
             self._ended[stage.key] = Result("ok")
-            self._display.ended(_title(stage), f"ok {launches} launches")
+            self._display.ended(_title(stage), f"ok {counted(launches, 'launch')}")
 
     # Between the store and the workers
 

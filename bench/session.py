@@ -14,9 +14,10 @@ from pathlib import Path
 
 from bench import datasets
 from bench.artifacts import clear_unfinished
-from bench.errors import DataError, MatrixError
+from bench.errors import BenchError, DataError, MatrixError
 from bench.estimate import Estimator, make_estimator, prediction_text, progress_of, spent_bytes
 from bench.matrix import Matrix, read_matrix
+from bench.metrics import counted
 from bench.overhead import REPORT, RUNNER, Timeline, now_s
 from bench.plan import Plan, make_plan
 from bench.plugins import load_plugins
@@ -37,6 +38,7 @@ class RunOptions:
     plugins: tuple[Path, ...] = ()
     smoke: bool = False
     fresh: bool = False
+    anew: bool = False
 
     @property
     def command(self) -> str:
@@ -45,6 +47,8 @@ class RunOptions:
         words += ["--filter", self.filter] if self.filter else []
         words += [word for path in self.plugins for word in ("--plugin", str(path))]
         words += ["--smoke"] if self.smoke else []
+        words += ["--anew"] if self.anew else []
+        words += ["--results", str(self.results)]
         return shlex.join(words)
 
 
@@ -74,6 +78,7 @@ class Prepared:
             "cells": [asdict(cell) for cell in self.plan.cells],
             "plugins": sorted(self.plugins.values()),
             "smoke": self.options.smoke,
+            "anew": self.options.anew,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -88,6 +93,8 @@ class Outcome:
 
 def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = print) -> Prepared:
     """Read the matrix, find its data, plan it. Data is fetched only where `fetch` is true."""
+    if options.results.exists() and not options.results.is_dir():
+        raise BenchError(f"--results: {options.results} is a file; give a folder")
     plugins = load_plugins(options.plugins)
     matrix = read_matrix(options.matrix, options.filter)
     if fetch:
@@ -133,6 +140,7 @@ def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.S
             timeline,
             estimator,
             smoke=prepared.options.smoke,
+            anew=prepared.options.anew,
         )
         try:
             ok = runner.run()
@@ -180,6 +188,7 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
     request = {
         "filter": prepared.options.filter,
         "smoke": prepared.options.smoke,
+        "anew": prepared.options.anew,
         "plugins": prepared.plugins,
         "budget": prepared.matrix.budget.model_dump(),
         "text": prepared.matrix.text,
@@ -195,7 +204,7 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
         list(plan.stages.values()),
         plan.cells,
     )
-    say(f"run {run_id}: {len(plan.cells)} cells, {len(plan.stages)} stages")
+    say(f"run {run_id}: {counted(len(plan.cells), 'cell')}, {counted(len(plan.stages), 'stage')}")
     return run_id
 
 
@@ -204,7 +213,8 @@ def _predict(prepared: Prepared, store: Store, run_id: str, results: Path, say: 
     stages = list(prepared.plan.stages.values())
     cpus = len(prepared.resources.cpus)
     estimator = make_estimator(stages, cpus, prepared.most_launches, store, results)
-    prediction = estimator.predict(stages, progress_of(stages, results, store, run_id))
+    anew = prepared.options.anew
+    prediction = estimator.predict(stages, progress_of(stages, results, store, run_id, anew=anew))
     before = {
         "launches": len(store.launch_results(run_id)),
         "overheads": store.overheads(run_id),

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
-from bench.metrics import format_value
+from bench.metrics import CURVES, counted, format_value
 from bench.store import CellRow, StageRow, Store
-from techniques.registry import nearest
+from techniques.registry import first_few, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_TRAINING = ("train", "step", "compress")
+_SHORT_KEY = 12
 
 
 def show(record: str, run_id: str | None, results: Path) -> None:
@@ -31,28 +31,32 @@ def show(record: str, run_id: str | None, results: Path) -> None:
         _print_mapping("axes", cell.axes)
         if cell.skipped:
             print(f"skipped: {cell.skipped}")
-        print(f"make it again: {command(store.run(run_id), cell)}")
+            return
+        print(f"make it again: {command(store.run(run_id), cell, results)}")
         for key in cell.stages.values():
             print()
             _print_stage(store, run_id, stages[key])
         return
     found = [stage for key, stage in stages.items() if key.startswith(record)]
-    if len(found) != 1:
-        what = "is the start of several stage keys" if found else "is no cell or stage key"
-        raise BenchError(f"{record!r} {what} of run {run_id}{nearest(record, cells)}")
+    if not found:
+        raise BenchError(f"{record!r} is no cell or stage key of run {run_id}{nearest(record, cells)}")
+    if len(found) > 1:
+        names = first_few([f"{stage.key[:_SHORT_KEY]} ({stage.kind} {stage.label})" for stage in found])
+        raise BenchError(f"{record!r} is the start of several stage keys of run {run_id}: {names}")
     stage = found[0]
     users = [cell for cell in cells.values() if stage.key in cell.stages.values()]
-    print(f"stage of run {run_id}, used by {len(users)} cells: {', '.join(cell.name for cell in users)}")
-    print(f"make it again: {command(store.run(run_id), users[0])}")
+    print(f"stage of run {run_id}, used by {counted(len(users), 'cell')}: {', '.join(c.name for c in users)}")
+    print(f"make it again: {command(store.run(run_id), users[0], results)}")
     _print_stage(store, run_id, stage)
 
 
-def command(run: Mapping[str, Any], cell: CellRow) -> str:
-    """Return the command that makes a cell's records again, as a run of its own."""
+def command(run: Mapping[str, Any], cell: CellRow, results: Path) -> str:
+    """Return the command that makes a cell's records again, as a run of its own, artifacts and all."""
     filter_text = ",".join(f"{axis}={value}" for axis, value in cell.axes.items())
-    words = ["python", "-m", "bench", "run", "--matrix", run["matrix"], "--filter", filter_text, "--fresh"]
+    words = ["python", "-m", "bench", "run", "--matrix", run["matrix"], "--filter", filter_text, "--anew"]
     words += [word for path in run["request"]["plugins"] for word in ("--plugin", path)]
     words += ["--smoke"] if run["request"]["smoke"] else []
+    words += ["--results", str(results)]
     return shlex.join(words)
 
 
@@ -65,10 +69,11 @@ def _print_stage(store: Store, run_id: str, stage: StageRow) -> None:
     launches = store.launches(run_id)
     measurements = store.measurements(run_id)
     for launch in launches[launches["stage_key"] == stage.key].to_dict("records"):
+        environment = f", environment {launch['environment_id']}" if launch["environment_id"] else ""
         reused = ", reused from an earlier run" if launch["reused"] else ""
         print(
             f"  launch {launch['round'] + 1}: {launch['state']}{reused}, body {launch['body_s']:.3f} s of "
-            f"{launch['wall_s']:.3f} s, environment {launch['environment_id']}"
+            f"{launch['wall_s']:.3f} s{environment}"
         )
         if launch["reason"]:
             print(f"    reason: {launch['reason']}")
@@ -92,6 +97,8 @@ def _print_measurements(measurements: pd.DataFrame) -> None:
             )
         notes = [note for note in (row["method"], row["reason"]) if note]
         count = f"n={row['n']:.0f}" if row["n"] == row["n"] and row["n"] is not None else ""
+        if row["metric"] in CURVES and row["samples"] is not None:
+            text = ", ".join(f"{value:.4g}" for value in row["samples"])
         print(f"    {name}: {text}  {'; '.join([count, *notes] if count else notes)}".rstrip())
 
 

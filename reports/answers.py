@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from bench.metrics import format_value
+from bench.metrics import counted, format_points, format_value
 from reports.tables import worst_classes
 from reports.tables.compression import CONTROL
 from reports.tables.tradeoff import NONE
-from reports.view import records
+from reports.view import place_of, records
 
 Row = dict[str, Any]
 
@@ -88,13 +88,17 @@ def _teacher(rows: Sequence[Row]) -> Iterator[str]:
         if low is None:
             sure = ", from one seed: nothing to judge it by"
         elif low <= 0 <= high:
-            sure = f", 95 % interval {low:+.2f} to {high:+.2f} over {row['seeds']} seeds: not told from none"
+            sure = f"{_interval(low, high, row['seeds'])}: not told from none"
         else:
-            sure = f", 95 % interval {low:+.2f} to {high:+.2f} over {row['seeds']} seeds"
+            sure = _interval(low, high, row["seeds"])
         yield (
-            f"{row['workload']}: {name} is {row['vs_control_points']:+.2f} points better than "
+            f"{row['workload']}: {name} is {format_points(row['vs_control_points'])} points better than "
             f"{row['control']}, the same student without a teacher ({_place(row)}{sure})."
         )
+
+
+def _interval(low: float, high: float, seeds: int) -> str:
+    return f", 95 % interval {format_points(low)} to {format_points(high)} over {counted(seeds, 'seed')}"
 
 
 def _who_pays(rows: Sequence[Row], classes: pd.DataFrame) -> Iterator[str]:
@@ -107,17 +111,31 @@ def _who_pays(rows: Sequence[Row], classes: pd.DataFrame) -> Iterator[str]:
         own = [row for (name, _), row in first.items() if name == workload]
         told = []
         for row in sorted(own, key=lambda row: -row["answers_flipped"]):
-            place = ("workload", "backend", "precision", "batch_size", "compression")
-            loser = worst.get(tuple(row[column] for column in place))
+            loser = worst.get((*place_of(row), row["compression"]))
             if loser is not None:
                 control = ", the control," if row["compression"] == CONTROL else ""
+                flipped = format_value("answers_lost", row["answers_flipped"])
                 told.append(
-                    f"{row['compression']}{control} on {row['backend']} flips "
-                    f"{format_value('answers_lost', row['answers_flipped'])} of the answers; worst off is "
-                    f"{loser['class']}, {loser['change_points']:+.1f} points"
+                    f"{row['compression']}{control} on {row['backend']} flips {flipped} of the answers; "
+                    f"{_loser(loser)}"
                 )
         if told:
             yield f"{workload}: {'; '.join(told)}."
+
+
+def _loser(worst: Row) -> str:
+    """Name the class that loses most, where it loses more than seeds differ by."""
+    change, low, high = (worst[f"change_points{bound}"] for bound in ("", "_low", "_high"))
+    if change >= 0:
+        return "no class loses"
+    if high is not None and high >= 0:
+        return "no class loses more than seeds differ by"
+    interval = (
+        f" ({format_points(low, 1)} to {format_points(high, 1)} over {counted(worst['seeds'], 'seed')})"
+        if high is not None
+        else ", from one seed: nothing to judge it by"
+    )
+    return f"worst off is {worst['class']}, {format_points(change, 1)} points{interval}"
 
 
 def _combinations(rows: Sequence[Row]) -> Iterator[str]:
@@ -134,7 +152,7 @@ def _combinations(rows: Sequence[Row]) -> Iterator[str]:
 
 def _gains(row: Row) -> str:
     loss = row["loss_points"]
-    quality = f"{-loss:+.2f} points" if loss is not None else "unknown quality"
+    quality = f"{format_points(-loss)} points" if loss is not None else "unknown quality"
     smaller = row["times_smaller"]
     size = f", {smaller:.3g}× smaller" if smaller is not None else ""
     return f"{quality}, {row['speedup']:.3g}× the speed{size}"

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 
-from bench.metrics import format_value
-from reports.grids import UNKNOWN, Column, Entry, Grid, Row, build_grid, metric, plain
+from bench.metrics import format_points, format_value
+from reports.grids import PRELIMINARY, UNKNOWN, Column, Entry, Grid, Row, build_grid, metric, plain, speedup
 from reports.tables import worst_classes
-from reports.view import records
-
-_PLACE = ("workload", "backend", "precision", "batch_size", "compression")
+from reports.view import place_of, records
 
 
 def compression_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:
@@ -27,7 +25,8 @@ def difference(row: Row, key: str) -> Entry:
     value, low, high = row[key], row[f"{key}_low"], row[f"{key}_high"]
     if value is None:
         return Entry(UNKNOWN)
-    return Entry(f"{value:+.2f}", f"{low:+.2f} … {high:+.2f}" if low is not None else "", value)
+    interval = f"{format_points(low)} … {format_points(high)}" if low is not None else ""
+    return Entry(format_points(value), interval, value)
 
 
 def _against_control(row: Row) -> Entry:
@@ -37,14 +36,14 @@ def _against_control(row: Row) -> Entry:
 
 
 def _speedup(row: Row) -> Entry:
-    if row["speedup"] is None:
-        return Entry(UNKNOWN)
-    if row["same_timing"]:
-        same = "" if row["compression"] == "none" else "same dense kernels as none"
-        return Entry("1×", same, 1.0)
-    low, high = row["speedup_low"], row["speedup_high"]
-    interval = f"{low:.3g}× … {high:.3g}×" if low is not None else ""
-    return Entry(f"{row['speedup']:.3g}×", interval, row["speedup"])
+    if not row["same_timing"]:
+        return speedup(row)
+    return Entry("1×", "" if row["compression"] == "none" else "same dense kernels as none", 1.0)
+
+
+def _latency(row: Row) -> Entry:
+    mark = PRELIMINARY if row["latency_preliminary"] else ""
+    return Entry(format_value("latency_s", row["latency_s"]) + mark, sort=row["latency_s"])
 
 
 def _times(key: str) -> Callable[[Row], Entry]:
@@ -67,8 +66,8 @@ TRADEOFF: tuple[Column, ...] = (
     ("quality", _quality),
     ("lost to none, points", lambda row: difference(row, "loss_points")),
     ("won over its control, points", _against_control),
-    ("latency", metric("latency_s")),
-    ("speed-up", _speedup),
+    ("latency", _latency),
+    ("speed, × none there", _speedup),
     ("size on disk", metric("artifact_bytes")),
     ("times smaller", _times("times_smaller")),
     ("times smaller, compressed", _times("times_smaller_compressed")),
@@ -84,15 +83,15 @@ def _classes_grid(classes: pd.DataFrame, tradeoff: pd.DataFrame) -> Grid:
     names = list(dict.fromkeys(classes["class"]))
     cells: dict[tuple[object, ...], dict[str, float]] = {}
     for row in records(classes):
-        key = tuple(row[column] for column in _PLACE)
+        key = (*place_of(row), row["compression"])
         cells.setdefault(key, {})[row["class"]] = row["change_points"]
-    flipped = {tuple(row[c] for c in _PLACE): row["answers_flipped"] for row in records(tradeoff)}
+    flipped = {(*place_of(row), row["compression"]): row["answers_flipped"] for row in records(tradeoff)}
     worst = worst_classes(classes)
     rows = [
         (
             *(Entry(str(part)) for part in key),
             metric("answers_flipped", "answers_lost")({"answers_flipped": flipped.get(key)}),
-            Entry(worst[key]["class"], f"{worst[key]['change_points']:+.2f}", worst[key]["change_points"]),
+            _loser(worst[key]),
             *_changes(changes, names),
         )
         for key, changes in cells.items()
@@ -102,7 +101,13 @@ def _classes_grid(classes: pd.DataFrame, tradeoff: pd.DataFrame) -> Grid:
     return Grid("classes", "Who pays: change of each class's recall, points", (*columns, *names), tuple(rows))
 
 
+def _loser(worst: Row) -> Entry:
+    change = difference(worst, "change_points")
+    detail = f"{change.text} ({change.detail})" if change.detail else change.text
+    return Entry(str(worst["class"]), detail, change.sort)
+
+
 def _changes(changes: Mapping[str, float], names: Iterable[str]) -> Iterable[Entry]:
     for name in names:
         value = changes.get(name)
-        yield Entry(UNKNOWN if value is None else f"{value:+.2f}", sort=value)
+        yield Entry(format_points(value), sort=value)

@@ -49,17 +49,25 @@ def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
     return Content(
         title=f"{view.run['matrix']}: {run_id}",
         about=_about(view, complete),
-        verdict=tuple(verdict(frames)),
+        verdict=tuple(verdict(frames, smoke=view.smoke)),
         frames=frames,
-        answers=tuple(answers(frames)),
-        grids=tuple(grid for grid in [*compression_grids(frames), *all_grids(frames)] if grid.rows),
+        answers=() if view.smoke else tuple(answers(frames)),
+        grids=tuple(grid for grid in _grids(frames, smoke=view.smoke) if grid.rows),
         problems=tuple(problem_grids(frames["problems"])),
         captions={
             "overhead": overhead_text(view).splitlines()[0],
             "estimate": estimate_summary(view),
         },
         environment=environment_grid(view),
-        plots=tuple(draw_all(frames)),
+        plots=() if view.smoke else tuple(draw_all(frames)),
+    )
+
+
+def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:
+    grids = all_grids(frames)
+    # What a smoke run costs and saves, or took, compares nothing.
+    return (
+        [grid for grid in grids if grid.name != "estimate"] if smoke else [*compression_grids(frames), *grids]
     )
 
 

@@ -12,6 +12,8 @@ from reports.view import RunView
 def estimate_summary(view: RunView) -> str:
     """Return a sentence on the whole run, and what the prediction went by and did not count."""
     comparison = view.comparison
+    if view.smoke:
+        return "Predicted against taken: nothing to compare in a smoke run."
     if comparison is None:
         return "Predicted against taken: this run recorded no prediction."
     whole = comparison.rows[-1]
@@ -27,12 +29,15 @@ def estimate_summary(view: RunView) -> str:
     if comparison.bound_s:
         bound = _seconds(comparison.bound_s)
         sentences.append(f"{bound} of the prediction were an upper bound of trainings, which may end early")
-    return f"{'; '.join(sentences)}. Predicted from: {sources_text(comparison.sources)}."
+    return (
+        f"{'; '.join(sentences)}. Predicted from: {sources_text(comparison.sources)}. "
+        "A kind's seconds are those of its stages added up, whatever ran side by side."
+    )
 
 
 def estimate_text(view: RunView) -> str:
     """Return the summary, and a line for each part of the run."""
-    rows = view.comparison.rows if view.comparison else ()
+    rows = view.comparison.rows if view.comparison and not view.smoke else ()
     width = max((len(row.part) for row in rows), default=0)
     return "\n".join([estimate_summary(view), *(f"  {row.part:<{width}}  {_against(row)}" for row in rows)])
 

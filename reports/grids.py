@@ -8,14 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from bench.metrics import METRICS, format_value
+from bench.metrics import METRICS, format_points, format_value
 from reports.view import RunView, records
 
 UNKNOWN = "–"
 PRELIMINARY = "†"
 LEGEND = (
     "† preliminary: fewer than 6 launches. ◆ on the Pareto front of quality against latency, ◇ against "
-    "compressed size. – unknown. Intervals are 95 %. `bench show KEY` prints the record behind a key."
+    "compressed size. – unknown. Intervals are 95 %. The command bench show KEY prints the record of a key."
 )
 
 _AFTER_ALL = 1e300  # what a censored value sorts by
@@ -65,7 +65,7 @@ def metric(key: str, name: str = "") -> Callable[[Row], Entry]:
 
 def points(key: str) -> Callable[[Row], Entry]:
     """Show a difference in percentage points."""
-    return lambda row: Entry(UNKNOWN if row[key] is None else f"{row[key]:+.2f}", sort=row[key])
+    return lambda row: Entry(format_points(row[key]), sort=row[key])
 
 
 def signed_share(key: str) -> Callable[[Row], Entry]:
@@ -119,12 +119,14 @@ def _gap(row: Row) -> Entry:
     return Entry(f"{100 * row['time_gap']:+.1f} %", "over 5 %" if mark else "", row["time_gap"], mark)
 
 
-def _speedup(row: Row) -> Entry:
-    if row["speedup"] is None:
+def speedup(row: Row) -> Entry:
+    """Show how many times as fast something is, with its interval."""
+    value, low, high = row["speedup"], row["speedup_low"], row["speedup_high"]
+    if value is None:
         return Entry(UNKNOWN)
-    low, high = row["speedup_low"], row["speedup_high"]
+    mark = PRELIMINARY if row["latency_preliminary"] and low != high else ""
     interval = f"{low:.3g}× … {high:.3g}×" if low is not None and low != high else ""
-    return Entry(f"{row['speedup']:.3g}×", interval, row["speedup"])
+    return Entry(f"{value:.3g}×{mark}", interval, value)
 
 
 def _front(row: Row) -> Entry:
@@ -173,7 +175,7 @@ INFERENCE: tuple[Column, ...] = (
     ("quality", metric("quality")),
     ("loss, points", points("quality_loss_points")),
     ("latency", timing("latency", "latency_s")),
-    ("speed-up", _speedup),
+    ("speed, × none on cpu-eager", speedup),
     ("p90", metric("latency_p90_s")),
     ("p99", metric("latency_p99_s")),
     ("throughput", metric("throughput_samples_per_s", "throughput")),
@@ -301,7 +303,9 @@ def environment_grid(view: RunView) -> Grid:
     rows = []
     for name in names:
         values = list(dict.fromkeys(entries.get(name, UNKNOWN) for entries in flat))
-        rows.append((Entry(name), Entry(" | ".join(_first(values)), mark="bad" if len(values) > 1 else "")))
+        several = len(values) > 1
+        detail = "not the same for all launches" if several else ""
+        rows.append((Entry(name), Entry(" | ".join(_first(values)), detail, mark="bad" if several else "")))
     return Grid("environment", "Environment", ("what", "value"), tuple(rows))
 
 

@@ -13,7 +13,9 @@ def overhead_text(view: RunView) -> str:
     if not outside:
         return "Wall time outside stage bodies: not recorded yet."
     whole = outside + view.body_s
-    share = f"{100 * outside / whole:.1f} % of {_seconds(whole)}"
+    share = (
+        f"{100 * outside / whole:.1f} % of {_seconds(whole)}, stage bodies added up whatever ran side by side"
+    )
     lines = [f"Wall time outside stage bodies: {_seconds(outside)} ({share})"]
     parts = records(overhead_table(view))
     width = max(len(part["part"]) for part in parts)

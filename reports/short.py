@@ -86,7 +86,7 @@ def _inference(workload: str, rows: Sequence[dict[str, Any]], best: Score | None
         own = best.rows[0]
         shown = [row for row in rows if all(row[axis] == own[axis] for axis in TRAIN_AXES.values())]
     varying = [name for name in ("precision", "batch_size") if len({row[name] for row in shown}) > 1]
-    columns = ("compression", "backend", *varying, "quality", "latency", "speed-up", "size", "")
+    columns = ("compression", "backend", *varying, "quality", "latency", "× eager none", "size", "")
     title = f"Inference: {workload}" + (f", trained by {best.label}" if best else "")
     # What was left out has its reason in the report; here it would only widen a column.
     shown = [row for row in shown if row["state"] != "skipped"]

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from bench.metrics import format_value
+from bench.metrics import counted, format_points, format_value
 from reports.scores import Score, fastest, optimizer_scores
 from reports.tables.pareto import ranked_points
+from reports.tables.tradeoff import NONE
 from reports.tables.training import training_label
 
 QUALITY_POINTS = 1.0
@@ -19,12 +20,19 @@ QUALITY_POINTS = 1.0
 _TITLES = {"latency_s": "lowest latency", "artifact_compressed_bytes": "smallest download"}
 
 
-def verdict(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+SMOKE = (
+    "Smoke run, two steps and one launch each: it says whether every stage runs; its numbers mean nothing."
+)
+
+
+def verdict(frames: Mapping[str, pd.DataFrame], *, smoke: bool = False) -> list[str]:
     """Return the sentences at the top of a report, from the frames `training` and `inference`."""
     training, inference = frames["training"], frames["inference"]
     if inference.empty:
         return ["This run has no cells."]
     sentences = [count_cells(inference)]
+    if smoke:
+        return [SMOKE, *sentences]
     for workload in dict.fromkeys([*training["workload"], *inference["workload"]]):
         scores = optimizer_scores(training, workload)
         sentences += _training_sentences(str(workload), scores)
@@ -40,8 +48,9 @@ def count_cells(inference: pd.DataFrame) -> str:
     parts = [f"{states[state]} {state}" for state in order if states[state] or state == "ok"]
     if failed:
         kinds = ", ".join(f"{count} {state}" for state, count in sorted(failed.items()))
-        parts.append(f"{sum(failed.values())} failed ({kinds})")
-    return f"{len(inference)} cells: {', '.join(parts)}."
+        detail = f" ({kinds})" if set(failed) != {"failed"} else ""
+        parts.append(f"{sum(failed.values())} failed{detail}")
+    return f"{counted(len(inference), 'cell')}: {', '.join(parts)}."
 
 
 def _training_sentences(workload: str, scores: list[Score]) -> Iterator[str]:
@@ -99,15 +108,16 @@ def _inference_sentences(inference: pd.DataFrame, workload: str, scores: list[Sc
             yield f"{where}: nothing stays within {QUALITY_POINTS:g} point of the uncompressed quality."
         for cost, point in picks.items():
             if point:
-                rivals = _rivals(point, ranked_points(batch, cost)) if cost == "latency_s" else ""
-                yield f"{where}: {_describe(point, cost)}{rivals}."
+                others = _others(point, ranked_points(batch, cost)) if cost == "latency_s" else ""
+                yield f"{where}: {_describe(point, cost)}{others}."
 
 
 def _pick(points: list[dict[str, Any]], cost: str, reached: set[str]) -> dict[str, Any] | None:
     """Return the cheapest point that keeps its quality, of trainings that reached the target if any did."""
     keeping = [point for point in points if _keeps_quality(point)]
     preferred = [point for point in keeping if training_label(point, points) in reached] or keeping
-    return min(preferred, key=lambda point: (point[cost], -point["quality"]), default=None)
+    # Of what serves alike, that which takes no more work.
+    return min(preferred, key=lambda p: (p[cost], p["compression"] != NONE, -p["quality"]), default=None)
 
 
 def _describe(point: Mapping[str, Any], cost: str) -> str:
@@ -118,25 +128,34 @@ def _describe(point: Mapping[str, Any], cost: str) -> str:
         f", {speedup:.3g}× the speed of uncompressed cpu-eager" if cost == "latency_s" and speedup else ""
     )
     quality = format_value("quality", point["quality"])
+    change = format_points(-point["quality_loss_points"])
     return (
         f"{_TITLES[cost]} within {QUALITY_POINTS:g} point of the uncompressed model's quality is "
-        f"{point['compression']} on {point['backend']} ({point['precision']}): {value}{mark}{faster}, "
-        f"quality {quality} ({-point['quality_loss_points']:+.2f} points), trained by {point['optimizer']}"
+        f"{_choice(point)}: {value}{mark}{faster}, "
+        f"quality {quality} ({change} points), trained by {point['optimizer']}"
     )
 
 
-def _rivals(best: Mapping[str, Any], points: list[dict[str, Any]]) -> str:
-    """Name other choices that keep their quality and whose interval of latency overlaps the best one's."""
-    names = dict.fromkeys(
-        f"{point['compression']} on {point['backend']} ({point['precision']})"
-        for point in points
-        if _keeps_quality(point)
-        and point["latency_s"] != best["latency_s"]
-        and point["latency_low_s"] is not None
-        and best["latency_high_s"] is not None
-        and point["latency_low_s"] <= best["latency_high_s"]
-    )
-    return f"; not told apart by its interval from {', '.join(names)}" if names else ""
+def _others(best: Mapping[str, Any], points: list[dict[str, Any]]) -> str:
+    """Name other choices that keep their quality: those timed as the same, those whose intervals overlap."""
+    keeping = [point for point in points if _keeps_quality(point) and _choice(point) != _choice(best)]
+    same = [point for point in keeping if point["latency_s"] == best["latency_s"]]
+    close = [point for point in keeping if point not in same and _overlap(point, best)]
+    parts = [
+        f"; {verb} {', '.join(dict.fromkeys(map(_choice, found)))}"
+        for verb, found in (("runs as the same as", same), ("not told apart by its interval from", close))
+        if found
+    ]
+    return "".join(parts)
+
+
+def _choice(point: Mapping[str, Any]) -> str:
+    return f"{point['compression']} on {point['backend']} ({point['precision']})"
+
+
+def _overlap(point: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
+    low, high = point["latency_low_s"], best["latency_high_s"]
+    return low is not None and high is not None and bool(low <= high)
 
 
 def _keeps_quality(point: Mapping[str, Any]) -> bool:

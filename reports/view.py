@@ -33,6 +33,9 @@ INFER_AXES = {
     "batch_size": "batch_size",
 }
 
+PLACE = ("workload", "backend", "precision", "batch_size")
+"""Columns that say where a compression is used, whatever was trained."""
+
 # A cell's stages in the order they depend on each other. `step` times training: a cell can do without it.
 CELL_STAGES = ("train", "compress", "lower", "evaluate", "infer")
 
@@ -94,6 +97,11 @@ class RunView:
     _readings: Mapping[tuple[str, str, str], Reading]
     _launch_values: Mapping[tuple[str, str, str], list[float]]
     _curves: Mapping[tuple[str, str], np.ndarray]
+
+    @property
+    def smoke(self) -> bool:
+        """Say whether the run was only to see that every stage runs: its numbers mean nothing."""
+        return bool(self.run["request"].get("smoke"))
 
     def status(self, key: str) -> Status:
         return self._statuses.get(key, Status())
@@ -159,6 +167,16 @@ def read(store: Store, run_id: str) -> RunView:
         _launch_values=_launch_values(measurements),
         _curves=_curves(measurements),
     )
+
+
+def training_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return which training a row of a table belongs to."""
+    return tuple(row[column] for column in TRAIN_AXES.values())
+
+
+def place_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return where a row's compression is used, see `PLACE`."""
+    return tuple(row[column] for column in PLACE)
 
 
 def number(value: Any) -> float | None:

@@ -13,7 +13,7 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from importlib.metadata import entry_points
@@ -42,8 +42,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"
-    more = f" and {len(known) - _MOST_KNOWN} more" if len(known) > _MOST_KNOWN else ""
-    return f"; known: {', '.join(known[:_MOST_KNOWN])}{more}" if known else ""
+    return f"; known: {first_few(known)}" if known else ""
+
+
+def first_few(words: Sequence[str]) -> str:
+    """Return the words in one line, of many only the first and how many more there are."""
+    more = f" and {len(words) - _MOST_KNOWN} more" if len(words) > _MOST_KNOWN else ""
+    return ", ".join(words[:_MOST_KNOWN]) + more
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from bench.estimate.model import SOURCES
 from bench.estimate.prediction import Prediction
-from bench.metrics import format_value
+from bench.metrics import counted, format_value
 from bench.progress import clock_text
 
 
@@ -19,10 +19,11 @@ def prediction_text(prediction: Prediction) -> str:
 
 def prediction_lines(prediction: Prediction) -> Iterator[str]:
     """Yield the whole prediction: a line for each kind of stage, what it goes by, the total last."""
+    yield "time in stages, added up whatever runs side by side:"
     for kind, total in prediction.kinds.items():
-        launches = f" in {total.launches:.0f} launches" if total.launches > total.stages else ""
+        launches = f" in {counted(round(total.launches), 'launch')}" if total.launches > total.stages else ""
         size = f", {_bytes(total.artifact_bytes)}" if total.artifact_bytes else ""
-        yield f"  {kind:9} {clock_text(total.wall_s):>8}  {total.stages} stages{launches}{size}"
+        yield f"  {kind:9} {clock_text(total.wall_s):>8}  {counted(total.stages, 'stage')}{launches}{size}"
     beside = sum(prediction.overheads.values())
     size = _bytes(prediction.disk_bytes - prediction.disk["artifacts"])
     yield f"  {'beside':9} {clock_text(beside):>8}  start, fork servers, store, report: {size}"
@@ -32,19 +33,20 @@ def prediction_lines(prediction: Prediction) -> Iterator[str]:
     if prediction.bound_s:
         share = clock_text(prediction.bound_s)
         yield f"upper bound: {share} of it are trainings that count their whole budget of steps"
-    yield f"estimated time: {clock_text(prediction.wall_s)}"
+    yield f"estimated time: {clock_text(prediction.wall_s)} from start to end"
     yield f"estimated disk: {_bytes(prediction.disk_bytes)}"
 
 
 def sources_text(sources: Mapping[str, int]) -> str:
     """Say how many stages were predicted from what."""
-    named = [f"{count} stages by {SOURCES[name]}" for name, count in sources.items() if name in SOURCES]  # type: ignore[index]
+    known = {name: count for name, count in sources.items() if name in SOURCES}
+    named = [f"{counted(count, 'stage')} by {SOURCES[name]}" for name, count in known.items()]  # type: ignore[index]
     return "; ".join(named) or "nothing is left to run"
 
 
 def _done_text(ended: int, reused: int) -> str:
-    parts = [f"{ended} stages that this run has finished"] if ended else []
-    parts += [f"{reused} stages whose artifacts are there"] if reused else []
+    parts = [f"{counted(ended, 'stage')} that this run has finished"] if ended else []
+    parts += [f"{counted(reused, 'stage')} whose artifacts are there"] if reused else []
     return ", ".join(parts)
 
 

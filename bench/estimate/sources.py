@@ -30,10 +30,19 @@ def make_estimator(
 
 
 def progress_of(
-    stages: Collection[StageRow], results: Path, store: Store | None, run_id: str | None
+    stages: Collection[StageRow],
+    results: Path,
+    store: Store | None,
+    run_id: str | None,
+    *,
+    anew: bool = False,
 ) -> Progress:
-    """Return what of a plan is there: artifacts, and stages and launches of the run, if it goes on."""
-    present = {stage.key for stage in stages if (artifact_folder(results, stage.key) / RECORD).is_file()}
+    """Return what of a plan is there: artifacts, and stages and launches of the run, if it goes on.
+
+    With `anew`, artifacts that are there will be made all the same.
+    """
+    there = () if anew else stages
+    present = {stage.key for stage in there if (artifact_folder(results, stage.key) / RECORD).is_file()}
     ended: set[str] = set()
     launches: dict[str, int] = {}
     timed = {stage.key for stage in stages if stage.timed}

@@ -22,6 +22,7 @@ from bench.store import cleaning, costs, schema
 from bench.store.opening import create as create_file
 from bench.store.opening import open_engine
 from bench.store.rows import CellRow, StageRow, measurement_row, unpack_samples
+from techniques.registry import first_few, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,11 +208,10 @@ class Store:
         if run is None:
             return str(ids[-1])
         matching = [id_ for id_ in ids if id_ == run] or [id_ for id_ in ids if id_.startswith(run)]
-        if len(matching) != 1:
-            from techniques.registry import nearest
-
-            what = "is no run" if not matching else "is the start of several runs"
-            raise StoreError(f"{run!r} {what}{nearest(run, matching or ids)}")
+        if not matching:
+            raise StoreError(f"{run!r} is no run{nearest(run, ids)}")
+        if len(matching) > 1:
+            raise StoreError(f"{run!r} is the start of several runs: {first_few(matching)}")
         return str(matching[0])
 
     def run(self, run_id: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bench.metrics import format_points
 from reports.plots.figure import INK, Plot, render, shorten
 
 _LEAST_SCALE = 1.0
@@ -33,11 +34,6 @@ def draw_classes(classes: pd.DataFrame, workload: str) -> Plot | None:
     )
 
 
-def _signed(points: float) -> str:
-    """Write points with one decimal; what rounds to nothing has no sign."""
-    return f"{points:+.1f}" if abs(points) >= 0.05 else "0"
-
-
 def _figure(table: pd.DataFrame, labels: list[str]) -> Figure:
     values = table.to_numpy(dtype=float)
     size = (3.6 + 0.75 * len(table.columns), 1.3 + 0.34 * len(table))
@@ -51,6 +47,6 @@ def _figure(table: pd.DataFrame, labels: list[str]) -> Figure:
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
             colour: dict[str, Any] = {"color": "white" if abs(value) > 0.65 * most else INK}
-            axes.text(column, row, _signed(value), ha="center", va="center", fontsize=8, **colour)
+            axes.text(column, row, format_points(value, 1), ha="center", va="center", fontsize=8, **colour)
     figure.colorbar(image, ax=axes, label="recall change, points")
     return figure

@@ -27,6 +27,8 @@ _COSTS = {
     "artifact_compressed_bytes": ("quality-size", "Quality against compressed size"),
 }
 
+_BARS = {"latency_s": "95 % intervals of latency and ", "artifact_compressed_bytes": ""}
+
 
 def draw_tradeoff(inference: pd.DataFrame, cost: str, workload: str, batch_size: Any) -> Plot | None:
     """Draw one panel for each training, colour by compression, marker by backend; None without points."""
@@ -41,7 +43,7 @@ def draw_tradeoff(inference: pd.DataFrame, cost: str, workload: str, batch_size:
     return render(
         f"{name}-{workload}-batch-{batch_size}",
         f"{title}: {workload}, batch {batch_size}",
-        "Colour is the compression, shape the backend; bars are 95 % intervals of latency and the range over "
+        f"Colour is the compression, shape the backend; bars are {_BARS[cost]}the range of quality over "
         "seeds. The grey line is the Pareto front over all panels, ringed points are on it: nothing is both "
         f"cheaper and better. Small ▼ on the lower edge lie more than {100 * DEPTH:g} points under the best. "
         "Larger marks lie behind smaller ones of the same place. INVALID, skipped and failed cells are not "

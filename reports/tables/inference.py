@@ -10,7 +10,7 @@ import pandas as pd
 from bench.statistics import Interval, ratio_interval
 from reports.tables.pareto import point_of, ranked_points
 from reports.tables.training import final_quality
-from reports.view import CELL_STAGES, INFER_AXES, TRAIN_AXES, RunView
+from reports.view import CELL_STAGES, INFER_AXES, TRAIN_AXES, RunView, training_of
 
 if TYPE_CHECKING:
     from bench.store import CellRow
@@ -56,14 +56,16 @@ def inference_table(view: RunView) -> pd.DataFrame:
     """Return one row for each cell, in the order of the matrix, skipped and failed ones included.
 
     `ranked` are cells that are measured and not INVALID. `pareto` and `pareto_size` mark those of them that
-    no other of the same workload and batch size beats in both quality and latency, or compressed size.
+    no other of the same workload and batch size beats in both quality and latency, or compressed size: none
+    in a smoke run.
     """
     rows = [_row(view, cell) for cell in view.cells]
     _set_quality_loss(view, rows)
     _set_speedup(view, rows)
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     for flag, cost in (("pareto", "latency_s"), ("pareto_size", "artifact_compressed_bytes")):
-        front = {point_of(point) for point in ranked_points(frame, cost) if point["pareto"]}
+        points = [] if view.smoke else ranked_points(frame, cost)
+        front = {point_of(point) for point in points if point["pareto"]}
         frame[flag] = [bool(row["ranked"]) and point_of(row) in front for row in rows]
     return frame
 
@@ -116,15 +118,11 @@ def cell_state(view: RunView, cell: CellRow) -> tuple[str, str]:
     return "ok", ""
 
 
-def _training_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[column] for column in TRAIN_AXES.values())
-
-
 def _references(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         if (row["compression"], row["backend"]) == (REFERENCE_COMPRESSION, REFERENCE_BACKEND):
-            found.setdefault(_training_of(row), []).append(row)
+            found.setdefault(training_of(row), []).append(row)
     return found
 
 
@@ -136,7 +134,7 @@ def _set_quality_loss(view: RunView, rows: list[dict[str, Any]]) -> None:
     references = _references(rows)
     trained = {training.key: final_quality(view, training) for training in view.trainings()}
     for row in rows:
-        candidates = [c for c in references.get(_training_of(row), []) if c["quality"] is not None]
+        candidates = [c for c in references.get(training_of(row), []) if c["quality"] is not None]
         best = min(candidates, key=lambda c: _distance(c, row), default=None)
         reference = best["quality"] if best else trained.get(row["train_key"])
         known = row["quality"] is not None and reference is not None
@@ -158,7 +156,7 @@ def _set_speedup(view: RunView, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         same = [
             reference
-            for reference in references.get(_training_of(row), [])
+            for reference in references.get(training_of(row), [])
             if (reference["precision"], reference["batch_size"]) == (row["precision"], row["batch_size"])
         ]
         ratio = None

@@ -10,18 +10,17 @@ import pandas as pd
 
 from bench.statistics import Interval, mean_interval, ratio_interval
 from reports.tables.compression import CONTROL
-from reports.view import TRAIN_AXES, RunView, records
+from reports.view import PLACE, RunView, place_of, records, training_of
 
 NONE = "none"
 _OWN_CONTROL = {"distill": "student"}
 """Steps whose control is not `finetune`: what the same model gets in as many steps without the technique."""
 
-_PLACE = ("workload", "backend", "precision", "batch_size")
 _POINTS = ("loss_points", "vs_control_points")
 _COLUMNS = (
-    *(*_PLACE, "compression", "control", "trainings", "seeds", "quality", "quality_low", "quality_high"),
+    *(*PLACE, "compression", "control", "trainings", "seeds", "quality", "quality_low", "quality_high"),
     *(f"{name}{bound}" for name in _POINTS for bound in ("", "_low", "_high")),
-    *("latency_s", "speedup", "speedup_low", "speedup_high", "same_timing"),
+    *("latency_s", "latency_preliminary", "speedup", "speedup_low", "speedup_high", "same_timing"),
     *("artifact_bytes", "artifact_compressed_bytes", "times_smaller", "times_smaller_compressed"),
     *("nonzero_share", "answers_flipped", "answers_lost", "answers_won"),
 )
@@ -41,8 +40,8 @@ def tradeoff_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
     rows = [row for row in records(inference) if row["ranked"]]
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault((*(row[name] for name in _PLACE), row["compression"]), []).append(row)
-    qualities = {(_training(row), *(row[name] for name in _PLACE), row["compression"]): row for row in rows}
+        groups.setdefault((*place_of(row), row["compression"]), []).append(row)
+    qualities = {(training_of(row), *place_of(row), row["compression"]): row for row in rows}
     found = [_row(view, members, qualities) for members in groups.values()]
     return pd.DataFrame(found, columns=list(_COLUMNS))
 
@@ -67,10 +66,10 @@ def control_of(compression: str, format_: str | None = None) -> str:
 
 def _row(view: RunView, members: list[Row], qualities: Mapping[tuple[Any, ...], Row]) -> Row:
     first = members[0]
-    place = tuple(first[name] for name in _PLACE)
+    place = place_of(first)
 
     def others(compression: str) -> list[tuple[Row, Row]]:
-        found = ((row, qualities.get((_training(row), *place, compression))) for row in members)
+        found = ((row, qualities.get((training_of(row), *place, compression))) for row in members)
         return [(row, other) for row, other in found if other is not None]
 
     settings = view.stages[first["lower_key"]].request.get("settings") or {}
@@ -79,7 +78,7 @@ def _row(view: RunView, members: list[Row], qualities: Mapping[tuple[Any, ...], 
     control = next((name for name in (control, control.partition("+")[0]) if name and others(name)), "")
     plain = others(NONE)
     return {
-        **{name: first[name] for name in (*_PLACE, "compression")},
+        **{name: first[name] for name in (*PLACE, "compression")},
         "control": control,
         "trainings": len(members),
         "seeds": len({row["seed"] for row in members}),
@@ -87,6 +86,7 @@ def _row(view: RunView, members: list[Row], qualities: Mapping[tuple[Any, ...], 
         **_interval("loss_points", [(row, _points(other, row)) for row, other in plain]),
         **_interval("vs_control_points", [(row, _points(row, other)) for row, other in others(control)]),
         "latency_s": _mean(members, "latency_s"),
+        "latency_preliminary": any(row["latency_preliminary"] for row in members),
         **_speedup(view, plain),
         **{name: _mean(members, name) for name in ("artifact_bytes", "artifact_compressed_bytes")},
         "times_smaller": _times(plain, "artifact_bytes"),
@@ -97,23 +97,23 @@ def _row(view: RunView, members: list[Row], qualities: Mapping[tuple[Any, ...], 
     }
 
 
-def _training(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in TRAIN_AXES.values())
-
-
 def _points(better: Row, than: Row) -> float:
     return 100 * (float(better["quality"]) - float(than["quality"]))
 
 
 def _interval(name: str, pairs: Iterable[tuple[Row, float]]) -> Row:
-    """Average over the trainings of each seed, then over seeds: seeds are what repeats."""
-    by_seed: dict[Any, list[float]] = {}
-    for row, points in pairs:
-        by_seed.setdefault(row["seed"], []).append(points)
-    if not by_seed:
+    found = over_seeds((row["seed"], points) for row, points in pairs)
+    if found is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
-    found: Interval = mean_interval([sum(values) / len(values) for values in by_seed.values()])
     return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def over_seeds(values: Iterable[tuple[Any, float]]) -> Interval | None:
+    """Average over the trainings of each seed, then over seeds, which are what repeats; None of nothing."""
+    by_seed: dict[Any, list[float]] = {}
+    for seed, value in values:
+        by_seed.setdefault(seed, []).append(value)
+    return mean_interval([sum(own) / len(own) for own in by_seed.values()]) if by_seed else None
 
 
 def _speedup(view: RunView, pairs: list[tuple[Row, Row]]) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,21 @@ def test_smoke_executes_every_distinct_stage_once(finished):
 def test_a_run_ends_with_short_tables_and_the_path_of_its_report(finished):
     done, _ = finished
     assert "Training to the target: digits" in done.stdout
+    assert "its numbers mean nothing" in done.stdout
     assert "Wall time outside stage bodies" in done.stdout
     path = done.stdout.strip().splitlines()[-1].removeprefix("report: ")
     assert path.endswith("report.html")
     page = Path(path).read_text()
     assert "<html" in page
     assert "<dd>finished</dd>" in page and "numbers are missing" not in page
+
+
+def test_a_smoke_run_says_that_its_numbers_mean_nothing_and_ranks_nothing(finished):
+    done, results = finished
+    page = next(results.glob("*/report.html")).read_text()
+    assert "its numbers mean nothing" in page
+    assert "Pareto" not in done.stdout and "lowest latency" not in page and "<img" not in page
+    assert "median error" not in done.stdout
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(finished):
@@ -79,6 +89,29 @@ def test_show_tells_all_of_a_cell_with_the_command_that_makes_it_again(bench, fi
         assert text in shown
 
 
+def test_making_a_record_again_makes_its_artifacts_again(bench, finished):
+    _, results = finished
+    shown = bench("show", "digits/adam/int8-static@onnxruntime", "--results", results).stdout
+    (words,) = [line.split("-m bench ")[1] for line in shown.splitlines() if line.startswith("make it again")]
+    again = bench(*shlex.split(words))
+    assert again.returncode == 0, again.stderr
+    assert "was there already" not in again.stderr
+    store = Store.open(results, create=False)
+    frame = store.measurements(store.find_run(None))
+    assert (frame[frame["metric"] == "training_s"]["value"] > 0).all()
+
+
+def test_a_skipped_cell_is_shown_with_its_reason_and_no_command(bench, finished):
+    _, results = finished
+    shown = bench("show", "digits/adam/int8-static@cpu-eager", "--results", results, "--run", _first(results))
+    assert "skipped: cpu-eager has no kernel for int8-static" in shown.stdout
+    assert "make it again" not in shown.stdout
+
+
+def _first(results: Path) -> str:
+    return str(Store.open(results, create=False).runs()["id"][0])
+
+
 def test_dry_run_tells_cells_stages_time_and_what_is_skipped_and_runs_nothing(bench, tmp_path):
     done = bench("run", "--matrix", "full", "--dry-run", "--no-probe", "--results", tmp_path / "none")
     assert done.returncode == 0
@@ -105,6 +138,8 @@ def test_dry_run_tells_what_auto_leaves_out_of_this_machine(bench, tmp_path, mon
         (["run", "--matrix", "quick", "--filter", "optimizer=adma"], "did you mean 'adam'?"),
         (["run", "--matrix", "quick", "--plugin", "nowhere.py"], "nowhere.py: no such file"),
         (["run", "--matrix", "quick", "--results", "/proc/results"], "--results"),
+        (["run", "--matrix", "quick", "--filter", " "], "--filter is empty"),
+        (["run", "--matrix", "quick", "--dry-run", "--results", __file__], "is a file; give a folder"),
         (["run", "--matirx", "quick"], "--matrix"),
         (["check"], "bench check: Missing option '--baseline'; `bench check --help` tells more"),
         (["clean", "--keep", "-1"], "--keep"),
@@ -124,8 +159,40 @@ def test_a_mistake_gets_one_line_and_exit_code_2(bench, arguments, message):
 
 def test_showing_what_is_not_there_names_the_nearest(bench, finished):
     _, results = finished
-    done = bench("show", "digits/adm/none@onnxruntime", "--results", results)
+    done = bench("show", "digits/adm/none@onnxruntime", "--results", results, "--run", _first(results))
     assert done.returncode == 2 and "did you mean 'digits/adam/none@onnxruntime'" in done.stderr
+
+
+def test_the_beginning_of_several_names_gets_all_of_them(bench, finished):
+    _, results = finished
+    done = bench("show", "", "--results", results)
+    assert done.returncode == 2 and "is the start of several stage keys" in done.stderr
+    assert "(train digits" in done.stderr
+    done = bench("report", "20", "--results", results)
+    runs = Store.open(results, create=False).runs()
+    assert done.returncode == (2 if len(runs) > 1 else 0)
+    assert len(runs) == 1 or "is the start of several runs: 20" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("add('mine', f'{__file__}:bild', about='x')\ndef build(parameters): ...", "did you mean 'build'?"),
+        (
+            "add('mine', f'{__file__}:x', about='x', default={})",
+            "unknown trait 'default'; did you mean 'defau",
+        ),
+        ("add('mine', 'torch.optim', about='x')", "line 2: 'torch.optim' is no reference"),
+        ("add('adam', 'torch.optim:Adam', about='x')", "optimizer 'adam' is there already"),
+        ("add(1 / 0)", "line 2: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_broken_plug_in_gets_one_line_before_anything_runs(bench, tmp_path, text, message):
+    (tmp_path / "mine.py").write_text(f"from techniques.optimizers import OPTIMIZERS\nOPTIMIZERS.{text}\n")
+    done = bench("run", "--matrix", "quick", "--dry-run", "--no-probe", "--plugin", tmp_path / "mine.py")
+    assert done.returncode == 2
+    assert message in done.stderr and "mine.py" in done.stderr and "TechniqueError" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_data_that_cannot_be_had_is_replaced_and_it_says_so(bench, monkeypatch, tmp_path):

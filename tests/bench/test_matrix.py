@@ -82,7 +82,22 @@ def test_a_filter_keeps_cells_by_patterns_and_alternatives():
         ("optimizer =", "optimiser =", "unknown key 'train.optimiser'; did you mean 'optimizer'?"),
         ("max_launches", "max_lunches", "unknown key 'budget.max_lunches'; did you mean 'max_launches'?"),
         ("[budget]", "[buget]", "unknown key 'buget'; did you mean 'budget'?"),
-        ("max_launches = 6", "max_launches = 7", "1, 3, 6, 10 or 20, not 7"),
+        (
+            "max_launches = 6",
+            "max_launches = 7",
+            "should be one of 1, 3, 6, 10, 20, not 7",
+        ),
+        ("max_launches = 6", "max_launches = true", "valid integer, not True"),
+        (
+            "[train]",
+            "[train]\nseed = [0.5]",
+            "train.seed.0: should be text, a whole number, or a",
+        ),
+        (
+            '"sgd"',
+            '"sgd:lr=-1"',
+            "optimizer 'sgd:lr=-1': lr: '-1' is out of its range (0, inf)",
+        ),
         ('"prune-mean:1"', '"prune-mean:much"', "ratio: 'much' is no float"),
         ('"int8-static"]', '"int8-statik"]', "did you mean 'int8-static'?"),
         ("[budget]", '[[exclude]]\nbackend = "onxruntime"\n[budget]', "did you mean 'onnxruntime'?"),
@@ -105,6 +120,8 @@ def test_a_mistake_in_a_matrix_gets_one_line_that_says_where(tmp_path, old, new,
         ("optimizer=adma", "did you mean 'adam'?"),
         ("optimzer=adam", "did you mean 'optimizer'?"),
         ("adam", "'adam' is no axis=value"),
+        ("optimizer=", "'optimizer' has no value"),
+        ("optimizer=adam,optimizer=sgd", "optimizer is given twice; write optimizer=one|other"),
         ("optimizer=adam,backend=cpu-eager,seed=3", "seed"),
     ],
 )
@@ -112,6 +129,16 @@ def test_a_mistake_in_a_filter_gets_one_line(filter_text, message):
     with pytest.raises(MatrixError, match=r"^[^\n]+$") as caught:
         read_matrix("quick", filter_text)
     assert message in str(caught.value)
+
+
+def test_a_file_that_is_no_text_and_a_folder_get_one_line(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b'[train]\nworkload = "caf\xe9"\n')
+    with pytest.raises(MatrixError, match=r"mine.toml: line 2 is not UTF-8 text"):
+        read_matrix(str(path))
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(MatrixError, match="a folder, not a matrix file"):
+        read_matrix(str(tmp_path / "folder.toml"))
 
 
 def test_an_unknown_matrix_gets_the_nearest_name():

@@ -99,6 +99,13 @@ def test_every_question_of_the_survey_is_answered(frames: dict[str, pd.DataFrame
     assert "distill:0.5+int8-static gives" in combined and "int8-static alone" in combined
 
 
+def test_nobody_is_named_to_pay_where_seeds_differ_by_more(frames: dict[str, pd.DataFrame]) -> None:
+    classes = frames["classes"].assign(change_points_low=-9.0, change_points_high=1.0)
+    said = {answer.question: " ".join(answer.sentences) for answer in answers(frames | {"classes": classes})}
+    assert "no class loses more than seeds differ by" in said["Who pays?"]
+    assert "worst off" not in said["Who pays?"]
+
+
 def test_without_a_difference_the_teacher_is_not_praised(tmp_path: Path) -> None:
     made_up = Synthetic(optimizers=("adam",), compressions=("none", "distill:0.5", "student:0.5"))
     store = build(tmp_path, made_up)
@@ -113,6 +120,6 @@ def test_tables_for_people_name_control_and_interval(frames: dict[str, pd.DataFr
     columns = grids["tradeoff"].columns
     entry = rows["distill:0.5", "onnxruntime"][columns.index("won over its control, points")]
     assert entry.text == "+0.80" and entry.detail.startswith("student:0.5; +0.30")
-    speed = rows["prune-mean:1", "onnxruntime"][columns.index("speed-up")]
+    speed = rows["prune-mean:1", "onnxruntime"][columns.index("speed, × none there")]
     assert (speed.text, speed.detail) == ("1×", "same dense kernels as none")
     assert {"shirt", "bag"} <= set(grids["classes"].columns)

@@ -130,6 +130,16 @@ def test_verdict_names_the_winners(page: str) -> None:
     assert "int8-static on onnxruntime" in verdict and "trained by adam" in verdict
 
 
+def test_of_what_runs_as_the_same_verdict_names_the_uncompressed_model(tmp_path: Path) -> None:
+    made_up = Synthetic(optimizers=("adam",), compressions=("finetune", "none", "prune-magnitude:0.5"))
+    store = build(tmp_path / "store", made_up)
+    page = (write(store, "run-1", tmp_path / "report")).read_text()
+    store.close()
+    verdict = page.split('class="verdict"')[1].split("</ul>")[0]
+    assert "quality is none on onnxruntime (fp32)" in verdict
+    assert "runs as the same as finetune on onnxruntime (fp32)" in verdict
+
+
 def test_raw_tables_hold_the_stores_numbers(report: Path, store: Store) -> None:
     table = pd.read_csv(report / "tables" / "inference.csv").set_index("cell")
     stored = store.measurements("run-1")
