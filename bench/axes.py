@@ -17,6 +17,9 @@ from techniques.registry import TechniqueError, nearest
 EVERYTHING = "*"
 AUTO = "auto"
 
+_MOST_IN_A_BATCH = 1_000_000
+_LARGEST_SEED = 2**32 - 1  # what every library's generator takes
+
 Axis = str | int | list[str | int]
 """What a matrix file may give for an axis."""
 
@@ -88,8 +91,8 @@ class AxisRule:
 
 
 def _positive(value: str | int) -> int:
-    if not isinstance(value, int) or value < 1:
-        raise TechniqueError(f"{value!r} is no whole number of at least 1")
+    if not isinstance(value, int) or not 1 <= value <= _MOST_IN_A_BATCH:
+        raise TechniqueError(f"{value!r} is no whole number from 1 to {_MOST_IN_A_BATCH:,}")
     return value
 
 
@@ -98,8 +101,8 @@ def _batch_or_default(value: str | int) -> int:
 
 
 def _seed(value: str | int) -> int:
-    if not isinstance(value, int) or value < 0:
-        raise TechniqueError(f"{value!r} is no whole number of at least 0")
+    if not isinstance(value, int) or not 0 <= value <= _LARGEST_SEED:
+        raise TechniqueError(f"{value!r} is no whole number from 0 to {_LARGEST_SEED:,}")
     return value
 
 

@@ -74,6 +74,11 @@ def run(
 
     The same command after an interruption goes on where it stopped. Exits with 1 where a stage failed.
 
+    Axes of [train]: workload, optimizer, backend, precision, batch_size, seed; of [infer]: compression,
+    backend, precision, batch_size. A filter's backend is that of [infer], train.backend that of [train].
+    [budget]: train_steps, recover_steps, student_steps, target_interval, max_launches, sample_s, timeout_s,
+    memory_gib.
+
     In a matrix file "*" stands for all that an axis has, run or skipped with the reason, and backend = "auto"
     for every backend that runs on this machine (`bench machine` shows which); in [train], that trains too.
     """
@@ -146,7 +151,7 @@ def check(
     name: Annotated[str, typer.Option("--baseline", help="Name of a saved baseline.")],
     run_id: RUN = None,
     threshold: Annotated[
-        float, typer.Option(min=0, help="Slowdown that counts, as a share: 0.1 is ten percent.")
+        float, typer.Option(min=0, max=10, help="Slowdown that counts, as a share: 0.1 is ten percent.")
     ] = 0.1,
     results: Results = RESULTS,
 ) -> None:

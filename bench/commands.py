@@ -96,9 +96,10 @@ def report(run_id: str | None, results: Path, *, complete: bool = False) -> None
     run_id = store.find_run(run_id)
     path = write(store, run_id, results / run_id, complete=complete)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-    if store.run(run_id)["request"].get("smoke"):
+    smoke = store.run(run_id)["request"].get("smoke")
+    if smoke:
         console.print(SMOKE, markup=False)
-    for short in short_tables(store, run_id):
+    for short in () if smoke else short_tables(store, run_id):
         table = Table(title=short.title, title_justify="left", box=SIMPLE, pad_edge=False)
         for column in short.columns:
             table.add_column(column, no_wrap=True)
@@ -112,11 +113,13 @@ def report(run_id: str | None, results: Path, *, complete: bool = False) -> None
 
 def save_baseline(name: str, run_id: str | None, results: Path) -> None:
     """Keep a run's values under a name."""
-    from bench.regression import save
+    from bench.regression import baseline_run, save
 
     store = Store.open(results, create=False)
     run_id = store.find_run(run_id)
-    print(f"baseline {name}: {save(store, run_id, name, results)}, from run {run_id}")
+    before = baseline_run(name, results)
+    replaced = f", in place of run {before}" if before and before != run_id else ""
+    print(f"baseline {name}: {save(store, run_id, name, results)}, from run {run_id}{replaced}")
 
 
 def check(name: str, run_id: str | None, threshold: float, results: Path) -> bool:
@@ -141,8 +144,9 @@ def clean(results: Path, keep: int, yes: bool) -> None:
         found = survey(store, results, keep)
         for item in found.items:
             print(f"{item.bytes:>15,} bytes  {item.what}: {item.name}")
-        if found.runs:
-            print(f"{found.row_bytes:>15,} bytes  rows of {counted(len(found.runs), 'run')} in {STORE_NAME}")
+        if found.row_bytes:
+            rows = f"rows of {counted(len(found.runs), 'run')}" if found.runs else "unused room"
+            print(f"{found.row_bytes:>15,} bytes  {rows} in {STORE_NAME}")
         print(f"kept: {', '.join(found.kept) or 'no run'}")
         print(f"shared: {found.shared_bytes:,} bytes that artifacts have in common are kept once")
         if yes:

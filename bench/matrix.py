@@ -66,14 +66,14 @@ class Budget(_Strict):
     ends a stage that hangs, and `memory_gib` one that allocates without end.
     """
 
-    train_steps: int | None = Field(default=None, ge=1)
-    recover_steps: int | None = Field(default=None, ge=1)
-    student_steps: int | None = Field(default=None, ge=1)
+    train_steps: int | None = Field(default=None, ge=1, le=10**9)
+    recover_steps: int | None = Field(default=None, ge=1, le=10**9)
+    student_steps: int | None = Field(default=None, ge=1, le=10**9)
     target_interval: float = Field(default=0.05, gt=0, le=1)
     max_launches: Annotated[int, AfterValidator(_a_number_of_launches)] = 10
-    sample_s: float = Field(default=0.4, gt=0)
-    timeout_s: float = Field(default=1800, gt=0)
-    memory_gib: float | None = Field(default=None, gt=0)
+    sample_s: float = Field(default=0.4, gt=0, le=3600)
+    timeout_s: float = Field(default=1800, ge=1, le=30 * 24 * 3600)
+    memory_gib: float | None = Field(default=None, ge=0.125, le=2**20)
 
 
 class MatrixFile(_Strict):
@@ -139,19 +139,23 @@ def read_matrix(
         given = getattr(getattr(content, axis.section), axis.key)
         values[axis.name], passed_over = axis.expand(given, f"{path}: [{axis.section}] {axis.key}")
         left_out += passed_over
-    values["workload"] = [(substitutes or {}).get(str(name), name) for name in values["workload"]]
+    fallback = {_fallback(path, old): _fallback(path, new) for old, new in content.fallback.items()}
+    wanted = parse_filter(filter_text) if filter_text else {}
+    replaced = dict(substitutes or {}) | _chosen(fallback, values["workload"], wanted.get("workload"))
+    values["workload"] = [replaced.get(str(name), name) for name in values["workload"]]
     spanned = cells = [_cell(point) for point in itertools.product(*values.values())]
     for number, rule in enumerate(content.exclude, 1):
+        if not rule:
+            raise MatrixError(f"{path}: exclude rule {number} names no axis")
         patterns = _patterns(f"{path}: exclude rule {number}", rule, spanned, left_out)
         cells = [cell for cell in cells if not matches(cell, patterns)]
-    wanted = _patterns("--filter", parse_filter(filter_text), spanned, left_out) if filter_text else {}
-    cells = [cell for cell in cells if matches(cell, wanted)]
-    left_out = [out for out in left_out if _meets(out.value, wanted.get(out.axis, ["*"]))]
+    chosen = _patterns("--filter", wanted, spanned, left_out)
+    cells = [cell for cell in cells if matches(cell, chosen)]
+    left_out = [out for out in left_out if _meets(out.value, chosen.get(out.axis, ["*"]))]
     if not cells:
         by = f" by --filter {filter_text!r}" if filter_text else ""
-        reasons = [str(out) for out in left_out if out.axis in wanted]
+        reasons = [str(out) for out in left_out if out.axis in chosen]
         raise MatrixError("; ".join([f"{path}: no cell is left{by}", *reasons]))
-    fallback = {_fallback(path, old): _fallback(path, new) for old, new in content.fallback.items()}
     unique = tuple(dict.fromkeys(cells))
     return Matrix(path.stem, content.about, unique, content.budget, fallback, text, tuple(left_out))
 
@@ -172,6 +176,14 @@ def find_matrix(name_or_file: str) -> Path:
     return shipped[name_or_file]
 
 
+def _chosen(fallback: Mapping[str, str], workloads: list[str | int], wanted: Axis | None) -> dict[str, str]:
+    """Return the replacements that a filter asks for, by naming what takes a workload's place."""
+    patterns = [str(pattern) for pattern in wanted] if isinstance(wanted, list) else []
+    if not patterns or any(_meets(name, patterns) for name in workloads):
+        return {}
+    return {old: new for old, new in fallback.items() if old in workloads and _meets(new, patterns)}
+
+
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -181,19 +193,35 @@ def _text(path: Path) -> str:
 
 
 def parse_filter(text: str) -> dict[str, Axis]:
-    """Read `axis=pattern|pattern,axis=pattern`; patterns may hold `*` and `?`."""
-    rule: dict[str, Axis] = {}
+    """Read `axis=pattern|pattern,axis=pattern`; patterns may hold `*` and `?`.
+
+    A technique's own settings may stand in a pattern: `optimizer=adam:lr=0.01,eps=1e-7,backend=onnx*`.
+    """
+    rule: dict[str, str] = {}
     for part in text.split(","):
         key, equals, value = (piece.strip() for piece in part.partition("="))
-        name = key.removeprefix("infer.")
+        latest = next(reversed(rule), "")
+        if latest and ":" in rule[latest] and _axis_of(key) is None:
+            rule[latest] += f",{part.strip()}"
+            continue
+        name = _axis_of(key)
         if not equals:
             raise MatrixError(f"--filter: {part.strip()!r} is no axis=value{nearest(key, AXIS_BY_NAME)}")
+        if name is None:
+            raise MatrixError(f"--filter: unknown axis {key!r}{nearest(key, AXIS_BY_NAME)}")
         if not value:
             raise MatrixError(f"--filter: {key!r} has no value; write axis=value")
         if name in rule:
             raise MatrixError(f"--filter: {key} is given twice; write {key}=one|other")
-        rule[name] = [piece.strip() for piece in value.split("|")]
-    return rule
+        rule[name] = value
+    return {name: [piece.strip() for piece in value.split("|")] for name, value in rule.items()}
+
+
+def _axis_of(key: str) -> str | None:
+    """Return the axis that a key names: `backend` and `infer.backend` are one."""
+    name = key.removeprefix("infer.")
+    known = name in AXIS_BY_NAME and (name == key or AXIS_BY_NAME[name].section == "infer")
+    return name if known else None
 
 
 def matches(cell: Cell, patterns: Mapping[str, list[str]]) -> bool:
@@ -229,8 +257,8 @@ def _patterns(
 ) -> dict[str, list[str]]:
     patterns: dict[str, list[str]] = {}
     for key, given in rule.items():
-        name = key.removeprefix("infer.")
-        if name not in AXIS_BY_NAME:
+        name = _axis_of(key)
+        if name is None:
             raise MatrixError(f"{where}: unknown axis {key!r}{nearest(key, AXIS_BY_NAME)}")
         known = {str(cell.axes()[name]) for cell in cells}
         # A rule for what runs on another machine is no mistake here.
@@ -270,6 +298,10 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{where!r} is missing"
     message = first["msg"].removeprefix("Value error, ")
-    if place[0] in ("train", "infer", "exclude"):
+    if len(place) == 1 and place[0] in sections:
+        message = f"should be a table, [{place[0]}]"
+    elif place[0] == "exclude" and len(place) < 3:
+        message = "should be a list of tables, each [[exclude]]"
+    elif place[0] in ("train", "infer", "exclude"):
         message = "should be text, a whole number, or a list of these"
     return f"{where}: {message[0].lower()}{message[1:]}, not {first['input']!r}"

@@ -182,6 +182,15 @@ def format_value(metric: str, value: float | None) -> str:
     return number + ("" if unit == "ratio" else f" {unit}")
 
 
+def format_interval(metric: str, value: float | None, low: float | None, high: float | None) -> str:
+    """Write a value with its bounds in the value's own unit: `52.3 µs (41.1 to 54.8)`."""
+    text = format_value(metric, value)
+    if not value or low is None or high is None:
+        return text
+    scale = next((s for s, _ in _SCALES.get(METRICS[metric].unit, ()) if abs(value) >= s), 1.0)
+    return f"{text} ({low / scale:.3g} to {high / scale:.3g})"
+
+
 def format_points(points: float | None, digits: int = 2) -> str:
     """Write percentage points with their sign; what rounds to nothing has none."""
     if points is None:

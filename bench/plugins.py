@@ -40,10 +40,12 @@ def reload_plugins(plugins: Mapping[str, str]) -> None:
 
 
 def _load(path: Path) -> str:
+    if not path.is_file():
+        raise BenchError(f"plug-in {path}: no such file")
     try:
         load_file(path)
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BenchError(f"plug-in {path}{_line_of(path, error)}: {_first_line(error)}") from error
 
 
@@ -55,19 +57,23 @@ def _try_reference(path: Path, registry: Registry[Any], name: str) -> None:
     row = registry.get(name)
     if row.unavailable():
         return
+    where = f"plug-in {path}: {registry.axis} {name!r}"
     try:
-        load_reference(row.implementation)
-    except Exception as error:
-        raise BenchError(f"plug-in {path}: {registry.axis} {name!r}: {_first_line(error)}") from error
+        found = load_reference(row.implementation)
+    except (Exception, SystemExit) as error:
+        raise BenchError(f"{where}: {_first_line(error)}") from error
+    if not callable(found) and (registry is not WORKLOADS or type(found).__name__ != "Workload"):
+        what = "a Workload, nor a function that makes one" if registry is WORKLOADS else "a function or class"
+        raise BenchError(f"{where}: {row.implementation} is not {what}")
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     """Say what went wrong; our own errors need no class name."""
     text = str(error) if isinstance(error, TechniqueError) else f"{type(error).__name__}: {error}"
     return (text.splitlines() or [""])[0]
 
 
-def _line_of(path: Path, error: Exception) -> str:
+def _line_of(path: Path, error: BaseException) -> str:
     """Return `, line 3` where the file itself is where it went wrong."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if Path(frame.filename) == path.resolve()]

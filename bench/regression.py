@@ -13,7 +13,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.errors import BenchError
 from bench.metrics import CURVES, METRICS, Metric, format_value
@@ -35,6 +37,37 @@ _SAME_MACHINE = ("cpu", "accelerators", "threads", "libraries", "python")
 _EXACT_TOLERANCE = 1e-9
 
 Verdict = Literal["regression", "improvement", "same", "noise", "missing", "new", "not comparable"]
+
+
+class _Entry(BaseModel):
+    """A metric of a stage: its exact value, or a value for each launch."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    value: float | None = None
+    launches: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = []
+
+
+def _a_metric(name: str) -> str:
+    if name.partition("[")[0] not in METRICS:
+        raise ValueError("unknown metric")
+    return name
+
+
+class _BaselineFile(BaseModel):
+    version: int
+    run: str
+    matrix: str
+    environment: dict[str, Any]
+    stages: dict[str, dict[Annotated[str, AfterValidator(_a_metric)], _Entry]]
+
+    @model_validator(mode="after")
+    def _timings_have_launches(self) -> _BaselineFile:
+        for stage, entries in self.stages.items():
+            for name, entry in entries.items():
+                if METRICS[name.partition("[")[0]].kind == "sampled" and not entry.launches:
+                    raise ValueError(f"{stage} {name} has no launches")
+        return self
 
 
 @dataclass(frozen=True)
@@ -63,10 +96,13 @@ class Comparison:
 
 def save(store: Store, run_id: str, name: str, results: Path) -> Path:
     """Write the values of a finished run's good stages as a baseline; returns the file."""
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
-        raise BenchError(f"baseline {name!r}: a name has only letters, digits, '.', '_' and '-'")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise BenchError(
+            f"baseline {name!r}: a name has only letters, digits, '.', '_' and '-', no '.' first"
+        )
     if store.run(run_id)["state"] != "finished":
         raise BenchError(f"run {run_id} has not finished; the command it was started with goes on with it")
+    _refuse_smoke(store, run_id)
     path = results / "baselines" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
@@ -93,6 +129,7 @@ def collect(store: Store, run_id: str) -> dict[str, Any]:
 def check(store: Store, run_id: str, name: str, results: Path, threshold: float) -> Comparison:
     """Compare a run with a baseline; raises BenchError where there is none, or nothing in common."""
     before = _read(name, results)
+    _refuse_smoke(store, run_id)
     now = collect(store, run_id)
     comparison = Comparison(name)
     same_machine = _compare_environments(before["environment"], now["environment"], comparison)
@@ -113,10 +150,22 @@ def check(store: Store, run_id: str, name: str, results: Path, threshold: float)
     return comparison
 
 
+def _refuse_smoke(store: Store, run_id: str) -> None:
+    if store.run(run_id)["request"].get("smoke"):
+        raise BenchError(f"run {run_id} is a smoke run: its numbers mean nothing to compare")
+
+
 def baseline_runs(results: Path) -> set[str]:
     """Return the ids of the runs that the folder's baselines were made from."""
     names = [path.stem for path in (results / "baselines").glob("*.json")]
-    return {str(_read(name, results)["run"]) for name in names}
+    return {baseline_run(name, results) for name in names}
+
+
+def baseline_run(name: str, results: Path) -> str:
+    """Return the id of the run that a baseline was made from, empty where there is no such baseline."""
+    if not (results / "baselines" / f"{name}.json").is_file():
+        return ""
+    return str(_read(name, results)["run"])
 
 
 def verdict_lines(comparison: Comparison) -> Iterator[str]:
@@ -243,4 +292,9 @@ def _read(name: str, results: Path) -> dict[str, Any]:
         raise BenchError(f"{path}: not a baseline; save it again") from None
     if version != VERSION:
         raise BenchError(f"{path}: baseline of version {version}, this one reads {VERSION}; save it again")
-    return content
+    try:
+        return _BaselineFile.model_validate(content).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = " ".join([*map(str, first["loc"]), first["msg"]])
+        raise BenchError(f"{path}: not a baseline: {what}; save it again") from None

@@ -61,6 +61,13 @@ def alone_in(results: Path) -> Iterator[None]:
         yield
 
 
+def refuse_file(results: Path) -> None:
+    """Raise StoreError where the folder, or one above it, is a file."""
+    for path in (results, *results.parents):
+        if path.exists() and not path.is_dir():
+            raise StoreError(f"--results {results}: {path} is a file; give a folder")
+
+
 def open_lock(results: Path) -> IO[str]:
     """Open the file that a run locks; raises StoreError where the folder cannot be written."""
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench import datasets
 from bench.artifacts import clear_unfinished
-from bench.errors import BenchError, DataError, MatrixError
+from bench.errors import DataError, MatrixError
 from bench.estimate import Estimator, make_estimator, prediction_text, progress_of, spent_bytes
 from bench.matrix import Matrix, read_matrix
 from bench.metrics import counted
@@ -22,7 +22,7 @@ from bench.overhead import REPORT, RUNNER, Timeline, now_s
 from bench.plan import Plan, make_plan
 from bench.plugins import load_plugins
 from bench.resources import Resources, find_resources
-from bench.results_folder import WORK, alone_in, open_lock
+from bench.results_folder import WORK, alone_in, open_lock, refuse_file
 from bench.runner import Runner
 from bench.store import Store
 from bench.workloads import WORKLOADS
@@ -93,8 +93,7 @@ class Outcome:
 
 def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = print) -> Prepared:
     """Read the matrix, find its data, plan it. Data is fetched only where `fetch` is true."""
-    if options.results.exists() and not options.results.is_dir():
-        raise BenchError(f"--results: {options.results} is a file; give a folder")
+    refuse_file(options.results)
     plugins = load_plugins(options.plugins)
     matrix = read_matrix(options.matrix, options.filter)
     if fetch:
@@ -193,6 +192,7 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
         "budget": prepared.matrix.budget.model_dump(),
         "text": prepared.matrix.text,
         "notes": list(prepared.notes),
+        "matrix_path": _path_of(prepared.options.matrix),
     }
     plan = prepared.plan
     store.start_run(
@@ -206,6 +206,11 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
     )
     say(f"run {run_id}: {counted(len(plan.cells), 'cell')}, {counted(len(plan.stages), 'stage')}")
     return run_id
+
+
+def _path_of(matrix: str) -> str:
+    """Return where a matrix file of the user's own lies, empty for a shipped one."""
+    return str(Path(matrix).resolve()) if matrix.endswith(".toml") else ""
 
 
 def _predict(prepared: Prepared, store: Store, run_id: str, results: Path, say: datasets.Say) -> Estimator:

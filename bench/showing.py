@@ -53,10 +53,11 @@ def show(record: str, run_id: str | None, results: Path) -> None:
 def command(run: Mapping[str, Any], cell: CellRow, results: Path) -> str:
     """Return the command that makes a cell's records again, as a run of its own, artifacts and all."""
     filter_text = ",".join(f"{axis}={value}" for axis, value in cell.axes.items())
-    words = ["python", "-m", "bench", "run", "--matrix", run["matrix"], "--filter", filter_text, "--anew"]
+    matrix = run["request"].get("matrix_path") or run["matrix"]
+    words = ["python", "-m", "bench", "run", "--matrix", matrix, "--filter", filter_text, "--anew"]
     words += [word for path in run["request"]["plugins"] for word in ("--plugin", path)]
     words += ["--smoke"] if run["request"]["smoke"] else []
-    words += ["--results", str(results)]
+    words += ["--results", str(results.resolve())]
     return shlex.join(words)
 
 

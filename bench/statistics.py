@@ -15,7 +15,7 @@ import numpy as np
 LOOKS = (3, 6, 10, 20)
 """Launch counts at which an interval's width may be looked at; stopping at will loses coverage."""
 
-# Two-sided 95 % quantiles of Student's t for 2..4 degrees of freedom: 3, 4 and 5 launches.
+# Two-sided 95 % quantiles of Student's t for 1 to 4 degrees of freedom: 2 to 5 launches.
 _STUDENT_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
 
 _LEAST_SAMPLES = {0.5: 6, 0.9: 36, 0.99: 368}
@@ -127,11 +127,11 @@ def sample_quantile(samples: Sequence[float], quantile: float) -> Interval | Non
 def ratio_interval(after: Sequence[float], before: Sequence[float]) -> Interval:
     """Estimate after / before from launch medians of each, with a 95 % interval.
 
-    The bounds come from Welch's interval on the difference of log medians; with one launch on either side
-    there is no interval.
+    The value is that of the two `launch_interval`s; the bounds come from Welch's interval on the difference
+    of log medians. With one launch on either side there is no interval.
     """
     a, b = np.log(np.asarray(after, dtype=float)), np.log(np.asarray(before, dtype=float))
-    centre = float(np.median(a) - np.median(b))
+    centre = math.log(launch_interval(after).value / launch_interval(before).value)
     n = min(len(a), len(b))
     if n < 2:
         return Interval(math.exp(centre), None, None, n, "one launch", preliminary=True)

@@ -126,7 +126,7 @@ def _who_pays(rows: Sequence[Row], classes: pd.DataFrame) -> Iterator[str]:
 def _loser(worst: Row) -> str:
     """Name the class that loses most, where it loses more than seeds differ by."""
     change, low, high = (worst[f"change_points{bound}"] for bound in ("", "_low", "_high"))
-    if change >= 0:
+    if round(change, 1) >= 0:
         return "no class loses"
     if high is not None and high >= 0:
         return "no class loses more than seeds differ by"

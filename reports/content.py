@@ -49,7 +49,7 @@ def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
     return Content(
         title=f"{view.run['matrix']}: {run_id}",
         about=_about(view, complete),
-        verdict=tuple(verdict(frames, smoke=view.smoke)),
+        verdict=tuple(verdict(view, frames)),
         frames=frames,
         answers=() if view.smoke else tuple(answers(frames)),
         grids=tuple(grid for grid in _grids(frames, smoke=view.smoke) if grid.rows),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.metrics import format_value
+from bench.metrics import format_interval, format_value
 from reports.estimates import estimate_text as estimate_text_of
 from reports.grids import PRELIMINARY, UNKNOWN
 from reports.overheads import overhead_text as overhead_text_of
@@ -110,9 +110,8 @@ def _inference_row(row: dict[str, Any], varying: Sequence[str]) -> tuple[str, ..
 
 
 def _interval(row: dict[str, Any], key: str) -> str:
-    """Write a time as value ± half its interval's width, marked where it is preliminary."""
-    value, low, high = row[f"{key}_s"], row[f"{key}_low_s"], row[f"{key}_high_s"]
-    if value is None:
+    """Write a time with the bounds of its interval, marked where it is preliminary."""
+    if row[f"{key}_s"] is None:
         return UNKNOWN
-    width = f" ±{50 * (high - low) / value:.1f} %" if low is not None and high is not None else ""
-    return format_value(f"{key}_s", value) + width + (PRELIMINARY if row[f"{key}_preliminary"] else "")
+    bounds = (row[f"{key}_s"], row[f"{key}_low_s"], row[f"{key}_high_s"])
+    return format_interval(f"{key}_s", *bounds) + (PRELIMINARY if row[f"{key}_preliminary"] else "")

@@ -13,6 +13,7 @@ from reports.scores import Score, fastest, optimizer_scores
 from reports.tables.pareto import ranked_points
 from reports.tables.tradeoff import NONE
 from reports.tables.training import training_label
+from reports.view import RunView
 
 QUALITY_POINTS = 1.0
 """A compression is recommended only if it costs at most this many points of quality."""
@@ -25,18 +26,18 @@ SMOKE = (
 )
 
 
-def verdict(frames: Mapping[str, pd.DataFrame], *, smoke: bool = False) -> list[str]:
-    """Return the sentences at the top of a report, from the frames `training` and `inference`."""
+def verdict(view: RunView, frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Return the sentences at the top of a report, from the frames `training` and `inference` of the run."""
     training, inference = frames["training"], frames["inference"]
     if inference.empty:
         return ["This run has no cells."]
     sentences = [count_cells(inference)]
-    if smoke:
+    if view.smoke:
         return [SMOKE, *sentences]
     for workload in dict.fromkeys([*training["workload"], *inference["workload"]]):
         scores = optimizer_scores(training, workload)
         sentences += _training_sentences(str(workload), scores)
-        sentences += _inference_sentences(inference, str(workload), scores)
+        sentences += _inference_sentences(view, inference, str(workload), scores)
     return sentences
 
 
@@ -95,7 +96,9 @@ def _missed(score: Score) -> str:
     return f"{score.label}{count}" + (f" ({why})" if why else "")
 
 
-def _inference_sentences(inference: pd.DataFrame, workload: str, scores: list[Score]) -> Iterator[str]:
+def _inference_sentences(
+    view: RunView, inference: pd.DataFrame, workload: str, scores: list[Score]
+) -> Iterator[str]:
     own = inference[inference["workload"] == workload]
     reached = {score.label for score in scores if score.reached}
     for batch_size in own["batch_size"].unique():
@@ -108,7 +111,7 @@ def _inference_sentences(inference: pd.DataFrame, workload: str, scores: list[Sc
             yield f"{where}: nothing stays within {QUALITY_POINTS:g} point of the uncompressed quality."
         for cost, point in picks.items():
             if point:
-                others = _others(point, ranked_points(batch, cost)) if cost == "latency_s" else ""
+                others = _others(view, point, ranked_points(batch, cost)) if cost == "latency_s" else ""
                 yield f"{where}: {_describe(point, cost)}{others}."
 
 
@@ -128,22 +131,25 @@ def _describe(point: Mapping[str, Any], cost: str) -> str:
         f", {speedup:.3g}× the speed of uncompressed cpu-eager" if cost == "latency_s" and speedup else ""
     )
     quality = format_value("quality", point["quality"])
-    change = format_points(-point["quality_loss_points"])
+    loss = point["quality_loss_points"]
+    change = (
+        f"{format_points(abs(loss)).lstrip('+')} points {'less' if loss > 0 else 'more'} than uncompressed"
+    )
     return (
         f"{_TITLES[cost]} within {QUALITY_POINTS:g} point of the uncompressed model's quality is "
         f"{_choice(point)}: {value}{mark}{faster}, "
-        f"quality {quality} ({change} points), trained by {point['optimizer']}"
+        f"quality {quality} ({change}), trained by {point['optimizer']}"
     )
 
 
-def _others(best: Mapping[str, Any], points: list[dict[str, Any]]) -> str:
-    """Name other choices that keep their quality: those timed as the same, those whose intervals overlap."""
+def _others(view: RunView, best: Mapping[str, Any], points: list[dict[str, Any]]) -> str:
+    """Name other choices that keep their quality: those timed as one with the best, those maybe as fast."""
     keeping = [point for point in points if _keeps_quality(point) and _choice(point) != _choice(best)]
-    same = [point for point in keeping if point["latency_s"] == best["latency_s"]]
-    close = [point for point in keeping if point not in same and _overlap(point, best)]
+    same = [point for point in keeping if point["infer_key"] == best["infer_key"]]
+    close = [point for point in keeping if point not in same and _maybe_as_fast(view, point, best)]
     parts = [
         f"; {verb} {', '.join(dict.fromkeys(map(_choice, found)))}"
-        for verb, found in (("runs as the same as", same), ("not told apart by its interval from", close))
+        for verb, found in (("timed as one with", same), ("not told apart by its launches from", close))
         if found
     ]
     return "".join(parts)
@@ -153,9 +159,9 @@ def _choice(point: Mapping[str, Any]) -> str:
     return f"{point['compression']} on {point['backend']} ({point['precision']})"
 
 
-def _overlap(point: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
-    low, high = point["latency_low_s"], best["latency_high_s"]
-    return low is not None and high is not None and bool(low <= high)
+def _maybe_as_fast(view: RunView, point: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
+    ratio = view.latency_ratio(point["infer_key"], best["infer_key"])
+    return ratio is not None and ratio.low is not None and ratio.low <= 1
 
 
 def _keeps_quality(point: Mapping[str, Any]) -> bool:

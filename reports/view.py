@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.estimate.comparison import Comparison, compare
 from bench.metrics import CURVES, METRICS
+from bench.statistics import Interval, ratio_interval
 from bench.summary import summarize
 
 if TYPE_CHECKING:
@@ -116,6 +117,15 @@ class RunView:
     def launch_values(self, key: str, metric: str) -> list[float]:
         """Return one value for each good launch that knows the metric."""
         return self._launch_values.get((key, metric, ""), [])
+
+    def latency_ratio(self, before: str, after: str) -> Interval | None:
+        """Return how many times as fast the stage `after` infers as `before`; None where one is unknown."""
+        slow, fast = self.launch_values(before, "latency_s"), self.launch_values(after, "latency_s")
+        if not slow or not fast:
+            return None
+        if before == after:
+            return Interval(1.0, 1.0, 1.0, len(slow), "the same measurement")
+        return ratio_interval(slow, fast)
 
     def curve(self, key: str, metric: str) -> list[float]:
         """Return one of the metrics in `CURVES`, an entry for each evaluation; empty where unknown."""

@@ -87,6 +87,17 @@ class Row:
     check: str | None = None
     ranges: Mapping[str, str] = field(default_factory=dict)
 
+    def check_traits(self) -> None:
+        """Raise ValueError where a trait is wrong."""
+        split_reference(self.implementation)
+        for key, value in self.defaults.items():
+            if not isinstance(value, bool | int | float | str):
+                raise ValueError(f"the default of {key!r} is {value!r}; it must be text, a number or a bool")
+        for key in [*self.ranges, *([self.argument] if self.argument else [])]:
+            if key not in self.defaults:
+                raise ValueError(f"{key!r} has no default")
+            self.read(key, spell(self.defaults[key]))
+
     def read(self, key: str, text: str) -> Setting:
         """Read a setting's value; raises ValueError that says what would be right."""
         value = read_setting(text, self.defaults[key])
@@ -169,11 +180,10 @@ class Registry(Generic[RowT]):
             if trait not in known:
                 raise TechniqueError(f"{self.axis} {name!r}: unknown trait {trait!r}{nearest(trait, known)}")
         row = self._row_type(name=name, implementation=implementation, about=about, **traits)
-        split_reference(implementation)
-        for key in [*row.ranges, *([row.argument] if row.argument else [])]:
-            if key not in row.defaults:
-                raise TechniqueError(f"{self.axis} {name!r}: {key!r} has no default")
-            row.read(key, spell(row.defaults[key]))
+        try:
+            row.check_traits()
+        except ValueError as error:
+            raise TechniqueError(f"{self.axis} {name!r}: {error}") from None
         self._rows[name] = row
         return row
 
@@ -197,6 +207,7 @@ class Registry(Generic[RowT]):
         name, _, rest = text.strip().partition(":")
         row = self.get(name.strip())
         settings = dict(row.defaults)
+        given: set[str] = set()
         for position, part in enumerate(piece.strip() for piece in rest.split(",") if piece.strip()):
             key, equals, value = (piece.strip() for piece in part.partition("="))
             if not equals:
@@ -206,6 +217,9 @@ class Registry(Generic[RowT]):
                 key, value = row.argument, part
             if key not in settings:
                 raise TechniqueError(f"{self.axis} {text!r}: unknown setting {key!r}{nearest(key, settings)}")
+            if key in given:
+                raise TechniqueError(f"{self.axis} {text!r}: {key} is given twice")
+            given.add(key)
             try:
                 settings[key] = row.read(key, value)
             except ValueError as error:
@@ -230,7 +244,8 @@ def load_reference(reference: str) -> Any:
     place, attribute = split_reference(reference)
     module = load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     if not hasattr(module, attribute):
-        raise TechniqueError(f"{place} has no {attribute!r}{nearest(attribute, vars(module))}")
+        known = [name for name in vars(module) if not name.startswith("_")]
+        raise TechniqueError(f"{place} has no {attribute!r}{nearest(attribute, known)}")
     return getattr(module, attribute)
 
 

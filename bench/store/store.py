@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from bench.errors import StoreError
 from bench.records import Result
+from bench.results_folder import refuse_file
 from bench.store import cleaning, costs, schema
 from bench.store.opening import create as create_file
 from bench.store.opening import open_engine
@@ -40,6 +41,7 @@ class Store:
     @classmethod
     def open(cls, folder: Path, *, create: bool = True) -> Store:
         """Open the store in `folder`, upgrade an older schema; raises StoreError on anything else."""
+        refuse_file(folder)
         path = folder / STORE_NAME
         if not create and not path.is_file():
             raise StoreError(f"{path}: no results yet; `bench run --matrix quick` makes some")

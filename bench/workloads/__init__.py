@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from techniques.registry import Registry, Row
+from bench.metrics import METRICS
+from techniques.registry import Registry, Row, nearest
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,19 @@ class WorkloadRow(Row):
     student_steps: int = 1
     evaluations_per_epoch: int = 4
     dataset: str | None = None
+
+    def check_traits(self) -> None:
+        super().check_traits()
+        counts = ("batch_size", "train_steps", "recover_steps", "student_steps", "evaluations_per_epoch")
+        for name in counts:
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; it must be a whole number of at least 1"
+                )
+        if self.quality_metric not in METRICS:
+            raise ValueError(
+                f"unknown quality metric {self.quality_metric!r}{nearest(self.quality_metric, METRICS)}"
+            )
 
 
 WORKLOADS: Registry[WorkloadRow] = Registry("workload", WorkloadRow, entry_points="bench.workloads")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.statistics import Interval, ratio_interval
+from bench.statistics import Interval
 from reports.tables.pareto import point_of, ranked_points
 from reports.tables.training import final_quality
 from reports.view import CELL_STAGES, INFER_AXES, TRAIN_AXES, RunView, training_of
@@ -163,17 +163,8 @@ def _set_speedup(view: RunView, rows: list[dict[str, Any]]) -> None:
         if same and row["ranked"] and same[0]["state"] == "ok":
             pair = (same[0]["infer_key"], row["infer_key"])
             if pair not in known:
-                known[pair] = _ratio(view, *pair)
+                known[pair] = view.latency_ratio(*pair)
             ratio = known[pair]
         row["speedup"] = ratio.value if ratio else None
         row["speedup_low"] = ratio.low if ratio else None
         row["speedup_high"] = ratio.high if ratio else None
-
-
-def _ratio(view: RunView, before: str, after: str) -> Interval | None:
-    slow, fast = view.launch_values(before, "latency_s"), view.launch_values(after, "latency_s")
-    if not slow or not fast:
-        return None
-    if before == after:
-        return Interval(1.0, 1.0, 1.0, len(slow), "the same measurement")
-    return ratio_interval(slow, fast)

@@ -50,7 +50,7 @@ def ranked_points(inference: pd.DataFrame, cost: str) -> list[dict[str, Any]]:
 
 
 def _average(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    point = {column: rows[0][column] for column in POINT_AXES}
+    point = {column: rows[0][column] for column in (*POINT_AXES, "infer_key")}
     for column in _MEASURED:
         known = [row[column] for row in rows if row[column] is not None]
         point[column] = sum(known) / len(known) if known else None

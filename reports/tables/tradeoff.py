@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.statistics import Interval, mean_interval, ratio_interval
+from bench.statistics import Interval, mean_interval
 from reports.tables.compression import CONTROL
 from reports.view import PLACE, RunView, place_of, records, training_of
 
@@ -123,8 +123,9 @@ def _speedup(view: RunView, pairs: list[tuple[Row, Row]]) -> Row:
     own, plain = pairs[0][0]["infer_key"], pairs[0][1]["infer_key"]
     if own == plain:
         return dict(zip(names, (1.0, None, None, True), strict=True))
-    ratio = ratio_interval(view.launch_values(plain, "latency_s"), view.launch_values(own, "latency_s"))
-    return dict(zip(names, (ratio.value, ratio.low, ratio.high, False), strict=True))
+    ratio = view.latency_ratio(plain, own)
+    bounds = (ratio.value, ratio.low, ratio.high) if ratio else (None, None, None)
+    return dict(zip(names, (*bounds, False), strict=True))
 
 
 def _known(rows: Iterable[Row], name: str) -> Iterator[float]:

@@ -37,6 +37,13 @@ class CompressionRow(Row):
     taught: bool = False
     tolerance: Tolerance = Tolerance()
 
+    def check_traits(self) -> None:
+        super().check_traits()
+        try:
+            self.structure_of(self.defaults)
+        except KeyError as error:
+            raise ValueError(f"structure {self.structure!r} names no setting: {error}") from None
+
     def structure_of(self, settings: Mapping[str, Setting]) -> str:
         """Return how the layer shapes are spelled that this step leaves at these settings."""
         return self.structure.format(**{key: spell(value) for key, value in settings.items()})

@@ -28,10 +28,8 @@ def test_smoke_executes_every_distinct_stage_once(finished):
     assert sorted(launched) == sorted(stage.key for stage in store.stages(run_id))
 
 
-def test_a_run_ends_with_short_tables_and_the_path_of_its_report(finished):
+def test_a_run_ends_with_where_its_time_went_and_the_path_of_its_report(finished):
     done, _ = finished
-    assert "Training to the target: digits" in done.stdout
-    assert "its numbers mean nothing" in done.stdout
     assert "Wall time outside stage bodies" in done.stdout
     path = done.stdout.strip().splitlines()[-1].removeprefix("report: ")
     assert path.endswith("report.html")
@@ -44,6 +42,7 @@ def test_a_smoke_run_says_that_its_numbers_mean_nothing_and_ranks_nothing(finish
     done, results = finished
     page = next(results.glob("*/report.html")).read_text()
     assert "its numbers mean nothing" in page
+    assert "its numbers mean nothing" in done.stdout and "latency" not in done.stdout
     assert "Pareto" not in done.stdout and "lowest latency" not in page and "<img" not in page
     assert "median error" not in done.stdout
 
@@ -68,13 +67,10 @@ def test_a_new_run_reuses_artifacts_and_says_what_it_did_not_measure_again(bench
     assert (frame[frame["metric"] == "latency_s"]["value"] > 0).all()
 
 
-def test_a_run_held_against_its_own_baseline_is_clean(bench, finished):
+def test_a_smoke_run_is_no_baseline(bench, finished):
     _, results = finished
     saved = bench("baseline", "save", "main", "--results", results)
-    assert saved.returncode == 0 and "main.json" in saved.stdout
-    checked = bench("check", "--baseline", "main", "--results", results)
-    assert checked.returncode == 0, checked.stdout
-    assert "clean" in checked.stdout.splitlines()[-1]
+    assert saved.returncode == 2 and "its numbers mean nothing to compare" in saved.stderr
 
 
 def test_show_tells_all_of_a_cell_with_the_command_that_makes_it_again(bench, finished):
@@ -136,7 +132,7 @@ def test_dry_run_tells_what_auto_leaves_out_of_this_machine(bench, tmp_path, mon
     [
         (["run", "--matrix", "quik"], "did you mean 'quick'?"),
         (["run", "--matrix", "quick", "--filter", "optimizer=adma"], "did you mean 'adam'?"),
-        (["run", "--matrix", "quick", "--plugin", "nowhere.py"], "nowhere.py: no such file"),
+        (["run", "--matrix", "quick", "--plugin", "nowhere.py"], "plug-in nowhere.py: no such file"),
         (["run", "--matrix", "quick", "--results", "/proc/results"], "--results"),
         (["run", "--matrix", "quick", "--filter", " "], "--filter is empty"),
         (["run", "--matrix", "quick", "--dry-run", "--results", __file__], "is a file; give a folder"),
@@ -182,9 +178,22 @@ def test_the_beginning_of_several_names_gets_all_of_them(bench, finished):
             "add('mine', f'{__file__}:x', about='x', default={})",
             "unknown trait 'default'; did you mean 'defau",
         ),
-        ("add('mine', 'torch.optim', about='x')", "line 2: 'torch.optim' is no reference"),
+        ("add('mine', 'torch.optim', about='x')", "optimizer 'mine': 'torch.optim' is no reference"),
         ("add('adam', 'torch.optim:Adam', about='x')", "optimizer 'adam' is there already"),
         ("add(1 / 0)", "line 2: ZeroDivisionError: division by zero"),
+        ("add('mine', 'x:y', about='x', defaults={'lr': None})", "the default of 'lr' is None"),
+        ("add('mine', f'{__file__}:X', about='x')\nX = 3", "is not a function or class"),
+        ("rows()\nraise SystemExit(0)", "line 3: SystemExit: 0"),
+        (
+            "rows()\nfrom techniques.compression import COMPRESSIONS\n"
+            "COMPRESSIONS.add('mine', 'x:y', about='x', structure='student:{wdth}')",
+            "names no setting: 'wdth'",
+        ),
+        (
+            "rows()\nfrom bench.workloads import WORKLOADS\n"
+            "WORKLOADS.add('mine', 'x:y', about='x', batch_size=-1)",
+            "batch_size is -1; it must be a whole number of at least 1",
+        ),
     ],
 )
 def test_a_broken_plug_in_gets_one_line_before_anything_runs(bench, tmp_path, text, message):

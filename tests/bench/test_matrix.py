@@ -75,9 +75,37 @@ def test_a_filter_keeps_cells_by_patterns_and_alternatives():
     }
 
 
+def test_a_filter_may_name_a_technique_with_several_settings(tmp_path):
+    text = QUICK.replace('"sgd"', '"adam:lr=0.01,eps=1e-7"')
+    cells = read_matrix(
+        written(tmp_path, text), "optimizer=adam:lr=0.01,eps=1e-7|rmsprop,backend=onnx*"
+    ).cells
+    assert {cell.optimizer for cell in cells} == {"adam:lr=0.01,eps=1e-07", "rmsprop"}
+    assert {cell.backend for cell in cells} == {"onnxruntime"}
+
+
+def test_a_filter_may_name_what_takes_a_workloads_place():
+    assert {cell.workload for cell in read_matrix("quick", "workload=digits").cells} == {"digits"}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        (
+            "[budget]",
+            "[budget]\nsample_s = inf",
+            "budget.sample_s: input should be less than or equal to 3600",
+        ),
+        ("[budget]", "[budget]\nmemory_gib = nan", "budget.memory_gib"),
+        ("[budget]", "[[exclude]]\n[budget]", "exclude rule 1 names no axis"),
+        (
+            "[budget]",
+            "[exclude]\nbackend = 'cpu-eager'\n[budget]",
+            "should be a list of tables, each [[exclude]]",
+        ),
+        ("[train]", "[[train]]", "train: should be a table, [train]"),
+        ('"sgd"', '"sgd:lr=0.1,lr=0.2"', "lr is given twice"),
+        ("[train]", "[train]\nseed = 99999999999999", "is no whole number from 0 to"),
         ('"adam"', '"adma"', "[train] optimizer: unknown optimizer 'adma'; did you mean 'adam'?"),
         ("optimizer =", "optimiser =", "unknown key 'train.optimiser'; did you mean 'optimizer'?"),
         ("max_launches", "max_lunches", "unknown key 'budget.max_lunches'; did you mean 'max_launches'?"),
@@ -102,7 +130,7 @@ def test_a_filter_keeps_cells_by_patterns_and_alternatives():
         ('"int8-static"]', '"int8-statik"]', "did you mean 'int8-static'?"),
         ("[budget]", '[[exclude]]\nbackend = "onxruntime"\n[budget]', "did you mean 'onnxruntime'?"),
         ("[budget]", '[[exclude]]\nbakend = "onnxruntime"\n[budget]', "unknown axis 'bakend'"),
-        ("[infer]", "[infer]\nbatch_size = 0", "0 is no whole number of at least 1"),
+        ("[infer]", "[infer]\nbatch_size = 0", "0 is no whole number from 1 to 1,000,000"),
         ("[infer]", '[infer]\nprecision = "fp23"', "unknown precision 'fp23'"),
         ("[infer]", "[infer", "line"),
         ('workload = "fashion-mnist-simplecnn"', "", "'train.workload' is missing"),
@@ -121,6 +149,7 @@ def test_a_mistake_in_a_matrix_gets_one_line_that_says_where(tmp_path, old, new,
         ("optimzer=adam", "did you mean 'optimizer'?"),
         ("adam", "'adam' is no axis=value"),
         ("optimizer=", "'optimizer' has no value"),
+        ("infer.optimizer=adam", "unknown axis 'infer.optimizer'"),
         ("optimizer=adam,optimizer=sgd", "optimizer is given twice; write optimizer=one|other"),
         ("optimizer=adam,backend=cpu-eager,seed=3", "seed"),
     ],

@@ -151,3 +151,41 @@ def test_the_last_line_counts_the_verdicts(store):
         line.startswith("regression: evaluate net @ cpu accuracy 90.00 % -> 50.00 %") for line in lines
     )
     assert "REGRESSION" in last and "1 regression" in last
+
+
+def test_the_command_holds_a_run_against_its_own_baseline(bench, store, tmp_path):
+    saved = bench("baseline", "save", "again", "--results", tmp_path)
+    assert saved.returncode == 0 and "again.json, from run before" in saved.stdout
+    checked = bench("check", "--baseline", "again", "--results", tmp_path)
+    assert checked.returncode == 0 and "clean" in checked.stdout.splitlines()[-1]
+    make_run(store, "later")
+    assert "in place of run before" in bench("baseline", "save", "again", "--results", tmp_path).stdout
+
+
+TIMED = '"infer dense @ cpu": {"latency_s": '
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"environment"', '"surroundings"', "environment Field required"),
+        (TIMED, '"infer dense @ cpu": {"latencies": ', "unknown metric"),
+        ("1.02", "0.0", "greater than 0"),
+        ("1.02", "NaN", "finite number"),
+        ('"launches"', '"lunches"', "not permitted"),
+    ],
+)
+def test_a_broken_baseline_gets_one_line(store, tmp_path, old, new, message):
+    path = tmp_path / "baselines" / "main.json"
+    text = json.dumps(json.loads(path.read_text()))
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(BenchError, match=r"^[^\n]+; save it again$") as caught:
+        check(store, "before")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "a/b", ""])
+def test_a_name_that_is_no_file_of_the_folder_is_refused(store, tmp_path, name):
+    with pytest.raises(BenchError, match="a name has only"):
+        regression.save(store, "before", name, tmp_path)

@@ -137,7 +137,7 @@ def test_of_what_runs_as_the_same_verdict_names_the_uncompressed_model(tmp_path:
     store.close()
     verdict = page.split('class="verdict"')[1].split("</ul>")[0]
     assert "quality is none on onnxruntime (fp32)" in verdict
-    assert "runs as the same as finetune on onnxruntime (fp32)" in verdict
+    assert "timed as one with finetune on onnxruntime (fp32)" in verdict
 
 
 def test_raw_tables_hold_the_stores_numbers(report: Path, store: Store) -> None:
