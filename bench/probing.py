@@ -33,9 +33,8 @@ def plan_probe(prepared: Prepared, model: CostModel) -> tuple[Prepared, tuple[St
     Workloads whose data is not here are left out: a dry run fetches nothing.
     """
     matrix = prepared.matrix
-    budget = matrix.budget.model_copy(
-        update={"train_steps": PROBE_STEPS, "recover_steps": PROBE_STEPS, "max_launches": PROBE_LAUNCHES}
-    )
+    steps = dict.fromkeys(("train_steps", "recover_steps", "student_steps"), PROBE_STEPS)
+    budget = matrix.budget.model_copy(update={**steps, "max_launches": PROBE_LAUNCHES})
     tiny = replace(matrix, budget=budget)
     cpus = len(prepared.resources.cpus)
     absent = _absent_data(cell.workload for cell in matrix.cells)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from bench.estimate.classes import CostClass, cost_class, kin
 from bench.statistics import LOOKS
 from bench.store import LaunchCost, StageRow
+from techniques.compression import COMPRESSIONS
 
 Source = Literal["store", "probe", "kin", "guess"]
 
@@ -180,7 +181,13 @@ def _resampled_s(cost: LaunchCost, settings: Mapping[str, Any]) -> float:
 
 
 def _budget_steps(settings: Mapping[str, Any]) -> int | None:
-    steps = settings.get("steps", settings.get("recover_steps"))
+    """Return the steps that a stage may train for, None where it does not train."""
+    if "technique" not in settings:
+        steps = settings.get("steps")
+    else:
+        row = COMPRESSIONS.rows().get(str(settings["technique"]).partition(":")[0])
+        # What is measured may be of a plug-in that is not loaded now.
+        steps = settings.get(f"{row.budget if row else 'recover'}_steps")
     return int(steps) if steps else None
 
 

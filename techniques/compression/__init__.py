@@ -28,13 +28,15 @@ class CompressionRow(Row):
 
     `structure` spells the layer shapes that a step leaves, from its settings, as `student:{width}`: models of
     one spelling are timed once, all others apart. It is empty where a step changes no shape. `taught` steps
-    learn from the outputs of the model they are given. `tolerance` bounds a format's distance from the model
-    it was lowered from.
+    learn from the outputs of the model they are given. `budget` says which of the workload's budgets of steps
+    a step trains by: that of a recovery or that of a student. `tolerance` bounds a format's distance from the
+    model it was lowered from.
     """
 
     kind: Literal["identity", "step", "format"] = "step"
     structure: str = ""
     taught: bool = False
+    budget: Literal["recover", "student"] = "recover"
     tolerance: Tolerance = Tolerance()
 
     def check_traits(self) -> None:
@@ -106,6 +108,7 @@ _add(
     ranges={"width": "(0, 1]", "temperature": "(0, inf)", "alpha": "[0, 1]"},
     structure="student:{width}",
     taught=True,
+    budget="student",
 )
 _add(
     "student",
@@ -115,6 +118,7 @@ _add(
     argument="width",
     ranges={"width": "(0, 1]"},
     structure="student:{width}",
+    budget="student",
 )
 _add(
     "int8-dynamic",

@@ -75,6 +75,18 @@ def test_a_few_cold_steps_give_way_to_the_timing_of_the_step_itself():
     assert predicted.first_s == pytest.approx(3 + 1000 * 0.1 + 100 * 2)
 
 
+def test_a_student_scales_with_its_own_budget_of_steps():
+    probed = LaunchCost(
+        "compress",
+        TRAIN | {"technique": "distill:0.5", "recover_steps": 20, "student_steps": 20},
+        3.0,
+        values={"steps_trained": 20, "training_s": 2.0},
+    )
+    step = LaunchCost("step", TRAIN, 2.0, values={"step_latency_s": 0.1})
+    asked = stage("compress", technique="distill:0.5", recover_steps=200, student_steps=900)
+    assert CostModel([], [probed, step]).cost_of(asked).first_s == pytest.approx(1.0 + 900 * 0.1)
+
+
 def test_recovery_scales_with_its_steps_and_knows_a_technique_whatever_its_settings():
     before = LaunchCost(
         "compress",
@@ -216,11 +228,11 @@ def test_a_run_without_a_prediction_has_nothing_to_compare(tmp_path):
 
 @pytest.fixture(scope="module")
 def probed(bench, tmp_path_factory):
-    """A small part of ci, smoke: its dry run in an empty folder, then the run."""
+    """A small part of ci: its dry run in an empty folder, then the run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         results = tmp_path_factory.mktemp("none") / "results"
-        words = ["run", "--matrix", "ci", "--smoke", "--filter", "optimizer=adam,backend=cpu-eager"]
+        words = ["run", "--matrix", "ci", "--filter", "optimizer=adam,backend=cpu-eager"]
         words += ["--results", results]
         dry = bench(*words, "--dry-run")
         made = results.exists()
