@@ -141,14 +141,9 @@ def read_matrix(
         left_out += passed_over
     fallback = {_fallback(path, old): _fallback(path, new) for old, new in content.fallback.items()}
     wanted = parse_filter(filter_text) if filter_text else {}
-    replaced = dict(substitutes or {}) | _chosen(fallback, values["workload"], wanted.get("workload"))
-    values["workload"] = [replaced.get(str(name), name) for name in values["workload"]]
-    spanned = cells = [_cell(point) for point in itertools.product(*values.values())]
-    for number, rule in enumerate(content.exclude, 1):
-        if not rule:
-            raise MatrixError(f"{path}: exclude rule {number} names no axis")
-        patterns = _patterns(f"{path}: exclude rule {number}", rule, spanned, left_out)
-        cells = [cell for cell in cells if not matches(cell, patterns)]
+    values["workload"], wanted = _choose_workloads(values["workload"], wanted, fallback, substitutes or {})
+    spanned = [_cell(point) for point in itertools.product(*values.values())]
+    cells = _exclude(path, content.exclude, spanned, left_out)
     chosen = _patterns("--filter", wanted, spanned, left_out)
     cells = [cell for cell in cells if matches(cell, chosen)]
     left_out = [out for out in left_out if _meets(out.value, chosen.get(out.axis, ["*"]))]
@@ -176,12 +171,36 @@ def find_matrix(name_or_file: str) -> Path:
     return shipped[name_or_file]
 
 
-def _chosen(fallback: Mapping[str, str], workloads: list[str | int], wanted: Axis | None) -> dict[str, str]:
-    """Return the replacements that a filter asks for, by naming what takes a workload's place."""
-    patterns = [str(pattern) for pattern in wanted] if isinstance(wanted, list) else []
-    if not patterns or any(_meets(name, patterns) for name in workloads):
-        return {}
-    return {old: new for old, new in fallback.items() if old in workloads and _meets(new, patterns)}
+def _choose_workloads(
+    names: list[str | int], wanted: dict[str, Axis], fallback: Mapping[str, str], replaced: Mapping[str, str]
+) -> tuple[list[str | int], dict[str, Axis]]:
+    """Return the workloads to run and what is left of a filter.
+
+    A filter names the matrix's own workloads, whether or not they are replaced, or what takes their place,
+    which then does.
+    """
+    given = wanted.get("workload")
+    patterns = [str(pattern) for pattern in given] if isinstance(given, list) else []
+    kept = [name for name in names if _meets(name, patterns)]
+    if kept and all(any(_meets(name, [pattern]) for name in names) for pattern in patterns):
+        names, wanted = kept, {axis: value for axis, value in wanted.items() if axis != "workload"}
+    elif not kept:
+        asked = {old: new for old, new in fallback.items() if old in names and _meets(new, patterns)}
+        replaced = {**replaced, **asked}
+    return [replaced.get(str(name), name) for name in names], wanted
+
+
+def _exclude(
+    path: Path, rules: Iterable[dict[str, Axis]], cells: list[Cell], left_out: Iterable[LeftOut]
+) -> list[Cell]:
+    """Return the cells that meet no rule; a rule that meets none of `cells` is a mistake."""
+    kept = cells
+    for number, rule in enumerate(rules, 1):
+        if not rule:
+            raise MatrixError(f"{path}: exclude rule {number} names no axis")
+        patterns = _patterns(f"{path}: exclude rule {number}", rule, cells, left_out)
+        kept = [cell for cell in kept if not matches(cell, patterns)]
+    return kept
 
 
 def _text(path: Path) -> str:

@@ -86,6 +86,9 @@ def test_a_filter_may_name_a_technique_with_several_settings(tmp_path):
 
 def test_a_filter_may_name_what_takes_a_workloads_place():
     assert {cell.workload for cell in read_matrix("quick", "workload=digits").cells} == {"digits"}
+    substitutes = {"fashion-mnist-simplecnn": "digits"}
+    replaced = read_matrix("quick", "workload=fashion*,optimizer=adam", substitutes)
+    assert {(cell.workload, cell.optimizer) for cell in replaced.cells} == {("digits", "adam")}
 
 
 @pytest.mark.parametrize(
