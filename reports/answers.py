@@ -11,8 +11,8 @@ import pandas as pd
 from bench.metrics import counted, format_points, format_value
 from reports.tables import worst_classes
 from reports.tables.compression import CONTROL
-from reports.tables.tradeoff import NONE
-from reports.view import place_of, records
+from reports.tables.tradeoff import NONE, over_seeds
+from reports.view import place_of, records, training_of
 
 Row = dict[str, Any]
 
@@ -26,12 +26,12 @@ class Answer:
 
 
 def answers(frames: Mapping[str, pd.DataFrame]) -> list[Answer]:
-    """Return what the frames `tradeoff` and `classes` can answer; questions without data are left out."""
+    """Return what the frames `tradeoff`, `inference`, `classes` can answer; what has no data is left out."""
     rows = records(frames["tradeoff"])
     asked = (
         ("Does it run faster, and where?", _speed(rows)),
         ("What do zeros in dense weights save?", _zeros(rows)),
-        ("Does the teacher help?", _teacher(rows)),
+        ("Does the teacher help?", _teacher(rows, records(frames["inference"]))),
         ("Who pays?", _who_pays(rows, frames["classes"])),
         ("What does a combination give?", _combinations(rows)),
     )
@@ -75,7 +75,8 @@ def _zeros_of(rows: Sequence[Row], compression: str) -> str:
     return f"{compression} with {zeros} zeros {row['times_smaller_compressed']:.3g}×"
 
 
-def _teacher(rows: Sequence[Row]) -> Iterator[str]:
+def _teacher(rows: Sequence[Row], inference: Sequence[Row]) -> Iterator[str]:
+    """Hold each taught student against its control, optimizer by optimizer: each learns it in its own way."""
     seen: set[tuple[str, str]] = set()
     for row in rows:
         name = row["compression"]
@@ -84,21 +85,32 @@ def _teacher(rows: Sequence[Row]) -> Iterator[str]:
         if row["vs_control_points"] is None:
             continue
         seen.add((row["workload"], name))
-        low, high = row["vs_control_points_low"], row["vs_control_points_high"]
-        if low is None:
-            sure = ", from one seed: nothing to judge it by"
-        elif low <= 0 <= high:
-            sure = f"{_interval(low, high, row['seeds'])}: not told from none"
-        else:
-            sure = _interval(low, high, row["seeds"])
+        here = [entry for entry in inference if entry["ranked"] and place_of(entry) == place_of(row)]
+        taught = {training_of(entry): entry for entry in here if entry["compression"] == name}
+        alone = {training_of(entry): entry for entry in here if entry["compression"] == row["control"]}
+        told = []
+        for optimizer in dict.fromkeys(entry["optimizer"] for entry in taught.values()):
+            pairs = [
+                (entry["seed"], 100 * (entry["quality"] - alone[key]["quality"]))
+                for key, entry in taught.items()
+                if entry["optimizer"] == optimizer and key in alone
+            ]
+            told.append(f"trained by {optimizer} {_difference(pairs)}")
         yield (
-            f"{row['workload']}: {name} is {format_points(row['vs_control_points'])} points better than "
-            f"{row['control']}, the same student without a teacher ({_place(row)}{sure})."
+            f"{row['workload']}: points that {name} is better than {row['control']}, the same student "
+            f"without a teacher, on {_place(row)}: {'; '.join(told)}."
         )
 
 
-def _interval(low: float, high: float, seeds: int) -> str:
-    return f", 95 % interval {format_points(low)} to {format_points(high)} over {counted(seeds, 'seed')}"
+def _difference(pairs: Sequence[tuple[int, float]]) -> str:
+    """Say a difference in points with its interval over seeds, and whether it is told from none."""
+    found = over_seeds(pairs)
+    if found is None:
+        return "unknown"
+    if found.low is None or found.high is None:
+        return f"{format_points(found.value)}, from one seed: nothing to judge it by"
+    sure = ", not told from none" if found.low <= 0 <= found.high else ""
+    return f"{format_points(found.value)} ({format_points(found.low)} to {format_points(found.high)}{sure})"
 
 
 def _who_pays(rows: Sequence[Row], classes: pd.DataFrame) -> Iterator[str]:

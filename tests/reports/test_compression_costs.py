@@ -93,7 +93,9 @@ def test_every_question_of_the_survey_is_answered(frames: dict[str, pd.DataFrame
     assert "prune-mean:1" not in said["Does it run faster, and where?"]
     assert "no speed on any backend" in said["What do zeros in dense weights save?"]
     assert "prune-mean:1 with 50.00 % zeros" in said["What do zeros in dense weights save?"]
-    assert "+0.80 points better than student:0.5" in said["Does the teacher help?"]
+    teacher = said["Does the teacher help?"]
+    assert "points that distill:0.5 is better than student:0.5" in teacher
+    assert "trained by adam +0.80 (+0.30 to +1.30)" in teacher and "trained by momentum +0.80" in teacher
     assert "worst off is shirt, -4.0 points" in said["Who pays?"]
     combined = said["What does a combination give?"]
     assert "distill:0.5+int8-static gives" in combined and "int8-static alone" in combined
