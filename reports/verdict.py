@@ -132,13 +132,12 @@ def _describe(point: Mapping[str, Any], cost: str) -> str:
     )
     quality = format_value("quality", point["quality"])
     loss = point["quality_loss_points"]
-    change = (
-        f"{format_points(abs(loss)).lstrip('+')} points {'less' if loss > 0 else 'more'} than uncompressed"
-    )
+    points = format_points(abs(loss)).lstrip("+")
+    change = f"{points} points {'less' if loss > 0 else 'more'} than" if float(points) else "as much as"
     return (
         f"{_TITLES[cost]} within {QUALITY_POINTS:g} point of the uncompressed model's quality is "
         f"{_choice(point)}: {value}{mark}{faster}, "
-        f"quality {quality} ({change}), trained by {point['optimizer']}"
+        f"quality {quality} ({change} uncompressed), trained by {point['optimizer']}"
     )
 
 

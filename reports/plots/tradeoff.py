@@ -75,7 +75,7 @@ def _figure(points: list[dict[str, Any]], cost: str) -> Figure:
             marker = markers[backends[index]]
             _draw_point(axes, point, cost, floor, (colours[point["compression"]], marker, size))
             if ringed:
-                axes.plot(point[cost], point["quality"], "o", **_RING)
+                axes.plot(point[cost], max(point["quality"], floor), "o", **_RING)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     _format(grid, cost, floor, max(point["quality_high"] for point in points))
