@@ -147,6 +147,32 @@ def show(
 
 
 @app.command()
+def flops(
+    target: Annotated[
+        str, typer.Argument(help="A cell's name, a workload, an .onnx file, or module:name of a model.")
+    ],
+    input_shape: Annotated[
+        str | None, typer.Option("--input", help="Shape of a module:name's input, as 1,3,224,224.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option("--batch", min=1, help="Batch size of a workload.")] = 1,
+    optimizer: Annotated[str, typer.Option(help="Optimizer of a workload's training step.")] = "adam",
+    run_id: Annotated[str | None, typer.Option("--run", help="Run id; the latest by default.")] = None,
+    plugin: Plugins = None,
+    results: Results = RESULTS,
+) -> None:
+    """Count a model's FLOPs module by module, with fvcore's count beside it and why the two differ.
+
+    A multiply-add is 2. Of a workload the training step is counted too: forward, backward, optimizer.
+    """
+    from bench.commands import flops as print_flops
+    from bench.flop_report import FlopQuestion, parse_shape
+
+    shape = parse_shape(input_shape) if input_shape else ()
+    question = FlopQuestion(target, results, run_id, batch_size, shape, optimizer)
+    print_flops(question, plugin or [])
+
+
+@app.command()
 def check(
     name: Annotated[str, typer.Option("--baseline", help="Name of a saved baseline.")],
     run_id: RUN = None,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -20,9 +22,13 @@ from bench.estimate import (
 )
 from bench.metrics import counted
 from bench.plan import KINDS
+from bench.plugins import load_plugins
 from bench.session import Prepared, RunOptions, execute, prepare
 from bench.store import Store
 from bench.store.store import STORE_NAME
+
+if TYPE_CHECKING:
+    from bench.flop_report import FlopQuestion
 
 PLAIN_WIDTH = 120
 """Columns of a table that goes to a file or a pipe, which have no width of their own."""
@@ -109,6 +115,18 @@ def report(run_id: str | None, results: Path, *, complete: bool = False) -> None
     console.print(overhead_text(store, run_id), markup=False)
     console.print(estimate_text(store, run_id), markup=False, soft_wrap=True)
     console.print(f"report: {path}", markup=False, soft_wrap=True)
+
+
+def flops(question: FlopQuestion, plugins: Iterable[Path]) -> None:
+    """Print a model's FLOPs module by module."""
+    from bench.flop_report import HEADINGS, flop_report
+    from bench.listing import print_table
+
+    load_plugins(plugins)
+    report = flop_report(question)
+    print_table(report.title, [HEADINGS, *report.rows])
+    for note in report.notes:
+        print(note)
 
 
 def save_baseline(name: str, run_id: str | None, results: Path) -> None:

@@ -92,6 +92,8 @@ _ROWS = (
            "logical multiply-adds × 2 of one batch, zeros counted"),
     Metric("effective_flops", "FLOPs effective", "FLOPs", "lower", "seeded", "lower",
            "logical multiply-adds × 2 of one batch whose weight is not zero"),
+    Metric("flops_complete", "FLOPs complete", "yes/no", "higher", "exact", "any",
+           "every operator that computes has a formula"),
     Metric("fvcore_flops", "FLOPs by fvcore", "FLOPs", "lower", "exact", "any",
            "an independent count: fvcore's multiply-adds × 2"),
     Metric("artifact_bytes", "size on disk", "bytes", "lower", "seeded", "lower",

@@ -17,17 +17,27 @@ from typing import Any
 import torch
 
 Formula = Callable[..., int]
+
+_SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
 Tensor = torch.Tensor
 
 
-def product(out: Tensor, left: Tensor, /, *_: object, **__: object) -> int:
-    """Matrix product whose inner dimension is the left operand's last: mm, bmm, mv, linear, packed or not."""
+def product(out: Tensor, left: Tensor, /, *others: object, **__: object) -> int:
+    """Matrix product whose inner dimension is the left operand's last: mm, bmm, mv, linear, packed or not.
+
+    Of a sparse operand each element that is stored takes part, and no other.
+    """
+    right = others[0] if others else None
+    if _is_sparse(left):
+        return 2 * _stored(left) * (out.shape[-1] if out.dim() == left.dim() else 1)
+    if isinstance(right, Tensor) and _is_sparse(right):
+        return 2 * _stored(right) * prod(left.shape[:-1])
     return 2 * prod(out.shape) * left.shape[-1]
 
 
-def added(out: Tensor, _: Tensor, left: Tensor, /, *__: object, **___: object) -> int:
+def added(out: Tensor, _: Tensor, left: Tensor, /, *others: object, **___: object) -> int:
     """A product added to a first operand: addmm, addmv, baddbmm."""
-    return product(out, left)
+    return product(out, left, *others)
 
 
 def dot(_: Tensor, left: Tensor, /, *__: object, **___: object) -> int:
@@ -134,6 +144,15 @@ def rnn_backward(_: object, inputs: Tensor, weights: Iterable[Tensor], *settings
     return rnn(None, inputs, weights) * (1 + bool(settings[-1][3]))
 
 
+def _is_sparse(tensor: Tensor) -> bool:
+    return tensor.layout in _SPARSE
+
+
+def _stored(tensor: Tensor) -> int:
+    values = tensor._values() if tensor.layout == torch.sparse_coo else tensor.values()
+    return values.numel()
+
+
 def _lengths(batch: Tensor) -> list[int]:
     """Return the tokens of each sample; a nested batch, made from a padding mask, has its own for each."""
     if batch.is_nested:
@@ -162,6 +181,8 @@ _FORMULAS: tuple[tuple[Formula, str, str], ...] = (
     (product, "onednn", "qlinear_pointwise qlinear_dynamic"),
     (product, "mkldnn", "_linear_pointwise"),
     (product, "mkl", "_mkl_linear"),
+    (product, "aten", "_sparse_mm"),
+    (added, "aten", "_sparse_addmm"),
     (added, "aten", "addmm addmm_ addmv addmv_ baddbmm baddbmm_ _addmm_activation"),
     (dot, "aten", "dot vdot"),
     (outer, "aten", "ger outer addr addr_"),

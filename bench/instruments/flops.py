@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -40,7 +39,7 @@ class StepFlops:
     optimizer: FlopCount
 
 
-class _Counter(TorchDispatchMode):
+class OperatorCounter(TorchDispatchMode):
     """Counts operators as they run, until asked, then starts again from 0.
 
     Not FlopCounterMode, though with its formulas where we have none: it tracks modules by hooks on their
@@ -90,8 +89,8 @@ class _Counter(TorchDispatchMode):
 
 def count(call: Callable[[], object]) -> FlopCount:
     """Count the FLOPs of a call, which runs once; compiled modules by their graph's logical operations."""
-    counter = _Counter()
-    with _eager(), counter:
+    counter = OperatorCounter()
+    with as_eager(), counter:
         call()
     return counter.take()
 
@@ -106,7 +105,7 @@ def count_step(
     requires one (L-BFGS) counts as the optimizer's.
     """
     model, optimizer = _copies(model, optimizer)
-    counter = _Counter()
+    counter = OperatorCounter()
 
     def forward() -> torch.Tensor:
         return loss(model(inputs), targets)
@@ -118,7 +117,7 @@ def count_step(
         return value
 
     devices = [inputs.device] if isinstance(inputs, torch.Tensor) and inputs.is_cuda else []
-    with torch.random.fork_rng(devices=devices), torch.enable_grad(), _eager(), counter:
+    with torch.random.fork_rng(devices=devices), torch.enable_grad(), as_eager(), counter:
         optimizer.zero_grad()
         value = forward()
         in_forward = counter.take()
@@ -144,32 +143,11 @@ def effective(model: torch.nn.Module, example: torch.Tensor) -> int:
 
     handles = [module.register_forward_hook(hook, with_kwargs=True) for module in model.modules()]
     try:
-        with _evaluating(model):
+        with evaluating(model):
             return count(lambda: model(example)).total - sum(saved)
     finally:
         for handle in handles:
             handle.remove()
-
-
-def fvcore_macs(model: torch.nn.Module, example: torch.Tensor) -> int | None:
-    """Return fvcore's count of multiply-adds, an independent one; None for a model it cannot trace.
-
-    It misses fused attention and recurrent layers, and adds 1 to 5 for each element of a norm.
-    """
-    from fvcore.nn import FlopCountAnalysis
-
-    log = logging.getLogger("fvcore.nn.jit_analysis")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with _evaluating(model):
-            analysis = FlopCountAnalysis(model, example)
-            analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-            return int(analysis.total())
-    except Exception:  # whatever tracing raises: this count only stands beside ours
-        return None
-    finally:
-        log.setLevel(level)
 
 
 def _zeros(
@@ -226,7 +204,8 @@ def _on_tensors(formula: Formula) -> Formula:
 
 
 @contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Run the block with the model in evaluation mode and without gradients; its modes come back after."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -237,6 +216,7 @@ def _evaluating(model: torch.nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _eager() -> AbstractContextManager[Any]:
+def as_eager() -> AbstractContextManager[Any]:
+    """Run compiled modules as the eager ones they came from: their kernels hide the operators."""
     # Whoever compiled has imported Dynamo; who has not need not wait seconds for it.
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from bench.instruments import flops
+from bench.instruments.fvcore_count import trace
 from bench.instruments.sizes import folder_bytes
 from bench.instruments.tensors import parameter_counts
 from bench.models import load_model
@@ -20,7 +21,7 @@ from bench.stages.inputs import (
     numerics,
     parent_folder,
 )
-from bench.stages.step import flop_measurement
+from bench.stages.step import flop_measurements
 from bench.structures import read_structure
 
 
@@ -49,16 +50,16 @@ def run(request: Request, folder: Path) -> list[Measurement]:
 @torch.no_grad()
 def _operations(model: torch.nn.Module, example: torch.Tensor) -> list[Measurement]:
     dense = flops.count(lambda: model(example))
-    macs = flops.fvcore_macs(model, example)
+    traced = trace(model, example)
     return [
-        flop_measurement("dense_flops", dense),
+        *flop_measurements(dense_flops=dense),
         Measurement(
             "effective_flops", flops.effective(model, example), method="non-zero share of each layer"
         ),
         Measurement(
             "fvcore_flops",
-            None if macs is None else 2 * macs,
+            None if traced is None else 2 * traced.macs(),
             method="fvcore",
-            reason="fvcore could not count this model" if macs is None else "",
+            reason="fvcore could not count this model" if traced is None else "",
         ),
     ]

@@ -82,14 +82,23 @@ def _other_passes(
             method="profiler's memory events",
             reason="" if on_cpu else "see the CUDA allocator's peak",
         ),
-        flop_measurement("forward_flops", counted.forward),
-        flop_measurement("backward_flops", counted.backward),
-        flop_measurement("optimizer_flops", counted.optimizer),
+        *flop_measurements(
+            forward_flops=counted.forward, backward_flops=counted.backward, optimizer_flops=counted.optimizer
+        ),
         *gpu.measurements(),
     ]
 
 
-def flop_measurement(metric: str, counted: flops.FlopCount) -> Measurement:
-    """Return a count as a measurement; an operator without a formula makes it incomplete and is named."""
+def flop_measurements(**counts: flops.FlopCount) -> list[Measurement]:
+    """Return counts as measurements, by their metrics, and whether every operator in them has a formula."""
+    unknown = sorted({name for counted in counts.values() for name in counted.unknown})
+    reason = f"no formula for {', '.join(unknown)}" if unknown else ""
+    return [
+        *(_flop_measurement(metric, counted) for metric, counted in counts.items()),
+        Measurement("flops_complete", float(not unknown), reason=reason),
+    ]
+
+
+def _flop_measurement(metric: str, counted: flops.FlopCount) -> Measurement:
     reason = f"incomplete: no formula for {', '.join(counted.unknown)}" if counted.unknown else ""
     return Measurement(metric, counted.total, method="operators counted by formula", reason=reason)

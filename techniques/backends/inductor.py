@@ -77,11 +77,11 @@ def _export(
 
         return torch.export.export(unwrap_tensor_subclass(quantize_dynamic(model)), (example,))
     if numerics.format == "int8-static":
-        return torch.export.export(_quantize_static(model, example, calibration), (example,))
+        return torch.export.export(quantize_static(model, example, calibration), (example,))
     raise TechniqueError(f"Inductor has no kernel for {numerics.format}")
 
 
-def _quantize_static(
+def quantize_static(
     model: torch.nn.Module, example: torch.Tensor, calibration: Iterable[torch.Tensor]
 ) -> torch.nn.Module:
     """Quantize by PyTorch 2 export, with scales from the calibration batches cut to the example's size."""

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench.instruments import flops
+from bench.instruments.fvcore_count import trace
 
 
 def forward(call: Callable[[], object]) -> int:
@@ -181,6 +183,95 @@ def test_a_packed_sequence_counts_its_tokens_without_padding() -> None:
     assert forward(lambda: layer(packed)) == 2 * 9 * 4 * 20 * (12 + 20)
 
 
+def test_linear_layers_of_three_dimensions_and_dilated_convolutions_count() -> None:
+    layer, batch = nn.Linear(20, 30), torch.randn(3, 7, 20, requires_grad=True)
+    assert both_modes(lambda: layer(batch)) == 2 * 3 * 7 * 20 * 30
+    assert backward(lambda: layer(batch)) == 2 * (2 * 3 * 7 * 20 * 30)
+    dilated, images = nn.Conv2d(3, 4, 3, dilation=2), torch.randn(2, 3, 9, 9, requires_grad=True)
+    assert both_modes(lambda: dilated(images)) == 2 * 2 * 25 * 27 * 4
+    assert backward(lambda: dilated(images)) == 2 * (2 * 2 * 25 * 27 * 4)
+
+
+def test_causal_and_hand_written_attention_count_their_products() -> None:
+    query = torch.randn(2, 4, 10, 8, requires_grad=True)
+    product = 2 * 2 * 4 * 10 * 10 * 8
+
+    def causal() -> torch.Tensor:
+        return functional.scaled_dot_product_attention(query, query, query, is_causal=True)
+
+    def by_hand() -> torch.Tensor:
+        return (query @ query.mT / 8**0.5).softmax(-1) @ query
+
+    def by_einsum() -> torch.Tensor:
+        scores = torch.einsum("bhqe,bhke->bhqk", query, query).softmax(-1)
+        return torch.einsum("bhqk,bhke->bhqe", scores, query)
+
+    assert both_modes(causal) == 2 * product  # masked scores count: the dense products are the convention
+    assert backward(causal) == 5 * product
+    for call in (by_hand, by_einsum):
+        assert both_modes(call) == 2 * product
+        assert backward(call) == 4 * product
+
+
+def test_training_multi_head_attention_and_an_encoder_count_forward_and_backward() -> None:
+    width, hidden, tokens, batch = 16, 40, 10, 3
+    source = torch.randn(batch, tokens, width, requires_grad=True)
+    attention = nn.MultiheadAttention(width, 4, batch_first=True)
+    projections, scores = 4 * tokens * width * width, 2 * tokens * tokens * width
+
+    def attend() -> torch.Tensor:
+        found: torch.Tensor = attention(source, source, source, need_weights=False)[0]
+        return found
+
+    assert forward(attend) == 2 * batch * (projections + scores)
+    # Two gradients a projection, and five products to the scores' two: one of them computed again.
+    assert backward(attend) == 2 * batch * (2 * projections + 5 * scores // 2)
+    layer = nn.TransformerEncoderLayer(width, 4, hidden, batch_first=True)
+    encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+    feed_forward = 2 * tokens * width * hidden
+    assert forward(lambda: encoder(source)) == 2 * 2 * batch * (projections + scores + feed_forward)
+    # Its dropout has no fused kernel on the CPU: plain products, nothing computed again.
+    expected = 2 * 2 * batch * (2 * projections + 2 * scores + 2 * feed_forward)
+    assert backward(lambda: encoder(source)) == expected
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3)])
+def test_recurrence_in_both_directions_counts_each(kind: type[nn.Module], gates: int) -> None:
+    layer = kind(12, 20, bidirectional=True)
+    source = torch.randn(5, 3, 12, requires_grad=True)
+    assert both_modes(lambda: layer(source)[0]) == 2 * 5 * 3 * 2 * gates * 20 * (12 + 20)
+
+
+def test_backward_of_a_gru_computes_no_gradient_of_the_state_that_it_began_from() -> None:
+    layer, source = nn.GRU(12, 20), torch.randn(5, 3, 12, requires_grad=True)
+    first_state = 2 * 3 * 3 * 20 * 20
+    assert backward(lambda: layer(source)[0]) == 2 * (2 * 5 * 3 * 3 * 20 * (12 + 20)) - first_state
+
+
+NAIVELY_WRONG = {
+    "grouped convolution, backward": (
+        lambda: nn.Conv2d(8, 8, 3, groups=8)(torch.randn(1, 8, 9, 9, requires_grad=True)).sum().backward(),
+        3 * 2 * 49 * 9 * 8,
+    ),
+    "attention": (
+        lambda: functional.scaled_dot_product_attention(*[torch.randn(1, 2, 5, 8)] * 3),
+        2 * 2 * 5 * 5 * (8 + 8),
+    ),
+    "LSTM": (lambda: nn.LSTM(12, 20)(torch.randn(5, 3, 12)), 2 * 5 * 3 * 4 * 20 * 32),
+    "matrix and vector": (lambda: torch.randn(5, 7) @ torch.randn(7), 70),
+    "dot": (lambda: torch.dot(torch.randn(7), torch.randn(7)), 14),
+}
+
+
+@pytest.mark.parametrize("name", NAIVELY_WRONG)
+def test_the_known_answers_tell_a_naive_counter_from_this_one(name: str) -> None:
+    call, expected = NAIVELY_WRONG[name]
+    with FlopCounterMode(display=False) as naive:
+        call()
+    assert naive.get_total_flops() != expected
+    assert flops.count(call).total == expected
+
+
 def test_the_seed_cnn_takes_1_022_164_992_flops_a_step_of_128() -> None:
     model = seed_cnn()
     optimizer = torch.optim.Adam(model.parameters())
@@ -315,15 +406,15 @@ def test_effective_flops_know_the_weights_of_attention_and_recurrence() -> None:
 
 def test_fvcore_agrees_on_a_cnn_and_says_nothing_of_what_it_cannot_trace() -> None:
     model, example = seed_cnn(), torch.randn(2, 3, 28, 28)
-    macs = flops.fvcore_macs(model, example)
-    assert macs is not None
-    assert 2 * macs == flops.count(lambda: model(example)).total
+    traced = trace(model, example)
+    assert traced is not None
+    assert 2 * traced.macs() == flops.count(lambda: model(example)).total
 
     class Untraceable(nn.Module):
         def forward(self, source: torch.Tensor) -> dict[int, object]:
             raise RuntimeError("no")
 
-    assert flops.fvcore_macs(Untraceable(), example) is None
+    assert trace(Untraceable(), example) is None
 
 
 def test_a_compiled_model_counts_as_its_graph() -> None:

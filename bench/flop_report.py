@@ -1,0 +1,205 @@
+"""What `bench flops` prints: a model's FLOPs module by module, ours beside fvcore's, and why they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import BenchError
+from bench.store import CellRow, Store
+from bench.store.store import STORE_NAME
+from bench.workloads import WORKLOADS
+from techniques.optimizers import OPTIMIZERS
+from techniques.registry import TechniqueError, load_reference, nearest
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.instruments.flop_modules import ModuleFlops
+    from bench.instruments.flops import FlopCount
+
+Row = tuple[str, str, str, str, str]
+HEADINGS: Row = ("module", "type", "forward FLOPs", "fvcore × 2", "why they differ")
+
+
+@dataclass(frozen=True)
+class FlopReport:
+    """A table of modules with its title, and lines under it."""
+
+    title: str
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FlopQuestion:
+    """What to count. `target` is a cell's name, a workload, an ONNX file, or `module:name` of a model.
+
+    `input_shape` is that of a reference's input; `batch_size` is for a workload, `optimizer` for its step.
+    """
+
+    target: str
+    results: Path
+    run_id: str | None = None
+    batch_size: int = 1
+    input_shape: tuple[int, ...] = ()
+    optimizer: str = "adam"
+
+
+def flop_report(question: FlopQuestion) -> FlopReport:
+    """Count what the question names; raises BenchError with the nearest name where there is no such thing."""
+    if question.target.endswith(".onnx"):
+        return _of_file(Path(question.target))
+    run_id, cells = _cells(question)
+    if question.target in cells:
+        return _of_cell(question, run_id, cells[question.target])
+    if question.target.partition(":")[0] in WORKLOADS.rows():
+        return _of_workload(question)
+    if ":" in question.target:
+        return _of_reference(question)
+    known = [*WORKLOADS.rows(), *cells]
+    raise BenchError(
+        f"{question.target!r} is no workload, no cell, no .onnx file and no module:name"
+        f"{nearest(question.target, known)}"
+    )
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """Read `1,3,28,28`."""
+    try:
+        shape = tuple(int(part) for part in text.replace("x", ",").split(","))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise BenchError(f"--input: {text!r} is no shape; write it as 1,3,28,28")
+    return shape
+
+
+def _of_file(path: Path) -> FlopReport:
+    from bench.instruments.onnx_flops import count_onnx
+
+    if not path.is_file():
+        raise BenchError(f"{path}: no such file")
+    try:
+        counted = count_onnx(path)
+    except Exception as error:  # whatever reading a file raises that is no ONNX graph
+        raise BenchError(f"{path}: no ONNX graph: {str(error).splitlines()[0]}") from None
+    rows = tuple(("", name, f"{flops:,}", "", "") for name, flops in _largest(counted))
+    return FlopReport(f"{path}: its graph, by operator", rows, (_total("one run", counted),))
+
+
+def _of_cell(question: FlopQuestion, run_id: str, cell: CellRow) -> FlopReport:
+    from bench.artifacts import artifact_folder
+    from bench.models import load_model
+    from bench.stages.inputs import example_batch
+    from bench.workloads.workload import find_workload
+
+    model_key = cell.stages.get("compress") or cell.stages.get("train")
+    folder = artifact_folder(question.results, str(model_key))
+    if cell.skipped or not folder.is_dir():
+        why = cell.skipped or "its model is not in the results folder"
+        raise BenchError(f"cell {cell.name} of run {run_id}: {why}")
+    workload = find_workload(str(cell.axes["workload"]))
+    batch_size = int(cell.axes["batch_size"])
+    example = example_batch(workload, workload.data(), batch_size)
+    title = f"cell {cell.name} of run {run_id}: its model, batch {batch_size}"
+    notes = []
+    file = artifact_folder(question.results, str(cell.stages.get("lower"))) / "model.onnx"
+    if file.is_file():
+        from bench.instruments.onnx_flops import count_onnx
+
+        notes.append(_total("the ONNX file that is served, by its graph", count_onnx(file)))
+    return _of_model(title, load_model(folder), example, notes)
+
+
+def _of_workload(question: FlopQuestion) -> FlopReport:
+    import torch
+
+    from bench.instruments.flops import count_step
+    from bench.stages.inputs import example_batch
+    from bench.workloads.workload import find_workload
+    from techniques.optimizers.torch_optim import build
+
+    row = WORKLOADS.parse(question.target).row
+    workload = find_workload(question.target)
+    data = workload.data()
+    torch.manual_seed(0)
+    model = workload.model()
+    optimizer = OPTIMIZERS.parse(question.optimizer)
+    step = count_step(
+        model,
+        workload.loss,
+        workload.transform(data.train_inputs[: row.batch_size]),
+        data.train_targets[: row.batch_size],
+        build(optimizer, model.named_parameters()),
+    )
+    notes = [
+        f"a training step, batch {row.batch_size}, {optimizer.text}:",
+        _total("  forward and loss", step.forward),
+        _total("  backward", step.backward)
+        + f", {step.backward.total / max(1, step.forward.total):.3g}× forward",
+        _total("  optimizer", step.optimizer),
+    ]
+    title = f"{question.target}, batch {question.batch_size}"
+    return _of_model(title, model, example_batch(workload, data, question.batch_size), notes)
+
+
+def _of_reference(question: FlopQuestion) -> FlopReport:
+    import torch
+
+    if not question.input_shape:
+        raise BenchError(f"{question.target}: give the shape of its input, as --input 1,3,224,224")
+    try:
+        found = load_reference(question.target)
+        model = found if isinstance(found, torch.nn.Module) else found()
+    except (ImportError, TechniqueError, TypeError) as error:
+        raise BenchError(f"{question.target}: {error}") from None
+    if not isinstance(model, torch.nn.Module):
+        raise BenchError(f"{question.target} is no torch.nn.Module, nor makes one without arguments")
+    example = torch.randn(question.input_shape)
+    try:
+        with torch.no_grad():
+            model.eval()(example)
+    except Exception as error:  # whatever a model raises of an input it was not made for
+        what = f"{question.target} does not take an input of shape {question.input_shape}"
+        raise BenchError(f"{what}: {str(error).splitlines()[0]}") from None
+    return _of_model(f"{question.target}, input {question.input_shape}", model, example, [])
+
+
+def _of_model(title: str, model: torch.nn.Module, example: torch.Tensor, notes: Iterable[str]) -> FlopReport:
+    from bench.instruments.flop_modules import module_flops
+    from bench.instruments.flops import effective
+
+    rows = module_flops(model, example)
+    whole, kept = rows[0], effective(model, example)
+    share = 100 * kept / max(1, whole.ours)
+    own = [f"without zero weights: {kept:,} FLOPs, {share:.1f} %"]
+    if whole.unknown:
+        own.insert(0, f"incomplete: no formula for {', '.join(whole.unknown)}")
+    return FlopReport(title, tuple(map(_row, rows)), (*own, *notes))
+
+
+def _row(row: ModuleFlops) -> Row:
+    theirs = "–" if row.fvcore is None else f"{row.fvcore:,}"
+    ours = f"{row.ours:,}" + (" +?" if row.unknown else "")
+    return (row.name or "(whole model)", row.kind, ours, theirs, row.why)
+
+
+def _largest(counted: FlopCount) -> Iterator[tuple[str, int]]:
+    yield from sorted(counted.by_operator.items(), key=lambda entry: -entry[1])
+
+
+def _total(what: str, counted: FlopCount) -> str:
+    lacking = f"; incomplete: no formula for {', '.join(counted.unknown)}" if counted.unknown else ""
+    return f"{what}: {counted.total:,} FLOPs{lacking}"
+
+
+def _cells(question: FlopQuestion) -> tuple[str, dict[str, CellRow]]:
+    """Return the run that is meant, and its cells by name; none where nothing has been run yet."""
+    if not (question.results / STORE_NAME).is_file():
+        return "", {}
+    store = Store.open(question.results, create=False)
+    run_id = store.find_run(question.run_id)
+    return run_id, {cell.name: cell for cell in store.cells(run_id)}

@@ -1,0 +1,85 @@
+"""`bench flops`: what it prints of a workload, a model of the user's own, an ONNX file and a cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+MODEL = """
+import torch
+
+def net():
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
+
+def strange():
+    return 3
+"""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    (tmp_path / "mine.py").write_text(MODEL)
+    return f"{tmp_path}/mine.py"
+
+
+def test_of_a_workload_modules_and_the_training_step_are_counted(bench):
+    done = bench("flops", "digits", "--optimizer", "adam:lr=0.01")
+    assert done.returncode == 0, done.stderr
+    whole = 2 * (64 * 27 * 16 + 16 * 9 * 16 * 32 + 2 * 2 * 32 * 128 + 128 * 10)
+    assert f"{whole:,}" in done.stdout
+    assert (
+        f"a training step, batch 32, adam:lr=0.01:\n  forward and loss: {32 * whole:,} FLOPs" in done.stdout
+    )
+    assert "optimizer: 0 FLOPs" in done.stdout
+
+
+def test_of_a_users_own_model_every_difference_to_fvcore_has_its_reason(bench, model):
+    done = bench("flops", f"{model}:net", "--input", "1,3,8,8")
+    assert done.returncode == 0, done.stderr
+    assert f"{2 * 36 * 27 * 8:,}" in done.stdout
+    assert "fvcore counts batch_norm too" in done.stdout
+
+
+def test_of_an_onnx_file_its_graph_is_counted(bench, tmp_path):
+    path = tmp_path / "layer.onnx"
+    torch.onnx.export(torch.nn.Linear(20, 30).eval(), (torch.zeros(7, 20),), path, dynamo=True, verbose=False)
+    done = bench("flops", path)
+    assert done.returncode == 0, done.stderr
+    assert f"one run: {2 * 7 * 20 * 30:,} FLOPs" in done.stdout
+
+
+def test_of_a_cell_the_model_that_it_serves_is_counted(bench, tmp_path):
+    matrix = tmp_path / "one.toml"
+    matrix.write_text(
+        '[train]\nworkload = "digits"\noptimizer = "adam"\n'
+        '[infer]\ncompression = "prune-channels:0.5"\nbackend = "onnxruntime"\n'
+    )
+    results = tmp_path / "results"
+    assert bench("run", "--matrix", matrix, "--smoke", "--results", results).returncode == 0
+    done = bench("flops", "digits/adam/prune-channels:0.5@onnxruntime", "--results", results)
+    assert done.returncode == 0, done.stderr
+    whole = 2 * (64 * 27 * 8 + 16 * 9 * 8 * 16 + 2 * 2 * 16 * 64 + 64 * 10)
+    assert f"{whole:,}" in done.stdout
+    assert f"the ONNX file that is served, by its graph: {whole:,} FLOPs" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["flops", "digts"], "did you mean 'digits'?"),
+        (["flops", "nowhere.onnx"], "nowhere.onnx: no such file"),
+        (["flops", "MODEL:net"], "give the shape of its input"),
+        (["flops", "MODEL:nett", "--input", "1,3,8,8"], "did you mean 'net'?"),
+        (["flops", "MODEL:strange", "--input", "1,3,8,8"], "is no torch.nn.Module"),
+        (["flops", "MODEL:net", "--input", "1;3"], "is no shape; write it as 1,3,28,28"),
+        (["flops", "MODEL:net", "--input", "1,4,8,8"], "does not take an input of shape (1, 4, 8, 8)"),
+        (["flops", "MODEL"], "is no workload, no cell, no .onnx file and no module:name"),
+    ],
+)
+def test_a_mistake_gets_one_line(bench, model, tmp_path, words, message):
+    words = [word.replace("MODEL", model) for word in words]
+    done = bench(*words, "--results", tmp_path / "none")
+    assert done.returncode == 2
+    assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
