@@ -101,7 +101,7 @@ _ROWS = (
     Metric("artifact_compressed_bytes", "size compressed", "bytes", "lower", "seeded", "lower",
            "the same files by xz: what pruning saves in a download"),
     # Quality of an artifact on its backend
-    Metric("valid", "valid", "yes/no", "higher", "seeded", "evaluate",
+    Metric("valid", "valid", "yes/no", "higher", "seeded", "any",
            "whether outputs are within the format's tolerance; what is not is never ranked"),
     Metric("relative_error", "relative error", "ratio", "lower", "seeded", "evaluate",
            "largest difference from the eager fp32 outputs of the same model, over their largest magnitude"),
@@ -130,6 +130,13 @@ _ROWS = (
            "reading the artifact into its runtime"),
     Metric("first_call_s", "first call", "s", "lower", "sampled", "infer",
            "the first batch after loading"),
+    # How sure a timing is
+    Metric("fastest_s", "fastest", "s", "lower", "sampled", "any",
+           "the shortest sample of a launch"),
+    Metric("within_variation", "variation within launches", "share", "lower", "sampled", "any",
+           "robust standard deviation of a launch's samples over their median"),
+    Metric("effective_samples", "effective samples", "count", "higher", "sampled", "any",
+           "independent samples that would tell as much as those of a launch"),
     # Memory and energy
     Metric("peak_tensor_bytes", "peak tensor memory", "bytes", "lower", "exact", "any",
            "most bytes of tensors alive at once"),

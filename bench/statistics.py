@@ -124,6 +124,31 @@ def sample_quantile(samples: Sequence[float], quantile: float) -> Interval | Non
     return Interval(value, float(ordered[low]), float(ordered[high]), n, "order statistics")
 
 
+def effective_samples(samples: Sequence[float]) -> float:
+    """Return how many independent samples tell as much of the mean as these do, at most their number.
+
+    n / (1 + 2 Σ ρ_k), the autocorrelations summed in pairs as long as a pair is positive (Geyer 1992,
+    "Practical Markov Chain Monte Carlo", section 3.3).
+    """
+    n = len(samples)
+    centred = np.asarray(samples, dtype=float) - np.mean(samples)
+    power = np.abs(np.fft.rfft(centred, 2 * n)) ** 2
+    covariance = np.fft.irfft(power)[:n]
+    if covariance[0] <= 0:
+        return float(n)
+    correlation = covariance / covariance[0]
+    pairs = correlation[: n // 2 * 2].reshape(-1, 2).sum(axis=1)
+    negative = np.flatnonzero(pairs <= 0)
+    kept = pairs[: negative[0]] if len(negative) else pairs
+    return float(min(n, n / max(2 * kept.sum() - 1, 1 / n)))
+
+
+def relative_spread(samples: Sequence[float]) -> float:
+    """Return a robust standard deviation over the median: the middle half's width / 1.349, as of a normal."""
+    low, middle, high = np.quantile(np.asarray(samples, dtype=float), (0.25, 0.5, 0.75))
+    return float((high - low) / 1.349 / middle) if middle else 0.0
+
+
 def ratio_interval(after: Sequence[float], before: Sequence[float]) -> Interval:
     """Estimate after / before from launch medians of each, with a 95 % interval.
 

@@ -129,6 +129,10 @@ def speedup(row: Row) -> Entry:
     return Entry(f"{value:.3g}×{mark}", interval, value)
 
 
+def _yes(key: str) -> Callable[[Row], Entry]:
+    return lambda row: Entry(UNKNOWN if row[key] is None else "yes" if row[key] else "no")
+
+
 def _front(row: Row) -> Entry:
     text = ("◆" if row["pareto"] else "") + ("◇" if row["pareto_size"] else "")
     return Entry(text, sort=-len(text), mark="front" if text else "")
@@ -176,6 +180,11 @@ INFERENCE: tuple[Column, ...] = (
     ("loss, points", points("quality_loss_points")),
     ("latency", timing("latency", "latency_s")),
     ("speed, × none on cpu-eager", speedup),
+    ("interval as narrow as asked", _yes("latency_converged")),
+    ("variation within launches", metric("latency_within_variation", "quality")),
+    ("between launches", metric("latency_between_variation", "quality")),
+    ("fastest", metric("latency_fastest_s", "latency_s")),
+    ("effective samples", metric("latency_effective_samples", "effective_samples")),
     ("p90", metric("latency_p90_s")),
     ("p99", metric("latency_p99_s")),
     ("throughput", metric("throughput_samples_per_s", "throughput")),

@@ -15,23 +15,45 @@ FALLING = 0.02
 
 _WINDOWS_IN_LIMIT = 40
 
+SHORT_S = 100e-6
+"""A call shorter than this is timed in blocks: around one alone the clock's own cost would show."""
+
+_BLOCK_S = 1e-3
+
 
 @dataclass(frozen=True)
 class Warmup:
-    """How a warm-up went: calls made, whether they ended steady, seconds of the first and of all."""
+    """How a warm-up went: calls made, whether they ended steady, seconds of the first and of all.
+
+    `typical_s` is the median of its last window.
+    """
 
     calls: int
     steady: bool
     first_s: float
     elapsed_s: float
+    typical_s: float
+
+    @property
+    def calls_per_sample(self) -> int:
+        """Return how many calls one sample should time: 1, or a block of about a millisecond."""
+        return 1 if self.typical_s >= SHORT_S else max(1, round(_BLOCK_S / max(self.typical_s, 1e-9)))
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Seconds of each call, and from the start of the first to the end of the last."""
+    """Seconds of each call, and from the start of the first to the end of the last.
+
+    Where `calls_per_sample` is over 1 a duration is the mean of a block of calls.
+    """
 
     durations_s: tuple[float, ...]
     elapsed_s: float
+    calls_per_sample: int = 1
+
+    @property
+    def calls(self) -> int:
+        return len(self.durations_s) * self.calls_per_sample
 
 
 def warm_up(
@@ -49,16 +71,16 @@ def warm_up(
     _timed(call, synchronize)
     first_s = time.perf_counter() - began
     deadline = time.perf_counter() + most_s
-    calls, steady, before = 1, False, float("inf")
+    calls, steady, before, now = 1, False, float("inf"), first_s
     while not steady:
         window = _window(call, synchronize, least, most_s / _WINDOWS_IN_LIMIT, deadline)
         calls += len(window)
+        now = median(window)
         if time.perf_counter() >= deadline:
             break
-        now = median(window)
         steady = before < float("inf") and now >= (1 - FALLING) * before
         before = now
-    return Warmup(calls, steady, first_s, time.perf_counter() - began)
+    return Warmup(calls, steady, first_s, time.perf_counter() - began, now)
 
 
 def sample(
@@ -68,14 +90,16 @@ def sample(
     seconds: float = 0.4,
     least: int = 6,
     most: int = 20000,
+    calls_per_sample: int = 1,
 ) -> Samples:
-    """Time calls one by one for about `seconds`: at least `least` of them, at most `most`.
+    """Time calls one by one, or in blocks, for about `seconds`: at least `least` samples, at most `most`.
 
     `synchronize` waits for the device and is inside each sample: without it an asynchronous launch would be
     timed, not its work. The garbage collector is off meanwhile, and then as it was before.
     """
     now = time.perf_counter_ns
     durations: list[int] = []
+    turns = range(calls_per_sample)
     # No gc.freeze here: to undo it would also thaw what a fork server froze, and copy its pages.
     collecting = gc.isenabled()
     gc.collect()
@@ -85,15 +109,17 @@ def sample(
         deadline = start + int(seconds * 1e9)
         while (end < deadline or len(durations) < least) and len(durations) < most:
             begin = now()
-            call()
-            if synchronize is not None:
-                synchronize()
+            for _ in turns:
+                call()
+                if synchronize is not None:
+                    synchronize()
             end = now()
             durations.append(end - begin)
     finally:
         if collecting:
             gc.enable()
-    return Samples(tuple(duration / 1e9 for duration in durations), (end - start) / 1e9)
+    scale = 1e9 * calls_per_sample
+    return Samples(tuple(duration / scale for duration in durations), (end - start) / 1e9, calls_per_sample)
 
 
 def _window(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,11 @@ from bench.errors import StageError
 from bench.instruments import clock, tensors
 from bench.instruments.gpu import GpuProbe
 from bench.instruments.memory import PeakResident
+from bench.models import load_outputs
 from bench.records import Measurement, Request
-from bench.stages.inputs import example_batch, load_backend, load_workload, numerics, parent_folder
-from bench.stages.timing import quantiles
+from bench.stages.evaluate import closeness, tolerance
+from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder, rotating_batches
+from bench.stages.timing import timings
 from bench.structures import read_structure
 from techniques.backends.protocol import Program, TorchProgram
 
@@ -23,7 +28,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     """Measure load time, first call, latency, throughput and memory; more passes in the first launch."""
     settings = request.settings
     workload, data = load_workload(settings)
-    batch = example_batch(workload, data, settings["batch_size"])
+    batches = rotating_batches(workload, data, settings["batch_size"])
     backend = load_backend(settings)
     lowered = parent_folder(request, "lowered")
     with PeakResident() as resident:
@@ -31,21 +36,27 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         program = backend.load(lowered, read_structure(lowered).build, numerics(settings), request.threads)
         backend.synchronize()
         loaded = time.perf_counter()
-        prepared = program.prepare(batch)
+        prepared = [program.prepare(batch) for batch in batches]
         called = time.perf_counter()
-        output = program(prepared)
+        program(prepared[0])
         backend.synchronize()
         first_call_s = time.perf_counter() - called
-    check(program.to_tensor(output), len(batch))
-    clock.warm_up(lambda: program(prepared), backend.synchronize, least_calls=1 if request.smoke else 5)
-    samples = clock.sample(lambda: program(prepared), backend.synchronize, seconds=settings["sample_s"])
+    turn = itertools.cycle(prepared).__next__
+    warmup = clock.warm_up(
+        lambda: program(turn()), backend.synchronize, least_calls=1 if request.smoke else 5
+    )
+    samples = clock.sample(
+        lambda: program(turn()),
+        backend.synchronize,
+        seconds=settings["sample_s"],
+        calls_per_sample=warmup.calls_per_sample,
+    )
+    outputs = [program.to_tensor(program(entry)).clone() for entry in prepared]
+    check(outputs, len(batches[0]))
     measurements = [
-        *quantiles("latency_s", samples.durations_s),
-        Measurement(
-            "throughput",
-            len(samples.durations_s) * len(batch) / samples.elapsed_s,
-            n=len(samples.durations_s),
-        ),
+        *timings("latency_s", samples),
+        Measurement("throughput", samples.calls * len(batches[0]) / samples.elapsed_s, n=samples.calls),
+        _judged(torch.cat(outputs), load_outputs(lowered), settings),
         Measurement("load_s", loaded - started),
         Measurement("first_call_s", first_call_s),
         Measurement("peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason),
@@ -53,18 +64,29 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     ]
     if request.all_passes:
         with GpuProbe(request.device) as gpu:
-            program(prepared)
+            program(prepared[0])
             backend.synchronize()
-        measurements += [_peak_tensors(program, prepared), *gpu.measurements()]
+        measurements += [_peak_tensors(program, prepared[0]), *gpu.measurements()]
     return measurements
 
 
-def check(output: torch.Tensor, batch_size: int) -> None:
-    """Refuse to time a program whose output is not one finite row for each sample."""
-    if len(output) != batch_size:
-        raise StageError(f"{len(output)} outputs for a batch of {batch_size}")
-    if not torch.isfinite(output).all():
-        raise StageError("outputs are not finite")
+def check(outputs: Iterable[torch.Tensor], batch_size: int) -> None:
+    """Refuse the timing of a program whose output is not one finite row for each sample."""
+    for output in outputs:
+        if len(output) != batch_size:
+            raise StageError(f"{len(output)} outputs for a batch of {batch_size}")
+        if not torch.isfinite(output).all():
+            raise StageError("outputs are not finite")
+
+
+def _judged(outputs: torch.Tensor, expected: torch.Tensor, settings: Mapping[str, Any]) -> Measurement:
+    """Hold what the timed program gives against the eager fp32 outputs of the model that it came from.
+
+    By its format's tolerance, less the agreement of answers: these samples are too few for a share.
+    """
+    allowed = replace(tolerance(settings), top1_agreement=None)
+    judged = closeness(outputs, expected, allowed)
+    return next(entry for entry in judged if entry.metric == "valid")
 
 
 def _peak_tensors(program: Program, prepared: Any) -> Measurement:

@@ -22,6 +22,8 @@ CALIBRATION_SAMPLES = 256
 _CALIBRATION_BATCH = 64
 _CALIBRATION_SEED = 0
 
+ROTATING = 4
+
 
 def load_workload(settings: Mapping[str, Any]) -> tuple[Workload, Data]:
     """Return the workload and its data, the test set cut to the request's `test_samples` where it has any."""
@@ -49,10 +51,15 @@ def parent_folder(request: Request, role: str) -> Path:
     return artifact_folder(Path(request.results), request.parents[role])
 
 
-def example_batch(workload: Workload, data: Data, batch_size: int) -> torch.Tensor:
-    """Return one batch of real test inputs as the model takes them, repeated where there are too few."""
-    numbers = torch.arange(batch_size) % len(data.test_inputs)
+def example_batch(workload: Workload, data: Data, batch_size: int, number: int = 0) -> torch.Tensor:
+    """Return a batch of real test inputs as the model takes them; samples repeat where there are too few."""
+    numbers = (number * batch_size + torch.arange(batch_size)) % len(data.test_inputs)
     return workload.transform(data.test_inputs[numbers])
+
+
+def rotating_batches(workload: Workload, data: Data, batch_size: int) -> list[torch.Tensor]:
+    """Return the batches that a timing takes in turn, so that nothing kept from the last call serves it."""
+    return [example_batch(workload, data, batch_size, number) for number in range(ROTATING)]
 
 
 def calibration_batches(workload: Workload, data: Data) -> Iterator[torch.Tensor]:

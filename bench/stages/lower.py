@@ -11,7 +11,7 @@ from bench.instruments import flops
 from bench.instruments.fvcore_count import trace
 from bench.instruments.sizes import folder_bytes
 from bench.instruments.tensors import parameter_counts
-from bench.models import load_model
+from bench.models import load_model, save_outputs
 from bench.records import Measurement, Request
 from bench.stages.inputs import (
     calibration_batches,
@@ -20,6 +20,7 @@ from bench.stages.inputs import (
     load_workload,
     numerics,
     parent_folder,
+    rotating_batches,
 )
 from bench.stages.step import flop_measurements
 from bench.structures import read_structure
@@ -37,6 +38,9 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     )
     raw, compressed = folder_bytes(folder)
     read_structure(parent).save(folder)  # for runtimes that build the model; no part of what they ship
+    with torch.no_grad():
+        batches = rotating_batches(workload, data, settings["batch_size"])
+        save_outputs(folder, torch.cat([model(batch) for batch in batches]))  # what a timing must give
     parameters, nonzero = parameter_counts(model)
     return [
         Measurement("artifact_bytes", raw),

@@ -12,7 +12,7 @@ from bench.instruments.gpu import GpuProbe
 from bench.instruments.memory import PeakResident
 from bench.records import Measurement, Request
 from bench.stages.inputs import load_workload, make_trainer
-from bench.stages.timing import quantiles
+from bench.stages.timing import timings
 from bench.training import Trainer, shuffled_batches
 from bench.workloads.workload import Workload
 
@@ -31,14 +31,17 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         step = stepper(trainer)
         step()
         trainer.synchronize()
-    clock.warm_up(step, trainer.synchronize, least_calls=1 if request.smoke else 5)
-    samples = clock.sample(step, trainer.synchronize, seconds=settings["sample_s"])
+    warmup = clock.warm_up(step, trainer.synchronize, least_calls=1 if request.smoke else 5)
+    samples = clock.sample(
+        step,
+        trainer.synchronize,
+        seconds=settings["sample_s"],
+        calls_per_sample=warmup.calls_per_sample,
+    )
     measurements = [
-        *quantiles("step_latency_s", samples.durations_s, upper=()),
+        *timings("step_latency_s", samples, upper=()),
         Measurement(
-            "step_throughput",
-            len(samples.durations_s) * settings["batch_size"] / samples.elapsed_s,
-            n=len(samples.durations_s),
+            "step_throughput", samples.calls * settings["batch_size"] / samples.elapsed_s, n=samples.calls
         ),
         Measurement("peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason),
         Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),

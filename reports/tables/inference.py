@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 from bench.statistics import Interval
 from reports.tables.pareto import point_of, ranked_points
 from reports.tables.training import final_quality
-from reports.view import CELL_STAGES, INFER_AXES, TRAIN_AXES, RunView, training_of
+from reports.view import CELL_STAGES, INFER_AXES, TRAIN_AXES, Reading, RunView, training_of
 
 if TYPE_CHECKING:
     from bench.store import CellRow
@@ -20,6 +21,9 @@ REFERENCE_COMPRESSION, REFERENCE_BACKEND = "none", "cpu-eager"
 _INFER_METRICS = {
     "latency_p90_s": "latency_p90_s",
     "latency_p99_s": "latency_p99_s",
+    "fastest_s": "latency_fastest_s",
+    "within_variation": "latency_within_variation",
+    "effective_samples": "latency_effective_samples",
     "throughput": "throughput_samples_per_s",
     "load_s": "load_s",
     "first_call_s": "first_call_s",
@@ -44,6 +48,7 @@ _COLUMNS = (
     *("cell", *TRAIN_AXES.values(), *INFER_AXES.values(), "state", "reason"),
     *("quality", "quality_loss_points", "quality_reference", *_EVALUATE_METRICS, "valid"),
     *("latency_s", "latency_low_s", "latency_high_s", "latency_launches", "latency_preliminary"),
+    *("latency_converged", "latency_between_variation"),
     *("speedup", "speedup_low", "speedup_high"),
     *_INFER_METRICS.values(),
     *_LOWER_METRICS,
@@ -89,11 +94,26 @@ def _row(view: RunView, cell: CellRow) -> dict[str, Any]:
         "latency_high_s": latency.high,
         "latency_launches": latency.launches,
         "latency_preliminary": latency.preliminary,
+        "latency_converged": _converged(view, latency),
+        "latency_between_variation": _between(view.launch_values(infer, "latency_s")),
         **{column: view.value(infer, metric) for metric, column in _INFER_METRICS.items()},
         **{metric: view.value(keys["lower"], metric) for metric in _LOWER_METRICS},
         "ranked": state == "ok" and latency.value is not None and _quality(view, cell) is not None,
         **{f"{kind}_key": key for kind, key in keys.items()},
     }
+
+
+def _converged(view: RunView, latency: Reading) -> bool | None:
+    """Say whether the interval became as narrow as the run's budget asks; None where it asks for none."""
+    target = view.run["request"].get("budget", {}).get("target_interval")
+    if target is None or latency.value is None:
+        return None
+    width = latency.relative_half_width
+    return width is not None and width <= target
+
+
+def _between(medians: list[float]) -> float | None:
+    return statistics.stdev(medians) / statistics.fmean(medians) if len(medians) > 1 else None
 
 
 def _quality(view: RunView, cell: CellRow) -> float | None:
@@ -109,6 +129,9 @@ def cell_state(view: RunView, cell: CellRow) -> tuple[str, str]:
     if view.value(evaluate, "valid") == 0:
         reason = view.reading(evaluate, "valid").reason
         return "INVALID", reason or "outputs are outside the format's tolerance"
+    infer = str(cell.stages.get("infer") or "")
+    if 0 in view.launch_values(infer, "valid"):
+        return "INVALID", f"what was timed: {view.reading(infer, 'valid').reason or 'outputs differ'}"
     for key in keys:
         status = view.status(key)
         if status.bad:

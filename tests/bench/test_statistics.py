@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from bench.statistics import (
+    effective_samples,
     launch_interval,
     order_statistic_ranks,
     pareto_front,
     ratio_interval,
+    relative_spread,
     sample_quantile,
 )
 
@@ -57,3 +59,23 @@ def test_the_pareto_front_is_what_nothing_else_beats_in_both():
 
 def test_equal_points_are_both_on_the_front():
     assert pareto_front([1, 1], [0.5, 0.5]) == [True, True]
+
+
+def test_independent_samples_count_in_full_and_correlated_ones_for_what_they_tell():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=4000)
+    assert effective_samples(noise) > 3000
+    # An autoregression of 0.9 leaves (1 - 0.9) / (1 + 0.9) of the samples' worth.
+    walk = np.zeros(40000)
+    for turn in range(1, len(walk)):
+        walk[turn] = 0.9 * walk[turn - 1] + rng.normal()
+    assert effective_samples(walk) == pytest.approx(40000 * 0.1 / 1.9, rel=0.2)
+    assert effective_samples([1.0, 1.0, 1.0]) == 3
+    assert effective_samples([1.0]) == 1
+
+
+def test_the_spread_is_a_normals_standard_deviation_and_outliers_do_not_move_it():
+    rng = np.random.default_rng(0)
+    samples = 10 + rng.normal(size=20000)
+    assert relative_spread(samples) == pytest.approx(0.1, rel=0.03)
+    assert relative_spread([*samples, *[1e6] * 200]) == pytest.approx(0.1, rel=0.05)

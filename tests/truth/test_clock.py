@@ -51,6 +51,23 @@ def test_the_collector_comes_back_when_a_call_raises() -> None:
     assert gc.isenabled()
 
 
+def test_short_calls_are_timed_in_blocks_of_a_millisecond() -> None:
+    short = clock.Warmup(1000, True, 1e-5, 0.1, typical_s=20e-6)
+    assert short.calls_per_sample == 50
+    assert clock.Warmup(10, True, 1e-4, 0.1, typical_s=100e-6).calls_per_sample == 1
+    calls: list[None] = []
+    samples = clock.sample(lambda: calls.append(None), seconds=0.0, least=7, calls_per_sample=50)
+    assert (len(samples.durations_s), samples.calls, len(calls)) == (7, 350, 350)
+    assert sum(samples.durations_s) * 50 <= samples.elapsed_s
+
+
+def test_a_duration_of_a_block_is_that_of_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(range(0, 10**9, 1000))
+    monkeypatch.setattr(clock.time, "perf_counter_ns", lambda: next(now))
+    samples = clock.sample(lambda: None, seconds=0.0, least=3, most=3, calls_per_sample=10)
+    assert samples.durations_s == (100e-9,) * 3
+
+
 class Ticks:
     """A clock that only calls advance: each by the seconds its turn costs."""
 
@@ -89,7 +106,9 @@ def test_a_long_first_call_takes_nothing_from_the_time_to_warm_up(monkeypatch: p
 
 def test_a_steady_call_is_not_warmed_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     dear = Ticks(monkeypatch, [], 0.2)
-    assert clock.warm_up(dear, most_s=2.0, least_calls=5) == clock.Warmup(5, True, 0.2, pytest.approx(1.0))
+    assert clock.warm_up(dear, most_s=2.0, least_calls=5) == clock.Warmup(
+        5, True, 0.2, pytest.approx(1.0), pytest.approx(0.2)
+    )
     cheap = Ticks(monkeypatch, [], 1e-4)
     assert cheap.calls == 0
     assert clock.warm_up(cheap, most_s=2.0).calls == pytest.approx(1000, rel=0.01)
