@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.metrics import METRICS, format_points, format_value
+from reports.tables.memory import MEMORY_METRICS
 from reports.view import RunView, records
 
 UNKNOWN = "–"
@@ -211,13 +212,7 @@ MEMORY: tuple[Column, ...] = (
     ("precision", plain("precision")),
     ("batch", plain("batch_size")),
     ("state", _state),
-    *(
-        (METRICS[name].label, metric(name))
-        for name in (
-            *("peak_tensor_bytes", "rss_growth_bytes", "peak_rss_bytes", "optimizer_state_bytes"),
-            *("gpu_allocated_peak_bytes", "gpu_reserved_peak_bytes", "gpu_process_bytes"),
-        )
-    ),
+    *((METRICS[name].label, metric(name)) for name in MEMORY_METRICS),
     ("cells", plain("cells")),
     ("record", keys("stage_key")),
 )

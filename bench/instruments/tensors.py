@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,6 +12,21 @@ from torch._C._profiler import _EventType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 _MARK = "bench.instruments.tensors:measured"
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """The bytes of tensors at the peak of a training step, by what they are; they add up to `peak`.
+
+    `activations` are all that is neither weight (buffers too), gradient of a weight nor optimizer state: what
+    the forward pass keeps for the backward one, gradients of activations, inputs, temporaries.
+    """
+
+    peak: int
+    weights: int
+    gradients: int
+    optimizer_state: int
+    activations: int
 
 
 def peak_tensor_bytes(call: Callable[[], object], resident: Iterable[object] = ()) -> int | None:
@@ -23,6 +39,56 @@ def peak_tensor_bytes(call: Callable[[], object], resident: Iterable[object] = (
     optimizer's state) counts, which is how every later call finds it; other memory that is neither in
     `resident` nor made by `call` does not.
     """
+    moment = _peak_moment(call, resident)
+    return None if moment is None else moment.total
+
+
+def step_memory(
+    step: Callable[[], object], model: torch.nn.Module, optimizer: Any, inputs: Iterable[object] = ()
+) -> StepMemory | None:
+    """Return what the peak of a training step is made of, see `peak_tensor_bytes`.
+
+    Runs three times: the optimizer's state is there after the first. Gradients are told by their addresses,
+    those that the second step leaves and those that the third makes.
+    """
+    step()
+    weights = [*model.parameters(), *model.buffers()]
+    state = optimizer_tensors(optimizer)
+    left: list[set[int]] = []
+
+    def watched() -> None:
+        step()
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        left.append({inner.untyped_storage().data_ptr() for inner in walk_tensors(gradients)})
+
+    moment = _peak_moment(watched, [*weights, *state, *inputs])
+    if moment is None:
+        return None
+    in_gradients = sum(
+        block.size for address, block in moment.allocated.items() if address in left[block.in_measured_call]
+    )
+    in_weights, in_state = storage_bytes(walk_tensors(weights)), storage_bytes(state)
+    rest = moment.total - in_weights - in_state - in_gradients
+    return StepMemory(moment.total, in_weights, in_gradients, in_state, rest)
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """Bytes of tensors at the peak, and those of them that were allocated since the profiler began."""
+
+    total: int
+    allocated: Mapping[int, _Block]
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Bytes given out by the allocator, by the call that is measured or by the one before."""
+
+    size: int
+    in_measured_call: bool
+
+
+def _peak_moment(call: Callable[[], object], resident: Iterable[object]) -> _Moment | None:
     held = list(walk_tensors(list(resident)))
     before = storage_bytes(tensor for tensor in held if tensor.device.type == "cpu")
     gc.collect()
@@ -34,8 +100,10 @@ def peak_tensor_bytes(call: Callable[[], object], resident: Iterable[object] = (
     if results is None:
         return None
     events = sorted(_walk_events(results.experimental_event_tree()), key=lambda event: event.start_time_ns)
-    peak = _peak(events)
-    return None if peak is None else before + peak
+    allocated = _peak_allocations(events)
+    if allocated is None:
+        return None
+    return _Moment(before + sum(block.size for block in allocated.values()), allocated)
 
 
 def optimizer_tensors(optimizer: Any) -> list[torch.Tensor]:
@@ -132,24 +200,32 @@ def _walk_events(events: Iterable[Any]) -> Iterator[Any]:
         yield from _walk_events(event.children)
 
 
-def _peak(events: Iterable[Any]) -> int | None:
-    """Integrate allocations and releases by address; return the peak after the mark."""
-    alive: dict[int, int] = {}
-    total = 0
-    peak: int | None = None
+def _peak_allocations(events: Sequence[Any]) -> dict[int, _Block] | None:
+    """Integrate allocations and releases by address; return those alive at the peak after the mark."""
+    peak, position = -1, None
+    for number, (total, _, marked) in enumerate(_integrate(events)):
+        if marked and total > peak:
+            peak, position = total, number
+    if position is None:
+        return None
+    return dict(next(alive for number, (_, alive, _) in enumerate(_integrate(events)) if number == position))
+
+
+def _integrate(events: Iterable[Any]) -> Iterator[tuple[int, Mapping[int, _Block], bool]]:
+    """Yield after each event the bytes alive, the blocks by address, and whether the mark has been passed."""
+    alive: dict[int, _Block] = {}
+    total, marked = 0, False
     for event in events:
         if event.tag == _EventType.Allocation:
-            block = event.typed[1]
-            if block.device.type != "cpu":
+            change = event.typed[1]
+            if change.device.type != "cpu":
                 continue
-            if block.alloc_size > 0:
-                alive[block.ptr] = block.alloc_size
-                total += block.alloc_size
+            if change.alloc_size > 0:
+                alive[change.ptr] = _Block(change.alloc_size, marked)
+                total += change.alloc_size
             else:
                 # Absent: it was there before the profiler began, and known from an earlier one.
-                total -= alive.pop(block.ptr, 0)
+                total -= alive.pop(change.ptr, _Block(0, marked)).size
         elif event.name == _MARK:
-            peak = total
-        if peak is not None:
-            peak = max(peak, total)
-    return peak
+            marked = True
+        yield total, alive, marked

@@ -70,26 +70,32 @@ def _other_passes(
         step()
         trainer.synchronize()
     on_cpu = trainer.device.type == "cpu"
-    held = [*model.parameters(), *model.buffers(), *tensors.optimizer_tensors(optimizer)]
     # From the start of the data: the clock's pass ends anywhere, and each epoch has a new order in memory.
-    peak = tensors.peak_tensor_bytes(stepper(trainer), held) if on_cpu else None
+    peak = tensors.step_memory(stepper(trainer), model, optimizer) if on_cpu else None
     chosen = next(shuffled_batches(len(trainer.data.train_inputs), trainer.batch_size, _SEED))
     inputs = workload.transform(trainer.data.train_inputs[chosen].to(trainer.device))
     targets = trainer.data.train_targets[chosen].to(trainer.device)
     counted = flops.count_step(model, workload.loss, inputs, targets, optimizer)
     return [
         Measurement("optimizer_state_bytes", tensors.optimizer_state_bytes(optimizer)),
-        Measurement(
-            "peak_tensor_bytes",
-            peak,
-            method="profiler's memory events",
-            reason="" if on_cpu else "see the CUDA allocator's peak",
-        ),
+        *_memory(peak, "" if on_cpu else "see the CUDA allocator's peak"),
         *flop_measurements(
             forward_flops=counted.forward, backward_flops=counted.backward, optimizer_flops=counted.optimizer
         ),
         *gpu.measurements(),
     ]
+
+
+def _memory(peak: tensors.StepMemory | None, reason: str) -> list[Measurement]:
+    parts = {
+        "peak_tensor_bytes": peak and peak.peak,
+        "peak_weights_bytes": peak and peak.weights,
+        "peak_gradients_bytes": peak and peak.gradients,
+        "peak_optimizer_bytes": peak and peak.optimizer_state,
+        "peak_activations_bytes": peak and peak.activations,
+    }
+    method = "profiler's memory events"
+    return [Measurement(metric, size, method=method, reason=reason) for metric, size in parts.items()]
 
 
 def flop_measurements(**counts: flops.FlopCount) -> list[Measurement]:

@@ -8,8 +8,9 @@ import pandas as pd
 
 from reports.view import RunView
 
-_METRICS = (
-    *("peak_tensor_bytes", "peak_rss_bytes", "rss_growth_bytes", "optimizer_state_bytes"),
+MEMORY_METRICS = (
+    *("peak_tensor_bytes", "peak_weights_bytes", "peak_gradients_bytes", "peak_optimizer_bytes"),
+    *("peak_activations_bytes", "rss_growth_bytes", "peak_rss_bytes", "optimizer_state_bytes"),
     *("gpu_allocated_peak_bytes", "gpu_reserved_peak_bytes", "gpu_process_bytes"),
 )
 
@@ -35,7 +36,7 @@ def memory_table(view: RunView) -> pd.DataFrame:
         row["compressions"] = ", ".join(str(recipe) for recipe in row["compressions"])
     ordered = sorted(rows.values(), key=lambda row: row["kind"] != "step")
     axes = ("workload", "optimizer", "compressions", "backend", "precision", "batch_size")
-    columns = ["kind", *axes, "state", *_METRICS, "cells", "cell", "stage_key"]
+    columns = ["kind", *axes, "state", *MEMORY_METRICS, "cells", "cell", "stage_key"]
     return pd.DataFrame(ordered, columns=columns)
 
 
@@ -47,7 +48,7 @@ def _row(view: RunView, kind: str, key: str, axes: dict[str, Any]) -> dict[str, 
         "optimizer": axes.get("optimizer") if kind == "step" else "",
         **{name: axes.get(prefix + name) for name in ("backend", "precision", "batch_size")},
         "state": view.status(key).state,
-        **{metric: view.value(key, metric) for metric in _METRICS},
+        **{metric: view.value(key, metric) for metric in MEMORY_METRICS},
         "cells": 0,
         "stage_key": key,
     }

@@ -145,3 +145,44 @@ def test_a_quantized_subclass_counts_its_logical_parameters() -> None:
         model[0].weight[:8] = 0
     quantization.quantize_(model, quantization.Int8WeightOnlyConfig())
     assert tensors.parameter_counts(model) == (64 * 32, 24 * 64)
+
+
+def test_a_training_steps_peak_is_taken_apart_exactly() -> None:
+    layer = nn.Linear(512, 256, bias=False)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9, foreach=False)
+    batch = torch.randn(16, 512)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        layer(batch).square().sum().backward()
+        scratch = torch.empty(1 << 18)
+        optimizer.step()
+        del scratch
+
+    found = tensors.step_memory(step, layer, optimizer, [batch])
+    assert found is not None
+    weight = 4 * 512 * 256
+    assert (found.weights, found.gradients, found.optimizer_state) == (weight, weight, weight)
+    assert found.activations >= (4 << 18) + 4 * 16 * 512
+    assert found.peak == 3 * weight + found.activations
+
+
+def test_gradients_that_the_step_before_left_are_gradients_too() -> None:
+    layer = nn.Linear(512, 256, bias=False)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    batch = torch.randn(16, 512)
+
+    def step() -> None:
+        torch.empty(1 << 22)
+        optimizer.zero_grad(set_to_none=True)
+        layer(batch).sum().backward()
+        optimizer.step()
+
+    found = tensors.step_memory(step, layer, optimizer, [batch])
+    assert found == tensors.StepMemory(
+        peak=2 * 4 * 512 * 256 + 4 * 16 * 512 + (4 << 22),
+        weights=4 * 512 * 256,
+        gradients=4 * 512 * 256,
+        optimizer_state=0,
+        activations=4 * 16 * 512 + (4 << 22),
+    )
