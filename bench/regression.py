@@ -21,6 +21,7 @@ from bench.errors import BenchError
 from bench.metrics import CURVES, METRICS, Metric, format_value
 from bench.statistics import ratio_interval
 from bench.store import Store
+from bench.summary import undisturbed
 from techniques.registry import nearest
 
 if TYPE_CHECKING:
@@ -246,8 +247,7 @@ def _spread(launches: list[float]) -> float:
 def _values(measurements: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return per stage label and metric the exact value, or the values of all launches."""
     stages: dict[str, dict[str, Any]] = {}
-    good = measurements[measurements["state"] == "ok"]
-    for row in good.to_dict("records"):
+    for row in undisturbed(measurements).to_dict("records"):
         metric = METRICS[row["metric"]]
         if metric.name in CURVES or (metric.kind == "sampled" and metric.name not in COMPARED):
             continue

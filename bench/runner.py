@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
@@ -27,6 +27,9 @@ PRIMARY = {"step": "step_latency_s", "infer": "latency_s"}
 """The metric whose interval decides whether a timed stage needs more launches."""
 
 MOST_KILLS = 3
+
+MOST_REPEATS = 3
+"""Disturbed launches of a stage that are made again; a machine that is never quiet must end too."""
 
 
 class Runner:
@@ -62,6 +65,7 @@ class Runner:
         self._ended: dict[str, Result] = {}
         self._launches: Counter[str] = Counter()
         self._kills: Counter[str] = Counter()
+        self._repeats: Counter[str] = Counter()
         self._display = Display(len(plan.stages), self._rest_s)
 
     def run(self) -> bool:
@@ -79,14 +83,16 @@ class Runner:
 
     def _remember(self) -> None:
         """Take up what an interrupted execution of this run has finished."""
-        for key, _, state in self._store.launch_results(self._run_id):
+        rounds: defaultdict[str, set[int]] = defaultdict(set)
+        for key, round_, state in self._store.launch_results(self._run_id):
             stage = self._plan.stages[key]
             if state == "killed":
                 self._count_kill(stage, Result("killed", "ended from outside"))
             elif state != "ok" or not stage.timed:
                 self._ended[key] = Result(state, "in an earlier part of this run")  # type: ignore[arg-type]
             else:
-                self._launches[key] += 1
+                rounds[key].add(round_)  # a disturbed launch and its repetition are of one round
+        self._launches.update({key: len(own) for key, own in rounds.items()})
         for key in list(self._launches):
             self._look(self._plan.stages[key])
 
@@ -191,14 +197,23 @@ class Runner:
         try:
             for stage in due:
                 self._display.started(_title(stage), f", launch {round_ + 1}")
-                future = executor.submit(self._request(stage, round_, self._resources.cpus))
-                if self._enter(stage, round_, future.result()):
+                result = executor.submit(self._request(stage, round_, self._resources.cpus)).result()
+                if self._enter(stage, round_, result) and not self._to_repeat(stage, result):
                     self._launches[stage.key] += 1
                     self._look(stage)
                 if not executor.alive:
                     break  # what is still due comes in the next round, from a server of its own
         finally:
             self._stop_executor(executor)
+
+    def _to_repeat(self, stage: StageRow, result: Result) -> bool:
+        """Say whether a launch was disturbed and is to be made again; it stays in the store."""
+        disturbed = result.dynamic.get("disturbed")
+        if self._smoke or not disturbed or self._repeats[stage.key] == MOST_REPEATS:
+            return False
+        self._repeats[stage.key] += 1
+        self._display.ended(_title(stage), f"disturbed, again: {disturbed}", counts=False)
+        return True
 
     def _look(self, stage: StageRow) -> None:
         """End a timed stage whose interval is narrow enough, or whose launches are used up."""

@@ -15,17 +15,28 @@ TIMED = ("step", "infer")
 """Kinds of stages that are timed in launches."""
 
 
+def undisturbed(measurements: pd.DataFrame) -> pd.DataFrame:
+    """Return the good launches' rows of `Store.measurements`, less what a launch that was disturbed says
+    where another, that was not, says it too."""
+    good = measurements[measurements["state"] == "ok"]
+    calm = good["disturbed"] == ""
+    what = [good[name] for name in ("stage_key", "metric", "qualifier")]
+    told = (calm & good["value"].notna()).groupby(what).transform("any").astype(bool)
+    return good[calm | ~told]
+
+
 def summarize(measurements: pd.DataFrame) -> pd.DataFrame:
     """Reduce `Store.measurements` to one row for each stage_key × metric × qualifier.
 
     Columns: stage_key, kind, label, metric, qualifier, value, low, high, launches, method, preliminary,
-    reason. A sampled metric of several launches gets the interval over launch values; anything else keeps
-    the value and interval of the last launch that has one. A timing of one launch is preliminary.
+    reason. Launches that were disturbed, and repeated, are set aside. A sampled metric of several launches
+    gets the interval over launch values; anything else keeps the value and interval of the last launch that
+    has one. A timing of one launch is preliminary.
     """
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    good = measurements[measurements["state"] == "ok"]
+    good = undisturbed(measurements)
     for (stage_key, metric, qualifier), group in good.groupby(
         ["stage_key", "metric", "qualifier"], sort=False
     ):

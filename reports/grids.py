@@ -8,14 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from bench.metrics import METRICS, format_points, format_value
+from bench.metrics import METRICS, counted, format_points, format_value
 from reports.tables.memory import MEMORY_METRICS
 from reports.view import RunView, records
 
 UNKNOWN = "–"
 PRELIMINARY = "†"
 LEGEND = (
-    "† preliminary: fewer than 6 launches. ◆ on the Pareto front of quality against latency, ◇ against "
+    "† preliminary: fewer than 6 launches, or all disturbed. Launches that were disturbed are made again and "
+    "set aside. ◆ on the Pareto front of quality against latency, ◇ against "
     "compressed size. – unknown. Intervals are 95 %. The command bench show KEY prints the record of a key."
 )
 
@@ -82,7 +83,9 @@ def timing(key: str, name: str) -> Callable[[Row], Entry]:
         if value is None:
             return Entry(UNKNOWN)
         mark = PRELIMINARY if row[f"{key}_preliminary"] else ""
-        launches = f"{int(row[f'{key}_launches'])} launches"
+        launches = counted(int(row[f"{key}_launches"]), "launch")
+        if row.get(f"{key}_disturbed"):
+            launches += f", {int(row[f'{key}_disturbed'])} disturbed"
         interval = (
             f"{format_value(name, low)} … {format_value(name, high)}" if low is not None else "no interval"
         )

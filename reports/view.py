@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.estimate.comparison import Comparison, compare
 from bench.metrics import CURVES, METRICS
 from bench.statistics import Interval, ratio_interval
-from bench.summary import summarize
+from bench.summary import summarize, undisturbed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,13 +62,17 @@ class Reading:
 
 @dataclass(frozen=True)
 class Status:
-    """How a stage stands. `pending` has no launch yet, or never got one if the run is finished."""
+    """How a stage stands. `pending` has no launch yet, or never got one if the run is finished.
+
+    `disturbed` of its `launches` were disturbed, and made again as often as the runner does.
+    """
 
     state: str = "pending"
     reason: str = ""
     last_line: str = ""
     launches: int = 0
     reused: bool = False
+    disturbed: int = 0
 
     @property
     def ok(self) -> bool:
@@ -181,7 +185,7 @@ def read(store: Store, run_id: str) -> RunView:
         comparison=compare(store, run_id),
         _statuses=_statuses(launches),
         _readings=_readings(measurements, stages),
-        _launch_values=_launch_values(measurements),
+        _launch_values=_launch_values(undisturbed(measurements)),
         _curves=_curves(measurements),
     )
 
@@ -211,8 +215,8 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _statuses(launches: pd.DataFrame) -> dict[str, Status]:
     found: dict[str, Status] = {}
-    columns = ("stage_key", "state", "reason", "output_tail", "reused")
-    for key, state, reason, tail, reused in _rows(launches, columns):
+    columns = ("stage_key", "state", "reason", "output_tail", "reused", "dynamic")
+    for key, state, reason, tail, reused, dynamic in _rows(launches, columns):
         before = found.get(key, Status())
         if before.ok and state != "ok":
             state, reason, tail, reused = before.state, before.reason, before.last_line, before.reused
@@ -220,7 +224,8 @@ def _statuses(launches: pd.DataFrame) -> dict[str, Status]:
             reused = before.reused and bool(reused)
         lines = [line.strip() for line in str(tail).splitlines() if line.strip()]
         last_line = lines[-1] if lines else ""
-        found[key] = Status(state, reason or "", last_line, before.launches + 1, bool(reused))
+        disturbed = before.disturbed + bool(dynamic.get("disturbed"))
+        found[key] = Status(state, reason or "", last_line, before.launches + 1, bool(reused), disturbed)
     return found
 
 
@@ -251,10 +256,10 @@ def _readings(
 
 def _launch_values(measurements: pd.DataFrame) -> dict[tuple[str, str, str], list[float]]:
     found: dict[tuple[str, str, str], list[float]] = {}
-    columns = ("stage_key", "metric", "qualifier", "state", "value")
-    for key, metric, qualifier, state, value in _rows(measurements, columns):
+    columns = ("stage_key", "metric", "qualifier", "value")
+    for key, metric, qualifier, value in _rows(measurements, columns):
         known = number(value)
-        if state == "ok" and known is not None:
+        if known is not None:
             found.setdefault((key, metric, qualifier), []).append(known)
     return found
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 STORE_NAME = "bench.sqlite"
 
+_DISTURBED = sa.func.coalesce(schema.launches.c.dynamic["disturbed"].as_string(), "")
+
 
 class Store:
     """The results of every run under one folder. Writes are the runner's alone."""
@@ -254,7 +256,7 @@ class Store:
         """Return a run's measurements, long form: one row for each launch × metric × qualifier.
 
         Columns: stage_key, kind, label, round, state, launch_id, environment_id, metric, qualifier, value,
-        low, high, n, method, reason, samples (float64 array or None).
+        low, high, n, method, reason, samples (float64 array or None), disturbed (by what; empty: by nothing).
         """
         stages = schema.stages.c
         query = (
@@ -265,6 +267,7 @@ class Store:
                 schema.launches.c.round,
                 schema.launches.c.state,
                 schema.launches.c.environment_id,
+                _DISTURBED.label("disturbed"),
                 schema.measurements,
             )
             .join(schema.launches, schema.launches.c.id == schema.measurements.c.launch_id)
@@ -286,9 +289,9 @@ class Store:
             return [(row.stage_key, row.round, row.state) for row in connection.execute(query)]
 
     def launch_values(self, run_id: str, stage_key: str, metric: str) -> list[float]:
-        """Return a metric's values over the good launches of one stage."""
+        """Return a metric's values over one stage's good launches that nothing disturbed, else over all."""
         query = (
-            sa.select(schema.measurements.c.value)
+            sa.select(schema.measurements.c.value, _DISTURBED.label("disturbed"))
             .join(schema.launches, schema.launches.c.id == schema.measurements.c.launch_id)
             .where(
                 schema.launches.c.run_id == run_id,
@@ -299,7 +302,9 @@ class Store:
             )
         )
         with self._engine.connect() as connection:
-            return [float(value) for value in connection.execute(query).scalars()]
+            found = [(float(row.value), row.disturbed) for row in connection.execute(query)]
+        calm = [value for value, disturbed in found if not disturbed]
+        return calm or [value for value, _ in found]
 
     def cost_history(self) -> costs.CostHistory:
         """Return what recent launches and the latest finished run took, over all runs."""

@@ -47,7 +47,8 @@ _EVALUATE_METRICS = (
 _COLUMNS = (
     *("cell", *TRAIN_AXES.values(), *INFER_AXES.values(), "state", "reason"),
     *("quality", "quality_loss_points", "quality_reference", *_EVALUATE_METRICS, "valid"),
-    *("latency_s", "latency_low_s", "latency_high_s", "latency_launches", "latency_preliminary"),
+    *("latency_s", "latency_low_s", "latency_high_s", "latency_launches"),
+    *("latency_disturbed", "latency_preliminary"),
     *("latency_converged", "latency_between_variation"),
     *("speedup", "speedup_low", "speedup_high"),
     *_INFER_METRICS.values(),
@@ -78,7 +79,7 @@ def inference_table(view: RunView) -> pd.DataFrame:
 def _row(view: RunView, cell: CellRow) -> dict[str, Any]:
     keys = {kind: str(cell.stages.get(kind) or "") for kind in CELL_STAGES}
     evaluate, infer = keys["evaluate"], keys["infer"]
-    latency = view.reading(infer, "latency_s")
+    latency, status = view.reading(infer, "latency_s"), view.status(infer)
     valid = view.value(evaluate, "valid")
     state, reason = cell_state(view, cell)
     return {
@@ -93,7 +94,8 @@ def _row(view: RunView, cell: CellRow) -> dict[str, Any]:
         "latency_low_s": latency.low,
         "latency_high_s": latency.high,
         "latency_launches": latency.launches,
-        "latency_preliminary": latency.preliminary,
+        "latency_disturbed": status.disturbed,
+        "latency_preliminary": latency.preliminary or 0 < status.launches == status.disturbed,
         "latency_converged": _converged(view, latency),
         "latency_between_variation": _between(view.launch_values(infer, "latency_s")),
         **{column: view.value(infer, metric) for metric, column in _INFER_METRICS.items()},

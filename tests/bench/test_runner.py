@@ -1,0 +1,81 @@
+"""Rounds of launches: what was disturbed is made again, a bounded number of times, and kept."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from bench import runner
+from bench.estimate import make_estimator
+from bench.matrix import Budget
+from bench.overhead import Timeline, now_s
+from bench.plan import Plan
+from bench.records import Measurement, Request, Result
+from bench.resources import find_resources
+from bench.runner import MOST_REPEATS, Runner
+from bench.store import CellRow, StageRow, Store
+
+REQUEST = {
+    **{"settings": {}, "parents": {}, "device": "cpu", "fork_safe": True},
+    **{"server_imports": [], "worker_imports": []},
+}
+STAGE = StageRow("0" * 64, "infer", "dense", True, (), REQUEST)
+
+
+class Launches:
+    """Answers in place of worker processes: disturbed as often as told."""
+
+    alive = True
+
+    def __init__(self, disturbed: int) -> None:
+        self.left = disturbed
+        self.rounds: list[int] = []
+
+    def __call__(self, *_: object) -> Launches:
+        return self
+
+    def wait_until_ready(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def submit(self, request: Request) -> Future[Result]:
+        self.rounds.append(request.round)
+        disturbed = "pressure" if self.left > 0 else ""
+        self.left -= 1
+        future: Future[Result] = Future()
+        latency = Measurement("latency_s", 8.0 if disturbed else 1.0 + 0.001 * len(self.rounds))
+        future.set_result(Result("ok", measurements=(latency,), dynamic={"disturbed": disturbed}))
+        return future
+
+
+def run(folder: Path, launches: Launches, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setattr(runner, "ForkServerExecutor", launches)
+    store = Store.open(folder)
+    cell = CellRow("one", {}, {"infer": STAGE.key}, "")
+    store.start_run("run-1", "identity", "m", "bench run", {}, [STAGE], [cell])
+    plan = Plan({STAGE.key: STAGE}, (cell,))
+    estimator = make_estimator([STAGE], 1, 10, store, folder)
+    budget = Budget(target_interval=0.05, max_launches=3)
+    ran = Runner(
+        plan, store, "run-1", folder, budget, find_resources(None), {}, Timeline(now_s()), estimator
+    ).run()
+    assert ran
+    return store
+
+
+def test_a_disturbed_launch_is_made_again_in_its_round_and_kept(tmp_path, monkeypatch):
+    launches = Launches(disturbed=1)
+    store = run(tmp_path, launches, monkeypatch)
+    assert launches.rounds == [0, 0, 1, 2]
+    assert len(store.launches("run-1")) == 4
+    assert max(store.launch_values("run-1", STAGE.key, "latency_s")) < 2
+    store.close()
+
+
+def test_a_machine_that_is_never_quiet_ends_too(tmp_path, monkeypatch):
+    launches = Launches(disturbed=10**6)
+    store = run(tmp_path, launches, monkeypatch)
+    assert len(launches.rounds) == 3 + MOST_REPEATS
+    store.close()
