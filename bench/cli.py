@@ -173,6 +173,24 @@ def flops(
 
 
 @app.command()
+def profile(
+    cell: Annotated[str, typer.Argument(help="A cell's name, as bench show and the report have it.")],
+    run_id: Annotated[str | None, typer.Option("--run", help="Run id; the latest by default.")] = None,
+    plugin: Plugins = None,
+    results: Results = RESULTS,
+) -> None:
+    """Trace what a cell serves by its runtime's own profiler: operators by time, and a file for Perfetto.
+
+    In a pass of its own: nothing of it is ever mixed with timings.
+    """
+    from bench.commands import profile as profile_cell
+    from bench.plugins import load_plugins
+
+    load_plugins(plugin or [])
+    profile_cell(cell, run_id, results)
+
+
+@app.command()
 def check(
     name: Annotated[str, typer.Option("--baseline", help="Name of a saved baseline.")],
     run_id: RUN = None,

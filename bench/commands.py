@@ -30,6 +30,8 @@ from bench.store.store import STORE_NAME
 if TYPE_CHECKING:
     from bench.flop_report import FlopQuestion
 
+MOST_OPERATORS = 25
+
 PLAIN_WIDTH = 120
 """Columns of a table that goes to a file or a pipe, which have no width of their own."""
 
@@ -127,6 +129,29 @@ def flops(question: FlopQuestion, plugins: Iterable[Path]) -> None:
     print_table(report.title, [HEADINGS, *report.rows])
     for note in report.notes:
         print(note)
+
+
+def profile(cell: str, run_id: str | None, results: Path) -> None:
+    """Trace what a cell serves; print its operators by their own time."""
+    from bench.listing import print_table
+    from bench.metrics import format_value
+    from bench.profiling import profile_cell
+
+    profiled = profile_cell(cell, run_id, results)
+    whole = sum(operator.self_s for operator in profiled.operators) or 1.0
+    rows = [
+        (
+            operator.name,
+            f"{operator.calls / profiled.calls:.3g}",
+            format_value("latency_s", operator.self_s / profiled.calls),
+            f"{100 * operator.self_s / whole:.1f} %",
+        )
+        for operator in profiled.operators[:MOST_OPERATORS]
+        if operator.self_s
+    ]
+    title = f"{cell}: operators by their own time, of {profiled.calls} calls under the profiler"
+    print_table(title, [("operator", "a call", "time in a call", "share"), *rows])
+    print(f"trace, for ui.perfetto.dev or Chrome: {profiled.trace}")
 
 
 def save_baseline(name: str, run_id: str | None, results: Path) -> None:

@@ -130,6 +130,8 @@ _ROWS = (
            "reading the artifact into its runtime"),
     Metric("first_call_s", "first call", "s", "lower", "sampled", "infer",
            "the first batch after loading"),
+    Metric("int8_kernels", "int8 kernels", "count", "higher", "exact", "infer",
+           "kinds of kernels that multiply int8 numbers, read from the runtime"),
     # How sure a timing is
     Metric("fastest_s", "fastest", "s", "lower", "sampled", "any",
            "the shortest sample of a launch"),

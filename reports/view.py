@@ -125,9 +125,9 @@ class RunView:
     def value(self, key: str, metric: str, qualifier: str = "") -> float | None:
         return self.reading(key, metric, qualifier).value
 
-    def launch_values(self, key: str, metric: str) -> list[float]:
+    def launch_values(self, key: str, metric: str, qualifier: str = "") -> list[float]:
         """Return one value for each good launch that knows the metric."""
-        return self._launch_values.get((key, metric, ""), [])
+        return self._launch_values.get((key, metric, qualifier), [])
 
     def latency_ratio(self, before: str, after: str) -> Interval | None:
         """Return how many times as fast the stage `after` infers as `before`; None where one is unknown."""

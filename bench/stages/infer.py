@@ -21,6 +21,7 @@ from bench.stages.evaluate import closeness, tolerance
 from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder, rotating_batches
 from bench.stages.timing import timings
 from bench.structures import read_structure
+from techniques.backends.kernels import multiply_int8
 from techniques.backends.protocol import Program, TorchProgram
 
 
@@ -66,7 +67,11 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         with GpuProbe(request.device) as gpu:
             program(prepared[0])
             backend.synchronize()
-        measurements += [_peak_tensors(program, prepared[0]), *gpu.measurements()]
+        measurements += [
+            _peak_tensors(program, prepared[0]),
+            *gpu.measurements(),
+            *_kernels(program, prepared[0], settings["format"]),
+        ]
     return measurements
 
 
@@ -87,6 +92,19 @@ def _judged(outputs: torch.Tensor, expected: torch.Tensor, settings: Mapping[str
     allowed = replace(tolerance(settings), top1_agreement=None)
     judged = closeness(outputs, expected, allowed)
     return next(entry for entry in judged if entry.metric == "valid")
+
+
+def _kernels(program: Program, prepared: Any, format_: str | None) -> list[Measurement]:
+    """Measure which kernels multiply int8 where the format says so; without one the record is INVALID."""
+    if format_ is None or not format_.startswith("int8"):
+        return []
+    ran = program.kernels(prepared)
+    found = multiply_int8(ran)
+    reason = "" if found else f"no int8 kernel ran for {format_}: {', '.join(ran)}"
+    return [
+        Measurement("int8_kernels", len(found), method=", ".join(found), reason=reason),
+        Measurement("valid", float(bool(found)), qualifier="kernels", reason=reason),
+    ]
 
 
 def _peak_tensors(program: Program, prepared: Any) -> Measurement:

@@ -132,8 +132,9 @@ def cell_state(view: RunView, cell: CellRow) -> tuple[str, str]:
         reason = view.reading(evaluate, "valid").reason
         return "INVALID", reason or "outputs are outside the format's tolerance"
     infer = str(cell.stages.get("infer") or "")
-    if 0 in view.launch_values(infer, "valid"):
-        return "INVALID", f"what was timed: {view.reading(infer, 'valid').reason or 'outputs differ'}"
+    for what in ("", "kernels"):
+        if 0 in view.launch_values(infer, "valid", what):
+            return "INVALID", f"what was timed: {view.reading(infer, 'valid', what).reason}"
     for key in keys:
         status = view.status(key)
         if status.bad:

@@ -45,7 +45,7 @@ class Inductor:
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
         package: Any = torch._inductor.aoti_load_package(str(folder / PACKAGE))
-        return TorchProgram(package, self.device, numerics.dtype)
+        return TorchProgram(package, self.device, numerics.dtype, folder / PACKAGE)
 
     def prepare_training(self, model: torch.nn.Module) -> torch.nn.Module:
         import torch._inductor.config

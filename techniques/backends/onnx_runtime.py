@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from techniques.backends.kernels import kernels_of_onnx
 from techniques.backends.protocol import Numerics, Program
+from techniques.backends.tracing import OperatorTime, trace_onnx_runtime
 from techniques.registry import TechniqueError
 
 MODEL = "model.onnx"
@@ -22,6 +24,8 @@ class OnnxProgram:
     """An inference session; its inputs and outputs are NumPy arrays."""
 
     session: Any
+    model: Path
+    threads: int
 
     def prepare(self, batch: torch.Tensor) -> dict[str, np.ndarray]:
         return {_INPUT: np.ascontiguousarray(batch.numpy())}
@@ -32,6 +36,12 @@ class OnnxProgram:
 
     def to_tensor(self, output: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(output).float()
+
+    def kernels(self, prepared: dict[str, np.ndarray]) -> list[str]:
+        return kernels_of_onnx(self.model, _options(self.threads))
+
+    def trace(self, prepared: Sequence[dict[str, np.ndarray]], calls: int, path: Path) -> list[OperatorTime]:
+        return trace_onnx_runtime(self.model, _options(self.threads), prepared, calls, path)
 
 
 class OnnxRuntime:
@@ -59,19 +69,26 @@ class OnnxRuntime:
     ) -> Program:
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
+        path = folder / MODEL
         session = onnxruntime.InferenceSession(
-            str(folder / MODEL), options, providers=["CPUExecutionProvider"]
+            str(path), _options(threads), providers=["CPUExecutionProvider"]
         )
-        return OnnxProgram(session)
+        return OnnxProgram(session, path, threads)
 
     def prepare_training(self, model: torch.nn.Module) -> torch.nn.Module:
         raise TechniqueError("onnxruntime runs models but does not train them")
 
     def synchronize(self) -> None:
         return
+
+
+def _options(threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    return options
 
 
 def _quantize(path: Path, format_: str, calibration: Iterable[torch.Tensor], batch_size: int) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
+from techniques.backends.kernels import kernels_of_call, kernels_of_package
+from techniques.backends.tracing import OperatorTime, trace_torch
 from techniques.precisions import PRECISIONS
 
 
@@ -38,6 +41,14 @@ class Program(Protocol):
 
     def to_tensor(self, output: Any) -> torch.Tensor:
         """Return an output as a float32 CPU tensor."""
+        ...
+
+    def kernels(self, prepared: Any) -> list[str]:
+        """Return the names of the kernels that really run, read from the runtime."""
+        ...
+
+    def trace(self, prepared: Sequence[Any], calls: int, path: Path) -> list[OperatorTime]:
+        """Run `calls` times under the runtime's own profiler; write its Chrome trace to `path`."""
         ...
 
 
@@ -74,11 +85,12 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class TorchProgram:
-    """A program whose inputs and outputs are tensors of PyTorch."""
+    """A program whose inputs and outputs are tensors of PyTorch. `package` is that of a compiled one."""
 
     run: Callable[[torch.Tensor], torch.Tensor]
     device: torch.device
     dtype: torch.dtype
+    package: Path | None = None
 
     def prepare(self, batch: torch.Tensor) -> torch.Tensor:
         return batch.to(self.device, self.dtype).contiguous()
@@ -89,3 +101,10 @@ class TorchProgram:
 
     def to_tensor(self, output: torch.Tensor) -> torch.Tensor:
         return output.float().cpu()
+
+    def kernels(self, prepared: torch.Tensor) -> list[str]:
+        return kernels_of_package(self.package) if self.package else kernels_of_call(lambda: self(prepared))
+
+    def trace(self, prepared: Sequence[torch.Tensor], calls: int, path: Path) -> list[OperatorTime]:
+        turn = itertools.cycle(prepared)
+        return trace_torch(lambda: self(next(turn)), calls, path)

@@ -1,0 +1,78 @@
+"""What a runtime really ran: its operators with their own time, from the runtime's own trace."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class OperatorTime:
+    """An operator or kernel: how often it ran in a trace, and seconds in it, not in what it called."""
+
+    name: str
+    calls: int
+    self_s: float
+
+
+def trace_torch(call: Callable[[], object], calls: int, path: Path) -> list[OperatorTime]:
+    """Run a call under torch.profiler; write its Chrome trace to `path`; return operators, slowest first.
+
+    Memory events are in the trace too.
+    """
+    from torch.profiler import ProfilerActivity, profile
+
+    activities = [ProfilerActivity.CPU]
+    if torch.cuda.is_available():
+        activities.append(ProfilerActivity.CUDA)
+    with profile(activities=activities, profile_memory=True, record_shapes=True) as profiled:
+        for _ in range(calls):
+            call()
+    profiled.export_chrome_trace(str(path))
+    return _slowest_first(
+        OperatorTime(
+            str(event.key),
+            int(event.count),
+            (event.self_cpu_time_total + getattr(event, "self_device_time_total", 0)) / 1e6,
+        )
+        for event in profiled.key_averages()
+    )
+
+
+def trace_onnx_runtime(
+    model: Path, options: Any, feeds: Sequence[dict[str, Any]], calls: int, path: Path
+) -> list[OperatorTime]:
+    """Run an ONNX file under ONNX Runtime's own profiler, as `trace_torch` does."""
+    import onnxruntime
+
+    options.enable_profiling = True
+    options.profile_file_prefix = str(path.with_suffix(""))
+    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    session.run(None, feeds[0])
+    for number in range(calls):
+        session.run(None, feeds[number % len(feeds)])
+    Path(session.end_profiling()).rename(path)
+    return _of_events(json.loads(path.read_text()))
+
+
+def _of_events(events: Iterable[dict[str, Any]]) -> list[OperatorTime]:
+    """Add up the kernels of all runs but the first, which is not warm."""
+    times: defaultdict[str, list[float]] = defaultdict(list)
+    seen: defaultdict[str, int] = defaultdict(int)
+    for event in events:
+        if event.get("cat") != "Node" or not str(event.get("name", "")).endswith("_kernel_time"):
+            continue
+        seen[event["name"]] += 1
+        if seen[event["name"]] > 1:
+            times[event["args"]["op_name"]].append(event["dur"] / 1e6)
+    return _slowest_first(OperatorTime(name, len(own), sum(own)) for name, own in times.items())
+
+
+def _slowest_first(operators: Iterable[OperatorTime]) -> list[OperatorTime]:
+    return sorted(operators, key=lambda operator: -operator.self_s)

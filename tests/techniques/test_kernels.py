@@ -1,0 +1,64 @@
+"""What a runtime really runs: int8 kernels where a format promises them, and none where it does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from techniques.backends import BACKENDS
+from techniques.backends.kernels import multiply_int8
+from techniques.backends.protocol import Numerics, Program
+
+EXAMPLE = torch.randn(8, 3, 8, 8)
+
+
+def net() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(1024, 32),
+        nn.ReLU(),
+        nn.Linear(32, 10),
+    ).eval()
+
+
+def lowered(backend: str, format_: str | None, folder: Path) -> Program:
+    torch.manual_seed(0)
+    runtime, numerics = BACKENDS.parse(backend).create(), Numerics(format_, "fp32")
+    runtime.lower(net(), EXAMPLE, numerics, [EXAMPLE] * 2, folder)
+    program: Program = runtime.load(folder, net, numerics, 1)
+    return program
+
+
+@pytest.mark.parametrize(
+    ("backend", "format_", "expected"),
+    [
+        ("cpu-eager", None, []),
+        ("cpu-eager", "int8-dynamic", ["aten::_int_mm"]),
+        ("cpu-inductor", None, []),
+        ("cpu-inductor", "int8-dynamic", ["_int_mm_out"]),
+        ("cpu-inductor", "int8-static", ["_qconv_pointwise_tensor", "_qlinear_pointwise_tensor"]),
+        ("onnxruntime", None, []),
+        ("onnxruntime", "int8-dynamic", ["ConvInteger", "DynamicQuantizeMatMul"]),
+        ("onnxruntime", "int8-static", ["QGemm", "QLinearConv"]),
+    ],
+)
+def test_the_kernels_that_multiply_int8_are_read_from_the_runtime(backend, format_, expected, tmp_path):
+    program = lowered(backend, format_, tmp_path)
+    assert multiply_int8(program.kernels(program.prepare(EXAMPLE))) == expected
+
+
+@pytest.mark.parametrize(("backend", "operator"), [("cpu-eager", "addmm"), ("onnxruntime", "Gemm")])
+def test_a_trace_names_operators_with_their_time_and_opens_in_chrome(backend, operator, tmp_path):
+    program = lowered(backend, None, tmp_path)
+    path = tmp_path / "trace.json"
+    operators = program.trace([program.prepare(EXAMPLE)], 5, path)
+    assert any(operator in entry.name and entry.calls >= 5 and entry.self_s > 0 for entry in operators)
+    assert [entry.self_s for entry in operators] == sorted((o.self_s for o in operators), reverse=True)
+    content = json.loads(path.read_text())
+    assert content["traceEvents"] if isinstance(content, dict) else content
