@@ -127,6 +127,20 @@ def machine(
 
 
 @app.command()
+def doctor(plugin: Plugins = None) -> None:
+    """Measure what this machine can do and how steadily, and say what would make its timings better.
+
+    Takes half a minute; the machine should do nothing else meanwhile.
+    """
+    from bench.doctor import diagnose, diagnosis_lines
+    from bench.plugins import load_plugins
+
+    load_plugins(plugin or [])
+    for line in diagnosis_lines(diagnose()):
+        print(line)
+
+
+@app.command()
 def report(run_id: RUN = None, results: Results = RESULTS) -> None:
     """Write a run's report anew, print its short tables and where its time went."""
     from bench.commands import report as write_report

@@ -1,0 +1,129 @@
+"""`bench doctor`: what this machine can measure, how still it holds, what it can do, and what to change."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.instruments.ceilings import Ceilings, measure_ceilings
+from bench.instruments.kernel_files import read_text
+from bench.instruments.processor import CPU0
+from bench.machine import inspect, lines
+from bench.metrics import format_value
+from bench.statistics import relative_spread
+
+LAUNCHES = 6
+"""Processes that time the same: how far their medians lie apart is the noise of A against A."""
+
+_NOISY = 0.05
+_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+_SIBLINGS = CPU0 / "topology/thread_siblings_list"
+
+_PROBE = """
+import sys, torch
+from bench.instruments import clock
+torch.set_num_threads(int(sys.argv[1]))
+torch.manual_seed(0)
+layers = torch.nn.Sequential(torch.nn.Linear(256, 256), torch.nn.ReLU(), torch.nn.Linear(256, 64))
+batch = torch.randn(64, 256)
+optimizer = torch.optim.SGD(layers.parameters(), lr=0.01)
+
+@torch.inference_mode()
+def infer():
+    return layers(batch)
+
+def step():
+    optimizer.zero_grad()
+    layers(batch).square().mean().backward()
+    optimizer.step()
+
+for call in (infer, step):
+    per_sample = clock.warm_up(call).calls_per_sample
+    durations = sorted(clock.sample(call, seconds=0.4, calls_per_sample=per_sample).durations_s)
+    print(durations[len(durations) // 2])
+"""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `bench machine` knows, the ceilings, the noise of A against A by metric, advice by effect."""
+
+    machine: Mapping[str, Any]
+    ceilings: Ceilings
+    noise: Mapping[str, float]
+    advice: tuple[str, ...]
+
+
+def diagnose() -> Diagnosis:
+    """Measure for about half a minute. The machine should do nothing else meanwhile."""
+    import torch
+
+    machine = inspect()
+    threads = int(machine["used"]["threads"])
+    torch.set_num_threads(threads)
+    ceilings = measure_ceilings(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    noise = measure_noise(threads)
+    return Diagnosis(machine, ceilings, noise, tuple(advise(machine, noise)))
+
+
+def measure_noise(threads: int, launches: int = LAUNCHES) -> dict[str, float]:
+    """Return how far apart the medians of equal launches lie: a robust relative standard deviation."""
+    medians: dict[str, list[float]] = {"inference": [], "training step": []}
+    for _ in range(launches):
+        command = [sys.executable, "-c", _PROBE, str(threads)]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        for name, value in zip(medians, printed, strict=True):
+            medians[name].append(float(value))
+    return {name: relative_spread(values) for name, values in medians.items()}
+
+
+def advise(machine: Mapping[str, Any], noise: Mapping[str, float]) -> Iterator[str]:
+    """Yield what would make timings here steadier or faster, by effect, each with how to do it."""
+    load = (read_text("/proc/loadavg") or "0").split()[0]
+    cpu = machine["cpu"]
+    if float(load) > 0.5 * len(machine["used"]["cores"]):
+        yield f"the load is {load}: stop what else runs, timings share the cores with it"
+    if max(noise.values(), default=0.0) > _NOISY:
+        worst = f"{100 * max(noise.values()):.0f} %"
+        yield f"equal launches lie {worst} apart: ask for 10 or 20 of them, compare what ran side by side"
+    if cpu["governor"] not in (None, "performance"):
+        yield f"the governor is {cpu['governor']}: `cpupower frequency-set -g performance` holds the clock"
+    if cpu["turbo"]:
+        yield "turbo is on: the clock falls as the chip warms; off, timings are slower and steadier"
+    if machine["used"]["cpu_quota"]:
+        yield "a CPU quota throttles in bursts: give whole cores instead (a cpuset)"
+    siblings = read_text(_SIBLINGS) or ""
+    if "," in siblings or "-" in siblings:
+        yield f"cores {siblings} share one: pin one thread to each core, by `taskset`, for steadier timings"
+    huge = read_text(_HUGE_PAGES) or ""
+    if "[never]" in huge:
+        yield f"huge pages are off: `echo madvise > {_HUGE_PAGES}` speeds large models"
+    if cpu["virtual_machine"]:
+        yield "this is a virtual machine: neighbours and the host's clock are not seen; repeat on another day"
+
+
+def diagnosis_lines(found: Diagnosis) -> Iterator[str]:
+    """Yield the diagnosis for a person."""
+    yield from lines(found.machine)
+    yield ""
+    yield "Ceilings, measured"
+    for name, rate in found.ceilings.operations_per_s.items():
+        unit = "OP" if name == "int8" else "FLOP"
+        text = (
+            f"{rate / 1e9:,.1f} G{unit}/s"
+            if rate
+            else found.ceilings.reasons.get(name, "cannot multiply here")
+        )
+        yield f"  {name:14}{text}"
+    yield f"  {'memory':14}{format_value('artifact_bytes', found.ceilings.bytes_per_s)}/s, read and written"
+    yield ""
+    yield f"Noise: how far apart {LAUNCHES} equal launches lie (robust standard deviation of their medians)"
+    for name, share in found.noise.items():
+        yield f"  {name:14}{100 * share:.1f} %"
+    yield ""
+    yield "Advice, by effect" if found.advice else "Advice: none, this machine is set up well"
+    yield from (f"  {number}. {text}" for number, text in enumerate(found.advice, 1))

@@ -1,0 +1,111 @@
+"""The most this machine does, measured: FLOP/s of matrix products, bytes/s to and from memory; the roofline.
+
+Source of the model: Williams, Waterman & Patterson 2009, "Roofline: An Insightful Visual Performance Model".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+import torch
+
+from bench.instruments import clock
+
+SIZES = (256, 512, 1024, 2048)
+"""Sides of the square matrices that are multiplied: the best size is the ceiling."""
+
+STREAM_BYTES = 256 * 2**20
+"""Bytes of each array that is copied: many times any cache's size."""
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """`operations_per_s` by number format (int8: operations), `None` where it cannot multiply there.
+
+    `reasons` say why. `bytes_per_s` counts what is read and what is written.
+    """
+
+    operations_per_s: Mapping[str, float | None]
+    bytes_per_s: float
+    reasons: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class RooflinePoint:
+    """What a call achieves of this machine's own ceilings.
+
+    `share` is of the ceiling that binds it: `compute`, or `memory` where the operations that a byte pays for
+    are too few to keep the arithmetic busy. `utilization` is of the compute ceiling (model FLOP utilization).
+    """
+
+    operations_per_s: float
+    operations_per_byte: float
+    binds: Literal["compute", "memory"]
+    share: float
+    utilization: float
+
+
+def measure_ceilings(device: torch.device, seconds: float = 0.3) -> Ceilings:
+    """Measure, for about `seconds` each, matrix products in each format and a copy that no cache holds."""
+    found: dict[str, float | None] = {}
+    reasons: dict[str, str] = {}
+    for name, make in _PRODUCTS.items():
+        try:
+            found[name] = max(_rate(make(size, device), 2 * size**3, device, seconds) for size in SIZES)
+        except (RuntimeError, NotImplementedError, AttributeError) as error:
+            found[name] = None
+            reasons[name] = str(error).strip().splitlines()[0]
+    return Ceilings(found, _bandwidth(device, seconds), reasons)
+
+
+def roofline(
+    operations: float, bytes_moved: float, seconds: float, format_: str, ceilings: Ceilings
+) -> RooflinePoint | None:
+    """Place a call under the ceilings; None where its format's ceiling is unknown."""
+    peak = ceilings.operations_per_s.get(format_)
+    if not peak or seconds <= 0 or bytes_moved <= 0:
+        return None
+    achieved, intensity = operations / seconds, operations / bytes_moved
+    by_memory = intensity * ceilings.bytes_per_s
+    binds: Literal["compute", "memory"] = "memory" if by_memory < peak else "compute"
+    return RooflinePoint(achieved, intensity, binds, achieved / min(peak, by_memory), achieved / peak)
+
+
+def _product(dtype: torch.dtype) -> Callable[[int, torch.device], Callable[[], object]]:
+    def make(size: int, device: torch.device) -> Callable[[], object]:
+        left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        out = torch.empty(size, size, dtype=dtype, device=device)
+        return lambda: torch.mm(left, right, out=out)
+
+    return make
+
+
+def _int8_product(size: int, device: torch.device) -> Callable[[], object]:
+    left, right = (torch.randint(-128, 127, (size, size), dtype=torch.int8, device=device) for _ in range(2))
+    return lambda: torch._int_mm(left, right)
+
+
+_PRODUCTS: Mapping[str, Callable[[int, torch.device], Callable[[], object]]] = {
+    "fp32": _product(torch.float32),
+    "bf16": _product(torch.bfloat16),
+    "fp16": _product(torch.float16),
+    "int8": _int8_product,
+}
+
+
+def _bandwidth(device: torch.device, seconds: float) -> float:
+    source = torch.ones(STREAM_BYTES, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return _rate(lambda: target.copy_(source), 2 * STREAM_BYTES, device, seconds)
+
+
+def _rate(call: Callable[[], object], work: float, device: torch.device, seconds: float) -> float:
+    synchronize = torch.cuda.synchronize if device.type == "cuda" else None
+    warmup = clock.warm_up(call, synchronize, most_s=seconds)
+    samples = clock.sample(
+        call, synchronize, seconds=seconds, least=3, calls_per_sample=warmup.calls_per_sample
+    )
+    return work / median(samples.durations_s)
