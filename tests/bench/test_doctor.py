@@ -33,7 +33,7 @@ def test_what_disturbs_most_is_told_first(machine, monkeypatch):
 def test_noise_is_measured_over_processes():
     noise = measure_noise(threads=1, launches=2)
     assert set(noise) == {"inference", "training step"}
-    assert all(0 <= share < 1 for share in noise.values())
+    assert all(share >= 0 for share in noise.values())
 
 
 def test_what_it_found_is_told_with_units_and_reasons(machine):
