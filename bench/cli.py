@@ -142,7 +142,7 @@ def doctor(plugin: Plugins = None) -> None:
 
 @app.command()
 def selftest() -> None:
-    """Measure what our timed loop adds to a call, against a bare loop, on three models, in about two minutes."""
+    """Measure what our timed loop adds to a call, against a bare loop, on three models; takes two minutes."""
     import torch
 
     from bench.resources import find_resources
