@@ -88,14 +88,17 @@ def _other_passes(
 
 def _memory(peak: tensors.StepMemory | None, reason: str) -> list[Measurement]:
     parts = {
-        "peak_tensor_bytes": peak and peak.peak,
-        "peak_weights_bytes": peak and peak.weights,
-        "peak_gradients_bytes": peak and peak.gradients,
-        "peak_optimizer_bytes": peak and peak.optimizer_state,
-        "peak_activations_bytes": peak and peak.activations,
+        "peak_tensor_bytes": "peak",
+        "peak_weights_bytes": "weights",
+        "peak_gradients_bytes": "gradients",
+        "peak_optimizer_bytes": "optimizer_state",
+        "peak_activations_bytes": "activations",
     }
     method = "profiler's memory events"
-    return [Measurement(metric, size, method=method, reason=reason) for metric, size in parts.items()]
+    return [
+        Measurement(metric, None if peak is None else getattr(peak, part), method=method, reason=reason)
+        for metric, part in parts.items()
+    ]
 
 
 def flop_measurements(**counts: flops.FlopCount) -> list[Measurement]:
