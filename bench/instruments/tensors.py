@@ -64,28 +64,37 @@ def step_memory(
     moment = _peak_moment(watched, [*weights, *state, *inputs])
     if moment is None:
         return None
+    # By address and by allocation: what was freed may have left its address to a gradient.
     in_gradients = sum(
-        block.size for address, block in moment.allocated.items() if address in left[block.in_measured_call]
+        block.size
+        for address, block in moment.allocated.items()
+        if any(
+            address in own and alive.get(address) is block
+            for own, alive in zip(left, moment.left, strict=True)
+        )
     )
     in_weights, in_state = storage_bytes(walk_tensors(weights)), storage_bytes(state)
     rest = moment.total - in_weights - in_state - in_gradients
     return StepMemory(moment.total, in_weights, in_gradients, in_state, rest)
 
 
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Bytes that the allocator gave out once."""
+
+    size: int
+
+
 @dataclass(frozen=True)
 class _Moment:
-    """Bytes of tensors at the peak, and those of them that were allocated since the profiler began."""
+    """The peak of the measured call: bytes of tensors, and the blocks among them by address.
+
+    `left` are the blocks alive at the end of the call before it, and at its own end.
+    """
 
     total: int
     allocated: Mapping[int, _Block]
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Bytes given out by the allocator, by the call that is measured or by the one before."""
-
-    size: int
-    in_measured_call: bool
+    left: tuple[Mapping[int, _Block], Mapping[int, _Block]]
 
 
 def _peak_moment(call: Callable[[], object], resident: Iterable[object]) -> _Moment | None:
@@ -100,10 +109,7 @@ def _peak_moment(call: Callable[[], object], resident: Iterable[object]) -> _Mom
     if results is None:
         return None
     events = sorted(_walk_events(results.experimental_event_tree()), key=lambda event: event.start_time_ns)
-    allocated = _peak_allocations(events)
-    if allocated is None:
-        return None
-    return _Moment(before + sum(block.size for block in allocated.values()), allocated)
+    return _peak_of(events, before)
 
 
 def optimizer_tensors(optimizer: Any) -> list[torch.Tensor]:
@@ -200,15 +206,22 @@ def _walk_events(events: Iterable[Any]) -> Iterator[Any]:
         yield from _walk_events(event.children)
 
 
-def _peak_allocations(events: Sequence[Any]) -> dict[int, _Block] | None:
-    """Integrate allocations and releases by address; return those alive at the peak after the mark."""
-    peak, position = -1, None
+def _peak_of(events: Sequence[Any], before: int) -> _Moment | None:
+    """Return the peak after the mark, `before` bytes included; None where there is no mark."""
+    peak, position, mark = -1, -1, -1
     for number, (total, _, marked) in enumerate(_integrate(events)):
+        if marked and mark < 0:
+            mark = number
         if marked and total > peak:
             peak, position = total, number
-    if position is None:
+    if mark < 0:
         return None
-    return dict(next(alive for number, (_, alive, _) in enumerate(_integrate(events)) if number == position))
+    kept: dict[int, dict[int, _Block]] = {}
+    last = len(events) - 1
+    for number, (_, alive, _) in enumerate(_integrate(events)):
+        if number in (mark, position, last):
+            kept[number] = dict(alive)
+    return _Moment(before + peak, kept[position], (kept[mark], kept[last]))
 
 
 def _integrate(events: Iterable[Any]) -> Iterator[tuple[int, Mapping[int, _Block], bool]]:
@@ -219,13 +232,13 @@ def _integrate(events: Iterable[Any]) -> Iterator[tuple[int, Mapping[int, _Block
         if event.tag == _EventType.Allocation:
             change = event.typed[1]
             if change.device.type != "cpu":
-                continue
-            if change.alloc_size > 0:
-                alive[change.ptr] = _Block(change.alloc_size, marked)
+                pass
+            elif change.alloc_size > 0:
+                alive[change.ptr] = _Block(change.alloc_size)
                 total += change.alloc_size
             else:
                 # Absent: it was there before the profiler began, and known from an earlier one.
-                total -= alive.pop(change.ptr, _Block(0, marked)).size
+                total -= alive.pop(change.ptr, _Block(0)).size
         elif event.name == _MARK:
             marked = True
         yield total, alive, marked

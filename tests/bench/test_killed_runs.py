@@ -57,9 +57,16 @@ def all_gone(results: Path) -> bool:
 
 
 def finished_once(store: Store, run_id: str) -> bool:
-    """Say whether no stage that ended well was launched again: one launch, or one for each round."""
-    ok = Counter((key, round_) for key, round_, state in store.launch_results(run_id) if state == "ok")
-    return set(ok.values()) == {1}
+    """Say whether no stage that ended well was launched again: one launch, or one for each round.
+
+    A launch that something disturbed may be made again.
+    """
+    frame = store.launches(run_id)
+    good = frame[frame["state"] == "ok"]
+    calm = [not dynamic.get("disturbed") for dynamic in good["dynamic"]]
+    keys = list(zip(good["stage_key"], good["round"], strict=True))
+    counts = Counter(key for key, quiet in zip(keys, calm, strict=True) if quiet)
+    return set(counts.values()) == {1}
 
 
 def exact_values(store: Store, run_id: str) -> dict[tuple[str, ...], float]:

@@ -186,3 +186,20 @@ def test_gradients_that_the_step_before_left_are_gradients_too() -> None:
         optimizer_state=0,
         activations=4 * 16 * 512 + (4 << 22),
     )
+
+
+def test_what_only_lay_where_a_gradient_lies_later_is_no_gradient() -> None:
+    layer = nn.Linear(512, 256, bias=False)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    batch = torch.randn(16, 512)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        as_large, more = torch.empty(512 * 256), torch.empty(1 << 20)
+        del as_large, more
+        layer(batch).sum().backward()
+        optimizer.step()
+
+    found = tensors.step_memory(step, layer, optimizer, [batch])
+    assert found is not None
+    assert (found.gradients, found.activations) == (0, 4 * 512 * 256 + (4 << 20) + 4 * 16 * 512)
