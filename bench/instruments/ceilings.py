@@ -54,11 +54,24 @@ def measure_ceilings(device: torch.device, seconds: float = 0.3) -> Ceilings:
     reasons: dict[str, str] = {}
     for name, make in _PRODUCTS.items():
         try:
-            found[name] = max(_rate(make(size, device), 2 * size**3, device, seconds) for size in SIZES)
+            found[name] = _best_product(make, device, seconds)
         except (RuntimeError, NotImplementedError, AttributeError) as error:
             found[name] = None
             reasons[name] = str(error).strip().splitlines()[0]
     return Ceilings(found, _bandwidth(device, seconds), reasons)
+
+
+def _best_product(
+    make: Callable[[int, torch.device], Callable[[], object]], device: torch.device, seconds: float
+) -> float:
+    """Return the best rate over sizes, up to one whose single product would take longer than `seconds`."""
+    best = 0.0
+    for size in SIZES:
+        rate = _rate(make(size, device), 2 * size**3, device, seconds)
+        best = max(best, rate)
+        if 2 * (2 * size) ** 3 / rate > seconds:
+            break
+    return best
 
 
 def roofline(
