@@ -132,25 +132,17 @@ def doctor(plugin: Plugins = None) -> None:
 
     Takes half a minute; the machine should do nothing else meanwhile.
     """
-    from bench.doctor import diagnose, diagnosis_lines
-    from bench.plugins import load_plugins
+    from bench.commands import doctor as examine
 
-    load_plugins(plugin or [])
-    for line in diagnosis_lines(diagnose()):
-        print(line)
+    examine(plugin or [])
 
 
 @app.command()
 def selftest() -> None:
     """Measure what our timed loop adds to a call, against a bare loop, on three models; takes two minutes."""
-    import torch
+    from bench.commands import selftest as measure
 
-    from bench.resources import find_resources
-    from bench.selftest import measure_overheads, overhead_line
-
-    torch.set_num_threads(len(find_resources().cpus))
-    for found in measure_overheads():
-        print(overhead_line(found), flush=True)
+    measure()
 
 
 @app.command()
@@ -211,10 +203,8 @@ def profile(
     In a pass of its own: nothing of it is ever mixed with timings.
     """
     from bench.commands import profile as profile_cell
-    from bench.plugins import load_plugins
 
-    load_plugins(plugin or [])
-    profile_cell(cell, run_id, results)
+    profile_cell(cell, run_id, results, plugin or [])
 
 
 @app.command()

@@ -20,7 +20,7 @@ from bench.estimate import (
     prediction_lines,
     progress_of,
 )
-from bench.metrics import counted
+from bench.metrics import counted, format_value
 from bench.plan import KINDS
 from bench.plugins import load_plugins
 from bench.session import Prepared, RunOptions, execute, prepare
@@ -131,12 +131,33 @@ def flops(question: FlopQuestion, plugins: Iterable[Path]) -> None:
         print(note)
 
 
-def profile(cell: str, run_id: str | None, results: Path) -> None:
+def doctor(plugins: Iterable[Path]) -> None:
+    """Measure what this machine can do and how steadily, and print it with advice."""
+    from bench.doctor import diagnose, diagnosis_lines
+
+    load_plugins(plugins)
+    for line in diagnosis_lines(diagnose()):
+        print(line)
+
+
+def selftest() -> None:
+    """Print what our timed loop adds to a call, model by model."""
+    import torch
+
+    from bench.resources import find_resources
+    from bench.selftest import measure_overheads, overhead_line
+
+    torch.set_num_threads(len(find_resources().cpus))
+    for found in measure_overheads():
+        print(overhead_line(found), flush=True)
+
+
+def profile(cell: str, run_id: str | None, results: Path, plugins: Iterable[Path]) -> None:
     """Trace what a cell serves; print its operators by their own time."""
     from bench.listing import print_table
-    from bench.metrics import format_value
     from bench.profiling import profile_cell
 
+    load_plugins(plugins)
     profiled = profile_cell(cell, run_id, results)
     whole = sum(operator.self_s for operator in profiled.operators) or 1.0
     rows = [

@@ -92,21 +92,19 @@ def _of_file(path: Path) -> FlopReport:
 
 def _of_cell(question: FlopQuestion, run_id: str, cell: CellRow) -> FlopReport:
     from bench.artifacts import artifact_folder
+    from bench.cells import artifact_of
     from bench.models import load_model
     from bench.stages.inputs import example_batch
     from bench.workloads.workload import find_workload
+    from techniques.backends.onnx_runtime import MODEL
 
-    model_key = cell.stages.get("compress") or cell.stages.get("train")
-    folder = artifact_folder(question.results, str(model_key))
-    if cell.skipped or not folder.is_dir():
-        why = cell.skipped or "its model is not in the results folder"
-        raise BenchError(f"cell {cell.name} of run {run_id}: {why}")
+    folder = artifact_of(cell, run_id, question.results, "compress", "train")
     workload = find_workload(str(cell.axes["workload"]))
     batch_size = int(cell.axes["batch_size"])
     example = example_batch(workload, workload.data(), batch_size)
     title = f"cell {cell.name} of run {run_id}: its model, batch {batch_size}"
     notes = []
-    file = artifact_folder(question.results, str(cell.stages.get("lower"))) / "model.onnx"
+    file = artifact_folder(question.results, str(cell.stages.get("lower"))) / MODEL
     if file.is_file():
         from bench.instruments.onnx_flops import count_onnx
 

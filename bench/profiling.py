@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bench.artifacts import artifact_folder
-from bench.errors import BenchError
-from bench.store import CellRow, Store
+from bench.cells import artifact_of, find_cell
+from bench.store import Store
 from techniques.backends.tracing import OperatorTime
-from techniques.registry import nearest
 
 CALLS = 20
 
@@ -40,12 +37,9 @@ def profile_cell(name: str, run_id: str | None, results: Path) -> Profile:
     store = Store.open(results, create=False)
     run_id = store.find_run(run_id)
     cell = find_cell(store, run_id, name)
-    key = cell.stages.get("lower", "")
-    folder = artifact_folder(results, str(key))
-    if cell.skipped or not folder.is_dir():
-        why = cell.skipped or "its artifact is not in the results folder; the run's command makes it again"
-        raise BenchError(f"cell {cell.name} of run {run_id}: {why}")
-    settings: dict[str, Any] = next(s for s in store.stages(run_id) if s.key == key).request["settings"]
+    folder = artifact_of(cell, run_id, results, "lower")
+    lower = next(stage for stage in store.stages(run_id) if stage.key == cell.stages["lower"])
+    settings = lower.request["settings"]
     threads = len(find_resources().cpus)
     torch.set_num_threads(threads)
     workload, data = load_workload(settings)
@@ -56,11 +50,3 @@ def profile_cell(name: str, run_id: str | None, results: Path) -> Profile:
     path = results / run_id / "profiles" / f"{cell.name.replace('/', ' ')}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     return Profile(path, tuple(program.trace(prepared, CALLS, path)), CALLS)
-
-
-def find_cell(store: Store, run_id: str, name: str) -> CellRow:
-    """Return a run's cell; raises BenchError that names the nearest one."""
-    cells = {cell.name: cell for cell in store.cells(run_id)}
-    if name not in cells:
-        raise BenchError(f"{name!r} is no cell of run {run_id}{nearest(name, cells)}")
-    return cells[name]

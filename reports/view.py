@@ -52,13 +52,6 @@ class Reading:
     preliminary: bool = False
     reason: str = ""
 
-    @property
-    def relative_half_width(self) -> float | None:
-        """Return half the interval's width over the value, None without an interval."""
-        if self.value is None or self.low is None or self.high is None:
-            return None
-        return (self.high - self.low) / 2 / self.value
-
 
 @dataclass(frozen=True)
 class Status:

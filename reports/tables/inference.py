@@ -110,8 +110,8 @@ def _converged(view: RunView, latency: Reading) -> bool | None:
     target = view.run["request"].get("budget", {}).get("target_interval")
     if target is None or latency.value is None:
         return None
-    width = latency.relative_half_width
-    return width is not None and width <= target
+    interval = Interval(latency.value, latency.low, latency.high, latency.launches, "")
+    return bool(interval.relative_half_width <= target)
 
 
 def _between(medians: list[float]) -> float | None:

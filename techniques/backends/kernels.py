@@ -7,9 +7,9 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-import torch
+from techniques.backends.onnx_session import open_session
+from techniques.backends.tracing import profiled_activities
 
 # Of kernels that multiply int8: PyTorch's and oneDNN's, ONNX Runtime's.
 _INT8 = re.compile(
@@ -26,10 +26,9 @@ def multiply_int8(kernels: Iterable[str]) -> list[str]:
 
 def kernels_of_call(call: Callable[[], object]) -> list[str]:
     """Return the operators that a call of PyTorch runs, by torch.profiler."""
-    from torch.profiler import ProfilerActivity, profile
+    from torch.profiler import profile
 
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
-    with profile(activities=activities) as profiled:
+    with profile(activities=profiled_activities()) as profiled:
         call()
     return sorted({str(event.key) for event in profiled.key_averages()})
 
@@ -41,13 +40,12 @@ def kernels_of_package(package: Path) -> list[str]:
     return sorted({called or fused for source in sources for called, fused in _CALLED.findall(source)})
 
 
-def kernels_of_onnx(model: Path, options: Any) -> list[str]:
+def kernels_of_onnx(model: Path, threads: int) -> list[str]:
     """Return the operators of the graph that ONNX Runtime makes of a file when it loads it."""
     import onnx
-    import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
-        options.optimized_model_filepath = str(Path(folder, "optimized.onnx"))
-        onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        optimized = onnx.load(options.optimized_model_filepath)
+        path = str(Path(folder, "optimized.onnx"))
+        open_session(model, threads, optimized_model_filepath=path)
+        optimized = onnx.load(path)
     return sorted({node.op_type for node in optimized.graph.node})

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from techniques.backends.kernels import kernels_of_onnx
+from techniques.backends.onnx_session import open_session
 from techniques.backends.protocol import Numerics, Program
 from techniques.backends.tracing import OperatorTime, trace_onnx_runtime
 from techniques.registry import TechniqueError
@@ -38,10 +39,10 @@ class OnnxProgram:
         return torch.from_numpy(output).float()
 
     def kernels(self, prepared: dict[str, np.ndarray]) -> list[str]:
-        return kernels_of_onnx(self.model, _options(self.threads))
+        return kernels_of_onnx(self.model, self.threads)
 
     def trace(self, prepared: Sequence[dict[str, np.ndarray]], calls: int, path: Path) -> list[OperatorTime]:
-        return trace_onnx_runtime(self.model, _options(self.threads), prepared, calls, path)
+        return trace_onnx_runtime(self.model, self.threads, prepared, calls, path)
 
 
 class OnnxRuntime:
@@ -67,28 +68,14 @@ class OnnxRuntime:
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
-        import onnxruntime
-
         path = folder / MODEL
-        session = onnxruntime.InferenceSession(
-            str(path), _options(threads), providers=["CPUExecutionProvider"]
-        )
-        return OnnxProgram(session, path, threads)
+        return OnnxProgram(open_session(path, threads), path, threads)
 
     def prepare_training(self, model: torch.nn.Module) -> torch.nn.Module:
         raise TechniqueError("onnxruntime runs models but does not train them")
 
     def synchronize(self) -> None:
         return
-
-
-def _options(threads: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    return options
 
 
 def _quantize(path: Path, format_: str, calibration: Iterable[torch.Tensor], batch_size: int) -> None:

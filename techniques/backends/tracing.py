@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from techniques.backends.onnx_session import open_session
+
 
 @dataclass(frozen=True)
 class OperatorTime:
@@ -21,17 +23,21 @@ class OperatorTime:
     self_s: float
 
 
+def profiled_activities() -> list[Any]:
+    """Return what torch.profiler is to watch here: the CPU, and a GPU where there is one."""
+    from torch.profiler import ProfilerActivity
+
+    return [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
+
+
 def trace_torch(call: Callable[[], object], calls: int, path: Path) -> list[OperatorTime]:
     """Run a call under torch.profiler; write its Chrome trace to `path`; return operators, slowest first.
 
     Memory events are in the trace too.
     """
-    from torch.profiler import ProfilerActivity, profile
+    from torch.profiler import profile
 
-    activities = [ProfilerActivity.CPU]
-    if torch.cuda.is_available():
-        activities.append(ProfilerActivity.CUDA)
-    with profile(activities=activities, profile_memory=True, record_shapes=True) as profiled:
+    with profile(activities=profiled_activities(), profile_memory=True, record_shapes=True) as profiled:
         for _ in range(calls):
             call()
     profiled.export_chrome_trace(str(path))
@@ -46,14 +52,11 @@ def trace_torch(call: Callable[[], object], calls: int, path: Path) -> list[Oper
 
 
 def trace_onnx_runtime(
-    model: Path, options: Any, feeds: Sequence[dict[str, Any]], calls: int, path: Path
+    model: Path, threads: int, feeds: Sequence[dict[str, Any]], calls: int, path: Path
 ) -> list[OperatorTime]:
     """Run an ONNX file under ONNX Runtime's own profiler, as `trace_torch` does."""
-    import onnxruntime
-
-    options.enable_profiling = True
-    options.profile_file_prefix = str(path.with_suffix(""))
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    prefix = str(path.with_suffix(""))
+    session = open_session(model, threads, enable_profiling=True, profile_file_prefix=prefix)
     session.run(None, feeds[0])
     for number in range(calls):
         session.run(None, feeds[number % len(feeds)])
