@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,8 @@ def _connect(path: Path) -> sa.Engine:
     engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
 
     def explain(context: sa.ExceptionContext) -> None:
+        if not isinstance(context.original_exception, sqlite3.Error):
+            return  # a wish to stop, caught inside the library: no fault of the store
         name = getattr(context.original_exception, "sqlite_errorname", "")
         for beginning, text in _FAULTS.items():
             if name.startswith(beginning):

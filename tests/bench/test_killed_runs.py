@@ -156,7 +156,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_nobody_running(tmp_path
         time.sleep(0.05)
     runner.send_signal(signal.SIGINT)
     _, errors = runner.communicate(timeout=30)
-    assert runner.returncode == 130
+    assert runner.returncode == 130, errors
     assert errors.splitlines()[-1] == "bench: interrupted; the same command goes on from here"
     assert all_gone(tmp_path)
 

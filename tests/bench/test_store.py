@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from bench.errors import StoreError
 from bench.records import Measurement, Result
@@ -112,6 +113,19 @@ def test_damage_in_the_middle_gets_one_line_when_it_is_read(store):
     store.path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
     with pytest.raises(StoreError, match=r"^[^\n]+truncated or damaged[^\n]+$"):
         Store.open(store.path.parent).measurements("run-1")
+
+
+def test_an_interruption_inside_the_store_stays_one_and_enters_nothing(store):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    sa.event.listen(store._engine, "do_execute", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        store.add_launch("run-1", STAGE.key, "infer", 0, launch(0.5))
+    sa.event.remove(store._engine, "do_execute", interrupt)
+    assert store.launch_results("run-1") == []
+    store.add_launch("run-1", STAGE.key, "infer", 0, launch(0.5))
+    assert len(store.launch_results("run-1")) == 1
 
 
 def test_the_latest_run_is_the_one_entered_last_though_the_clock_was_set_back(store):
