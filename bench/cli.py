@@ -77,7 +77,7 @@ def run(
     Axes of [train]: workload, optimizer, backend, precision, batch_size, seed; of [infer]: compression,
     backend, precision, batch_size. A filter's backend is that of [infer], train.backend that of [train].
     [budget]: train_steps, recover_steps, student_steps, target_interval, max_launches, sample_s, timeout_s,
-    memory_gib.
+    memory_gib, allocator.
 
     In a matrix file "*" stands for all that an axis has, run or skipped with the reason, and backend = "auto"
     for every backend that runs on this machine (`bench machine` shows which); in [train], that trains too.
@@ -138,11 +138,21 @@ def doctor(plugin: Plugins = None) -> None:
 
 
 @app.command()
-def selftest() -> None:
-    """Measure what our timed loop adds to a call, against a bare loop, on three models; takes two minutes."""
+def selftest(
+    part: Annotated[
+        str, typer.Argument(help="loop (2 minutes), harness or intervals (a quarter of an hour each).")
+    ] = "loop",
+    results: Results = RESULTS,
+) -> None:
+    """Measure what the suite's own numbers are worth here. Let the machine do nothing else meanwhile.
+
+    loop: what our timed loop adds to a call, against a bare loop. harness: `bench run` with its processes and
+    live display against bare scripts, paired by round. intervals: of a hundred launches, how often intervals
+    from ten hold what they should, and how often A against A is called different.
+    """
     from bench.commands import selftest as measure
 
-    measure()
+    measure(part, results)
 
 
 @app.command()

@@ -29,6 +29,7 @@ from bench.store.store import STORE_NAME
 
 if TYPE_CHECKING:
     from bench.flop_report import FlopQuestion
+    from bench.profiling import Profile
 
 MOST_OPERATORS = 25
 
@@ -140,16 +141,11 @@ def doctor(plugins: Iterable[Path]) -> None:
         print(line)
 
 
-def selftest() -> None:
-    """Print what our timed loop adds to a call, model by model."""
-    import torch
+def selftest(part: str, results: Path) -> None:
+    """Print what measuring costs, or what intervals are worth."""
+    from bench.selftest import print_part
 
-    from bench.resources import find_resources
-    from bench.selftest import measure_overheads, overhead_line
-
-    torch.set_num_threads(len(find_resources().cpus))
-    for found in measure_overheads():
-        print(overhead_line(found), flush=True)
+    print_part(part, results)
 
 
 def profile(cell: str, run_id: str | None, results: Path, plugins: Iterable[Path]) -> None:
@@ -173,6 +169,39 @@ def profile(cell: str, run_id: str | None, results: Path, plugins: Iterable[Path
     title = f"{cell}: operators by their own time, of {profiled.calls} calls under the profiler"
     print_table(title, [("operator", "a call", "time in a call", "share"), *rows])
     print(f"trace, for ui.perfetto.dev or Chrome: {profiled.trace}")
+    _print_memory(cell, profiled)
+    _print_roofline(results, profiled)
+
+
+def _print_memory(cell: str, profiled: Profile) -> None:
+    if not profiled.memory:
+        print("memory timeline: this runtime's buffers are not PyTorch's to see")
+        return
+    from reports.plots.timeline import draw_timeline
+
+    figure = profiled.timeline.with_suffix(".svg")
+    figure.write_bytes(draw_timeline(cell, profiled.memory, profiled.calls).svg)
+    peak = format_value("peak_tensor_bytes", max(size for _, size in profiled.memory))
+    print(f"memory timeline: {profiled.timeline} and {figure.name}, {peak} at the peak of the trace")
+
+
+def _print_roofline(results: Path, profiled: Profile) -> None:
+    """Print where the cell's own timing, not the profiler's, lies under this machine's ceilings."""
+    from reports.tables.roofline import infer_point
+    from reports.view import read
+
+    store = Store.open(results, create=False)
+    point = infer_point(read(store, profiled.run_id), profiled.infer, profiled.lower)
+    store.close()
+    if point is None:
+        print("roofline: unknown, the run has no timing, count of operations or ceiling for this cell")
+        return
+    print(
+        f"roofline: {format_value('ceiling_operations_per_s', point.operations_per_s)} at "
+        f"{point.operations_per_byte:.3g} operations a byte (an estimate: the least bytes), "
+        f"{100 * point.utilization:.1f} % of this machine's peak; bound by {point.binds}, "
+        f"{100 * point.share:.1f} % of that ceiling"
+    )
 
 
 def save_baseline(name: str, run_id: str | None, results: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.allocator import KEEP
 from bench.instruments.ceilings import Ceilings, measure_ceilings
 from bench.instruments.kernel_files import read_text
 from bench.instruments.processor import CPU0
 from bench.machine import inspect, lines
 from bench.metrics import format_value
-from bench.statistics import relative_spread
+from bench.statistics import Interval, ratio_interval, relative_spread
 
 LAUNCHES = 6
 """Processes that time the same: how far their medians lie apart is the noise of A against A."""
@@ -28,17 +30,20 @@ import sys, torch
 from bench.instruments import clock
 torch.set_num_threads(int(sys.argv[1]))
 torch.manual_seed(0)
-layers = torch.nn.Sequential(torch.nn.Linear(256, 256), torch.nn.ReLU(), torch.nn.Linear(256, 64))
-batch = torch.randn(64, 256)
-optimizer = torch.optim.SGD(layers.parameters(), lr=0.01)
+net = torch.nn.Sequential(
+    torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
+    torch.nn.Flatten(), torch.nn.Linear(16 * 14 * 14, 10),
+)
+batch = torch.randn(64, 3, 28, 28)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
 
 @torch.inference_mode()
 def infer():
-    return layers(batch)
+    return net(batch)
 
 def step():
     optimizer.zero_grad()
-    layers(batch).square().mean().backward()
+    net(batch).square().mean().backward()
     optimizer.step()
 
 for call in (infer, step):
@@ -47,42 +52,68 @@ for call in (infer, step):
     print(durations[len(durations) // 2])
 """
 
+Medians = Mapping[str, list[float]]
+
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `bench machine` knows, the ceilings, the noise of A against A by metric, advice by effect."""
+    """What `bench machine` knows, the ceilings, the noise of A against A by metric, advice by effect.
+
+    `allocator` is how many times as long a call takes where the system's allocator is left as it is.
+    """
 
     machine: Mapping[str, Any]
     ceilings: Ceilings
     noise: Mapping[str, float]
+    allocator: Mapping[str, Interval]
     advice: tuple[str, ...]
 
 
 def diagnose() -> Diagnosis:
-    """Measure for about half a minute. The machine should do nothing else meanwhile."""
+    """Measure for about a minute. The machine should do nothing else meanwhile."""
     import torch
 
     machine = inspect()
     threads = int(machine["used"]["threads"])
     torch.set_num_threads(threads)
     ceilings = measure_ceilings(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    noise = measure_noise(threads)
-    return Diagnosis(machine, ceilings, noise, tuple(advise(machine, noise)))
+    kept, left = measure_launches(threads)
+    noise = {name: relative_spread(medians) for name, medians in kept.items()}
+    allocator = {name: ratio_interval(left[name], medians) for name, medians in kept.items()}
+    return Diagnosis(machine, ceilings, noise, allocator, tuple(advise(machine, noise, allocator)))
 
 
-def measure_noise(threads: int, launches: int = LAUNCHES) -> dict[str, float]:
-    """Return how far apart the medians of equal launches lie: a robust relative standard deviation."""
-    medians: dict[str, list[float]] = {"inference": [], "training step": []}
+def measure_launches(threads: int, launches: int = LAUNCHES) -> tuple[Medians, Medians]:
+    """Return medians of equal launches by kind of call: with memory kept, as workers do, and without.
+
+    In turns, so that both have the same machine.
+    """
+    kept: dict[str, list[float]] = {"inference": [], "training step": []}
+    left: dict[str, list[float]] = {name: [] for name in kept}
+    environments: tuple[Mapping[str, str], ...] = (KEEP, {})
     for _ in range(launches):
-        command = [sys.executable, "-c", _PROBE, str(threads)]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-        for name, value in zip(medians, printed, strict=True):
-            medians[name].append(float(value))
-    return {name: relative_spread(values) for name, values in medians.items()}
+        for medians, environment in zip((kept, left), environments, strict=True):
+            command = [sys.executable, "-c", _PROBE, str(threads)]
+            printed = subprocess.run(
+                command, capture_output=True, text=True, check=True, env={**os.environ, **environment}
+            ).stdout.split()
+            for name, value in zip(medians, printed, strict=True):
+                medians[name].append(float(value))
+    return kept, left
 
 
-def advise(machine: Mapping[str, Any], noise: Mapping[str, float]) -> Iterator[str]:
+def advise(
+    machine: Mapping[str, Any], noise: Mapping[str, float], allocator: Mapping[str, Interval]
+) -> Iterator[str]:
     """Yield what would make timings here steadier or faster, by effect, each with how to do it."""
+    dearest = max(allocator, key=lambda name: allocator[name].low or 0.0)
+    if (allocator[dearest].low or 0.0) > 1 + _NOISY:
+        settings = " ".join(f"{name}={value}" for name, value in KEEP.items())
+        yield (
+            f"the system's allocator gives memory back at each call: the probe's {dearest} takes "
+            f"{allocator[dearest].value:.2f} times as long. Workers here keep memory; run your own programs "
+            f"with {settings}, or preload tcmalloc or jemalloc"
+        )
     load = (read_text("/proc/loadavg") or "0").split()[0]
     cpu = machine["cpu"]
     if float(load) > 0.5 * len(machine["used"]["cores"]):
@@ -124,6 +155,10 @@ def diagnosis_lines(found: Diagnosis) -> Iterator[str]:
     yield f"Noise: how far apart {LAUNCHES} equal launches lie (robust standard deviation of their medians)"
     for name, share in found.noise.items():
         yield f"  {name:14}{100 * share:.1f} %"
+    yield ""
+    yield "Allocator: a call with the system's as it is, over one where memory is kept, as workers do"
+    for name, ratio in found.allocator.items():
+        yield f"  {name:14}{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
     yield ""
     yield "Advice, by effect" if found.advice else "Advice: none, this machine is set up well"
     yield from (f"  {number}. {text}" for number, text in enumerate(found.advice, 1))

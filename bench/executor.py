@@ -17,6 +17,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
+from bench.allocator import Allocator, allocator_environment
 from bench.compiler_cache import compiler_cache
 from bench.forkserver import kill_group
 from bench.overhead import now_s
@@ -41,7 +42,9 @@ class _Pending:
 class ForkServerExecutor:
     """Runs each request in a fresh process forked from one server, which has imported `modules`."""
 
-    def __init__(self, work: Path, results: Path, modules: Sequence[str]) -> None:
+    def __init__(
+        self, work: Path, results: Path, modules: Sequence[str], allocator: Allocator = "keep"
+    ) -> None:
         work.mkdir(parents=True, exist_ok=True)
         self._work = work
         self._numbers = count()
@@ -54,7 +57,7 @@ class ForkServerExecutor:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env={**os.environ, **_environment(results)},
+            env={**os.environ, **_environment(results), **allocator_environment(allocator)},
             start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read_replies, daemon=True)

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from bench.allocator import Allocator
 from bench.axes import AXES, AXIS_BY_NAME, Axis, AxisRule, LeftOut
 from bench.errors import MatrixError
 from bench.statistics import LOOKS
@@ -53,8 +54,8 @@ class InferAxes(_Strict):
 
 
 def _a_number_of_launches(value: int) -> int:
-    if value not in (1, *LOOKS):
-        raise ValueError(f"should be one of 1, {', '.join(map(str, LOOKS))}")
+    if value not in (1, *LOOKS) and value < LOOKS[-1]:
+        raise ValueError(f"should be one of 1, {', '.join(map(str, LOOKS))}, or more")
     return value
 
 
@@ -63,7 +64,8 @@ class Budget(_Strict):
 
     `target_interval` is the half-width of a timing's 95 % interval, as a share of its value, at which no
     more launches are made; `max_launches` bounds them. `sample_s` is how long a launch samples. `timeout_s`
-    ends a stage that hangs, and `memory_gib` one that allocates without end.
+    ends a stage that hangs, and `memory_gib` one that allocates without end. `allocator` says whether workers
+    keep the memory that they free or leave that to the system's allocator.
     """
 
     train_steps: int | None = Field(default=None, ge=1, le=10**9)
@@ -74,6 +76,7 @@ class Budget(_Strict):
     sample_s: float = Field(default=0.4, gt=0, le=3600)
     timeout_s: float = Field(default=1800, ge=1, le=30 * 24 * 3600)
     memory_gib: float | None = Field(default=None, ge=0.125, le=2**20)
+    allocator: Allocator = "keep"
 
 
 class MatrixFile(_Strict):

@@ -92,10 +92,14 @@ _ROWS = (
            "logical multiply-adds × 2 of one batch, zeros counted"),
     Metric("effective_flops", "FLOPs effective", "FLOPs", "lower", "seeded", "lower",
            "logical multiply-adds × 2 of one batch whose weight is not zero"),
+    Metric("least_bytes_moved", "least bytes moved", "bytes", "lower", "exact", "any",
+           "an estimate: weights, inputs and outputs of one call, each once; more moves where caches spill"),
     Metric("flops_complete", "FLOPs complete", "yes/no", "higher", "exact", "any",
            "every operator that computes has a formula"),
     Metric("fvcore_flops", "FLOPs by fvcore", "FLOPs", "lower", "exact", "any",
            "an independent count: fvcore's multiply-adds × 2"),
+    Metric("lowering_s", "lowering time", "s", "lower", "sampled", "lower",
+           "export, calibration, quantization and compilation into the runtime's own file"),
     Metric("artifact_bytes", "size on disk", "bytes", "lower", "seeded", "lower",
            "files the runtime loads"),
     Metric("artifact_compressed_bytes", "size compressed", "bytes", "lower", "seeded", "lower",
@@ -132,6 +136,11 @@ _ROWS = (
            "the first batch after loading"),
     Metric("int8_kernels", "int8 kernels", "count", "higher", "exact", "infer",
            "kinds of kernels that multiply int8 numbers, read from the runtime"),
+    # What the device can do at most
+    Metric("ceiling_operations_per_s", "most operations", "operations/s", "higher", "sampled", "ceilings",
+           "the best rate of matrix products in one number format"),
+    Metric("ceiling_bytes_per_s", "most bytes", "bytes/s", "higher", "sampled", "ceilings",
+           "the rate of a copy that no cache holds, read and written"),
     # How sure a timing is
     Metric("fastest_s", "fastest", "s", "lower", "sampled", "any",
            "the shortest sample of a launch"),
@@ -139,6 +148,12 @@ _ROWS = (
            "robust standard deviation of a launch's samples over their median"),
     Metric("effective_samples", "effective samples", "count", "higher", "sampled", "any",
            "independent samples that would tell as much as those of a launch"),
+    Metric("reference_s", "reference product", "s", "neither", "sampled", "any",
+           "median time of a small product of matrices beside the timed pass: how fast the machine then was"),
+    Metric("timed_cpu_over_wall", "CPU time over time", "ratio", "neither", "sampled", "any",
+           "CPU seconds of all threads over the seconds of the timed pass"),
+    Metric("page_faults", "page faults of a call", "count", "lower", "sampled", "any",
+           "how often the kernel gives memory to a call; many cost time and steadiness"),
     # Memory and energy
     Metric("peak_tensor_bytes", "peak tensor memory", "bytes", "lower", "exact", "any",
            "most bytes of tensors alive at once"),
@@ -174,6 +189,8 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ROWS}
 _SCALES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
     "bytes": ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")),
+    "operations/s": ((1e12, "Top/s"), (1e9, "Gop/s"), (1e6, "Mop/s"), (1.0, "op/s")),
+    "bytes/s": ((2.0**30, "GiB/s"), (2.0**20, "MiB/s"), (1.0, "B/s")),
     "FLOPs": ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP"), (1.0, "FLOP")),
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 from bench.axes import AXES
 from bench.keys import device_kind, make_key
 from bench.matrix import Budget, Cell, Matrix
+from bench.roofline import CEILING_DEVICES
 from bench.store import CellRow, StageRow
 from bench.workloads import WORKLOADS, WorkloadRow
 from techniques.backends import BACKENDS, BackendRow
@@ -19,14 +20,17 @@ from techniques.registry import Technique
 SMOKE_STEPS = 2
 SMOKE_TEST_SAMPLES = 64
 
-KINDS = ("train", "teach", "compress", "lower", "evaluate", "step", "infer")
+KINDS = ("train", "teach", "compress", "lower", "evaluate", "ceilings", "step", "infer")
 """Kinds of stages in the order they run; the last two are timed, in launches."""
 
 _ORDER = {kind: KINDS.index(kind) for kind in KINDS} | {"teach": KINDS.index("compress")}
 
-EXCLUSIVE = ("train",)
+EXCLUSIVE = ("train", "ceilings")
 """Kinds that have all cores to themselves: their clock is a result. All others run side by side, one core
 each: a small net's step is far from twice as fast on two."""
+
+CEILING_S, SMOKE_CEILING_S = 0.1, 0.002
+"""Seconds for which each ceiling is measured."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class _Planner:
         keys["lower"] = self._lower(point, model)
         keys["evaluate"] = self._evaluate(point, keys["lower"], model, keys["train"])
         keys["infer"] = self._infer(point, keys["lower"])
+        for backend in (point.train_backend, point.backend):
+            self._ceilings(backend.row)
         return keys
 
     def _train(self, point: _Point) -> str:
@@ -141,6 +147,23 @@ class _Planner:
         label = "+".join([*structural, *([point.format] if point.format else [])]) or "dense"
         place = f"{point.cell.workload} {label} @ {self._place(point)}"
         return self._add("infer", point, settings, {"lowered": lowered}, place, own_parents=False)
+
+    def _ceilings(self, backend: BackendRow) -> None:
+        """Plan what a device can do at most, once: no cell's own, all cells' records are held against it."""
+        if backend.device not in CEILING_DEVICES:
+            return
+        settings = {"seconds": SMOKE_CEILING_S if self.smoke else CEILING_S}
+        key = make_key("ceilings", settings, {}, (), device_kind(backend.device, self.cpus))
+        request = {
+            "settings": settings,
+            "parents": {},
+            "device": backend.device,
+            "fork_safe": backend.fork_safe,
+            "server_imports": ["bench.stages.ceilings"],
+            "worker_imports": [],
+        }
+        label = f"ceilings of {backend.device}"
+        self.stages.setdefault(key, StageRow(key, "ceilings", label, False, (), request))
 
     def _training(self, point: _Point) -> dict[str, Any]:
         cell = point.cell

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +17,24 @@ CALLS = 20
 
 @dataclass(frozen=True)
 class Profile:
-    """Where the trace lies, its operators, slowest first, and the calls it covers."""
+    """Where the trace lies, its operators, slowest first, and the calls it covers.
 
+    `memory` are the bytes of tensors alive over the trace, as (seconds, bytes); empty where the runtime's own
+    buffers are not PyTorch's to see. `run_id`, `lower` and `infer` say which record it belongs to.
+    """
+
+    run_id: str
+    lower: str
+    infer: str
     trace: Path
     operators: tuple[OperatorTime, ...]
+    memory: tuple[tuple[float, int], ...]
     calls: int
+
+    @property
+    def timeline(self) -> Path:
+        """Where the memory's timeline lies, as CSV."""
+        return self.trace.with_suffix(".memory.csv")
 
 
 def profile_cell(name: str, run_id: str | None, results: Path) -> Profile:
@@ -49,4 +65,27 @@ def profile_cell(name: str, run_id: str | None, results: Path) -> Profile:
     warm_up(lambda: program(prepared[0]), backend.synchronize)
     path = results / run_id / "profiles" / f"{cell.name.replace('/', ' ')}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    return Profile(path, tuple(program.trace(prepared, CALLS, path)), CALLS)
+    operators = tuple(program.trace(prepared, CALLS, path))
+    memory = tuple(memory_timeline(path))
+    keys = (str(cell.stages["lower"]), str(cell.stages["infer"]))
+    profile = Profile(run_id, *keys, path, operators, memory, CALLS)
+    if memory:
+        with profile.timeline.open("w", newline="") as file:
+            csv.writer(file).writerows([("seconds", "bytes"), *memory])
+    store.close()
+    return profile
+
+
+def memory_timeline(trace: Path) -> Iterator[tuple[float, int]]:
+    """Yield (seconds since the first, bytes of tensors alive) after each allocation and release in a trace.
+
+    The trace is a Chrome trace of torch.profiler with its memory; another runtime's has no such events. Only
+    the CPU's or, where there are any, the GPU's are counted, from what was alive before the trace.
+    """
+    content = json.loads(trace.read_text())
+    listed = content["traceEvents"] if isinstance(content, dict) else content
+    events = [event for event in listed if event.get("name") == "[memory]"]
+    device = max((event["args"].get("Device Type", 0) for event in events), default=0)
+    own = sorted((e for e in events if e["args"].get("Device Type", 0) == device), key=lambda e: e["ts"])
+    for event in own:
+        yield (event["ts"] - own[0]["ts"]) / 1e6, int(event["args"]["Total Allocated"])

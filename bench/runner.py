@@ -28,8 +28,10 @@ PRIMARY = {"step": "step_latency_s", "infer": "latency_s"}
 
 MOST_KILLS = 3
 
-MOST_REPEATS = 3
-"""Disturbed launches of a stage that are made again; a machine that is never quiet must end too."""
+LEAST_REPEATS = 3
+"""Disturbed launches of a stage that are made again, or half of the most launches where those are more.
+
+A machine that is never quiet must end too."""
 
 
 class Runner:
@@ -66,6 +68,7 @@ class Runner:
         self._launches: Counter[str] = Counter()
         self._kills: Counter[str] = Counter()
         self._repeats: Counter[str] = Counter()
+        self._disturbed: dict[str, str] = {}
         self._display = Display(len(plan.stages), self._rest_s)
 
     def run(self) -> bool:
@@ -198,7 +201,7 @@ class Runner:
             for stage in due:
                 self._display.started(_title(stage), f", launch {round_ + 1}")
                 result = executor.submit(self._request(stage, round_, self._resources.cpus)).result()
-                if self._enter(stage, round_, result) and not self._to_repeat(stage, result):
+                if self._enter(stage, round_, result) and not self._to_repeat(stage):
                     self._launches[stage.key] += 1
                     self._look(stage)
                 if not executor.alive:
@@ -206,10 +209,11 @@ class Runner:
         finally:
             self._stop_executor(executor)
 
-    def _to_repeat(self, stage: StageRow, result: Result) -> bool:
-        """Say whether a launch was disturbed and is to be made again; it stays in the store."""
-        disturbed = result.dynamic.get("disturbed")
-        if self._smoke or not disturbed or self._repeats[stage.key] == MOST_REPEATS:
+    def _to_repeat(self, stage: StageRow) -> bool:
+        """Say whether a stage's latest launch was disturbed and is to be made again; the store keeps it."""
+        disturbed = self._disturbed.get(stage.key)
+        most = max(LEAST_REPEATS, self._budget.max_launches // 2)
+        if self._smoke or not disturbed or self._repeats[stage.key] == most:
             return False
         self._repeats[stage.key] += 1
         self._display.ended(_title(stage), f"disturbed, again: {disturbed}", counts=False)
@@ -239,7 +243,9 @@ class Runner:
         if ran:
             self._timeline.body(result.start_s, result.body_s)
         with self._timeline.part(STORE):
-            self._store.add_launch(self._run_id, stage.key, stage.kind, round_, result, reused=reused)
+            self._disturbed[stage.key] = self._store.add_launch(
+                self._run_id, stage.key, stage.kind, round_, result, reused=reused
+            )
         if result.state == "killed":
             self._display.ended(_title(stage), _describe(result, ran), counts=False)
             return self._count_kill(stage, result)
@@ -292,7 +298,9 @@ class Runner:
             self._stop_executor(old)
         modules = [module for stage in stages for module in stage.request["server_imports"]]
         with self._timeline.part(SERVERS):
-            executor = ForkServerExecutor(self._work, self._results, list(dict.fromkeys(modules)))
+            executor = ForkServerExecutor(
+                self._work, self._results, list(dict.fromkeys(modules)), self._budget.allocator
+            )
             executor.wait_until_ready()
         return executor
 

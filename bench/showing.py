@@ -80,8 +80,8 @@ def _print_stage(store: Store, run_id: str, stage: StageRow) -> None:
             print(f"    reason: {launch['reason']}")
         for line in launch["output_tail"].splitlines():
             print(f"    | {line}")
-        if launch["dynamic"].get("disturbed"):
-            print(f"    disturbed: {launch['dynamic']['disturbed']}")
+        if launch["disturbed"]:
+            print(f"    disturbed: {launch['disturbed']}")
         _print_measurements(measurements[measurements["launch_id"] == launch["id"]])
     for id_, content in store.environments(run_id).items():
         if id_ in set(launches[launches["stage_key"] == stage.key]["environment_id"]):

@@ -25,6 +25,7 @@ from bench.results_folder import FULL
 from techniques.registry import CannotApply
 
 STAGES = {
+    "ceilings": "bench.stages.ceilings",
     "train": "bench.stages.train",
     "teach": "bench.stages.teach",
     "step": "bench.stages.step",
@@ -36,6 +37,8 @@ STAGES = {
 """The module of each kind of stage; its `run(request, folder)` returns measurements."""
 
 LEAVES_ARTIFACT = ("train", "teach", "compress", "lower")
+
+_TELL_OF_DISTURBANCE = ("reference_s", "timed_cpu_over_wall")
 
 NO_SPACE_EXIT = os.EX_IOERR
 """The exit code of a worker that could not leave its result because the disk is full."""
@@ -61,9 +64,9 @@ def main(arguments: list[str]) -> int:
 
 def run(request: Request) -> Result:
     """Run the stage of a request; whatever goes wrong in it becomes the result's state and reason."""
-    from bench.instruments.environment import Disturbance
+    from bench.instruments.disturbance import Disturbance
 
-    disturbance = Disturbance()
+    disturbance = Disturbance(request.device)
     measurements: tuple[Measurement, ...] = ()
     artifact, state, reason = None, "ok", ""
     body = time.perf_counter()
@@ -83,7 +86,7 @@ def run(request: Request) -> Result:
         body_s=body_s,
         measurements=measurements,
         environment=_environment(request),
-        dynamic=_dynamic(disturbance, request),
+        dynamic=_dynamic(disturbance, request, measurements),
         artifact=artifact,
     )
 
@@ -151,10 +154,12 @@ def _environment(request: Request) -> dict[str, Any]:
     }
 
 
-def _dynamic(disturbance: Any, request: Request) -> dict[str, Any]:
+def _dynamic(disturbance: Any, request: Request, measurements: tuple[Measurement, ...]) -> dict[str, Any]:
+    told = {entry.metric: entry.value for entry in measurements if entry.metric in _TELL_OF_DISTURBANCE}
     try:
         found: dict[str, Any] = disturbance.to_json()
-        return {**found, "disturbed": disturbance.disturbed(request.threads)}
+        disturbed = disturbance.disturbed(request.threads, told.get("timed_cpu_over_wall"))
+        return {**found, **told, "device": request.device, "disturbed": disturbed}
     except Exception as error:  # the stage failed before the probe had begun
         return {"disturbed": "", "unknown": str(error)}
 

@@ -131,6 +131,13 @@ class RunView:
             return Interval(1.0, 1.0, 1.0, len(slow), "the same measurement")
         return ratio_interval(slow, fast)
 
+    def ceiling(self, device: str, metric: str, qualifier: str = "") -> float | None:
+        """Return what a device can do at most, as this run measured it."""
+        for key, stage in self.stages.items():
+            if stage.kind == "ceilings" and stage.request.get("device") == device:
+                return self.value(key, metric, qualifier)
+        return None
+
     def curve(self, key: str, metric: str) -> list[float]:
         """Return one of the metrics in `CURVES`, an entry for each evaluation; empty where unknown."""
         return [float(entry) for entry in self._curves.get((key, metric), ())]
@@ -208,8 +215,8 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _statuses(launches: pd.DataFrame) -> dict[str, Status]:
     found: dict[str, Status] = {}
-    columns = ("stage_key", "state", "reason", "output_tail", "reused", "dynamic")
-    for key, state, reason, tail, reused, dynamic in _rows(launches, columns):
+    columns = ("stage_key", "state", "reason", "output_tail", "reused", "disturbed")
+    for key, state, reason, tail, reused, disturbed in _rows(launches, columns):
         before = found.get(key, Status())
         if before.ok and state != "ok":
             state, reason, tail, reused = before.state, before.reason, before.last_line, before.reused
@@ -217,8 +224,8 @@ def _statuses(launches: pd.DataFrame) -> dict[str, Status]:
             reused = before.reused and bool(reused)
         lines = [line.strip() for line in str(tail).splitlines() if line.strip()]
         last_line = lines[-1] if lines else ""
-        disturbed = before.disturbed + bool(dynamic.get("disturbed"))
-        found[key] = Status(state, reason or "", last_line, before.launches + 1, bool(reused), disturbed)
+        count = before.disturbed + bool(disturbed)
+        found[key] = Status(state, reason or "", last_line, before.launches + 1, bool(reused), count)
     return found
 
 

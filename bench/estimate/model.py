@@ -30,6 +30,7 @@ _GUESSES = {
     "compress": (6.0, 500_000),
     "lower": (8.0, 300_000),
     "evaluate": (2.0, None),
+    "ceilings": (3.0, None),
     "step": (2.0, None),
     "infer": (1.5, None),
 }

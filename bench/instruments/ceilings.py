@@ -1,14 +1,10 @@
-"""The most this machine does, measured: FLOP/s of matrix products, bytes/s to and from memory; the roofline.
-
-Source of the model: Williams, Waterman & Patterson 2009, "Roofline: An Insightful Visual Performance Model".
-"""
+"""The most this machine does, measured: FLOP/s of matrix products, bytes/s to and from memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import Literal
 
 import torch
 
@@ -31,21 +27,6 @@ class Ceilings:
     operations_per_s: Mapping[str, float | None]
     bytes_per_s: float
     reasons: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class RooflinePoint:
-    """What a call achieves of this machine's own ceilings.
-
-    `share` is of the ceiling that binds it: `compute`, or `memory` where the operations that a byte pays for
-    are too few to keep the arithmetic busy. `utilization` is of the compute ceiling (model FLOP utilization).
-    """
-
-    operations_per_s: float
-    operations_per_byte: float
-    binds: Literal["compute", "memory"]
-    share: float
-    utilization: float
 
 
 def measure_ceilings(device: torch.device, seconds: float = 0.3) -> Ceilings:
@@ -72,19 +53,6 @@ def _best_product(
         if 2 * (2 * size) ** 3 / rate > seconds:
             break
     return best
-
-
-def roofline(
-    operations: float, bytes_moved: float, seconds: float, format_: str, ceilings: Ceilings
-) -> RooflinePoint | None:
-    """Place a call under the ceilings; None where its format's ceiling is unknown."""
-    peak = ceilings.operations_per_s.get(format_)
-    if not peak or seconds <= 0 or bytes_moved <= 0:
-        return None
-    achieved, intensity = operations / seconds, operations / bytes_moved
-    by_memory = intensity * ceilings.bytes_per_s
-    binds: Literal["compute", "memory"] = "memory" if by_memory < peak else "compute"
-    return RooflinePoint(achieved, intensity, binds, achieved / min(peak, by_memory), achieved / peak)
 
 
 def _product(dtype: torch.dtype) -> Callable[[int, torch.device], Callable[[], object]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 Call = Callable[[], object]
@@ -44,12 +46,15 @@ class Warmup:
 class Samples:
     """Seconds of each call, and from the start of the first to the end of the last.
 
-    Where `calls_per_sample` is over 1 a duration is the mean of a block of calls.
+    Where `calls_per_sample` is over 1 a duration is the mean of a block of calls. `cpu_s` are the seconds
+    that this process had CPUs over all calls, `page_faults` how often the kernel had to give it memory.
     """
 
     durations_s: tuple[float, ...]
     elapsed_s: float
     calls_per_sample: int = 1
+    cpu_s: float = 0.0
+    page_faults: int = 0
 
     @property
     def calls(self) -> int:
@@ -104,6 +109,7 @@ def sample(
     collecting = gc.isenabled()
     gc.collect()
     gc.disable()
+    before = resource.getrusage(resource.RUSAGE_SELF)
     try:
         start = end = now()
         deadline = start + int(seconds * 1e9)
@@ -118,8 +124,22 @@ def sample(
     finally:
         if collecting:
             gc.enable()
+    after = resource.getrusage(resource.RUSAGE_SELF)
     scale = 1e9 * calls_per_sample
-    return Samples(tuple(duration / scale for duration in durations), (end - start) / 1e9, calls_per_sample)
+    return Samples(
+        tuple(duration / scale for duration in durations),
+        (end - start) / 1e9,
+        calls_per_sample,
+        after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt,
+    )
+
+
+def tick_s(reads: int = 2000) -> float:
+    """Return the smallest step that the clock was seen to make, in seconds."""
+    times = [time.perf_counter_ns() for _ in range(reads)]
+    steps = [later - earlier for earlier, later in pairwise(times) if later > earlier]
+    return min(steps, default=0) / 1e9 or time.get_clock_info("perf_counter").resolution
 
 
 def _window(

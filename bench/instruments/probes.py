@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bench.instruments.environment import CPU_PRESSURE
+from bench.instruments.disturbance import CPU_PRESSURE
 from bench.instruments.kernel_files import read_number, read_text
 from bench.instruments.memory import reset_high_water_mark
 from bench.instruments.processor import CPU0

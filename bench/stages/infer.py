@@ -12,14 +12,14 @@ from typing import Any
 import torch
 
 from bench.errors import StageError
-from bench.instruments import clock, tensors
+from bench.instruments import tensors
 from bench.instruments.gpu import GpuProbe
 from bench.instruments.memory import PeakResident
 from bench.models import load_outputs
 from bench.records import Measurement, Request
 from bench.stages.evaluate import closeness, tolerance
 from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder, rotating_batches
-from bench.stages.timing import timings
+from bench.stages.timing import timed_pass, timings
 from bench.structures import read_structure
 from techniques.backends.kernels import multiply_int8
 from techniques.backends.protocol import Program, TorchProgram
@@ -43,19 +43,13 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         backend.synchronize()
         first_call_s = time.perf_counter() - called
     turn = itertools.cycle(prepared).__next__
-    warmup = clock.warm_up(
-        lambda: program(turn()), backend.synchronize, least_calls=1 if request.smoke else 5
-    )
-    samples = clock.sample(
-        lambda: program(turn()),
-        backend.synchronize,
-        seconds=settings["sample_s"],
-        calls_per_sample=warmup.calls_per_sample,
-    )
+    timed = timed_pass(lambda: program(turn()), backend.synchronize, request)
+    samples = timed.samples
     outputs = [program.to_tensor(program(entry)).clone() for entry in prepared]
     check(outputs, len(batches[0]))
     measurements = [
         *timings("latency_s", samples),
+        *timed.steadiness(),
         Measurement("throughput", samples.calls * len(batches[0]) / samples.elapsed_s, n=samples.calls),
         _judged(torch.cat(outputs), load_outputs(lowered), settings),
         Measurement("load_s", loaded - started),

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 
-from bench.instruments import clock, flops, tensors
+from bench.instruments import flops, tensors
 from bench.instruments.gpu import GpuProbe
 from bench.instruments.memory import PeakResident
+from bench.instruments.traffic import step_bytes
 from bench.records import Measurement, Request
 from bench.stages.inputs import load_workload, make_trainer
-from bench.stages.timing import timings
+from bench.stages.timing import timed_pass, timings
 from bench.training import Trainer, shuffled_batches
 from bench.workloads.workload import Workload
 
@@ -31,15 +32,11 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         step = stepper(trainer)
         step()
         trainer.synchronize()
-    warmup = clock.warm_up(step, trainer.synchronize, least_calls=1 if request.smoke else 5)
-    samples = clock.sample(
-        step,
-        trainer.synchronize,
-        seconds=settings["sample_s"],
-        calls_per_sample=warmup.calls_per_sample,
-    )
+    timed = timed_pass(step, trainer.synchronize, request)
+    samples = timed.samples
     measurements = [
         *timings("step_latency_s", samples, upper=()),
+        *timed.steadiness(),
         Measurement(
             "step_throughput", samples.calls * settings["batch_size"] / samples.elapsed_s, n=samples.calls
         ),
@@ -78,6 +75,7 @@ def _other_passes(
     counted = flops.count_step(model, workload.loss, inputs, targets, optimizer)
     return [
         Measurement("optimizer_state_bytes", tensors.optimizer_state_bytes(optimizer)),
+        Measurement("least_bytes_moved", step_bytes(model, inputs, optimizer)),
         *_memory(peak, "" if on_cpu else "see the CUDA allocator's peak"),
         *flop_measurements(
             forward_flops=counted.forward, backward_flops=counted.backward, optimizer_flops=counted.optimizer

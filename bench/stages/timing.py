@@ -1,14 +1,61 @@
-"""From the samples of one launch to measurements."""
+"""The timed pass of a stage, and from its samples to measurements."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from bench.instruments.clock import Samples
-from bench.records import Measurement
+from bench.instruments import clock
+from bench.instruments.clock import Call, Samples
+from bench.instruments.speed import reference_s
+from bench.records import Measurement, Request
 from bench.statistics import effective_samples, relative_spread, sample_quantile
 
+LEAST_TICKS = 50
+"""Ticks of the clock that the shortest sample must last, so that reading it costs at most 2 %."""
+
 UPPER = {"_p90_s": 0.9, "_p99_s": 0.99}
+
+
+@dataclass(frozen=True)
+class TimedPass:
+    """The samples of a launch; beside them seconds of the reference product, and of a tick of the clock."""
+
+    samples: Samples
+    reference_s: float
+    tick_s: float
+
+    def steadiness(self) -> list[Measurement]:
+        """Measure what tells whether the launch had its machine."""
+        samples = self.samples
+        return [
+            Measurement("reference_s", self.reference_s, method="mean of before and after the timed pass"),
+            Measurement("timed_cpu_over_wall", samples.cpu_s / samples.elapsed_s),
+            Measurement("page_faults", samples.page_faults / samples.calls, n=samples.calls),
+            self._clock(),
+        ]
+
+    def _clock(self) -> Measurement:
+        """Judge whether the clock was fine enough: INVALID where the shortest sample is only a few ticks."""
+        shortest_s = min(self.samples.durations_s) * self.samples.calls_per_sample
+        fine = shortest_s >= LEAST_TICKS * self.tick_s
+        ticks = f"{shortest_s / self.tick_s:.0f} ticks of {self.tick_s:.1g} s"
+        reason = "" if fine else f"clock too coarse: the shortest sample is {ticks}"
+        return Measurement("valid", float(fine), qualifier="clock", reason=reason)
+
+
+def timed_pass(call: Call, synchronize: Callable[[], None], request: Request) -> TimedPass:
+    """Warm up, then time calls for as long as the request's settings say; beside them only the clock runs."""
+    before_s = reference_s(request.device, synchronize)  # first: its threads come to rest in the warm-up
+    warmup = clock.warm_up(call, synchronize, least_calls=1 if request.smoke else 5)
+    samples = clock.sample(
+        call,
+        synchronize,
+        seconds=request.settings["sample_s"],
+        calls_per_sample=warmup.calls_per_sample,
+    )
+    reference = (before_s + reference_s(request.device, synchronize)) / 2
+    return TimedPass(samples, reference, clock.tick_s())
 
 
 def timings(metric: str, samples: Samples, upper: Sequence[str] = tuple(UPPER)) -> list[Measurement]:

@@ -20,6 +20,7 @@ from bench.errors import StoreError
 from bench.records import Result
 from bench.results_folder import refuse_file
 from bench.store import cleaning, costs, schema
+from bench.store.disturbed import disturbances
 from bench.store.opening import create as create_file
 from bench.store.opening import open_engine
 from bench.store.rows import CellRow, StageRow, measurement_row, unpack_samples
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STORE_NAME = "bench.sqlite"
-
-_DISTURBED = sa.func.coalesce(schema.launches.c.dynamic["disturbed"].as_string(), "")
 
 
 class Store:
@@ -120,8 +119,11 @@ class Store:
 
     def add_launch(
         self, run_id: str, stage_key: str, kind: str, round_: int, result: Result, *, reused: bool = False
-    ) -> None:
-        """Enter one launch with all that it found, and its artifact, in one transaction."""
+    ) -> str:
+        """Enter one launch with all that it found, and its artifact, in one transaction.
+
+        Returns what disturbed it, as far as the run's launches up to now tell.
+        """
         with self._transaction() as connection:
             environment_id = _enter_environment(connection, result.environment)
             inserted = connection.execute(
@@ -157,6 +159,7 @@ class Store:
                         created_s=result.artifact["created_s"],
                     )
                 )
+            return disturbances(connection, run_id).get(launch_id, "") if result.dynamic else ""
 
     def add_overhead(self, run_id: str, part: str, seconds: float) -> None:
         """Enter seconds that the run spent outside the stages' own bodies, by what they went to."""
@@ -247,10 +250,11 @@ class Store:
         return self._frame(schema.runs.select().order_by(schema.runs.c.number))
 
     def launches(self, run_id: str) -> pd.DataFrame:
-        """Return one row for each launch of a run, in the order they ended."""
-        return self._frame(
+        """Return one row for each launch of a run, in the order they ended, and what `disturbed` it."""
+        frame = self._frame(
             schema.launches.select().where(schema.launches.c.run_id == run_id).order_by(schema.launches.c.id)
         )
+        return frame.assign(disturbed=self._disturbed(run_id, frame["id"]))
 
     def measurements(self, run_id: str) -> pd.DataFrame:
         """Return a run's measurements, long form: one row for each launch × metric × qualifier.
@@ -267,7 +271,6 @@ class Store:
                 schema.launches.c.round,
                 schema.launches.c.state,
                 schema.launches.c.environment_id,
-                _DISTURBED.label("disturbed"),
                 schema.measurements,
             )
             .join(schema.launches, schema.launches.c.id == schema.measurements.c.launch_id)
@@ -276,7 +279,10 @@ class Store:
             .order_by(schema.launches.c.id)
         )
         frame = self._frame(query)
-        return frame.assign(samples=frame["samples"].map(unpack_samples, na_action="ignore"))
+        return frame.assign(
+            samples=frame["samples"].map(unpack_samples, na_action="ignore"),
+            disturbed=self._disturbed(run_id, frame["launch_id"]),
+        )
 
     def launch_results(self, run_id: str) -> list[tuple[str, int, str]]:
         """Return (stage key, round, state) of each launch, oldest first: what a resumed run needs."""
@@ -291,7 +297,7 @@ class Store:
     def launch_values(self, run_id: str, stage_key: str, metric: str) -> list[float]:
         """Return a metric's values over one stage's good launches that nothing disturbed, else over all."""
         query = (
-            sa.select(schema.measurements.c.value, _DISTURBED.label("disturbed"))
+            sa.select(schema.measurements.c.launch_id, schema.measurements.c.value)
             .join(schema.launches, schema.launches.c.id == schema.measurements.c.launch_id)
             .where(
                 schema.launches.c.run_id == run_id,
@@ -302,9 +308,10 @@ class Store:
             )
         )
         with self._engine.connect() as connection:
-            found = [(float(row.value), row.disturbed) for row in connection.execute(query)]
-        calm = [value for value, disturbed in found if not disturbed]
-        return calm or [value for value, _ in found]
+            disturbed = disturbances(connection, run_id)
+            found = [(row.launch_id, float(row.value)) for row in connection.execute(query)]
+        calm = [value for launch_id, value in found if not disturbed[launch_id]]
+        return calm or [value for _, value in found]
 
     def cost_history(self) -> costs.CostHistory:
         """Return what recent launches and the latest finished run took, over all runs."""
@@ -345,6 +352,11 @@ class Store:
     def bytes_without(self, run_ids: Collection[str]) -> int:
         """Return the size that the store's file would have without these runs."""
         return cleaning.bytes_without(self._engine, run_ids)
+
+    def _disturbed(self, run_id: str, launch_ids: Iterable[int]) -> list[str]:
+        with self._engine.connect() as connection:
+            found = disturbances(connection, run_id)
+        return [found.get(launch_id, "") for launch_id in launch_ids]
 
     def _frame(self, query: sa.sql.Select[Any]) -> pd.DataFrame:
         import pandas as pd

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from bench.metrics import counted
 from bench.statistics import Interval
 from reports.tables.pareto import point_of, ranked_points
+from reports.tables.roofline import ROOFLINE_COLUMNS, infer_point, roofline_columns
 from reports.tables.training import final_quality
 from reports.view import CELL_STAGES, INFER_AXES, TRAIN_AXES, Reading, RunView, training_of
 
 if TYPE_CHECKING:
     from bench.store import CellRow
+
+LEAST_LAUNCHES = 3
 
 REFERENCE_COMPRESSION, REFERENCE_BACKEND = "none", "cpu-eager"
 
@@ -23,6 +27,7 @@ _INFER_METRICS = {
     "latency_p99_s": "latency_p99_s",
     "fastest_s": "latency_fastest_s",
     "within_variation": "latency_within_variation",
+    "page_faults": "page_faults_per_call",
     "effective_samples": "latency_effective_samples",
     "throughput": "throughput_samples_per_s",
     "load_s": "load_s",
@@ -38,7 +43,7 @@ _INFER_METRICS = {
 }
 _LOWER_METRICS = (
     *("artifact_bytes", "artifact_compressed_bytes", "parameters", "nonzero_parameters"),
-    *("dense_flops", "effective_flops", "fvcore_flops"),
+    *("dense_flops", "effective_flops", "fvcore_flops", "least_bytes_moved", "lowering_s"),
 )
 _EVALUATE_METRICS = (
     *("accuracy", "macro_recall", "reference_agreement", "top1_agreement"),
@@ -51,6 +56,7 @@ _COLUMNS = (
     *("latency_disturbed", "latency_preliminary"),
     *("latency_converged", "latency_between_variation"),
     *("speedup", "speedup_low", "speedup_high"),
+    *ROOFLINE_COLUMNS,
     *_INFER_METRICS.values(),
     *_LOWER_METRICS,
     *("ranked", "pareto", "pareto_size"),
@@ -100,6 +106,7 @@ def _row(view: RunView, cell: CellRow) -> dict[str, Any]:
         "latency_between_variation": _between(view.launch_values(infer, "latency_s")),
         **{column: view.value(infer, metric) for metric, column in _INFER_METRICS.items()},
         **{metric: view.value(keys["lower"], metric) for metric in _LOWER_METRICS},
+        **roofline_columns(infer_point(view, infer, keys["lower"])),
         "ranked": state == "ok" and latency.value is not None and _quality(view, cell) is not None,
         **{f"{kind}_key": key for kind, key in keys.items()},
     }
@@ -132,7 +139,7 @@ def cell_state(view: RunView, cell: CellRow) -> tuple[str, str]:
         reason = view.reading(evaluate, "valid").reason
         return "INVALID", reason or "outputs are outside the format's tolerance"
     infer = str(cell.stages.get("infer") or "")
-    for what in ("", "kernels"):
+    for what in ("", "kernels", "clock"):
         if 0 in view.launch_values(infer, "valid", what):
             return "INVALID", f"what was timed: {view.reading(infer, 'valid', what).reason}"
     for key in keys:
@@ -141,7 +148,18 @@ def cell_state(view: RunView, cell: CellRow) -> tuple[str, str]:
             return status.state, f"{view.stages[key].kind}: {status.reason}" if key in view.stages else ""
     if not keys or any(not view.status(key).ok for key in keys):
         return "pending", "" if view.run["state"] == "running" else "the run ended before it was measured"
-    return "ok", ""
+    fault = "" if view.smoke else timing_fault(view, infer)
+    return ("INVALID", f"timing: {fault}") if fault else ("ok", "")
+
+
+def timing_fault(view: RunView, infer: str) -> str:
+    """Say why a timing that ended well tells nothing, or return an empty text."""
+    launches, status = len(view.launch_values(infer, "latency_s")), view.status(infer)
+    if status.launches == status.disturbed:
+        return f"all {counted(status.launches, 'launch')} were disturbed"
+    if launches < LEAST_LAUNCHES:
+        return f"too few launches: {launches}, and {LEAST_LAUNCHES} make an interval"
+    return ""
 
 
 def _references(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:

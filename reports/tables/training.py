@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.metrics import CURVES, format_value
+from reports.tables.roofline import ROOFLINE_COLUMNS, roofline_columns, step_point
 from reports.view import TRAIN_AXES, Reading, RunView, Training
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ _COLUMNS = (
     *("step_latency_s", "step_latency_low_s", "step_latency_high_s"),
     *("step_latency_launches", "step_latency_preliminary", "step_throughput_samples_per_s"),
     *_STEP_METRICS,
+    *ROOFLINE_COLUMNS,
     *("quality", "accuracy", "macro_recall", "notes", "train_key", "step_key"),
 )
 
@@ -92,6 +94,7 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
         "step_latency_preliminary": step.preliminary,
         "step_throughput_samples_per_s": view.value(step_key, "step_throughput"),
         **{metric: view.value(step_key, metric) for metric in _STEP_METRICS},
+        **roofline_columns(step_point(view, step_key)),
         "quality": final_quality(view, training),
         "accuracy": view.value(key, "accuracy"),
         "macro_recall": view.value(key, "macro_recall"),

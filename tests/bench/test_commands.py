@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_a_smoke_run_says_that_its_numbers_mean_nothing_and_ranks_nothing(finish
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(finished):
     done, _ = finished
-    assert "[1/29] train digits momentum  ok" in done.stderr
+    assert "[1/30] train digits momentum  ok" in done.stderr
     assert "\x1b" not in done.stderr
 
 
@@ -95,6 +96,27 @@ def test_making_a_record_again_makes_its_artifacts_again(bench, finished):
     store = Store.open(results, create=False)
     frame = store.measurements(store.find_run(None))
     assert (frame[frame["metric"] == "training_s"]["value"] > 0).all()
+
+
+def test_a_profile_leaves_a_trace_operators_memory_over_time_and_a_roofline_point(bench, finished):
+    _, results = finished
+    done = bench("profile", "digits/adam/none@cpu-eager", "--results", results)
+    assert done.returncode == 0, done.stderr
+    (trace,) = results.glob("*/profiles/*cpu-eager.json")
+    assert json.loads(trace.read_text())["traceEvents"]
+    assert "convolution" in done.stdout and "% of this machine's peak; bound by" in done.stdout
+    timeline = trace.with_suffix(".memory.csv").read_text().splitlines()
+    sizes = [int(line.partition(",")[2]) for line in timeline[1:]]
+    # What the two convolutions' outputs need at least: 16 and 32 channels of a digit of 8 x 8 and 4 x 4.
+    assert timeline[0] == "seconds,bytes" and max(sizes) >= 4 * 16 * 64 and min(sizes) >= 0
+    assert trace.with_suffix(".memory.svg").is_file()
+
+
+def test_a_runtimes_own_memory_is_not_claimed_to_be_known(bench, finished):
+    _, results = finished
+    done = bench("profile", "digits/adam/none@onnxruntime", "--results", results)
+    assert done.returncode == 0, done.stderr
+    assert "memory timeline: this runtime's buffers are not PyTorch's to see" in done.stdout
 
 
 def test_a_skipped_cell_is_shown_with_its_reason_and_no_command(bench, finished):

@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 
 from bench import doctor
-from bench.doctor import Diagnosis, advise, diagnosis_lines, measure_noise
+from bench.doctor import Diagnosis, advise, diagnosis_lines, measure_launches
 from bench.instruments.ceilings import Ceilings
 from bench.machine import inspect
+from bench.statistics import Interval
+
+CHEAP = {"inference": Interval(1.0, 0.95, 1.05, 6, "")}
+DEAR = {**CHEAP, "training step": Interval(1.5, 1.4, 1.6, 6, "")}
 
 
 @pytest.fixture
@@ -20,24 +24,27 @@ def machine(monkeypatch):
 
 
 def test_a_machine_that_is_set_up_well_needs_no_advice(machine):
-    assert list(advise(machine, {"inference": 0.01})) == []
+    assert list(advise(machine, {"inference": 0.01}, CHEAP)) == []
 
 
 def test_what_disturbs_most_is_told_first(machine, monkeypatch):
     monkeypatch.setattr(doctor, "read_text", {"/proc/loadavg": "99.0 1 1"}.get)
     machine["cpu"] |= {"governor": "powersave"}
-    told = list(advise(machine, {"inference": 0.2}))
-    assert "the load is 99.0" in told[0] and "20 % apart" in told[1] and "powersave" in told[2]
+    told = list(advise(machine, {"inference": 0.2}, DEAR))
+    assert "probe's training step takes 1.50 times" in told[0] and "MALLOC_TRIM_THRESHOLD_=" in told[0]
+    assert "the load is 99.0" in told[1] and "20 % apart" in told[2] and "powersave" in told[3]
 
 
-def test_noise_is_measured_over_processes():
-    noise = measure_noise(threads=1, launches=2)
-    assert set(noise) == {"inference", "training step"}
-    assert all(share >= 0 for share in noise.values())
+def test_launches_are_processes_with_memory_kept_and_without_in_turns():
+    kept, left = measure_launches(threads=1, launches=2)
+    for medians in (kept, left):
+        assert set(medians) == {"inference", "training step"}
+        assert all(len(values) == 2 and min(values) > 0 for values in medians.values())
 
 
 def test_what_it_found_is_told_with_units_and_reasons(machine):
     ceilings = Ceilings({"fp32": 2e11, "int8": None}, 1e10, {"int8": "no kernel"})
-    text = "\n".join(diagnosis_lines(Diagnosis(machine, ceilings, {"inference": 0.034}, ("sleep",))))
-    for part in ("200.0 GFLOP/s", "no kernel", "3.4 %", "1. sleep"):
+    found = Diagnosis(machine, ceilings, {"inference": 0.034}, DEAR, ("sleep",))
+    text = "\n".join(diagnosis_lines(found))
+    for part in ("200.0 GFLOP/s", "no kernel", "3.4 %", "1.50 (1.40 to 1.60)", "1. sleep"):
         assert part in text

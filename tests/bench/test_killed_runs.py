@@ -63,7 +63,7 @@ def finished_once(store: Store, run_id: str) -> bool:
     """
     frame = store.launches(run_id)
     good = frame[frame["state"] == "ok"]
-    calm = [not dynamic.get("disturbed") for dynamic in good["dynamic"]]
+    calm = [not disturbed for disturbed in good["disturbed"]]
     keys = list(zip(good["stage_key"], good["round"], strict=True))
     counts = Counter(key for key, quiet in zip(keys, calm, strict=True) if quiet)
     return set(counts.values()) == {1}

@@ -116,7 +116,7 @@ def test_a_filter_may_name_what_takes_a_workloads_place():
         (
             "max_launches = 6",
             "max_launches = 7",
-            "should be one of 1, 3, 6, 10, 20, not 7",
+            "should be one of 1, 3, 6, 10, 20, or more, not 7",
         ),
         ("max_launches = 6", "max_launches = true", "valid integer, not True"),
         (

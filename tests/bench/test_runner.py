@@ -14,7 +14,7 @@ from bench.overhead import Timeline, now_s
 from bench.plan import Plan
 from bench.records import Measurement, Request, Result
 from bench.resources import find_resources
-from bench.runner import MOST_REPEATS, Runner
+from bench.runner import LEAST_REPEATS, Runner
 from bench.store import CellRow, StageRow, Store
 
 REQUEST = {
@@ -77,5 +77,5 @@ def test_a_disturbed_launch_is_made_again_in_its_round_and_kept(tmp_path, monkey
 def test_a_machine_that_is_never_quiet_ends_too(tmp_path, monkeypatch):
     launches = Launches(disturbed=10**6)
     store = run(tmp_path, launches, monkeypatch)
-    assert len(launches.rounds) == 3 + MOST_REPEATS
+    assert len(launches.rounds) == 3 + LEAST_REPEATS
     store.close()

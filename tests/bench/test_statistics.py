@@ -53,6 +53,34 @@ def test_a_ratio_of_equal_launches_holds_one_and_a_doubled_one_does_not():
     assert doubled.low > 1.5 and doubled.value == pytest.approx(2)
 
 
+@pytest.mark.parametrize(("m", "n"), [(4, 4), (6, 6), (6, 10), (10, 10), (20, 20)])
+def test_a_ratios_interval_leaves_one_out_exactly_where_mann_and_whitneys_test_rejects(m, n):
+    from scipy.stats import mannwhitneyu
+
+    generator = np.random.default_rng(7)
+    for shift in np.linspace(0, 2, 40):
+        after, before = generator.normal(shift, 1, m), generator.normal(0, 1, n)
+        found = ratio_interval(np.exp(after).tolist(), np.exp(before).tolist())
+        rejected = mannwhitneyu(after, before, method="exact").pvalue <= 0.05
+        assert (not found.low <= 1 <= found.high) == rejected
+        assert found.low <= found.value <= found.high
+
+
+def test_equal_launches_are_rarely_called_different_even_where_some_are_eight_times_as_slow():
+    generator = np.random.default_rng(3)
+    excluded = 0
+    for _ in range(1000):
+        pool = np.exp(generator.normal(0, 0.05, 20)) * generator.choice([1, 8], 20, p=[0.9, 0.1])
+        found = ratio_interval(pool[:10].tolist(), pool[10:].tolist())
+        excluded += not found.low <= 1 <= found.high
+    assert 0.02 <= excluded / 1000 <= 0.08
+
+
+def test_three_launches_against_three_are_too_few_for_ranks():
+    found = ratio_interval([1.0, 1.1, 1.2], [1.0, 1.05, 1.2])
+    assert found.preliminary and "Welch" in found.method and found.low <= 1 <= found.high
+
+
 def test_the_pareto_front_is_what_nothing_else_beats_in_both():
     assert pareto_front([1, 2, 3, 3], [0.8, 0.9, 0.85, 0.95]) == [True, True, False, True]
 

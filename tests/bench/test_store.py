@@ -115,6 +115,22 @@ def test_damage_in_the_middle_gets_one_line_when_it_is_read(store):
         Store.open(store.path.parent).measurements("run-1")
 
 
+def test_a_launch_of_a_slower_machine_is_disturbed_also_where_only_a_later_one_shows_it(store):
+    def timed(value: float, reference_s: float, device: str = "cpu") -> Result:
+        dynamic = {"disturbed": "", "reference_s": reference_s, "device": device}
+        return Result("ok", measurements=(Measurement("latency_s", value),), dynamic=dynamic)
+
+    assert store.add_launch("run-1", STAGE.key, "infer", 0, timed(1.5, 130e-6)) == ""
+    assert store.add_launch("run-1", STAGE.key, "infer", 1, timed(1.0, 100e-6)) == ""
+    assert "40 % slower than at its best" in store.add_launch(
+        "run-1", STAGE.key, "infer", 2, timed(1.7, 140e-6)
+    )
+    assert store.add_launch("run-1", STAGE.key, "infer", 3, timed(1.1, 9.0, "cuda")) == ""
+    assert [bool(text) for text in store.launches("run-1")["disturbed"]] == [True, False, True, False]
+    assert [bool(text) for text in store.measurements("run-1")["disturbed"]] == [True, False, True, False]
+    assert store.launch_values("run-1", STAGE.key, "latency_s") == [1.0, 1.1]
+
+
 def test_an_interruption_inside_the_store_stays_one_and_enters_nothing(store):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import time
 
 import pytest
@@ -117,3 +118,23 @@ def test_a_steady_call_is_not_warmed_for_long(monkeypatch: pytest.MonkeyPatch) -
 def test_a_disturbance_does_not_keep_the_warm_up_going(monkeypatch: pytest.MonkeyPatch) -> None:
     call = Ticks(monkeypatch, [0.1] * 4, 0.3)
     assert clock.warm_up(call).steady
+
+
+def test_the_process_own_cpu_seconds_are_counted_and_a_sleepers_are_few():
+    busy = clock.sample(lambda: spin(0.002), seconds=0.1)
+    idle = clock.sample(lambda: time.sleep(0.002), seconds=0.1)
+    assert busy.cpu_s / busy.elapsed_s > 2 * idle.cpu_s / idle.elapsed_s
+
+
+def test_memory_that_a_call_asks_the_kernel_for_shows_as_page_faults():
+    def touch() -> None:
+        with mmap.mmap(-1, 64 * mmap.PAGESIZE) as pages:
+            for place in range(0, len(pages), mmap.PAGESIZE):
+                pages[place] = 1
+
+    samples = clock.sample(touch, seconds=0.0, least=20, most=20)
+    assert samples.page_faults / samples.calls == pytest.approx(64, abs=2)
+
+
+def test_a_tick_of_the_clock_is_small_and_not_nothing():
+    assert 0 < clock.tick_s() < 1e-4

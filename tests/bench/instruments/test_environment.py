@@ -7,7 +7,7 @@ import json
 import socket
 
 from bench.instruments.energy import RaplCounter
-from bench.instruments.environment import Disturbance, describe
+from bench.instruments.environment import describe
 from bench.instruments.gpu import GpuProbe
 
 
@@ -23,17 +23,6 @@ def test_neither_host_nor_user_is_in_the_environment():
     text = json.dumps(describe())
     assert socket.gethostname() not in text
     assert f'"{getpass.getuser()}"' not in text
-
-
-def test_a_quiet_block_is_not_disturbed_and_a_waiting_one_is():
-    disturbance = Disturbance()
-    with disturbance:
-        sum(range(1000))
-    assert disturbance.to_json()["wall_s"] > 0
-    disturbance._found = {"cpu_pressure": 0.5, "wall_s": 1.0}
-    assert "waited for a CPU 50 %" in disturbance.disturbed(threads=2)
-    disturbance._found = {"cpu_pressure": 0.0, "wall_s": 1.0, "involuntary_switches": 1000.0}
-    assert "1000 involuntary" in disturbance.disturbed(threads=2)
 
 
 def test_energy_that_no_counter_shows_is_unknown_with_the_reason(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.instruments.clock import Samples
-from bench.stages.timing import timings
+from bench.stages.timing import TimedPass, timings
 
 
 def measured(samples: Samples) -> dict[str, object]:
@@ -29,3 +29,21 @@ def test_of_calls_timed_in_blocks_no_upper_quantile_is_known():
     assert found["latency_s"].method == "blocks of 20 calls"
     for name in ("latency_p90_s", "latency_p99_s"):
         assert found[name].value is None and "blocks of 20" in found[name].reason
+
+
+def steadiness(samples: Samples, tick_s: float = 1e-8) -> dict[tuple[str, str], object]:
+    found = TimedPass(samples, 80e-6, tick_s).steadiness()
+    return {(entry.metric, entry.qualifier): entry for entry in found}
+
+
+def test_cpu_time_and_page_faults_are_told_for_the_pass_and_for_a_call():
+    found = steadiness(Samples((1e-3,) * 10, 0.01, 1, cpu_s=0.018, page_faults=70))
+    assert found["timed_cpu_over_wall", ""].value == pytest.approx(1.8)
+    assert found["page_faults", ""].value == 7
+    assert found["reference_s", ""].value == 80e-6
+
+
+def test_a_sample_of_a_few_ticks_of_the_clock_is_invalid():
+    assert steadiness(Samples((1e-3,) * 10, 0.01))["valid", "clock"].value == 1
+    coarse = steadiness(Samples((1e-3,) * 10, 0.01), tick_s=1e-4)["valid", "clock"]
+    assert coarse.value == 0 and "clock too coarse: the shortest sample is 10 ticks" in coarse.reason

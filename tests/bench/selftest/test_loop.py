@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from bench import selftest
+from bench.selftest import loop as selftest
 
 
 def spin(seconds: float) -> None:

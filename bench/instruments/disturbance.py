@@ -1,0 +1,117 @@
+"""What else went on while a launch worked: other tasks, a hypervisor's, a throttled or shared GPU."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from bench.instruments.boards import GpuState, gpu_state
+from bench.instruments.kernel_files import read_number, read_text
+from bench.instruments.processor import CPU0
+
+CPU_PRESSURE = Path("/proc/pressure/cpu")
+CPU_TIMES = Path("/proc/stat")
+
+WAITED_SHARE = 0.05
+"""Share of a launch that ready tasks may wait for a CPU, by /proc/pressure/cpu, before it is disturbed."""
+
+STOLEN_SHARE = 0.02
+"""Share of a launch's time on its CPUs that a hypervisor may give to others before it is disturbed."""
+
+SWITCHES_PER_S = 400
+"""Involuntary context switches a second, for each thread, that a launch may have before it is disturbed.
+
+They tell less than pressure: one thread at full speed had up to 195, one that got two thirds of a core 100.
+"""
+
+LEAST_CPU_OVER_WALL = 0.9
+"""CPU seconds over seconds of a timed pass on the CPU: a thread that always has work to do has at least 1."""
+
+
+class Disturbance:
+    """Records over a `with` block what else went on: pressure, steal, involuntary switches, load, the GPU."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        self._device = device
+        self._found: dict[str, float | None] = {}
+        self._gpu = GpuState()
+
+    def __enter__(self) -> Disturbance:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+        self._pressure_us, self._stolen_s = _cpu_pressure_us(), stolen_s()
+        self._load = os.getloadavg()[0]
+        # The launch has no context on the device yet: whoever is there now is a stranger, by any numbering.
+        self._gpu = gpu_state(ours=0) if self._device == "cuda" else GpuState()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        wall_s = max(time.perf_counter() - self._wall, 1e-9)
+        self._found = {
+            "wall_s": wall_s,
+            "cpu_over_wall": (time.process_time() - self._cpu) / wall_s,
+            "involuntary_switches": float(
+                resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - self._switches
+            ),
+            "cpu_pressure": _share(self._pressure_us, _cpu_pressure_us(), 1e6 * wall_s),
+            "stolen": _share(self._stolen_s, stolen_s(), wall_s * len(os.sched_getaffinity(0))),
+            "load_1min_before": self._load,
+            "load_1min": os.getloadavg()[0],
+            "cpu_khz": read_number(CPU0 / "cpufreq/scaling_cur_freq"),
+        }
+        if self._device == "cuda":
+            self._gpu = self._gpu.joined(gpu_state(ours=1))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was recorded; nothing where the block was not entered."""
+        return {**self._found, **self._gpu.to_json()} if self._found else {}
+
+    def disturbed(self, threads: int, timed_cpu_over_wall: float | None = None) -> str:
+        """Say what disturbed the launch, or nothing.
+
+        One disturbed launch ran 8 times as slow in a trial; pressure and switches gave it away.
+        `timed_cpu_over_wall` is that of the timed pass alone, which never waits for a file.
+        """
+        return next(self._disturbances(threads, timed_cpu_over_wall), "")
+
+    def _disturbances(self, threads: int, timed_cpu_over_wall: float | None) -> Iterator[str]:
+        found: Mapping[str, float] = {name: value for name, value in self._found.items() if value is not None}
+        if found.get("cpu_pressure", 0.0) > WAITED_SHARE:
+            yield f"ready tasks waited for a CPU {100 * found['cpu_pressure']:.0f} % of the time"
+        if found.get("stolen", 0.0) > STOLEN_SHARE:
+            yield f"the hypervisor gave {100 * found['stolen']:.0f} % of the CPUs' time to others"
+        switches, wall_s = found.get("involuntary_switches", 0.0), found.get("wall_s", 1.0)
+        if switches > max(20.0, SWITCHES_PER_S * threads * wall_s):
+            yield f"{switches:.0f} involuntary context switches in {wall_s:.1f} s"
+        on_cpu = timed_cpu_over_wall if self._device == "cpu" else None
+        if on_cpu is not None and on_cpu < LEAST_CPU_OVER_WALL:
+            yield f"it had a CPU for {100 * on_cpu:.0f} % of the timed pass only"
+        if self._gpu.strangers:
+            yield f"{self._gpu.strangers} other processes were on the GPU"
+        if self._gpu.throttled:
+            yield f"the GPU was throttled: {', '.join(self._gpu.throttled)}"
+
+
+def stolen_s() -> float | None:
+    """Return the seconds, over all CPUs, that a hypervisor has given to others since boot; None if unknown.
+
+    The 8th number of the first line of /proc/stat (proc(5)).
+    """
+    words = (read_text(CPU_TIMES) or "").partition("\n")[0].split()
+    return int(words[8]) / os.sysconf("SC_CLK_TCK") if len(words) > 8 and words[0] == "cpu" else None
+
+
+def _share(before: float | None, after: float | None, whole: float) -> float | None:
+    return None if before is None or after is None else max(0.0, after - before) / whole
+
+
+def _cpu_pressure_us() -> int | None:
+    text = read_text(CPU_PRESSURE)
+    return int(text.splitlines()[0].rpartition("total=")[2]) if text else None

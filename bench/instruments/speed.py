@@ -1,0 +1,32 @@
+"""How fast the machine is right now: the same small product, timed before and after each timed pass.
+
+A neighbour on the same physical core, or a clock that has been lowered, shows in no counter of a virtual
+machine; it shows here. On a 2-core virtual machine launches whose product took a third longer than the
+fastest ran 1.5 times as long, at no pressure, no steal and no switches. `bench.store.disturbed` judges it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+
+SIDE = 192
+"""Rows of the matrices: their product takes some 0.1 ms, and they stay in a core's own cache."""
+
+CALLS = 60
+
+
+def reference_s(device: str, synchronize: Callable[[], None]) -> float:
+    """Return the median seconds of one product of two 192×192 matrices, with PyTorch's threads."""
+    left = torch.ones(SIDE, SIDE, device=device)
+    out = torch.empty_like(left)
+    durations = []
+    for _ in range(CALLS + CALLS // 4):
+        began = time.perf_counter()
+        torch.mm(left, left, out=out)
+        synchronize()
+        durations.append(time.perf_counter() - began)
+    return median(durations[-CALLS:])

@@ -1,0 +1,43 @@
+"""The least bytes that a call must move to or from memory: an estimate for the roofline, no measurement.
+
+Each weight, input and output counts once. Intermediate results count nothing: a cache may hold them. What
+really moves is this or more, so a call that memory binds by this count is bound by it indeed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from bench.instruments.tensors import optimizer_state_bytes
+
+_WIDTHS = {"int8": 1, "bf16": 2, "fp16": 2, "fp32": 4}
+
+
+def call_bytes(model: torch.nn.Module, inputs: torch.Tensor, outputs: torch.Tensor, number: str) -> int:
+    """Return the least bytes of a forward pass whose products multiply `number`s: int8, bf16, fp16 or fp32.
+
+    Weights with two dimensions or more are held in that format; biases and norms, inputs and outputs in
+    theirs, fp32 where the format is int8.
+    """
+    width = _WIDTHS[number]
+    plain = 4 if number == "int8" else width
+    weights = sum(
+        tensor.numel() * (width if tensor.dim() > 1 else plain)
+        for tensor in _once([*model.parameters(), *model.buffers()])
+    )
+    return weights + plain * (inputs.numel() + outputs.numel())
+
+
+def step_bytes(model: torch.nn.Module, inputs: torch.Tensor, optimizer: torch.optim.Optimizer) -> int:
+    """Return the least bytes of a training step: weights, gradients and optimizer state read and written."""
+    trained = [parameter for parameter in _once(model.parameters()) if parameter.requires_grad]
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in trained)
+    state = optimizer_state_bytes(optimizer)
+    return 2 * (2 * weights + state) + inputs.numel() * inputs.element_size()
+
+
+def _once(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """Leave out tensors that are there a second time, as shared weights are."""
+    return list({id(tensor): tensor for tensor in tensors}.values())

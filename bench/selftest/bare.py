@@ -1,0 +1,83 @@
+"""The same work as a timed stage's, as a script of its own would time it: `bare.py WHAT THREADS [FILE]`.
+
+Nothing of the harness is in it: no fork server, no request, no pass, no display, no pinning. It prints the
+median of the seconds that a call took. `WHAT` is `step`, `cpu-eager` or `onnxruntime`; `FILE` an ONNX file.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from bench.workloads.image_classification import FASHION_MNIST_SIMPLECNN
+
+BATCH = {"step": 128, "cpu-eager": 32, "onnxruntime": 32}
+WARM_S = 0.5
+SAMPLE_S = 0.4
+
+
+def main(what: str, threads: str, file: str = "") -> None:
+    """Time one kind of call and print the median."""
+    torch.set_num_threads(int(threads))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (60_000, 28, 28), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(0, 10, (60_000,), generator=generator)
+    call = step(images, labels) if what == "step" else serve(what, images, int(threads), file)
+    warm_until = time.perf_counter() + WARM_S
+    while time.perf_counter() < warm_until:
+        call()
+    durations = []
+    until = time.perf_counter() + SAMPLE_S
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        call()
+        durations.append(time.perf_counter() - began)
+    print(statistics.median(durations))
+
+
+def step(images: torch.Tensor, labels: torch.Tensor) -> Callable[[], object]:
+    """Return a call that takes the next step of SGD."""
+    workload = FASHION_MNIST_SIMPLECNN
+    model = workload.model().train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+    order = itertools.cycle(torch.randperm(len(images)).split(BATCH["step"])[:-1])
+
+    def call() -> object:
+        chosen = next(order)
+        optimizer.zero_grad(set_to_none=True)
+        loss = workload.loss(model(workload.transform(images[chosen])), labels[chosen])
+        loss.backward()
+        return optimizer.step()
+
+    return call
+
+
+def serve(what: str, images: torch.Tensor, threads: int, file: str) -> Callable[[], object]:
+    """Return a call that serves the next of four batches."""
+    batches = [FASHION_MNIST_SIMPLECNN.transform(batch) for batch in images.split(BATCH[what])[:4]]
+    if what == "onnxruntime":
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        arrays = itertools.cycle([batch.numpy() for batch in batches])
+        return lambda: session.run(None, {name: next(arrays)})
+    model = FASHION_MNIST_SIMPLECNN.model().eval()
+    turn = itertools.cycle(batches)
+
+    def call() -> object:
+        with torch.inference_mode():
+            return model(next(turn))
+
+    return call
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

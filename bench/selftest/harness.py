@@ -1,0 +1,124 @@
+"""What the whole harness adds: `bench run`, live display on, against bare scripts of the same work.
+
+Paired round by round: a run that launches each timed stage once, then each stage's script, every second
+round the other way about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from bench.artifacts import artifact_folder
+from bench.errors import BenchError
+from bench.resources import find_resources
+from bench.runner import PRIMARY
+from bench.statistics import Interval, launch_interval
+from bench.store import StageRow, Store
+
+ROUNDS = 40
+MATRIX = Path(__file__).parent / "pair.toml"
+_BARE = Path(__file__).parent / "bare.py"
+
+
+@dataclass(frozen=True)
+class HarnessCost:
+    """A call's time as the harness tells it over that of a bare script: over rounds, with a 95 % interval."""
+
+    what: str
+    bare_s: float
+    ratio: Interval
+
+
+def measure_harness(results: Path, say: Callable[[str], None], rounds: int = ROUNDS) -> Iterator[HarnessCost]:
+    """Yield the harness's cost on each timed stage of the matrix `pair`."""
+    ours: dict[str, list[float]] = defaultdict(list)
+    bare: dict[str, list[float]] = defaultdict(list)
+    stages = _launch(results)[0]  # the first run trains and lowers: it is no pair's
+    scripts = {label: _script(stage, stages, results) for label, stage in stages.items() if stage.timed}
+    for number in range(rounds):
+        if number % 2:
+            _add(bare, _run_scripts(scripts))
+            _add(ours, _launch(results)[1])
+        else:
+            _add(ours, _launch(results)[1])
+            _add(bare, _run_scripts(scripts))
+        say(f"round {number + 1} of {rounds}")
+    for label in scripts:
+        ratios = [mine / plain for mine, plain in zip(ours[label], bare[label], strict=True)]
+        yield HarnessCost(label, median(bare[label]), launch_interval(ratios))
+
+
+def _launch(results: Path) -> tuple[dict[str, StageRow], dict[str, float]]:
+    """Run the matrix as a user does, at a terminal; return its stages and timings by label."""
+    command = [sys.executable, "-m", "bench", "run", "--matrix", str(MATRIX), "--fresh"]
+    code = _run_at_terminal([*command, "--results", str(results)])
+    store = Store.open(results, create=False)
+    run_id = store.find_run(None)
+    if code:
+        raise BenchError(f"{results}: run {run_id} ended with exit code {code}; `bench report` says why")
+    stages = {stage.label: stage for stage in store.stages(run_id)}
+    timings = {
+        label: store.launch_values(run_id, stage.key, PRIMARY[stage.kind])[0]
+        for label, stage in stages.items()
+        if stage.timed
+    }
+    store.close()
+    return stages, timings
+
+
+def _run_at_terminal(command: list[str]) -> int:
+    """Run a command at a terminal of its own, whose screen nobody looks at; return its exit code."""
+    screen, terminal = pty.openpty()
+
+    def drain() -> None:
+        with contextlib.suppress(OSError):  # how a terminal's end is told
+            while os.read(screen, 65536):
+                pass
+
+    process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    reader = threading.Thread(target=drain)
+    reader.start()
+    code = process.wait()
+    reader.join()
+    os.close(screen)
+    return code
+
+
+def _script(stage: StageRow, stages: Mapping[str, StageRow], results: Path) -> list[str]:
+    """Return the command of a stage's bare script."""
+    what = "step" if stage.kind == "step" else str(stage.request["settings"]["backend"])
+    words = [sys.executable, str(_BARE), what, str(len(find_resources().cpus))]
+    if what == "onnxruntime":
+        words.append(str(artifact_folder(results, stage.request["parents"]["lowered"]) / "model.onnx"))
+    return words
+
+
+def _run_scripts(scripts: Mapping[str, list[str]]) -> dict[str, float]:
+    return {
+        label: float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+        for label, words in scripts.items()
+    }
+
+
+def _add(values: dict[str, list[float]], found: Mapping[str, float]) -> None:
+    for label, value in found.items():
+        values[label].append(value)
+
+
+def harness_line(found: HarnessCost) -> str:
+    """Return a line for a person."""
+    ratio = found.ratio
+    interval = f" ({ratio.low:.3f} to {ratio.high:.3f})" if ratio.low and ratio.high else ""
+    half = f", half-width {100 * ratio.relative_half_width:.1f} %"
+    return f"{found.what:48} {1e3 * found.bare_s:8.3f} ms   harness / bare {ratio.value:.3f}{interval}{half}"

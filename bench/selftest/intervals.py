@@ -1,0 +1,131 @@
+"""What our intervals are worth: drawn again and again from a pool of many launches of the same thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.runner import PRIMARY
+from bench.session import RunOptions, execute, prepare
+from bench.statistics import launch_interval, ratio_interval, relative_spread
+from bench.store import Store
+
+MATRIX = Path(__file__).parent / "pool.toml"
+SIZE = 10
+"""Launches in a draw."""
+
+DRAWS = 1000
+
+LEAST_COVERAGE = 0.93
+EXCLUDED = (0.02, 0.08)
+WIDEST = {"infer": 0.05, "step": 0.08}
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What intervals from `SIZE` launches of a pool are worth, over `DRAWS` draws.
+
+    `excluding_one` is the share of A/A splits, two draws of different launches, whose ratio's interval leaves
+    out 1: 0.05 is what a 95 % interval promises. `covering` is the share of intervals that hold the pool's
+    median. `half_width` is the median of their half-widths over their values. `spread` is the robust standard
+    deviation between launches over their median; `carry_over` the correlation of a launch with the one before
+    it, near 0 where launches are independent.
+    """
+
+    label: str
+    kind: str
+    launches: int
+    spread: float
+    carry_over: float
+    excluding_one: float
+    covering: float
+    half_width: float
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Say which bars are missed."""
+        least, most = EXCLUDED
+        widest = WIDEST[self.kind]
+        found = []
+        if not least <= self.excluding_one <= most:
+            found.append(f"{100 * self.excluding_one:.1f} % of A/A splits exclude 1, not 2 to 8 %")
+        if self.covering < LEAST_COVERAGE:
+            found.append(f"{100 * self.covering:.1f} % hold the median, not 93 %")
+        if self.half_width > widest:
+            found.append(f"half-width {100 * self.half_width:.1f} %, over {100 * widest:.0f} %")
+        return tuple(found)
+
+
+def measure_worth(results: Path) -> Iterator[Worth]:
+    """Run the pool's matrix, as any run is made, and yield what intervals of each timed stage are worth."""
+    outcome = execute(prepare(RunOptions(str(MATRIX), results)), lambda run_id: None)
+    store = Store.open(results, create=False)
+    for stage in store.stages(outcome.run_id):
+        if stage.timed:
+            values = store.launch_values(outcome.run_id, stage.key, PRIMARY[stage.kind])
+            yield judge(stage.label, stage.kind, values)
+
+
+def judge(label: str, kind: str, pool: Sequence[float], draws: int = DRAWS) -> Worth:
+    """Draw from a pool of launch medians, in the order they were made; raises ValueError under 2 draws' size.
+
+    The two halves of an A/A split share no launch; a draw for coverage may take a launch several times.
+    """
+    if len(pool) < 2 * SIZE:
+        raise ValueError(f"{label}: {len(pool)} launches are too few for two draws of {SIZE}")
+    generator = np.random.default_rng(0)
+    values = np.asarray(pool, dtype=float)
+    truth = float(np.median(values))
+    excluded, held, widths = 0, 0, []
+    for _ in range(draws):
+        split = generator.permutation(values)[: 2 * SIZE]
+        ratio = ratio_interval(split[:SIZE].tolist(), split[SIZE:].tolist())
+        excluded += not _holds(ratio.low, 1.0, ratio.high)
+        interval = launch_interval(generator.choice(values, SIZE).tolist())
+        held += _holds(interval.low, truth, interval.high)
+        widths.append(interval.relative_half_width)
+    return Worth(
+        label,
+        kind,
+        len(values),
+        relative_spread(pool),
+        float(np.corrcoef(values[1:], values[:-1])[0, 1]) if values.std() else 0.0,
+        excluded / draws,
+        held / draws,
+        float(np.median(widths)),
+    )
+
+
+def _holds(low: float | None, value: float, high: float | None) -> bool:
+    return low is not None and high is not None and low <= value <= high
+
+
+def worth_rows(found: Sequence[Worth]) -> list[tuple[str, ...]]:
+    """Return a table for a person, headings first."""
+    headings = (
+        "timed stage",
+        "launches",
+        "spread",
+        "carry-over",
+        "A/A splits that exclude 1",
+        f"intervals of {SIZE} that hold the median",
+        "median half-width",
+        "verdict",
+    )
+    rows = [
+        (
+            worth.label,
+            str(worth.launches),
+            f"{100 * worth.spread:.1f} %",
+            f"{worth.carry_over:.2f}",
+            f"{100 * worth.excluding_one:.1f} %",
+            f"{100 * worth.covering:.1f} %",
+            f"{100 * worth.half_width:.1f} %",
+            "; ".join(worth.faults) or "holds",
+        )
+        for worth in found
+    ]
+    return [headings, *rows]

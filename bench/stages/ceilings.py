@@ -1,0 +1,27 @@
+"""Measure what the device can do at most: what the other records are held against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from bench.instruments.ceilings import measure_ceilings
+from bench.records import Measurement, Request
+
+
+def run(request: Request, folder: Path) -> list[Measurement]:
+    """Measure operations a second in each number format, and bytes a second to and from memory."""
+    found = measure_ceilings(torch.device(request.device), request.settings["seconds"])
+    products = [
+        Measurement(
+            "ceiling_operations_per_s",
+            rate,
+            qualifier=name,
+            method="best product of square matrices",
+            reason=found.reasons.get(name, ""),
+        )
+        for name, rate in found.operations_per_s.items()
+    ]
+    copy = Measurement("ceiling_bytes_per_s", found.bytes_per_s, method="a copy, read and written")
+    return [*products, copy]

@@ -1,0 +1,36 @@
+"""The roofline against points worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.roofline import number_format, roofline
+
+PEAK, BYTES_PER_S = 100.0, 10.0
+
+
+def test_a_call_with_many_operations_a_byte_is_bound_by_compute() -> None:
+    point = roofline(500, 10, 10, PEAK, BYTES_PER_S)
+    assert point is not None
+    assert (point.operations_per_s, point.operations_per_byte, point.binds) == (50, 50, "compute")
+    assert point.share == point.utilization == 0.5
+
+
+def test_a_call_with_few_operations_a_byte_is_bound_by_memory() -> None:
+    point = roofline(50, 50, 10, PEAK, BYTES_PER_S)
+    assert point is not None
+    # One operation a byte: memory allows 10 a second, the arithmetic 100.
+    assert (point.binds, point.share, point.utilization) == ("memory", 0.5, 0.05)
+
+
+@pytest.mark.parametrize("missing", range(5))
+def test_where_anything_is_unknown_there_is_no_point(missing: int) -> None:
+    known: list[float | None] = [1, 1, 1, 1, 1]
+    known[missing] = None
+    assert roofline(*known) is None
+
+
+def test_int8_formats_are_held_against_int8_products_and_the_rest_against_their_precision() -> None:
+    assert number_format({"format": "int8-static", "precision": "fp32"}) == "int8"
+    assert number_format({"format": None, "precision": "bf16"}) == "bf16"
+    assert number_format({"precision": "fp32"}) == "fp32"
