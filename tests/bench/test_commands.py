@@ -86,18 +86,6 @@ def test_show_tells_all_of_a_cell_with_the_command_that_makes_it_again(bench, fi
         assert text in shown
 
 
-def test_making_a_record_again_makes_its_artifacts_again(bench, finished):
-    _, results = finished
-    shown = bench("show", "digits/adam/int8-static@onnxruntime", "--results", results).stdout
-    (words,) = [line.split("-m bench ")[1] for line in shown.splitlines() if line.startswith("make it again")]
-    again = bench(*shlex.split(words))
-    assert again.returncode == 0, again.stderr
-    assert "was there already" not in again.stderr
-    store = Store.open(results, create=False)
-    frame = store.measurements(store.find_run(None))
-    assert (frame[frame["metric"] == "training_s"]["value"] > 0).all()
-
-
 def test_a_profile_leaves_a_trace_operators_memory_over_time_and_a_roofline_point(bench, finished):
     _, results = finished
     done = bench("profile", "digits/adam/none@cpu-eager", "--results", results)
@@ -117,6 +105,18 @@ def test_a_runtimes_own_memory_is_not_claimed_to_be_known(bench, finished):
     done = bench("profile", "digits/adam/none@onnxruntime", "--results", results)
     assert done.returncode == 0, done.stderr
     assert "memory timeline: this runtime's buffers are not PyTorch's to see" in done.stdout
+
+
+def test_making_a_record_again_makes_its_artifacts_again(bench, finished):
+    _, results = finished
+    shown = bench("show", "digits/adam/int8-static@onnxruntime", "--results", results).stdout
+    (words,) = [line.split("-m bench ")[1] for line in shown.splitlines() if line.startswith("make it again")]
+    again = bench(*shlex.split(words))
+    assert again.returncode == 0, again.stderr
+    assert "was there already" not in again.stderr
+    store = Store.open(results, create=False)
+    frame = store.measurements(store.find_run(None))
+    assert (frame[frame["metric"] == "training_s"]["value"] > 0).all()
 
 
 def test_a_skipped_cell_is_shown_with_its_reason_and_no_command(bench, finished):
