@@ -79,6 +79,31 @@ class Budget(_Strict):
     allocator: Allocator = "keep"
 
 
+class Prices(_Strict):
+    """What machine time and energy cost. `name` says whose prices they are; the record keeps them all."""
+
+    name: str = Field(min_length=1)
+    currency: str = Field(default="USD", min_length=1)
+    machine_per_hour: float | None = Field(default=None, ge=0)
+    energy_per_kwh: float | None = Field(default=None, ge=0)
+
+
+class Estimate(_Strict):
+    """What may be estimated where it cannot be measured, in columns of its own: energy, from `watts`."""
+
+    watts: float | None = Field(default=None, gt=0, le=1e6)
+
+
+class Server(_Strict):
+    """Ask for the highest rate of Poisson arrivals at which 99 % of batches are answered within `p99_ms`.
+
+    Each rate that is tried is offered for `seconds`, and longer where that is under 500 arrivals.
+    """
+
+    p99_ms: float = Field(gt=0, le=3.6e6)
+    seconds: float = Field(default=2.0, gt=0, le=3600)
+
+
 class MatrixFile(_Strict):
     """The content of a matrix file."""
 
@@ -87,6 +112,9 @@ class MatrixFile(_Strict):
     infer: InferAxes
     exclude: list[dict[str, Axis]] = []
     budget: Budget = Budget()
+    prices: Prices | None = None
+    estimate: Estimate = Estimate()
+    server: Server | None = None
     fallback: dict[str, str] = {}
 
 
@@ -123,6 +151,9 @@ class Matrix:
     budget: Budget
     fallback: Mapping[str, str]
     text: str
+    prices: Prices | None
+    estimate: Estimate
+    server: Server | None
     left_out: tuple[LeftOut, ...] = ()
 
 
@@ -155,7 +186,18 @@ def read_matrix(
         reasons = [str(out) for out in left_out if out.axis in chosen]
         raise MatrixError("; ".join([f"{path}: no cell is left{by}", *reasons]))
     unique = tuple(dict.fromkeys(cells))
-    return Matrix(path.stem, content.about, unique, content.budget, fallback, text, tuple(left_out))
+    return Matrix(
+        path.stem,
+        content.about,
+        unique,
+        content.budget,
+        fallback,
+        text,
+        content.prices,
+        content.estimate,
+        content.server,
+        tuple(left_out),
+    )
 
 
 def find_matrix(name_or_file: str) -> Path:
@@ -308,19 +350,24 @@ def _fallback(path: Path, name: str) -> str:
         raise MatrixError(f"{path}: [fallback] {error}") from None
 
 
+_SECTIONS: Mapping[str, type[BaseModel]] = {
+    **{"train": TrainAxes, "infer": InferAxes},
+    **{"budget": Budget, "prices": Prices, "estimate": Estimate, "server": Server},
+}
+
+
 def _explain(error: ValidationError) -> str:
     """Say the first thing that is wrong in one line, with the nearest key where one is unknown."""
     first = max(error.errors(), key=lambda entry: (entry["type"] == "extra_forbidden", len(entry["loc"])))
     place = [str(part) for part in first["loc"]]
-    sections: dict[str, type[BaseModel]] = {"train": TrainAxes, "infer": InferAxes, "budget": Budget}
     where = ".".join(part for part in place if part not in ("str", "int", "list[union[str,int]]"))
     if first["type"] == "extra_forbidden":
-        model = sections.get(place[0], MatrixFile) if len(place) > 1 else MatrixFile
+        model = _SECTIONS.get(place[0], MatrixFile) if len(place) > 1 else MatrixFile
         return f"unknown key {where!r}{nearest(place[-1], model.model_fields)}"
     if first["type"] == "missing":
         return f"{where!r} is missing"
     message = first["msg"].removeprefix("Value error, ")
-    if len(place) == 1 and place[0] in sections:
+    if len(place) == 1 and place[0] in _SECTIONS:
         message = f"should be a table, [{place[0]}]"
     elif place[0] == "exclude" and len(place) < 3:
         message = "should be a list of tables, each [[exclude]]"

@@ -136,6 +136,13 @@ _ROWS = (
            "the first batch after loading"),
     Metric("int8_kernels", "int8 kernels", "count", "higher", "exact", "infer",
            "kinds of kernels that multiply int8 numbers, read from the runtime"),
+    # A server, on request
+    Metric("server_rate_per_s", "rate that holds the bound", "batches/s", "higher", "sampled", "serve",
+           "the highest rate of Poisson arrivals at which 99 % are answered within the bound"),
+    Metric("server_p99_s", "p99 at that rate", "s", "lower", "sampled", "serve",
+           "99 % of batches took no longer from arrival to answer, waiting included"),
+    Metric("server_bound_s", "bound on the p99", "s", "neither", "exact", "serve",
+           "what the matrix asks of the p99"),
     # What the device can do at most
     Metric("ceiling_operations_per_s", "most operations", "operations/s", "higher", "sampled", "ceilings",
            "the best rate of matrix products in one number format"),
@@ -180,7 +187,7 @@ _ROWS = (
     Metric("gpu_utilization", "GPU utilization", "share", "neither", "sampled", "any",
            "share of time that a kernel ran, by NVML"),
     Metric("energy_j", "energy", "J", "lower", "sampled", "any",
-           "energy of the pass by a hardware counter"),
+           "energy of one call by a hardware counter, over calls that took a second or more together"),
 )
 # fmt: on
 

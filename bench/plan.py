@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.axes import AXES
 from bench.keys import device_kind, make_key
-from bench.matrix import Budget, Cell, Matrix
+from bench.matrix import Budget, Cell, Matrix, Server
 from bench.roofline import CEILING_DEVICES
 from bench.store import CellRow, StageRow
 from bench.workloads import WORKLOADS, WorkloadRow
@@ -20,12 +20,12 @@ from techniques.registry import Technique
 SMOKE_STEPS = 2
 SMOKE_TEST_SAMPLES = 64
 
-KINDS = ("train", "teach", "compress", "lower", "evaluate", "ceilings", "step", "infer")
+KINDS = ("train", "teach", "compress", "lower", "evaluate", "ceilings", "serve", "step", "infer")
 """Kinds of stages in the order they run; the last two are timed, in launches."""
 
 _ORDER = {kind: KINDS.index(kind) for kind in KINDS} | {"teach": KINDS.index("compress")}
 
-EXCLUSIVE = ("train", "ceilings")
+EXCLUSIVE = ("train", "ceilings", "serve")
 """Kinds that have all cores to themselves: their clock is a result. All others run side by side, one core
 each: a small net's step is far from twice as fast on two."""
 
@@ -53,7 +53,9 @@ def make_plan(
     matrix: Matrix, cpus: int, *, smoke: bool = False, problems: Mapping[str, str] | None = None
 ) -> Plan:
     """Plan a matrix. `problems` says of a workload why its data is not to be had."""
-    planner = _Planner(matrix.budget, cpus, smoke, _varying(matrix.cells), dict(problems or {}))
+    planner = _Planner(
+        matrix.budget, matrix.server, cpus, smoke, _varying(matrix.cells), dict(problems or {})
+    )
     cells = tuple(planner.add(cell) for cell in matrix.cells)
     stages = sorted(planner.stages.values(), key=lambda stage: _ORDER[stage.kind])
     return Plan({stage.key: stage for stage in stages}, cells)
@@ -62,6 +64,7 @@ def make_plan(
 @dataclass
 class _Planner:
     budget: Budget
+    server: Server | None
     cpus: int
     smoke: bool
     varying: frozenset[str]
@@ -85,6 +88,8 @@ class _Planner:
         keys["lower"] = self._lower(point, model)
         keys["evaluate"] = self._evaluate(point, keys["lower"], model, keys["train"])
         keys["infer"] = self._infer(point, keys["lower"])
+        if self.server is not None:
+            keys["serve"] = self._serve(point, keys["lower"], self.server)
         for backend in (point.train_backend, point.backend):
             self._ceilings(backend.row)
         return keys
@@ -136,17 +141,20 @@ class _Planner:
 
     def _infer(self, point: _Point, lowered: str) -> str:
         """Plan one timing for all artifacts of one structure: dense kernels take as long for any weights."""
-        steps = point.recipe.steps
-        spelled = [step.row.structure_of(step.settings) for step in steps]
-        structural = [text for text in spelled if text]
+        settings = {**self._lowered(point), "structure": point.structure, "sample_s": self.budget.sample_s}
+        label = self._structure_label(point)
+        return self._add("infer", point, settings, {"lowered": lowered}, label, own_parents=False)
+
+    def _serve(self, point: _Point, lowered: str, server: Server) -> str:
+        """Plan the server scenario of a structure, once, as its timing."""
         settings = {
             **self._lowered(point),
-            "structure": "+".join(structural),
-            "sample_s": self.budget.sample_s,
+            "structure": point.structure,
+            "p99_s": server.p99_ms / 1e3,
+            "seconds": 0.2 if self.smoke else server.seconds,
         }
-        label = "+".join([*structural, *([point.format] if point.format else [])]) or "dense"
-        place = f"{point.cell.workload} {label} @ {self._place(point)}"
-        return self._add("infer", point, settings, {"lowered": lowered}, place, own_parents=False)
+        label = f"{self._structure_label(point)} server"
+        return self._add("serve", point, settings, {"lowered": lowered}, label, own_parents=False)
 
     def _ceilings(self, backend: BackendRow) -> None:
         """Plan what a device can do at most, once: no cell's own, all cells' records are held against it."""
@@ -198,6 +206,10 @@ class _Planner:
         precision = f" {cell.precision}" if "precision" in self.varying else ""
         return f"{cell.backend} b{cell.batch_size}{precision}"
 
+    def _structure_label(self, point: _Point) -> str:
+        parts = [point.structure, point.format or ""]
+        return f"{point.cell.workload} {'+'.join(filter(None, parts)) or 'dense'} @ {self._place(point)}"
+
     def _lowered_label(self, point: _Point, model: str) -> str:
         format_ = f" + {point.format}" if point.format else ""
         return f"{self.stages[model].label}{format_} @ {self._place(point)}"
@@ -212,7 +224,7 @@ class _Planner:
         *references: str,
         own_parents: bool = True,
     ) -> str:
-        backend = point.backend if kind in ("lower", "evaluate", "infer") else point.train_backend
+        backend = point.backend if kind in ("lower", "evaluate", "serve", "infer") else point.train_backend
         implementations = [point.workload.row.implementation, backend.row.implementation, *references]
         if kind in ("train", "step", "compress"):
             implementations.append(point.optimizer.row.implementation)
@@ -262,6 +274,12 @@ class _Point:
     @property
     def format(self) -> str | None:
         return self.recipe.format.text if self.recipe.format else None
+
+    @property
+    def structure(self) -> str:
+        """Spell what the recipe makes of the model's shapes, empty where it leaves them."""
+        spelled = [step.row.structure_of(step.settings) for step in self.recipe.steps]
+        return "+".join(text for text in spelled if text)
 
     @property
     def training_label(self) -> str:
@@ -321,7 +339,7 @@ def _varying(cells: tuple[Cell, ...]) -> frozenset[str]:
 
 def _server_imports(kind: str, backend: BackendRow, implementations: list[str]) -> list[str]:
     lowering = backend.lowering_imports if kind == "lower" else ()
-    running = backend.running_imports if kind in ("evaluate", "infer") else ()
+    running = backend.running_imports if kind in ("evaluate", "serve", "infer") else ()
     ours = [
         place
         for place, _, _ in (reference.rpartition(":") for reference in implementations)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from bench.comparable import deciding, differences
 from bench.errors import BenchError
 from bench.metrics import CURVES, METRICS, Metric, format_value
 from bench.statistics import ratio_interval
@@ -31,9 +32,6 @@ VERSION = 1
 
 COMPARED = ("step_latency_s", "latency_s")
 """Sampled metrics that can regress: those that enough launches are made for. The rest is told, not judged."""
-
-_SAME_MACHINE = ("cpu", "accelerators", "threads", "libraries", "python")
-"""What of an environment must be equal for seeded values to be held exactly, and timings to mean anything."""
 
 _EXACT_TOLERANCE = 1e-9
 
@@ -117,7 +115,7 @@ def save(store: Store, run_id: str, name: str, results: Path) -> Path:
 
 def collect(store: Store, run_id: str) -> dict[str, Any]:
     """Return what a baseline holds of a run."""
-    environments = [_comparable(content) for content in store.environments(run_id).values()]
+    environments = [deciding(content) for content in store.environments(run_id).values()]
     return {
         "version": VERSION,
         "run": run_id,
@@ -261,17 +259,13 @@ def _values(measurements: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return stages
 
 
-def _comparable(environment: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: environment[key] for key in _SAME_MACHINE if key in environment}
-
-
 def _widest(environments: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the environment of the stages that had the most threads: the timed ones."""
     return max(environments, key=lambda entry: entry.get("threads", 0), default={})
 
 
 def _compare_environments(before: Mapping[str, Any], now: Mapping[str, Any], comparison: Comparison) -> bool:
-    differing = [key for key in _SAME_MACHINE if before.get(key) != now.get(key)]
+    differing = differences(before, now)
     if differing:
         comparison.notes.append(
             f"the baseline's environment differs in {', '.join(differing)}: only exact metrics are compared"

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bench import datasets
 from bench.artifacts import clear_unfinished
@@ -74,6 +75,7 @@ class Prepared:
         content = {
             "matrix": self.matrix.name,
             "budget": self.matrix.budget.model_dump(),
+            **_asked(self.matrix),
             "stages": sorted(self.plan.stages),
             "cells": [asdict(cell) for cell in self.plan.cells],
             "plugins": sorted(self.plugins.values()),
@@ -190,6 +192,7 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
         "anew": prepared.options.anew,
         "plugins": prepared.plugins,
         "budget": prepared.matrix.budget.model_dump(),
+        **_asked(prepared.matrix),
         "text": prepared.matrix.text,
         "notes": list(prepared.notes),
         "matrix_path": _path_of(prepared.options.matrix),
@@ -206,6 +209,12 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
     )
     say(f"run {run_id}: {counted(len(plan.cells), 'cell')}, {counted(len(plan.stages), 'stage')}")
     return run_id
+
+
+def _asked(matrix: Matrix) -> dict[str, Any]:
+    """Return what the report is to reckon with: a run's record keeps it."""
+    prices = matrix.prices.model_dump() if matrix.prices else None
+    return {"prices": prices, "estimate": matrix.estimate.model_dump()}
 
 
 def _path_of(matrix: str) -> str:

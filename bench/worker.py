@@ -33,6 +33,7 @@ STAGES = {
     "lower": "bench.stages.lower",
     "evaluate": "bench.stages.evaluate",
     "infer": "bench.stages.infer",
+    "serve": "bench.stages.serve",
 }
 """The module of each kind of stage; its `run(request, folder)` returns measurements."""
 
@@ -146,12 +147,15 @@ def _describe(device: str) -> dict[str, Any]:
 
 
 def _environment(request: Request) -> dict[str, Any]:
-    return {
+    from bench.comparable import fingerprint
+
+    found = {
         **_describe(request.device),
         "threads": request.threads,
         "cpus": len(request.cpus),
         "launched": "forked from a fresh server" if request.fork_safe else "a process of its own",
     }
+    return {"fingerprint": fingerprint(found), **found}
 
 
 def _dynamic(disturbance: Any, request: Request, measurements: tuple[Measurement, ...]) -> dict[str, Any]:

@@ -94,6 +94,20 @@ def timing(key: str, name: str) -> Callable[[Row], Entry]:
     return make
 
 
+def estimated(key: str) -> Callable[[Row], Entry]:
+    """Show an estimated energy with how it was estimated."""
+    return lambda row: Entry(
+        format_value("energy_j", row[key]), row["energy_estimate_method"] or "", row[key]
+    )
+
+
+def money(key: str) -> Callable[[Row], Entry]:
+    """Show a cost with the price table's name and what it is made of."""
+    return lambda row: Entry(
+        UNKNOWN if row[key] is None else f"{row[key]:.4g}", row["money_method"] or "", row[key]
+    )
+
+
 def keys(*names: str) -> Callable[[Row], Entry]:
     """Show the first 12 characters of stage keys, each with its stage."""
 
@@ -163,6 +177,9 @@ TRAINING: tuple[Column, ...] = (
     ("bound by", plain("roofline_binds")),
     ("final quality", metric("quality")),
     ("FLOPs to target", metric("flops_to_target")),
+    ("energy to target", metric("energy_j")),
+    ("energy to target, estimated", estimated("energy_estimate_to_target_j")),
+    ("money to target", money("money_to_target")),
     ("forward FLOPs", metric("forward_flops")),
     ("backward FLOPs", metric("backward_flops")),
     ("optimizer FLOPs", metric("optimizer_flops")),
@@ -195,6 +212,8 @@ INFERENCE: tuple[Column, ...] = (
     ("p90", metric("latency_p90_s")),
     ("p99", metric("latency_p99_s")),
     ("throughput", metric("throughput_samples_per_s", "throughput")),
+    ("server: batches/s within its bound", metric("server_rate_per_s")),
+    ("server: p99", metric("server_p99_s")),
     ("operations/s", metric("achieved_operations_per_s", "ceiling_operations_per_s")),
     ("of this machine's peak", metric("utilization", "quality")),
     ("bound by", plain("roofline_binds")),
@@ -208,6 +227,8 @@ INFERENCE: tuple[Column, ...] = (
     ("resident growth", metric("rss_growth_bytes")),
     ("GPU allocated", metric("gpu_allocated_peak_bytes")),
     ("energy", metric("energy_j")),
+    ("energy, estimated", estimated("energy_estimate_j")),
+    ("money for a million", money("money_per_million")),
     ("FLOPs dense", metric("dense_flops")),
     ("FLOPs effective", metric("effective_flops")),
     ("parameters", metric("parameters")),

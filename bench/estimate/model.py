@@ -31,6 +31,7 @@ _GUESSES = {
     "lower": (8.0, 300_000),
     "evaluate": (2.0, None),
     "ceilings": (3.0, None),
+    "serve": (15.0, None),
     "step": (2.0, None),
     "infer": (1.5, None),
 }

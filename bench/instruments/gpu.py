@@ -1,4 +1,4 @@
-"""What a pass cost a GPU: allocator peaks, memory, power, utilization, energy; on a CPU its energy."""
+"""What a pass cost a GPU: allocator peaks, memory, power, utilization."""
 
 from __future__ import annotations
 
@@ -9,27 +9,22 @@ from statistics import mean
 from types import TracebackType
 from typing import Any
 
-from bench.instruments.energy import RaplCounter
 from bench.records import Measurement
 
 _PERIOD_S = 0.1
-_BY_NVML = ("gpu_process_bytes", "gpu_power_w", "gpu_utilization", "energy_j")
+_BY_NVML = ("gpu_process_bytes", "gpu_power_w", "gpu_utilization")
 
 
 class GpuProbe:
     """Measures one pass, in a `with` block of its own: it samples beside the work, so nothing may be timed.
 
-    On a CPU it measures the energy alone.
+    On another device it measures nothing.
     """
 
     def __init__(self, device: str) -> None:
-        self._device = device
         self._cuda = device == "cuda"
-        self._rapl = RaplCounter()
         self._pynvml: Any = None
         self._handle: Any = None
-        self._energy_before: float | None = None
-        self._joules: float | None = None
         self._power_w: list[float] = []
         self._busy: list[float] = []
         self._peaks: dict[str, int] = {}
@@ -39,7 +34,6 @@ class GpuProbe:
 
     def __enter__(self) -> GpuProbe:
         if not self._cuda:
-            self._rapl.start()
             return self
         import torch
 
@@ -47,7 +41,6 @@ class GpuProbe:
         torch.cuda.reset_peak_memory_stats()
         self._open_nvml(torch)
         if self._handle is not None:
-            self._energy_before = self._ask("energy_j", lambda: _energy_mj(self._pynvml, self._handle))
             self._thread = threading.Thread(target=self._sample, args=(self._pynvml,), daemon=True)
             self._thread.start()
         return self
@@ -56,7 +49,6 @@ class GpuProbe:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._cuda:
-            self._joules = self._rapl.joules()
             return
         import torch
 
@@ -73,19 +65,12 @@ class GpuProbe:
         used = self._ask("gpu_process_bytes", lambda: _process_bytes(self._pynvml, self._handle))
         if used is not None:
             self._peaks["gpu_process_bytes"] = int(used)
-        after = self._ask("energy_j", lambda: _energy_mj(self._pynvml, self._handle))
-        if after is not None and self._energy_before is not None:
-            self._joules = (after - self._energy_before) / 1e3 or None
-            if self._joules is None:
-                self._reasons["energy_j"] = "NVML's energy counter did not move: the pass is too short for it"
         self._pynvml.nvmlShutdown()
 
     def measurements(self) -> tuple[Measurement, ...]:
         """Return what was measured; what the machine does not show is None, with the reason."""
-        if self._device == "cpu":
-            return (Measurement("energy_j", self._joules, method="RAPL", reason=self._rapl.reason),)
         if not self._cuda:
-            return (Measurement("energy_j", None, reason=f"no energy counter is known for {self._device}"),)
+            return ()
         peaks = [
             Measurement(name, self._peaks.get(name), method=method, reason=self._reasons.get(name, ""))
             for name, method in (
@@ -104,17 +89,14 @@ class GpuProbe:
             )
             for name, values in (("gpu_power_w", self._power_w), ("gpu_utilization", self._busy))
         ]
-        energy = Measurement(
-            "energy_j", self._joules, method="NVML counter", reason=self._reasons.get("energy_j", "")
-        )
-        return (*peaks, *sampled, energy)
+        return (*peaks, *sampled)
 
     def _open_nvml(self, torch: Any) -> None:
         try:
             import pynvml
 
             pynvml.nvmlInit()
-            self._pynvml, self._handle = pynvml, _nvml_handle(pynvml, torch)
+            self._pynvml, self._handle = pynvml, nvml_handle(pynvml, torch)
         except Exception as error:  # no library, no driver, or a device that NVML does not name
             for metric in _BY_NVML:
                 self._reasons[metric] = f"NVML: {error}"
@@ -139,19 +121,23 @@ class GpuProbe:
             return None
 
 
-def _nvml_handle(pynvml: Any, torch: Any) -> Any:
+def nvml_handle(pynvml: Any, torch: Any) -> Any:
     """Return NVML's handle of PyTorch's current device; their numbers differ under CUDA_VISIBLE_DEVICES."""
     uuid = str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid)
     return pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}")
 
 
-def _energy_mj(pynvml: Any, handle: Any) -> float:
-    return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
-
-
 def _process_bytes(pynvml: Any, handle: Any) -> float:
-    for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
-        if process.pid == os.getpid() and process.usedGpuMemory is not None:
-            return float(process.usedGpuMemory)
-    # In a container NVML numbers processes as the host does.
-    raise LookupError("shows no process of this number; it may count as the host does")
+    """Return the bytes that this process and those that it started hold; strangers' are left out."""
+    import psutil
+
+    ours = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+    found = [
+        float(process.usedGpuMemory)
+        for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        if process.pid in ours and process.usedGpuMemory is not None
+    ]
+    if not found:
+        # In a container NVML numbers processes as the host does.
+        raise LookupError("shows no process of this number; it may count as the host does")
+    return sum(found)

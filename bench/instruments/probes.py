@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bench.instruments.disturbance import CPU_PRESSURE
+from bench.instruments.disturbance import CPU_PRESSURE, CPU_TIMES, stolen_s
 from bench.instruments.kernel_files import read_number, read_text
 from bench.instruments.memory import reset_high_water_mark
 from bench.instruments.processor import CPU0
@@ -20,6 +20,7 @@ def describe_probes() -> dict[str, str]:
     """Return each probe by what it tells, with why it cannot be read here, or an empty text where it can."""
     return {
         "cpu_pressure": "" if read_text(CPU_PRESSURE) else f"{CPU_PRESSURE} cannot be read",
+        "stolen_time": "" if stolen_s() is not None else f"{CPU_TIMES} does not tell it",
         "cpu_frequency": _no_frequency(),
         "performance_counters": _no_counters(),
         "resident_peak_reset": "" if reset_high_water_mark() else "the kernel refuses it",

@@ -13,6 +13,7 @@ import torch
 
 from bench.errors import StageError
 from bench.instruments import tensors
+from bench.instruments.energy import WINDOW_S, measure_energy
 from bench.instruments.gpu import GpuProbe
 from bench.instruments.memory import PeakResident
 from bench.models import load_outputs
@@ -58,12 +59,14 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),
     ]
     if request.all_passes:
+        window_s = 0.0 if request.smoke else WINDOW_S
         with GpuProbe(request.device) as gpu:
             program(prepared[0])
             backend.synchronize()
         measurements += [
             _peak_tensors(program, prepared[0]),
             *gpu.measurements(),
+            measure_energy(lambda: program(turn()), backend.synchronize, request.device, window_s=window_s),
             *_kernels(program, prepared[0], settings["format"]),
         ]
     return measurements

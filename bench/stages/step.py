@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from bench.instruments import flops, tensors
+from bench.instruments.energy import WINDOW_S, measure_energy
 from bench.instruments.gpu import GpuProbe
 from bench.instruments.memory import PeakResident
 from bench.instruments.traffic import step_bytes
@@ -81,6 +82,9 @@ def _other_passes(
             forward_flops=counted.forward, backward_flops=counted.backward, optimizer_flops=counted.optimizer
         ),
         *gpu.measurements(),
+        measure_energy(
+            step, trainer.synchronize, request.device, window_s=0.0 if request.smoke else WINDOW_S
+        ),
     ]
 
 

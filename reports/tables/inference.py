@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.metrics import counted
 from bench.statistics import Interval
+from reports.tables.money import SERVING_COLUMNS, serving_columns
 from reports.tables.pareto import point_of, ranked_points
 from reports.tables.roofline import ROOFLINE_COLUMNS, infer_point, roofline_columns
 from reports.tables.training import final_quality
@@ -45,6 +46,7 @@ _LOWER_METRICS = (
     *("artifact_bytes", "artifact_compressed_bytes", "parameters", "nonzero_parameters"),
     *("dense_flops", "effective_flops", "fvcore_flops", "least_bytes_moved", "lowering_s"),
 )
+_SERVE_METRICS = ("server_rate_per_s", "server_p99_s", "server_bound_s")
 _EVALUATE_METRICS = (
     *("accuracy", "macro_recall", "reference_agreement", "top1_agreement"),
     *("relative_error", "cosine", "answers_lost", "answers_won"),
@@ -57,6 +59,8 @@ _COLUMNS = (
     *("latency_converged", "latency_between_variation"),
     *("speedup", "speedup_low", "speedup_high"),
     *ROOFLINE_COLUMNS,
+    *SERVING_COLUMNS,
+    *_SERVE_METRICS,
     *_INFER_METRICS.values(),
     *_LOWER_METRICS,
     *("ranked", "pareto", "pareto_size"),
@@ -106,7 +110,11 @@ def _row(view: RunView, cell: CellRow) -> dict[str, Any]:
         "latency_between_variation": _between(view.launch_values(infer, "latency_s")),
         **{column: view.value(infer, metric) for metric, column in _INFER_METRICS.items()},
         **{metric: view.value(keys["lower"], metric) for metric in _LOWER_METRICS},
+        **{metric: view.value(str(cell.stages.get("serve") or ""), metric) for metric in _SERVE_METRICS},
         **roofline_columns(infer_point(view, infer, keys["lower"])),
+        **serving_columns(
+            view, latency.value, int(cell.axes.get("batch_size") or 1), view.value(infer, "energy_j")
+        ),
         "ranked": state == "ok" and latency.value is not None and _quality(view, cell) is not None,
         **{f"{kind}_key": key for kind, key in keys.items()},
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.metrics import CURVES, format_value
+from reports.tables.money import TRAINING_COLUMNS, training_columns
 from reports.tables.roofline import ROOFLINE_COLUMNS, roofline_columns, step_point
 from reports.view import TRAIN_AXES, Reading, RunView, Training
 
@@ -46,6 +47,7 @@ _COLUMNS = (
     *("step_latency_launches", "step_latency_preliminary", "step_throughput_samples_per_s"),
     *_STEP_METRICS,
     *ROOFLINE_COLUMNS,
+    *("energy_j", *TRAINING_COLUMNS),
     *("quality", "accuracy", "macro_recall", "notes", "train_key", "step_key"),
 )
 
@@ -103,6 +105,7 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
     }
     row |= _time_by_steps(row["steps_to_target"], step, row["time_to_target_s"])
     row["flops_to_target"] = _flops_to_target(view, row)
+    row |= _spent(view, row)
     row["notes"] = "; ".join(_notes(view, row))
     return row
 
@@ -120,6 +123,12 @@ def _time_by_steps(steps: float | None, step: Reading, clocked_s: float | None) 
         "time_gap": gap,
         "time_gap_flagged": None if gap is None else abs(gap) > GAP_LIMIT,
     }
+
+
+def _spent(view: RunView, row: Mapping[str, Any]) -> dict[str, Any]:
+    step_j, steps = view.value(row["step_key"], "energy_j"), row["steps_to_target"]
+    energy_j = None if step_j is None or steps is None else step_j * steps
+    return {"energy_j": energy_j, **training_columns(view, row["time_to_target_by_steps_s"], energy_j)}
 
 
 def _flops_to_target(view: RunView, row: Mapping[str, Any]) -> float | None:

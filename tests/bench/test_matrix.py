@@ -136,6 +136,10 @@ def test_a_filter_may_name_what_takes_a_workloads_place():
         ("[infer]", "[infer]\nbatch_size = 0", "0 is no whole number from 1 to 1,000,000"),
         ("[infer]", '[infer]\nprecision = "fp23"', "unknown precision 'fp23'"),
         ("[infer]", "[infer", "line"),
+        ("[budget]", '[prices]\ncurrency = "EUR"\n[budget]', "'prices.name' is missing"),
+        ("[budget]", "[server]\np99 = 3\n[budget]", "unknown key 'server.p99'; did you mean 'p99_ms'?"),
+        ("[budget]", "[estimate]\nwatts = 0\n[budget]", "estimate.watts: input should be greater than 0"),
+        ("[budget]", '[budget]\nallocator = "keap"', "budget.allocator: input should be 'keep' or 'system'"),
         ('workload = "fashion-mnist-simplecnn"', "", "'train.workload' is missing"),
     ],
 )

@@ -35,6 +35,7 @@ class Synthetic:
     skip_reason: str = "cpu-eager has no kernel for int8-static"
     invalid: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    disturbed: str = ""
 
 
 def key_of(text: str) -> str:
@@ -49,6 +50,8 @@ def build(folder: Path, made_up: Synthetic, *, run_id: str = "run-1", finish: bo
         cell, own = _cell(made_up, *point)
         cells.append(cell)
         stages |= {} if cell.skipped else {stage.key: stage for stage in own}
+    ceilings = _stage("ceilings cpu", None)
+    stages[ceilings.key] = ceilings
     store = Store.open(folder)
     command, request = "bench run --matrix quick", {"notes": list(made_up.notes)}
     store.start_run(run_id, "identity", "quick", command, request, list(stages.values()), cells)
@@ -113,11 +116,16 @@ def _structure(part: str) -> str:
 def _stage(label: str, parent: str | None) -> StageRow:
     kind = label.split()[0]
     settings: dict[str, Any] = {"target": 0.9, "quality_metric": "accuracy"} if kind == "train" else {}
-    if kind == "lower":
+    if kind in ("lower", "infer"):
         settings = {"format": next((name for name in FORMATS if name in label), None)}
     timed = kind in ("step", "infer")
     return StageRow(
-        key_of(label), kind, label, timed, (key_of(parent),) if parent else (), {"settings": settings}
+        key_of(label),
+        kind,
+        label,
+        timed,
+        (key_of(parent),) if parent else (),
+        {"settings": settings, "device": "cpu"},
     )
 
 
@@ -128,7 +136,14 @@ def _launch(store: Store, run_id: str, stage: StageRow, made_up: Synthetic) -> N
         return
     for round_ in range(made_up.launches if stage.timed else 1):
         measurements = tuple(_MEASURE[stage.kind](stage, made_up, round_))
-        result = Result("ok", wall_s=1.5, body_s=1.0, measurements=measurements, environment=ENVIRONMENT)
+        result = Result(
+            "ok",
+            wall_s=1.5,
+            body_s=1.0,
+            measurements=measurements,
+            environment=ENVIRONMENT,
+            dynamic={"disturbed": made_up.disturbed if stage.timed else ""},
+        )
         store.add_launch(run_id, stage.key, stage.kind, round_, result)
 
 
@@ -192,6 +207,7 @@ def _lower(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
         Measurement("parameters", 200_000.0),
         Measurement("nonzero_parameters", 100_000.0 if kept < 0.9 else 200_000.0),
         Measurement("dense_flops", 1e7),
+        Measurement("least_bytes_moved", 1e6),
         Measurement("effective_flops", 1e7 * (0.5 if kept < 0.9 else 1)),
     ]
 
@@ -233,7 +249,16 @@ def _infer(stage: StageRow, made_up: Synthetic, round_: int) -> list[Measurement
     ]
 
 
+def _ceilings(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
+    return [
+        Measurement("ceiling_operations_per_s", 1e11, qualifier="fp32"),
+        Measurement("ceiling_operations_per_s", 2e11, qualifier="int8"),
+        Measurement("ceiling_bytes_per_s", 2e10),
+    ]
+
+
 _MEASURE = {
+    "ceilings": _ceilings,
     "train": _train,
     "step": _step,
     "compress": _compress,

@@ -19,7 +19,7 @@ from reports.tables import (
     ranked_points,
     training_table,
 )
-from reports.view import RunView, read
+from reports.view import RunView, read, records
 
 
 def made_up_view(folder: Path, made_up: Synthetic, *, finish: bool = True) -> RunView:
@@ -132,9 +132,28 @@ def test_latency_is_the_interval_over_launches(view: RunView, store) -> None:
     assert row["latency_launches"] == 3 and row["latency_preliminary"]
 
 
-def test_a_single_launch_is_preliminary(tmp_path: Path) -> None:
-    view = made_up_view(tmp_path, Synthetic(launches=1))
+def test_three_launches_are_preliminary_and_a_single_one_is_invalid_and_not_ranked(tmp_path: Path) -> None:
+    view = made_up_view(tmp_path / "three", Synthetic(launches=3))
     assert inference_table(view).query("ranked")["latency_preliminary"].all()
+    table = inference_table(made_up_view(tmp_path / "one", Synthetic(launches=1)))
+    run = table[table["state"] != "skipped"]
+    assert set(run["state"]) == {"INVALID"} and not run["ranked"].any()
+    assert set(run["reason"]) == {"timing: too few launches: 1, and 3 make an interval"}
+
+
+def test_a_timing_whose_launches_were_all_disturbed_is_invalid(tmp_path: Path) -> None:
+    table = inference_table(made_up_view(tmp_path, Synthetic(disturbed="pressure")))
+    run = table[table["state"] != "skipped"]
+    assert set(run["reason"]) == {"timing: all 3 launches were disturbed"}
+
+
+def test_a_timing_is_held_against_this_machines_own_ceilings(tmp_path: Path) -> None:
+    table = inference_table(made_up_view(tmp_path, Synthetic())).query("ranked")
+    assert set(table["operations_per_byte"]) == {10.0} and set(table["roofline_binds"]) == {"compute"}
+    for row in records(table):
+        peak = 2e11 if row["compression"] == "int8-static" else 1e11
+        assert row["achieved_operations_per_s"] == pytest.approx(1e7 / row["latency_s"])
+        assert row["utilization"] == pytest.approx(1e7 / row["latency_s"] / peak)
 
 
 def test_pareto_front_averages_seeds_so_that_a_lucky_one_does_not_win(tmp_path: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from bench.instruments import energy, gpu
+from bench.instruments import gpu
 from bench.instruments.gpu import GpuProbe
 from bench.records import Measurement
 
@@ -20,7 +20,6 @@ NAMES = {
     "gpu_process_bytes",
     "gpu_power_w",
     "gpu_utilization",
-    "energy_j",
 }
 
 
@@ -29,16 +28,15 @@ class NVMLError(Exception):
 
 
 class Board(SimpleNamespace):
-    """Stands in for pynvml: 100 W, half busy, 3 J used between two readings."""
+    """Stands in for pynvml: 100 W, half busy, a stranger beside us."""
 
     NVMLError = NVMLError
 
     def __init__(self) -> None:
-        super().__init__(energy=iter((1000, 4000)), opened=0)
+        super().__init__(opened=0)
         self.nvmlDeviceGetHandleByUUID = lambda uuid: uuid
         self.nvmlDeviceGetPowerUsage = lambda _: 100_000
         self.nvmlDeviceGetUtilizationRates = lambda _: SimpleNamespace(gpu=50)
-        self.nvmlDeviceGetTotalEnergyConsumption = lambda _: next(self.energy)
         self.nvmlDeviceGetComputeRunningProcesses = lambda _: [
             SimpleNamespace(pid=1, usedGpuMemory=1),
             SimpleNamespace(pid=os.getpid(), usedGpuMemory=7 << 20),
@@ -87,7 +85,6 @@ def test_a_board_that_answers_gives_every_metric(board: Board) -> None:
         "gpu_process_bytes": 7 << 20,
         "gpu_power_w": 100.0,
         "gpu_utilization": 0.5,
-        "energy_j": 3.0,
     }
     assert all(entry.reason == "" for entry in found.values())
     assert board.opened == 0
@@ -98,7 +95,6 @@ def test_a_board_that_answers_gives_every_metric(board: Board) -> None:
     [
         ("nvmlDeviceGetPowerUsage", "gpu_power_w"),
         ("nvmlDeviceGetUtilizationRates", "gpu_utilization"),
-        ("nvmlDeviceGetTotalEnergyConsumption", "energy_j"),
         ("nvmlDeviceGetComputeRunningProcesses", "gpu_process_bytes"),
     ],
 )
@@ -116,16 +112,9 @@ def test_without_nvml_the_allocators_peaks_still_count(board: Board) -> None:
     board.nvmlInit = refuse  # type: ignore[method-assign]
     found = measured("cuda")
     assert found["gpu_allocated_peak_bytes"].value == 5 << 20
-    for name in ("gpu_process_bytes", "gpu_power_w", "gpu_utilization", "energy_j"):
+    for name in ("gpu_process_bytes", "gpu_power_w", "gpu_utilization"):
         assert found[name].value is None
         assert "Not Supported" in found[name].reason
-
-
-def test_an_energy_counter_that_did_not_move_is_unknown_and_not_0(board: Board) -> None:
-    board.energy = iter((1000, 1000))
-    entry = measured("cuda")["energy_j"]
-    assert entry.value is None
-    assert "too short" in entry.reason
 
 
 def test_a_process_that_nvml_does_not_list_is_unknown(board: Board) -> None:
@@ -143,32 +132,21 @@ def test_the_sampler_ends_when_the_work_raises(board: Board) -> None:
     assert not probe._thread.is_alive()
 
 
-def test_another_device_has_no_energy_counter_and_does_not_borrow_the_cpus() -> None:
-    (entry,) = measured("mps").values()
-    assert (entry.metric, entry.value) == ("energy_j", None)
-    assert "mps" in entry.reason
+def test_memory_of_a_process_that_ours_started_is_ours(board: Board) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    board.nvmlDeviceGetComputeRunningProcesses = lambda _: [
+        SimpleNamespace(pid=1, usedGpuMemory=1),
+        SimpleNamespace(pid=os.getpid(), usedGpuMemory=7 << 20),
+        SimpleNamespace(pid=child.pid, usedGpuMemory=2 << 20),
+    ]
+    try:
+        assert measured("cuda")["gpu_process_bytes"].value == 9 << 20
+    finally:
+        child.communicate(b"\n")
 
 
-def test_platform_and_core_domains_are_not_added_to_the_packages(tmp_path: Path) -> None:
-    for zone, name in (("intel-rapl:0", "package-0"), ("intel-rapl:1", "psys"), ("intel-rapl:0:0", "core")):
-        (tmp_path / zone).mkdir()
-        (tmp_path / zone / "name").write_text(name + "\n")
-        (tmp_path / zone / "energy_uj").write_text("0\n")
-    (tmp_path / "intel-rapl-mmio:0").mkdir()
-    counter = energy.RaplCounter(tmp_path)
-    counter.start()
-    for zone in ("intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0"):
-        (tmp_path / zone / "energy_uj").write_text("2000000\n")
-    assert counter.joules() == 2.0
-
-
-def test_a_package_counter_that_did_not_move_is_unknown_and_not_0(tmp_path: Path) -> None:
-    (tmp_path / "intel-rapl:0").mkdir()
-    (tmp_path / "intel-rapl:0" / "energy_uj").write_text("5\n")
-    counter = energy.RaplCounter(tmp_path)
-    counter.start()
-    assert counter.joules() is None
-    assert "did not move" in counter.reason
+def test_another_device_is_not_probed() -> None:
+    assert measured("cpu") == measured("mps") == {}
 
 
 @pytest.mark.skipif("not __import__('torch').cuda.is_available()", reason="no CUDA device")

@@ -1,0 +1,30 @@
+"""What of an environment decides whether two records may be held against each other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+DECIDES = ("cpu", "accelerators", "threads", "cpu_quota", "allocator", "libraries", "python")
+"""Keys of an environment that must be equal: seeded values then are, and timings mean something.
+
+Not among them: the operating system's version, memory, the revision, what else ran (a launch's own record).
+"""
+
+
+def deciding(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of an environment that decides."""
+    return {key: environment[key] for key in DECIDES if key in environment}
+
+
+def fingerprint(environment: Mapping[str, Any]) -> str:
+    """Return 12 hexadecimal digits that are the same for environments that may be compared."""
+    text = json.dumps(deciding(environment), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the deciding keys in which two environments differ."""
+    return [key for key in DECIDES if before.get(key) != after.get(key)]

@@ -1,0 +1,59 @@
+"""Find the rate of Poisson arrivals that a lowered model serves with its p99 under a bound."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+
+from bench.instruments import clock
+from bench.instruments.arrivals import Offered, highest_rate, offer_rate
+from bench.records import Measurement, Request
+from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder, rotating_batches
+from bench.structures import read_structure
+from techniques.registry import CannotApply
+
+
+def run(request: Request, folder: Path) -> list[Measurement]:
+    """Measure the highest rate that held the bound, and its p99."""
+    if find_spec("mlperf_loadgen") is None:
+        raise CannotApply(
+            "the server scenario needs mlcommons-loadgen: pip install 'dl-efficiency-bench[server]'"
+        )
+    settings = request.settings
+    workload, data = load_workload(settings)
+    backend = load_backend(settings)
+    lowered = parent_folder(request, "lowered")
+    program = backend.load(lowered, read_structure(lowered).build, numerics(settings), request.threads)
+    batches = rotating_batches(workload, data, settings["batch_size"])
+    turn = itertools.cycle([program.prepare(batch) for batch in batches]).__next__
+
+    def call() -> None:
+        program(turn())
+        backend.synchronize()
+
+    clock.warm_up(call)
+    latency_s = median(clock.sample(call, seconds=0.2).durations_s)
+    with tempfile.TemporaryDirectory() as logs:
+        place = Path(logs)
+
+        def offer(rate_per_s: float) -> Offered:
+            return offer_rate(call, rate_per_s, settings["p99_s"], settings["seconds"], place)
+
+        best, least = highest_rate(offer, 1 / latency_s)
+    return [Measurement("server_bound_s", settings["p99_s"]), *_measured(best, least, latency_s)]
+
+
+def _measured(best: Offered | None, least: Offered, latency_s: float) -> list[Measurement]:
+    method = f"MLPerf's load generator, of {1 / latency_s:.4g} batches a second without waiting"
+    if best is None:
+        reason = (
+            f"even at {least.rate_per_s:.3g} a second the p99 is {1e3 * least.p99_s:.3g} ms, over the bound"
+        )
+        return [Measurement(name, None, reason=reason) for name in ("server_rate_per_s", "server_p99_s")]
+    return [
+        Measurement("server_rate_per_s", best.rate_per_s, n=best.arrivals, method=method),
+        Measurement("server_p99_s", best.p99_s, n=best.arrivals, method=method),
+    ]

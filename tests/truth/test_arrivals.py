@@ -1,0 +1,46 @@
+"""The server scenario against a queue whose behaviour is known, and against MLPerf's generator itself."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from bench.instruments.arrivals import Offered, highest_rate, offer_rate
+
+SERVICE_S = 0.001
+
+
+def queue_of(bound_s: float):
+    """Answer as a queue with one server that takes a millisecond: waiting grows with ρ / (1 - ρ)."""
+
+    def offer(rate_per_s: float) -> Offered:
+        load = rate_per_s * SERVICE_S
+        p99_s = SERVICE_S * (1 + 2.3 * load / (1 - load))
+        return Offered(rate_per_s, 1000, SERVICE_S, p99_s, p99_s <= bound_s)
+
+    return offer
+
+
+@pytest.mark.parametrize(("bound_s", "load"), [(0.0033, 0.5), (0.0102, 0.8)])
+def test_the_highest_rate_that_holds_is_found_to_a_sixty_fourth_of_the_capacity(bound_s, load):
+    best, _ = highest_rate(queue_of(bound_s), 1 / SERVICE_S)
+    assert best is not None and best.holds
+    assert best.rate_per_s == pytest.approx(load / SERVICE_S, abs=1 / SERVICE_S / 32)
+
+
+def test_where_no_rate_holds_the_lowest_that_was_tried_is_told():
+    best, least = highest_rate(queue_of(SERVICE_S), 1 / SERVICE_S)
+    assert best is None and least.rate_per_s == pytest.approx(1000 / 64)
+
+
+def test_mlperfs_generator_clocks_the_wait_and_the_service(tmp_path):
+    pytest.importorskip("mlperf_loadgen")
+    found = offer_rate(lambda: time.sleep(0.004), 100.0, 0.2, seconds=0.5, folder=tmp_path)
+    assert found.arrivals >= 500 and found.p50_s >= 0.004 and found.p99_s > found.p50_s
+    assert found.holds == (found.p99_s <= 0.2)
+
+
+def test_a_bound_below_the_service_time_cannot_hold(tmp_path):
+    pytest.importorskip("mlperf_loadgen")
+    assert not offer_rate(lambda: time.sleep(0.004), 100.0, 0.003, seconds=0.1, folder=tmp_path).holds
