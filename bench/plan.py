@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from bench.axes import AXES
@@ -15,7 +16,7 @@ from bench.workloads import WORKLOADS, WorkloadRow
 from techniques.backends import BACKENDS, BackendRow
 from techniques.compression import Recipe, parse_recipe
 from techniques.optimizers import OPTIMIZERS
-from techniques.registry import Technique
+from techniques.registry import Row, Technique
 
 SMOKE_STEPS = 2
 SMOKE_TEST_SAMPLES = 64
@@ -70,17 +71,18 @@ class _Planner:
     varying: frozenset[str]
     problems: Mapping[str, str]
     stages: dict[str, StageRow] = field(default_factory=dict)
+    lookup: _Lookup = field(default_factory=lambda: _Lookup())
 
     def add(self, cell: Cell) -> CellRow:
         """Plan a cell's stages, or say why it cannot run."""
-        reason = self.problems.get(cell.workload) or why_not(cell)
+        point = _Point.of(cell, self.lookup)
+        reason = self.problems.get(cell.workload) or _why_not(point, self.lookup)
         name = cell_name(cell, self.varying)
         if reason:
             return CellRow(name, cell.axes(), {}, reason)
-        return CellRow(name, cell.axes(), self._stages_of(cell))
+        return CellRow(name, cell.axes(), self._stages_of(point))
 
-    def _stages_of(self, cell: Cell) -> dict[str, str]:
-        point = _Point.of(cell)
+    def _stages_of(self, point: _Point) -> dict[str, str]:
         keys = {"train": self._train(point), "step": self._step(point)}
         model = keys["train"]
         for step in point.recipe.steps:
@@ -249,6 +251,23 @@ class _Planner:
         return key
 
 
+class _Lookup:
+    """Finds each technique once, and whether it runs here: a large matrix names few in many cells."""
+
+    def __init__(self) -> None:
+        self.workload = cache(WORKLOADS.parse)
+        self.optimizer = cache(OPTIMIZERS.parse)
+        self.backend = cache(BACKENDS.parse)
+        self.recipe = cache(parse_recipe)
+        self._reasons: dict[int, str | None] = {}
+
+    def unavailable(self, row: Row) -> str | None:
+        """Say why a row cannot run on this machine, or None."""
+        if id(row) not in self._reasons:
+            self._reasons[id(row)] = row.unavailable()
+        return self._reasons[id(row)]
+
+
 @dataclass(frozen=True)
 class _Point:
     """A cell with its techniques looked up."""
@@ -261,14 +280,14 @@ class _Point:
     recipe: Recipe
 
     @classmethod
-    def of(cls, cell: Cell) -> _Point:
+    def of(cls, cell: Cell, lookup: _Lookup) -> _Point:
         return cls(
             cell,
-            WORKLOADS.parse(cell.workload),
-            OPTIMIZERS.parse(cell.optimizer),
-            BACKENDS.parse(cell.train_backend),
-            BACKENDS.parse(cell.backend),
-            parse_recipe(cell.compression),
+            lookup.workload(cell.workload),
+            lookup.optimizer(cell.optimizer),
+            lookup.backend(cell.train_backend),
+            lookup.backend(cell.backend),
+            lookup.recipe(cell.compression),
         )
 
     @property
@@ -291,9 +310,9 @@ class _Point:
         return f"{cell.workload} {cell.optimizer}{backend}{precision}{batch}{seed}"
 
 
-def why_not(cell: Cell) -> str:
+def _why_not(point: _Point, lookup: _Lookup) -> str:
     """Say why a cell cannot run on this machine, or return an empty text."""
-    point = _Point.of(cell)
+    cell = point.cell
     techniques: list[Technique[Any]] = [
         point.workload,
         point.optimizer,
@@ -302,7 +321,7 @@ def why_not(cell: Cell) -> str:
         *point.recipe.techniques,
     ]
     for technique in techniques:
-        reason = technique.row.unavailable()
+        reason = lookup.unavailable(technique.row)
         if reason:
             return f"{technique.name}: {reason}"
     format_ = point.recipe.format.name if point.recipe.format else None

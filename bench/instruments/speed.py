@@ -17,10 +17,15 @@ SIDE = 192
 """Rows of the matrices: their product takes some 0.1 ms, and they stay in a core's own cache."""
 
 CALLS = 60
+REST_S = 0.02
 
 
 def reference_s(device: str, synchronize: Callable[[], None]) -> float:
-    """Return the median seconds of one product of two 192×192 matrices, with PyTorch's threads."""
+    """Return the median seconds of one product of two 192×192 matrices, with PyTorch's threads.
+
+    Waits a little first: a runtime's own threads spin for a while after a call.
+    """
+    time.sleep(REST_S)
     left = torch.ones(SIDE, SIDE, device=device)
     out = torch.empty_like(left)
     durations = []

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from bench.allocator import allocator_environment
 from bench.errors import BenchError
+from bench.resources import find_resources
 from techniques.registry import nearest
 
 
@@ -18,14 +22,9 @@ def print_part(part: str, results: Path) -> None:
 
 
 def _loop(_: Path) -> None:
-    import torch
-
-    from bench.resources import find_resources
-    from bench.selftest.loop import measure_overheads, overhead_line
-
-    torch.set_num_threads(len(find_resources().cpus))
-    for found in measure_overheads():
-        print(overhead_line(found), flush=True)
+    # Like a worker: with the memory that it frees kept, which only a new process can be told.
+    command = [sys.executable, "-m", "bench.selftest.loop", str(len(find_resources().cpus))]
+    subprocess.run(command, check=True, env={**os.environ, **allocator_environment("keep")})
 
 
 def _harness(results: Path) -> None:
@@ -37,9 +36,13 @@ def _harness(results: Path) -> None:
 
 def _intervals(results: Path) -> None:
     from bench.listing import print_table
-    from bench.selftest.intervals import measure_worth, worth_rows
+    from bench.selftest.intervals import judge, run_pool, worth_rows, write_pools
 
-    print_table("What intervals are worth here", worth_rows(list(measure_worth(results))))
+    pools = run_pool(results)
+    print_table("What intervals are worth here", worth_rows([judge(pool) for pool in pools]))
+    path = results / "selftest-intervals.csv"
+    write_pools(pools, path)
+    print(f"every launch: {path}")
 
 
 _PARTS: Mapping[str, Callable[[Path], None]] = {

@@ -1,7 +1,8 @@
-"""The same work as a timed stage's, as a script of its own would time it: `bare.py WHAT THREADS [FILE]`.
+"""A timed stage's work as a script of its own times it: `-m bench.selftest.bare WHAT THREADS [FILE]`.
 
 Nothing of the harness is in it: no fork server, no request, no pass, no display, no pinning. It prints the
-median of the seconds that a call took. `WHAT` is `step`, `cpu-eager` or `onnxruntime`; `FILE` an ONNX file.
+median of the seconds that a call took, and those of the reference product around it, which tells a machine
+that was slow meanwhile. `WHAT` is `step`, `cpu-eager` or `onnxruntime`; `FILE` an ONNX file.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 
 import torch
 
+from bench.instruments.speed import reference_s
 from bench.workloads.image_classification import FASHION_MNIST_SIMPLECNN
 
 BATCH = {"step": 128, "cpu-eager": 32, "onnxruntime": 32}
@@ -28,6 +30,7 @@ def main(what: str, threads: str, file: str = "") -> None:
     images = torch.randint(0, 256, (60_000, 28, 28), dtype=torch.uint8, generator=generator)
     labels = torch.randint(0, 10, (60_000,), generator=generator)
     call = step(images, labels) if what == "step" else serve(what, images, int(threads), file)
+    before_s = reference_s("cpu", lambda: None)
     warm_until = time.perf_counter() + WARM_S
     while time.perf_counter() < warm_until:
         call()
@@ -37,7 +40,7 @@ def main(what: str, threads: str, file: str = "") -> None:
         began = time.perf_counter()
         call()
         durations.append(time.perf_counter() - began)
-    print(statistics.median(durations))
+    print(statistics.median(durations), max(before_s, reference_s("cpu", lambda: None)))
 
 
 def step(images: torch.Tensor, labels: torch.Tensor) -> Callable[[], object]:

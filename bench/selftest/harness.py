@@ -12,53 +12,75 @@ import pty
 import subprocess
 import sys
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from bench.allocator import allocator_environment
 from bench.artifacts import artifact_folder
 from bench.errors import BenchError
 from bench.resources import find_resources
 from bench.runner import PRIMARY
-from bench.statistics import Interval, launch_interval
+from bench.statistics import Interval, paired_ratio_interval
 from bench.store import StageRow, Store
+from bench.store.disturbed import SLOWER
 
 ROUNDS = 40
 MATRIX = Path(__file__).parent / "pair.toml"
-_BARE = Path(__file__).parent / "bare.py"
+BARE = (sys.executable, "-m", "bench.selftest.bare")
 
 
 @dataclass(frozen=True)
 class HarnessCost:
-    """A call's time as the harness tells it over that of a bare script: over rounds, with a 95 % interval."""
+    """A call's time as the harness tells it over that of a bare script: over pairs, with a 95 % interval.
+
+    `rounds` were made; a pair counts where the machine was as fast as at its best on both sides.
+    """
 
     what: str
+    rounds: int
     bare_s: float
     ratio: Interval
 
 
+@dataclass(frozen=True)
+class _Timing:
+    """Seconds of a call, and of the reference product beside it."""
+
+    call_s: float
+    reference_s: float
+
+
+_Timings = Mapping[str, _Timing]
+
+
 def measure_harness(results: Path, say: Callable[[str], None], rounds: int = ROUNDS) -> Iterator[HarnessCost]:
     """Yield the harness's cost on each timed stage of the matrix `pair`."""
-    ours: dict[str, list[float]] = defaultdict(list)
-    bare: dict[str, list[float]] = defaultdict(list)
-    stages = _launch(results)[0]  # the first run trains and lowers: it is no pair's
+    stages, _ = _launch(results)  # the first run trains and lowers: it is no pair's
     scripts = {label: _script(stage, stages, results) for label, stage in stages.items() if stage.timed}
+    pairs: list[tuple[_Timings, _Timings]] = []
     for number in range(rounds):
         if number % 2:
-            _add(bare, _run_scripts(scripts))
-            _add(ours, _launch(results)[1])
+            bare = _run_scripts(scripts)
+            pairs.append((_launch(results)[1], bare))
         else:
-            _add(ours, _launch(results)[1])
-            _add(bare, _run_scripts(scripts))
+            ours = _launch(results)[1]
+            pairs.append((ours, _run_scripts(scripts)))
         say(f"round {number + 1} of {rounds}")
     for label in scripts:
-        ratios = [mine / plain for mine, plain in zip(ours[label], bare[label], strict=True)]
-        yield HarnessCost(label, median(bare[label]), launch_interval(ratios))
+        yield _cost(label, [(ours[label], bare[label]) for ours, bare in pairs])
 
 
-def _launch(results: Path) -> tuple[dict[str, StageRow], dict[str, float]]:
+def _cost(label: str, pairs: Sequence[tuple[_Timing, _Timing]]) -> HarnessCost:
+    best_s = min(timing.reference_s for pair in pairs for timing in pair)
+    calm = [pair for pair in pairs if max(timing.reference_s for timing in pair) <= SLOWER * best_s]
+    kept = calm or pairs
+    ours, bare = [pair[0].call_s for pair in kept], [pair[1].call_s for pair in kept]
+    return HarnessCost(label, len(pairs), median(bare), paired_ratio_interval(ours, bare))
+
+
+def _launch(results: Path) -> tuple[dict[str, StageRow], _Timings]:
     """Run the matrix as a user does, at a terminal; return its stages and timings by label."""
     command = [sys.executable, "-m", "bench", "run", "--matrix", str(MATRIX), "--fresh"]
     code = _run_at_terminal([*command, "--results", str(results)])
@@ -68,7 +90,10 @@ def _launch(results: Path) -> tuple[dict[str, StageRow], dict[str, float]]:
         raise BenchError(f"{results}: run {run_id} ended with exit code {code}; `bench report` says why")
     stages = {stage.label: stage for stage in store.stages(run_id)}
     timings = {
-        label: store.launch_values(run_id, stage.key, PRIMARY[stage.kind])[0]
+        label: _Timing(
+            store.launch_values(run_id, stage.key, PRIMARY[stage.kind])[0],
+            store.launch_values(run_id, stage.key, "reference_s")[0],
+        )
         for label, stage in stages.items()
         if stage.timed
     }
@@ -98,27 +123,24 @@ def _run_at_terminal(command: list[str]) -> int:
 def _script(stage: StageRow, stages: Mapping[str, StageRow], results: Path) -> list[str]:
     """Return the command of a stage's bare script."""
     what = "step" if stage.kind == "step" else str(stage.request["settings"]["backend"])
-    words = [sys.executable, str(_BARE), what, str(len(find_resources().cpus))]
+    words = [*BARE, what, str(len(find_resources().cpus))]
     if what == "onnxruntime":
         words.append(str(artifact_folder(results, stage.request["parents"]["lowered"]) / "model.onnx"))
     return words
 
 
-def _run_scripts(scripts: Mapping[str, list[str]]) -> dict[str, float]:
-    return {
-        label: float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
-        for label, words in scripts.items()
-    }
-
-
-def _add(values: dict[str, list[float]], found: Mapping[str, float]) -> None:
-    for label, value in found.items():
-        values[label].append(value)
+def _run_scripts(scripts: Mapping[str, list[str]]) -> _Timings:
+    environment = {**os.environ, **allocator_environment("keep")}
+    found: dict[str, _Timing] = {}
+    for label, words in scripts.items():
+        done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+        found[label] = _Timing(*map(float, done.stdout.split()))
+    return found
 
 
 def harness_line(found: HarnessCost) -> str:
     """Return a line for a person."""
     ratio = found.ratio
     interval = f" ({ratio.low:.3f} to {ratio.high:.3f})" if ratio.low and ratio.high else ""
-    half = f", half-width {100 * ratio.relative_half_width:.1f} %"
+    half = f", half-width {100 * ratio.relative_half_width:.1f} %, {ratio.n} of {found.rounds} pairs"
     return f"{found.what:48} {1e3 * found.bare_s:8.3f} ms   harness / bare {ratio.value:.3f}{interval}{half}"

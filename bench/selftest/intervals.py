@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,25 +60,52 @@ class Worth:
         return tuple(found)
 
 
-def measure_worth(results: Path) -> Iterator[Worth]:
-    """Run the pool's matrix, as any run is made, and yield what intervals of each timed stage are worth."""
+@dataclass(frozen=True)
+class Pool:
+    """Launch medians of one timed stage in seconds, in the order they were made, disturbed ones left out."""
+
+    label: str
+    kind: str
+    values: tuple[float, ...]
+
+
+def run_pool(results: Path) -> list[Pool]:
+    """Run the pool's matrix, as any run is made, and return what each timed stage's launches gave."""
     outcome = execute(prepare(RunOptions(str(MATRIX), results)), lambda run_id: None)
     store = Store.open(results, create=False)
-    for stage in store.stages(outcome.run_id):
-        if stage.timed:
-            values = store.launch_values(outcome.run_id, stage.key, PRIMARY[stage.kind])
-            yield judge(stage.label, stage.kind, values)
+    pools = [
+        Pool(
+            stage.label,
+            stage.kind,
+            tuple(store.launch_values(outcome.run_id, stage.key, PRIMARY[stage.kind])),
+        )
+        for stage in store.stages(outcome.run_id)
+        if stage.timed
+    ]
+    store.close()
+    return pools
 
 
-def judge(label: str, kind: str, pool: Sequence[float], draws: int = DRAWS) -> Worth:
-    """Draw from a pool of launch medians, in the order they were made; raises ValueError under 2 draws' size.
+def write_pools(pools: Sequence[Pool], path: Path) -> None:
+    """Write every launch median as CSV, so that what intervals are worth can be worked out again."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("stage", "launch", "seconds"))
+        for pool in pools:
+            writer.writerows(
+                (pool.label, number, f"{value:.9g}") for number, value in enumerate(pool.values, 1)
+            )
+
+
+def judge(pool: Pool, draws: int = DRAWS) -> Worth:
+    """Draw from a pool again and again; raises ValueError where it is smaller than two draws.
 
     The two halves of an A/A split share no launch; a draw for coverage may take a launch several times.
     """
-    if len(pool) < 2 * SIZE:
-        raise ValueError(f"{label}: {len(pool)} launches are too few for two draws of {SIZE}")
+    if len(pool.values) < 2 * SIZE:
+        raise ValueError(f"{pool.label}: {len(pool.values)} launches are too few for two draws of {SIZE}")
     generator = np.random.default_rng(0)
-    values = np.asarray(pool, dtype=float)
+    values = np.asarray(pool.values, dtype=float)
     truth = float(np.median(values))
     excluded, held, widths = 0, 0, []
     for _ in range(draws):
@@ -88,10 +116,10 @@ def judge(label: str, kind: str, pool: Sequence[float], draws: int = DRAWS) -> W
         held += _holds(interval.low, truth, interval.high)
         widths.append(interval.relative_half_width)
     return Worth(
-        label,
-        kind,
+        pool.label,
+        pool.kind,
         len(values),
-        relative_spread(pool),
+        relative_spread(pool.values),
         float(np.corrcoef(values[1:], values[:-1])[0, 1]) if values.std() else 0.0,
         excluded / draws,
         held / draws,

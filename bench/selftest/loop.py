@@ -1,8 +1,12 @@
-"""`bench selftest`: what measuring costs. Our timed loop against a bare one, interleaved in one process."""
+"""What measuring costs: our timed loop against a bare one, interleaved in one process of its own.
+
+`python -m bench.selftest.loop THREADS` prints a line for each model, inference and training.
+"""
 
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,13 +15,13 @@ import torch
 from torch import nn
 
 from bench.instruments import clock
-from bench.statistics import Interval, launch_interval
+from bench.statistics import Interval, launch_interval, paired_ratio_interval
 from bench.workloads.image_classification import SimpleCNN
 
 Call = Callable[[], object]
 
-ROUNDS = 40
-ROUND_S = 0.15
+ROUNDS = 120
+ROUND_S = 0.08
 """Seconds that each loop of a round takes, about."""
 
 
@@ -45,7 +49,7 @@ def _overhead(what: str, call: Call, rounds: int, round_s: float) -> Overhead:
     warmup = clock.warm_up(call)
     block = warmup.calls_per_sample
     samples = max(6, round(round_s / warmup.typical_s / block))
-    ratios, bare_s = [], []
+    ours_s, bare_s = [], []
     for number in range(rounds):
         if number % 2:
             ours = _ours(call, samples, block)
@@ -53,9 +57,9 @@ def _overhead(what: str, call: Call, rounds: int, round_s: float) -> Overhead:
         else:
             bare = _bare(call, samples * block)
             ours = _ours(call, samples, block)
-        ratios.append(ours / bare)
+        ours_s.append(ours)
         bare_s.append(bare)
-    return Overhead(what, launch_interval(bare_s).value, launch_interval(ratios))
+    return Overhead(what, launch_interval(bare_s).value, paired_ratio_interval(ours_s, bare_s))
 
 
 def _ours(call: Call, samples: int, block: int) -> float:
@@ -123,3 +127,9 @@ def overhead_line(found: Overhead) -> str:
     low, high = found.ratio.low, found.ratio.high
     interval = f" ({low:.4f} to {high:.4f})" if low is not None and high is not None else ""
     return f"{found.what:32} {1e3 * found.call_s:8.3f} ms   ours / bare {found.ratio.value:.4f}{interval}"
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(sys.argv[1]))
+    for measured in measure_overheads():
+        print(overhead_line(measured), flush=True)

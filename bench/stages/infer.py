@@ -92,13 +92,15 @@ def _judged(outputs: torch.Tensor, expected: torch.Tensor, settings: Mapping[str
 
 
 def _kernels(program: Program, prepared: Any, format_: str | None) -> list[Measurement]:
-    """Measure which kernels multiply int8 where the format says so; without one the record is INVALID."""
-    if format_ is None or not format_.startswith("int8"):
-        return []
+    """List the kernels that ran, by the runtime; INVALID where int8 was asked for and none of them is."""
     ran = program.kernels(prepared)
+    listed = Measurement("kernels", len(ran), method=", ".join(ran))
+    if format_ is None or not format_.startswith("int8"):
+        return [listed]
     found = multiply_int8(ran)
     reason = "" if found else f"no int8 kernel ran for {format_}: {', '.join(ran)}"
     return [
+        listed,
         Measurement("int8_kernels", len(found), method=", ".join(found), reason=reason),
         Measurement("valid", float(bool(found)), qualifier="kernels", reason=reason),
     ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.instruments import clock
-from bench.instruments.clock import Call, Samples
+from bench.instruments.clock import Call, Samples, Warmup
 from bench.instruments.speed import reference_s
 from bench.records import Measurement, Request
 from bench.statistics import effective_samples, relative_spread, sample_quantile
@@ -19,16 +19,19 @@ UPPER = {"_p90_s": 0.9, "_p99_s": 0.99}
 
 @dataclass(frozen=True)
 class TimedPass:
-    """The samples of a launch; beside them seconds of the reference product, and of a tick of the clock."""
+    """A launch's warm-up and samples; seconds of the reference product, and of a tick of the clock."""
 
+    warmup: Warmup
     samples: Samples
     reference_s: float
     tick_s: float
 
     def steadiness(self) -> list[Measurement]:
         """Measure what tells whether the launch had its machine."""
-        samples = self.samples
+        samples, warmup = self.samples, self.warmup
+        unsteady = "" if warmup.steady else "calls were still getting faster when the warm-up's time was up"
         return [
+            Measurement("warm_up_s", warmup.elapsed_s, n=warmup.calls, reason=unsteady),
             Measurement(
                 "reference_s", self.reference_s, method="the slower of before and after the timed pass"
             ),
@@ -57,7 +60,7 @@ def timed_pass(call: Call, synchronize: Callable[[], None], request: Request) ->
         calls_per_sample=warmup.calls_per_sample,
     )
     slower_s = max(before_s, reference_s(request.device, synchronize))
-    return TimedPass(samples, slower_s, clock.tick_s())
+    return TimedPass(warmup, samples, slower_s, clock.tick_s())
 
 
 def timings(metric: str, samples: Samples, upper: Sequence[str] = tuple(UPPER)) -> list[Measurement]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tempfile
 import zipfile
@@ -14,8 +15,13 @@ from techniques.backends.tracing import profiled_activities
 # Of kernels that multiply int8: PyTorch's and oneDNN's, ONNX Runtime's.
 _INT8 = re.compile(
     r"_int_mm|int8pack_mm|qlinear|qconv|^quantized::(linear|conv)"
-    r"|^(QLinear(Conv|MatMul)|(Conv|MatMul)Integer|DynamicQuantizeMatMul|MatMulIntegerToFloat|QGemm)$"
+    r"|^(QLinear(Conv|MatMul)|(Conv|MatMul)Integer|DynamicQuantizeMatMul|MatMulIntegerToFloat|QGemm)( \w+)?$"
 )
+_NUMBERS = {
+    **{"float": "fp32", "double": "fp64", "c10::BFloat16": "bf16", "c10::Half": "fp16"},
+    **{"signed char": "int8", "unsigned char": "uint8"},
+}
+_DTYPE = re.compile(r"cached_torch_dtype_(\w+)")
 _CALLED = re.compile(r"\baoti_torch_(?:cpu|cuda)_(\w+)\(|\b((?:cpp|triton)_\w*fused\w*)\(")
 
 
@@ -25,27 +31,49 @@ def multiply_int8(kernels: Iterable[str]) -> list[str]:
 
 
 def kernels_of_call(call: Callable[[], object]) -> list[str]:
-    """Return the operators that a call of PyTorch runs, by torch.profiler."""
+    """Return the operators that a call of PyTorch runs, by torch.profiler, with their first inputs' numbers."""
     from torch.profiler import profile
 
-    with profile(activities=profiled_activities()) as profiled:
+    with profile(activities=profiled_activities(), record_shapes=True) as profiled:
         call()
-    return sorted({str(event.key) for event in profiled.key_averages()})
+    results = profiled.profiler.kineto_results if profiled.profiler is not None else None
+    events = results.events() if results is not None else []
+    return sorted({_with_number(event.name(), event.dtypes()) for event in events})
+
+
+def _with_number(name: str, dtypes: Iterable[str]) -> str:
+    numbers = [_NUMBERS[dtype] for dtype in dtypes if dtype in _NUMBERS]
+    return f"{name} {numbers[0]}" if numbers else name
 
 
 def kernels_of_package(package: Path) -> list[str]:
-    """Return the kernels that an AOTInductor package calls, from the source it was built from, kept in it."""
+    """Return the kernels that an AOTInductor package calls, and the types of its tensors.
+
+    From the source that it was built from, which is kept in it.
+    """
     with zipfile.ZipFile(package) as archive:
         sources = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".cpp")]
-    return sorted({called or fused for source in sources for called, fused in _CALLED.findall(source)})
+    kernels = {called or fused for source in sources for called, fused in _CALLED.findall(source)}
+    types = {f"tensors of {dtype}" for source in sources for dtype in _DTYPE.findall(source)}
+    return sorted(kernels | types)
 
 
 def kernels_of_onnx(model: Path, threads: int) -> list[str]:
-    """Return the operators of the graph that ONNX Runtime makes of a file when it loads it."""
+    """Return the operators of the graph that ONNX Runtime makes of a file, with their weights' numbers."""
     import onnx
 
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "optimized.onnx"))
         open_session(model, threads, optimized_model_filepath=path)
-        optimized = onnx.load(path)
-    return sorted({node.op_type for node in optimized.graph.node})
+        graph = onnx.load(path).graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    found = set()
+    for node in graph.node:
+        own = [weights[name] for name in node.input if name in weights]
+        largest = max(own, key=lambda tensor: math.prod(tensor.dims), default=None)
+        number = onnx.TensorProto.DataType.Name(largest.data_type).lower() if largest is not None else ""
+        found.add(f"{node.op_type} {_ONNX_NUMBERS.get(number, number)}".rstrip())
+    return sorted(found)
+
+
+_ONNX_NUMBERS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16"}

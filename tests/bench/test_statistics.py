@@ -9,6 +9,7 @@ from bench.statistics import (
     effective_samples,
     launch_interval,
     order_statistic_ranks,
+    paired_ratio_interval,
     pareto_front,
     ratio_interval,
     relative_spread,
@@ -64,6 +65,27 @@ def test_a_ratios_interval_leaves_one_out_exactly_where_mann_and_whitneys_test_r
         rejected = mannwhitneyu(after, before, method="exact").pvalue <= 0.05
         assert (not found.low <= 1 <= found.high) == rejected
         assert found.low <= found.value <= found.high
+
+
+@pytest.mark.parametrize("n", [6, 9, 20, 40])
+def test_an_interval_of_pairs_leaves_one_out_exactly_where_wilcoxons_test_rejects(n):
+    from scipy.stats import wilcoxon
+
+    generator = np.random.default_rng(9)
+    for shift in np.linspace(0, 1, 40):
+        logs = generator.normal(shift, 1, n)
+        found = paired_ratio_interval(np.exp(logs).tolist(), [1.0] * n)
+        assert (not found.low <= 1 <= found.high) == (wilcoxon(logs, method="exact").pvalue <= 0.05)
+        assert found.low <= found.value <= found.high
+
+
+def test_pairs_cancel_what_both_of_them_had():
+    generator = np.random.default_rng(2)
+    machine = np.exp(generator.normal(0, 0.5, 40))
+    before = machine * np.exp(generator.normal(0, 0.01, 40))
+    found = paired_ratio_interval((1.02 * machine).tolist(), before.tolist())
+    assert found.value == pytest.approx(1.02, abs=0.005) and found.relative_half_width < 0.005
+    assert paired_ratio_interval([1.0] * 5, [1.0] * 5).low is None
 
 
 def test_equal_launches_are_rarely_called_different_even_where_some_are_eight_times_as_slow():

@@ -39,18 +39,35 @@ def lowered(backend: str, format_: str | None, folder: Path) -> Program:
     ("backend", "format_", "expected"),
     [
         ("cpu-eager", None, []),
-        ("cpu-eager", "int8-dynamic", ["aten::_int_mm"]),
+        ("cpu-eager", "int8-dynamic", ["aten::_int_mm uint8"]),
         ("cpu-inductor", None, []),
         ("cpu-inductor", "int8-dynamic", ["_int_mm_out"]),
         ("cpu-inductor", "int8-static", ["_qconv_pointwise_tensor", "_qlinear_pointwise_tensor"]),
         ("onnxruntime", None, []),
-        ("onnxruntime", "int8-dynamic", ["ConvInteger", "DynamicQuantizeMatMul"]),
-        ("onnxruntime", "int8-static", ["QGemm", "QLinearConv"]),
+        ("onnxruntime", "int8-dynamic", ["ConvInteger int8", "DynamicQuantizeMatMul int8"]),
+        ("onnxruntime", "int8-static", ["QGemm int8", "QLinearConv int8"]),
     ],
 )
 def test_the_kernels_that_multiply_int8_are_read_from_the_runtime(backend, format_, expected, tmp_path):
     program = lowered(backend, format_, tmp_path)
     assert multiply_int8(program.kernels(program.prepare(EXAMPLE))) == expected
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "expected"),
+    [
+        ("cpu-eager", "fp32", "aten::addmm fp32"),
+        ("cpu-eager", "bf16", "aten::addmm bf16"),
+        ("cpu-inductor", "bf16", "tensors of bfloat16"),
+        ("onnxruntime", "fp32", "Gemm fp32"),
+    ],
+)
+def test_kernels_are_named_with_the_numbers_that_they_multiply(backend, precision, expected, tmp_path):
+    torch.manual_seed(0)
+    runtime, numerics = BACKENDS.parse(backend).create(), Numerics(None, precision)
+    runtime.lower(net().to(numerics.dtype), EXAMPLE.to(numerics.dtype), numerics, [], tmp_path)
+    program = runtime.load(tmp_path, net, numerics, 1)
+    assert expected in program.kernels(program.prepare(EXAMPLE))
 
 
 @pytest.mark.parametrize(("backend", "operator"), [("cpu-eager", "addmm"), ("onnxruntime", "Gemm")])

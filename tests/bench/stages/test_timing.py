@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.instruments.clock import Samples
+from bench.instruments.clock import Samples, Warmup
 from bench.stages.timing import TimedPass, timings
 
 
@@ -32,7 +32,8 @@ def test_of_calls_timed_in_blocks_no_upper_quantile_is_known():
 
 
 def steadiness(samples: Samples, tick_s: float = 1e-8) -> dict[tuple[str, str], object]:
-    found = TimedPass(samples, 80e-6, tick_s).steadiness()
+    warmup = Warmup(calls=12, steady=False, first_s=0.1, elapsed_s=0.4, typical_s=1e-3)
+    found = TimedPass(warmup, samples, 80e-6, tick_s).steadiness()
     return {(entry.metric, entry.qualifier): entry for entry in found}
 
 
@@ -41,6 +42,7 @@ def test_cpu_time_and_page_faults_are_told_for_the_pass_and_for_a_call():
     assert found["timed_cpu_over_wall", ""].value == pytest.approx(1.8)
     assert found["page_faults", ""].value == 7
     assert found["reference_s", ""].value == 80e-6
+    assert found["warm_up_s", ""].value == 0.4 and "still getting faster" in found["warm_up_s", ""].reason
 
 
 def test_a_sample_of_a_few_ticks_of_the_clock_is_invalid():
