@@ -31,7 +31,7 @@ def multiply_int8(kernels: Iterable[str]) -> list[str]:
 
 
 def kernels_of_call(call: Callable[[], object]) -> list[str]:
-    """Return the operators that a call of PyTorch runs, by torch.profiler, with their first inputs' numbers."""
+    """Return the operators that a call of PyTorch runs, by torch.profiler, with their first input's type."""
     from torch.profiler import profile
 
     with profile(activities=profiled_activities(), record_shapes=True) as profiled:
