@@ -140,9 +140,12 @@ def doctor(plugin: Plugins = None) -> None:
 @app.command()
 def selftest(
     part: Annotated[
-        str, typer.Argument(help="loop (2 minutes), harness or intervals (a quarter of an hour each).")
-    ] = "loop",
-    results: Results = RESULTS,
+        str,
+        typer.Argument(help="loop (2 minutes), harness or intervals (a quarter of an hour each), or all."),
+    ] = "all",
+    results: Annotated[
+        Path, typer.Option("--results", help="Folder of its own runs, apart from yours.")
+    ] = RESULTS / "selftest",
 ) -> None:
     """Measure what the suite's own numbers are worth here. Let the machine do nothing else meanwhile.
 

@@ -15,10 +15,12 @@ from techniques.registry import nearest
 
 
 def print_part(part: str, results: Path) -> None:
-    """Measure one part and print it; raises BenchError that names the nearest part."""
-    if part not in _PARTS:
-        raise BenchError(f"unknown part {part!r}{nearest(part, _PARTS)}")
-    _PARTS[part](results)
+    """Measure one part, or all of them, and print it; raises BenchError that names the nearest part."""
+    if part not in (*_PARTS, "all"):
+        raise BenchError(f"unknown part {part!r}{nearest(part, [*_PARTS, 'all'])}")
+    for name, measure in _PARTS.items():
+        if part in (name, "all"):
+            measure(results)
 
 
 def _loop(_: Path) -> None:
@@ -39,10 +41,10 @@ def _intervals(results: Path) -> None:
     from bench.selftest.intervals import judge, run_pool, worth_rows, write_pools
 
     pools = run_pool(results)
-    print_table("What intervals are worth here", worth_rows([judge(pool) for pool in pools]))
     path = results / "selftest-intervals.csv"
     write_pools(pools, path)
     print(f"every launch: {path}")
+    print_table("What intervals are worth here", worth_rows([judge(pool) for pool in pools]))
 
 
 _PARTS: Mapping[str, Callable[[Path], None]] = {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.errors import BenchError
 from bench.runner import PRIMARY
 from bench.session import RunOptions, execute, prepare
 from bench.statistics import launch_interval, ratio_interval, relative_spread
@@ -72,6 +73,8 @@ class Pool:
 def run_pool(results: Path) -> list[Pool]:
     """Run the pool's matrix, as any run is made, and return what each timed stage's launches gave."""
     outcome = execute(prepare(RunOptions(str(MATRIX), results)), lambda run_id: None)
+    if not outcome.ok:
+        raise BenchError(f"run {outcome.run_id} failed; `bench report --results {results}` says why")
     store = Store.open(results, create=False)
     pools = [
         Pool(
@@ -98,12 +101,12 @@ def write_pools(pools: Sequence[Pool], path: Path) -> None:
 
 
 def judge(pool: Pool, draws: int = DRAWS) -> Worth:
-    """Draw from a pool again and again; raises ValueError where it is smaller than two draws.
+    """Draw from a pool again and again; raises BenchError where it is smaller than two draws.
 
     The two halves of an A/A split share no launch; a draw for coverage may take a launch several times.
     """
     if len(pool.values) < 2 * SIZE:
-        raise ValueError(f"{pool.label}: {len(pool.values)} launches are too few for two draws of {SIZE}")
+        raise BenchError(f"{pool.label}: {len(pool.values)} launches are too few for two draws of {SIZE}")
     generator = np.random.default_rng(0)
     values = np.asarray(pool.values, dtype=float)
     truth = float(np.median(values))

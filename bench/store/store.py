@@ -306,6 +306,7 @@ class Store:
                 schema.measurements.c.metric == metric,
                 schema.measurements.c.value.is_not(None),
             )
+            .order_by(schema.launches.c.id)
         )
         with self._engine.connect() as connection:
             disturbed = disturbances(connection, run_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bench.errors import BenchError
 from bench.selftest.intervals import Pool, judge, worth_rows, write_pools
 
 
@@ -33,7 +34,7 @@ def test_launches_that_follow_the_one_before_are_told():
 
 
 def test_too_few_launches_are_refused():
-    with pytest.raises(ValueError, match="19 launches are too few"):
+    with pytest.raises(BenchError, match="19 launches are too few"):
         judge(pool(0.1, 19))
 
 
