@@ -196,11 +196,11 @@ def _print_roofline(results: Path, profiled: Profile) -> None:
     if point is None:
         print("roofline: unknown, the run has no timing, count of operations or ceiling for this cell")
         return
+    share = "its ceiling is unknown" if point.share is None else f"{100 * point.share:.1f} % of that ceiling"
     print(
-        f"roofline: {format_value('ceiling_operations_per_s', point.operations_per_s)} at "
+        f"roofline: {format_value('achieved_operations_per_s', point.operations_per_s)} at "
         f"{point.operations_per_byte:.3g} operations a byte (an estimate: the least bytes), "
-        f"{100 * point.utilization:.1f} % of this machine's peak; bound by {point.binds}, "
-        f"{100 * point.share:.1f} % of that ceiling"
+        f"{100 * point.utilization:.1f} % of this machine's peak; bound by {point.binds}, {share}"
     )
 
 

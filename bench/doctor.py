@@ -57,13 +57,13 @@ Medians = Mapping[str, list[float]]
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `bench machine` knows, the ceilings, the noise of A against A by metric, advice by effect.
+    """What `bench machine` knows, the ceilings, the noise of A against A by metric, advice.
 
     `allocator` is how many times as long a call takes where the system's allocator is left as it is.
     """
 
     machine: Mapping[str, Any]
-    ceilings: Ceilings
+    ceilings: Mapping[str, Ceilings]
     noise: Mapping[str, float]
     allocator: Mapping[str, Interval]
     advice: tuple[str, ...]
@@ -76,7 +76,8 @@ def diagnose() -> Diagnosis:
     machine = inspect()
     threads = int(machine["used"]["threads"])
     torch.set_num_threads(threads)
-    ceilings = measure_ceilings(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    ceilings = {device: measure_ceilings(torch.device(device)) for device in devices}
     kept, left = measure_launches(threads)
     noise = {name: relative_spread(medians) for name, medians in kept.items()}
     allocator = {name: ratio_interval(left[name], medians) for name, medians in kept.items()}
@@ -105,7 +106,10 @@ def measure_launches(threads: int, launches: int = LAUNCHES) -> tuple[Medians, M
 def advise(
     machine: Mapping[str, Any], noise: Mapping[str, float], allocator: Mapping[str, Interval]
 ) -> Iterator[str]:
-    """Yield what would make timings here steadier or faster, by effect, each with how to do it."""
+    """Yield what would make timings here steadier or faster, each with how to do it.
+
+    In the order of what each has been seen to cost: an allocator, other load, a noisy machine, its clock.
+    """
     dearest = max(allocator, key=lambda name: allocator[name].low or 0.0)
     if (allocator[dearest].low or 0.0) > 1 + _NOISY:
         settings = " ".join(f"{name}={value}" for name, value in KEEP.items())
@@ -141,17 +145,10 @@ def diagnosis_lines(found: Diagnosis) -> Iterator[str]:
     """Yield the diagnosis for a person."""
     yield from lines(found.machine)
     yield ""
-    yield "Ceilings, measured"
-    for name, rate in found.ceilings.operations_per_s.items():
-        unit = "OP" if name == "int8" else "FLOP"
-        text = (
-            f"{rate / 1e9:,.1f} G{unit}/s"
-            if rate
-            else found.ceilings.reasons.get(name, "cannot multiply here")
-        )
-        yield f"  {name:14}{text}"
-    yield f"  {'memory':14}{format_value('artifact_bytes', found.ceilings.bytes_per_s)}/s, read and written"
-    yield ""
+    for device, ceilings in found.ceilings.items():
+        yield f"Ceilings of {device}, measured"
+        yield from _ceiling_lines(ceilings)
+        yield ""
     yield f"Noise: how far apart {LAUNCHES} equal launches lie (robust standard deviation of their medians)"
     for name, share in found.noise.items():
         yield f"  {name:14}{100 * share:.1f} %"
@@ -162,3 +159,12 @@ def diagnosis_lines(found: Diagnosis) -> Iterator[str]:
     yield ""
     yield "Advice, by effect" if found.advice else "Advice: none, this machine is set up well"
     yield from (f"  {number}. {text}" for number, text in enumerate(found.advice, 1))
+
+
+def _ceiling_lines(ceilings: Ceilings) -> Iterator[str]:
+    for name, rate in ceilings.operations_per_s.items():
+        unit = "OP" if name == "int8" else "FLOP"
+        known = f"{rate / 1e9:,.1f} G{unit}/s" if rate else ceilings.reasons.get(name, "cannot multiply here")
+        yield f"  {name:14}{known}"
+    copied = ceilings.reasons.get("memory") or format_value("ceiling_bytes_per_s", ceilings.bytes_per_s)
+    yield f"  {'memory':14}{copied}, read and written"

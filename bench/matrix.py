@@ -97,7 +97,7 @@ class Estimate(_Strict):
 class Server(_Strict):
     """Ask for the highest rate of Poisson arrivals at which 99 % of batches are answered within `p99_ms`.
 
-    Each rate that is tried is offered for `seconds`, and longer where that is under 500 arrivals.
+    Each rate that is tried is offered for `seconds`, and longer where that is under 1,000 arrivals.
     """
 
     p99_ms: float = Field(gt=0, le=3.6e6)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bench.comparable import deciding, differences
+from bench.comparable import deciding, differences, fingerprint
 from bench.errors import BenchError
 from bench.metrics import CURVES, METRICS, Metric, format_value
 from bench.statistics import ratio_interval
@@ -266,11 +266,11 @@ def _widest(environments: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _compare_environments(before: Mapping[str, Any], now: Mapping[str, Any], comparison: Comparison) -> bool:
     differing = differences(before, now)
-    if differing:
+    if fingerprint(before) != fingerprint(now):
         comparison.notes.append(
             f"the baseline's environment differs in {', '.join(differing)}: only exact metrics are compared"
         )
-    return not differing
+    return fingerprint(before) == fingerprint(now)
 
 
 def _read(name: str, results: Path) -> dict[str, Any]:

@@ -5,9 +5,12 @@ Source of the model: Williams, Waterman & Patterson 2009, "Roofline: An Insightf
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+Binds = Literal["compute", "memory", "cache"]
 
 CEILING_DEVICES = ("cpu", "cuda")
 """Devices whose ceilings PyTorch can measure."""
@@ -18,13 +21,15 @@ class RooflinePoint:
     """What a call achieves of this machine's own ceilings.
 
     `share` is of the ceiling that binds it: `compute`, or `memory` where the operations that a byte pays for
-    are too few to keep the arithmetic busy. `utilization` is of the compute ceiling (model FLOP utilization).
+    are too few to keep the arithmetic busy. It is `cache` where they are too few and what must move stays in
+    the last cache from call to call: no ceiling of that is measured, and `share` is None. `utilization` is of
+    the compute ceiling (model FLOP utilization).
     """
 
     operations_per_s: float
     operations_per_byte: float
-    binds: Literal["compute", "memory"]
-    share: float
+    binds: Binds
+    share: float | None
     utilization: float
 
 
@@ -34,15 +39,28 @@ def roofline(
     seconds: float | None,
     peak_operations_per_s: float | None,
     bytes_per_s: float | None,
+    cache_bytes: int = 0,
 ) -> RooflinePoint | None:
     """Place a call under the ceilings; None where any of it is unknown."""
     if not operations or not bytes_moved or not seconds or not peak_operations_per_s or not bytes_per_s:
         return None
     achieved, intensity = operations / seconds, operations / bytes_moved
     by_memory = intensity * bytes_per_s
-    binds: Literal["compute", "memory"] = "memory" if by_memory < peak_operations_per_s else "compute"
-    share = achieved / min(peak_operations_per_s, by_memory)
-    return RooflinePoint(achieved, intensity, binds, share, achieved / peak_operations_per_s)
+    utilization = achieved / peak_operations_per_s
+    if by_memory >= peak_operations_per_s:
+        return RooflinePoint(achieved, intensity, "compute", utilization, utilization)
+    if bytes_moved <= cache_bytes:
+        return RooflinePoint(achieved, intensity, "cache", None, utilization)
+    return RooflinePoint(achieved, intensity, "memory", achieved / by_memory, utilization)
+
+
+def last_cache_bytes(environment: Mapping[str, Any]) -> int:
+    """Return the size of the CPU's last cache, in an environment `L3 unified: 32768K`; 0 if unknown."""
+    caches = environment.get("cpu", {}).get("caches") or {}
+    if not caches:
+        return 0
+    number, unit = re.fullmatch(r"(\d+)([KMG]?)", caches[max(caches)]).groups()  # type: ignore[union-attr]
+    return int(number) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[unit]
 
 
 def number_format(settings: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
@@ -29,9 +29,12 @@ PRIMARY = {"step": "step_latency_s", "infer": "latency_s"}
 MOST_KILLS = 3
 
 LEAST_REPEATS = 3
-"""Disturbed launches of a stage that are made again, or half of the most launches where those are more.
+"""Disturbed launches of a stage that are made again, or all but so many of its most launches if that is more.
 
-A machine that is never quiet must end too."""
+A machine that is never quiet must end too.
+"""
+
+_FAILED = Result("failed")
 
 
 class Runner:
@@ -69,6 +72,8 @@ class Runner:
         self._kills: Counter[str] = Counter()
         self._repeats: Counter[str] = Counter()
         self._disturbed: dict[str, str] = {}
+        self._later_rounds: Counter[str] = Counter()
+        self._reopened: set[str] = set()
         self._display = Display(len(plan.stages), self._rest_s)
 
     def run(self) -> bool:
@@ -78,26 +83,46 @@ class Runner:
             untimed = [stage for stage in self._left() if not stage.timed]
             if untimed:
                 self._run_untimed(untimed)
-            while timed := self._left():
-                self._run_round(timed)
+            while self._left() or self._reopen():
+                self._run_round(self._left())
         return all(result.state in ("ok", "skipped") for result in self._ended.values())
 
     # What is over, and what is left
 
     def _remember(self) -> None:
         """Take up what an interrupted execution of this run has finished."""
-        rounds: defaultdict[str, set[int]] = defaultdict(set)
-        for key, round_, state in self._store.launch_results(self._run_id):
+        for key, _, state in self._store.launch_results(self._run_id):
             stage = self._plan.stages[key]
             if state == "killed":
                 self._count_kill(stage, Result("killed", "ended from outside"))
             elif state != "ok" or not stage.timed:
                 self._ended[key] = Result(state, "in an earlier part of this run")  # type: ignore[arg-type]
-            else:
-                rounds[key].add(round_)  # a disturbed launch and its repetition are of one round
-        self._launches.update({key: len(own) for key, own in rounds.items()})
+        self._count()
         for key in list(self._launches):
             self._look(self._plan.stages[key])
+
+    def _count(self) -> None:
+        """Count timed stages' launches in the store; disturbed ones are made again, as often as that goes."""
+        for key, count in self._store.launch_counts(self._run_id).items():
+            if self._plan.stages[key].timed:
+                self._repeats[key] = min(count.disturbed, self._most_repeats)
+                self._launches[key] = count.good - self._repeats[key]
+                self._later_rounds[key] = count.rounds - self._launches[key]
+
+    def _reopen(self) -> bool:
+        """Take up again the stages of which a later launch has shown that earlier ones were disturbed."""
+        before = dict(self._launches)
+        self._count()
+        for key, launches in before.items():
+            if self._launches[key] < launches and self._ended.get(key, _FAILED).state == "ok":
+                del self._ended[key]
+                self._reopened.add(key)
+                self._look(self._plan.stages[key])
+        return bool(self._left())
+
+    @property
+    def _most_repeats(self) -> int:
+        return 0 if self._smoke else max(LEAST_REPEATS, self._budget.max_launches - LEAST_REPEATS)
 
     def _left(self) -> list[StageRow]:
         return [stage for key, stage in self._plan.stages.items() if key not in self._ended]
@@ -200,8 +225,9 @@ class Runner:
         try:
             for stage in due:
                 self._display.started(_title(stage), f", launch {round_ + 1}")
-                result = executor.submit(self._request(stage, round_, self._resources.cpus)).result()
-                if self._enter(stage, round_, result) and not self._to_repeat(stage):
+                own_round = round_ + self._later_rounds[stage.key]
+                result = executor.submit(self._request(stage, own_round, self._resources.cpus)).result()
+                if self._enter(stage, own_round, result) and not self._to_repeat(stage):
                     self._launches[stage.key] += 1
                     self._look(stage)
                 if not executor.alive:
@@ -212,8 +238,7 @@ class Runner:
     def _to_repeat(self, stage: StageRow) -> bool:
         """Say whether a stage's latest launch was disturbed and is to be made again; the store keeps it."""
         disturbed = self._disturbed.get(stage.key)
-        most = max(LEAST_REPEATS, self._budget.max_launches // 2)
-        if self._smoke or not disturbed or self._repeats[stage.key] == most:
+        if not disturbed or self._repeats[stage.key] >= self._most_repeats:
             return False
         self._repeats[stage.key] += 1
         self._display.ended(_title(stage), f"disturbed, again: {disturbed}", counts=False)
@@ -229,7 +254,8 @@ class Runner:
         enough = bool(values) and launch_interval(values).relative_half_width <= self._budget.target_interval
         if launches >= most or enough:
             self._ended[stage.key] = Result("ok")
-            self._display.ended(_title(stage), f"ok {counted(launches, 'launch')}")
+            first = stage.key not in self._reopened
+            self._display.ended(_title(stage), f"ok {counted(launches, 'launch')}", counts=first)
 
     # Between the store and the workers
 

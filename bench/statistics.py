@@ -20,6 +20,9 @@ LOOKS = (3, 6, 10, 20)
 # Two-sided 95 % quantiles of Student's t for 1 to 4 degrees of freedom: 2 to 5 launches.
 _STUDENT_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
 
+_EXACT_PRODUCTS = 2500
+"""Pairs of launches up to which the ranks of Mann and Whitney's test are counted out."""
+
 _LEAST_SAMPLES = {0.5: 6, 0.9: 36, 0.99: 368}
 
 
@@ -214,6 +217,9 @@ def _mann_whitney_rank(m: int, n: int, confidence: float = 0.95) -> int | None:
 
     The largest whose tail of Mann and Whitney's U is still within (1 - confidence) / 2; None where none is.
     """
+    if m * n > _EXACT_PRODUCTS:
+        # Too many to count: the normal approximation (Hollander, Wolfe & Chicken, equation 4.41).
+        return int(m * n / 2 - 1.96 * math.sqrt(m * n * (m + n + 1) / 12))
     # Ways in which U comes to each value: the product of (1 - x^(n + i)) / (1 - x^i), i up to m, exactly.
     ways = [1] + [0] * (m * n)
     for i in range(1, m + 1):

@@ -163,7 +163,7 @@ def _dynamic(disturbance: Any, request: Request, measurements: tuple[Measurement
     try:
         found: dict[str, Any] = disturbance.to_json()
         disturbed = disturbance.disturbed(request.threads, told.get("timed_cpu_over_wall"))
-        return {**found, **told, "device": request.device, "disturbed": disturbed}
+        return {**found, **told, "disturbed": disturbed}
     except Exception as error:  # the stage failed before the probe had begun
         return {"disturbed": "", "unknown": str(error)}
 

@@ -57,7 +57,7 @@ class Reading:
 class Status:
     """How a stage stands. `pending` has no launch yet, or never got one if the run is finished.
 
-    `disturbed` of its `launches` were disturbed, and made again as often as the runner does.
+    `good` of its `launches` ended well, `disturbed` of these were disturbed.
     """
 
     state: str = "pending"
@@ -65,6 +65,7 @@ class Status:
     last_line: str = ""
     launches: int = 0
     reused: bool = False
+    good: int = 0
     disturbed: int = 0
 
     @property
@@ -101,6 +102,7 @@ class RunView:
     _statuses: Mapping[str, Status]
     _readings: Mapping[tuple[str, str, str], Reading]
     _launch_values: Mapping[tuple[str, str, str], list[float]]
+    _invalid: Mapping[str, str]
     _curves: Mapping[tuple[str, str], np.ndarray]
 
     @property
@@ -121,6 +123,10 @@ class RunView:
     def launch_values(self, key: str, metric: str, qualifier: str = "") -> list[float]:
         """Return one value for each good launch that knows the metric."""
         return self._launch_values.get((key, metric, qualifier), [])
+
+    def invalid(self, key: str) -> str:
+        """Say why a stage is INVALID, or return an empty text: one launch, disturbed or not, is enough."""
+        return self._invalid.get(key, "")
 
     def latency_ratio(self, before: str, after: str) -> Interval | None:
         """Return how many times as fast the stage `after` infers as `before`; None where one is unknown."""
@@ -186,6 +192,7 @@ def read(store: Store, run_id: str) -> RunView:
         _statuses=_statuses(launches),
         _readings=_readings(measurements, stages),
         _launch_values=_launch_values(undisturbed(measurements)),
+        _invalid=_invalid(measurements),
         _curves=_curves(measurements),
     )
 
@@ -217,15 +224,15 @@ def _statuses(launches: pd.DataFrame) -> dict[str, Status]:
     found: dict[str, Status] = {}
     columns = ("stage_key", "state", "reason", "output_tail", "reused", "disturbed")
     for key, state, reason, tail, reused, disturbed in _rows(launches, columns):
-        before = found.get(key, Status())
+        before, state_now = found.get(key, Status()), state
         if before.ok and state != "ok":
             state, reason, tail, reused = before.state, before.reason, before.last_line, before.reused
         elif before.ok:
             reused = before.reused and bool(reused)
         lines = [line.strip() for line in str(tail).splitlines() if line.strip()]
         last_line = lines[-1] if lines else ""
-        count = before.disturbed + bool(disturbed)
-        found[key] = Status(state, reason or "", last_line, before.launches + 1, bool(reused), count)
+        counts = (before.good + (state_now == "ok"), before.disturbed + bool(disturbed))
+        found[key] = Status(state, reason or "", last_line, before.launches + 1, bool(reused), *counts)
     return found
 
 
@@ -262,6 +269,11 @@ def _launch_values(measurements: pd.DataFrame) -> dict[tuple[str, str, str], lis
         if known is not None:
             found.setdefault((key, metric, qualifier), []).append(known)
     return found
+
+
+def _invalid(measurements: pd.DataFrame) -> dict[str, str]:
+    rows = measurements[(measurements["metric"] == "valid") & (measurements["value"] == 0)]
+    return {key: reason or "without a reason" for key, reason in _rows(rows, ("stage_key", "reason"))}
 
 
 def _curves(measurements: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:

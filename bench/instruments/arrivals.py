@@ -13,10 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-LEAST_ARRIVALS = 500
-"""Fewer cannot show a 99th percentile: early stopping needs 459 with none over the bound."""
+LEAST_ARRIVALS = 1000
+"""Fewer hardly show a 99th percentile: early stopping needs 459 with none over the bound; more with any."""
 
 HALVINGS = 6
+
+LEAST_LOAD = 1 / 8
+"""Share of the capacity under which no rate is tried: arrivals take ever longer to come."""
 
 
 @dataclass(frozen=True)
@@ -30,30 +33,41 @@ class Offered:
     holds: bool
 
 
-def highest_rate(offer: Callable[[float], Offered], capacity_per_s: float) -> tuple[Offered | None, Offered]:
+def highest_rate(
+    offer: Callable[[float], Offered], capacity_per_s: float, halvings: int = HALVINGS
+) -> tuple[Offered | None, Offered]:
     """Halve between nothing and the capacity; return the highest rate that held, and the lowest tried.
 
     At the capacity itself the queue grows without end, so that bound is never tried.
     """
     low, high = 0.0, capacity_per_s
     best: Offered | None = None
-    least: Offered | None = None
-    for _ in range(HALVINGS):
-        found = offer((low + high) / 2)
-        if least is None or found.rate_per_s < least.rate_per_s:
-            least = found
+    least = offer(capacity_per_s / 2)
+    found = least
+    for _ in range(halvings - 1):
         if found.holds:
             low, best = found.rate_per_s, found
         else:
             high = found.rate_per_s
-    assert least is not None
-    return best, least
+        if high <= LEAST_LOAD * capacity_per_s:
+            break
+        found = offer((low + high) / 2)
+        least = min(least, found, key=lambda offered: offered.rate_per_s)
+    return (found if found.holds else best), least
 
 
 def offer_rate(
-    call: Callable[[], object], rate_per_s: float, bound_s: float, seconds: float, folder: Path
+    call: Callable[[], object],
+    rate_per_s: float,
+    bound_s: float,
+    seconds: float,
+    folder: Path,
+    arrivals: int = LEAST_ARRIVALS,
 ) -> Offered:
-    """Offer one rate to `call`, which answers one batch at a time; the generator's logs go to `folder`."""
+    """Offer one rate to `call`, which answers one batch at a time; the generator's logs go to `folder`.
+
+    Raises what `call` raises, once all that arrived has been dismissed.
+    """
     import mlperf_loadgen as loadgen
 
     waiting: queue.SimpleQueue[int | None] = queue.SimpleQueue()
@@ -62,9 +76,15 @@ def offer_rate(
         for one in arrived:
             waiting.put(one.id)
 
+    errors: list[Exception] = []
+
     def answer() -> None:
         while (number := waiting.get()) is not None:
-            call()
+            try:
+                if not errors:
+                    call()
+            except Exception as error:  # the generator waits for every answer
+                errors.append(error)
             loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(number, 0, 0)])
 
     server = threading.Thread(target=answer)
@@ -74,17 +94,20 @@ def offer_rate(
     logs = loadgen.LogSettings()
     logs.log_output.outdir = str(folder)
     logs.log_output.copy_summary_to_stdout = False
+    settings = _settings(rate_per_s, bound_s, seconds, arrivals)
     try:
-        loadgen.StartTestWithLogSettings(system, library, _settings(rate_per_s, bound_s, seconds), logs)
+        loadgen.StartTestWithLogSettings(system, library, settings, logs)
     finally:
         waiting.put(None)
         server.join()
         loadgen.DestroyQSL(library)
         loadgen.DestroySUT(system)
+    if errors:
+        raise errors[0]
     return read_offered(folder / "mlperf_log_detail.txt", rate_per_s, bound_s)
 
 
-def _settings(rate_per_s: float, bound_s: float, seconds: float) -> object:
+def _settings(rate_per_s: float, bound_s: float, seconds: float, arrivals: int) -> object:
     import mlperf_loadgen as loadgen
 
     settings = loadgen.TestSettings()
@@ -94,7 +117,7 @@ def _settings(rate_per_s: float, bound_s: float, seconds: float) -> object:
     settings.server_target_latency_ns = round(bound_s * 1e9)
     settings.server_target_latency_percentile = 0.99
     settings.min_duration_ms = round(seconds * 1e3)
-    settings.min_query_count = LEAST_ARRIVALS
+    settings.min_query_count = arrivals
     return settings
 
 

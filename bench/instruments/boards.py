@@ -69,7 +69,10 @@ def gpu_state(ours: int) -> GpuState:
 
 
 def _first_visible(pynvml: Any) -> Any:
-    """Return NVML's handle of the board that CUDA calls 0, without a context that would be a process more."""
+    """Return NVML's handle of the first visible board, without a context that would be one process more.
+
+    By its number where that is how it is chosen: NVML counts as CUDA does under CUDA_DEVICE_ORDER=PCI_BUS_ID.
+    """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
     if chosen.isdigit():
         return pynvml.nvmlDeviceGetHandleByIndex(int(chosen))

@@ -25,7 +25,7 @@ class Ceilings:
     """
 
     operations_per_s: Mapping[str, float | None]
-    bytes_per_s: float
+    bytes_per_s: float | None
     reasons: Mapping[str, str]
 
 
@@ -39,7 +39,12 @@ def measure_ceilings(device: torch.device, seconds: float = 0.3) -> Ceilings:
         except (RuntimeError, NotImplementedError, AttributeError) as error:
             found[name] = None
             reasons[name] = str(error).strip().splitlines()[0]
-    return Ceilings(found, _bandwidth(device, seconds), reasons)
+    try:
+        bytes_per_s = _bandwidth(device, seconds)
+    except (RuntimeError, MemoryError) as error:  # two arrays that no cache holds may be more than there is
+        bytes_per_s = None
+        reasons["memory"] = str(error).strip().splitlines()[0]
+    return Ceilings(found, bytes_per_s, reasons)
 
 
 def _best_product(

@@ -1,7 +1,7 @@
 """The least bytes that a call must move to or from memory: an estimate for the roofline, no measurement.
 
-Each weight, input and output counts once. Intermediate results count nothing: a cache may hold them. What
-really moves is this or more, so a call that memory binds by this count is bound by it indeed.
+Each weight, input and output counts once; an embedding's whole table does. Intermediate results count
+nothing: a cache may hold them. Where all of it fits a cache, even this need not move again in the next call.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def call_bytes(model: torch.nn.Module, inputs: torch.Tensor, outputs: torch.Tens
         tensor.numel() * (width if tensor.dim() > 1 else plain)
         for tensor in _once([*model.parameters(), *model.buffers()])
     )
-    return weights + plain * (inputs.numel() + outputs.numel())
+    of_inputs = plain if inputs.is_floating_point() else inputs.element_size()
+    return weights + of_inputs * inputs.numel() + plain * outputs.numel()
 
 
 def step_bytes(model: torch.nn.Module, inputs: torch.Tensor, optimizer: torch.optim.Optimizer) -> int:

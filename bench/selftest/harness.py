@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 40
 MATRIX = Path(__file__).parent / "pair.toml"
+_SERVED = {"cpu-eager": "weights.safetensors", "onnxruntime": "model.onnx"}
 BARE = (sys.executable, "-m", "bench.selftest.bare")
 
 
@@ -139,8 +140,9 @@ def _script(stage: StageRow, stages: Mapping[str, StageRow], results: Path) -> l
     """Return the command of a stage's bare script."""
     what = "step" if stage.kind == "step" else str(stage.request["settings"]["backend"])
     words = [*BARE, what, str(len(find_resources().cpus))]
-    if what == "onnxruntime":
-        words.append(str(artifact_folder(results, stage.request["parents"]["lowered"]) / "model.onnx"))
+    if what in _SERVED:
+        folder = artifact_folder(results, stage.request["parents"]["lowered"])
+        words.append(str(folder / _SERVED[what]))
     return words
 
 
@@ -151,7 +153,8 @@ def _run_scripts(scripts: Mapping[str, list[str]]) -> _Timings:
         done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             raise BenchError(f"{shlex.join(words)}: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
-        found[label] = _Timing(*map(float, done.stdout.split()))
+        call_s, reference_s = map(float, done.stdout.split())
+        found[label] = _Timing(call_s, reference_s)
     return found
 
 

@@ -23,5 +23,10 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         )
         for name, rate in found.operations_per_s.items()
     ]
-    copy = Measurement("ceiling_bytes_per_s", found.bytes_per_s, method="a copy, read and written")
+    copy = Measurement(
+        "ceiling_bytes_per_s",
+        found.bytes_per_s,
+        method="a copy, read and written",
+        reason=found.reasons.get("memory", ""),
+    )
     return [*products, copy]

@@ -7,7 +7,10 @@ import sqlalchemy as sa
 from bench.store import schema
 
 SLOWER = 1.12
-"""A launch is disturbed beside which the reference product took this much longer than beside the best one."""
+"""A launch is disturbed beside which the reference product took this much longer than at the run's best."""
+
+_BEST = 0.1
+"""The best is the quantile below which a tenth of the launches lie: a cool chip's first are faster still."""
 
 
 def disturbances(connection: sa.Connection, run_id: str) -> dict[int, str]:
@@ -20,14 +23,11 @@ def disturbances(connection: sa.Connection, run_id: str) -> dict[int, str]:
         launches.id,
         sa.func.coalesce(launches.dynamic["disturbed"].as_string(), "").label("told"),
         launches.dynamic["reference_s"].as_float().label("reference_s"),
-        sa.func.coalesce(launches.dynamic["device"].as_string(), "").label("device"),
     ).where(launches.run_id == run_id, launches.state == "ok")
     rows = connection.execute(query).all()
-    best: dict[str, float] = {}
-    for row in rows:
-        if row.reference_s is not None:
-            best[row.device] = min(row.reference_s, best.get(row.device, row.reference_s))
-    return {row.id: row.told or _slowed(row.reference_s, best.get(row.device)) for row in rows}
+    known = sorted(row.reference_s for row in rows if row.reference_s is not None)
+    best_s = known[int(_BEST * (len(known) - 1))] if known else None
+    return {row.id: row.told or _slowed(row.reference_s, best_s) for row in rows}
 
 
 def _slowed(reference_s: float | None, best_s: float | None) -> str:

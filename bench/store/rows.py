@@ -34,6 +34,15 @@ class CellRow:
     skipped: str = ""
 
 
+@dataclass(frozen=True)
+class LaunchCount:
+    """Launches of a stage that ended well, how many of them were disturbed, and in how many rounds."""
+
+    good: int
+    disturbed: int
+    rounds: int
+
+
 def measurement_row(launch_id: int, measurement: Measurement) -> dict[str, Any]:
     return {
         "launch_id": launch_id,

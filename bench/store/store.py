@@ -23,7 +23,7 @@ from bench.store import cleaning, costs, schema
 from bench.store.disturbed import disturbances
 from bench.store.opening import create as create_file
 from bench.store.opening import open_engine
-from bench.store.rows import CellRow, StageRow, measurement_row, unpack_samples
+from bench.store.rows import CellRow, LaunchCount, StageRow, measurement_row, unpack_samples
 from techniques.registry import first_few, nearest
 
 if TYPE_CHECKING:
@@ -313,6 +313,25 @@ class Store:
             found = [(row.launch_id, float(row.value)) for row in connection.execute(query)]
         calm = [value for launch_id, value in found if not disturbed[launch_id]]
         return calm or [value for _, value in found]
+
+    def launch_counts(self, run_id: str) -> dict[str, LaunchCount]:
+        """Count the good launches of each stage of a run, by its key."""
+        query = (
+            sa.select(schema.launches.c.id, schema.launches.c.stage_key, schema.launches.c.round)
+            .where(schema.launches.c.run_id == run_id, schema.launches.c.state == "ok")
+            .order_by(schema.launches.c.id)
+        )
+        found: dict[str, LaunchCount] = {}
+        with self._engine.connect() as connection:
+            disturbed = disturbances(connection, run_id)
+            for row in connection.execute(query):
+                before = found.get(row.stage_key, LaunchCount(0, 0, 0))
+                found[row.stage_key] = LaunchCount(
+                    before.good + 1,
+                    before.disturbed + bool(disturbed[row.id]),
+                    max(before.rounds, row.round + 1),
+                )
+        return found
 
     def cost_history(self) -> costs.CostHistory:
         """Return what recent launches and the latest finished run took, over all runs."""

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.metrics import counted
 from bench.statistics import Interval
 from reports.tables.money import SERVING_COLUMNS, serving_columns
 from reports.tables.pareto import point_of, ranked_points
 from reports.tables.roofline import ROOFLINE_COLUMNS, infer_point, roofline_columns
 from reports.tables.training import final_quality
+from reports.tables.validity import timing_fault
 from reports.view import CELL_STAGES, INFER_AXES, TRAIN_AXES, Reading, RunView, training_of
 
 if TYPE_CHECKING:
     from bench.store import CellRow
-
-LEAST_LAUNCHES = 3
 
 REFERENCE_COMPRESSION, REFERENCE_BACKEND = "none", "cpu-eager"
 
@@ -105,7 +103,7 @@ def _row(view: RunView, cell: CellRow) -> dict[str, Any]:
         "latency_high_s": latency.high,
         "latency_launches": latency.launches,
         "latency_disturbed": status.disturbed,
-        "latency_preliminary": latency.preliminary or 0 < status.launches == status.disturbed,
+        "latency_preliminary": latency.preliminary or 0 < status.good == status.disturbed,
         "latency_converged": _converged(view, latency),
         "latency_between_variation": _between(view.launch_values(infer, "latency_s")),
         **{column: view.value(infer, metric) for metric, column in _INFER_METRICS.items()},
@@ -147,27 +145,16 @@ def cell_state(view: RunView, cell: CellRow) -> tuple[str, str]:
         reason = view.reading(evaluate, "valid").reason
         return "INVALID", reason or "outputs are outside the format's tolerance"
     infer = str(cell.stages.get("infer") or "")
-    for what in ("", "kernels", "clock"):
-        if 0 in view.launch_values(infer, "valid", what):
-            return "INVALID", f"what was timed: {view.reading(infer, 'valid', what).reason}"
+    if view.invalid(infer):
+        return "INVALID", f"what was timed: {view.invalid(infer)}"
     for key in keys:
         status = view.status(key)
         if status.bad:
             return status.state, f"{view.stages[key].kind}: {status.reason}" if key in view.stages else ""
     if not keys or any(not view.status(key).ok for key in keys):
         return "pending", "" if view.run["state"] == "running" else "the run ended before it was measured"
-    fault = "" if view.smoke else timing_fault(view, infer)
+    fault = timing_fault(view, infer, "latency_s")
     return ("INVALID", f"timing: {fault}") if fault else ("ok", "")
-
-
-def timing_fault(view: RunView, infer: str) -> str:
-    """Say why a timing that ended well tells nothing, or return an empty text."""
-    launches, status = len(view.launch_values(infer, "latency_s")), view.status(infer)
-    if status.launches == status.disturbed:
-        return f"all {counted(status.launches, 'launch')} were disturbed"
-    if launches < LEAST_LAUNCHES:
-        return f"too few launches: {launches}, and {LEAST_LAUNCHES} make an interval"
-    return ""
 
 
 def _references(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:

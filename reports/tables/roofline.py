@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.roofline import RooflinePoint, number_format, roofline
+from bench.roofline import RooflinePoint, last_cache_bytes, number_format, roofline
 from reports.view import RunView
 
 ROOFLINE_COLUMNS = (
@@ -47,4 +47,5 @@ def _point(
     device, settings = stage.request.get("device", ""), stage.request.get("settings", {})
     peak = view.ceiling(device, "ceiling_operations_per_s", number_format(settings))
     bytes_per_s = view.ceiling(device, "ceiling_bytes_per_s")
-    return roofline(operations, moved, seconds, peak, bytes_per_s)
+    caches = [last_cache_bytes(content) for content in view.environments.values()] if device == "cpu" else []
+    return roofline(operations, moved, seconds, peak, bytes_per_s, max(caches, default=0))

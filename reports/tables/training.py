@@ -10,6 +10,7 @@ import pandas as pd
 from bench.metrics import CURVES, format_value
 from reports.tables.money import TRAINING_COLUMNS, training_columns
 from reports.tables.roofline import ROOFLINE_COLUMNS, roofline_columns, step_point
+from reports.tables.validity import timing_fault
 from reports.view import TRAIN_AXES, Reading, RunView, Training
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ _COLUMNS = (
     *("time_to_target_by_steps_s", "time_to_target_by_steps_low_s", "time_to_target_by_steps_high_s"),
     *("time_gap", "time_gap_flagged", "flops_to_target", "train_throughput_samples_per_s"),
     *("step_latency_s", "step_latency_low_s", "step_latency_high_s"),
-    *("step_latency_launches", "step_latency_preliminary", "step_throughput_samples_per_s"),
+    *("step_latency_launches", "step_latency_preliminary", "step_latency_disturbed"),
+    *("step_within_variation", "step_throughput_samples_per_s"),
     *_STEP_METRICS,
     *ROOFLINE_COLUMNS,
     *("energy_j", *TRAINING_COLUMNS),
@@ -94,6 +96,8 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
         "step_latency_high_s": step.high,
         "step_latency_launches": step.launches,
         "step_latency_preliminary": step.preliminary,
+        "step_latency_disturbed": view.status(step_key).disturbed,
+        "step_within_variation": view.value(step_key, "within_variation"),
         "step_throughput_samples_per_s": view.value(step_key, "step_throughput"),
         **{metric: view.value(step_key, metric) for metric in _STEP_METRICS},
         **roofline_columns(step_point(view, step_key)),
@@ -153,6 +157,9 @@ def _notes(view: RunView, row: Mapping[str, Any]) -> list[str]:
     step = view.status(row["step_key"])
     if row["step_key"] and step.bad:
         notes.append(f"step timing {step.state}: {step.reason}")
+    fault = view.invalid(row["step_key"]) or timing_fault(view, row["step_key"], "step_latency_s")
+    if fault:
+        notes.append(f"step timing INVALID: {fault}")
     return notes
 
 

@@ -44,7 +44,7 @@ def test_launches_are_processes_with_memory_kept_and_without_in_turns():
 
 def test_what_it_found_is_told_with_units_and_reasons(machine):
     ceilings = Ceilings({"fp32": 2e11, "int8": None}, 1e10, {"int8": "no kernel"})
-    found = Diagnosis(machine, ceilings, {"inference": 0.034}, DEAR, ("sleep",))
+    found = Diagnosis(machine, {"cpu": ceilings}, {"inference": 0.034}, DEAR, ("sleep",))
     text = "\n".join(diagnosis_lines(found))
     for part in ("200.0 GFLOP/s", "no kernel", "3.4 %", "1.50 (1.40 to 1.60)", "1. sleep"):
         assert part in text

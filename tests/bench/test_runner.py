@@ -22,6 +22,7 @@ REQUEST = {
     **{"server_imports": [], "worker_imports": []},
 }
 STAGE = StageRow("0" * 64, "infer", "dense", True, (), REQUEST)
+CELL = CellRow("one", {}, {"infer": STAGE.key}, "")
 
 
 class Launches:
@@ -29,8 +30,9 @@ class Launches:
 
     alive = True
 
-    def __init__(self, disturbed: int) -> None:
+    def __init__(self, disturbed: int, references: tuple[float, ...] = ()) -> None:
         self.left = disturbed
+        self.references = iter(references)
         self.rounds: list[int] = []
 
     def __call__(self, *_: object) -> Launches:
@@ -46,16 +48,24 @@ class Launches:
         self.left -= 1
         future: Future[Result] = Future()
         latency = Measurement("latency_s", 8.0 if disturbed else 1.0 + 0.001 * len(self.rounds))
-        future.set_result(Result("ok", measurements=(latency,), dynamic={"disturbed": disturbed}))
+        dynamic = {"disturbed": disturbed, "reference_s": next(self.references, None)}
+        future.set_result(Result("ok", measurements=(latency,), dynamic=dynamic))
         return future
 
 
 def run(folder: Path, launches: Launches, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(runner, "ForkServerExecutor", launches)
     store = Store.open(folder)
-    cell = CellRow("one", {}, {"infer": STAGE.key}, "")
-    store.start_run("run-1", "identity", "m", "bench run", {}, [STAGE], [cell])
-    plan = Plan({STAGE.key: STAGE}, (cell,))
+    store.start_run("run-1", "identity", "m", "bench run", {}, [STAGE], [CELL])
+    return go_on(store, folder, launches, monkeypatch)
+
+
+def resume(folder: Path, launches: Launches, monkeypatch: pytest.MonkeyPatch) -> Store:
+    return go_on(Store.open(folder), folder, launches, monkeypatch)
+
+
+def go_on(store: Store, folder: Path, launches: Launches, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setattr(runner, "ForkServerExecutor", launches)
+    plan = Plan({STAGE.key: STAGE}, (CELL,))
     estimator = make_estimator([STAGE], 1, 10, store, folder)
     budget = Budget(target_interval=0.05, max_launches=3)
     ran = Runner(
@@ -79,3 +89,28 @@ def test_a_machine_that_is_never_quiet_ends_too(tmp_path, monkeypatch):
     store = run(tmp_path, launches, monkeypatch)
     assert len(launches.rounds) == 3 + LEAST_REPEATS
     store.close()
+
+
+def test_launches_that_a_later_one_shows_to_be_disturbed_are_made_again(tmp_path, monkeypatch):
+    # The first two had a slow machine, which only the third one tells.
+    launches = Launches(0, references=(1.5, 1.5, 1.0, 1.0, 1.0))
+    store = run(tmp_path, launches, monkeypatch)
+    assert launches.rounds == [0, 1, 2, 3, 4]
+    assert [bool(text) for text in store.launches("run-1")["disturbed"]] == [True, True, False, False, False]
+    store.close()
+
+
+def test_a_resumed_run_makes_again_what_was_disturbed_when_it_was_interrupted(tmp_path, monkeypatch):
+    class Interrupted(Launches):
+        def submit(self, request: Request) -> Future[Result]:
+            if len(self.rounds) == 2:
+                raise KeyboardInterrupt
+            return super().submit(request)
+
+    first = Interrupted(0)
+    first.left = 1
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, first, monkeypatch)
+    again = Launches(0)
+    resume(tmp_path, again, monkeypatch)
+    assert first.rounds == [0, 0] and len(again.rounds) == 2

@@ -33,12 +33,18 @@ def test_it_is_planned_once_for_a_structure_and_only_on_request(matrix):
     assert make_plan(read_matrix(str(matrix)), cpus=2).of_kind("serve") == []
 
 
-def test_the_rate_that_held_the_bound_is_on_record(bench, matrix, tmp_path):
+def test_the_rate_that_held_the_bound_or_why_there_is_none_is_on_record(bench, matrix, tmp_path):
     pytest.importorskip("mlperf_loadgen")
     done = bench("run", "--matrix", matrix, "--smoke", "--results", tmp_path)
     assert done.returncode == 0, done.stderr
     store = Store.open(tmp_path, create=False)
     frame = store.measurements(store.find_run(None))
-    found = frame[frame["kind"] == "serve"].pivot(index="label", columns="metric", values="value")
-    assert len(found) == 2 and (found["server_rate_per_s"] > 0).all()
-    assert (found["server_p99_s"] <= found["server_bound_s"]).all()
+    rates = frame[frame["metric"] == "server_rate_per_s"].set_index("label")
+    waits = frame[frame["metric"] == "server_p99_s"].set_index("label")
+    assert len(rates) == 2
+    for label, row in rates.iterrows():
+        # So few arrivals need not show a 99th percentile; then the reason says so, and there is no rate.
+        if row["value"] == row["value"]:
+            assert row["value"] > 0 and waits.loc[label, "value"] <= 0.2
+        else:
+            assert "not shown to hold by" in row["reason"] or "over the bound" in row["reason"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.roofline import number_format, roofline
+from bench.roofline import last_cache_bytes, number_format, roofline
 
 PEAK, BYTES_PER_S = 100.0, 10.0
 
@@ -21,6 +21,19 @@ def test_a_call_with_few_operations_a_byte_is_bound_by_memory() -> None:
     assert point is not None
     # One operation a byte: memory allows 10 a second, the arithmetic 100.
     assert (point.binds, point.share, point.utilization) == ("memory", 0.5, 0.05)
+
+
+def test_what_a_cache_holds_from_call_to_call_is_not_bound_by_memory() -> None:
+    point = roofline(50, 50, 10, PEAK, BYTES_PER_S, cache_bytes=64)
+    assert point is not None and (point.binds, point.share, point.utilization) == ("cache", None, 0.05)
+    busy = roofline(5000, 50, 10, PEAK, BYTES_PER_S, cache_bytes=64)
+    assert busy is not None and busy.binds == "compute"
+
+
+def test_the_last_cache_is_read_from_the_environment() -> None:
+    caches = {"L1 data": "32K", "L2 unified": "1024K", "L3 unified": "32768K"}
+    assert last_cache_bytes({"cpu": {"caches": caches}}) == 32 << 20
+    assert last_cache_bytes({"cpu": {"caches": {}}}) == last_cache_bytes({}) == 0
 
 
 @pytest.mark.parametrize("missing", range(5))
