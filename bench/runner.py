@@ -122,7 +122,8 @@ class Runner:
 
     @property
     def _most_repeats(self) -> int:
-        return 0 if self._smoke else max(LEAST_REPEATS, self._budget.max_launches - LEAST_REPEATS)
+        most = self._budget.max_launches
+        return 0 if self._smoke or most == 1 else max(LEAST_REPEATS, most - LEAST_REPEATS)
 
     def _left(self) -> list[StageRow]:
         return [stage for key, stage in self._plan.stages.items() if key not in self._ended]
