@@ -28,8 +28,8 @@ PRIMARY = {"step": "step_latency_s", "infer": "latency_s"}
 
 MOST_KILLS = 3
 
-LEAST_REPEATS = 3
-"""Disturbed launches of a stage that are made again, or all but so many of its most launches if that is more.
+LEAST_REPEATS = 9
+"""Disturbed launches of a stage that are made again, or as many as its most launches if that is more.
 
 A machine that is never quiet must end too.
 """
@@ -123,7 +123,7 @@ class Runner:
     @property
     def _most_repeats(self) -> int:
         most = self._budget.max_launches
-        return 0 if self._smoke or most == 1 else max(LEAST_REPEATS, most - LEAST_REPEATS)
+        return 0 if self._smoke or most == 1 else max(LEAST_REPEATS, most)
 
     def _left(self) -> list[StageRow]:
         return [stage for key, stage in self._plan.stages.items() if key not in self._ended]
