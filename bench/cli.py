@@ -141,7 +141,7 @@ def doctor(plugin: Plugins = None) -> None:
 def selftest(
     part: Annotated[
         str,
-        typer.Argument(help="loop (2 minutes), harness or intervals (a quarter of an hour each), or all."),
+        typer.Argument(help="loop (3 minutes), harness or intervals (a quarter of an hour each), or all."),
     ] = "all",
     results: Annotated[
         Path, typer.Option("--results", help="Folder of its own runs, apart from yours.")

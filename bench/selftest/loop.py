@@ -20,9 +20,12 @@ from bench.workloads.image_classification import SimpleCNN
 
 Call = Callable[[], object]
 
-ROUNDS = 120
-ROUND_S = 0.08
-"""Seconds that each loop of a round takes, about."""
+ROUNDS = 40
+ROUND_S = 0.4
+"""Seconds that each loop of a round takes, about: as long as a launch samples.
+
+In a much shorter one the first call after the garbage collection shows, that precedes each pass.
+"""
 
 
 @dataclass(frozen=True)
