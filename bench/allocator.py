@@ -1,8 +1,8 @@
 """How workers get memory: by default they keep what they free, as a serving process that has been tuned does.
 
-glibc gives large freed blocks back to the kernel and asks for them again at the next call: 700 to 4,000 page
-faults a call for a small CNN. On a 2-core virtual machine that made its training step 1.4 times as slow and
-the launches' medians differ by 13 % instead of 3 %. PyTorch's tuning guide advises another allocator
+glibc gives large freed blocks back to the kernel and asks for them again at the next call, more or less by how
+a process's heap happens to lie: a small CNN's training step had none to 4,000 page faults. That takes longer and
+differs from launch to launch; `bench doctor` measures it, and records have their page faults. PyTorch's tuning guide advises another allocator
 for the same reason ("Performance Tuning Guide", section on memory allocators).
 """
 
