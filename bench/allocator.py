@@ -1,9 +1,9 @@
 """How workers get memory: by default they keep what they free, as a serving process that has been tuned does.
 
-glibc gives large freed blocks back to the kernel and asks for them again at the next call, more or less by how
-a process's heap happens to lie: a small CNN's training step had none to 4,000 page faults. That takes longer and
-differs from launch to launch; `bench doctor` measures it, and records have their page faults. PyTorch's tuning guide advises another allocator
-for the same reason ("Performance Tuning Guide", section on memory allocators).
+glibc gives large freed blocks back to the kernel and asks for them again at the next call, more or less by
+how a process's heap happens to lie: a small CNN's training step had none to 4,000 page faults. That takes
+longer and differs from launch to launch; `bench doctor` measures it, and records have their page faults.
+PyTorch's tuning guide advises another allocator for the same reason ("Performance Tuning Guide").
 """
 
 from __future__ import annotations
