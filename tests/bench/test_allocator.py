@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 one = torch.ones(2_000_000)
 call = lambda: one + one
 clock.warm_up(call, most_s=0.2)
-samples = clock.sample(call, seconds=0.05)
+samples = clock.sample(call, seconds=0.0, least=100, most=100)
 print(samples.page_faults / samples.calls)
 """
 
@@ -38,8 +38,8 @@ def nothing_chosen(monkeypatch):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the settings are glibc's")
 def test_memory_that_is_kept_is_not_asked_for_again():
-    # 8 MB are 1,953 pages; the very first calls may still fault.
-    assert faults_of_a_call(**allocator_environment("keep")) < 20
+    # 8 MB are 1,953 pages; a block that is taken from another place of the heap faults once.
+    assert faults_of_a_call(**allocator_environment("keep")) < 200
 
 
 def test_what_the_user_has_chosen_is_left_alone(monkeypatch):
