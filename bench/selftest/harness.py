@@ -65,7 +65,7 @@ _Timings = Mapping[str, _Timing]
 def measure_harness(results: Path, say: Callable[[str], None], rounds: int = ROUNDS) -> Iterator[HarnessCost]:
     """Yield the harness's cost on each timed stage of the matrix `pair`."""
     stages, _ = _launch(results)  # the first run trains and lowers: it is no pair's
-    scripts = {label: _script(stage, stages, results) for label, stage in stages.items() if stage.timed}
+    scripts = {label: _script(stage, results) for label, stage in stages.items() if stage.timed}
     pairs: list[tuple[_Timings, _Timings]] = []
     for number in range(rounds):
         if number % 2:
@@ -136,7 +136,7 @@ def _run_at_terminal(command: list[str]) -> int:
     return code
 
 
-def _script(stage: StageRow, stages: Mapping[str, StageRow], results: Path) -> list[str]:
+def _script(stage: StageRow, results: Path) -> list[str]:
     """Return the command of a stage's bare script."""
     what = "step" if stage.kind == "step" else str(stage.request["settings"]["backend"])
     words = [*BARE, what, str(len(find_resources().cpus))]

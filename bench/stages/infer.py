@@ -13,14 +13,13 @@ import torch
 
 from bench.errors import StageError
 from bench.instruments import tensors
-from bench.instruments.energy import WINDOW_S, measure_energy
 from bench.instruments.gpu import GpuProbe
 from bench.instruments.memory import PeakResident
 from bench.models import load_outputs
 from bench.records import Measurement, Request
 from bench.stages.evaluate import closeness, tolerance
 from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder, rotating_batches
-from bench.stages.timing import timed_pass, timings
+from bench.stages.timing import energy_pass, timed_pass, timings
 from bench.structures import read_structure
 from techniques.backends.kernels import multiply_int8
 from techniques.backends.protocol import Program, TorchProgram
@@ -59,14 +58,13 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),
     ]
     if request.all_passes:
-        window_s = 0.0 if request.smoke else WINDOW_S
         with GpuProbe(request.device) as gpu:
             program(prepared[0])
             backend.synchronize()
         measurements += [
             _peak_tensors(program, prepared[0]),
             *gpu.measurements(),
-            measure_energy(lambda: program(turn()), backend.synchronize, request.device, window_s=window_s),
+            energy_pass(lambda: program(turn()), backend.synchronize, request),
             *_kernels(program, prepared[0], settings["format"]),
         ]
     return measurements

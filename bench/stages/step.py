@@ -9,13 +9,12 @@ from pathlib import Path
 import torch
 
 from bench.instruments import flops, tensors
-from bench.instruments.energy import WINDOW_S, measure_energy
 from bench.instruments.gpu import GpuProbe
 from bench.instruments.memory import PeakResident
 from bench.instruments.traffic import step_bytes
 from bench.records import Measurement, Request
 from bench.stages.inputs import load_workload, make_trainer
-from bench.stages.timing import timed_pass, timings
+from bench.stages.timing import energy_pass, timed_pass, timings
 from bench.training import Trainer, shuffled_batches
 from bench.workloads.workload import Workload
 
@@ -86,9 +85,7 @@ def _other_passes(
             forward_flops=counted.forward, backward_flops=counted.backward, optimizer_flops=counted.optimizer
         ),
         *gpu.measurements(),
-        measure_energy(
-            step, trainer.synchronize, request.device, window_s=0.0 if request.smoke else WINDOW_S
-        ),
+        energy_pass(step, trainer.synchronize, request),
     ]
 
 

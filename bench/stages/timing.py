@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bench.instruments import clock
 from bench.instruments.clock import Call, Samples, Warmup
+from bench.instruments.energy import WINDOW_S, measure_energy
 from bench.instruments.speed import reference_s
 from bench.records import Measurement, Request
 from bench.statistics import effective_samples, relative_spread, sample_quantile
@@ -67,6 +68,12 @@ def timed_pass(call: Call, synchronize: Callable[[], None], request: Request) ->
     )
     slower_s = None if before_s is None else max(before_s, reference_s())
     return TimedPass(warmup, samples, slower_s, clock.tick_s())
+
+
+def energy_pass(call: Call, synchronize: Callable[[], None], request: Request) -> Measurement:
+    """Measure the energy of one call over a window of many; a smoke run makes one call."""
+    window_s = 0.0 if request.smoke else WINDOW_S
+    return measure_energy(call, synchronize, request.device, window_s=window_s)
 
 
 def timings(metric: str, samples: Samples, upper: Sequence[str] = tuple(UPPER)) -> list[Measurement]:
