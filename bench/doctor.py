@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -25,34 +26,18 @@ _NOISY = 0.05
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _SIBLINGS = CPU0 / "topology/thread_siblings_list"
 
-_PROBE = """
-import sys, torch
-from bench.instruments import clock
-torch.set_num_threads(int(sys.argv[1]))
-torch.manual_seed(0)
-net = torch.nn.Sequential(
-    torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
-    torch.nn.Flatten(), torch.nn.Linear(16 * 14 * 14, 10),
-)
-batch = torch.randn(64, 3, 28, 28)
-optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
-
-@torch.inference_mode()
-def infer():
-    return net(batch)
-
-def step():
-    optimizer.zero_grad()
-    net(batch).square().mean().backward()
-    optimizer.step()
-
-for call in (infer, step):
-    per_sample = clock.warm_up(call).calls_per_sample
-    durations = sorted(clock.sample(call, seconds=0.4, calls_per_sample=per_sample).durations_s)
-    print(durations[len(durations) // 2])
-"""
+ALLOCATED = ("inference", "training step")
+"""Metrics that show what an allocator costs."""
 
 Medians = Mapping[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to change and how; `effect` is the share of a timing that it was measured to cost, if it was."""
+
+    text: str
+    effect: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +51,7 @@ class Diagnosis:
     ceilings: Mapping[str, Ceilings]
     noise: Mapping[str, float]
     allocator: Mapping[str, Interval]
-    advice: tuple[str, ...]
+    advice: tuple[Advice, ...]
 
 
 def diagnose() -> Diagnosis:
@@ -80,51 +65,64 @@ def diagnose() -> Diagnosis:
     ceilings = {device: measure_ceilings(torch.device(device)) for device in devices}
     kept, left = measure_launches(threads)
     noise = {name: relative_spread(medians) for name, medians in kept.items()}
-    allocator = {name: ratio_interval(left[name], medians) for name, medians in kept.items()}
-    return Diagnosis(machine, ceilings, noise, allocator, tuple(advise(machine, noise, allocator)))
+    allocator = {name: ratio_interval(left[name], kept[name]) for name in ALLOCATED}
+    advice = sorted(advise(machine, noise, allocator), key=lambda found: -(found.effect or 0.0))
+    return Diagnosis(machine, ceilings, noise, allocator, tuple(advice))
 
 
 def measure_launches(threads: int, launches: int = LAUNCHES) -> tuple[Medians, Medians]:
-    """Return medians of equal launches by kind of call: with memory kept, as workers do, and without.
+    """Return what equal launches measure, by metric: with memory kept, as workers do, and without.
 
     In turns, so that both have the same machine.
     """
-    kept: dict[str, list[float]] = {"inference": [], "training step": []}
-    left: dict[str, list[float]] = {name: [] for name in kept}
+    kept: dict[str, list[float]] = {}
+    left: dict[str, list[float]] = {}
     environments: tuple[Mapping[str, str], ...] = (KEEP, {})
+    command = [sys.executable, "-m", "bench.doctor_probe", str(threads)]
     for _ in range(launches):
-        for medians, environment in zip((kept, left), environments, strict=True):
-            command = [sys.executable, "-c", _PROBE, str(threads)]
+        for measured, environment in zip((kept, left), environments, strict=True):
             printed = subprocess.run(
                 command, capture_output=True, text=True, check=True, env={**os.environ, **environment}
-            ).stdout.split()
-            for name, value in zip(medians, printed, strict=True):
-                medians[name].append(float(value))
+            ).stdout
+            for name, value in json.loads(printed).items():
+                measured.setdefault(name, []).append(float(value))
     return kept, left
 
 
 def advise(
     machine: Mapping[str, Any], noise: Mapping[str, float], allocator: Mapping[str, Interval]
-) -> Iterator[str]:
+) -> Iterator[Advice]:
     """Yield what would make timings here steadier or faster, each with how to do it.
 
-    In the order of what each has been seen to cost: an allocator, other load, a noisy machine, its clock.
+    What has no measured effect comes in the order of what each has been seen to cost elsewhere.
     """
     dearest = max(allocator, key=lambda name: allocator[name].low or 0.0)
-    if (allocator[dearest].low or 0.0) > 1 + _NOISY:
+    slower = allocator[dearest]
+    if (slower.low or 0.0) > 1 + _NOISY:
         settings = " ".join(f"{name}={value}" for name, value in KEEP.items())
-        yield (
+        yield Advice(
             f"the system's allocator gives memory back at each call: the probe's {dearest} takes "
-            f"{allocator[dearest].value:.2f} times as long. Workers here keep memory; run your own programs "
-            f"with {settings}, or preload tcmalloc or jemalloc"
+            f"{slower.value:.2f} times as long. Workers here keep memory; run your own programs "
+            f"with {settings}, or preload tcmalloc or jemalloc",
+            slower.value - 1,
         )
     load = (read_text("/proc/loadavg") or "0").split()[0]
+    busy = float(load) / len(machine["used"]["cores"])
+    if busy > 0.5:
+        text = f"the load is {load}: stop what else runs, timings share the cores with it"
+        yield Advice(text, busy)
+    noisiest = max(noise, key=lambda name: noise[name])
+    if noise[noisiest] > _NOISY:
+        yield Advice(
+            f"equal launches lie {100 * noise[noisiest]:.0f} % apart ({noisiest}): ask for 10 or 20 of them, "
+            "compare what ran side by side",
+            noise[noisiest],
+        )
+    yield from map(Advice, _unmeasured(machine))
+
+
+def _unmeasured(machine: Mapping[str, Any]) -> Iterator[str]:
     cpu = machine["cpu"]
-    if float(load) > 0.5 * len(machine["used"]["cores"]):
-        yield f"the load is {load}: stop what else runs, timings share the cores with it"
-    if max(noise.values(), default=0.0) > _NOISY:
-        worst = f"{100 * max(noise.values()):.0f} %"
-        yield f"equal launches lie {worst} apart: ask for 10 or 20 of them, compare what ran side by side"
     if cpu["governor"] not in (None, "performance"):
         yield f"the governor is {cpu['governor']}: `cpupower frequency-set -g performance` holds the clock"
     if cpu["turbo"]:
@@ -149,16 +147,22 @@ def diagnosis_lines(found: Diagnosis) -> Iterator[str]:
         yield f"Ceilings of {device}, measured"
         yield from _ceiling_lines(ceilings)
         yield ""
-    yield f"Noise: how far apart {LAUNCHES} equal launches lie (robust standard deviation of their medians)"
+    yield f"Noise: how far apart {LAUNCHES} equal launches lie (robust standard deviation), by metric"
     for name, share in found.noise.items():
-        yield f"  {name:14}{100 * share:.1f} %"
+        yield f"  {name:22}{100 * share:.1f} %"
     yield ""
     yield "Allocator: a call with the system's as it is, over one where memory is kept, as workers do"
     for name, ratio in found.allocator.items():
-        yield f"  {name:14}{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+        yield f"  {name:22}{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
     yield ""
-    yield "Advice, by effect" if found.advice else "Advice: none, this machine is set up well"
-    yield from (f"  {number}. {text}" for number, text in enumerate(found.advice, 1))
+    yield (
+        "Advice: what was measured to cost most first, then what was not measured"
+        if found.advice
+        else "Advice: none, this machine is set up well"
+    )
+    for number, advice in enumerate(found.advice, 1):
+        effect = f" [{100 * advice.effect:.0f} %]" if advice.effect else ""
+        yield f"  {number}. {advice.text}{effect}"
 
 
 def _ceiling_lines(ceilings: Ceilings) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,6 +74,10 @@ _ROWS = (
     # One step of training
     Metric("step_latency_s", "step time", "s", "lower", "sampled", "step",
            "median time of one training step"),
+    Metric("step_latency_p90_s", "step time p90", "s", "lower", "sampled", "step",
+           "90 % of steps take no longer"),
+    Metric("step_latency_p99_s", "step time p99", "s", "lower", "sampled", "step",
+           "99 % of steps take no longer"),
     Metric("step_throughput", "step throughput", "samples/s", "higher", "sampled", "step",
            "training samples over the time of all timed steps"),
     Metric("forward_flops", "forward FLOPs", "FLOPs", "lower", "exact", "step",
@@ -196,12 +201,19 @@ _ROWS = (
            "mean power of the board, by NVML"),
     Metric("gpu_utilization", "GPU utilization", "share", "neither", "sampled", "any",
            "share of time that a kernel ran, by NVML"),
+    Metric("gpu_power_limited", "GPU at its power limit", "share", "neither", "sampled", "any",
+           "share of the timed pass for which the board's power limit held its clocks down, by NVML"),
+    Metric("gpu_throttled", "GPU throttled", "share", "lower", "sampled", "any",
+           "share of the timed pass for which heat or the board held its clocks down, by NVML"),
     Metric("energy_j", "energy", "J", "lower", "sampled", "any",
            "energy of one call by a hardware counter, over calls that took a second or more together"),
 )
 # fmt: on
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ROWS}
+
+PRIMARY: Mapping[str, str] = {"step": "step_latency_s", "infer": "latency_s"}
+"""The metric of each kind of timed stage whose interval decides whether it needs more launches."""
 
 _SCALES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),

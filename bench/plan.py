@@ -10,6 +10,7 @@ from typing import Any
 from bench.axes import AXES
 from bench.keys import device_kind, make_key
 from bench.matrix import Budget, Cell, Matrix, Server
+from bench.metrics import PRIMARY
 from bench.roofline import CEILING_DEVICES
 from bench.store import CellRow, StageRow
 from bench.workloads import WORKLOADS, WorkloadRow
@@ -245,7 +246,7 @@ class _Planner:
             "server_imports": _server_imports(kind, backend.row, implementations),
             "worker_imports": list(backend.row.worker_imports),
         }
-        timed = kind in ("step", "infer")
+        timed = kind in PRIMARY
         parent_keys = tuple(dict.fromkeys(parents.values()))
         self.stages.setdefault(key, StageRow(key, kind, label, timed, parent_keys, request))
         return key

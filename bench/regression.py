@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from bench.comparable import deciding, differences, fingerprint
 from bench.errors import BenchError
-from bench.metrics import CURVES, METRICS, Metric, format_value
+from bench.metrics import CURVES, METRICS, PRIMARY, Metric, format_value
 from bench.statistics import ratio_interval
 from bench.store import Store
 from bench.summary import undisturbed
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
-COMPARED = ("step_latency_s", "latency_s")
+COMPARED = tuple(PRIMARY.values())
 """Sampled metrics that can regress: those that enough launches are made for. The rest is told, not judged."""
 
 _EXACT_TOLERANCE = 1e-9

@@ -12,7 +12,7 @@ from bench.artifacts import read_record
 from bench.estimate import Estimator
 from bench.executor import ForkServerExecutor
 from bench.matrix import Budget
-from bench.metrics import METRICS, counted
+from bench.metrics import METRICS, PRIMARY, counted
 from bench.overhead import SERVERS, STOPPING, STORE, Timeline, now_s
 from bench.plan import Plan, runs_alone
 from bench.progress import Display
@@ -23,9 +23,6 @@ from bench.statistics import LOOKS, launch_interval
 from bench.store import StageRow, Store
 from bench.worker import LEAVES_ARTIFACT
 
-PRIMARY = {"step": "step_latency_s", "infer": "latency_s"}
-"""The metric whose interval decides whether a timed stage needs more launches."""
-
 MOST_KILLS = 3
 
 LEAST_REPEATS = 9
@@ -33,6 +30,10 @@ LEAST_REPEATS = 9
 
 A machine that is never quiet must end too.
 """
+
+TRIES_IN_A_ROUND = 3
+"""Launches of a stage from one server until nothing disturbs one: a neighbour stays longer than a moment, a
+server costs a second."""
 
 _FAILED = Result("failed")
 
@@ -72,7 +73,6 @@ class Runner:
         self._kills: Counter[str] = Counter()
         self._repeats: Counter[str] = Counter()
         self._disturbed: dict[str, str] = {}
-        self._later_rounds: Counter[str] = Counter()
         self._reopened: set[str] = set()
         self._display = Display(len(plan.stages), self._rest_s)
 
@@ -107,7 +107,6 @@ class Runner:
             if self._plan.stages[key].timed:
                 self._repeats[key] = min(count.disturbed, self._most_repeats)
                 self._launches[key] = count.good - self._repeats[key]
-                self._later_rounds[key] = count.rounds - self._launches[key]
 
     def _reopen(self) -> bool:
         """Take up again the stages of which a later launch has shown that earlier ones were disturbed."""
@@ -208,7 +207,7 @@ class Runner:
     # Timed launches
 
     def _run_round(self, stages: Sequence[StageRow]) -> None:
-        """Launch once each stage that has had the fewest launches, from one fresh server."""
+        """Launch each stage that has had the fewest launches, from one fresh server."""
         runnable = []
         for stage in stages:
             blocked = self._blocked(stage)
@@ -225,16 +224,26 @@ class Runner:
         executor = self._start_executor(due)
         try:
             for stage in due:
-                self._display.started(_title(stage), f", launch {round_ + 1}")
-                own_round = round_ + self._later_rounds[stage.key]
-                result = executor.submit(self._request(stage, own_round, self._resources.cpus)).result()
-                if self._enter(stage, own_round, result) and not self._to_repeat(stage):
-                    self._launches[stage.key] += 1
-                    self._look(stage)
+                self._launch(stage, executor)
                 if not executor.alive:
                     break  # what is still due comes in the next round, from a server of its own
         finally:
             self._stop_executor(executor)
+
+    def _launch(self, stage: StageRow, executor: ForkServerExecutor) -> None:
+        """Launch a stage, and once more where that was disturbed, as long as the round's tries last."""
+        for _ in range(TRIES_IN_A_ROUND):
+            number = self._launches[stage.key] + self._repeats[stage.key]
+            self._display.started(_title(stage), f", launch {self._launches[stage.key] + 1}")
+            result = executor.submit(self._request(stage, number, self._resources.cpus)).result()
+            if not self._enter(stage, number, result):
+                return
+            if not self._to_repeat(stage):
+                self._launches[stage.key] += 1
+                self._look(stage)
+                return
+            if not executor.alive:
+                return
 
     def _to_repeat(self, stage: StageRow) -> bool:
         """Say whether a stage's latest launch was disturbed and is to be made again; the store keeps it."""

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.metrics import METRICS
+from bench.metrics import METRICS, PRIMARY
 from bench.statistics import launch_interval
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-TIMED = ("step", "infer")
-"""Kinds of stages that are timed in launches."""
 
 
 def undisturbed(measurements: pd.DataFrame) -> pd.DataFrame:
@@ -54,7 +50,7 @@ def summarize(measurements: pd.DataFrame) -> pd.DataFrame:
             "high": last["high"],
             "launches": len(group),
             "method": last["method"],
-            "preliminary": sampled and last["kind"] in TIMED,
+            "preliminary": sampled and last["kind"] in PRIMARY,
             "reason": last["reason"],
         }
         if sampled and len(known) > 1:

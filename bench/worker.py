@@ -39,7 +39,7 @@ STAGES = {
 
 LEAVES_ARTIFACT = ("train", "teach", "compress", "lower")
 
-_TELL_OF_DISTURBANCE = ("reference_s", "timed_cpu_over_wall")
+_TELL_OF_DISTURBANCE = ("reference_s", "timed_cpu_over_wall", "gpu_throttled")
 
 NO_SPACE_EXIT = os.EX_IOERR
 """The exit code of a worker that could not leave its result because the disk is full."""
@@ -162,7 +162,7 @@ def _dynamic(disturbance: Any, request: Request, measurements: tuple[Measurement
     told = {entry.metric: entry.value for entry in measurements if entry.metric in _TELL_OF_DISTURBANCE}
     try:
         found: dict[str, Any] = disturbance.to_json()
-        disturbed = disturbance.disturbed(request.threads, told.get("timed_cpu_over_wall"))
+        disturbed = disturbance.disturbed(request.threads, told)
         return {**found, **told, "disturbed": disturbed}
     except Exception as error:  # the stage failed before the probe had begun
         return {"disturbed": "", "unknown": str(error)}

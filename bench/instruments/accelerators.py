@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bench.instruments.nvml import NvmlSilent, open_nvml
+
 
 def describe_accelerators() -> tuple[list[dict[str, Any]], str]:
     """Return what stays the same of each accelerator, as plain JSON values, and why there is none.
@@ -12,10 +14,8 @@ def describe_accelerators() -> tuple[list[dict[str, Any]], str]:
     What a board or its driver does not answer is None. Clocks are in MHz, power limits in watts.
     """
     try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except Exception as error:  # no library, or no driver
+        pynvml = open_nvml()
+    except NvmlSilent as error:
         return [], f"no NVIDIA driver answers ({error})"
     try:
         driver = {

@@ -7,7 +7,7 @@ import resource
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 from bench.instruments.boards import GpuState, gpu_state
@@ -31,6 +31,10 @@ They tell less than pressure: one thread at full speed had up to 195, one that g
 
 LEAST_CPU_OVER_WALL = 0.9
 """CPU seconds over seconds of a timed pass on the CPU: a thread that always has work to do has at least 1."""
+
+
+THROTTLED_SHARE = 0.02
+"""Share of a timed pass that heat or the board may hold a GPU's clocks down before it is disturbed."""
 
 
 class Disturbance:
@@ -73,15 +77,15 @@ class Disturbance:
         """Return what was recorded; nothing where the block was not entered."""
         return {**self._found, **self._gpu.to_json()} if self._found else {}
 
-    def disturbed(self, threads: int, timed_cpu_over_wall: float | None = None) -> str:
+    def disturbed(self, threads: int, told: Mapping[str, float | None] = MappingProxyType({})) -> str:
         """Say what disturbed the launch, or nothing.
 
-        One disturbed launch ran 8 times as slow in a trial; pressure and switches gave it away.
-        `timed_cpu_over_wall` is that of the timed pass alone, which never waits for a file.
+        One disturbed launch ran 8 times as slow in a trial; pressure and switches gave it away. `told` is
+        what the timed pass alone measured: it never waits for a file, and a GPU rests after it.
         """
-        return next(self._disturbances(threads, timed_cpu_over_wall), "")
+        return next(self._disturbances(threads, told), "")
 
-    def _disturbances(self, threads: int, timed_cpu_over_wall: float | None) -> Iterator[str]:
+    def _disturbances(self, threads: int, told: Mapping[str, float | None]) -> Iterator[str]:
         found: Mapping[str, float] = {name: value for name, value in self._found.items() if value is not None}
         if found.get("cpu_pressure", 0.0) > WAITED_SHARE:
             yield f"ready tasks waited for a CPU {100 * found['cpu_pressure']:.0f} % of the time"
@@ -90,13 +94,14 @@ class Disturbance:
         switches, wall_s = found.get("involuntary_switches", 0.0), found.get("wall_s", 1.0)
         if switches > max(20.0, SWITCHES_PER_S * threads * wall_s):
             yield f"{switches:.0f} involuntary context switches in {wall_s:.1f} s"
-        on_cpu = timed_cpu_over_wall if self._device == "cpu" else None
+        on_cpu = told.get("timed_cpu_over_wall") if self._device == "cpu" else None
         if on_cpu is not None and on_cpu < LEAST_CPU_OVER_WALL:
             yield f"it had a CPU for {100 * on_cpu:.0f} % of the timed pass only"
         if self._gpu.strangers:
             yield f"{self._gpu.strangers} other processes were on the GPU"
-        if self._gpu.throttled:
-            yield f"the GPU was throttled: {', '.join(self._gpu.throttled)}"
+        throttled = told.get("gpu_throttled") or 0.0
+        if throttled > THROTTLED_SHARE:
+            yield f"the GPU was throttled {100 * throttled:.0f} % of the timed pass"
 
 
 def stolen_s() -> float | None:

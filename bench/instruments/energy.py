@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from bench.instruments.nvml import current_board, open_nvml
 from bench.records import Measurement
 
 POWERCAP = Path("/sys/class/powercap")
@@ -142,16 +143,13 @@ class NvmlCounter:
 
     def start(self) -> None:
         """Open NVML and remember the counter; what does not answer makes the energy unknown."""
-        from bench.instruments.gpu import nvml_handle
-
         try:
-            import pynvml
             import torch
 
-            pynvml.nvmlInit()
-            self._pynvml, self._handle = pynvml, nvml_handle(pynvml, torch)
+            self._pynvml = open_nvml()
+            self._handle = current_board(self._pynvml)
             torch.cuda.synchronize()
-            self._before_mj = float(pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
+            self._before_mj = float(self._pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
         except Exception as error:  # no library, no driver, or a board that has no counter
             self.reason = f"NVML: {error}"
 

@@ -9,6 +9,7 @@ from statistics import mean
 from types import TracebackType
 from typing import Any
 
+from bench.instruments.nvml import current_board, open_nvml
 from bench.records import Measurement
 
 _PERIOD_S = 0.1
@@ -39,7 +40,7 @@ class GpuProbe:
 
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-        self._open_nvml(torch)
+        self._open_nvml()
         if self._handle is not None:
             self._thread = threading.Thread(target=self._sample, args=(self._pynvml,), daemon=True)
             self._thread.start()
@@ -91,12 +92,10 @@ class GpuProbe:
         ]
         return (*peaks, *sampled)
 
-    def _open_nvml(self, torch: Any) -> None:
+    def _open_nvml(self) -> None:
         try:
-            import pynvml
-
-            pynvml.nvmlInit()
-            self._pynvml, self._handle = pynvml, nvml_handle(pynvml, torch)
+            self._pynvml = open_nvml()
+            self._handle = current_board(self._pynvml)
         except Exception as error:  # no library, no driver, or a device that NVML does not name
             for metric in _BY_NVML:
                 self._reasons[metric] = f"NVML: {error}"
@@ -119,12 +118,6 @@ class GpuProbe:
         except (self._pynvml.NVMLError, LookupError) as error:
             self._reasons[metric] = f"NVML: {error}"
             return None
-
-
-def nvml_handle(pynvml: Any, torch: Any) -> Any:
-    """Return NVML's handle of PyTorch's current device; their numbers differ under CUDA_VISIBLE_DEVICES."""
-    uuid = str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid)
-    return pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}")
 
 
 def _process_bytes(pynvml: Any, handle: Any) -> float:

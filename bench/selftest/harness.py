@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 from bench.allocator import allocator_environment
 from bench.artifacts import artifact_folder
 from bench.errors import BenchError
+from bench.metrics import PRIMARY
 from bench.resources import find_resources
-from bench.runner import PRIMARY
 from bench.statistics import Interval, paired_ratio_interval
 from bench.store import StageRow, Store
 from bench.store.disturbed import SLOWER

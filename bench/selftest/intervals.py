@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import BenchError
-from bench.runner import PRIMARY
+from bench.metrics import PRIMARY
 from bench.session import RunOptions, execute, prepare
 from bench.statistics import launch_interval, ratio_interval, relative_spread
 from bench.store import Store

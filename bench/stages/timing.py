@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.instruments import clock
+from bench.instruments.boards import Throttling
 from bench.instruments.clock import Call, Samples, Warmup
 from bench.instruments.energy import WINDOW_S, measure_energy
 from bench.instruments.speed import reference_s
@@ -26,6 +27,7 @@ class TimedPass:
     samples: Samples
     reference_s: float | None
     tick_s: float
+    throttled: tuple[Measurement, ...] = ()
 
     def steadiness(self) -> list[Measurement]:
         """Measure what tells whether the launch had its machine."""
@@ -36,6 +38,7 @@ class TimedPass:
             *self._reference(),
             Measurement("timed_cpu_over_wall", samples.cpu_s / samples.elapsed_s),
             Measurement("page_faults", samples.page_faults / samples.calls, n=samples.calls),
+            *self.throttled,
             self._clock(),
         ]
 
@@ -60,14 +63,15 @@ def timed_pass(call: Call, synchronize: Callable[[], None], request: Request) ->
     on_cpu = request.device == "cpu"
     before_s = reference_s() if on_cpu else None  # first: its threads come to rest in the warm-up
     warmup = clock.warm_up(call, synchronize, least_calls=1 if request.smoke else 5)
-    samples = clock.sample(
-        call,
-        synchronize,
-        seconds=request.settings["sample_s"],
-        calls_per_sample=warmup.calls_per_sample,
-    )
+    with Throttling(request.device) as throttling:
+        samples = clock.sample(
+            call,
+            synchronize,
+            seconds=request.settings["sample_s"],
+            calls_per_sample=warmup.calls_per_sample,
+        )
     slower_s = None if before_s is None else max(before_s, reference_s())
-    return TimedPass(warmup, samples, slower_s, clock.tick_s())
+    return TimedPass(warmup, samples, slower_s, clock.tick_s(), throttling.measurements())
 
 
 def energy_pass(call: Call, synchronize: Callable[[], None], request: Request) -> Measurement:
@@ -76,7 +80,7 @@ def energy_pass(call: Call, synchronize: Callable[[], None], request: Request) -
     return measure_energy(call, synchronize, request.device, window_s=window_s)
 
 
-def timings(metric: str, samples: Samples, upper: Sequence[str] = tuple(UPPER)) -> list[Measurement]:
+def timings(metric: str, samples: Samples) -> list[Measurement]:
     """Measure the median, with all samples, the upper quantiles that their number supports, and the spread.
 
     Of calls timed in blocks no quantile of single calls is known.
@@ -86,7 +90,10 @@ def timings(metric: str, samples: Samples, upper: Sequence[str] = tuple(UPPER)) 
     method = f"blocks of {block} calls" if block > 1 else "each call"
     return [
         _median(metric, durations_s, method),
-        *(_upper(metric.removesuffix("_s") + suffix, durations_s, UPPER[suffix], block) for suffix in upper),
+        *(
+            _upper(metric.removesuffix("_s") + suffix, durations_s, quantile, block)
+            for suffix, quantile in UPPER.items()
+        ),
         Measurement("fastest_s", min(durations_s), n=n, method=method),
         Measurement("within_variation", relative_spread(durations_s), n=n, method=method),
         Measurement("effective_samples", effective_samples(durations_s), n=n),

@@ -36,11 +36,10 @@ class CellRow:
 
 @dataclass(frozen=True)
 class LaunchCount:
-    """Launches of a stage that ended well, how many of them were disturbed, and in how many rounds."""
+    """Launches of a stage that ended well, and how many of them were disturbed."""
 
     good: int
     disturbed: int
-    rounds: int
 
 
 def measurement_row(launch_id: int, measurement: Measurement) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from bench.errors import StoreError
+from bench.metrics import PRIMARY
 from bench.records import Result
 from bench.results_folder import refuse_file
 from bench.store import cleaning, costs, schema
@@ -159,7 +160,7 @@ class Store:
                         created_s=result.artifact["created_s"],
                     )
                 )
-            return disturbances(connection, run_id).get(launch_id, "") if result.dynamic else ""
+            return disturbances(connection, run_id).get(launch_id, "") if kind in PRIMARY else ""
 
     def add_overhead(self, run_id: str, part: str, seconds: float) -> None:
         """Enter seconds that the run spent outside the stages' own bodies, by what they went to."""
@@ -317,7 +318,7 @@ class Store:
     def launch_counts(self, run_id: str) -> dict[str, LaunchCount]:
         """Count the good launches of each stage of a run, by its key."""
         query = (
-            sa.select(schema.launches.c.id, schema.launches.c.stage_key, schema.launches.c.round)
+            sa.select(schema.launches.c.id, schema.launches.c.stage_key)
             .where(schema.launches.c.run_id == run_id, schema.launches.c.state == "ok")
             .order_by(schema.launches.c.id)
         )
@@ -325,11 +326,9 @@ class Store:
         with self._engine.connect() as connection:
             disturbed = disturbances(connection, run_id)
             for row in connection.execute(query):
-                before = found.get(row.stage_key, LaunchCount(0, 0, 0))
+                before = found.get(row.stage_key, LaunchCount(0, 0))
                 found[row.stage_key] = LaunchCount(
-                    before.good + 1,
-                    before.disturbed + bool(disturbed[row.id]),
-                    max(before.rounds, row.round + 1),
+                    before.good + 1, before.disturbed + bool(disturbed[row.id])
                 )
         return found
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.metrics import PRIMARY
 from reports.view import RunView
 
 MEMORY_METRICS = (
@@ -22,7 +23,7 @@ def memory_table(view: RunView) -> pd.DataFrame:
     """
     rows: dict[str, dict[str, Any]] = {}
     for cell in view.cells:
-        for kind in ("step", "infer"):
+        for kind in PRIMARY:
             key = str(cell.stages.get(kind) or "")
             if not key or cell.skipped:
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench import doctor
-from bench.doctor import Diagnosis, advise, diagnosis_lines, measure_launches
+from bench.doctor import Advice, Diagnosis, advise, diagnosis_lines, measure_launches
 from bench.instruments.ceilings import Ceilings
 from bench.machine import inspect
 from bench.statistics import Interval
@@ -27,24 +27,27 @@ def test_a_machine_that_is_set_up_well_needs_no_advice(machine):
     assert list(advise(machine, {"inference": 0.01}, CHEAP)) == []
 
 
-def test_what_disturbs_most_is_told_first(machine, monkeypatch):
+def test_advice_has_the_effect_that_was_measured(machine, monkeypatch):
     monkeypatch.setattr(doctor, "read_text", {"/proc/loadavg": "99.0 1 1"}.get)
     machine["cpu"] |= {"governor": "powersave"}
-    told = list(advise(machine, {"inference": 0.2}, DEAR))
-    assert "probe's training step takes 1.50 times" in told[0] and "MALLOC_TRIM_THRESHOLD_=" in told[0]
-    assert "the load is 99.0" in told[1] and "20 % apart" in told[2] and "powersave" in told[3]
+    told = {advice.text: advice.effect for advice in advise(machine, {"inference": 0.2}, DEAR)}
+    allocator, load, noise, governor = told
+    assert "probe's training step takes 1.50 times" in allocator and "MALLOC_TRIM_THRESHOLD_=" in allocator
+    assert told[allocator] == pytest.approx(0.5) and told[noise] == 0.2 and told[load] > 1
+    assert "the load is 99.0" in load and "20 % apart (inference)" in noise
+    assert "powersave" in governor and told[governor] is None
 
 
 def test_launches_are_processes_with_memory_kept_and_without_in_turns():
     kept, left = measure_launches(threads=1, launches=2)
     for medians in (kept, left):
-        assert set(medians) == {"inference", "training step"}
+        assert set(medians) > {"inference", "training step", "peak resident memory"}
         assert all(len(values) == 2 and min(values) > 0 for values in medians.values())
 
 
 def test_what_it_found_is_told_with_units_and_reasons(machine):
     ceilings = Ceilings({"fp32": 2e11, "int8": None}, 1e10, {"int8": "no kernel"})
-    found = Diagnosis(machine, {"cpu": ceilings}, {"inference": 0.034}, DEAR, ("sleep",))
+    found = Diagnosis(machine, {"cpu": ceilings}, {"inference": 0.034}, DEAR, (Advice("sleep", 0.3),))
     text = "\n".join(diagnosis_lines(found))
-    for part in ("200.0 GFLOP/s", "no kernel", "3.4 %", "1.50 (1.40 to 1.60)", "1. sleep"):
+    for part in ("200.0 GFLOP/s", "no kernel", "3.4 %", "1.50 (1.40 to 1.60)", "1. sleep [30 %]"):
         assert part in text

@@ -34,8 +34,10 @@ class Launches:
         self.left = disturbed
         self.references = iter(references)
         self.rounds: list[int] = []
+        self.servers = 0
 
     def __call__(self, *_: object) -> Launches:
+        self.servers += 1
         return self
 
     def wait_until_ready(self) -> None: ...
@@ -78,7 +80,7 @@ def go_on(store: Store, folder: Path, launches: Launches, monkeypatch: pytest.Mo
 def test_a_disturbed_launch_is_made_again_in_its_round_and_kept(tmp_path, monkeypatch):
     launches = Launches(disturbed=1)
     store = run(tmp_path, launches, monkeypatch)
-    assert launches.rounds == [0, 0, 1, 2]
+    assert launches.rounds == [0, 1, 2, 3] and launches.servers == 3
     assert len(store.launches("run-1")) == 4
     assert max(store.launch_values("run-1", STAGE.key, "latency_s")) < 2
     store.close()
@@ -113,4 +115,4 @@ def test_a_resumed_run_makes_again_what_was_disturbed_when_it_was_interrupted(tm
         run(tmp_path, first, monkeypatch)
     again = Launches(0)
     resume(tmp_path, again, monkeypatch)
-    assert first.rounds == [0, 0] and len(again.rounds) == 2
+    assert first.rounds == [0, 1] and len(again.rounds) == 2
