@@ -16,6 +16,8 @@ from techniques.registry import TechniqueError, nearest
 
 EVERYTHING = "*"
 AUTO = "auto"
+TUNED = "tuned"
+"""An optimizer: that of the workload's own row, at the settings that its target was measured with."""
 
 _MOST_IN_A_BATCH = 1_000_000
 _LARGEST_SEED = 2**32 - 1  # what every library's generator takes
@@ -90,6 +92,10 @@ class AxisRule:
         return running, out
 
 
+def _optimizer(value: str | int) -> str:
+    return TUNED if value == TUNED else OPTIMIZERS.parse(str(value)).text
+
+
 def _positive(value: str | int) -> int:
     if not isinstance(value, int) or not 1 <= value <= _MOST_IN_A_BATCH:
         raise TechniqueError(f"{value!r} is no whole number from 1 to {_MOST_IN_A_BATCH:,}")
@@ -135,7 +141,7 @@ def _backend(value: str | int) -> str:
 
 AXES = (
     AxisRule("workload", "train", lambda v: WORKLOADS.parse(str(v)).text, lambda: WORKLOADS.rows()),
-    AxisRule("optimizer", "train", lambda v: OPTIMIZERS.parse(str(v)).text, lambda: OPTIMIZERS.rows()),
+    AxisRule("optimizer", "train", _optimizer, lambda: OPTIMIZERS.rows()),
     AxisRule("train.backend", "train", _backend, _every_backend, _cannot_train),
     AxisRule("train.precision", "train", _precision, lambda: PRECISIONS),
     AxisRule("train.batch_size", "train", _batch_or_default),

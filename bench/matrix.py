@@ -1,10 +1,10 @@
 """A matrix file, read and checked, and the cells it spans.
 
-A value of an axis may be `"*"`: all that its table holds, whether or not it runs here (what does not is
-skipped with the reason). A backend may be `"auto"`: in `[infer]` every backend that runs here, in `[train]`
-every one that trains here too, in the table's order; what it leaves out is told by name and reason. Both may
-stand in a list beside other values. A matrix with `"auto"` spans other cells on another machine, so its run
-there is another run.
+An optimizer may be `"tuned"`: that of each workload's own row. A value of an axis may be `"*"`: all that
+its table holds, whether or not it runs here (what does not is skipped with the reason). A backend may be
+`"auto"`: in `[infer]` every backend that runs here, in `[train]` every one that trains here too, in the
+table's order; what it leaves out is told by name and reason. Both may stand in a list beside other values. A
+matrix with `"auto"` spans other cells on another machine, so its run there is another run.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from bench.allocator import Allocator
-from bench.axes import AXES, AXIS_BY_NAME, Axis, AxisRule, LeftOut
+from bench.axes import AXES, AXIS_BY_NAME, TUNED, Axis, AxisRule, LeftOut
 from bench.errors import MatrixError
 from bench.statistics import LOOKS
 from bench.workloads import WORKLOADS
+from techniques.optimizers import OPTIMIZERS
 from techniques.registry import TechniqueError, nearest
 
 SHIPPED = Path(__file__).parent / "matrices"
@@ -311,8 +312,11 @@ def _cell(point: tuple[str | int, ...]) -> Cell:
     fields: dict[str, Any] = {
         axis.name.replace(".", "_"): value for axis, value in zip(AXES, point, strict=True)
     }
+    row = WORKLOADS.parse(fields["workload"]).row
     if fields["train_batch_size"] == 0:
-        fields["train_batch_size"] = WORKLOADS.parse(fields["workload"]).row.batch_size
+        fields["train_batch_size"] = row.batch_size
+    if fields["optimizer"] == TUNED:
+        fields["optimizer"] = OPTIMIZERS.parse(row.optimizer).text
     return Cell(**fields)
 
 

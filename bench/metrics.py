@@ -61,6 +61,34 @@ _ROWS = (
            "share of test samples classed right"),
     Metric("macro_recall", "macro recall", "share", "higher", "seeded", "any",
            "recall of each class, averaged over classes"),
+    Metric("recall", "recall", "share", "higher", "seeded", "any",
+           "share of the cases that were found"),
+    Metric("auc", "AUC", "share", "higher", "seeded", "any",
+           "area under the receiver operating characteristic"),
+    Metric("r2", "R²", "share", "higher", "seeded", "any",
+           "share of the targets' variance that is explained"),
+    Metric("mse", "mean squared error", "", "lower", "seeded", "any",
+           "mean squared error, in the squared unit of the targets"),
+    Metric("map50", "mAP@50", "share", "higher", "seeded", "any",
+           "mean average precision at an overlap of 50 %"),
+    Metric("exact_match", "exact match", "share", "higher", "seeded", "any",
+           "share of answers that are the right words exactly (SQuAD)"),
+    Metric("f1", "F1", "share", "higher", "seeded", "any",
+           "overlap of an answer's words with the right ones, averaged over questions (SQuAD)"),
+    Metric("likelihood", "likelihood", "share", "higher", "seeded", "any",
+           "geometric mean of the probability given to the right token: exp(-nats)"),
+    Metric("nats", "nats per token", "nats", "lower", "seeded", "any",
+           "mean cross-entropy of a held-out token"),
+    Metric("bleu", "BLEU", "points", "higher", "seeded", "train",
+           "corpus BLEU of greedy translations, by sacreBLEU"),
+    Metric("chrf", "chrF", "points", "higher", "seeded", "train",
+           "character F-score of greedy translations, by sacreBLEU"),
+    Metric("hit_rate_at_10", "hit rate at 10", "share", "higher", "seeded", "any",
+           "share of users whose held-out item is among the first ten"),
+    Metric("ndcg_at_10", "NDCG at 10", "share", "higher", "seeded", "any",
+           "discounted gain of the held-out item's place among the first ten"),
+    Metric("baseline_quality", "quality without training", "share", "higher", "seeded", "train",
+           "the workload's first quality metric, of an answer that needs no training"),
     Metric("loss", "training loss", "nats", "lower", "seeded", "train",
            "mean training loss since the last evaluation"),
     Metric("curve_step", "step", "steps", "neither", "seeded", "train",
@@ -211,6 +239,12 @@ _ROWS = (
 # fmt: on
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ROWS}
+
+QUALITIES = (
+    *("accuracy", "macro_recall", "recall", "auc", "r2", "mse", "map50", "exact_match", "f1"),
+    *("likelihood", "nats", "bleu", "chrf", "hit_rate_at_10", "ndcg_at_10"),
+)
+"""Metrics of quality; a workload's first is a share and better when higher."""
 
 PRIMARY: Mapping[str, str] = {"step": "step_latency_s", "infer": "latency_s"}
 """The metric of each kind of timed stage whose interval decides whether it needs more launches."""

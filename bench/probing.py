@@ -97,10 +97,10 @@ def with_parents(plan: Plan, keys: Collection[str]) -> set[str]:
 def _absent_data(workloads: Iterable[str]) -> dict[str, str]:
     problems: dict[str, str] = {}
     for name in dict.fromkeys(workloads):
-        dataset = WORKLOADS.parse(name).row.dataset
         try:
-            if dataset is not None and datasets.locate(dataset) is None:
-                problems[name] = f"data set {dataset} is not here"
+            absent = [each for each in WORKLOADS.parse(name).row.datasets if datasets.locate(each) is None]
+            if absent:
+                problems[name] = f"data set {', '.join(absent)} is not here"
         except DataError as error:
             problems[name] = str(error)
     return problems

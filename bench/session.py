@@ -164,14 +164,12 @@ def _find_data(matrix: Matrix, fetch: bool, say: datasets.Say) -> tuple[dict[str
     problems: dict[str, str] = {}
     notes: list[str] = []
     for name in dict.fromkeys(cell.workload for cell in matrix.cells):
-        dataset = WORKLOADS.parse(name).row.dataset
-        if dataset is None:
-            continue
         try:
-            if fetch:
-                datasets.fetch(dataset, say)
-            elif datasets.locate(dataset) is None:
-                notes.append(f"{name}: data set {dataset} is not here; the run will fetch it")
+            for dataset in WORKLOADS.parse(name).row.datasets:
+                if fetch:
+                    datasets.fetch(dataset, say)
+                elif datasets.locate(dataset) is None:
+                    notes.append(f"{name}: data set {dataset} is not here; the run will fetch it")
         except DataError as error:
             problems[name] = str(error)
     return problems, notes

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 import pandas as pd
 
 from bench.metrics import format_points, format_value
-from reports.grids import PRELIMINARY, UNKNOWN, Column, Entry, Grid, Row, build_grid, metric, plain, speedup
+from reports.entries import PRELIMINARY, UNKNOWN, Column, Entry, Row, metric, plain, speedup
+from reports.grids import Grid, build_grid
 from reports.tables import worst_classes
 from reports.view import place_of, records
 

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from bench.metrics import METRICS, counted, format_points, format_value
+from bench.metrics import METRICS
+from reports.entries import (
+    UNKNOWN,
+    Column,
+    Entry,
+    Row,
+    estimated,
+    front,
+    gap,
+    keys,
+    metric,
+    money,
+    other_qualities,
+    plain,
+    points,
+    reached,
+    signed_share,
+    speedup,
+    state,
+    timing,
+    without_training,
+    yes,
+)
 from reports.tables.memory import MEMORY_METRICS
 from reports.view import RunView, records
-
-UNKNOWN = "–"
-PRELIMINARY = "†"
-LEGEND = (
-    "† preliminary: fewer than 6 launches, or all disturbed. Launches that were disturbed are made again and "
-    "set aside. ◆ on the Pareto front of quality against latency, ◇ against "
-    "compressed size. – unknown. Intervals are 95 %. The command bench show KEY prints the record of a key."
-)
-
-_AFTER_ALL = 1e300  # what a censored value sorts by
-
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One field of a table: `text`, a second line under it, what it sorts by, and how it is marked."""
-
-    text: str
-    detail: str = ""
-    sort: float | None = None
-    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,116 +46,6 @@ class Grid:
     shared: tuple[tuple[str, str], ...] = ()
 
 
-Column = tuple[str, Callable[[Row], Entry]]
-
-
-def plain(key: str) -> Callable[[Row], Entry]:
-    """Show a value as it is."""
-
-    def make(row: Row) -> Entry:
-        value = row[key]
-        known = value is not None and value != ""
-        return Entry(str(value) if known else UNKNOWN, sort=value if isinstance(value, int | float) else None)
-
-    return make
-
-
-def metric(key: str, name: str = "") -> Callable[[Row], Entry]:
-    """Show a value formatted as its metric."""
-    return lambda row: Entry(format_value(name or key, row[key]), sort=row[key])
-
-
-def points(key: str) -> Callable[[Row], Entry]:
-    """Show a difference in percentage points."""
-    return lambda row: Entry(format_points(row[key]), sort=row[key])
-
-
-def signed_share(key: str) -> Callable[[Row], Entry]:
-    """Show a relative difference in percent."""
-    return lambda row: Entry(UNKNOWN if row[key] is None else f"{100 * row[key]:+.1f} %", sort=row[key])
-
-
-def timing(key: str, name: str) -> Callable[[Row], Entry]:
-    """Show a time with its interval, launches and preliminary mark; `key` lacks the unit."""
-
-    def make(row: Row) -> Entry:
-        value, low, high = row[f"{key}_s"], row[f"{key}_low_s"], row[f"{key}_high_s"]
-        if value is None:
-            return Entry(UNKNOWN)
-        mark = PRELIMINARY if row[f"{key}_preliminary"] else ""
-        launches = counted(int(row[f"{key}_launches"]), "launch")
-        if row.get(f"{key}_disturbed"):
-            launches += f", {int(row[f'{key}_disturbed'])} disturbed"
-        interval = (
-            f"{format_value(name, low)} … {format_value(name, high)}" if low is not None else "no interval"
-        )
-        return Entry(format_value(name, value) + mark, f"{interval}, {launches}", value)
-
-    return make
-
-
-def estimated(key: str) -> Callable[[Row], Entry]:
-    """Show an estimated energy with how it was estimated."""
-    return lambda row: Entry(
-        format_value("energy_j", row[key]), row["energy_estimate_method"] or "", row[key]
-    )
-
-
-def money(key: str) -> Callable[[Row], Entry]:
-    """Show a cost with the price table's name and what it is made of."""
-    return lambda row: Entry(
-        UNKNOWN if row[key] is None else f"{row[key]:.4g}", row["money_method"] or "", row[key]
-    )
-
-
-def keys(*names: str) -> Callable[[Row], Entry]:
-    """Show the first 12 characters of stage keys, each with its stage."""
-
-    def make(row: Row) -> Entry:
-        lines = [f"{name.removesuffix('_key')} {row[name][:12]}" for name in names if row[name]]
-        return Entry("", "\n".join(lines), mark="key")
-
-    return make
-
-
-def _state(row: Row) -> Entry:
-    state = str(row["state"])
-    return Entry(state, str(row.get("reason") or ""), mark="" if state in ("ok", "pending") else "bad")
-
-
-def _reached(row: Row) -> Entry:
-    if row["censored"]:
-        text = f"> {format_value('steps_to_target', row['steps_trained'])}"
-        return Entry(text, "censored", _AFTER_ALL, "bad")
-    return metric("steps_to_target")(row)
-
-
-def _gap(row: Row) -> Entry:
-    if row["time_gap"] is None:
-        return Entry(UNKNOWN)
-    mark = "bad" if row["time_gap_flagged"] else ""
-    return Entry(f"{100 * row['time_gap']:+.1f} %", "over 5 %" if mark else "", row["time_gap"], mark)
-
-
-def speedup(row: Row) -> Entry:
-    """Show how many times as fast something is, with its interval."""
-    value, low, high = row["speedup"], row["speedup_low"], row["speedup_high"]
-    if value is None:
-        return Entry(UNKNOWN)
-    mark = PRELIMINARY if row["latency_preliminary"] and low != high else ""
-    interval = f"{low:.3g}× … {high:.3g}×" if low is not None and low != high else ""
-    return Entry(f"{value:.3g}×{mark}", interval, value)
-
-
-def _yes(key: str) -> Callable[[Row], Entry]:
-    return lambda row: Entry(UNKNOWN if row[key] is None else "yes" if row[key] else "no")
-
-
-def _front(row: Row) -> Entry:
-    text = ("◆" if row["pareto"] else "") + ("◇" if row["pareto_size"] else "")
-    return Entry(text, sort=-len(text), mark="front" if text else "")
-
-
 TRAINING: tuple[Column, ...] = (
     ("workload", plain("workload")),
     ("optimizer", plain("optimizer")),
@@ -163,13 +53,13 @@ TRAINING: tuple[Column, ...] = (
     ("precision", plain("train_precision")),
     ("batch", plain("train_batch_size")),
     ("seed", plain("seed")),
-    ("state", _state),
+    ("state", state),
     ("target", metric("target", "quality")),
-    ("steps to target", _reached),
+    ("steps to target", reached),
     ("first crossing", metric("steps_to_first_crossing")),
     ("time to target: steps × step time", metric("time_to_target_by_steps_s", "time_to_target_s")),
     ("time to target: clocked", metric("time_to_target_s")),
-    ("gap", _gap),
+    ("gap", gap),
     ("step time", timing("step_latency", "step_latency_s")),
     ("throughput", metric("train_throughput_samples_per_s", "train_throughput")),
     ("FLOP/s", metric("achieved_operations_per_s")),
@@ -177,6 +67,8 @@ TRAINING: tuple[Column, ...] = (
     ("operations a byte (estimate)", metric("operations_per_byte")),
     ("bound by", plain("roofline_binds")),
     ("final quality", metric("quality")),
+    ("best without training", without_training),
+    ("beside it", other_qualities),
     ("FLOPs to target", metric("flops_to_target")),
     ("energy to target", metric("energy_j")),
     ("energy to target, estimated", estimated("energy_estimate_to_target_j")),
@@ -199,13 +91,13 @@ INFERENCE: tuple[Column, ...] = (
     ("seed", plain("seed")),
     ("precision", plain("precision")),
     ("batch", plain("batch_size")),
-    ("state", _state),
-    ("Pareto", _front),
+    ("state", state),
+    ("Pareto", front),
     ("quality", metric("quality")),
     ("loss, points", points("quality_loss_points")),
     ("latency", timing("latency", "latency_s")),
     ("speed, × none on cpu-eager", speedup),
-    ("interval as narrow as asked", _yes("latency_converged")),
+    ("interval as narrow as asked", yes("latency_converged")),
     ("variation within launches", metric("latency_within_variation", "quality")),
     ("between launches", metric("latency_between_variation", "quality")),
     ("fastest", metric("latency_fastest_s", "latency_s")),
@@ -247,7 +139,7 @@ MEMORY: tuple[Column, ...] = (
     ("backend", plain("backend")),
     ("precision", plain("precision")),
     ("batch", plain("batch_size")),
-    ("state", _state),
+    ("state", state),
     *((METRICS[name].label, metric(name)) for name in MEMORY_METRICS),
     ("cells", plain("cells")),
     ("record", keys("stage_key")),
@@ -279,7 +171,7 @@ def _compression_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
         ("train precision", plain("train_precision")),
         ("train batch", plain("train_batch_size")),
         *((name, plain(name)) for name in ("seed", "recipe", "step")),
-        ("state", _state),
+        ("state", state),
         *((f"quality {name.removeprefix('quality_')}", metric(name, "quality")) for name in moments),
         ("quality after", metric("quality_after", "quality")),
         ("finetune control", metric("quality_control", "quality")),

@@ -8,7 +8,7 @@ from hashlib import sha256
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reports.content import Content
-from reports.grids import LEGEND
+from reports.entries import LEGEND
 
 
 def render_html(content: Content) -> str:

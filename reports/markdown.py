@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from reports.content import Content
-from reports.grids import LEGEND, Entry, Grid
+from reports.entries import LEGEND, Entry
+from reports.grids import Grid
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|#~$!])")
 _MOST_NAMES = 5

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.metrics import format_interval, format_value
+from reports.entries import PRELIMINARY, UNKNOWN
 from reports.estimates import estimate_text as estimate_text_of
-from reports.grids import PRELIMINARY, UNKNOWN
 from reports.overheads import overhead_text as overhead_text_of
 from reports.scores import Score, fastest, optimizer_scores
 from reports.tables import inference_table, training_table

@@ -103,13 +103,13 @@ def fetch(name: str, say: Say = lambda line: None) -> Path:
     return where
 
 
-def load(name: str) -> Images:
-    """Return the arrays of a data set that is here. Never goes to the network.
+def load(name: str) -> Any:
+    """Return the content of a data set that is here, `Images` or what its module says. Never goes to the
+    network.
 
     Raises DataError where it is not here, naming the ways to get it, or where a file of it is wrong.
     """
-    images: Images = _function(get(name).load)()
-    return images
+    return _function(get(name).load)()
 
 
 def _function(reference: str) -> Callable[..., Any]:

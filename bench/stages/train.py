@@ -14,7 +14,7 @@ from bench.records import Measurement, Request
 from bench.stages.inputs import load_workload, make_trainer
 from bench.structures import Structure
 from bench.training import Goal, TrainingRecord, predict
-from bench.workloads.workload import Data, find_workload
+from bench.workloads.workload import Data, Workload, find_workload
 
 
 def run(request: Request, folder: Path) -> list[Measurement]:
@@ -39,8 +39,21 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         *_curves(record, goal.metric),
         Measurement("evaluation_period", goal.period),
         *quality(settings, data, outputs),
+        *_beside(workload, data, model),
         Measurement("peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason),
         Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),
+    ]
+
+
+def _beside(workload: Workload, data: Data, model: torch.nn.Module) -> list[Measurement]:
+    """Measure what no training reaches, and what is too dear for each evaluation."""
+    finish = workload.finish(model, data) if workload.finish else {}
+    return [
+        *(
+            Measurement("baseline_quality", value, qualifier=name)
+            for name, value in workload.baselines(data).items()
+        ),
+        *(Measurement(metric, value, n=len(data.test_inputs)) for metric, value in finish.items()),
     ]
 
 

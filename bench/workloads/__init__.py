@@ -14,8 +14,9 @@ class WorkloadRow(Row):
 
     `quality_metric` is a metric that is better when higher; training ends when it has met `target` in two
     evaluations in a row, of which there are `evaluations_per_epoch`, or after `train_steps`. Recovery after a
-    compression takes `recover_steps`, a student's training `student_steps`. `dataset` names a row of
-    `bench.datasets`, or is None where the workload makes its own data.
+    compression takes `recover_steps`, a student's training `student_steps`. `optimizer` is the one that the
+    target was measured with: `"tuned"` in a matrix stands for it. `datasets` names rows of `bench.datasets`,
+    none where the workload makes its own data.
     """
 
     quality_metric: str = "accuracy"
@@ -25,7 +26,8 @@ class WorkloadRow(Row):
     recover_steps: int = 1
     student_steps: int = 1
     evaluations_per_epoch: int = 4
-    dataset: str | None = None
+    datasets: tuple[str, ...] = ()
+    optimizer: str = "adam"
 
     def check_traits(self) -> None:
         super().check_traits()
@@ -54,7 +56,7 @@ _add(
     train_steps=2345,
     recover_steps=234,
     student_steps=938,
-    dataset="fashion-mnist",
+    datasets=("fashion-mnist",),
 )
 _add(
     "fashion-mnist-simplecnn-mse",
@@ -65,7 +67,7 @@ _add(
     train_steps=2345,
     recover_steps=234,
     student_steps=938,
-    dataset="fashion-mnist",
+    datasets=("fashion-mnist",),
 )
 _add(
     "digits",
@@ -76,5 +78,5 @@ _add(
     train_steps=450,
     recover_steps=45,
     student_steps=180,
-    dataset="digits",
+    datasets=("digits",),
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from bench.workloads.workload import Data
+
 
 def accuracy_and_recall(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
     """Return accuracy and macro recall of outputs (samples, classes) against class numbers (samples,).
@@ -12,6 +14,12 @@ def accuracy_and_recall(outputs: torch.Tensor, targets: torch.Tensor) -> dict[st
     """
     accuracy = (outputs.argmax(dim=1) == targets).double().mean().item()
     return {"accuracy": accuracy, "macro_recall": class_recalls(outputs, targets).nanmean().item()}
+
+
+def majority_class(data: Data) -> dict[str, float]:
+    """Return the accuracy of always answering the most frequent class of the training set."""
+    most = data.train_targets.mode().values
+    return {"majority class": (data.test_targets == most).double().mean().item()}
 
 
 def class_recalls(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

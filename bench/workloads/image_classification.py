@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bench import datasets
-from bench.workloads.classification import accuracy_and_recall
+from bench.workloads.classification import accuracy_and_recall, majority_class
 from bench.workloads.workload import Data, Workload
 
 
@@ -42,7 +42,7 @@ class SimpleCNN(nn.Module):
 
 
 def _data(name: str) -> Data:
-    images = datasets.load(name)
+    images: datasets.Images = datasets.load(name)
     return Data(
         torch.as_tensor(images.train_images),
         torch.as_tensor(images.train_labels),
@@ -70,6 +70,7 @@ FASHION_MNIST_SIMPLECNN = Workload(
     model=lambda: SimpleCNN(size=28),
     loss=nn.functional.cross_entropy,
     quality=accuracy_and_recall,
+    baselines=majority_class,
     student=lambda width: SimpleCNN(size=28, width=width),
     classes=(
         *("T-shirt/top", "trouser", "pullover", "dress", "coat"),
@@ -85,6 +86,7 @@ DIGITS = Workload(
     model=lambda: SimpleCNN(size=8),
     loss=nn.functional.cross_entropy,
     quality=accuracy_and_recall,
+    baselines=majority_class,
     student=lambda width: SimpleCNN(size=8, width=width),
     classes=tuple("0123456789"),
 )

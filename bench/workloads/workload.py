@@ -13,7 +13,10 @@ from bench.workloads import WORKLOADS
 
 @dataclass(frozen=True)
 class Data:
-    """Inputs as they are kept, shape (samples, ...), and their targets, shape (samples, ...)."""
+    """Inputs as they are kept, shape (samples, ...), and their targets, shape (samples, ...).
+
+    Numbers of tokens stay whole numbers: no backend casts them to its precision.
+    """
 
     train_inputs: torch.Tensor
     train_targets: torch.Tensor
@@ -29,7 +32,8 @@ class Workload:
     `quality` maps outputs and targets of the whole test set to named metrics, each better when higher.
     `student` builds the model with that many times the channels, where it comes in several widths.
     `classes` names the classes of a classification, in the order of its outputs: their recalls are measured
-    one by one.
+    one by one. `baselines` gives the quality metric of answers that need no training, by their name.
+    `finish` measures once, on the trained model, what is too dear for each evaluation: metrics by name.
     """
 
     data: Callable[[], Data]
@@ -39,6 +43,8 @@ class Workload:
     quality: Callable[[torch.Tensor, torch.Tensor], Mapping[str, float]]
     student: Callable[[float], torch.nn.Module] | None = None
     classes: tuple[str, ...] = ()
+    baselines: Callable[[Data], Mapping[str, float]] = lambda data: {}
+    finish: Callable[[torch.nn.Module, Data], Mapping[str, float]] | None = None
 
 
 def find_workload(text: str) -> Workload:

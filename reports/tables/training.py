@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.metrics import CURVES, format_value
+from bench.metrics import CURVES, QUALITIES, format_value
 from reports.tables.money import TRAINING_COLUMNS, training_columns
 from reports.tables.roofline import ROOFLINE_COLUMNS, roofline_columns, step_point
 from reports.tables.validity import timing_fault
@@ -51,7 +51,7 @@ _COLUMNS = (
     *_STEP_METRICS,
     *ROOFLINE_COLUMNS,
     *("energy_j", *TRAINING_COLUMNS),
-    *("quality", "accuracy", "macro_recall", "notes", "train_key", "step_key"),
+    *("quality", "without_training", "baseline_quality", *QUALITIES, "notes", "train_key", "step_key"),
 )
 
 
@@ -105,8 +105,8 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
         **{metric: view.value(step_key, metric) for metric in _STEP_METRICS},
         **roofline_columns(step_point(view, step_key)),
         "quality": final_quality(view, training),
-        "accuracy": view.value(key, "accuracy"),
-        "macro_recall": view.value(key, "macro_recall"),
+        **_without_training(view, key),
+        **{metric: view.value(key, metric) for metric in QUALITIES},
         "train_key": key,
         "step_key": step_key,
     }
@@ -115,6 +115,16 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
     row |= _spent(view, row)
     row["notes"] = "; ".join(_notes(view, row))
     return row
+
+
+def _without_training(view: RunView, key: str) -> dict[str, Any]:
+    """Return the best of the answers that need no training, and what it is."""
+    known = {
+        name: view.value(key, "baseline_quality", name) for name in view.qualifiers(key, "baseline_quality")
+    }
+    found = {name: value for name, value in known.items() if value is not None}
+    best = max(found, key=lambda name: found[name], default="")
+    return {"without_training": best, "baseline_quality": found.get(best)}
 
 
 def _time_by_steps(steps: float | None, step: Reading, clocked_s: float | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from techniques.backends.protocol import Numerics, Program, TorchProgram
+from techniques.backends.protocol import Numerics, Program, TorchProgram, in_precision
 from techniques.backends.torchao_int8 import quantize_dynamic
 from techniques.registry import TechniqueError
 
@@ -38,7 +38,9 @@ class Inductor:
         import torch._inductor.config
 
         with torch.no_grad(), torch._inductor.config.patch(_config()):
-            program = _export(model.to(numerics.dtype), example.to(numerics.dtype), numerics, calibration)
+            program = _export(
+                model.to(numerics.dtype), in_precision(example, numerics.dtype), numerics, calibration
+            )
             torch._inductor.aoti_compile_and_package(program, package_path=str(folder / PACKAGE))
 
     def load(

@@ -32,7 +32,7 @@ class Program(Protocol):
     """A lowered model, loaded and ready to run batches of one shape."""
 
     def prepare(self, batch: torch.Tensor) -> Any:
-        """Turn a float32 CPU batch into what the runtime takes; outside every clock."""
+        """Turn a CPU batch into what the runtime takes; outside every clock."""
         ...
 
     def __call__(self, prepared: Any) -> Any:
@@ -83,6 +83,11 @@ class Backend(Protocol):
         ...
 
 
+def in_precision(batch: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return a batch in that precision; whole numbers, of tokens say, stay what they are."""
+    return batch.to(dtype) if batch.is_floating_point() else batch
+
+
 @dataclass(frozen=True)
 class TorchProgram:
     """A program whose inputs and outputs are tensors of PyTorch. `package` is that of a compiled one."""
@@ -93,7 +98,7 @@ class TorchProgram:
     package: Path | None = None
 
     def prepare(self, batch: torch.Tensor) -> torch.Tensor:
-        return batch.to(self.device, self.dtype).contiguous()
+        return in_precision(batch, self.dtype).to(self.device).contiguous()
 
     def __call__(self, prepared: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
