@@ -92,8 +92,20 @@ class AxisRule:
         return running, out
 
 
+def _workloads() -> list[str]:
+    return [name for name, row in WORKLOADS.rows().items() if row.complete]
+
+
+def _optimizers() -> list[str]:
+    return [name for name in OPTIMIZERS.rows() if name != NO_OPTIMIZER]
+
+
 def _optimizer(value: str | int) -> str:
     return TUNED if value == TUNED else OPTIMIZERS.parse(str(value)).text
+
+
+NO_OPTIMIZER = "none"
+"""The optimizer of workloads that are a model as it is."""
 
 
 def _positive(value: str | int) -> int:
@@ -140,8 +152,8 @@ def _backend(value: str | int) -> str:
 
 
 AXES = (
-    AxisRule("workload", "train", lambda v: WORKLOADS.parse(str(v)).text, lambda: WORKLOADS.rows()),
-    AxisRule("optimizer", "train", _optimizer, lambda: OPTIMIZERS.rows()),
+    AxisRule("workload", "train", lambda v: WORKLOADS.parse(str(v)).text, _workloads),
+    AxisRule("optimizer", "train", _optimizer, _optimizers),
     AxisRule("train.backend", "train", _backend, _every_backend, _cannot_train),
     AxisRule("train.precision", "train", _precision, lambda: PRECISIONS),
     AxisRule("train.batch_size", "train", _batch_or_default),

@@ -33,8 +33,17 @@ Filter = Annotated[
         "--filter", help="Cells to keep: axis=pattern|pattern,...; e.g. 'optimizer=adam,backend=onnx*'."
     ),
 ]
+Workloads = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--workload",
+        help="Run this instead of the matrix's workloads: a name, my.py:make_workload, huggingface:DIR, "
+        "onnx:FILE, module:my.py:make_model, ...; may be given again. `bench list workloads` shows all.",
+    ),
+]
 MatrixOption = Annotated[
-    str, typer.Option("--matrix", "-m", help="quick, article, full, ci, or the path of a TOML file.")
+    str,
+    typer.Option("--matrix", "-m", help="quick, article, full, workloads, long, serve, ci, or a TOML file."),
 ]
 RUN = Annotated[str | None, typer.Argument(help="Run id or its beginning; the latest by default.")]
 
@@ -47,6 +56,7 @@ KEPT_RUNS = 3
 def run(
     matrix: MatrixOption,
     filter_text: Filter = None,
+    workload: Workloads = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Show cells, stages, what is skipped, and predict time and disk."),
@@ -88,7 +98,9 @@ def run(
 
     if filter_text is not None and not filter_text.strip():
         raise typer.BadParameter("--filter is empty; leave it out to take every cell")
-    options = RunOptions(matrix, results, filter_text or "", tuple(plugin or ()), smoke, fresh, anew)
+    options = RunOptions(
+        matrix, results, filter_text or "", tuple(workload or ()), tuple(plugin or ()), smoke, fresh, anew
+    )
     if dry_run:
         show_plan(options, probes=probe)
         return

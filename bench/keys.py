@@ -33,13 +33,14 @@ _TABLES = (
     "bench.plugins",
     "bench.records",
     "bench.workloads",
+    "bench.workloads.rows",
     "techniques.backends",
     "techniques.compression",
     "techniques.optimizers",
     "techniques.registry",
 )
 
-_LIBRARIES = ("numpy", "torch", "torchao", "onnx", "onnxruntime", "onnxscript")
+_LIBRARIES = ("numpy", "torch", "torchao", "onnx", "onnxruntime", "onnxscript", "tokenizers", "transformers")
 
 
 def make_key(
@@ -150,3 +151,15 @@ def _is_module(package: str, name: str) -> bool:
     spec = importlib.util.find_spec(package)
     locations = (spec.submodule_search_locations if spec else None) or []
     return any((Path(place) / f"{name}.py").is_file() for place in locations)
+
+
+@cache
+def path_digest(path: Path) -> str:
+    """Return a hash over a file, or over the names and contents of all files below a folder."""
+    files = sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.plugins import load_plugins
-from bench.workloads import WORKLOADS
+from bench.workloads import WORKLOADS, WorkloadRow
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS
 from techniques.optimizers import OPTIMIZERS
@@ -59,10 +59,16 @@ def _techniques(registry: Registry[Row]) -> list[tuple[str, str, str]]:
 
 
 def _workloads() -> list[tuple[str, str, str]]:
-    return [
-        (row.name, f"{row.quality_metric} >= {row.target:g} in {row.train_steps} steps", row.about)
-        for row in WORKLOADS.rows().values()
-    ]
+    return [(row.name, _aim(row), row.about) for row in WORKLOADS.rows().values()]
+
+
+def _aim(row: WorkloadRow) -> str:
+    """Say what a workload is trained to, if it is."""
+    if row.inference_only:
+        return "served as it is"
+    return (
+        f"{row.quality_metric} >= {row.target:g} in {row.train_steps} steps" if row.complete else "as you say"
+    )
 
 
 def _metrics() -> list[tuple[str, str, str, str, str]]:

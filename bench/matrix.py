@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from bench.allocator import Allocator
-from bench.axes import AXES, AXIS_BY_NAME, TUNED, Axis, AxisRule, LeftOut
+from bench.axes import AXES, AXIS_BY_NAME, NO_OPTIMIZER, TUNED, Axis, AxisRule, LeftOut
 from bench.errors import MatrixError
 from bench.statistics import LOOKS
 from bench.workloads import WORKLOADS
@@ -159,11 +159,15 @@ class Matrix:
 
 
 def read_matrix(
-    name_or_file: str, filter_text: str = "", substitutes: Mapping[str, str] | None = None
+    name_or_file: str,
+    filter_text: str = "",
+    substitutes: Mapping[str, str] | None = None,
+    workloads: Sequence[str] = (),
 ) -> Matrix:
     """Read a shipped matrix by its name, or a file; raises MatrixError with what is wrong and where.
 
-    `substitutes` maps workloads to those that take their place, where data is not to be had.
+    `substitutes` maps workloads to those that take their place, where data is not to be had. `workloads`,
+    where given, stand in for those of the matrix.
     """
     path = find_matrix(name_or_file)
     text = _text(path)
@@ -172,6 +176,8 @@ def read_matrix(
     left_out: list[LeftOut] = []
     for axis in AXES:
         given = getattr(getattr(content, axis.section), axis.key)
+        if workloads and axis.name == "workload":
+            given = list(workloads)
         values[axis.name], passed_over = axis.expand(given, f"{path}: [{axis.section}] {axis.key}")
         left_out += passed_over
     fallback = {_fallback(path, old): _fallback(path, new) for old, new in content.fallback.items()}
@@ -315,7 +321,9 @@ def _cell(point: tuple[str | int, ...]) -> Cell:
     row = WORKLOADS.parse(fields["workload"]).row
     if fields["train_batch_size"] == 0:
         fields["train_batch_size"] = row.batch_size
-    if fields["optimizer"] == TUNED:
+    if row.inference_only:
+        fields["optimizer"] = NO_OPTIMIZER
+    elif fields["optimizer"] == TUNED:
         fields["optimizer"] = OPTIMIZERS.parse(row.optimizer).text
     return Cell(**fields)
 

@@ -83,6 +83,10 @@ _ROWS = (
            "corpus BLEU of greedy translations, by sacreBLEU"),
     Metric("chrf", "chrF", "points", "higher", "seeded", "train",
            "character F-score of greedy translations, by sacreBLEU"),
+    Metric("bleu_nearest_neighbour", "BLEU without training", "points", "higher", "seeded", "train",
+           "BLEU of the translation of the training pair whose source is nearest"),
+    Metric("chrf_nearest_neighbour", "chrF without training", "points", "higher", "seeded", "train",
+           "chrF of the translation of the training pair whose source is nearest"),
     Metric("hit_rate_at_10", "hit rate at 10", "share", "higher", "seeded", "any",
            "share of users whose held-out item is among the first ten"),
     Metric("ndcg_at_10", "NDCG at 10", "share", "higher", "seeded", "any",
@@ -180,6 +184,17 @@ _ROWS = (
            "99 % of batches took no longer from arrival to answer, waiting included"),
     Metric("server_bound_s", "bound on the p99", "s", "neither", "exact", "serve",
            "what the matrix asks of the p99"),
+    # Generation by a language model
+    Metric("ttft_s", "time to first token", "s", "lower", "sampled", "generate",
+           "median time from prompts to the first token of each, at that many texts side by side"),
+    Metric("inter_token_s", "inter-token latency", "s", "lower", "sampled", "generate",
+           "median time from one token to the next, the prompt's pass left out"),
+    Metric("inter_token_p99_s", "inter-token latency p99", "s", "lower", "sampled", "generate",
+           "99 % of tokens come no later after the one before"),
+    Metric("tokens_per_s", "tokens a second", "tokens/s", "higher", "sampled", "generate",
+           "new tokens of all texts side by side over the whole time, prompts' passes included"),
+    Metric("cache_bytes_per_token", "cache of a token", "bytes", "lower", "exact", "generate",
+           "what the key-value cache keeps of each token of a text, prompt and continuation"),
     # What the device can do at most
     Metric("ceiling_operations_per_s", "most operations", "operations/s", "higher", "sampled", "ceilings",
            "the best rate of matrix products in one number format"),
@@ -242,7 +257,8 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ROWS}
 
 QUALITIES = (
     *("accuracy", "macro_recall", "recall", "auc", "r2", "mse", "map50", "exact_match", "f1"),
-    *("likelihood", "nats", "bleu", "chrf", "hit_rate_at_10", "ndcg_at_10"),
+    *("likelihood", "nats", "bleu", "chrf", "bleu_nearest_neighbour", "chrf_nearest_neighbour"),
+    *("hit_rate_at_10", "ndcg_at_10"),
 )
 """Metrics of quality; a workload's first is a share and better when higher."""
 

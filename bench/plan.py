@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from bench.axes import AXES
-from bench.keys import device_kind, make_key
+from bench.axes import NO_OPTIMIZER
+from bench.cells import cell_name, varying_axes
+from bench.keys import device_kind, make_key, path_digest
 from bench.matrix import Budget, Cell, Matrix, Server
 from bench.metrics import PRIMARY
 from bench.roofline import CEILING_DEVICES
@@ -22,14 +24,22 @@ from techniques.registry import Row, Technique
 SMOKE_STEPS = 2
 SMOKE_TEST_SAMPLES = 64
 
-KINDS = ("train", "teach", "compress", "lower", "evaluate", "ceilings", "serve", "step", "infer")
+KINDS = (
+    *("train", "teach", "compress", "lower", "evaluate"),
+    *("ceilings", "serve", "generate", "step", "infer"),
+)
 """Kinds of stages in the order they run; the last two are timed, in launches."""
 
 _ORDER = {kind: KINDS.index(kind) for kind in KINDS} | {"teach": KINDS.index("compress")}
 
-EXCLUSIVE = ("train", "ceilings", "serve")
+EXCLUSIVE = ("train", "ceilings", "serve", "generate")
 """Kinds that have all cores to themselves: their clock is a result. All others run side by side, one core
 each: a small net's step is far from twice as fast on two."""
+
+_RUN_LOWERED = ("evaluate", "serve", "generate", "infer")
+
+GENERATING_BACKENDS = ("cpu-eager", "cuda-eager")
+"""Backends that run the model's own code, which keeps the key-value cache that generation goes by."""
 
 CEILING_S, SMOKE_CEILING_S = 0.1, 0.002
 """Seconds for which each ceiling is measured."""
@@ -56,7 +66,7 @@ def make_plan(
 ) -> Plan:
     """Plan a matrix. `problems` says of a workload why its data is not to be had."""
     planner = _Planner(
-        matrix.budget, matrix.server, cpus, smoke, _varying(matrix.cells), dict(problems or {})
+        matrix.budget, matrix.server, cpus, smoke, varying_axes(matrix.cells), dict(problems or {})
     )
     cells = tuple(planner.add(cell) for cell in matrix.cells)
     stages = sorted(planner.stages.values(), key=lambda stage: _ORDER[stage.kind])
@@ -84,7 +94,9 @@ class _Planner:
         return CellRow(name, cell.axes(), self._stages_of(point))
 
     def _stages_of(self, point: _Point) -> dict[str, str]:
-        keys = {"train": self._train(point), "step": self._step(point)}
+        keys = {"train": self._train(point)}
+        if not point.workload.row.inference_only:
+            keys["step"] = self._step(point)
         model = keys["train"]
         for step in point.recipe.steps:
             model = keys["compress"] = self._compress(point, step, model)
@@ -93,6 +105,8 @@ class _Planner:
         keys["infer"] = self._infer(point, keys["lower"])
         if self.server is not None:
             keys["serve"] = self._serve(point, keys["lower"], self.server)
+        if self._generates(point):
+            keys["generate"] = self._generate(point, keys["lower"])
         for backend in (point.train_backend, point.backend):
             self._ceilings(backend.row)
         return keys
@@ -159,6 +173,18 @@ class _Planner:
         label = f"{self._structure_label(point)} server"
         return self._add("serve", point, settings, {"lowered": lowered}, label, own_parents=False)
 
+    def _generates(self, point: _Point) -> bool:
+        row, format_ = point.workload.row, point.format
+        return row.generates and format_ is None and point.backend.name in GENERATING_BACKENDS
+
+    def _generate(self, point: _Point, lowered: str) -> str:
+        """Plan the generation of a structure, once: it has batches of its own."""
+        settings = {**self._lowered(point), "structure": point.structure}
+        del settings["batch_size"]
+        cell = point.cell
+        label = f"{cell.workload} {point.structure or 'dense'} generation @ {cell.backend} {cell.precision}"
+        return self._add("generate", point, settings, {"lowered": lowered}, label, own_parents=False)
+
     def _ceilings(self, backend: BackendRow) -> None:
         """Plan what a device can do at most, once: no cell's own, all cells' records are held against it."""
         if backend.device not in CEILING_DEVICES:
@@ -202,6 +228,7 @@ class _Planner:
             "workload": point.cell.workload,
             "quality_metric": point.workload.row.quality_metric,
             "test_samples": SMOKE_TEST_SAMPLES if self.smoke else None,
+            **self.lookup.content(point.cell.workload),
         }
 
     def _place(self, point: _Point) -> str:
@@ -227,7 +254,7 @@ class _Planner:
         *references: str,
         own_parents: bool = True,
     ) -> str:
-        backend = point.backend if kind in ("lower", "evaluate", "serve", "infer") else point.train_backend
+        backend = point.backend if kind in ("lower", *_RUN_LOWERED) else point.train_backend
         implementations = [point.workload.row.implementation, backend.row.implementation, *references]
         if kind in ("train", "step", "compress"):
             implementations.append(point.optimizer.row.implementation)
@@ -260,6 +287,7 @@ class _Lookup:
         self.optimizer = cache(OPTIMIZERS.parse)
         self.backend = cache(BACKENDS.parse)
         self.recipe = cache(parse_recipe)
+        self.content = cache(_content)
         self._reasons: dict[int, str | None] = {}
 
     def unavailable(self, row: Row) -> str | None:
@@ -308,7 +336,19 @@ class _Point:
         precision = "" if cell.train_precision == "fp32" else f" {cell.train_precision}"
         backend = "" if cell.train_backend == "cpu-eager" else f" on {cell.train_backend}"
         seed = f" seed {cell.seed}" if cell.seed else ""
-        return f"{cell.workload} {cell.optimizer}{backend}{precision}{batch}{seed}"
+        optimizer = "" if self.workload.row.inference_only else f" {cell.optimizer}"
+        return f"{cell.workload}{optimizer}{backend}{precision}{batch}{seed}"
+
+
+def _content(workload: str) -> dict[str, str]:
+    """Return the hash of the model that a workload names by a path, as a setting; empty for any other."""
+    technique = WORKLOADS.parse(workload)
+    if not technique.row.content:
+        return {}
+    place = str(technique.settings[technique.row.content])
+    place = place.rpartition(":")[0] if ".py:" in place else place
+    path = Path(place).expanduser()
+    return {"content": path_digest(path)} if path.exists() else {}
 
 
 def _why_not(point: _Point, lookup: _Lookup) -> str:
@@ -326,6 +366,11 @@ def _why_not(point: _Point, lookup: _Lookup) -> str:
         if reason:
             return f"{technique.name}: {reason}"
     format_ = point.recipe.format.name if point.recipe.format else None
+    if point.optimizer.name == NO_OPTIMIZER and not point.workload.row.inference_only:
+        return f"{NO_OPTIMIZER}: stands for the optimizer of a model that is served as it is"
+    only = point.workload.row.only_backends
+    if only and point.backend.name not in only:
+        return f"{point.workload.name}: runs on {', '.join(only)} only"
     return (
         point.train_backend.row.cannot_train(cell.train_precision)
         or point.backend.row.cannot_lower(format_, cell.precision)
@@ -338,28 +383,9 @@ def runs_alone(stage: StageRow) -> bool:
     return stage.timed or stage.kind in EXCLUSIVE or stage.request["device"] != "cpu"
 
 
-def cell_name(cell: Cell, varying: frozenset[str]) -> str:
-    """Name a cell by its main axes, and by the others where they have several values in the matrix."""
-    main = ("workload", "optimizer", "compression", "backend")
-    others = [
-        f"{name}={value}" for name, value in cell.axes().items() if name in varying and name not in main
-    ]
-    return "/".join([cell.workload, cell.optimizer, f"{cell.compression}@{cell.backend}", *others])
-
-
-def _varying(cells: tuple[Cell, ...]) -> frozenset[str]:
-    """Return the axes that have several values; a batch size that its workload sets does not count."""
-    found = [cell.axes() for cell in cells]
-    by_workload = {(axes["workload"], axes["train.batch_size"]) for axes in found}
-    names = {axis.name for axis in AXES if len({axes[axis.name] for axes in found}) > 1}
-    if len(by_workload) == len({axes["workload"] for axes in found}):
-        names.discard("train.batch_size")
-    return frozenset(names)
-
-
 def _server_imports(kind: str, backend: BackendRow, implementations: list[str]) -> list[str]:
     lowering = backend.lowering_imports if kind == "lower" else ()
-    running = backend.running_imports if kind in ("evaluate", "serve", "infer") else ()
+    running = backend.running_imports if kind in _RUN_LOWERED else ()
     ours = [
         place
         for place, _, _ in (reference.rpartition(":") for reference in implementations)

@@ -133,11 +133,12 @@ class Runner:
     def _blocked(self, stage: StageRow) -> Result | None:
         for parent in stage.parents:
             ended = self._ended.get(parent)
+            if ended is not None and ended.state == "skipped":
+                return Result("skipped", ended.reason)  # what began it, not each stage on the way
             if ended is not None and ended.state != "ok":
-                label = self._plan.stages[parent].label
-                return Result(
-                    "skipped", f"its {self._plan.stages[parent].kind} stage ({label}) {ended.state}"
-                )
+                its = self._plan.stages[parent]
+                reason = f": {ended.reason}" if ended.reason else ""
+                return Result("skipped", f"its {its.kind} stage ({its.label}) {ended.state}{reason}")
         return None
 
     # Untimed stages

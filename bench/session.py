@@ -26,7 +26,8 @@ from bench.resources import Resources, find_resources
 from bench.results_folder import WORK, alone_in, open_lock, refuse_file
 from bench.runner import Runner
 from bench.store import Store
-from bench.workloads import WORKLOADS
+from bench.workloads import OWN, WORKLOADS
+from techniques.registry import TechniqueError, load_reference
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class RunOptions:
     matrix: str
     results: Path
     filter: str = ""
+    workloads: tuple[str, ...] = ()
     plugins: tuple[Path, ...] = ()
     smoke: bool = False
     fresh: bool = False
@@ -46,6 +48,7 @@ class RunOptions:
         """Return the command that does this again."""
         words = ["python", "-m", "bench", "run", "--matrix", self.matrix]
         words += ["--filter", self.filter] if self.filter else []
+        words += [word for name in self.workloads for word in ("--workload", name)]
         words += [word for path in self.plugins for word in ("--plugin", str(path))]
         words += ["--smoke"] if self.smoke else []
         words += ["--anew"] if self.anew else []
@@ -97,14 +100,15 @@ def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = prin
     """Read the matrix, find its data, plan it. Data is fetched only where `fetch` is true."""
     refuse_file(options.results)
     plugins = load_plugins(options.plugins)
-    matrix = read_matrix(options.matrix, options.filter)
+    matrix = read_matrix(options.matrix, options.filter, workloads=options.workloads)
+    _try_own_workloads(matrix)
     if fetch:
         open_lock(options.results).close()  # a folder that cannot be written must not cost a download first
     problems, notes = _find_data(matrix, fetch, say)
     notes = [*map(str, matrix.left_out), *notes]
     substitutes = {name: matrix.fallback[name] for name in problems if name in matrix.fallback}
     if substitutes:
-        matrix = read_matrix(options.matrix, options.filter, substitutes)
+        matrix = read_matrix(options.matrix, options.filter, substitutes, options.workloads)
         problems = {name: why for name, why in problems.items() if name not in substitutes}
         notes += [
             f"{old} is replaced by {new}: its data is not to be had" for old, new in substitutes.items()
@@ -157,6 +161,19 @@ def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.S
         store.finish_run(run_id)
         store.close()
     return Outcome(run_id, ok)
+
+
+def _try_own_workloads(matrix: Matrix) -> None:
+    """Import what a workload of the user's own refers to, so that a mistake in it is told at once."""
+    for name in dict.fromkeys(cell.workload for cell in matrix.cells):
+        technique = WORKLOADS.parse(name)
+        if technique.name != OWN:
+            continue
+        try:
+            load_reference(technique.row.implementation)
+        except (Exception, SystemExit) as error:
+            text = str(error) if isinstance(error, TechniqueError) else f"{type(error).__name__}: {error}"
+            raise MatrixError(f"workload {name}: {text.splitlines()[0]}") from error
 
 
 def _find_data(matrix: Matrix, fetch: bool, say: datasets.Say) -> tuple[dict[str, str], list[str]]:

@@ -134,6 +134,7 @@ class Trainer:
     def _evaluate(self, record: TrainingRecord, loss: float) -> None:
         started = time.perf_counter()
         outputs = predict(self.model, self.workload, self.data.test_inputs, self.device)
+        assert self.workload.quality is not None  # without one nothing is trained
         quality = self.workload.quality(outputs, self.data.test_targets)
         record.evaluations.append(Evaluation(record.steps, record.training_s, loss, quality))
         record.evaluation_s += time.perf_counter() - started

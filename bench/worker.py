@@ -34,6 +34,7 @@ STAGES = {
     "evaluate": "bench.stages.evaluate",
     "infer": "bench.stages.infer",
     "serve": "bench.stages.serve",
+    "generate": "bench.stages.generate",
 }
 """The module of each kind of stage; its `run(request, folder)` returns measurements."""
 

@@ -13,6 +13,7 @@ from reports import tables
 from reports.answers import Answer, answers
 from reports.compression_grids import compression_grids
 from reports.estimates import estimate_summary
+from reports.generation_grid import generation_grids
 from reports.grids import Grid, all_grids, environment_grid, problem_grids
 from reports.overheads import overhead_text
 from reports.plots import Plot, draw_all
@@ -64,7 +65,7 @@ def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
 
 
 def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:
-    grids = all_grids(frames)
+    grids = [*all_grids(frames), *generation_grids(frames)]
     # What a smoke run costs and saves, or took, compares nothing.
     return (
         [grid for grid in grids if grid.name != "estimate"] if smoke else [*compression_grids(frames), *grids]
@@ -73,12 +74,13 @@ def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:
 
 def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
     """Return all tables of a run by name."""
-    inference = tables.inference_table(view)
+    inference, generation = tables.inference_table(view), tables.generation_table(view)
     return {
         "training": tables.training_table(view),
         "curves": tables.curves(view),
         "compression": tables.compression_table(view),
         "inference": inference,
+        **({"generation": generation} if len(generation) else {}),
         "tradeoff": tables.tradeoff_table(view, inference),
         "classes": tables.classes_table(view, inference),
         "memory": tables.memory_table(view),

@@ -89,7 +89,8 @@ class Row:
 
     def check_traits(self) -> None:
         """Raise ValueError where a trait is wrong."""
-        split_reference(self.implementation)
+        if "{" not in self.implementation:  # a workload's may be one of its settings
+            split_reference(self.implementation)
         for key, value in self.defaults.items():
             if not isinstance(value, bool | int | float | str):
                 raise ValueError(f"the default of {key!r} is {value!r}; it must be text, a number or a bool")

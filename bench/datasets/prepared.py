@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.datasets.cache import cache_folder, locked, write_whole
+from bench.keys import source_digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 def prepared(data_set: str, source: str, make: Callable[[], Arrays]) -> Arrays:
     """Return what `make` makes, from the cache if it was made before by the same code.
 
-    `source` is the file of that code (`__file__`): another version of it makes them anew. Where the cache
+    `source` is the file of that code (`__file__`): another version of it, or of a module of ours that it
+    leads to, makes them anew. Where the cache
     cannot be written they are made each time. Arrays of objects are refused: nothing is pickled.
     """
-    version = hashlib.sha256(Path(source).read_bytes()).hexdigest()[:12]
+    version = source_digest(source)[:12]
     folder = cache_folder(data_set)
     path = folder / f"prepared-{Path(source).stem}-{version}.npz"
     kept = _read(path)

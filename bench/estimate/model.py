@@ -32,6 +32,7 @@ _GUESSES = {
     "evaluate": (2.0, None),
     "ceilings": (3.0, None),
     "serve": (15.0, None),
+    "generate": (10.0, None),
     "step": (2.0, None),
     "infer": (1.5, None),
 }

@@ -10,6 +10,7 @@ import torch
 
 from bench.instruments import flops
 from bench.instruments.fvcore_count import trace
+from bench.instruments.onnx_flops import count_onnx
 from bench.instruments.sizes import folder_bytes
 from bench.instruments.tensors import parameter_counts
 from bench.instruments.traffic import call_bytes
@@ -27,6 +28,7 @@ from bench.stages.inputs import (
 )
 from bench.stages.step import flop_measurements
 from bench.structures import read_structure
+from bench.workloads.given import OnnxModel
 
 
 def run(request: Request, folder: Path) -> list[Measurement]:
@@ -46,20 +48,26 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         batches = rotating_batches(workload, data, settings["batch_size"])
         outputs = [model(batch) for batch in batches]
     save_outputs(folder, torch.cat(outputs))  # what a timing must give
-    parameters, nonzero = parameter_counts(model)
+    of_file = isinstance(model, OnnxModel)
+    counts = model.parameter_counts() if isinstance(model, OnnxModel) else parameter_counts(model)
+    moved = None if of_file else call_bytes(model, example, outputs[0], number_format(settings))
     return [
         Measurement("lowering_s", lowering_s, method="what a compiler's cache holds is not compiled again"),
-        Measurement("least_bytes_moved", call_bytes(model, example, outputs[0], number_format(settings))),
+        Measurement(
+            "least_bytes_moved", moved, reason="the file's own formats are not read" if of_file else ""
+        ),
         Measurement("artifact_bytes", raw),
         Measurement("artifact_compressed_bytes", compressed, method="xz"),
-        Measurement("parameters", parameters),
-        Measurement("nonzero_parameters", nonzero),
+        Measurement("parameters", counts[0]),
+        Measurement("nonzero_parameters", counts[1]),
         *_operations(model, example),
     ]
 
 
 @torch.no_grad()
 def _operations(model: torch.nn.Module, example: torch.Tensor) -> list[Measurement]:
+    if isinstance(model, OnnxModel):
+        return flop_measurements(dense_flops=count_onnx(model.onnx_file))
     dense = flops.count(lambda: model(example))
     traced = trace(model, example)
     return [

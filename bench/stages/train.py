@@ -14,6 +14,7 @@ from bench.records import Measurement, Request
 from bench.stages.inputs import load_workload, make_trainer
 from bench.structures import Structure
 from bench.training import Goal, TrainingRecord, predict
+from bench.workloads.given import one_tensor
 from bench.workloads.workload import Data, Workload, find_workload
 
 
@@ -23,6 +24,8 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     workload, data = load_workload(settings)
     torch.manual_seed(settings["seed"])
     model = workload.model()
+    if workload.quality is None:
+        return _as_given(settings, data, model, workload, folder)
     per_epoch = settings["batch_size"] * settings["evaluations_per_epoch"]
     period = max(1, len(data.train_inputs) // per_epoch)
     goal = Goal(settings["quality_metric"], settings["target"], period)
@@ -45,6 +48,17 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     ]
 
 
+def _as_given(
+    settings: Mapping[str, Any], data: Data, model: torch.nn.Module, workload: Workload, folder: Path
+) -> list[Measurement]:
+    """Leave a model as it is: what all that is made of it is held against."""
+    with torch.no_grad():
+        one_tensor(model.eval()(workload.transform(data.test_inputs[:1])))
+    save_model(folder, Structure(settings["workload"]), model)
+    save_outputs(folder, predict(model, workload, data.test_inputs, torch.device("cpu")))
+    return [Measurement("quality", 1.0, n=len(data.test_inputs), method="the model that was given")]
+
+
 def _beside(workload: Workload, data: Data, model: torch.nn.Module) -> list[Measurement]:
     """Measure what no training reaches, and what is too dear for each evaluation."""
     finish = workload.finish(model, data) if workload.finish else {}
@@ -61,7 +75,10 @@ def quality(
     settings: Mapping[str, Any], data: Data, outputs: torch.Tensor, qualifier: str = ""
 ) -> list[Measurement]:
     """Measure every quality metric of the workload, and the one its target is set on as `quality`."""
-    found = find_workload(settings["workload"]).quality(outputs, data.test_targets)
+    measure = find_workload(settings["workload"]).quality
+    if measure is None:
+        return []
+    found = measure(outputs, data.test_targets)
     entries = {"quality": found[settings["quality_metric"]], **found}
     return [
         Measurement(metric, value, n=len(outputs), qualifier=qualifier) for metric, value in entries.items()

@@ -9,6 +9,7 @@ from torch import nn
 
 from bench import datasets
 from bench.workloads.classification import accuracy_and_recall, majority_class
+from bench.workloads.vision_models import ResNet18, VisionTransformer
 from bench.workloads.workload import Data, Workload
 
 
@@ -79,6 +80,16 @@ FASHION_MNIST_SIMPLECNN = Workload(
 )
 
 FASHION_MNIST_SIMPLECNN_MSE = replace(FASHION_MNIST_SIMPLECNN, loss=squared_error)
+
+FASHION_MNIST_RESNET18 = replace(
+    FASHION_MNIST_SIMPLECNN, model=ResNet18, student=lambda width: ResNet18(width=width)
+)
+
+FASHION_MNIST_VIT = replace(
+    FASHION_MNIST_SIMPLECNN,
+    model=lambda: VisionTransformer(size=28, patch=4, layers=4, heads=3),
+    student=lambda width: VisionTransformer(size=28, patch=4, layers=4, heads=max(1, round(3 * width))),
+)
 
 DIGITS = Workload(
     data=lambda: _data("digits"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 
@@ -24,34 +25,53 @@ class Data:
     test_targets: torch.Tensor
 
 
+class Generator(Protocol):
+    """A language model that continues texts one token at a time, and keeps what it has read in a cache."""
+
+    def prefill(self, tokens: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        """Read prompts (batch, time); return the logits of the next token (batch, symbols), and the cache."""
+        ...
+
+    def decode(self, token: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]:
+        """Read one more token of each text (batch, 1); return as `prefill`. The old cache is used up."""
+        ...
+
+    def cache_bytes(self, cache: Any) -> int:
+        """Return the bytes of the cache's tensors."""
+        ...
+
+
 @dataclass(frozen=True)
 class Workload:
     """The code of a workload: data, model, loss and quality.
 
     `transform` turns a batch of kept inputs into what the model takes; it belongs to the training clock.
-    `quality` maps outputs and targets of the whole test set to named metrics, each better when higher.
+    `quality` maps outputs and targets of the whole test set to named metrics, the first better when higher;
+    None where the model is served as it is: then quality is the share of answers that stay its own.
     `student` builds the model with that many times the channels, where it comes in several widths.
     `classes` names the classes of a classification, in the order of its outputs: their recalls are measured
     one by one. `baselines` gives the quality metric of answers that need no training, by their name.
     `finish` measures once, on the trained model, what is too dear for each evaluation: metrics by name.
+    `generator` wraps a model of this workload, on its device, to continue texts.
     """
 
     data: Callable[[], Data]
     transform: Callable[[torch.Tensor], torch.Tensor]
     model: Callable[[], torch.nn.Module]
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    quality: Callable[[torch.Tensor, torch.Tensor], Mapping[str, float]]
+    quality: Callable[[torch.Tensor, torch.Tensor], Mapping[str, float]] | None
     student: Callable[[float], torch.nn.Module] | None = None
     classes: tuple[str, ...] = ()
     baselines: Callable[[Data], Mapping[str, float]] = lambda data: {}
     finish: Callable[[torch.nn.Module, Data], Mapping[str, float]] | None = None
+    generator: Callable[[torch.nn.Module], Generator] | None = None
 
 
 def find_workload(text: str) -> Workload:
     """Return the workload of that name; a row with settings refers to a function of them."""
     technique = WORKLOADS.parse(text)
     found = technique.load()
-    workload = found if isinstance(found, Workload) else found(**technique.settings)
+    workload = found if isinstance(found, Workload) else found(**technique.row.arguments(technique.settings))
     if not isinstance(workload, Workload):
         raise StageError(f"workload {text!r}: {technique.row.implementation} is no Workload")
     return workload

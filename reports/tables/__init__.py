@@ -3,6 +3,7 @@
 from reports.tables.classes import classes_table, worst_classes
 from reports.tables.compression import compression_table
 from reports.tables.estimate import estimate_table
+from reports.tables.generation import generation_table
 from reports.tables.inference import inference_table
 from reports.tables.memory import memory_table
 from reports.tables.pareto import ranked_points
@@ -16,6 +17,7 @@ __all__ = [
     "control_of",
     "curves",
     "estimate_table",
+    "generation_table",
     "inference_table",
     "memory_table",
     "overhead_table",

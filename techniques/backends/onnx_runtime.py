@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class OnnxProgram:
     threads: int
 
     def prepare(self, batch: torch.Tensor) -> dict[str, np.ndarray]:
-        return {_INPUT: np.ascontiguousarray(batch.numpy())}
+        return {self.session.get_inputs()[0].name: np.ascontiguousarray(batch.numpy())}
 
     def __call__(self, prepared: dict[str, np.ndarray]) -> np.ndarray:
         output: np.ndarray = self.session.run(None, prepared)[0]
@@ -59,9 +60,13 @@ class OnnxRuntime:
         folder: Path,
     ) -> None:
         path = folder / MODEL
-        torch.onnx.export(
-            model, (example,), path, input_names=[_INPUT], dynamo=True, external_data=False, verbose=False
-        )
+        given = getattr(model, "onnx_file", None)
+        if given is not None:
+            shutil.copyfile(given, path)
+        else:
+            torch.onnx.export(
+                model, (example,), path, input_names=[_INPUT], dynamo=True, external_data=False, verbose=False
+            )
         if numerics.format is not None:
             _quantize(path, numerics.format, calibration, len(example))
 
@@ -82,6 +87,7 @@ def _quantize(path: Path, format_: str, calibration: Iterable[torch.Tensor], bat
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    name = open_session(path, 1).get_inputs()[0].name
     prepared = path.with_suffix(".prepared.onnx")
     quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
     if format_ == "int8-dynamic":
@@ -90,7 +96,7 @@ def _quantize(path: Path, format_: str, calibration: Iterable[torch.Tensor], bat
         quantize_static(
             str(prepared),
             str(path),
-            _CalibrationReader(calibration, batch_size),
+            _CalibrationReader(name, calibration, batch_size),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -104,14 +110,15 @@ def _quantize(path: Path, format_: str, calibration: Iterable[torch.Tensor], bat
 class _CalibrationReader:
     """Feeds calibration batches, cut to the exported batch size, as ONNX Runtime's tools ask for them."""
 
-    def __init__(self, calibration: Iterable[torch.Tensor], batch_size: int) -> None:
+    def __init__(self, name: str, calibration: Iterable[torch.Tensor], batch_size: int) -> None:
+        self._name = name
         self._batches: Iterator[torch.Tensor] = (
             part for batch in calibration for part in batch.split(batch_size) if len(part) == batch_size
         )
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         part = next(self._batches, None)
-        return None if part is None else {_INPUT: part.numpy()}
+        return None if part is None else {self._name: part.numpy()}
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         return iter(self.get_next, None)

@@ -13,6 +13,11 @@ _EPS = {"eps": "(0, inf)"}
 # accuracy on fashion-mnist-simplecnn in the fewest steps.
 
 _add(
+    "none",
+    "techniques.optimizers.torch_optim:refuse",
+    about="No training: what stands for the optimizer of a model that is served as it is",
+)
+_add(
     "sgd",
     "torch.optim:SGD",
     about="Stochastic gradient descent (Robbins & Monro 1951)",
@@ -31,6 +36,13 @@ _add(
     "torch.optim:Adam",
     about="Adaptive moments (Kingma & Ba 2015)",
     defaults={"lr": 1e-3, "eps": 1e-8, "weight_decay": 0.0},
+    ranges=_RANGES | _EPS,
+)
+_add(
+    "adamw",
+    "torch.optim:AdamW",
+    about="Adam with weight decay of its own (Loshchilov & Hutter 2019); adam's learning rate",
+    defaults={"lr": 1e-3, "eps": 1e-8, "weight_decay": 0.01},
     ranges=_RANGES | _EPS,
 )
 _add(

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from techniques.registry import Row, Technique
+from techniques.registry import CannotApply, Row, Technique
 
 
 def build(
@@ -26,3 +26,8 @@ def build(
         return implementation([parameter for _, parameter in trainable], **settings)
     optimizer: torch.optim.Optimizer = implementation(trainable, **settings)
     return optimizer
+
+
+def refuse(named_parameters: Iterable[tuple[str, torch.nn.Parameter]]) -> torch.optim.Optimizer:
+    """Raise CannotApply: what stands for the optimizer of a model that is served as it is."""
+    raise CannotApply("this workload is a model as it is: there is nothing to train on")

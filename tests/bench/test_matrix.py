@@ -8,6 +8,7 @@ import pytest
 
 from bench.errors import MatrixError
 from bench.matrix import SHIPPED, read_matrix
+from bench.workloads import WORKLOADS
 from techniques.backends import BACKENDS, hardware
 from techniques.optimizers import OPTIMIZERS
 
@@ -44,8 +45,18 @@ def test_quick_crosses_three_optimizers_four_compressions_and_three_backends():
 
 
 def test_a_star_takes_all_that_is_registered_at_default_settings():
-    optimizers = {cell.optimizer for cell in read_matrix("full").cells}
-    assert optimizers == set(OPTIMIZERS.rows())
+    cells = read_matrix("full").cells
+    assert set(OPTIMIZERS.rows()) - {"none"} <= {cell.optimizer for cell in cells}
+    assert {cell.workload for cell in cells} == {
+        name for name, row in WORKLOADS.rows().items() if row.complete
+    }
+
+
+def test_tuned_stands_for_each_workloads_own_optimizer_and_a_given_model_has_none(tmp_path):
+    text = QUICK.replace('optimizer = ["sgd", "adam", "rmsprop"]', 'optimizer = "tuned"')
+    cells = read_matrix(written(tmp_path, text), workloads=["digits", "exported:model.pt2"]).cells
+    found = {cell.workload: cell.optimizer for cell in cells}
+    assert found == {"digits": WORKLOADS.get("digits").optimizer, "exported:model.pt2": "none"}
 
 
 def test_two_spellings_of_one_technique_make_one_cell(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 
 from bench.instruments.arrivals import Offered, highest_rate, offer_rate
@@ -60,3 +61,18 @@ def test_a_call_that_fails_ends_the_scenario_with_its_error(tmp_path):
 
     with pytest.raises(MemoryError, match="out of memory"):
         offer_rate(fail, 100.0, 0.2, 0.1, tmp_path, 50)
+
+
+def test_calls_made_one_after_another_do_not_see_who_waits():
+    """At nine tenths of the capacity arrivals wait for many services: a closed loop sees none of it."""
+    generator = np.random.default_rng(0)
+    arrivals = np.cumsum(generator.exponential(SERVICE_S / 0.9, 20_000))
+    ends = np.zeros(len(arrivals))
+    for number, arrival in enumerate(arrivals):
+        ends[number] = max(arrival, ends[number - 1] if number else 0.0) + SERVICE_S
+    by_arrivals = float(np.quantile(ends - arrivals, 0.99))
+    by_a_closed_loop = SERVICE_S
+    # The Pollaczek-Khinchine mean of this queue, load / (2 * (1 - load)) services, checks the queue itself.
+    assert float((ends - arrivals).mean()) == pytest.approx(SERVICE_S * (1 + 0.9 / 0.2), rel=0.15)
+    assert by_arrivals > 10 * by_a_closed_loop
+    assert not queue_of(3 * SERVICE_S)(900).holds  # the bound that a closed loop would call held

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import onnx
@@ -95,3 +96,22 @@ def test_nodes_made_by_hand(node, inputs, expected: int, tmp_path: Path) -> None
 def test_what_has_no_formula_is_named(tmp_path: Path) -> None:
     foreign = helper.make_node("Mystery", ["a"], ["y"], domain="strange")
     assert count_onnx(made(foreign, {"a": (2, 3)}, tmp_path)).unknown == ("Mystery",)
+
+
+def by_weights(path: Path) -> int:
+    """Two FLOPs for each weight: what comes to mind first."""
+    return 2 * sum(math.prod(weight.dims) for weight in onnx.load(path).graph.initializer)
+
+
+def by_stored_shapes(path: Path) -> int:
+    """Products whose shapes the file holds, without inferring what it does not."""
+    graph = onnx.load(path).graph
+    known = {info.name: [size.dim_value for size in info.type.tensor_type.shape.dim] for info in graph.output}
+    return sum(math.prod(known.get(node.output[0], [0])) for node in graph.node if node.op_type == "Conv")
+
+
+def test_neither_weights_nor_the_shapes_that_a_file_holds_tell_its_flops(tmp_path: Path) -> None:
+    path = lowered(convolutional(), torch.randn(5, 4, 6, 6), tmp_path)
+    assert count_onnx(path).total == CONVOLUTIONAL
+    for naive in (by_weights, by_stored_shapes):
+        assert naive(path) != pytest.approx(CONVOLUTIONAL, rel=0.01)

@@ -140,3 +140,29 @@ def test_a_gpu_whose_driver_does_not_answer_is_unknown_with_its_reason(monkeypat
     counter = NvmlCounter()
     counter.start()
     assert counter.joules() is None and "Driver Not Loaded" in counter.reason
+
+
+class Bursts:
+    """A device that draws 200 W for the first tenth of each call and 20 W for the rest of it."""
+
+    method, reason = "known", ""
+
+    def start(self) -> None:
+        self.calls = 0
+
+    def joules(self) -> float | None:
+        return self.calls * 0.01 * (0.1 * 200 + 0.9 * 20)
+
+
+def test_power_that_is_sampled_at_the_end_of_a_call_is_not_its_energy():
+    counter = Bursts()
+    sampled_w: list[float] = []
+
+    def call() -> None:
+        counter.calls += 1
+        time.sleep(0.01)
+        sampled_w.append(20.0)
+
+    found = measure_energy(call, lambda: None, "cpu", window_s=0.05, counter=counter)
+    naive = sum(sampled_w) / len(sampled_w) * 0.01
+    assert found.value == pytest.approx(0.38) and naive == pytest.approx(0.2)

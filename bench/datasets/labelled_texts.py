@@ -1,0 +1,44 @@
+"""Texts with a class each, split so that no text is on both sides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """Texts, and their classes as int64 of shape (n,)."""
+
+    train_texts: tuple[str, ...]
+    train_labels: NDArray[np.int64]
+    test_texts: tuple[str, ...]
+    test_labels: NDArray[np.int64]
+
+
+def split(pairs: Iterable[tuple[str, int]], test_count: int) -> LabelledTexts:
+    """Hold out `test_count` of these texts with their classes, chosen and ordered by a hash of their words.
+
+    Of texts that differ in case, spaces and marks alone the first is kept. The first texts of either side
+    are as good a sample of it as any.
+    """
+    import numpy as np
+
+    kept: dict[str, tuple[str, int]] = {}
+    for text, label in pairs:
+        kept.setdefault(_words(text), (text, label))
+    ordered = [kept[words] for words in sorted(kept, key=lambda words: sha256(words.encode()).digest())]
+    texts = tuple(text for text, _ in ordered)
+    labels = np.array([label for _, label in ordered], dtype=np.int64)
+    return LabelledTexts(texts[test_count:], labels[test_count:], texts[:test_count], labels[:test_count])
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))

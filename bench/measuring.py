@@ -1,0 +1,98 @@
+"""`bench.measure`: a live module, on every backend that runs here, in one call."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+PROGRAMS = "programs"
+
+
+def measure(
+    model: torch.nn.Module,
+    inputs: torch.Tensor,
+    *,
+    compressions: Sequence[str] = ("none", "int8-dynamic", "int8-static"),
+    backends: Sequence[str] = ("auto",),
+    batch_sizes: Sequence[int] = (1,),
+    max_launches: int = 6,
+    results: str | Path = "results",
+) -> pd.DataFrame:
+    """Measure a model's inference; return the report's table, one row for each cell.
+
+    `inputs` has shape (samples, ...): batches are taken from it in turn. The model is handed over as a
+    program of torch.export, in evaluation mode; its first dimension is the batch. The run is kept in the
+    folder `results` as any other. Raises BenchError where the model cannot be exported.
+    """
+    from bench.session import RunOptions, execute, prepare
+    from bench.store import Store
+    from reports.tables import inference_table
+    from reports.view import read
+
+    folder = Path(results)
+    program = save_program(model, inputs, folder / PROGRAMS)
+    matrix = program.with_suffix(".toml")
+    matrix.write_text(_matrix(program, compressions, backends, batch_sizes, max_launches))
+    outcome = execute(prepare(RunOptions(str(matrix), folder)), lambda run_id: None)
+    store = Store.open(folder, create=False)
+    table = inference_table(read(store, outcome.run_id))
+    store.close()
+    return table
+
+
+def save_program(model: torch.nn.Module, inputs: torch.Tensor, folder: Path) -> Path:
+    """Export a model and keep the program in `folder`, under a name that its content gives."""
+    import torch
+
+    batch = inputs if len(inputs) > 1 else torch.cat([inputs, inputs])  # of one sample the 1 would be fixed
+    was_training = model.training
+    try:
+        exported = torch.export.export(
+            model.eval(), (batch,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=False
+        )
+    except Exception as error:  # whatever tracing raises
+        lines = str(error).strip().splitlines() or ["no message"]
+        raise BenchError(f"the model cannot be exported by torch.export: {lines[0]}") from error
+    finally:
+        model.train(was_training)
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / "new.pt2"
+    torch.export.save(exported, beside)
+    path = folder / f"{_digest(model, batch)}.pt2"
+    beside.replace(path)
+    return path
+
+
+def _digest(model: torch.nn.Module, inputs: torch.Tensor) -> str:
+    """Name a model by its code's text, its weights and its inputs: the archive itself differs each time."""
+    digest = hashlib.sha256(str(model).encode())
+    for name, tensor in [*model.state_dict().items(), ("inputs", inputs)]:
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().flatten().numpy().tobytes())
+    return f"{type(model).__name__.lower()}-{digest.hexdigest()[:12]}"
+
+
+def _matrix(
+    program: Path,
+    compressions: Sequence[str],
+    backends: Sequence[str],
+    batch_sizes: Sequence[int],
+    max_launches: int,
+) -> str:
+    infer = {"compression": compressions, "backend": backends, "batch_size": batch_sizes}
+    lines = [f"{name} = {json.dumps(list(values))}" for name, values in infer.items()]
+    return "\n".join(
+        [
+            *("[train]", f"workload = {json.dumps(f'exported:{program.resolve()}')}", 'optimizer = "none"'),
+            *("[infer]", *lines),
+            *("[budget]", f"max_launches = {max_launches}"),
+        ]
+    )

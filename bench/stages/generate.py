@@ -1,0 +1,87 @@
+"""Continue texts with a lowered language model, one token after the other, with its key-value cache."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from bench.errors import StageError
+from bench.instruments.generation import Generated, cache_bytes_per_token, cache_fault, time_generation
+from bench.records import Measurement, Request
+from bench.stages.inputs import example_batch, load_backend, load_workload, numerics, parent_folder
+from bench.statistics import sample_quantile
+from bench.structures import read_structure
+from techniques.backends.protocol import TorchProgram
+from techniques.precisions import PRECISIONS
+
+CONCURRENCY = (1, 2, 4, 8)
+"""How many texts are continued side by side."""
+
+LEAST_TEXTS, LEAST_GAPS = 6, 400
+"""Enough for the median of the one and the 99th percentile of the other."""
+
+SMOKE_TOKENS = 4
+
+
+def run(request: Request, folder: Path) -> list[Measurement]:
+    """Measure the first token, the next ones and tokens a second at each concurrency; judge the cache.
+
+    A prompt is the first half of a test window; as many tokens are made as its second half has.
+    """
+    settings = request.settings
+    workload, data = load_workload(settings)
+    backend = load_backend(settings)
+    lowered = parent_folder(request, "lowered")
+    program = backend.load(lowered, read_structure(lowered).build, numerics(settings), request.threads)
+    if workload.generator is None:
+        raise StageError(f"{settings['workload']} says that it generates and has no generator")
+    if not isinstance(program, TorchProgram) or not isinstance(program.run, torch.nn.Module):
+        raise StageError(f"{settings['backend']} runs no module that a generator could take")
+    generator = workload.generator(program.run)
+    length = data.test_inputs.shape[1]
+    tokens = SMOKE_TOKENS if request.smoke else length - length // 2
+    texts = LEAST_TEXTS if request.smoke else max(LEAST_TEXTS, math.ceil(LEAST_GAPS / max(1, tokens - 1)))
+
+    def prompts(sequences: int, number: int) -> torch.Tensor:
+        return program.prepare(example_batch(workload, data, sequences, number)[:, : length // 2])
+
+    generated = [
+        time_generation(
+            generator, [prompts(size, number) for number in range(texts)], tokens, backend.synchronize
+        )
+        for size in CONCURRENCY
+    ]
+    most, precision = prompts(CONCURRENCY[-1], 0), settings["precision"]
+    allowed = PRECISIONS[precision].relative_error
+    # In fewer bits the likeliest two often tie, and which of them comes first means nothing.
+    exact = precision == "fp32"
+    fault = cache_fault(generator, program.run, most, tokens, allowed, same_tokens=exact)
+    return [
+        *(entry for each in generated for entry in timings(each)),
+        Measurement("cache_bytes_per_token", cache_bytes_per_token(generator, most, tokens)),
+        Measurement("valid", float(not fault), qualifier="cache", reason=fault),
+    ]
+
+
+def timings(generated: Generated) -> list[Measurement]:
+    """Measure a run's times, each under its number of sequences."""
+    beside = str(generated.sequences)
+    return [
+        _quantile("ttft_s", generated.first_s, 0.5, beside),
+        _quantile("inter_token_s", generated.gaps_s, 0.5, beside),
+        _quantile("inter_token_p99_s", generated.gaps_s, 0.99, beside),
+        Measurement("tokens_per_s", generated.tokens_per_s, n=len(generated.first_s), qualifier=beside),
+    ]
+
+
+def _quantile(metric: str, samples: Sequence[float], quantile: float, qualifier: str) -> Measurement:
+    n, interval = len(samples), sample_quantile(samples, quantile)
+    if interval is None:
+        reason = f"{n} samples are too few for the {quantile:g} quantile"
+        return Measurement(metric, None, n=n, reason=reason, qualifier=qualifier)
+    return Measurement(
+        metric, interval.value, interval.low, interval.high, n, interval.method, qualifier=qualifier
+    )

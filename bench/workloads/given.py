@@ -1,0 +1,155 @@
+"""Workloads that are a model as it is: something to serve, and nothing to train on.
+
+Their quality is the share of answers that stay those of the model that was given.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.errors import StageError
+from bench.workloads.workload import Data, Workload
+from techniques.registry import CannotApply, load_reference
+
+SAMPLES = 64
+"""Inputs drawn at random: as many as a few batches take in turn."""
+
+
+def workload(model: Callable[[], torch.nn.Module], inputs: torch.Tensor) -> Workload:
+    """Return the workload of a model that is served as it is, at inputs of shape (samples, ...)."""
+
+    def no_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        raise CannotApply("this workload is a model as it is: there is nothing to train on")
+
+    return Workload(
+        data=lambda: Data(inputs, torch.zeros(len(inputs)), inputs, torch.zeros(len(inputs))),
+        transform=lambda batch: batch,
+        model=model,
+        loss=no_loss,
+        quality=None,
+    )
+
+
+def module(factory: str) -> Workload:
+    """Return the workload of what `factory`, a reference to a function, returns: a model and its inputs.
+
+    The inputs are a tensor (samples, ...); samples are taken in turn, and again where there are too few.
+    """
+    made = load_reference(factory)()
+    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], torch.nn.Module)):
+        raise StageError(
+            f"{factory} returns {_described(made)}; it should return (nn.Module, example inputs)"
+        )
+    if not isinstance(made[1], torch.Tensor):
+        raise StageError(f"{factory}: its example inputs are {_described(made[1])}, not one tensor")
+    return workload(lambda: load_reference(factory)()[0], made[1])
+
+
+class Exported(torch.nn.Module):
+    """A program of torch.export as a module that is always in evaluation mode."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.program = torch.export.load(path).module()
+
+    def train(self, mode: bool = True) -> Exported:
+        """Change nothing: a program is exported in one mode."""
+        return self
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.program(batch)
+        return outputs
+
+
+def exported(file: str) -> Workload:
+    """Return the workload of a file that torch.export.save wrote, at the example inputs that it holds."""
+    path = existing(file)
+    kept: Any = torch.export.load(path).example_inputs
+    arguments, keywords = ([], {}) if kept is None else (list(kept[0]), kept[1])
+    if len(arguments) != 1 or keywords or not isinstance(arguments[0], torch.Tensor):
+        raise StageError(f"{file}: its example inputs are not one tensor")
+    return workload(lambda: Exported(path), arguments[0])
+
+
+class OnnxModel(torch.nn.Module):
+    """An ONNX file run by ONNX Runtime, as a module without parameters; `onnx_file` is where it lies."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        from onnxruntime import InferenceSession
+
+        self.onnx_file = path
+        self._session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def parameter_counts(self) -> tuple[int, int]:
+        """Return how many numbers the file's weights are, and how many of them are not zero."""
+        import onnx
+
+        weights = onnx.load(str(self.onnx_file)).graph.initializer
+        arrays = [onnx.numpy_helper.to_array(weight) for weight in weights]
+        return sum(array.size for array in arrays), sum(int((array != 0).sum()) for array in arrays)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OnnxModel:
+        return OnnxModel(self.onnx_file)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        name = self._session.get_inputs()[0].name
+        return torch.as_tensor(self._session.run(None, {name: batch.numpy()})[0])
+
+
+def onnx_file(file: str) -> Workload:
+    """Return the workload of an ONNX file with one input, whose sizes but the batch are fixed."""
+    path = existing(file)
+    (entry, *others) = OnnxModel(path)._session.get_inputs()
+    sizes = entry.shape[1:]
+    if others or not all(isinstance(size, int) for size in sizes):
+        names = ", ".join(f"{each.name} {each.shape}" for each in (entry, *others))
+        raise StageError(f"{file}: should have one input with fixed sizes but the batch, not {names}")
+    if "float" not in entry.type:
+        raise StageError(f"{file}: its input is {entry.type}; only tensor(float) can be drawn at random")
+    return workload(lambda: OnnxModel(path), drawn(*sizes))
+
+
+def torchvision_model(model: str, size: int) -> Workload:
+    """Return the workload of a model that torchvision knows by name, untrained, at square images."""
+    vision = importlib.import_module("torchvision.models")
+    return workload(lambda: vision.get_model(model, weights=None), drawn(3, size, size))
+
+
+def timm_model(model: str, size: int) -> Workload:
+    """Return the workload of a model that timm knows by name, untrained, at square images."""
+    timm = importlib.import_module("timm")
+    return workload(lambda: timm.create_model(model, pretrained=False), drawn(3, size, size))
+
+
+def drawn(*sizes: int) -> torch.Tensor:
+    """Return normal random inputs of shape (`SAMPLES`, *sizes), the same each time."""
+    return torch.randn(SAMPLES, *sizes, generator=torch.Generator().manual_seed(0))
+
+
+def existing(file: str) -> Path:
+    """Return the path of a file that is there."""
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise StageError(f"{file}: no such file")
+    return path
+
+
+def one_tensor(outputs: Any) -> torch.Tensor:
+    """Return a model's output; raises StageError that says what it is where that is not one tensor."""
+    if not isinstance(outputs, torch.Tensor):
+        raise StageError(f"the model returns {_described(outputs)}, not one tensor: wrap it")
+    return outputs
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"a {type(value).__name__} of {', '.join(map(str, value)) or 'nothing'}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"a {type(value).__name__}"

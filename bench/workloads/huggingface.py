@@ -1,0 +1,85 @@
+"""A Hugging Face model, by directory or id, served as it is at tokens or pixels drawn at random."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+
+from bench.errors import StageError
+from bench.workloads.given import SAMPLES, drawn, workload
+from bench.workloads.workload import Workload
+
+_OUTPUTS = ("logits", "last_hidden_state")
+
+
+class OneTensor(torch.nn.Module):
+    """A model of transformers that takes one tensor (batch, ...) and gives one: logits, else hidden states.
+
+    Padding tokens, if the model has one, are masked out as its tokenizer would.
+    """
+
+    def __init__(self, model: torch.nn.Module, padding: int | None) -> None:
+        super().__init__()
+        self.model = model
+        self.padding = padding
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        if batch.is_floating_point():
+            found = self.model(pixel_values=batch)
+        elif self.padding is None:
+            found = self.model(input_ids=batch)
+        else:
+            found = self.model(input_ids=batch, attention_mask=(batch != self.padding).long())
+        for name in _OUTPUTS:
+            output = getattr(found, name, None)
+            if isinstance(output, torch.Tensor):
+                return output
+        raise StageError(
+            f"{type(self.model).__name__} returns none of {', '.join(_OUTPUTS)}: wrap it in a module"
+        )
+
+
+def load(model: str, length: int) -> Workload:
+    """Return the workload of a model directory, or of an id where the hub or its cache can be reached.
+
+    Inputs: `length` random tokens of the vocabulary, or random pixels at the size of the configuration.
+    """
+    config = _config(model)
+    return workload(partial(_model, model), _inputs(model, config, length))
+
+
+def _config(model: str) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise StageError(f"huggingface:{model}: {str(error).strip().splitlines()[0]}") from None
+
+
+def _model(name: str) -> torch.nn.Module:
+    """Return the model as its configuration names it, with a head where it has one, in evaluation mode."""
+    import transformers
+
+    config = _config(name)
+    wanted = [getattr(transformers, each, None) for each in config.architectures or ()]
+    kind = next((each for each in wanted if each is not None), transformers.AutoModel)
+    loaded = kind.from_pretrained(name, attn_implementation="sdpa", dtype=torch.float32)
+    loaded.config.use_cache = False
+    return OneTensor(loaded.eval(), getattr(config, "pad_token_id", None))
+
+
+def _inputs(model: str, config: Any, length: int) -> torch.Tensor:
+    if getattr(config, "is_encoder_decoder", False):
+        raise StageError(
+            f"huggingface:{model}: has two inputs, source and target; write a workload of your own"
+        )
+    vocabulary = getattr(config, "vocab_size", None)
+    if vocabulary is None:
+        size = getattr(config, "image_size", 224)
+        return drawn(getattr(config, "num_channels", 3), size, size)
+    most = getattr(config, "max_position_embeddings", length)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(1, vocabulary, (SAMPLES, min(length, most)), generator=generator)

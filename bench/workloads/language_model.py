@@ -1,0 +1,169 @@
+"""The next character of a text, by a decoder as GPT-2's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bench import datasets
+from bench.workloads.workload import Data, Workload
+
+LENGTH = 128
+"""Characters of a window, and the most that a prompt and its continuation may have together."""
+
+SYMBOLS = 96
+"""The line's end and ASCII's 95 characters that print: the same for any text, so nothing is learnt from the
+test set."""
+
+TRAIN_WINDOWS = 10_000
+"""More than a training to the target sees twice; a teacher's outputs on all of them take 0.5 GB."""
+
+TEST_WINDOWS = 200
+
+_HEAD_WIDTH = 32
+
+
+class CharacterGPT2(nn.Module):
+    """GPT-2's decoder (Radford et al. 2019), 4 layers of `heads` × 32 channels, by transformers.
+
+    Input (batch, time) whole numbers under `SYMBOLS`, output (batch, time, symbols): logits of the next one.
+    """
+
+    def __init__(self, heads: int = 6) -> None:
+        super().__init__()
+        from transformers import GPT2Config, GPT2LMHeadModel
+
+        config = GPT2Config(
+            vocab_size=SYMBOLS,
+            n_positions=LENGTH,
+            n_embd=_HEAD_WIDTH * heads,
+            n_layer=4,
+            n_head=heads,
+            activation_function="gelu_pytorch_tanh",  # GPT-2's own function, in one operator
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            use_cache=False,
+            bos_token_id=None,
+            eos_token_id=None,
+            tie_word_embeddings=False,
+        )
+        self.decoder = GPT2LMHeadModel(config)
+        _use_linear_layers(self.decoder)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.decoder(tokens).logits
+        return logits
+
+
+class CachedDecoding:
+    """Continues texts with transformers' key-value cache, one more character of each sequence at a time."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._decoder: Any = model.decoder
+
+    def prefill(self, tokens: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        from transformers import DynamicCache
+
+        return self.decode(tokens, DynamicCache())
+
+    def decode(self, tokens: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]:
+        # The cache goes by its place: the argument's name differs between versions of transformers.
+        hidden = self._decoder.transformer(tokens, cache, use_cache=True).last_hidden_state
+        return self._decoder.lm_head(hidden[:, -1]), cache
+
+    def cache_bytes(self, cache: Any) -> int:
+        tensors = [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _use_linear_layers(model: nn.Module) -> None:
+    """Put linear layers in the place of transformers' Conv1D, which is one with its weight transposed.
+
+    No compression or format knows Conv1D: pruning and int8 would leave nearly all of the model out.
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Conv1D):
+                inputs, outputs = child.weight.shape
+                linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
+                linear.load_state_dict({"weight": child.weight.t(), "bias": child.bias})
+                setattr(module, name, linear)
+
+
+def encode(text: str) -> torch.Tensor:
+    """Return ASCII text as numbers under `SYMBOLS`, shape (characters,), int64; 0 is the line's end."""
+    codes = np.frombuffer(text.encode("ascii"), dtype=np.uint8).astype(np.int64)
+    return torch.from_numpy(np.where(codes == ord("\n"), 0, codes - 31))
+
+
+def decode(tokens: torch.Tensor) -> str:
+    """Return the text that numbers of symbols (characters,) stand for."""
+    return "".join("\n" if token == 0 else chr(token + 31) for token in tokens.tolist())
+
+
+def windows(texts: Mapping[str, str], count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return inputs and targets, both (count, LENGTH): evenly spaced windows, and the same one character on.
+
+    No window spans two texts.
+    """
+    starts, tokens, offset = [], [], 0
+    for text in texts.values():
+        starts.append(offset + torch.arange(0, len(text) - LENGTH, LENGTH))
+        tokens.append(encode(text))
+        offset += len(text)
+    every, line = torch.cat(starts), torch.cat(tokens)
+    chosen = every[torch.linspace(0, len(every) - 1, count).long()]
+    places = chosen[:, None] + torch.arange(LENGTH)
+    return line[places], line[places + 1]
+
+
+def _data() -> Data:
+    texts = datasets.load("shakespeare")
+    return Data(*windows(texts.train, TRAIN_WINDOWS), *windows(texts.test, TEST_WINDOWS))
+
+
+def cross_entropy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy, in nats a character, of logits (batch, time, symbols)."""
+    return nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten())
+
+
+def likelihood_and_accuracy(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
+    """Return likelihood, nats a character and the accuracy of the likeliest one."""
+    nats = cross_entropy(outputs.double(), targets).item()
+    accuracy = (outputs.argmax(dim=-1) == targets).double().mean().item()
+    return {"likelihood": math.exp(-nats), "nats": nats, "accuracy": accuracy}
+
+
+def character_frequencies(data: Data) -> dict[str, float]:
+    """Return the likelihood by how often each character, and each after another, occurs in the training set.
+
+    Each count is one more than it was, so that nothing is impossible.
+    """
+    pairs = torch.ones(SYMBOLS, SYMBOLS, dtype=torch.float64)
+    ones = torch.ones(data.train_inputs.numel(), dtype=torch.float64)
+    pairs.index_put_((data.train_inputs.flatten(), data.train_targets.flatten()), ones, accumulate=True)
+    alone, after = pairs.sum(dim=0), pairs[data.test_inputs]
+    return {
+        name: likelihood_and_accuracy(counts.log().expand_as(after), data.test_targets)["likelihood"]
+        for name, counts in (("character frequencies", alone), ("frequencies after a character", after))
+    }
+
+
+SHAKESPEARE_GPT2 = Workload(
+    data=_data,
+    transform=lambda tokens: tokens,
+    model=CharacterGPT2,
+    loss=cross_entropy,
+    quality=likelihood_and_accuracy,
+    baselines=character_frequencies,
+    student=lambda width: CharacterGPT2(heads=max(1, round(6 * width))),
+    generator=CachedDecoding,
+)

@@ -1,0 +1,148 @@
+"""Which film a user rates next, from who rated what.
+
+As in He et al. 2017, "Neural Collaborative Filtering" (arXiv:1708.05031): a rating of any number of stars
+counts as one, each user's latest is held out, and the model is to rank it among 99 items that the user never
+rated. Training sees every other rating, and for each four items that it does not know the user to have rated,
+drawn once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from bench import datasets
+from bench.datasets.movielens_100k import ITEMS, USERS
+from bench.workloads.workload import Data, Workload
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bench.datasets.movielens_100k import Ratings
+
+CANDIDATES = 100
+NEGATIVES = 4
+SAMPLING_SEED = 0
+
+
+class Factors(nn.Module):
+    """Generalized matrix factorization (He et al. 2017, section 3.2), with a bias for each user and item.
+
+    Input: pairs of user and item, int64 of shape (batch, 2); output (batch, 1), the logit of a rating.
+    """
+
+    def __init__(self, users: int, items: int, factors: int = 32) -> None:
+        super().__init__()
+        self.users = nn.Embedding(users, factors)
+        self.items = nn.Embedding(items, factors)
+        self.user_bias = nn.Embedding(users, 1)
+        self.item_bias = nn.Embedding(items, 1)
+        self.weigh = nn.Linear(factors, 1)
+        for factor in (self.users, self.items):
+            nn.init.normal_(factor.weight, std=0.05)
+        for bias in (self.user_bias, self.item_bias):
+            nn.init.zeros_(bias.weight)
+        # So it starts as plain matrix factorization.
+        nn.init.ones_(self.weigh.weight)
+
+    def forward(self, pairs: torch.Tensor) -> torch.Tensor:
+        user, item = pairs[:, 0], pairs[:, 1]
+        shared: torch.Tensor = self.weigh(self.users(user) * self.items(item))
+        return shared + self.user_bias(user) + self.item_bias(item)
+
+
+def _data() -> Data:
+    ratings: Ratings = datasets.load("movielens-100k")
+    random = np.random.RandomState(SAMPLING_SEED)
+    held_out = latest(ratings)
+    others = np.setdiff1d(np.arange(len(ratings.users)), held_out)
+    known = _rated(ratings.users[others], ratings.items[others])
+    users = np.repeat(ratings.users[others], 1 + NEGATIVES)
+    targets = np.tile([1.0] + [0.0] * NEGATIVES, len(others))
+    items = _unrated(known, users, random)
+    items[targets == 1] = ratings.items[others]
+    test_pairs = _candidates(ratings, held_out, random)
+    test_targets = np.tile([1.0] + [0.0] * (CANDIDATES - 1), len(held_out))
+    return Data(
+        torch.as_tensor(np.column_stack([users, items])),
+        torch.as_tensor(targets, dtype=torch.float32).unsqueeze(1),
+        torch.as_tensor(test_pairs),
+        torch.as_tensor(test_targets, dtype=torch.float32).unsqueeze(1),
+    )
+
+
+def latest(ratings: Ratings) -> NDArray[np.int64]:
+    """Return the number of each user's latest rating, by user; of several at one time the file's last."""
+    order = np.lexsort((ratings.times, ratings.users))
+    users = ratings.users[order]
+    return order[np.append(users[1:] != users[:-1], True)]
+
+
+def _rated(users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return who rated what, shape (users, items)."""
+    rated = np.zeros((USERS, ITEMS), dtype=np.bool_)
+    rated[users, items] = True
+    return rated
+
+
+def _unrated(
+    known: NDArray[np.bool_], users: NDArray[np.int64], random: np.random.RandomState
+) -> NDArray[np.int64]:
+    """Draw for each user in `users`, shape (n,), an item that is not known to be rated.
+
+    What was held out may be among them: never to draw it would give it away.
+    """
+    items = random.randint(ITEMS, size=len(users))
+    while len(again := np.flatnonzero(known[users, items])):
+        items[again] = random.randint(ITEMS, size=len(again))
+    return items
+
+
+def _candidates(
+    ratings: Ratings, held_out: NDArray[np.int64], random: np.random.RandomState
+) -> NDArray[np.int64]:
+    """Return a hundred pairs for each user with the held-out one first, shape (users * 100, 2)."""
+    rated = _rated(ratings.users, ratings.items)
+    users = ratings.users[held_out]
+    others = [random.permutation(np.flatnonzero(~rated[user]))[: CANDIDATES - 1] for user in users]
+    items = np.column_stack([ratings.items[held_out], others])
+    return np.column_stack([users.repeat(CANDIDATES), items.ravel()])
+
+
+def hits_and_gain(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
+    """Return hit rate and NDCG at 10 over the users; outputs and targets (users * 100, 1).
+
+    A user whose hundred is not whole is left out; without any user both are 0.
+    """
+    users = len(outputs) // CANDIDATES
+    scores, held_out = (
+        values[: users * CANDIDATES].reshape(users, CANDIDATES) for values in (outputs, targets == 1)
+    )
+    # Ties count against the held-out item, and so does a score that is not a number.
+    ahead = (~(scores < scores[held_out].unsqueeze(1)) & ~held_out).sum(1)
+    gains = torch.where(ahead < 10, 1 / (ahead + 2.0).log2(), 0.0)
+    return {
+        "hit_rate_at_10": (gains > 0).double().sum().item() / max(1, users),
+        "ndcg_at_10": gains.double().sum().item() / max(1, users),
+    }
+
+
+def most_popular(data: Data) -> dict[str, float]:
+    """Return the hit rate of ranking items by how many users rated them in the training set."""
+    rated = data.train_inputs[data.train_targets[:, 0] == 1, 1]
+    popularity = torch.bincount(rated, minlength=ITEMS)[data.test_inputs[:, 1]].unsqueeze(1)
+    return {"most popular": hits_and_gain(popularity, data.test_targets)["hit_rate_at_10"]}
+
+
+# No students: their teacher's outputs are softened over classes, and here there are none.
+MOVIELENS_100K_FACTORS = Workload(
+    data=_data,
+    transform=lambda pairs: pairs,
+    model=lambda: Factors(USERS, ITEMS),
+    loss=nn.functional.binary_cross_entropy_with_logits,
+    quality=hits_and_gain,
+    baselines=most_popular,
+)

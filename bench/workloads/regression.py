@@ -1,0 +1,49 @@
+"""Numbers from small tables, by mean squared error."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from bench.workloads.tabular import Perceptron, standardized, standardized_table
+from bench.workloads.workload import Data, Workload
+
+
+def _diabetes() -> Data:
+    """Return features (patients, 10) and progression (patients, 1), both standardized by the training set."""
+    data = standardized_table("diabetes")
+    train, test = data.train_targets.unsqueeze(1), data.test_targets.unsqueeze(1)
+    return Data(data.train_inputs, standardized(train, train), data.test_inputs, standardized(test, train))
+
+
+def r2_and_mse(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
+    """Return R² and the mean squared error of outputs against targets, both (samples, 1).
+
+    R² is 1 less the error's share of the variance of these targets: below 0 where their mean does better.
+    """
+    error = (outputs.double() - targets.double()).square().mean()
+    return {"r2": (1 - error / targets.double().var(correction=0)).item(), "mse": error.item()}
+
+
+def without_training(data: Data) -> dict[str, float]:
+    """Return the R² of the training set's mean, and of the linear function that fits it best."""
+    design, test_design = (
+        torch.nn.functional.pad(inputs, (0, 1), value=1.0) for inputs in (data.train_inputs, data.test_inputs)
+    )
+    linear = torch.linalg.lstsq(design, data.train_targets).solution
+    mean = data.train_targets.mean(0).expand_as(data.test_targets)
+    return {
+        "training mean": r2_and_mse(mean, data.test_targets)["r2"],
+        "least squares": r2_and_mse(test_design @ linear, data.test_targets)["r2"],
+    }
+
+
+# No students: their teacher's outputs are softened over classes, and here there are none.
+DIABETES_MLP = Workload(
+    data=_diabetes,
+    transform=lambda rows: rows,
+    model=lambda: Perceptron(features=10, outputs=1),
+    loss=nn.functional.mse_loss,
+    quality=r2_and_mse,
+    baselines=without_training,
+)

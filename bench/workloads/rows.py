@@ -1,0 +1,97 @@
+"""What a row of the table of workloads says, and how a workload is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+from bench.metrics import METRICS
+from techniques.registry import Registry, Row, Technique, TechniqueError, nearest
+from techniques.settings import Setting
+
+
+@dataclass(frozen=True)
+class WorkloadRow(Row):
+    """A workload's definition, all but its code, which `implementation` names.
+
+    `quality_metric` is a metric that is better when higher; training ends when it has met `target` in two
+    evaluations in a row, of which there are `evaluations_per_epoch`, or after `train_steps`. Recovery after a
+    compression takes `recover_steps`, a student's training `student_steps`. `optimizer` is the one that the
+    target was measured with: `"tuned"` in a matrix stands for it. `datasets` names rows of `bench.datasets`,
+    none where the workload makes its own data.
+
+    A setting of a row that has a trait's name sets that trait; `{setting}` in `implementation` stands for a
+    setting's value. `inference_only` workloads bring a model as it is, and nothing to train on; `content`
+    names the setting that is the path of that model; `only_backends` are those that can run it, if not all.
+    `generates` says that its model continues texts, and that this is measured too.
+    """
+
+    quality_metric: str = "accuracy"
+    target: float = 0.0
+    batch_size: int = 1
+    train_steps: int = 1
+    recover_steps: int = 1
+    student_steps: int = 1
+    evaluations_per_epoch: int = 4
+    datasets: tuple[str, ...] = ()
+    optimizer: str = "adam"
+    inference_only: bool = False
+    content: str = ""
+    only_backends: tuple[str, ...] = ()
+    generates: bool = False
+
+    def check_traits(self) -> None:
+        super().check_traits()
+        counts = ("batch_size", "train_steps", "recover_steps", "student_steps", "evaluations_per_epoch")
+        for name in counts:
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; it must be a whole number of at least 1"
+                )
+        if self.quality_metric not in METRICS:
+            raise ValueError(
+                f"unknown quality metric {self.quality_metric!r}{nearest(self.quality_metric, METRICS)}"
+            )
+
+    @property
+    def complete(self) -> bool:
+        """Say whether the row is a workload at its defaults: not where its argument is the user's to give."""
+        return self.argument is None or self.defaults[self.argument] != ""
+
+    def arguments(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
+        """Return the settings that go to the implementation: neither traits nor the reference to it."""
+        return {name: value for name, value in settings.items() if name not in _TRAITS | {"reference"}}
+
+    def at(self, settings: Mapping[str, Setting]) -> WorkloadRow:
+        """Return the row with the traits that these settings set."""
+        traits = {name: value for name, value in settings.items() if name in _TRAITS}
+        reference = self.implementation.format(**settings) if settings else self.implementation
+        row = replace(self, implementation=reference, **traits)  # type: ignore[arg-type]
+        row.check_traits()
+        return row
+
+
+_TRAITS = {entry.name for entry in fields(WorkloadRow)} - {entry.name for entry in fields(Row)}
+
+
+class WorkloadTable(Registry[WorkloadRow]):
+    """The table of workloads; beside its names, `file.py:name` is a workload of the user's own."""
+
+    def parse(self, text: str) -> Technique[WorkloadRow]:
+        """Read a workload as any technique, or a reference to one, whose settings are traits of its row."""
+        place = text.strip().partition(":")[0]
+        if place not in self.rows() and (place.endswith(".py") or ("." in place and ":" in text)):
+            text = f"{OWN}:{text.strip()}"
+        found = super().parse(text)
+        argument = found.row.argument
+        if argument and found.settings[argument] == "":
+            raise TechniqueError(
+                f"workload {text!r} needs its {argument}; write {found.name}:{argument.upper()}"
+            )
+        try:
+            return Technique(found.row.at(found.settings), found.settings)
+        except ValueError as error:
+            raise TechniqueError(f"workload {text!r}: {error}") from None
+
+
+OWN = "own"

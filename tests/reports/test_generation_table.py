@@ -1,0 +1,67 @@
+"""Generation has a table where a run measured it, and leaves no trace in any other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from synthetic_run import Synthetic, build, key_of
+
+from bench.records import Measurement, Result
+from bench.store import StageRow, Store
+from reports.report import write
+from reports.tables import generation_table
+from reports.view import read
+
+KEY = key_of("generate")
+
+
+def generated(folder: Path, fault: str = "") -> Store:
+    """Enter a run of two cells that share one generation."""
+    source = build(folder / "source", Synthetic(compressions=("none", "finetune"), optimizers=("adam",)))
+    stage = StageRow(KEY, "generate", "digits generation", False, (), {"settings": {}, "device": "cpu"})
+    cells = [
+        replace(cell, stages={**cell.stages, "generate": KEY})
+        if cell.axes["backend"] == "cpu-eager"
+        else cell
+        for cell in source.cells("run-1")
+    ]
+    store = Store.open(folder / "store")
+    stages = [*source.stages("run-1"), stage]
+    store.start_run("run-1", "i", "quick", "bench run", {}, stages, cells)
+    measurements = [
+        Measurement(metric, value / int(beside), qualifier=beside)
+        for beside in ("1", "8")
+        for metric, value in (("ttft_s", 0.02), ("inter_token_s", 0.004), ("tokens_per_s", 240.0))
+    ]
+    measurements += [
+        Measurement("inter_token_p99_s", None, reason="too few", qualifier="1"),
+        Measurement("cache_bytes_per_token", 6144),
+        Measurement("valid", float(not fault), qualifier="cache", reason=fault),
+    ]
+    store.add_launch("run-1", KEY, "generate", 0, Result("ok", measurements=tuple(measurements)))
+    return store
+
+
+def test_there_is_a_row_for_each_number_of_texts_side_by_side(tmp_path: Path) -> None:
+    frame = generation_table(read(generated(tmp_path), "run-1"))
+    assert frame["concurrency"].tolist() == [1, 8]
+    assert frame["ttft_s"].tolist() == [0.02, 0.0025] and frame["tokens_per_s"].tolist() == [240, 30]
+    assert frame["inter_token_p99_s"].isna().all()
+    assert set(frame["compressions"]) == {"none, finetune"} and set(frame["cache_bytes_per_token"]) == {6144}
+
+
+def test_a_cache_that_changes_what_is_said_makes_it_invalid(tmp_path: Path) -> None:
+    frame = generation_table(read(generated(tmp_path, "9 greedy tokens are others"), "run-1"))
+    assert set(frame["state"]) == {"INVALID"} and set(frame["reason"]) == {"9 greedy tokens are others"}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_report_has_the_table_only_where_there_is_one(there: bool, tmp_path: Path) -> None:
+    store = generated(tmp_path) if there else build(tmp_path / "store", Synthetic())
+    folder = write(store, "run-1", tmp_path / "report").parent
+    assert (folder / "tables" / "generation.csv").exists() == there
+    for page in ("report.md", "report.html"):
+        text = (folder / page).read_text()
+        assert ("tokens/s of all" in text) == there
