@@ -64,9 +64,10 @@ class Budget(_Strict):
     """What a run may spend. Steps are the workload's own where they are not given.
 
     `target_interval` is the half-width of a timing's 95 % interval, as a share of its value, at which no
-    more launches are made; `max_launches` bounds them. `sample_s` is how long a launch samples. `timeout_s`
-    ends a stage that hangs, and `memory_gib` one that allocates without end. `allocator` says whether workers
-    keep the memory that they free or leave that to the system's allocator.
+    more launches are made; `max_launches` bounds them, and `max_repeats` how many that were disturbed are
+    made again: 9, or as many as `max_launches` if that is more, where it is not given. `sample_s` is how long
+    a launch samples. `timeout_s` ends a stage that hangs, and `memory_gib` one that allocates without end.
+    `allocator` says whether workers keep the memory that they free or leave that to the system's allocator.
     """
 
     train_steps: int | None = Field(default=None, ge=1, le=10**9)
@@ -74,6 +75,7 @@ class Budget(_Strict):
     student_steps: int | None = Field(default=None, ge=1, le=10**9)
     target_interval: float = Field(default=0.05, gt=0, le=1)
     max_launches: Annotated[int, AfterValidator(_a_number_of_launches)] = 10
+    max_repeats: int | None = Field(default=None, ge=0, le=10**6)
     sample_s: float = Field(default=0.4, gt=0, le=3600)
     timeout_s: float = Field(default=1800, ge=1, le=30 * 24 * 3600)
     memory_gib: float | None = Field(default=None, ge=0.125, le=2**20)

@@ -121,8 +121,10 @@ class Runner:
 
     @property
     def _most_repeats(self) -> int:
-        most = self._budget.max_launches
-        return 0 if self._smoke or most == 1 else max(LEAST_REPEATS, most)
+        most, given = self._budget.max_launches, self._budget.max_repeats
+        if self._smoke or most == 1:
+            return 0
+        return max(LEAST_REPEATS, most) if given is None else given
 
     def _left(self) -> list[StageRow]:
         return [stage for key, stage in self._plan.stages.items() if key not in self._ended]

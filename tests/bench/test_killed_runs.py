@@ -21,7 +21,8 @@ from bench.records import State
 from bench.store import Store
 
 KILLS = 10
-COMMAND = [sys.executable, "-m", "bench", "run", "--matrix", "ci", "--results"]
+MATRIX = Path(__file__).with_name("killed_runs.toml")
+COMMAND = [sys.executable, "-m", "bench", "run", "--matrix", str(MATRIX), "--results"]
 
 
 def start(results: Path) -> subprocess.Popen[bytes]:
@@ -166,7 +167,7 @@ def test_two_runs_in_one_folder_are_refused(bench, tmp_path):
     try:
         while launches(tmp_path) < 1:
             time.sleep(0.05)
-        second = bench("run", "--matrix", "ci", "--results", tmp_path)
+        second = bench("run", "--matrix", MATRIX, "--results", tmp_path)
         assert second.returncode == 2
         assert "another run is at work here" in second.stderr
     finally:

@@ -55,21 +55,29 @@ class Launches:
         return future
 
 
-def run(folder: Path, launches: Launches, monkeypatch: pytest.MonkeyPatch) -> Store:
+def run(
+    folder: Path, launches: Launches, monkeypatch: pytest.MonkeyPatch, max_repeats: int | None = None
+) -> Store:
     store = Store.open(folder)
     store.start_run("run-1", "identity", "m", "bench run", {}, [STAGE], [CELL])
-    return go_on(store, folder, launches, monkeypatch)
+    return go_on(store, folder, launches, monkeypatch, max_repeats)
 
 
 def resume(folder: Path, launches: Launches, monkeypatch: pytest.MonkeyPatch) -> Store:
     return go_on(Store.open(folder), folder, launches, monkeypatch)
 
 
-def go_on(store: Store, folder: Path, launches: Launches, monkeypatch: pytest.MonkeyPatch) -> Store:
+def go_on(
+    store: Store,
+    folder: Path,
+    launches: Launches,
+    monkeypatch: pytest.MonkeyPatch,
+    max_repeats: int | None = None,
+) -> Store:
     monkeypatch.setattr(runner, "ForkServerExecutor", launches)
     plan = Plan({STAGE.key: STAGE}, (CELL,))
     estimator = make_estimator([STAGE], 1, 10, store, folder)
-    budget = Budget(target_interval=0.05, max_launches=3)
+    budget = Budget(target_interval=0.05, max_launches=3, max_repeats=max_repeats)
     ran = Runner(
         plan, store, "run-1", folder, budget, find_resources(None), {}, Timeline(now_s()), estimator
     ).run()
@@ -91,6 +99,12 @@ def test_a_machine_that_is_never_quiet_ends_too(tmp_path, monkeypatch):
     store = run(tmp_path, launches, monkeypatch)
     assert len(launches.rounds) == 3 + LEAST_REPEATS
     store.close()
+
+
+def test_a_budget_bounds_how_many_disturbed_launches_are_made_again(tmp_path, monkeypatch):
+    launches = Launches(disturbed=10**6)
+    run(tmp_path, launches, monkeypatch, max_repeats=1).close()
+    assert len(launches.rounds) == 3 + 1
 
 
 def test_launches_that_a_later_one_shows_to_be_disturbed_are_made_again(tmp_path, monkeypatch):
