@@ -46,7 +46,7 @@ def _load(path: Path) -> str:
         load_file(path)
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except (Exception, SystemExit) as error:
-        raise BenchError(f"plug-in {path}{_line_of(path, error)}: {_first_line(error)}") from error
+        raise BenchError(f"plug-in {path}{_line_of(path, error)}: {first_line(error)}") from error
 
 
 def _row_names() -> set[tuple[int, str]]:
@@ -61,7 +61,7 @@ def _try_reference(path: Path, registry: Registry[Any], name: str) -> None:
     try:
         found = load_reference(row.implementation)
     except (Exception, SystemExit) as error:
-        raise BenchError(f"{where}: {_first_line(error)}") from error
+        raise BenchError(f"{where}: {first_line(error)}") from error
     if not callable(found) and not (registry is WORKLOADS and _is_workload(found)):
         what = "a Workload, nor a function that makes one" if registry is WORKLOADS else "a function or class"
         raise BenchError(f"{where}: {row.implementation} is not {what}")
@@ -73,7 +73,7 @@ def _is_workload(found: object) -> bool:
     return isinstance(found, Workload)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """Say what went wrong; our own errors need no class name."""
     text = str(error) if isinstance(error, TechniqueError) else f"{type(error).__name__}: {error}"
     return (text.splitlines() or [""])[0]

@@ -21,13 +21,13 @@ from bench.matrix import Matrix, read_matrix
 from bench.metrics import counted
 from bench.overhead import REPORT, RUNNER, Timeline, now_s
 from bench.plan import Plan, make_plan
-from bench.plugins import load_plugins
+from bench.plugins import first_line, load_plugins
 from bench.resources import Resources, find_resources
 from bench.results_folder import WORK, alone_in, open_lock, refuse_file
 from bench.runner import Runner
 from bench.store import Store
 from bench.workloads import OWN, WORKLOADS
-from techniques.registry import TechniqueError, load_reference
+from techniques.registry import load_reference
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,7 @@ def _try_own_workloads(matrix: Matrix) -> None:
         try:
             load_reference(technique.row.implementation)
         except (Exception, SystemExit) as error:
-            text = str(error) if isinstance(error, TechniqueError) else f"{type(error).__name__}: {error}"
-            raise MatrixError(f"workload {name}: {text.splitlines()[0]}") from error
+            raise MatrixError(f"workload {name}: {first_line(error)}") from error
 
 
 def _find_data(matrix: Matrix, fetch: bool, say: datasets.Say) -> tuple[dict[str, str], list[str]]:

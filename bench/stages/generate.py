@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +11,7 @@ from bench.errors import StageError
 from bench.instruments.generation import Generated, cache_bytes_per_token, cache_fault, time_generation
 from bench.records import Measurement, Request
 from bench.stages.inputs import example_batch, load_backend, load_workload, numerics, parent_folder
-from bench.statistics import sample_quantile
+from bench.stages.timing import quantile_of
 from bench.structures import read_structure
 from techniques.backends.protocol import TorchProgram
 from techniques.precisions import PRECISIONS
@@ -70,18 +69,8 @@ def timings(generated: Generated) -> list[Measurement]:
     """Measure a run's times, each under its number of sequences."""
     beside = str(generated.sequences)
     return [
-        _quantile("ttft_s", generated.first_s, 0.5, beside),
-        _quantile("inter_token_s", generated.gaps_s, 0.5, beside),
-        _quantile("inter_token_p99_s", generated.gaps_s, 0.99, beside),
+        quantile_of("ttft_s", generated.first_s, 0.5, beside),
+        quantile_of("inter_token_s", generated.gaps_s, 0.5, beside),
+        quantile_of("inter_token_p99_s", generated.gaps_s, 0.99, beside),
         Measurement("tokens_per_s", generated.tokens_per_s, n=len(generated.first_s), qualifier=beside),
     ]
-
-
-def _quantile(metric: str, samples: Sequence[float], quantile: float, qualifier: str) -> Measurement:
-    n, interval = len(samples), sample_quantile(samples, quantile)
-    if interval is None:
-        reason = f"{n} samples are too few for the {quantile:g} quantile"
-        return Measurement(metric, None, n=n, reason=reason, qualifier=qualifier)
-    return Measurement(
-        metric, interval.value, interval.low, interval.high, n, interval.method, qualifier=qualifier
-    )

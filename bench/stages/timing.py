@@ -116,7 +116,15 @@ def _upper(metric: str, durations_s: Sequence[float], quantile: float, block: in
     if block > 1:
         reason = f"calls this short are timed in blocks of {block}: no quantile of single calls is known"
         return Measurement(metric, None, n=n, reason=reason)
-    interval = sample_quantile(durations_s, quantile)
+    return quantile_of(metric, durations_s, quantile)
+
+
+def quantile_of(metric: str, samples: Sequence[float], quantile: float, qualifier: str = "") -> Measurement:
+    """Measure a quantile with its interval; None with the reason where the samples are too few for one."""
+    n, interval = len(samples), sample_quantile(samples, quantile)
     if interval is None:
-        return Measurement(metric, None, n=n, reason=f"{n} samples are too few for the {quantile:g} quantile")
-    return Measurement(metric, interval.value, interval.low, interval.high, n, interval.method)
+        reason = f"{n} samples are too few for the {quantile:g} quantile"
+        return Measurement(metric, None, n=n, reason=reason, qualifier=qualifier)
+    return Measurement(
+        metric, interval.value, interval.low, interval.high, n, interval.method, qualifier=qualifier
+    )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -14,11 +12,10 @@ from pathlib import Path
 import torch
 
 from bench.errors import DataError
+from bench.workloads.words import RESERVED, encode, vocabulary
 from bench.workloads.workload import Data
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-PADDING, UNKNOWN = 0, 1
-"""Numbers of the tokens that fill a short text, and that stand for a word too rare to have its own."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +70,12 @@ def text_table(
     path = Path(file)
     rows = [(_column(path, row, text), _column(path, row, label)) for row in _rows(path)]
     test = [_is_test(content, test_share) for content, _ in rows]
-    tokens = [re.findall(r"\w+|[^\w\s]", content.lower()) for content, _ in rows]
-    counts = Counter(word for own, held in zip(tokens, test, strict=True) if not held for word in own)
-    vocabulary = ("", "?", *(word for word, _ in counts.most_common(words)))
-    numbers = {word: number for number, word in enumerate(vocabulary)}
-    inputs = torch.full((len(rows), length), PADDING, dtype=torch.int64)
-    for row, own in enumerate(tokens):
-        known = [numbers.get(word, UNKNOWN) for word in own[:length]]
-        inputs[row, : len(known)] = torch.tensor(known, dtype=torch.int64)
+    training = [content for (content, _), held in zip(rows, test, strict=True) if not held]
+    numbers = vocabulary(training, words + RESERVED)
+    inputs = torch.as_tensor(encode([content for content, _ in rows], numbers, length)).to(torch.int64)
     names = [name for _, name in rows]
     classes = _classes(names, f"{path}: column {label!r}")
-    return Labelled(_split(inputs, names, classes, test), classes, vocabulary)
+    return Labelled(_split(inputs, names, classes, test), classes, ("", "?", *numbers))
 
 
 def _rows(path: Path) -> Iterator[dict[str, str]]:

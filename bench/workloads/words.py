@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 PADDING, UNKNOWN = 0, 1
 """Numbers of what fills a short text, and of words that the vocabulary lacks."""
+RESERVED = 2
 
 
 def split_words(text: str) -> list[str]:
@@ -21,8 +22,8 @@ def split_words(text: str) -> list[str]:
 def vocabulary(texts: Iterable[str], size: int) -> dict[str, int]:
     """Number the most frequent words of these texts, as many as fit into `size` numbers."""
     counts = Counter(word for text in texts for word in split_words(text))
-    frequent = counts.most_common(size - UNKNOWN - 1)
-    return {word: number for number, (word, _) in enumerate(frequent, UNKNOWN + 1)}
+    frequent = counts.most_common(size - RESERVED)
+    return {word: number for number, (word, _) in enumerate(frequent, RESERVED)}
 
 
 def encode(texts: Sequence[str], numbers: Mapping[str, int], length: int) -> NDArray[np.int32]:

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from bench.errors import DataError
-from bench.workloads.sources import PADDING, UNKNOWN, image_folder, text_table
+from bench.workloads.sources import image_folder, text_table
+from bench.workloads.words import PADDING, UNKNOWN
 
 
 @pytest.fixture
