@@ -175,7 +175,7 @@ _ROWS = (
            "calls from the first until they no longer got faster"),
     Metric("kernels", "kernels", "count", "neither", "sampled", "infer",
            "kinds of kernels that ran, read from the runtime, with the numbers they multiply"),
-    Metric("int8_kernels", "int8 kernels", "count", "neither", "sampled", "infer",
+    Metric("format_kernels", "kernels of the format", "count", "neither", "sampled", "infer",
            "kinds of kernels that multiply int8 numbers, read from the runtime"),
     # A server, on request
     Metric("server_rate_per_s", "rate that holds the bound", "batches/s", "higher", "sampled", "serve",

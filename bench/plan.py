@@ -368,6 +368,9 @@ def _why_not(point: _Point, lookup: _Lookup) -> str:
     format_ = point.recipe.format.name if point.recipe.format else None
     if point.optimizer.name == NO_OPTIMIZER and not point.workload.row.inference_only:
         return f"{NO_OPTIMIZER}: stands for the optimizer of a model that is served as it is"
+    for name in point.backend.row.training_only:
+        if point.backend.settings[name] != point.backend.row.defaults[name]:
+            return f"{point.backend.text}: {name} says how a model is trained; leave it out of [infer]"
     only = point.workload.row.only_backends
     if only and point.backend.name not in only:
         return f"{point.workload.name}: runs on {', '.join(only)} only"

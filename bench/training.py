@@ -12,6 +12,7 @@ import torch
 
 from bench.errors import Diverged
 from bench.workloads.workload import Data, Workload
+from techniques.backends.training import TrainingStep
 
 EVALUATION_BATCH = 250
 """Samples evaluated at once: few enough that a small net's activations stay near the caches."""
@@ -67,39 +68,23 @@ class Trainer:
 
     workload: Workload
     data: Data
-    model: torch.nn.Module
-    optimizer: torch.optim.Optimizer
+    learn: TrainingStep
     batch_size: int
     device: torch.device
-    dtype: torch.dtype = torch.float32
     synchronize: Callable[[], None] = lambda: None
 
     def step(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Take one optimizer step on a batch of kept inputs; return the loss without waiting for it."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(inputs, targets)
-        loss.backward()
-        self.optimizer.step()
-        return loss.detach()
-
-    def _loss(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        batch = self.workload.transform(inputs.to(self.device))
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return self.workload.loss(self.model(batch), targets.to(self.device))
+        return self.learn(self.workload.transform(inputs.to(self.device)), targets.to(self.device))
 
     def warm_up(self) -> None:
-        """Run forward and backward once without a step, so that no clock sees compilation or a cold start.
+        """Do once what only the first step does, so that no clock sees compilation or a cold start.
 
         Leaves weights, buffers and random numbers as they were.
         """
-        state = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        generator = torch.get_rng_state()
         chosen = torch.arange(min(self.batch_size, len(self.data.train_inputs)))
-        self.model.train()
-        self._loss(self.data.train_inputs[chosen], self.data.train_targets[chosen]).backward()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.model.load_state_dict(state)
-        torch.set_rng_state(generator)
+        inputs, targets = self.data.train_inputs[chosen], self.data.train_targets[chosen]
+        self.learn.warm_up(self.workload.transform(inputs.to(self.device)), targets.to(self.device))
         self.synchronize()
 
     def train(self, steps: int, seed: int, goal: Goal | None = None) -> TrainingRecord:
@@ -118,11 +103,12 @@ class Trainer:
         return record
 
     def _train_on(self, batches: Iterator[torch.Tensor], record: TrainingRecord, steps: int) -> float:
-        self.model.train()
+        self.learn.model.train()
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         started = time.perf_counter()
         for chosen in islice(batches, steps):
             total += self.step(self.data.train_inputs[chosen], self.data.train_targets[chosen])
+        self.learn.write_back()
         self.synchronize()
         record.training_s += time.perf_counter() - started
         record.steps += steps
@@ -133,7 +119,7 @@ class Trainer:
 
     def _evaluate(self, record: TrainingRecord, loss: float) -> None:
         started = time.perf_counter()
-        outputs = predict(self.model, self.workload, self.data.test_inputs, self.device)
+        outputs = predict(self.learn.model, self.workload, self.data.test_inputs, self.device)
         assert self.workload.quality is not None  # without one nothing is trained
         quality = self.workload.quality(outputs, self.data.test_targets)
         record.evaluations.append(Evaluation(record.steps, record.training_s, loss, quality))

@@ -21,7 +21,7 @@ from bench.stages.evaluate import closeness, tolerance
 from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder, rotating_batches
 from bench.stages.timing import energy_pass, timed_pass, timings
 from bench.structures import read_structure
-from techniques.backends.kernels import multiply_int8
+from techniques.backends.kernels import kernels_of_format
 from techniques.backends.protocol import Program, TorchProgram
 
 
@@ -90,16 +90,16 @@ def _judged(outputs: torch.Tensor, expected: torch.Tensor, settings: Mapping[str
 
 
 def _kernels(program: Program, prepared: Any, format_: str | None) -> list[Measurement]:
-    """List the kernels that ran, by the runtime; INVALID where int8 was asked for and none of them is."""
+    """List the kernels that ran, by the runtime; INVALID where none of them multiplies what was asked for."""
     ran = program.kernels(prepared)
     listed = Measurement("kernels", len(ran), method=", ".join(ran))
-    if format_ is None or not format_.startswith("int8"):
+    if format_ is None:
         return [listed]
-    found = multiply_int8(ran)
-    reason = "" if found else f"no int8 kernel ran for {format_}: {', '.join(ran)}"
+    found = kernels_of_format(format_, ran)
+    reason = "" if found else f"no {format_} kernel ran: {', '.join(ran)}"
     return [
         listed,
-        Measurement("int8_kernels", len(found), method=", ".join(found), reason=reason),
+        Measurement("format_kernels", len(found), method=", ".join(found), reason=reason),
         Measurement("valid", float(bool(found)), qualifier="kernels", reason=reason),
     ]
 

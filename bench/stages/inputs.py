@@ -16,7 +16,6 @@ from bench.workloads.workload import Data, Workload, find_workload
 from techniques.backends import BACKENDS
 from techniques.backends.protocol import Backend, Numerics
 from techniques.optimizers import OPTIMIZERS
-from techniques.optimizers.torch_optim import build
 
 CALIBRATION_SAMPLES = 256
 _CALIBRATION_BATCH = 64
@@ -74,17 +73,10 @@ def make_trainer(
 ) -> Trainer:
     """Return a trainer of `model` on the request's backend, with its optimizer, warmed up."""
     backend = load_backend(settings)
-    trained = backend.prepare_training(model)
-    optimizer = build(OPTIMIZERS.parse(settings["optimizer"]), model.named_parameters())
-    trainer = Trainer(
-        workload,
-        data,
-        trained,
-        optimizer,
-        settings["batch_size"],
-        backend.device,
-        Numerics(None, settings["precision"]).dtype,
-        backend.synchronize,
+    learn = backend.compile_step(
+        model, workload.loss, OPTIMIZERS.parse(settings["optimizer"]), settings["precision"]
     )
+    batch_size = settings["batch_size"]
+    trainer = Trainer(workload, data, learn, batch_size, backend.device, backend.synchronize)
     trainer.warm_up()
     return trainer

@@ -17,6 +17,8 @@ from bench.stages.inputs import load_workload, make_trainer
 from bench.stages.timing import energy_pass, timed_pass, timings
 from bench.training import Trainer, shuffled_batches
 from bench.workloads.workload import Workload
+from techniques.optimizers import OPTIMIZERS
+from techniques.optimizers.torch_optim import build
 
 _SEED = 0
 
@@ -30,7 +32,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     with PeakResident() as resident:
         started = time.perf_counter()
         trainer = make_trainer(settings, workload, data, model)
-        trainer.model.train()
+        trainer.learn.model.train()
         step = stepper(trainer)
         step()
         trainer.synchronize()
@@ -66,27 +68,35 @@ def stepper(trainer: Trainer) -> Callable[[], object]:
 def _other_passes(
     request: Request, workload: Workload, trainer: Trainer, step: Callable[[], object], model: torch.nn.Module
 ) -> list[Measurement]:
-    optimizer = trainer.optimizer
+    ours = trainer.learn.optimizer
     with GpuProbe(request.device) as gpu:
         step()
         trainer.synchronize()
-    on_cpu = trainer.device.type == "cpu"
+    seen = trainer.device.type == "cpu" and ours is not None
     # From the start of the data: the clock's pass ends anywhere, and each epoch has a new order in memory.
-    peak = tensors.step_memory(stepper(trainer), model, optimizer) if on_cpu else None
+    peak = tensors.step_memory(stepper(trainer), model, ours) if seen else None
     chosen = next(shuffled_batches(len(trainer.data.train_inputs), trainer.batch_size, _SEED))
     inputs = workload.transform(trainer.data.train_inputs[chosen].to(trainer.device))
     targets = trainer.data.train_targets[chosen].to(trainer.device)
+    # Of a runtime that brings its own optimizers, PyTorch's of that name says how many operations it takes.
+    optimizer = ours or build(OPTIMIZERS.parse(request.settings["optimizer"]), model.named_parameters())
     counted = flops.count_step(model, workload.loss, inputs, targets, optimizer)
     return [
-        Measurement("optimizer_state_bytes", tensors.optimizer_state_bytes(optimizer)),
+        _optimizer_state(ours),
         Measurement("least_bytes_moved", step_bytes(model, inputs, optimizer)),
-        *_memory(peak, "" if on_cpu else "see the CUDA allocator's peak"),
+        *_memory(peak, "" if seen else "not the CPU memory of PyTorch: see the device's own peak"),
         *flop_measurements(
             forward_flops=counted.forward, backward_flops=counted.backward, optimizer_flops=counted.optimizer
         ),
         *gpu.measurements(),
         energy_pass(step, trainer.synchronize, request),
     ]
+
+
+def _optimizer_state(optimizer: torch.optim.Optimizer | None) -> Measurement:
+    if optimizer is None:
+        return Measurement("optimizer_state_bytes", None, reason="this runtime's optimizer is not PyTorch's")
+    return Measurement("optimizer_state_bytes", tensors.optimizer_state_bytes(optimizer))
 
 
 def _memory(peak: tensors.StepMemory | None, reason: str) -> list[Measurement]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from techniques.registry import Registry, Row
 
@@ -17,10 +17,11 @@ class BackendRow(Row):
     none. `precisions` are the dtypes it computes in, `trains` whether it can train. `lowering_imports` and
     `running_imports` are modules that a fork server imports ahead of its workers, for lowering and for
     running; `worker_imports` start threads as they are imported, so each worker does it by itself.
-    `fork_safe` is false where the runtime must start in a process of its own.
+    `fork_safe` is false where the runtime must start in a process of its own. `training_only` names settings
+    that say how it trains, and nothing of how it serves.
     """
 
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Literal["cpu", "cuda", "mps", "xpu", "tpu"] = "cpu"
     formats: Mapping[str, str] = field(default_factory=dict)
     no_kernel: Mapping[str, str] = field(default_factory=dict)
     precisions: tuple[str, ...] = ("fp32",)
@@ -29,6 +30,7 @@ class BackendRow(Row):
     running_imports: tuple[str, ...] = ()
     worker_imports: tuple[str, ...] = ()
     fork_safe: bool = True
+    training_only: tuple[str, ...] = ()
 
     def cannot_lower(self, format_: str | None, precision: str) -> str | None:
         """Say why this backend cannot run that format or precision, or None where it can."""
@@ -50,6 +52,12 @@ BACKENDS: Registry[BackendRow] = Registry("backend", BackendRow, entry_points="b
 
 _add = BACKENDS.add
 
+_TRAINING: Any = {
+    "defaults": {"channels_last": False, "accumulate": 1, "checkpoint": False},
+    "ranges": {"accumulate": "[1, inf)"},
+    "training_only": ("accumulate", "checkpoint"),
+}
+
 _EAGER_STATIC = "PyTorch's int8 static kernels run only in compiled graphs; use cpu-inductor or onnxruntime"
 
 _add(
@@ -63,6 +71,7 @@ _add(
     no_kernel={"int8-static": _EAGER_STATIC},
     precisions=("fp32", "bf16"),
     trains=True,
+    **_TRAINING,
 )
 _add(
     "cpu-inductor",
@@ -80,6 +89,7 @@ _add(
     formats={"int8-dynamic": "torchao", "int8-static": "PT2E, X86InductorQuantizer"},
     precisions=("fp32", "bf16"),
     trains=True,
+    **_TRAINING,
     check="techniques.backends.hardware:without_cpp_compiler",
 )
 _add(
@@ -103,6 +113,7 @@ _add(
     no_kernel={"int8-static": "PyTorch has no eager int8 static kernels on CUDA"},
     precisions=("fp32", "bf16", "fp16"),
     trains=True,
+    **_TRAINING,
     fork_safe=False,
     check="techniques.backends.hardware:without_cuda",
 )

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from techniques.backends.protocol import Numerics, Program, TorchProgram
 from techniques.backends.torchao_int8 import fill_weights, quantize_dynamic, save_weights
-from techniques.registry import TechniqueError
+from techniques.backends.training import (
+    AS_IT_COMES,
+    Loss,
+    TorchTrainingStep,
+    TrainingOptions,
+    TrainingStep,
+    with_layout,
+)
+from techniques.registry import Row, Technique, TechniqueError
 
 WEIGHTS = "weights.safetensors"
 
@@ -17,8 +26,9 @@ WEIGHTS = "weights.safetensors"
 class Eager:
     """Eager PyTorch on one device; its lowered file is the weights in their final number format."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, options: TrainingOptions = AS_IT_COMES) -> None:
         self.device = torch.device(device)
+        self.options = options
 
     def lower(
         self,
@@ -34,10 +44,13 @@ class Eager:
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
         model = fill_weights(self._convert(build().eval(), numerics), folder / WEIGHTS)
-        return TorchProgram(model, self.device, numerics.dtype)
+        model = with_layout(model, self.options)
+        return TorchProgram(model, self.device, numerics.dtype, channels_last=self.options.channels_last)
 
-    def prepare_training(self, model: torch.nn.Module) -> torch.nn.Module:
-        return model.to(self.device)
+    def compile_step(
+        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
+    ) -> TrainingStep:
+        return TorchTrainingStep.prepare(model, loss, optimizer, self.device, precision, self.options)
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":
@@ -52,11 +65,11 @@ class Eager:
         raise TechniqueError(f"eager PyTorch has no kernel for {numerics.format}")
 
 
-def cpu() -> Eager:
-    """Return eager PyTorch on the CPU."""
-    return Eager("cpu")
+def cpu(**options: Any) -> Eager:
+    """Return eager PyTorch on the CPU, with these `TrainingOptions`."""
+    return Eager("cpu", TrainingOptions(**options))
 
 
-def cuda() -> Eager:
-    """Return eager PyTorch on the first CUDA device."""
-    return Eager("cuda")
+def cuda(**options: Any) -> Eager:
+    """Return eager PyTorch on the first CUDA device, with these `TrainingOptions`."""
+    return Eager("cuda", TrainingOptions(**options))

@@ -11,7 +11,15 @@ import torch
 
 from techniques.backends.protocol import Numerics, Program, TorchProgram, in_precision
 from techniques.backends.torchao_int8 import quantize_dynamic
-from techniques.registry import TechniqueError
+from techniques.backends.training import (
+    Loss,
+    TorchTrainingStep,
+    TrainingOptions,
+    TrainingStep,
+    laid_out,
+    with_layout,
+)
+from techniques.registry import Row, Technique, TechniqueError
 
 PACKAGE = "model.pt2"
 
@@ -27,6 +35,9 @@ class Inductor:
 
     device = torch.device("cpu")
 
+    def __init__(self, **options: Any) -> None:
+        self.options = TrainingOptions(**options)
+
     def lower(
         self,
         model: torch.nn.Module,
@@ -38,27 +49,38 @@ class Inductor:
         import torch._inductor.config
 
         with torch.no_grad(), torch._inductor.config.patch(_config()):
-            program = _export(
-                model.to(numerics.dtype), in_precision(example, numerics.dtype), numerics, calibration
-            )
+            model = with_layout(model.to(numerics.dtype), self.options)
+            example = laid_out(in_precision(example, numerics.dtype), self.options.channels_last)
+            program = _export(model, example, numerics, calibration)
             torch._inductor.aoti_compile_and_package(program, package_path=str(folder / PACKAGE))
 
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
         package: Any = torch._inductor.aoti_load_package(str(folder / PACKAGE))
-        return TorchProgram(package, self.device, numerics.dtype, folder / PACKAGE)
+        return TorchProgram(
+            package, self.device, numerics.dtype, folder / PACKAGE, self.options.channels_last
+        )
 
-    def prepare_training(self, model: torch.nn.Module) -> torch.nn.Module:
-        import torch._inductor.config
-
-        torch._inductor.config.compile_threads = 1
-        compiled: Any = torch.compile(model)
-        trained: torch.nn.Module = compiled
-        return trained
+    def compile_step(
+        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
+    ) -> TrainingStep:
+        return TorchTrainingStep.prepare(
+            model, loss, optimizer, self.device, precision, self.options, compiled
+        )
 
     def synchronize(self) -> None:
         return
+
+
+def compiled(model: torch.nn.Module) -> torch.nn.Module:
+    """Return a model that is compiled, forward and backward, as it is first called."""
+    import torch._inductor.config
+
+    torch._inductor.config.compile_threads = 1
+    called: Any = torch.compile(model)
+    returned: torch.nn.Module = called
+    return returned
 
 
 def _config() -> dict[str, Any]:

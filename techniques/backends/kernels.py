@@ -12,11 +12,20 @@ from pathlib import Path
 from techniques.backends.onnx_session import open_session
 from techniques.backends.tracing import profiled_activities
 
-# Of kernels that multiply int8: PyTorch's and oneDNN's, ONNX Runtime's.
+# What tells, in a kernel's name, that it multiplies numbers of a format. PyTorch's and oneDNN's kernels have
+# names of their own, ONNX Runtime's too; other runtimes' modules name a product and its numbers themselves.
+_PRODUCT = r"^(Convolution|FullyConnected|MatMul) "
 _INT8 = re.compile(
-    r"_int_mm|int8pack_mm|qlinear|qconv|^quantized::(linear|conv)"
+    r"_int_mm|int8pack_mm|qlinear|qconv|^quantized::(linear|conv)|" + _PRODUCT + "int8$"
     r"|^(QLinear(Conv|MatMul)|(Conv|MatMul)Integer|DynamicQuantizeMatMul|MatMulIntegerToFloat|QGemm)( \w+)?$"
 )
+_PROOFS = {
+    "int8-dynamic": _INT8,
+    "int8-static": _INT8,
+    "int8-weight": re.compile(r"_weight_int8pack_mm|" + _PRODUCT + "int8-weight$"),
+    "int4-weight": re.compile(r"_weight_int4pack_mm|" + _PRODUCT + "int4-weight$"),
+    "fp8": re.compile(r"_scaled_mm|f8f8|" + _PRODUCT + "fp8$"),
+}
 _NUMBERS = {
     **{"float": "fp32", "double": "fp64", "c10::BFloat16": "bf16", "c10::Half": "fp16"},
     **{"signed char": "int8", "unsigned char": "uint8"},
@@ -25,9 +34,15 @@ _DTYPE = re.compile(r"cached_torch_dtype_(\w+)")
 _CALLED = re.compile(r"\baoti_torch_(?:cpu|cuda)_(\w+)\(|\b((?:cpp|triton)_\w*fused\w*)\(")
 
 
-def multiply_int8(kernels: Iterable[str]) -> list[str]:
-    """Return those of the kernels that multiply int8 numbers, sorted."""
-    return sorted({name for name in kernels if _INT8.search(name)})
+def kernels_of_format(format_: str, kernels: Iterable[str]) -> list[str]:
+    """Return those of the kernels that multiply numbers of this format, sorted.
+
+    A runtime whose own names do not tell names its products `Convolution`, `FullyConnected` or `MatMul`, and
+    their numbers after a space: `fp32`, `bf16`, `fp16`, `int8`, `fp8`, or `int8-weight` and `int4-weight`
+    where such weights are multiplied with activations that are not quantized.
+    """
+    proof = _PROOFS[format_]
+    return sorted({name for name in kernels if proof.search(name)})
 
 
 def kernels_of_call(call: Callable[[], object]) -> list[str]:

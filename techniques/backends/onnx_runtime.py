@@ -15,7 +15,8 @@ from techniques.backends.kernels import kernels_of_onnx
 from techniques.backends.onnx_session import open_session
 from techniques.backends.protocol import Numerics, Program
 from techniques.backends.tracing import OperatorTime, trace_onnx_runtime
-from techniques.registry import TechniqueError
+from techniques.backends.training import Loss, TrainingStep
+from techniques.registry import Row, Technique, TechniqueError
 
 MODEL = "model.onnx"
 _INPUT = "input"
@@ -76,7 +77,9 @@ class OnnxRuntime:
         path = folder / MODEL
         return OnnxProgram(open_session(path, threads), path, threads)
 
-    def prepare_training(self, model: torch.nn.Module) -> torch.nn.Module:
+    def compile_step(
+        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
+    ) -> TrainingStep:
         raise TechniqueError("onnxruntime runs models but does not train them")
 
     def synchronize(self) -> None:

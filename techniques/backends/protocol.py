@@ -12,7 +12,9 @@ import torch
 
 from techniques.backends.kernels import kernels_of_call, kernels_of_package
 from techniques.backends.tracing import OperatorTime, trace_torch
+from techniques.backends.training import Loss, TrainingStep, laid_out
 from techniques.precisions import PRECISIONS
+from techniques.registry import Row, Technique
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,10 @@ class Backend(Protocol):
         """Read what `lower` wrote; `build` makes the model's bare structure, for runtimes that need it."""
         ...
 
-    def prepare_training(self, model: torch.nn.Module) -> torch.nn.Module:
-        """Return the model as this backend trains it, on its device, sharing its parameters."""
+    def compile_step(
+        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
+    ) -> TrainingStep:
+        """Return `model`, moved to the device, with its loss and a new optimizer, ready to train."""
         ...
 
     def synchronize(self) -> None:
@@ -90,15 +94,19 @@ def in_precision(batch: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class TorchProgram:
-    """A program whose inputs and outputs are tensors of PyTorch. `package` is that of a compiled one."""
+    """A program whose inputs and outputs are tensors of PyTorch. `package` is that of a compiled one.
+
+    `channels_last` is the layout of images, with their channels innermost.
+    """
 
     run: Callable[[torch.Tensor], torch.Tensor]
     device: torch.device
     dtype: torch.dtype
     package: Path | None = None
+    channels_last: bool = False
 
     def prepare(self, batch: torch.Tensor) -> torch.Tensor:
-        return in_precision(batch, self.dtype).to(self.device).contiguous()
+        return laid_out(in_precision(batch, self.dtype).to(self.device), self.channels_last)
 
     def __call__(self, prepared: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():

@@ -11,13 +11,14 @@ from bench.errors import Diverged
 from bench.training import Evaluation, Goal, Trainer, TrainingRecord, shuffled_batches
 from bench.workloads.classification import accuracy_and_recall
 from bench.workloads.image_classification import DIGITS, FASHION_MNIST_SIMPLECNN, SimpleCNN
+from techniques.backends.training import TorchTrainingStep
 
 
 def trainer(seed: int = 0, rate: float = 0.1) -> Trainer:
     torch.manual_seed(seed)
     model = DIGITS.model()
-    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
-    return Trainer(DIGITS, DIGITS.data(), model, optimizer, 32, torch.device("cpu"))
+    learn = TorchTrainingStep(model, DIGITS.loss, torch.optim.SGD(model.parameters(), lr=rate))
+    return Trainer(DIGITS, DIGITS.data(), learn, 32, torch.device("cpu"))
 
 
 def points(*qualities: float) -> TrainingRecord:
@@ -78,8 +79,8 @@ def test_the_same_seed_gives_the_same_weights():
     one, other, another = trainer(), trainer(), trainer(seed=1)
     for each in (one, other, another):
         each.train(5, seed=0)
-    assert torch.equal(one.model.classifier[1].weight, other.model.classifier[1].weight)
-    assert not torch.equal(one.model.classifier[1].weight, another.model.classifier[1].weight)
+    assert torch.equal(one.learn.model.classifier[1].weight, other.learn.model.classifier[1].weight)
+    assert not torch.equal(one.learn.model.classifier[1].weight, another.learn.model.classifier[1].weight)
 
 
 def test_warming_up_changes_nothing():
@@ -87,7 +88,7 @@ def test_warming_up_changes_nothing():
     warmed.warm_up()
     fresh.train(3, seed=0)
     warmed.train(3, seed=0)
-    assert torch.equal(fresh.model.classifier[1].weight, warmed.model.classifier[1].weight)
+    assert torch.equal(fresh.learn.model.classifier[1].weight, warmed.learn.model.classifier[1].weight)
 
 
 def test_a_loss_that_is_not_finite_is_a_divergence():

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from techniques.backends import BACKENDS
-from techniques.backends.kernels import multiply_int8
+from techniques.backends.kernels import kernels_of_format
 from techniques.backends.protocol import Numerics, Program
 
 EXAMPLE = torch.randn(8, 3, 8, 8)
@@ -50,7 +50,7 @@ def lowered(backend: str, format_: str | None, folder: Path) -> Program:
 )
 def test_the_kernels_that_multiply_int8_are_read_from_the_runtime(backend, format_, expected, tmp_path):
     program = lowered(backend, format_, tmp_path)
-    assert multiply_int8(program.kernels(program.prepare(EXAMPLE))) == expected
+    assert kernels_of_format("int8-static", program.kernels(program.prepare(EXAMPLE))) == expected
 
 
 @pytest.mark.parametrize(

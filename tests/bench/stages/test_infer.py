@@ -26,10 +26,10 @@ def test_an_int8_timing_without_an_int8_kernel_is_invalid():
     values = {entry.metric: entry for entry in _kernels(Runs("Conv", "Gemm"), None, "int8-static")}
     assert (
         values["valid"].value == 0
-        and "no int8 kernel ran for int8-static: Conv, Gemm" in values["valid"].reason
+        and "no int8-static kernel ran: Conv, Gemm" in values["valid"].reason
     )
     values = {entry.metric: entry for entry in _kernels(Runs("QLinearConv", "Gemm"), None, "int8-static")}
-    assert values["valid"].value == 1 and values["int8_kernels"].method == "QLinearConv"
+    assert values["valid"].value == 1 and values["format_kernels"].method == "QLinearConv"
     (listed,) = _kernels(Runs("Conv fp32", "Gemm fp32"), None, None)
     assert (listed.metric, listed.value, listed.method) == ("kernels", 2, "Conv fp32, Gemm fp32")
 

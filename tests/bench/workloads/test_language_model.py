@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
+from learning import losses_of
 
 from bench import datasets
 from bench.errors import DataError
-from bench.training import Trainer
 from bench.workloads import language_model
 from bench.workloads.language_model import LENGTH, SHAKESPEARE_GPT2, SYMBOLS, CharacterGPT2
 from bench.workloads.workload import Data
@@ -108,12 +108,9 @@ def test_it_can_be_exported(model: torch.nn.Module) -> None:
 
 
 def test_loss_falls_on_a_few_windows(data: Data) -> None:
-    few = Data(data.train_inputs[:8], data.train_targets[:8], data.test_inputs[:2], data.test_targets[:2])
     torch.manual_seed(0)
-    model = CharacterGPT2(heads=2)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    trainer = Trainer(SHAKESPEARE_GPT2, few, model, optimizer, 8, torch.device("cpu"))
-    losses = [trainer.step(few.train_inputs, few.train_targets).item() for _ in range(12)]
+    few = data.train_inputs[:8], data.train_targets[:8]
+    losses = losses_of(SHAKESPEARE_GPT2, CharacterGPT2(heads=2), *few, steps=12, rate=3e-3)
     assert losses[0] == pytest.approx(math.log(SYMBOLS), rel=0.05) and losses[-1] < 0.85 * losses[0]
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from learning import losses_of
 
 from bench import datasets
 from bench.datasets.libreoffice_help import ParagraphPairs
 from bench.errors import DataError
-from bench.training import Trainer
 from bench.workloads import machine_translation
 from bench.workloads.encoder_decoder import EncoderDecoder
 from bench.workloads.machine_translation import (
@@ -192,10 +192,7 @@ def test_loss_of_a_narrow_student_falls_over_a_few_steps(data: Data) -> None:
     assert WORKLOAD.student is not None
     torch.manual_seed(0)
     model = WORKLOAD.student(0.25)
-    few = Data(*(tensor[:16] for tensor in (data.train_inputs, data.train_targets) * 2))
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    trainer = Trainer(WORKLOAD, few, model, optimizer, 16, torch.device("cpu"))
 
-    losses = [trainer.step(few.train_inputs, few.train_targets).item() for _ in range(8)]
+    losses = losses_of(WORKLOAD, model, data.train_inputs[:16], data.train_targets[:16], steps=8, rate=3e-3)
 
     assert losses[-1] < 0.8 * losses[0]

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from learning import losses_of
 
 from bench import datasets
 from bench.errors import DataError
-from bench.training import Trainer
 from bench.workloads import masked_language_model
 from bench.workloads.masked_language_model import (
     LENGTH,
@@ -146,9 +146,5 @@ def test_it_can_be_exported(model: torch.nn.Module) -> None:
 def test_the_loss_falls_on_a_few_texts() -> None:
     inputs, targets = (torch.as_tensor(part).long() for part in mask(rows((9, 32)), seed=0))
     torch.manual_seed(0)
-    model = MaskedLanguageModel(heads=2)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    few = Data(inputs, targets, inputs, targets)
-    trainer = Trainer(WORDNET_BERT, few, model, optimizer, 2, torch.device("cpu"))
-    losses = [trainer.step(inputs, targets).item() for _ in range(10)]
+    losses = losses_of(WORDNET_BERT, MaskedLanguageModel(heads=2), inputs, targets, steps=10, rate=3e-3)
     assert losses[0] == pytest.approx(math.log(VOCABULARY), rel=0.1) and losses[-1] < 0.7 * losses[0]

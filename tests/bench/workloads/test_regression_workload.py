@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from learning import losses_of
 
 from bench.stages.evaluate import closeness
-from bench.training import Trainer
 from bench.workloads.regression import DIABETES_MLP, r2_and_mse, without_training
 from techniques.compression import Tolerance
 
@@ -61,11 +61,7 @@ def test_loss_falls_and_model_exports() -> None:
     data = DIABETES_MLP.data()
     torch.manual_seed(0)
     model = DIABETES_MLP.model()
-    trainer = Trainer(
-        DIABETES_MLP, data, model, torch.optim.Adam(model.parameters()), 32, torch.device("cpu")
-    )
-    chosen = torch.arange(32)
-    losses = [trainer.step(data.train_inputs[chosen], data.train_targets[chosen]).item() for _ in range(20)]
+    losses = losses_of(DIABETES_MLP, model, data.train_inputs[:32], data.train_targets[:32], steps=20)
     assert losses[-1] < losses[0]
     exported = torch.export.export(model.eval(), (data.test_inputs[:8],)).module()
     with torch.no_grad():

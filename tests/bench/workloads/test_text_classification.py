@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from learning import losses_of
 
 from bench import datasets
 from bench.datasets import wordnet
 from bench.datasets.labelled_texts import LabelledTexts
 from bench.errors import DataError
-from bench.training import Trainer
 from bench.workloads import words
 from bench.workloads.text_classification import (
     DEFINITION_LENGTH,
@@ -145,12 +145,7 @@ def test_minilm_comes_with_its_training() -> None:
 )
 def test_the_loss_falls_on_a_few_texts(workload: Workload, make: type[torch.nn.Module], length: int) -> None:
     inputs, targets = tokens(length), torch.tensor([0, 1, 1, 0])
-    model = make()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    trainer = Trainer(
-        workload, Data(inputs, targets, inputs, targets), model, optimizer, 4, torch.device("cpu")
-    )
-    losses = [trainer.step(inputs, targets).item() for _ in range(10)]
+    losses = losses_of(workload, make(), inputs, targets, steps=10)
     assert losses[-1] < 0.5 * losses[0]
 
 

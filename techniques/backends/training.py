@@ -1,0 +1,181 @@
+"""A step of training as PyTorch takes it: forward, backward, optimizer; and what may be set about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from techniques.optimizers.torch_optim import build
+from techniques.precisions import PRECISIONS
+from techniques.registry import CannotApply, Row, Technique
+
+_CPU = torch.device("cpu")
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class TrainingStep(Protocol):
+    """A model with its loss and optimizer, ready to learn from batches of one shape.
+
+    `model` is what evaluation calls: its weights are the trained ones after `write_back`. `optimizer` is
+    None where it is not one of PyTorch's.
+    """
+
+    @property
+    def model(self) -> torch.nn.Module: ...
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer | None: ...
+
+    def __call__(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Take one optimizer step; return the loss, without waiting for the device."""
+        ...
+
+    def warm_up(self, batch: torch.Tensor, targets: torch.Tensor) -> None:
+        """Do once what only the first step does, compilation say; weights and random numbers stay."""
+        ...
+
+    def write_back(self) -> None:
+        """Make the weights of `model` the trained ones, where they lie elsewhere."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a step is taken. `accumulate`: backward passes before a step, each on that part of the batch.
+
+    `checkpoint` keeps only the inputs of the model's blocks for the backward pass and computes the rest again
+    (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"). `channels_last` lays images out with
+    their channels innermost.
+    """
+
+    channels_last: bool = False
+    accumulate: int = 1
+    checkpoint: bool = False
+
+
+AS_IT_COMES = TrainingOptions()
+
+
+@dataclass(frozen=True)
+class TorchTrainingStep:
+    """Steps in PyTorch; other precisions than fp32 by autocast, with scaled gradients for fp16.
+
+    Sources: Micikevicius et al. 2018, "Mixed Precision Training"; `torch.amp`.
+    """
+
+    model: torch.nn.Module
+    loss: Loss
+    optimizer: torch.optim.Optimizer
+    device: torch.device = _CPU
+    precision: str = "fp32"
+    options: TrainingOptions = AS_IT_COMES
+    scaler: torch.amp.GradScaler | None = None
+
+    @classmethod
+    def prepare(
+        cls,
+        model: torch.nn.Module,
+        loss: Loss,
+        optimizer: Technique[Row],
+        device: torch.device,
+        precision: str,
+        options: TrainingOptions,
+        compiled: Callable[[torch.nn.Module], torch.nn.Module] = lambda model: model,
+    ) -> TorchTrainingStep:
+        """Move `model` to the device and build its optimizer; `compiled` makes of it what is called."""
+        model = with_layout(model.to(device), options)
+        if options.checkpoint:
+            checkpoint_blocks(model)
+        scaler = torch.amp.GradScaler(device.type) if precision == "fp16" else None
+        built = build(optimizer, model.named_parameters())
+        return cls(compiled(model), loss, built, device, precision, options, scaler)
+
+    def __call__(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        total = self._backward(batch, targets)
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        return total
+
+    def warm_up(self, batch: torch.Tensor, targets: torch.Tensor) -> None:
+        state = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        generator = torch.get_rng_state()
+        self.model.train()
+        self._backward(batch, targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model.load_state_dict(state)
+        torch.set_rng_state(generator)
+
+    def write_back(self) -> None:
+        return
+
+    def _backward(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        parts = self.options.accumulate
+        if parts == 1:
+            return self._backward_part(batch, targets, 1)
+        if len(batch) % parts:
+            raise CannotApply(f"accumulate={parts}: a batch of {len(batch)} has no {parts} equal parts")
+        size = len(batch) // parts
+        pairs = zip(batch.split(size), targets.split(size), strict=True)
+        return torch.stack([self._backward_part(*pair, parts) for pair in pairs]).sum()
+
+    def _backward_part(self, batch: torch.Tensor, targets: torch.Tensor, parts: int) -> torch.Tensor:
+        dtype = getattr(torch, PRECISIONS[self.precision].dtype)
+        batch = laid_out(batch, self.options.channels_last)
+        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+            loss = self.loss(self.model(batch), targets)
+        loss = loss / parts if parts > 1 else loss
+        scaled = loss if self.scaler is None else self.scaler.scale(loss)
+        scaled.backward()
+        return loss.detach()
+
+
+def with_layout(model: torch.nn.Module, options: TrainingOptions) -> torch.nn.Module:
+    """Return a model with its weights laid out as the options say."""
+    if not options.channels_last:
+        return model
+    laid_out: torch.nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return laid_out
+
+
+def laid_out(batch: torch.Tensor, channels_last: bool) -> torch.Tensor:
+    """Return a batch in one piece of memory; that of images (count, channels, height, width) as asked for."""
+    layout = torch.channels_last if channels_last and batch.dim() == 4 else torch.contiguous_format
+    return batch.contiguous(memory_format=layout)
+
+
+def checkpoint_blocks(model: torch.nn.Module) -> None:
+    """Make each block of a model compute its inner activations again in the backward pass.
+
+    Blocks are the entries of its lists and chains of modules that have parts of their own (the layers of a
+    transformer, of a residual net); where it has none, its chains. Raises CannotApply where it has neither.
+    """
+    blocks = list(_blocks(model)) or [
+        module
+        for module in model.modules()
+        if isinstance(module, torch.nn.Sequential) and module is not model
+    ]
+    if not blocks:
+        raise CannotApply("checkpoint=true: the model has no blocks: neither a ModuleList nor a Sequential")
+    for block in blocks:
+        forward: Any = partial(checkpoint, block.forward, use_reentrant=False)
+        block.forward = forward
+
+
+def _blocks(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """Yield the outermost blocks."""
+    for child in module.children():
+        repeated = isinstance(module, torch.nn.ModuleList | torch.nn.Sequential)
+        if repeated and list(child.children()) and any(True for _ in child.parameters()):
+            yield child
+        else:
+            yield from _blocks(child)
