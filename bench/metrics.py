@@ -146,6 +146,8 @@ _ROWS = (
            "whether outputs are within the format's tolerance; what is not is never ranked"),
     Metric("relative_error", "relative error", "ratio", "lower", "seeded", "evaluate",
            "largest difference from the eager fp32 outputs of the same model, over their largest magnitude"),
+    Metric("absolute_error", "largest error", "", "lower", "seeded", "evaluate",
+           "largest difference from the eager fp32 outputs of the same model, in their unit"),
     Metric("cosine", "cosine", "ratio", "higher", "seeded", "evaluate",
            "smallest cosine of a sample's outputs to the eager fp32 outputs of the same model"),
     Metric("top1_agreement", "agreement with its model", "share", "higher", "seeded", "evaluate",
@@ -176,7 +178,7 @@ _ROWS = (
     Metric("kernels", "kernels", "count", "neither", "sampled", "infer",
            "kinds of kernels that ran, read from the runtime, with the numbers they multiply"),
     Metric("format_kernels", "kernels of the format", "count", "neither", "sampled", "infer",
-           "kinds of kernels that multiply int8 numbers, read from the runtime"),
+           "kinds of kernels that multiply numbers of the format asked for, read from the runtime"),
     # A server, on request
     Metric("server_rate_per_s", "rate that holds the bound", "batches/s", "higher", "sampled", "serve",
            "the highest rate of Poisson arrivals at which 99 % are answered within the bound"),

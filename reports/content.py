@@ -17,6 +17,7 @@ from reports.generation_grid import generation_grids
 from reports.grids import Grid, all_grids, environment_grid, problem_grids
 from reports.overheads import overhead_text
 from reports.plots import Plot, draw_all
+from reports.runtimes_grid import runtimes_grids
 from reports.verdict import verdict
 from reports.view import RunView, read
 
@@ -67,9 +68,9 @@ def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
 def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:
     grids = [*all_grids(frames), *generation_grids(frames)]
     # What a smoke run costs and saves, or took, compares nothing.
-    return (
-        [grid for grid in grids if grid.name != "estimate"] if smoke else [*compression_grids(frames), *grids]
-    )
+    if smoke:
+        return [grid for grid in grids if grid.name != "estimate"]
+    return [*runtimes_grids(frames), *compression_grids(frames), *grids]
 
 
 def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
@@ -83,6 +84,7 @@ def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
         **({"generation": generation} if len(generation) else {}),
         "tradeoff": tables.tradeoff_table(view, inference),
         "classes": tables.classes_table(view, inference),
+        "runtimes": tables.runtimes_table(view, inference),
         "memory": tables.memory_table(view),
         "problems": tables.problems_table(view),
         "overhead": tables.overhead_table(view),

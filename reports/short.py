@@ -10,11 +10,14 @@ from bench.metrics import format_interval, format_value
 from reports.entries import PRELIMINARY, UNKNOWN
 from reports.estimates import estimate_text as estimate_text_of
 from reports.overheads import overhead_text as overhead_text_of
+from reports.runtimes_grid import TITLE, compares_runtimes
 from reports.scores import Score, fastest, optimizer_scores
-from reports.tables import inference_table, training_table
+from reports.tables import inference_table, runtimes_table, training_table
 from reports.view import TRAIN_AXES, read, records
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.store import Store
 
 
@@ -30,18 +33,52 @@ class ShortTable:
 def short_tables(store: Store, run_id: str) -> list[ShortTable]:
     """Return for each workload a row per optimizer, and a row per compression × backend.
 
-    The second shows the training that reached the target in the least time, its first seed.
+    The second shows the training that reached the target in the least time, its first seed. Where a run
+    compresses by formats alone, a row per backend × format × precision stands for it.
     """
     view = read(store, run_id)
     training, inference = training_table(view), inference_table(view)
+    runtimes = runtimes_table(view, inference)
+    by_formats = compares_runtimes(runtimes) and _formats_alone(runtimes, inference)
     found: list[ShortTable] = []
     for workload in dict.fromkeys([*training["workload"], *inference["workload"]]):
         scores = optimizer_scores(training, workload)
         if scores:
             found.append(_training(str(workload), scores))
-        own = records(inference[inference["workload"] == workload])
-        found.append(_inference(str(workload), own, fastest(scores)))
+        if by_formats:
+            found.append(_runtimes(str(workload), records(runtimes[runtimes["workload"] == workload])))
+        else:
+            own = records(inference[inference["workload"] == workload])
+            found.append(_inference(str(workload), own, fastest(scores)))
     return found
+
+
+def _formats_alone(runtimes: pd.DataFrame, inference: pd.DataFrame) -> bool:
+    return set(inference["compression"]) <= {"none", *runtimes["format"]}
+
+
+def _runtimes(workload: str, rows: Sequence[dict[str, Any]]) -> ShortTable:
+    columns = (
+        *("backend", "format", "precision", "batch", "× eager fp32", "latency", "quality", "cosine"),
+        *("largest error", "size", "lowering", "load", "growth", ""),
+    )
+    shown = tuple(_runtimes_row(row) for row in rows if row["state"] != "skipped")
+    return ShortTable(f"{TITLE}: {workload}", columns, shown)
+
+
+def _runtimes_row(row: dict[str, Any]) -> tuple[str, ...]:
+    low, high = row["speedup_low"], row["speedup_high"]
+    bounds = f" ({low:.3g} to {high:.3g})" if low is not None and low != high else ""
+    note = "◆ fastest" if row["fastest"] else ""
+    return (
+        *(str(row[name]) for name in ("backend", "format", "precision", "batch_size")),
+        UNKNOWN if row["speedup"] is None else f"{row['speedup']:.3g}×{bounds}",
+        format_value("latency_s", row["latency_s"]) + (PRELIMINARY if row["latency_preliminary"] else ""),
+        *(format_value(name, row[name]) for name in ("quality", "cosine", "absolute_error")),
+        *(format_value(name, row[name]) for name in ("artifact_bytes", "lowering_s", "load_s")),
+        format_value("rss_growth_bytes", row["rss_growth_bytes"]),
+        note if row["state"] == "ok" else str(row["state"]),
+    )
 
 
 def estimate_text(store: Store, run_id: str) -> str:

@@ -51,6 +51,7 @@ class Reading:
     launches: int = 0
     preliminary: bool = False
     reason: str = ""
+    method: str = ""
 
 
 @dataclass(frozen=True)
@@ -249,14 +250,21 @@ def _readings(
         "launches",
         "preliminary",
         "reason",
+        "method",
     )
     found: dict[tuple[str, str, str], Reading] = {}
     for row in _rows(summarize(measurements), columns):
-        key, metric, qualifier, value, low, high, launches, preliminary, reason = row
+        key, metric, qualifier, value, low, high, launches, preliminary, reason, method = row
         # The interval of a single launch says nothing of how launches differ.
         alone = launches < 2 and METRICS[metric].kind == "sampled" and stages[key].timed
         found[key, metric, qualifier] = Reading(
-            number(value), number(low), number(high), int(launches), bool(preliminary) or alone, reason or ""
+            number(value),
+            number(low),
+            number(high),
+            int(launches),
+            bool(preliminary) or alone,
+            reason or "",
+            method or "",
         )
     return found
 

@@ -88,7 +88,8 @@ def tolerance(settings: Mapping[str, Any]) -> Tolerance:
 def closeness(outputs: torch.Tensor, own: torch.Tensor, allowed: Tolerance) -> list[Measurement]:
     """Compare outputs (samples, ...) with those of the same model run eagerly in fp32, and judge them."""
     flat, own_flat = outputs.flatten(1).double(), own.flatten(1).double()
-    relative_error = ((flat - own_flat).abs().max() / own_flat.abs().max()).item()
+    absolute_error = (flat - own_flat).abs().max().item()
+    relative_error = absolute_error / own_flat.abs().max().item()
     # A single number has no direction but its sign: there all samples make one vector.
     dim = 0 if flat.shape[1] == 1 else 1
     cosine = torch.nn.functional.cosine_similarity(flat, own_flat, dim=dim).min().item()
@@ -103,6 +104,7 @@ def closeness(outputs: torch.Tensor, own: torch.Tensor, allowed: Tolerance) -> l
     if allowed.top1_agreement is not None and not agreement >= allowed.top1_agreement:
         faults.append(f"agreement {agreement:.4f} is under {allowed.top1_agreement:g}")
     return [
+        Measurement("absolute_error", absolute_error, n=len(outputs)),
         Measurement("relative_error", relative_error, n=len(outputs)),
         Measurement("cosine", cosine, n=len(outputs), method="least of all samples"),
         Measurement("top1_agreement", agreement, n=len(outputs)),

@@ -8,6 +8,7 @@ from reports.tables.inference import inference_table
 from reports.tables.memory import memory_table
 from reports.tables.pareto import ranked_points
 from reports.tables.problems import overhead_table, problems_table
+from reports.tables.runtimes import runtimes_table
 from reports.tables.tradeoff import control_of, tradeoff_table
 from reports.tables.training import curves, training_table
 
@@ -23,6 +24,7 @@ __all__ = [
     "overhead_table",
     "problems_table",
     "ranked_points",
+    "runtimes_table",
     "tradeoff_table",
     "training_table",
     "worst_classes",

@@ -47,7 +47,7 @@ _LOWER_METRICS = (
 _SERVE_METRICS = ("server_rate_per_s", "server_p99_s", "server_bound_s")
 _EVALUATE_METRICS = (
     *("accuracy", "macro_recall", "reference_agreement", "top1_agreement"),
-    *("relative_error", "cosine", "answers_lost", "answers_won"),
+    *("relative_error", "absolute_error", "cosine", "answers_lost", "answers_won"),
 )
 _COLUMNS = (
     *("cell", *TRAIN_AXES.values(), *INFER_AXES.values(), "state", "reason"),

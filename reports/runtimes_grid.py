@@ -1,0 +1,61 @@
+"""The table for people on backends, formats and precisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from bench.metrics import format_value
+from reports.entries import Column, Entry, Row, keys, metric, plain, speedup, state, timing
+from reports.grids import Grid, build_grid
+
+TITLE = "Every backend and format against eager PyTorch in fp32"
+
+_LEAST_BACKENDS = 2
+
+
+def error(row: Row) -> Entry:
+    """Show the largest difference from the model's own outputs, and how large it is beside them."""
+    relative = row["relative_error"]
+    detail = "" if relative is None else f"{100 * relative:.2g} % of the largest output"
+    return Entry(format_value("absolute_error", row["absolute_error"]), detail, row["absolute_error"])
+
+
+def fastest(row: Row) -> Entry:
+    return Entry("◆" if row["fastest"] else "", mark="front" if row["fastest"] else "")
+
+
+RUNTIMES: tuple[Column, ...] = (
+    ("workload", plain("workload")),
+    ("batch", plain("batch_size")),
+    ("backend", plain("backend")),
+    ("format", plain("format")),
+    ("precision", plain("precision")),
+    ("state", state),
+    ("fastest", fastest),
+    ("speed, × eager fp32", speedup),
+    ("latency", timing("latency", "latency_s")),
+    ("quality", metric("quality")),
+    ("largest error", error),
+    ("cosine", metric("cosine")),
+    ("size on disk", metric("artifact_bytes")),
+    ("lowering", metric("lowering_s")),
+    ("load", metric("load_s")),
+    ("first call", metric("first_call_s")),
+    ("resident growth", metric("rss_growth_bytes")),
+    ("kernels of the format", plain("format_kernels")),
+    ("record", keys("infer_key")),
+)
+
+
+def compares_runtimes(frame: pd.DataFrame) -> bool:
+    """Say whether a run holds backends against each other in several formats or precisions."""
+    kinds = frame[["format", "precision"]].drop_duplicates()
+    return frame["backend"].nunique() >= _LEAST_BACKENDS and len(kinds) > 1
+
+
+def runtimes_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:
+    """Return the table of the frame `runtimes`, none where there is nothing to hold against each other."""
+    frame = frames["runtimes"]
+    return [build_grid("runtimes", TITLE, RUNTIMES, frame)] if compares_runtimes(frame) else []

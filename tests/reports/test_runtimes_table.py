@@ -1,0 +1,62 @@
+"""Backends and formats against eager fp32: which rows there are, what each is held against, what is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from synthetic_run import Synthetic, build
+
+from bench.store import Store
+from reports.content import gather
+from reports.runtimes_grid import compares_runtimes
+from reports.short import short_tables
+from reports.tables import inference_table, runtimes_table
+from reports.view import read, records
+
+FORMATS_ALONE = Synthetic(
+    optimizers=("adam",),
+    compressions=("none", "int8-dynamic", "int8-static"),
+    backends=("cpu-eager", "onnxruntime", "openvino"),
+    batch_sizes=(1, 32),
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return build(tmp_path, FORMATS_ALONE)
+
+
+def test_each_pair_has_a_row_and_is_held_against_eager_fp32_at_its_batch_size(store: Store) -> None:
+    view = read(store, "run-1")
+    rows = records(runtimes_table(view, inference_table(view)))
+    assert len(rows) == 3 * 3 * 2
+    by_place = {(row["backend"], row["format"], row["batch_size"]): row for row in rows}
+    assert by_place["cpu-eager", "", 1]["speedup"] == 1
+    for batch_size in (1, 32):
+        own, reference = by_place["openvino", "", batch_size], by_place["cpu-eager", "", batch_size]
+        ratio = reference["latency_s"] / own["latency_s"]
+        assert own["speedup"] == pytest.approx(ratio, rel=0.05)
+    skipped = by_place["cpu-eager", "int8-static", 1]
+    assert (skipped["state"], skipped["speedup"]) == ("skipped", None)
+    assert "no kernel" in skipped["reason"]
+    for batch_size in (1, 32):
+        assert sum(row["fastest"] for row in rows if row["batch_size"] == batch_size) >= 1
+
+
+def test_the_report_and_the_terminal_show_the_table(store: Store) -> None:
+    grid = next(grid for grid in gather(store, "run-1").grids if grid.name == "runtimes")
+    assert {"backend", "format", "speed, × eager fp32"} <= set(grid.columns)
+    table = short_tables(store, "run-1")[-1]
+    assert "against eager PyTorch in fp32" in table.title and len(table.rows) == 16
+
+
+def test_a_run_of_steps_that_change_the_model_keeps_its_own_table(tmp_path: Path) -> None:
+    store = build(tmp_path, Synthetic(optimizers=("adam",)))
+    assert short_tables(store, "run-1")[-1].title.startswith("Inference")
+
+
+def test_one_format_or_one_backend_compares_nothing(tmp_path: Path) -> None:
+    store = build(tmp_path, Synthetic(optimizers=("adam",), compressions=("none", "finetune")))
+    view = read(store, "run-1")
+    assert not compares_runtimes(runtimes_table(view, inference_table(view)))
