@@ -111,7 +111,7 @@ def _peak_tensors(program: Program, prepared: Any) -> Measurement:
         )
     if program.device.type != "cpu":
         return Measurement("peak_tensor_bytes", None, reason="see the CUDA allocator's peak")
-    if not isinstance(program.run, torch.nn.Module):
+    if not isinstance(program.run, torch.nn.Module) or isinstance(program.run, torch.jit.ScriptModule):
         return Measurement("peak_tensor_bytes", None, reason="a compiled package's weights are its own")
     held = [*program.run.parameters(), *program.run.buffers(), prepared]
     peak = tensors.peak_tensor_bytes(lambda: program(prepared), held)

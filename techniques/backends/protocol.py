@@ -14,7 +14,7 @@ from techniques.backends.kernels import kernels_of_call, kernels_of_package
 from techniques.backends.tracing import OperatorTime, trace_torch
 from techniques.backends.training import Loss, TrainingStep, laid_out
 from techniques.precisions import PRECISIONS
-from techniques.registry import Row, Technique
+from techniques.registry import Row, Technique, TechniqueError
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,20 @@ class Backend(Protocol):
     def synchronize(self) -> None:
         """Wait until the device has finished."""
         ...
+
+
+class ServesOnCpu:
+    """What all backends have that serve on the CPU, do not train, and have finished when a call returns."""
+
+    device = torch.device("cpu")
+
+    def compile_step(
+        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
+    ) -> TrainingStep:
+        raise TechniqueError(f"{type(self).__name__} runs models but does not train them")
+
+    def synchronize(self) -> None:
+        return
 
 
 def in_precision(batch: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
