@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,7 +66,7 @@ def save_program(model: torch.nn.Module, inputs: torch.Tensor, folder: Path) -> 
     finally:
         model.train(was_training)
     folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / "new.pt2"
+    beside = folder / f"new-{os.getpid()}.pt2"
     torch.export.save(exported, beside)
     path = folder / f"{_digest(model, batch)}.pt2"
     beside.replace(path)

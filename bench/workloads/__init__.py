@@ -32,25 +32,25 @@ _add(
     student_steps=938,
     datasets=("fashion-mnist",),
 )
-# The target is not measured yet: 0.860 after 234 steps, and no training went on from there.
+# Measured with seed 0: held from step 585, 0.898 at step 1,170.
 _add(
     "fashion-mnist-resnet18",
     "bench.workloads.image_classification:FASHION_MNIST_RESNET18",
     about="ResNet-18 (He et al. 2016) with ImageNet's first layers, 11 million weights, on the same images",
-    target=0.89,
+    target=0.87,
     batch_size=128,
-    train_steps=1400,
-    recover_steps=140,
-    student_steps=560,
+    train_steps=1170,
+    recover_steps=117,
+    student_steps=468,
     datasets=("fashion-mnist",),
     optimizer="adamw:lr=0.001",
 )
-# The target is not measured yet: 0.753 after 234 steps, and no training went on from there.
+# Measured with seed 0: held from step 702, 0.846 at step 1,400.
 _add(
     "fashion-mnist-vit",
     "bench.workloads.image_classification:FASHION_MNIST_VIT",
     about="A small Vision Transformer (Dosovitskiy et al. 2021), 4 layers x 96, on the same images",
-    target=0.84,
+    target=0.82,
     batch_size=128,
     train_steps=1400,
     recover_steps=140,
@@ -230,17 +230,18 @@ _add(
     needs=("transformers", "tokenizers"),
     install="pip install 'dl-efficiency-bench[workloads]'",
 )
-# Not measured yet: target, rate and steps are guesses.
+# Measured with seed 0: F1 0.323, 0.435, 0.502, 0.521 after 125 to 500 steps, 0.613 after 1,250; the usual
+# answer has 0.364.
 _add(
     "factbook-bert",
     "bench.workloads.question_answering:FACTBOOK_BERT",
     about="A BERT of 3 layers trained from nothing to find answers in passages of the World Factbook",
     quality_metric="f1",
-    target=0.6,
+    target=0.5,
     batch_size=32,
-    train_steps=2000,
-    recover_steps=200,
-    student_steps=2000,
+    train_steps=1250,
+    recover_steps=125,
+    student_steps=1250,
     evaluations_per_epoch=2,
     datasets=("world-factbook", "minilm"),
     optimizer="adamw:lr=1e-3",
@@ -282,6 +283,7 @@ _add(
         "student_steps": 400,
         "evaluations_per_epoch": 4,
         "optimizer": "adam",
+        "generates": False,
     },
 )
 _add(
