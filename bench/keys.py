@@ -85,6 +85,8 @@ def library_versions(modules: Iterable[str]) -> dict[str, str]:
 @cache
 def device_kind(device: str, cpus: int) -> str:
     """Return what decides a device's results: the CPU's kind and how many cores work, or the GPU's name."""
+    if device in ("rocm", "mps", "xpu", "tpu"):
+        return f"{device}, on {kind_of_processor()}"
     if device == "cuda":
         names = list(dict.fromkeys(str(board["name"]) for board in describe_accelerators()[0]))
         # NVML and CUDA number boards differently: of several kinds only the choice tells which it is.

@@ -1,4 +1,4 @@
-"""A matrix file, read and checked, and the cells it spans.
+"""A matrix and the cells it spans.
 
 An optimizer may be `"tuned"`: that of each workload's own row. A value of an axis may be `"*"`: all that
 its table holds, whether or not it runs here (what does not is skipped with the reason). A backend may be
@@ -10,115 +10,20 @@ matrix with `"auto"` spans other cells on another machine, so its run there is a
 from __future__ import annotations
 
 import itertools
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-
-from bench.allocator import Allocator
 from bench.axes import AXES, AXIS_BY_NAME, NO_OPTIMIZER, TUNED, Axis, AxisRule, LeftOut
 from bench.errors import MatrixError
-from bench.statistics import LOOKS
+from bench.matrix_file import Budget, Device, Estimate, Peak, Prices, Server, parse_matrix_file
 from bench.workloads import WORKLOADS
 from techniques.optimizers import OPTIMIZERS
 from techniques.registry import TechniqueError, nearest
 
 SHIPPED = Path(__file__).parent / "matrices"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class TrainAxes(_Strict):
-    """`batch_size` is the workload's own where it is not given; `backend` may be "auto", see above."""
-
-    workload: Axis
-    optimizer: Axis
-    backend: Axis = "cpu-eager"
-    precision: Axis = "fp32"
-    batch_size: Axis = "default"
-    seed: Axis = 0
-
-
-class InferAxes(_Strict):
-    """`backend` may be "auto", see above."""
-
-    compression: Axis
-    backend: Axis
-    precision: Axis = "fp32"
-    batch_size: Axis = 1
-
-
-def _a_number_of_launches(value: int) -> int:
-    if value not in (1, *LOOKS) and value < LOOKS[-1]:
-        raise ValueError(f"should be one of 1, {', '.join(map(str, LOOKS))}, or more")
-    return value
-
-
-class Budget(_Strict):
-    """What a run may spend. Steps are the workload's own where they are not given.
-
-    `target_interval` is the half-width of a timing's 95 % interval, as a share of its value, at which no
-    more launches are made; `max_launches` bounds them, and `max_repeats` how many that were disturbed are
-    made again: 9, or as many as `max_launches` if that is more, where it is not given. `sample_s` is how long
-    a launch samples. `timeout_s` ends a stage that hangs, and `memory_gib` one that allocates without end.
-    `allocator` says whether workers keep the memory that they free or leave that to the system's allocator.
-    """
-
-    train_steps: int | None = Field(default=None, ge=1, le=10**9)
-    recover_steps: int | None = Field(default=None, ge=1, le=10**9)
-    student_steps: int | None = Field(default=None, ge=1, le=10**9)
-    target_interval: float = Field(default=0.05, gt=0, le=1)
-    max_launches: Annotated[int, AfterValidator(_a_number_of_launches)] = 10
-    max_repeats: int | None = Field(default=None, ge=0, le=10**6)
-    sample_s: float = Field(default=0.4, gt=0, le=3600)
-    timeout_s: float = Field(default=1800, ge=1, le=30 * 24 * 3600)
-    memory_gib: float | None = Field(default=None, ge=0.125, le=2**20)
-    allocator: Allocator = "keep"
-
-
-class Prices(_Strict):
-    """What machine time and energy cost. `name` says whose prices they are; the record keeps them all."""
-
-    name: str = Field(min_length=1)
-    currency: str = Field(default="USD", min_length=1)
-    machine_per_hour: float | None = Field(default=None, ge=0)
-    energy_per_kwh: float | None = Field(default=None, ge=0)
-
-
-class Estimate(_Strict):
-    """What may be estimated where it cannot be measured, in columns of its own: energy, from `watts`."""
-
-    watts: float | None = Field(default=None, gt=0, le=1e6)
-
-
-class Server(_Strict):
-    """Ask for the highest rate of Poisson arrivals at which 99 % of batches are answered within `p99_ms`.
-
-    Each rate that is tried is offered for `seconds`, and longer where that is under 1,000 arrivals.
-    """
-
-    p99_ms: float = Field(gt=0, le=3.6e6)
-    seconds: float = Field(default=2.0, gt=0, le=3600)
-
-
-class MatrixFile(_Strict):
-    """The content of a matrix file."""
-
-    about: str = ""
-    train: TrainAxes
-    infer: InferAxes
-    exclude: list[dict[str, Axis]] = []
-    budget: Budget = Budget()
-    prices: Prices | None = None
-    estimate: Estimate = Estimate()
-    server: Server | None = None
-    fallback: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -157,6 +62,7 @@ class Matrix:
     prices: Prices | None
     estimate: Estimate
     server: Server | None
+    peaks: Mapping[Device, Peak]
     left_out: tuple[LeftOut, ...] = ()
 
 
@@ -173,7 +79,7 @@ def read_matrix(
     """
     path = find_matrix(name_or_file)
     text = _text(path)
-    content = _parse(path, text)
+    content = parse_matrix_file(path, text)
     values: dict[str, list[str | int]] = {}
     left_out: list[LeftOut] = []
     for axis in AXES:
@@ -205,6 +111,7 @@ def read_matrix(
         content.prices,
         content.estimate,
         content.server,
+        content.peaks,
         tuple(left_out),
     )
 
@@ -307,15 +214,6 @@ def _meets(value: str | int, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(str(value), pattern) for pattern in patterns)
 
 
-def _parse(path: Path, text: str) -> MatrixFile:
-    try:
-        return MatrixFile.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise MatrixError(f"{path}: {error}") from None
-    except ValidationError as error:
-        raise MatrixError(f"{path}: {_explain(error)}") from None
-
-
 def _cell(point: tuple[str | int, ...]) -> Cell:
     fields: dict[str, Any] = {
         axis.name.replace(".", "_"): value for axis, value in zip(AXES, point, strict=True)
@@ -362,29 +260,3 @@ def _fallback(path: Path, name: str) -> str:
         return WORKLOADS.parse(name).text
     except TechniqueError as error:
         raise MatrixError(f"{path}: [fallback] {error}") from None
-
-
-_SECTIONS: Mapping[str, type[BaseModel]] = {
-    **{"train": TrainAxes, "infer": InferAxes},
-    **{"budget": Budget, "prices": Prices, "estimate": Estimate, "server": Server},
-}
-
-
-def _explain(error: ValidationError) -> str:
-    """Say the first thing that is wrong in one line, with the nearest key where one is unknown."""
-    first = max(error.errors(), key=lambda entry: (entry["type"] == "extra_forbidden", len(entry["loc"])))
-    place = [str(part) for part in first["loc"]]
-    where = ".".join(part for part in place if part not in ("str", "int", "list[union[str,int]]"))
-    if first["type"] == "extra_forbidden":
-        model = _SECTIONS.get(place[0], MatrixFile) if len(place) > 1 else MatrixFile
-        return f"unknown key {where!r}{nearest(place[-1], model.model_fields)}"
-    if first["type"] == "missing":
-        return f"{where!r} is missing"
-    message = first["msg"].removeprefix("Value error, ")
-    if len(place) == 1 and place[0] in _SECTIONS:
-        message = f"should be a table, [{place[0]}]"
-    elif place[0] == "exclude" and len(place) < 3:
-        message = "should be a list of tables, each [[exclude]]"
-    elif place[0] in ("train", "infer", "exclude"):
-        message = "should be text, a whole number, or a list of these"
-    return f"{where}: {message[0].lower()}{message[1:]}, not {first['input']!r}"

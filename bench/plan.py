@@ -11,7 +11,8 @@ from typing import Any
 from bench.axes import NO_OPTIMIZER
 from bench.cells import cell_name, varying_axes
 from bench.keys import device_kind, make_key, path_digest
-from bench.matrix import Budget, Cell, Matrix, Server
+from bench.matrix import Cell, Matrix
+from bench.matrix_file import Budget, Server
 from bench.metrics import PRIMARY
 from bench.roofline import CEILING_DEVICES
 from bench.store import CellRow, StageRow

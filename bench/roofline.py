@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 Binds = Literal["compute", "memory", "cache"]
 
-CEILING_DEVICES = ("cpu", "cuda")
+CEILING_DEVICES = ("cpu", "cuda", "rocm", "mps", "xpu")
 """Devices whose ceilings PyTorch can measure."""
 
 
@@ -65,5 +65,9 @@ def last_cache_bytes(environment: Mapping[str, Any]) -> int:
 
 def number_format(settings: Mapping[str, Any]) -> str:
     """Return the number format that a stage multiplies in, as ceilings are named by it."""
-    format_ = settings.get("format")
-    return "int8" if format_ and str(format_).startswith("int8") else str(settings.get("precision", "fp32"))
+    number = str(settings.get("format") or "")
+    if number == "fp8":
+        return "fp8"
+    if number.startswith("int8") and number != "int8-weight":
+        return "int8"
+    return str(settings.get("precision", "fp32"))  # weights alone become that before they are multiplied

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.artifacts import read_record
 from bench.estimate import Estimator
 from bench.executor import ForkServerExecutor
-from bench.matrix import Budget
+from bench.matrix_file import Budget
 from bench.metrics import METRICS, PRIMARY, counted
 from bench.overhead import SERVERS, STOPPING, STORE, Timeline, now_s
 from bench.plan import Plan, runs_alone

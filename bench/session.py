@@ -228,7 +228,8 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
 def _asked(matrix: Matrix) -> dict[str, Any]:
     """Return what the report is to reckon with: a run's record keeps it."""
     prices = matrix.prices.model_dump() if matrix.prices else None
-    return {"prices": prices, "estimate": matrix.estimate.model_dump()}
+    peaks = {device: peak.model_dump() for device, peak in matrix.peaks.items()}
+    return {"prices": prices, "estimate": matrix.estimate.model_dump(), "peaks": peaks}
 
 
 def _path_of(matrix: str) -> str:

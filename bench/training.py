@@ -104,7 +104,8 @@ class Trainer:
 
     def _train_on(self, batches: Iterator[torch.Tensor], record: TrainingRecord, steps: int) -> float:
         self.learn.model.train()
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64  # which Apple's GPUs lack
+        total = torch.zeros((), dtype=dtype, device=self.device)
         started = time.perf_counter()
         for chosen in islice(batches, steps):
             total += self.step(self.data.train_inputs[chosen], self.data.train_targets[chosen])

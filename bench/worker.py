@@ -149,9 +149,12 @@ def _describe(device: str) -> dict[str, Any]:
 
 def _environment(request: Request) -> dict[str, Any]:
     from bench.comparable import fingerprint
+    from bench.instruments.environment import describe_torch_cuda
 
     found = {
         **_describe(request.device),
+        # Anew: a backend sets how fp32 is multiplied as it loads.
+        "torch_cuda": describe_torch_cuda() if request.device == "cuda" else None,
         "threads": request.threads,
         "cpus": len(request.cpus),
         "launched": "forked from a fresh server" if request.fork_safe else "a process of its own",

@@ -18,6 +18,9 @@ PRECISIONS = {
     precision.name: precision
     for precision in (
         Precision("fp32", "float32", 1e-4),
+        # Stored and added as fp32, multiplied with 10 bits of mantissa, as fp16 is (NVIDIA 2020, "NVIDIA A100
+        # Tensor Core GPU Architecture").
+        Precision("tf32", "float32", 2e-3),
         Precision("bf16", "bfloat16", 2e-2),
         Precision("fp16", "float16", 5e-3),
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import torch
 
 from bench.instruments import clock
+from techniques.backends.accelerators import fp32_arithmetic, synchronize
+from techniques.registry import CannotApply
 
 SIZES = (256, 512, 1024, 2048)
 """Sides of the square matrices that are multiplied: the best size is the ceiling."""
@@ -33,10 +36,11 @@ def measure_ceilings(device: torch.device, seconds: float = 0.3) -> Ceilings:
     """Measure, for about `seconds` each, matrix products in each format and a copy that no cache holds."""
     found: dict[str, float | None] = {}
     reasons: dict[str, str] = {}
-    for name, make in _PRODUCTS.items():
+    for name, make in _products(device).items():
         try:
-            found[name] = _best_product(make, device, seconds)
-        except (RuntimeError, NotImplementedError, AttributeError) as error:
+            with fp32_arithmetic(name):
+                found[name] = _best_product(make, device, seconds)
+        except (RuntimeError, NotImplementedError, AttributeError, CannotApply) as error:
             found[name] = None
             reasons[name] = str(error).strip().splitlines()[0]
     try:
@@ -74,12 +78,21 @@ def _int8_product(size: int, device: torch.device) -> Callable[[], object]:
     return lambda: torch._int_mm(left, right)
 
 
-_PRODUCTS: Mapping[str, Callable[[int, torch.device], Callable[[], object]]] = {
+_Products = Mapping[str, Callable[[int, torch.device], Callable[[], object]]]
+
+_PRODUCTS: _Products = {
     "fp32": _product(torch.float32),
     "bf16": _product(torch.bfloat16),
     "fp16": _product(torch.float16),
     "int8": _int8_product,
 }
+
+
+def _products(device: torch.device) -> _Products:
+    """Return the products that a device is asked for: TF32 is a format of NVIDIA's GPUs alone."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return _PRODUCTS
+    return {**_PRODUCTS, "tf32": _product(torch.float32)}
 
 
 def _bandwidth(device: torch.device, seconds: float) -> float:
@@ -89,9 +102,7 @@ def _bandwidth(device: torch.device, seconds: float) -> float:
 
 
 def _rate(call: Callable[[], object], work: float, device: torch.device, seconds: float) -> float:
-    synchronize = torch.cuda.synchronize if device.type == "cuda" else None
-    warmup = clock.warm_up(call, synchronize, most_s=seconds)
-    samples = clock.sample(
-        call, synchronize, seconds=seconds, least=3, calls_per_sample=warmup.calls_per_sample
-    )
+    wait = None if device.type == "cpu" else partial(synchronize, device)
+    warmup = clock.warm_up(call, wait, most_s=seconds)
+    samples = clock.sample(call, wait, seconds=seconds, least=3, calls_per_sample=warmup.calls_per_sample)
     return work / median(samples.durations_s)

@@ -18,7 +18,7 @@ from bench.instruments.processor import describe_processor
 LIBRARIES = (
     "torch", "torchao", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "executorch", "jax",
     "fvcore", "nncf", "torch-pruning", "pytorch-optimizer", "schedulefree", "transformers",
-    "scikit-learn",
+    "scikit-learn", "tensorrt", "triton",
 )
 # fmt: on
 
@@ -37,9 +37,30 @@ def describe(device: str = "cpu") -> dict[str, Any]:
         "python": platform.python_version(),
         "libraries": {name: found for name in LIBRARIES if (found := _version(name)) is not None},
         "affinity_cores": _affinity_cores(),
+        "torch_cuda": describe_torch_cuda() if device == "cuda" else None,
         "threads": sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None,
         "allocator": _allocator(),
         "git": _git(),
+    }
+
+
+def describe_torch_cuda() -> dict[str, Any] | None:
+    """Return how PyTorch uses CUDA as it is set now, None where it is not imported.
+
+    `fp32_*` say whether fp32 is multiplied as TF32 (`tf32`) or not: a backend sets that as it loads.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
+    cudnn = torch.backends.cudnn
+    return {
+        "cuda": torch.version.cuda,
+        "cudnn": cudnn.version(),
+        "cudnn_benchmark": cudnn.benchmark,
+        "cudnn_deterministic": cudnn.deterministic,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "fp32_matmul": torch.backends.cuda.matmul.fp32_precision,
+        "fp32_conv": cudnn.conv.fp32_precision,
     }
 
 

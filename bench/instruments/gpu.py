@@ -19,11 +19,12 @@ _BY_NVML = ("gpu_process_bytes", "gpu_power_w", "gpu_utilization")
 class GpuProbe:
     """Measures one pass, in a `with` block of its own: it samples beside the work, so nothing may be timed.
 
-    On another device it measures nothing.
+    Of accelerators that are not NVIDIA's it reads PyTorch's allocator alone; of other devices nothing.
     """
 
     def __init__(self, device: str) -> None:
-        self._cuda = device == "cuda"
+        self._device = device
+        self._allocator: Any = None
         self._pynvml: Any = None
         self._handle: Any = None
         self._power_w: list[float] = []
@@ -34,12 +35,15 @@ class GpuProbe:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> GpuProbe:
-        if not self._cuda:
+        if self._device == "cpu":
             return self
-        import torch
+        from techniques.backends.accelerators import allocator
 
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
+        self._allocator = allocator(self._device)
+        if self._allocator is None:
+            return self
+        self._allocator.synchronize()
+        self._allocator.reset_peak_memory_stats()
         self._open_nvml()
         if self._handle is not None:
             self._thread = threading.Thread(target=self._sample, args=(self._pynvml,), daemon=True)
@@ -49,18 +53,16 @@ class GpuProbe:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._cuda:
+        if self._allocator is None:
             return
-        import torch
-
         try:
-            torch.cuda.synchronize()
+            self._allocator.synchronize()
         finally:
             self._stop.set()
             if self._thread is not None:
                 self._thread.join()
-        self._peaks["gpu_allocated_peak_bytes"] = torch.cuda.max_memory_allocated()
-        self._peaks["gpu_reserved_peak_bytes"] = torch.cuda.max_memory_reserved()
+        self._peaks["gpu_allocated_peak_bytes"] = self._allocator.max_memory_allocated()
+        self._peaks["gpu_reserved_peak_bytes"] = self._allocator.max_memory_reserved()
         if self._handle is None:
             return
         used = self._ask("gpu_process_bytes", lambda: _process_bytes(self._pynvml, self._handle))
@@ -70,13 +72,14 @@ class GpuProbe:
 
     def measurements(self) -> tuple[Measurement, ...]:
         """Return what was measured; what the machine does not show is None, with the reason."""
-        if not self._cuda:
+        if self._allocator is None:
             return ()
+        counted = f"{self._device.upper()} allocator"
         peaks = [
             Measurement(name, self._peaks.get(name), method=method, reason=self._reasons.get(name, ""))
             for name, method in (
-                ("gpu_allocated_peak_bytes", "CUDA allocator"),
-                ("gpu_reserved_peak_bytes", "CUDA allocator"),
+                ("gpu_allocated_peak_bytes", counted),
+                ("gpu_reserved_peak_bytes", counted),
                 ("gpu_process_bytes", "NVML"),
             )
         ]
@@ -93,6 +96,9 @@ class GpuProbe:
         return (*peaks, *sampled)
 
     def _open_nvml(self) -> None:
+        if self._device != "cuda":
+            self._reasons.update(dict.fromkeys(_BY_NVML, "NVML knows NVIDIA's GPUs only"))
+            return
         try:
             self._pynvml = open_nvml()
             self._handle = current_board(self._pynvml)

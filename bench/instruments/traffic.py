@@ -12,23 +12,25 @@ import torch
 
 from bench.instruments.tensors import optimizer_state_bytes
 
-_WIDTHS = {"int8": 1, "bf16": 2, "fp16": 2, "fp32": 4}
+_WIDTHS = {"int4": 0.5, "int8": 1, "fp8": 1, "bf16": 2, "fp16": 2, "tf32": 4, "fp32": 4}
 
 
-def call_bytes(model: torch.nn.Module, inputs: torch.Tensor, outputs: torch.Tensor, number: str) -> int:
-    """Return the least bytes of a forward pass whose products multiply `number`s: int8, bf16, fp16 or fp32.
+def call_bytes(
+    model: torch.nn.Module, inputs: torch.Tensor, outputs: torch.Tensor, format_: str | None, precision: str
+) -> int:
+    """Return the least bytes of a forward pass, at a number format or None for none.
 
-    Weights with two dimensions or more are held in that format; biases and norms, inputs and outputs in
-    theirs, fp32 where the format is int8.
+    Weights with two dimensions or more are held in the format's numbers (`int4` of `int4-weight`); biases and
+    norms, inputs and outputs in the precision.
     """
-    width = _WIDTHS[number]
-    plain = 4 if number == "int8" else width
+    plain = _WIDTHS[precision]
+    width = _WIDTHS[format_.partition("-")[0]] if format_ else plain
     weights = sum(
         tensor.numel() * (width if tensor.dim() > 1 else plain)
         for tensor in _once([*model.parameters(), *model.buffers()])
     )
     of_inputs = plain if inputs.is_floating_point() else inputs.element_size()
-    return weights + of_inputs * inputs.numel() + plain * outputs.numel()
+    return round(weights + of_inputs * inputs.numel() + plain * outputs.numel())
 
 
 def step_bytes(model: torch.nn.Module, inputs: torch.Tensor, optimizer: torch.optim.Optimizer) -> int:

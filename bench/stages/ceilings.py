@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from bench.instruments.ceilings import measure_ceilings
 from bench.records import Measurement, Request
+from techniques.backends.accelerators import torch_device
 
 
 def run(request: Request, folder: Path) -> list[Measurement]:
     """Measure operations a second in each number format, and bytes a second to and from memory."""
-    found = measure_ceilings(torch.device(request.device), request.settings["seconds"])
+    found = measure_ceilings(torch_device(request.device), request.settings["seconds"])
     products = [
         Measurement(
             "ceiling_operations_per_s",

@@ -110,7 +110,7 @@ def _peak_tensors(program: Program, prepared: Any) -> Measurement:
             "peak_tensor_bytes", None, reason="this runtime's buffers are not PyTorch's to see"
         )
     if program.device.type != "cpu":
-        return Measurement("peak_tensor_bytes", None, reason="see the CUDA allocator's peak")
+        return Measurement("peak_tensor_bytes", None, reason="see the device's own peak")
     if not isinstance(program.run, torch.nn.Module) or isinstance(program.run, torch.jit.ScriptModule):
         return Measurement("peak_tensor_bytes", None, reason="a compiled package's weights are its own")
     held = [*program.run.parameters(), *program.run.buffers(), prepared]

@@ -16,7 +16,6 @@ from bench.instruments.tensors import parameter_counts
 from bench.instruments.traffic import call_bytes
 from bench.models import load_model, save_outputs
 from bench.records import Measurement, Request
-from bench.roofline import number_format
 from bench.stages.inputs import (
     calibration_batches,
     example_batch,
@@ -50,7 +49,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     save_outputs(folder, torch.cat(outputs))  # what a timing must give
     of_file = isinstance(model, OnnxModel)
     counts = model.parameter_counts() if isinstance(model, OnnxModel) else parameter_counts(model)
-    moved = None if of_file else call_bytes(model, example, outputs[0], number_format(settings))
+    moved = None if of_file else call_bytes(model, example, outputs[0], settings["format"], settings["precision"])
     return [
         Measurement("lowering_s", lowering_s, method="what a compiler's cache holds is not compiled again"),
         Measurement(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.peaks import Peak, nameplate
 from bench.roofline import RooflinePoint, last_cache_bytes, number_format, roofline
 from reports.view import RunView
 
@@ -45,7 +46,29 @@ def _point(
     if stage is None:
         return None
     device, settings = stage.request.get("device", ""), stage.request.get("settings", {})
-    peak = view.ceiling(device, "ceiling_operations_per_s", number_format(settings))
-    bytes_per_s = view.ceiling(device, "ceiling_bytes_per_s")
+    peak, bytes_per_s = _ceilings(view, device, number_format(settings))
     caches = [last_cache_bytes(content) for content in view.environments.values()] if device == "cpu" else []
     return roofline(operations, moved, seconds, peak, bytes_per_s, max(caches, default=0))
+
+
+def _ceilings(view: RunView, device: str, number: str) -> tuple[float | None, float | None]:
+    """Return what a device does at most: as the matrix says, else as measured, else as its name promises."""
+    said = (view.run["request"].get("peaks") or {}).get(device, {})
+    named = None if device == "cpu" else _nameplate(view)
+    peak = (
+        said.get("operations_per_s", {}).get(number)
+        or view.ceiling(device, "ceiling_operations_per_s", number)
+        or (named.operations_per_s.get(number) if named else None)
+    )
+    bytes_per_s = (
+        said.get("bytes_per_s")
+        or view.ceiling(device, "ceiling_bytes_per_s")
+        or (named.bytes_per_s if named else None)
+    )
+    return peak, bytes_per_s
+
+
+def _nameplate(view: RunView) -> Peak | None:
+    """Return the peak of the accelerator that a run's launches name first, None where none is known."""
+    boards = [board for content in view.environments.values() for board in content.get("accelerators", ())]
+    return nameplate(str(boards[0]["name"])) if boards else None

@@ -14,17 +14,18 @@ class BackendRow(Row):
     """Which hardware it is, and what it can do there.
 
     `formats` maps each format with real kernels to what implements them; `no_kernel` says why another has
-    none. `precisions` are the dtypes it computes in, `trains` whether it can train. `lowering_imports` and
-    `running_imports` are modules that a fork server imports ahead of its workers, for lowering and for
-    running; `worker_imports` start threads as they are imported, so each worker does it by itself.
-    `fork_safe` is false where the runtime must start in a process of its own. `training_only` names settings
-    that say how it trains, and nothing of how it serves.
+    none. `precisions` are the dtypes it computes in, `format_precisions` those that a format's kernels do, if
+    not all; `trains` says whether it can train. `lowering_imports` and `running_imports` are modules that a
+    fork server imports ahead of its workers, for lowering and for running; `worker_imports` start threads as
+    they are imported, so each worker does it by itself. `fork_safe` is false where the runtime must start in
+    a process of its own. `training_only` names settings that say how it trains, and nothing of how it serves.
     """
 
-    device: Literal["cpu", "cuda", "mps", "xpu", "tpu"] = "cpu"
+    device: Literal["cpu", "cuda", "rocm", "mps", "xpu", "tpu"] = "cpu"
     formats: Mapping[str, str] = field(default_factory=dict)
     no_kernel: Mapping[str, str] = field(default_factory=dict)
     precisions: tuple[str, ...] = ("fp32",)
+    format_precisions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     trains: bool = False
     lowering_imports: tuple[str, ...] = ()
     running_imports: tuple[str, ...] = ()
@@ -39,6 +40,9 @@ class BackendRow(Row):
         if format_ is not None and format_ not in self.formats:
             why = self.no_kernel.get(format_, "")
             return f"{self.name} has no kernel for {format_}" + (f": {why}" if why else "")
+        only = self.format_precisions.get(format_ or "", self.precisions)
+        if precision not in only:
+            return f"{self.name}'s kernel for {format_} computes in {', '.join(only)}, not in {precision}"
         return None
 
     def cannot_train(self, precision: str) -> str | None:
@@ -59,6 +63,11 @@ _TRAINING: Any = {
 }
 
 _EAGER_STATIC = "PyTorch's int8 static kernels run only in compiled graphs; use cpu-inductor or onnxruntime"
+_RUNTIMES = "pip install 'dl-efficiency-bench[runtimes]'"
+_CPU_FP8 = "PyTorch multiplies fp8 in wider floats on a CPU"
+_WEIGHTS: Any = {"int8-weight": "PyTorch's weight-only kernel", "int4-weight": "PyTorch's weight-only kernel"}
+# For fp32 they are plain loops on x86.
+_WEIGHTS_IN: Any = {"int8-weight": ("bf16",), "int4-weight": ("bf16",)}
 
 _add(
     "cpu-eager",
@@ -67,9 +76,10 @@ _add(
     needs=("torch", "torchao"),
     install="pip install torch torchao",
     lowering_imports=("torchao.quantization",),
-    formats={"int8-dynamic": "torchao"},
-    no_kernel={"int8-static": _EAGER_STATIC},
-    precisions=("fp32", "bf16"),
+    formats={"int8-dynamic": "torchao", **_WEIGHTS},
+    no_kernel={"int8-static": _EAGER_STATIC, "fp8": _CPU_FP8},
+    precisions=("fp32", "bf16", "fp16"),
+    format_precisions=_WEIGHTS_IN,
     trains=True,
     **_TRAINING,
 )
@@ -86,8 +96,10 @@ _add(
         "torchao.quantization.pt2e.quantizer.x86_inductor_quantizer",
     ),
     running_imports=("torch._inductor.package",),
-    formats={"int8-dynamic": "torchao", "int8-static": "PT2E, X86InductorQuantizer"},
-    precisions=("fp32", "bf16"),
+    formats={"int8-dynamic": "torchao", "int8-static": "PT2E, X86InductorQuantizer", **_WEIGHTS},
+    no_kernel={"fp8": _CPU_FP8},
+    precisions=("fp32", "bf16", "fp16"),
+    format_precisions=_WEIGHTS_IN,
     trains=True,
     **_TRAINING,
     check="techniques.backends.hardware:without_cpp_compiler",
@@ -100,7 +112,37 @@ _add(
     install="pip install onnxruntime onnx onnxscript",
     lowering_imports=("onnx", "onnxscript", "torch.onnx"),
     worker_imports=("onnxruntime",),
-    formats={"int8-dynamic": "onnxruntime.quantization", "int8-static": "onnxruntime.quantization, QDQ"},
+    formats={
+        "int8-dynamic": "onnxruntime.quantization",
+        "int8-static": "onnxruntime.quantization, QDQ",
+        "int4-weight": "onnxruntime.quantization, MatMulNBits",
+    },
+    no_kernel={
+        "int8-weight": "its int8 weights become floats before each product; use int4-weight",
+        "fp8": "its CPU provider has none",
+    },
+)
+_add(
+    "executorch",
+    "techniques.backends.executorch_runtime:ExecuTorch",
+    about="ExecuTorch with XNNPACK on the CPU",
+    needs=("executorch", "torchao"),
+    install=_RUNTIMES,
+    lowering_imports=(
+        "executorch.exir",
+        "executorch.backends.xnnpack.partition.xnnpack_partitioner",
+        "executorch.backends.xnnpack.quantizer.xnnpack_quantizer",
+        "torchao.quantization.pt2e.quantize_pt2e",
+    ),
+    running_imports=("executorch.runtime",),
+    formats={"int8-dynamic": "PT2E, XNNPACKQuantizer", "int8-static": "PT2E, XNNPACKQuantizer"},
+    no_kernel={
+        "int8-weight": "its partitioner takes int8 weights only with int8 activations",
+        "int4-weight": "its partitioner takes int4 weights only with int8 activations",
+        "fp8": "XNNPACK has none",
+    },
+    precisions=("fp32", "fp16"),
+    format_precisions={"int8-static": ("fp32",)},
 )
 _add(
     "cuda-eager",
@@ -109,11 +151,109 @@ _add(
     needs=("torch", "torchao"),
     install="pip install torch torchao",
     device="cuda",
-    formats={"int8-dynamic": "torchao"},
+    formats={
+        "int8-dynamic": "torchao",
+        "int8-weight": "PyTorch's weight-only kernel",
+        "int4-weight": "torchao, tile-packed",
+        "fp8": "torchao",
+    },
     no_kernel={"int8-static": "PyTorch has no eager int8 static kernels on CUDA"},
-    precisions=("fp32", "bf16", "fp16"),
+    precisions=("fp32", "tf32", "bf16", "fp16"),
+    format_precisions={
+        "int8-dynamic": ("fp32", "bf16", "fp16"),
+        "int8-weight": ("fp32",),
+        "int4-weight": ("bf16",),
+        "fp8": ("fp32", "bf16", "fp16"),
+    },
     trains=True,
     **_TRAINING,
     fork_safe=False,
     check="techniques.backends.hardware:without_cuda",
+)
+_add(
+    "cuda-inductor",
+    "techniques.backends.cuda_inductor:CudaInductor",
+    about="PyTorch compiled ahead of time by Inductor into Triton kernels for an NVIDIA GPU",
+    needs=("torch", "torchao", "triton"),
+    install="pip install torch torchao",
+    device="cuda",
+    formats={"int8-dynamic": "torchao"},
+    no_kernel={"int8-static": "PT2E's quantizer here makes kernels of x86 CPUs"},
+    precisions=("fp32", "tf32", "bf16", "fp16"),
+    trains=True,
+    **_TRAINING,
+    fork_safe=False,
+    check="techniques.backends.hardware:without_cuda_compiler",
+)
+_add(
+    "cuda-graphs",
+    "techniques.backends.cuda_graphs:CudaGraphs",
+    about="Eager PyTorch recorded once as a CUDA graph and replayed, on an NVIDIA GPU",
+    needs=("torch", "torchao"),
+    install="pip install torch torchao",
+    device="cuda",
+    no_kernel={
+        "int8-dynamic": "sizes that cuBLAS does not take go through the CPU, which no graph can hold",
+        "int8-static": "PyTorch has no eager int8 static kernels on CUDA",
+    },
+    precisions=("fp32", "tf32", "bf16", "fp16"),
+    defaults={"channels_last": False},
+    fork_safe=False,
+    check="techniques.backends.hardware:without_cuda",
+)
+_add(
+    "tensorrt",
+    "techniques.backends.tensorrt:TensorRt",
+    about="TensorRT's engines, built ahead of time for an NVIDIA GPU",
+    needs=("torch", "tensorrt", "onnx", "onnxruntime", "onnxscript"),
+    install="pip install torch tensorrt onnx onnxruntime onnxscript",
+    device="cuda",
+    formats={"int8-static": "onnxruntime.quantization, symmetric QDQ"},
+    no_kernel={"int8-dynamic": "its scales must be known as an engine is built"},
+    precisions=("fp32", "tf32", "bf16", "fp16"),
+    fork_safe=False,
+    check="techniques.backends.hardware:without_tensorrt",
+)
+_UNPROVED = "its kernels have not been proved on this hardware"
+_add(
+    "rocm",
+    "techniques.backends.eager:rocm",
+    about="PyTorch, one operator after the other, on an AMD GPU",
+    needs=("torch",),
+    install="pip install torch --index-url https://download.pytorch.org/whl/rocm7.1",
+    device="rocm",
+    no_kernel={"int8-dynamic": _UNPROVED, "int8-static": _UNPROVED},
+    precisions=("fp32", "bf16", "fp16"),
+    trains=True,
+    **_TRAINING,
+    fork_safe=False,
+    check="techniques.backends.hardware:without_rocm",
+)
+_add(
+    "mps",
+    "techniques.backends.eager:mps",
+    about="PyTorch, one operator after the other, on an Apple GPU",
+    needs=("torch",),
+    install="pip install torch",
+    device="mps",
+    no_kernel={"int8-dynamic": _UNPROVED, "int8-static": _UNPROVED},
+    precisions=("fp32", "bf16", "fp16"),
+    trains=True,
+    **_TRAINING,
+    fork_safe=False,
+    check="techniques.backends.hardware:without_mps",
+)
+_add(
+    "xpu",
+    "techniques.backends.eager:xpu",
+    about="PyTorch, one operator after the other, on an Intel GPU",
+    needs=("torch",),
+    install="pip install torch --index-url https://download.pytorch.org/whl/xpu",
+    device="xpu",
+    no_kernel={"int8-dynamic": _UNPROVED, "int8-static": _UNPROVED},
+    precisions=("fp32", "bf16", "fp16"),
+    trains=True,
+    **_TRAINING,
+    fork_safe=False,
+    check="techniques.backends.hardware:without_xpu",
 )

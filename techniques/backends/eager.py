@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from techniques.backends.accelerators import set_fp32_arithmetic, synchronize, torch_device
 from techniques.backends.protocol import Numerics, Program, TorchProgram
-from techniques.backends.torchao_int8 import fill_weights, quantize_dynamic, save_weights
+from techniques.backends.torchao_formats import fill_weights, quantize, save_weights
 from techniques.backends.training import (
     AS_IT_COMES,
     Loss,
@@ -18,7 +19,7 @@ from techniques.backends.training import (
     TrainingStep,
     with_layout,
 )
-from techniques.registry import Row, Technique, TechniqueError
+from techniques.registry import Row, Technique
 
 WEIGHTS = "weights.safetensors"
 
@@ -27,7 +28,7 @@ class Eager:
     """Eager PyTorch on one device; its lowered file is the weights in their final number format."""
 
     def __init__(self, device: str, options: TrainingOptions = AS_IT_COMES) -> None:
-        self.device = torch.device(device)
+        self.device = torch_device(device)
         self.options = options
 
     def lower(
@@ -43,6 +44,7 @@ class Eager:
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
+        set_fp32_arithmetic(numerics.precision)
         model = fill_weights(self._convert(build().eval(), numerics), folder / WEIGHTS)
         model = with_layout(model, self.options)
         return TorchProgram(model, self.device, numerics.dtype, channels_last=self.options.channels_last)
@@ -50,19 +52,15 @@ class Eager:
     def compile_step(
         self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
     ) -> TrainingStep:
+        set_fp32_arithmetic(precision)
         return TorchTrainingStep.prepare(model, loss, optimizer, self.device, precision, self.options)
 
     def synchronize(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        synchronize(self.device)
 
     def _convert(self, model: torch.nn.Module, numerics: Numerics) -> torch.nn.Module:
         model = model.to(self.device, numerics.dtype)
-        if numerics.format is None:
-            return model
-        if numerics.format == "int8-dynamic":
-            return quantize_dynamic(model)
-        raise TechniqueError(f"eager PyTorch has no kernel for {numerics.format}")
+        return model if numerics.format is None else quantize(model, numerics.format)
 
 
 def cpu(**options: Any) -> Eager:
@@ -73,3 +71,18 @@ def cpu(**options: Any) -> Eager:
 def cuda(**options: Any) -> Eager:
     """Return eager PyTorch on the first CUDA device, with these `TrainingOptions`."""
     return Eager("cuda", TrainingOptions(**options))
+
+
+def rocm(**options: Any) -> Eager:
+    """Return eager PyTorch on the first AMD GPU, with these `TrainingOptions`."""
+    return Eager("rocm", TrainingOptions(**options))
+
+
+def mps(**options: Any) -> Eager:
+    """Return eager PyTorch on an Apple GPU, with these `TrainingOptions`."""
+    return Eager("mps", TrainingOptions(**options))
+
+
+def xpu(**options: Any) -> Eager:
+    """Return eager PyTorch on the first Intel GPU, with these `TrainingOptions`."""
+    return Eager("xpu", TrainingOptions(**options))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import re
 import shutil
 from pathlib import Path
@@ -11,24 +12,50 @@ from pathlib import Path
 from techniques.registry import Obstacle
 
 _DRIVER = Path("/proc/driver/nvidia/version")
+_AMD_DRIVER = Path("/dev/kfd")
+_GRAPHICS = Path("/sys/class/drm")
+_INTEL = "0x8086"  # its number as a maker of devices on the PCI bus
 
 
 def without_cuda() -> Obstacle | None:
     """Say why PyTorch cannot use an NVIDIA GPU here, or None where it can."""
     if not _DRIVER.exists() and shutil.which("nvidia-smi") is None:
-        wanted = "an NVIDIA GPU with its driver"
-        return Obstacle(f"needs {wanted}; none was found", hardware=wanted)
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    # CUDA reads the list up to the first entry that names no device.
-    if visible is not None and not re.match(r"\s*(\d|GPU-|MIG-)", visible):
-        return Obstacle("CUDA_VISIBLE_DEVICES hides every GPU", "unset CUDA_VISIBLE_DEVICES")
-    spec = importlib.util.find_spec("torch")
-    if spec is None or spec.origin is None:
-        return Obstacle("needs the package torch, built for CUDA", "pip install torch torchao")
-    version = Path(spec.origin).with_name("version.py").read_text()
-    if re.search(r"^cuda\b[^=]*=\s*None", version, re.MULTILINE):
-        return Obstacle("this PyTorch is a CPU build; install one for CUDA (https://pytorch.org/get-started)")
+        return _missing("an NVIDIA GPU with its driver")
+    return _hidden("CUDA_VISIBLE_DEVICES") or _not_built_for("cuda", "CUDA")
+
+
+def without_rocm() -> Obstacle | None:
+    """Say why PyTorch cannot use an AMD GPU here, or None where it can."""
+    if not _AMD_DRIVER.exists():
+        return _missing("an AMD GPU with its driver (ROCm)")
+    return _hidden("HIP_VISIBLE_DEVICES") or _not_built_for("hip", "ROCm")
+
+
+def without_mps() -> Obstacle | None:
+    """Say why PyTorch cannot use an Apple GPU here, or None where it can."""
+    if (platform.system(), platform.machine()) != ("Darwin", "arm64"):
+        return _missing("a Mac with an Apple GPU (M1 or later)")
+    return None if importlib.util.find_spec("torch") else Obstacle("needs the package torch", _INSTALL)
+
+
+def without_xpu() -> Obstacle | None:
+    """Say why PyTorch cannot use an Intel GPU here, or None where it can."""
+    makers = [path.read_text().strip() for path in _GRAPHICS.glob("renderD*/device/vendor")]
+    return _not_built_for("xpu", "XPU") if _INTEL in makers else _missing("an Intel GPU with its driver")
+
+
+def without_tensorrt() -> Obstacle | None:
+    """Say why TensorRT cannot run here, or None where it can."""
+    if obstacle := without_cuda():
+        return obstacle
+    if importlib.util.find_spec("tensorrt") is None:
+        return Obstacle("needs the package tensorrt", "pip install tensorrt")
     return None
+
+
+def without_cuda_compiler() -> Obstacle | None:
+    """Say why Inductor cannot compile for an NVIDIA GPU here, or None where it can."""
+    return without_cuda() or without_cpp_compiler()
 
 
 def without_cpp_compiler() -> Obstacle | None:
@@ -37,3 +64,31 @@ def without_cpp_compiler() -> Obstacle | None:
     if shutil.which(compiler) is None and shutil.which("clang++") is None:
         return Obstacle(f"needs a C++ compiler; {compiler} was not found", "apt install g++")
     return None
+
+
+_INSTALL = "pip install torch torchao"
+
+
+def _missing(wanted: str) -> Obstacle:
+    return Obstacle(f"needs {wanted}; none was found", hardware=wanted)
+
+
+def _hidden(variable: str) -> Obstacle | None:
+    """Say where a setting hides every GPU: drivers read it up to the first entry that names no device."""
+    visible = os.environ.get(variable)
+    if visible is not None and not re.match(r"\s*(\d|GPU-|MIG-)", visible):
+        return Obstacle(f"{variable} hides every GPU", f"unset {variable}")
+    return None
+
+
+def _not_built_for(attribute: str, name: str) -> Obstacle | None:
+    """Say where PyTorch is missing, or a build whose `torch.version` has None for that attribute."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return Obstacle(f"needs the package torch, built for {name}", _INSTALL)
+    version = Path(spec.origin).with_name("version.py").read_text()
+    if re.search(rf"^{attribute}\b[^=]*=\s*['\"]", version, re.MULTILINE):
+        return None
+    is_for_other = re.search(r"^(cuda|hip|xpu)\b[^=]*=\s*['\"]", version, re.MULTILINE)
+    built = "built for another device" if is_for_other else "a CPU build"
+    return Obstacle(f"this PyTorch is {built}; install one for {name} (https://pytorch.org/get-started)")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from techniques.backends.protocol import Numerics, Program, TorchProgram, in_precision
-from techniques.backends.torchao_int8 import quantize_dynamic
+from techniques.backends.torchao_formats import quantize
 from techniques.backends.training import (
     Loss,
     TorchTrainingStep,
@@ -19,7 +19,7 @@ from techniques.backends.training import (
     laid_out,
     with_layout,
 )
-from techniques.registry import Row, Technique, TechniqueError
+from techniques.registry import Row, Technique
 
 PACKAGE = "model.pt2"
 
@@ -96,23 +96,27 @@ def _export(
 ) -> torch.export.ExportedProgram:
     if numerics.format is None:
         return torch.export.export(model, (example,))
-    if numerics.format == "int8-dynamic":
-        from torchao.utils import unwrap_tensor_subclass
-
-        return torch.export.export(unwrap_tensor_subclass(quantize_dynamic(model)), (example,))
     if numerics.format == "int8-static":
         return torch.export.export(quantize_static(model, example, calibration), (example,))
-    raise TechniqueError(f"Inductor has no kernel for {numerics.format}")
+    from torchao.utils import unwrap_tensor_subclass
+
+    return torch.export.export(unwrap_tensor_subclass(quantize(model, numerics.format)), (example,))
 
 
 def quantize_static(
     model: torch.nn.Module, example: torch.Tensor, calibration: Iterable[torch.Tensor]
 ) -> torch.nn.Module:
-    """Quantize by PyTorch 2 export, with scales from the calibration batches cut to the example's size."""
+    """Quantize by PyTorch 2 export, with scales from the calibration batches cut to the example's size.
+
+    On a CPU without VNNI, whose instructions add pairs of products up in 16 bits and saturate, activations
+    take 7 bits. With 8, six layers of a transformer came to a cosine of 0.996, not 0.99997.
+    """
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
-    quantizer = x86.X86InductorQuantizer().set_global(x86.get_default_x86_inductor_quantization_config())
+    reduced = not torch.cpu._is_vnni_supported()
+    config = x86.get_default_x86_inductor_quantization_config(reduce_range=reduced)
+    quantizer = x86.X86InductorQuantizer().set_global(config)
     prepared = prepare_pt2e(torch.export.export(model, (example,)).module(), quantizer)
     for batch in calibration:
         for part in batch.split(len(example)):

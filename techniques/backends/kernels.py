@@ -6,8 +6,9 @@ import math
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from techniques.backends.onnx_session import open_session
 from techniques.backends.tracing import profiled_activities
@@ -16,14 +17,16 @@ from techniques.backends.tracing import profiled_activities
 # names of their own, ONNX Runtime's too; other runtimes' modules name a product and its numbers themselves.
 _PRODUCT = r"^(Convolution|FullyConnected|MatMul) "
 _INT8 = re.compile(
-    r"_int_mm|int8pack_mm|qlinear|qconv|^quantized::(linear|conv)|" + _PRODUCT + "int8$"
+    r"_int_mm|qlinear|qconv|^quantized::(linear|conv)|" + _PRODUCT + "int8$"
     r"|^(QLinear(Conv|MatMul)|(Conv|MatMul)Integer|DynamicQuantizeMatMul|MatMulIntegerToFloat|QGemm)( \w+)?$"
 )
 _PROOFS = {
     "int8-dynamic": _INT8,
     "int8-static": _INT8,
-    "int8-weight": re.compile(r"_weight_int8pack_mm|" + _PRODUCT + "int8-weight$"),
-    "int4-weight": re.compile(r"_weight_int4pack_mm|" + _PRODUCT + "int4-weight$"),
+    "int8-weight": re.compile(r"^(aten::)?_weight_int8pack_mm|" + _PRODUCT + "int8-weight$"),
+    "int4-weight": re.compile(
+        r"^(aten::)?_weight_int4pack_mm|^MatMulNBits int4-weight$|" + _PRODUCT + "int4-weight$"
+    ),
     "fp8": re.compile(r"_scaled_mm|f8f8|" + _PRODUCT + "fp8$"),
 }
 _NUMBERS = {
@@ -31,7 +34,7 @@ _NUMBERS = {
     **{"signed char": "int8", "unsigned char": "uint8"},
 }
 _DTYPE = re.compile(r"cached_torch_dtype_(\w+)")
-_CALLED = re.compile(r"\baoti_torch_(?:cpu|cuda)_(\w+)\(|\b((?:cpp|triton)_\w*fused\w*)\(")
+_CALLED = re.compile(r"\baoti_torch_(?:cpu|cuda)_(\w+)\(|\b(?:call_)?((?:cpp|triton)_\w*fused\w*)\(")
 
 
 def kernels_of_format(format_: str, kernels: Iterable[str]) -> list[str]:
@@ -82,13 +85,20 @@ def kernels_of_onnx(model: Path, threads: int) -> list[str]:
         open_session(model, threads, optimized_model_filepath=path)
         graph = onnx.load(path).graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    found = set()
-    for node in graph.node:
-        own = [weights[name] for name in node.input if name in weights]
-        largest = max(own, key=lambda tensor: math.prod(tensor.dims), default=None)
-        number = onnx.TensorProto.DataType.Name(largest.data_type).lower() if largest is not None else ""
-        found.add(f"{node.op_type} {_ONNX_NUMBERS.get(number, number)}".rstrip())
-    return sorted(found)
+    return sorted({f"{node.op_type} {_number_of_onnx(node, weights)}".rstrip() for node in graph.node})
+
+
+def _number_of_onnx(node: Any, weights: Mapping[str, Any]) -> str:
+    import onnx
+
+    if node.op_type == "MatMulNBits":
+        given = {entry.name: entry.i for entry in node.attribute}
+        # From 4 on, activations are quantized too (ONNX Runtime, ContribOperators.md).
+        return f"int{given['bits']}" + ("-weight" if given.get("accuracy_level", 0) < 4 else " with int8")
+    own = [weights[name] for name in node.input if name in weights]
+    largest = max(own, key=lambda tensor: math.prod(tensor.dims), default=None)
+    number = onnx.TensorProto.DataType.Name(largest.data_type).lower() if largest is not None else ""
+    return _ONNX_NUMBERS.get(number, number)
 
 
 _ONNX_NUMBERS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +14,13 @@ import torch
 
 from techniques.backends.kernels import kernels_of_onnx
 from techniques.backends.onnx_session import open_session
-from techniques.backends.protocol import Numerics, Program
+from techniques.backends.protocol import Numerics, Program, ServesOnCpu
 from techniques.backends.tracing import OperatorTime, trace_onnx_runtime
-from techniques.backends.training import Loss, TrainingStep
-from techniques.registry import Row, Technique, TechniqueError
+from techniques.registry import CannotApply, TechniqueError
 
 MODEL = "model.onnx"
 _INPUT = "input"
+_BLOCK = 32
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,8 @@ class OnnxProgram:
         return trace_onnx_runtime(self.model, self.threads, prepared, calls, path)
 
 
-class OnnxRuntime:
+class OnnxRuntime(ServesOnCpu):
     """ONNX Runtime's CPU execution provider."""
-
-    device = torch.device("cpu")
 
     def lower(
         self,
@@ -68,7 +67,9 @@ class OnnxRuntime:
             torch.onnx.export(
                 model, (example,), path, input_names=[_INPUT], dynamo=True, external_data=False, verbose=False
             )
-        if numerics.format is not None:
+        if numerics.format == "int4-weight":
+            _quantize_weights(path)
+        elif numerics.format is not None:
             _quantize(path, numerics.format, calibration, len(example))
 
     def load(
@@ -76,14 +77,6 @@ class OnnxRuntime:
     ) -> Program:
         path = folder / MODEL
         return OnnxProgram(open_session(path, threads), path, threads)
-
-    def compile_step(
-        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
-    ) -> TrainingStep:
-        raise TechniqueError("onnxruntime runs models but does not train them")
-
-    def synchronize(self) -> None:
-        return
 
 
 def _quantize(path: Path, format_: str, calibration: Iterable[torch.Tensor], batch_size: int) -> None:
@@ -108,6 +101,55 @@ def _quantize(path: Path, format_: str, calibration: Iterable[torch.Tensor], bat
     else:
         raise TechniqueError(f"ONNX Runtime has no kernel for {format_}")
     prepared.unlink()
+
+
+def _quantize_weights(path: Path) -> None:
+    """Give products with constant matrices int4 weights; activations stay fp32 (accuracy level 1).
+
+    There is no such kernel for int8 weights: ONNX Runtime (1.32) turns them into floats before each product,
+    or quantizes the activations too.
+    """
+    import onnx
+
+    root = logging.getLogger()
+    level = root.level
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    root.setLevel(level)  # Its import makes every library write its notes.
+    model = onnx.load(path)
+    _split_gemms(model.graph)
+    quantizer = MatMulNBitsQuantizer(model, bits=4, block_size=_BLOCK, accuracy_level=1)
+    quantizer.process()
+    if not any(node.op_type == "MatMulNBits" for node in quantizer.model.graph().node):
+        raise CannotApply(
+            "the model has no layer that int4-weight applies to: products with constant matrices"
+        )
+    quantizer.model.save_model_to_file(str(path))
+
+
+def _split_gemms(graph: Any) -> None:
+    """Write each `x @ weight.T + bias` as a MatMul and an Add, which is how quantizers know products."""
+    from onnx import helper, numpy_helper
+
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        options = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+        plain = options.get("alpha", 1) == options.get("beta", 1) == 1 and not options.get("transA")
+        if node.op_type != "Gemm" or not plain or node.input[1] not in weights:
+            nodes.append(node)
+            continue
+        rows, name, *bias = node.input
+        if options.get("transB"):
+            transposed = numpy_helper.to_array(weights[name]).T.copy()
+            name = f"{node.output[0]}_weight"
+            graph.initializer.append(numpy_helper.from_array(transposed, name))
+        product = f"{node.output[0]}_product" if bias else node.output[0]
+        nodes.append(helper.make_node("MatMul", [rows, name], [product]))
+        if bias:
+            nodes.append(helper.make_node("Add", [product, *bias], node.output))
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 class _CalibrationReader:

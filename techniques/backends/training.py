@@ -108,12 +108,13 @@ class TorchTrainingStep:
 
     def warm_up(self, batch: torch.Tensor, targets: torch.Tensor) -> None:
         state = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        generator = torch.get_rng_state()
         self.model.train()
-        self._backward(batch, targets)
+        on_cpu = self.device.type == "cpu"
+        devices = [] if on_cpu else [torch.accelerator.current_device_index()]
+        with torch.random.fork_rng(devices, device_type="cuda" if on_cpu else self.device.type):
+            self._backward(batch, targets)
         self.optimizer.zero_grad(set_to_none=True)
         self.model.load_state_dict(state)
-        torch.set_rng_state(generator)
 
     def write_back(self) -> None:
         return

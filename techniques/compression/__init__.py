@@ -134,6 +134,28 @@ _add(
     kind="format",
     tolerance=Tolerance(cosine=0.98, top1_agreement=0.97),
 )
+_add(
+    "int8-weight",
+    "techniques.compression.identity:apply",
+    about="Format: int8 weights, multiplied with activations as they are",
+    kind="format",
+    tolerance=Tolerance(cosine=0.98, top1_agreement=0.97),
+)
+# As far as MiniLM's sentence vectors were turned by it (0.957), which need not be wrong answers.
+_add(
+    "int4-weight",
+    "techniques.compression.identity:apply",
+    about="Format: int4 weights in groups that share a scale, multiplied with activations as they are",
+    kind="format",
+    tolerance=Tolerance(cosine=0.95, top1_agreement=0.95),
+)
+_add(
+    "fp8",
+    "techniques.compression.identity:apply",
+    about="Format: fp8 weights and activations (Micikevicius et al. 2022), scaled as they come",
+    kind="format",
+    tolerance=Tolerance(cosine=0.98, top1_agreement=0.97),
+)
 
 
 @dataclass(frozen=True)

@@ -260,3 +260,38 @@ def test_auto_where_nothing_runs_gets_one_line(tmp_path, monkeypatch):
 def test_auto_means_nothing_on_an_axis_that_is_no_backend(tmp_path):
     with pytest.raises(MatrixError, match="unknown optimizer 'auto'"):
         read_matrix(written(tmp_path, QUICK.replace('["sgd", "adam", "rmsprop"]', '"auto"')))
+
+
+def test_peaks_are_read_by_device_and_number_format(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(TEXT_OF_PEAKS)
+    peak = read_matrix(str(path)).peaks["cuda"]
+    assert peak.operations_per_s == {"bf16": 9e14} and peak.bytes_per_s == 3e12
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("bf16 = 9e14", "bf17 = 9e14"), "did you mean 'bf16'"),
+        (("peaks.cuda", "peaks.cudo"), "peaks.cudo"),
+        (("3e12", "-3e12"), "greater than 0"),
+    ],
+)
+def test_a_mistake_in_peaks_is_one_line(tmp_path, wrong, said):
+    path = tmp_path / "own.toml"
+    path.write_text(TEXT_OF_PEAKS.replace(*wrong))
+    with pytest.raises(MatrixError, match=said):
+        read_matrix(str(path))
+
+
+TEXT_OF_PEAKS = """
+[train]
+workload = "digits"
+optimizer = "adam"
+[infer]
+compression = "none"
+backend = "cpu-eager"
+[peaks.cuda]
+bytes_per_s = 3e12
+operations_per_s = { bf16 = 9e14 }
+"""

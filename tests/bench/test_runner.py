@@ -9,7 +9,7 @@ import pytest
 
 from bench import runner
 from bench.estimate import make_estimator
-from bench.matrix import Budget
+from bench.matrix_file import Budget
 from bench.overhead import Timeline, now_s
 from bench.plan import Plan
 from bench.records import Measurement, Request, Result

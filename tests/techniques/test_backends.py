@@ -11,6 +11,7 @@ import torch
 from bench.stages.evaluate import closeness
 from bench.workloads.image_classification import SimpleCNN
 from techniques.backends import BACKENDS, hardware
+from techniques.backends.kernels import kernels_of_format
 from techniques.backends.protocol import Numerics
 from techniques.compression import COMPRESSIONS, Tolerance
 from techniques.precisions import PRECISIONS
@@ -44,7 +45,9 @@ def faults(outputs: torch.Tensor, expected: torch.Tensor, allowed: Tolerance) ->
 
 @pytest.mark.parametrize(("backend", "format_"), PAIRS)
 def test_a_lowered_model_gives_its_models_outputs_within_tolerance(tmp_path, backend, format_):
-    outputs, expected = lowered(tmp_path, backend, Numerics(format_, "fp32"), batch_size=4)
+    row = BACKENDS.get(backend)
+    precision = next(name for name in row.precisions if row.cannot_lower(format_, name) is None)
+    outputs, expected = lowered(tmp_path, backend, Numerics(format_, precision), batch_size=4)
     if format_ is None:
         allowed = Tolerance(relative_error=1e-4)
     else:
@@ -58,6 +61,24 @@ def test_bf16_is_within_its_own_tolerance(tmp_path, backend):
     outputs, expected = lowered(tmp_path, backend, Numerics(None, "bf16"), batch_size=4)
     assert faults(outputs, expected, Tolerance(relative_error=PRECISIONS["bf16"].relative_error)) == ""
     assert faults(outputs, expected, Tolerance(relative_error=1e-4)) != ""
+
+
+def test_int8_static_is_right_on_an_encoder_of_texts_with_padding(tmp_path):
+    pytest.importorskip("transformers")
+    from bench.workloads.text_encoder import small
+
+    torch.manual_seed(0)
+    model = small(vocabulary=50, length=16, heads=2, layers=1, dropout=0.0).eval()
+    texts = torch.randint(1, 50, (12, 16)) * (torch.arange(16) < torch.arange(3, 15)[:, None])
+    batch, *calibration = texts.split(4)
+    with torch.no_grad():
+        expected = model(batch)
+    runtime, numerics = BACKENDS.default("cpu-inductor").create(), Numerics("int8-static", "fp32")
+    runtime.lower(model, batch, numerics, calibration, tmp_path)
+    program = runtime.load(tmp_path, lambda: model, numerics, 1)
+    outputs = program.to_tensor(program(program.prepare(batch)))
+    assert kernels_of_format("int8-static", program.kernels(program.prepare(batch)))
+    assert faults(outputs, expected, Tolerance(cosine=0.98)) == ""
 
 
 def test_eager_int8_weights_rest_on_disk_as_int8_and_without_pickle(tmp_path):

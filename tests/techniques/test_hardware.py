@@ -10,15 +10,19 @@ import pytest
 from techniques.backends import hardware
 
 CPU_BUILD = "__version__ = '2.13.0+cpu'\ncuda: Optional[str] = None\nhip: Optional[str] = None\n"
+ROCM_BUILD = "__version__ = '2.13.0+rocm7.1'\ncuda: Optional[str] = None\nhip: Optional[str] = '7.1'\n"
+XPU_BUILD = CPU_BUILD + "xpu: Optional[str] = '20250301'\n"
 CUDA_BUILD = "__version__ = '2.13.0+cu130'\ncuda: Optional[str] = '13.0'\nhip: Optional[str] = None\n"
 
 
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Pretend an NVIDIA driver; returns a function that says which build of PyTorch is installed."""
+    """Pretend drivers of NVIDIA and AMD; returns a function that says which build of PyTorch is here."""
     (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04")
     monkeypatch.setattr(hardware, "_DRIVER", tmp_path / "version")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(hardware, "_AMD_DRIVER", tmp_path / "version")
+    for variable in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
+        monkeypatch.delenv(variable, raising=False)
 
     def install(version: str | None) -> None:
         (tmp_path / "version.py").write_text(version or "")
@@ -64,3 +68,65 @@ def test_without_a_driver_it_wants_hardware_and_names_no_command(monkeypatch, tm
     monkeypatch.setattr(hardware.shutil, "which", lambda name: None)
     found = hardware.without_cuda()
     assert found is not None and "NVIDIA GPU" in found.hardware and not found.command
+
+
+def test_an_amd_gpu_wants_a_build_for_rocm(driver):
+    driver(ROCM_BUILD)
+    assert hardware.without_rocm() is None
+    assert "built for another device; install one for CUDA" in str(hardware.without_cuda())
+    driver(CPU_BUILD)
+    assert "this PyTorch is a CPU build; install one for ROCm" in str(hardware.without_rocm())
+
+
+def test_a_setting_that_hides_every_amd_gpu_is_told(driver, monkeypatch):
+    driver(ROCM_BUILD)
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "-1")
+    assert "HIP_VISIBLE_DEVICES" in str(hardware.without_rocm())
+
+
+def test_an_intel_gpu_is_known_by_its_maker_and_wants_a_build_for_xpu(driver, monkeypatch, tmp_path):
+    vendor = tmp_path / "renderD128/device/vendor"
+    vendor.parent.mkdir(parents=True)
+    monkeypatch.setattr(hardware, "_GRAPHICS", tmp_path)
+    vendor.write_text("0x10de\n")
+    driver(XPU_BUILD)
+    assert "Intel GPU" in str(hardware.without_xpu())
+    vendor.write_text("0x8086\n")
+    assert hardware.without_xpu() is None
+    driver(CPU_BUILD)
+    assert "install one for XPU" in str(hardware.without_xpu())
+
+
+@pytest.mark.parametrize(("system", "machine"), [("Linux", "arm64"), ("Darwin", "x86_64")])
+def test_an_apple_gpu_is_wanted_where_there_is_none(monkeypatch, system, machine):
+    monkeypatch.setattr(hardware.platform, "system", lambda: system)
+    monkeypatch.setattr(hardware.platform, "machine", lambda: machine)
+    found = hardware.without_mps()
+    assert found is not None and "Apple" in found.hardware
+
+
+def test_a_mac_with_an_apple_gpu_is_enough(driver, monkeypatch):
+    driver(CPU_BUILD)
+    monkeypatch.setattr(hardware.platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(hardware.platform, "machine", lambda: "arm64")
+    assert hardware.without_mps() is None
+
+
+def test_tensorrt_wants_a_gpu_first_and_then_its_package(driver, monkeypatch, tmp_path):
+    driver(CUDA_BUILD)
+    assert hardware.without_tensorrt() is None
+    torch_alone = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(
+        hardware.importlib.util, "find_spec", lambda name: torch_alone if name == "torch" else None
+    )
+    assert str(hardware.without_tensorrt()) == "needs the package tensorrt: pip install tensorrt"
+    monkeypatch.setattr(hardware, "_DRIVER", tmp_path / "none")
+    monkeypatch.setattr(hardware.shutil, "which", lambda name: None)
+    found = hardware.without_tensorrt()
+    assert found is not None and "NVIDIA GPU" in found.hardware
+
+
+@pytest.mark.parametrize("name", ["rocm", "mps", "xpu", "tensorrt", "cuda_compiler"])
+def test_every_obstacle_is_one_line(name):
+    found = getattr(hardware, f"without_{name}")()
+    assert found is None or "\n" not in str(found)

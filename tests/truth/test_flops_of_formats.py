@@ -11,7 +11,7 @@ from torch import nn
 
 from bench.instruments import flops
 from techniques.backends.inductor import quantize_static
-from techniques.backends.torchao_int8 import quantize_dynamic
+from techniques.backends.torchao_formats import quantize_dynamic
 from techniques.compression.channels import prune_channels
 
 LAYERS = 2 * 7 * (32 * 64 + 64 * 16)

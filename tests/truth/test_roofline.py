@@ -47,3 +47,5 @@ def test_int8_formats_are_held_against_int8_products_and_the_rest_against_their_
     assert number_format({"format": "int8-static", "precision": "fp32"}) == "int8"
     assert number_format({"format": None, "precision": "bf16"}) == "bf16"
     assert number_format({"precision": "fp32"}) == "fp32"
+    assert number_format({"format": "int8-weight", "precision": "bf16"}) == "bf16"
+    assert number_format({"format": "fp8", "precision": "fp32"}) == "fp8"

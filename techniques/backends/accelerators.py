@@ -1,0 +1,157 @@
+"""Accelerators as PyTorch drives them: which device, when it has finished, its clock, memory and fp32."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from types import TracebackType
+from typing import Any, Protocol
+
+import torch
+
+from techniques.registry import CannotApply
+
+FLUSH_BYTES = 256 * 2**20
+"""Bytes that a flush writes: five times the L2 cache of an H200 (50 MB).
+
+As many as the largest cache in front of a GPU's memory holds (256 MB, MI300X), and less than the last caches
+of some servers' CPUs together.
+"""
+
+_TF32_CAPABILITY = (8, 0)
+
+
+def torch_device(name: str) -> torch.device:
+    """Return PyTorch's device for a row's `device`: GPUs of AMD are `cuda` to it, under HIP."""
+    return torch.device("cuda" if name == "rocm" else name)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished all that was given to it; the CPU always has."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of the device as its driver gives it; empty where PyTorch knows none."""
+    if device.type not in ("cuda", "xpu"):
+        return ""
+    return str(torch.get_device_module(device).get_device_name())
+
+
+def allocator(name: str) -> Any | None:
+    """Return the module that counts what PyTorch allocates on a row's `device`, None where none counts.
+
+    It has `synchronize`, `reset_peak_memory_stats`, `max_memory_allocated` and `max_memory_reserved`.
+    """
+    if name in ("cuda", "rocm", "xpu"):
+        return torch.get_device_module(torch_device(name))
+    # torch.mps shows no peaks, but its allocator counts them.
+    return torch.accelerator if name == "mps" and torch.backends.mps.is_available() else None
+
+
+@contextmanager
+def fp32_arithmetic(precision: str) -> Iterator[None]:
+    """Multiply fp32 on NVIDIA GPUs as `set_fp32_arithmetic` says, then as before."""
+    matmul, convolution = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    set_fp32_arithmetic(precision)
+    try:
+        yield
+    finally:
+        _allow_tf32(matmul, convolution)
+
+
+def set_fp32_arithmetic(precision: str) -> None:
+    """Multiply fp32 on NVIDIA GPUs as TF32 where the precision is `tf32`, else as fp32, until it is set anew.
+
+    Left alone, PyTorch's convolutions are TF32 and its matrix products are not. A process holds one program,
+    so what that was loaded with stays. Raises CannotApply where no GPU multiplies TF32.
+    """
+    if precision == "tf32":
+        _check_tf32()
+    _allow_tf32(precision == "tf32", precision == "tf32")
+
+
+def _allow_tf32(matmul: bool, convolution: bool) -> None:
+    # These set `fp32_precision` too. That alone would not do: where it contradicts them, Inductor raises an
+    # error as it asks for `torch.get_float32_matmul_precision()` (2.13).
+    torch.backends.cuda.matmul.allow_tf32 = matmul
+    torch.backends.cudnn.allow_tf32 = convolution
+
+
+def _check_tf32() -> None:
+    wanted = "tf32 wants an NVIDIA GPU of compute capability 8.0"
+    if not torch.cuda.is_available() or torch.version.hip is not None:
+        raise CannotApply(wanted)
+    capability = torch.cuda.get_device_capability()
+    if capability < _TF32_CAPABILITY:
+        raise CannotApply(f"{wanted}; this one has {'.'.join(map(str, capability))}")
+
+
+class Timer(Protocol):
+    """Times a `with` block; `seconds` waits until the device has come to its end."""
+
+    def __enter__(self) -> Timer: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def seconds(self) -> float: ...
+
+
+def event_timer(device: torch.device) -> Timer:
+    """Return a timer of what is queued on a device's current stream, by the device's own events.
+
+    What a program runs on a stream of its own is not seen. The CPU has no events: there it is the clock.
+    """
+    return _HostTimer() if device.type == "cpu" else _EventTimer(device)
+
+
+class _EventTimer:
+    def __init__(self, device: torch.device) -> None:
+        event = torch.get_device_module(device).Event
+        self._begin, self._end = event(enable_timing=True), event(enable_timing=True)
+
+    def __enter__(self) -> _EventTimer:
+        self._begin.record()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end.record()
+
+    def seconds(self) -> float:
+        self._end.synchronize()
+        return float(self._begin.elapsed_time(self._end)) / 1e3
+
+
+class _HostTimer:
+    def __enter__(self) -> _HostTimer:
+        self._begin = self._end = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end = time.perf_counter()
+
+    def seconds(self) -> float:
+        return self._end - self._begin
+
+
+def flush_cache(device: torch.device) -> None:
+    """Drive what a call left out of the device's caches, and wait; belongs between samples, not in them.
+
+    Writes `FLUSH_BYTES`, which stay allocated: no peak of memory may be read from such a pass.
+    """
+    _flushed(device).zero_()
+    synchronize(device)
+
+
+@cache
+def _flushed(device: torch.device) -> torch.Tensor:
+    return torch.empty(FLUSH_BYTES, dtype=torch.uint8, device=device)

@@ -1,0 +1,85 @@
+"""Eager PyTorch recorded once as a CUDA graph: a call is one launch of all its kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from techniques.backends.accelerators import set_fp32_arithmetic, synchronize
+from techniques.backends.eager import WEIGHTS, Eager
+from techniques.backends.kernels import kernels_of_call
+from techniques.backends.protocol import Numerics, Program, TorchProgram
+from techniques.backends.torchao_formats import fill_weights
+from techniques.backends.training import Loss, TrainingOptions, TrainingStep, with_layout
+from techniques.registry import Row, Technique, TechniqueError
+
+_WARM_UPS = 3
+
+
+class RecordedModel:
+    """A model whose first call records its kernels, at the shape of the batch, and later calls replay them.
+
+    A call copies the batch on the device into the recorded input, and returns the recorded output, which the
+    next call overwrites. Source: PyTorch's notes on CUDA graphs ("Whole-network capture").
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model = model
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        if self._graph is None:
+            self._graph = self._record(batch)
+        self._input.copy_(batch)
+        self._graph.replay()
+        return self._output
+
+    def _record(self, batch: torch.Tensor) -> torch.cuda.CUDAGraph:
+        self._input = batch.clone()
+        # Libraries allocate and choose their kernels in the first calls, which no recording may hold.
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(_WARM_UPS):
+                self.model(self._input)
+        torch.cuda.current_stream().wait_stream(aside)
+        recorded = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(recorded):
+            self._output = self.model(self._input)
+        return recorded
+
+
+class GraphProgram(TorchProgram):
+    """A program whose kernels are those of its replay, beside the operators that they were recorded from."""
+
+    def kernels(self, prepared: torch.Tensor) -> list[str]:
+        recorded = self.run
+        assert isinstance(recorded, RecordedModel)
+        with torch.inference_mode():
+            operators = kernels_of_call(lambda: recorded.model(prepared))
+        return sorted({*operators, *super().kernels(prepared)})
+
+
+class CudaGraphs(Eager):
+    """Eager PyTorch on the first CUDA device, replayed from a graph; its lowered file is the weights."""
+
+    def __init__(self, channels_last: bool = False) -> None:
+        super().__init__("cuda", TrainingOptions(channels_last=channels_last))
+
+    def load(
+        self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
+    ) -> Program:
+        set_fp32_arithmetic(numerics.precision)
+        model = fill_weights(self._convert(build().eval(), numerics), folder / WEIGHTS)
+        recorded = RecordedModel(with_layout(model, self.options))
+        return GraphProgram(recorded, self.device, numerics.dtype, channels_last=self.options.channels_last)
+
+    def compile_step(
+        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
+    ) -> TrainingStep:
+        raise TechniqueError("cuda-graphs runs models but does not train them; train on cuda-eager")
+
+    def synchronize(self) -> None:
+        synchronize(self.device)

@@ -1,0 +1,264 @@
+"""ExecuTorch on the CPU: a model exported and lowered to XNNPACK, run from its `.pte` file.
+
+What XNNPACK does not take is run by ExecuTorch's own kernels, portable or optimized ones, of which many are
+plain loops on one thread. Which kernels ran is told by ExecuTorch's event tracer (ETDump), which records each
+operator of XNNPACK and of its own with its time in a call of the very file.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import tempfile
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from techniques.backends.protocol import Numerics, Program, in_precision
+from techniques.backends.tracing import OperatorTime
+from techniques.backends.training import Loss, TrainingStep
+from techniques.registry import CannotApply, Row, Technique, TechniqueError
+
+MODEL = "model.pte"
+_METHOD = "forward"
+
+_XNNPACK_NAME = re.compile(r"(?P<operator>[^(]+) \((?P<types>[^)]+)\)")
+_PRODUCTS = {
+    "Convolution": "Convolution",
+    "Deconvolution": "Convolution",
+    "Fully Connected": "FullyConnected",
+    "Dynamic Fully Connected": "FullyConnected",
+    "Batch Matrix Multiply": "MatMul",
+}
+_FLOATS = {"F32": "fp32", "PF32": "fp32", "F16": "fp16", "PF16": "fp16", "BF16": "bf16", "BF16_F32": "bf16"}
+_OWN_KERNEL = "native_call_"
+
+Prepared = list[torch.Tensor]
+
+
+@dataclass(frozen=True)
+class _Event:
+    """Something that ran; times in seconds on the tracer's clock."""
+
+    name: str
+    start_s: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ExecuTorchProgram:
+    """A loaded method; its inputs and outputs are tensors of PyTorch, each call's output a copy of its own.
+
+    `program` is kept because the method runs in its memory.
+    """
+
+    program: Any
+    method: Any
+    model: Path
+    dtype: torch.dtype
+
+    def prepare(self, batch: torch.Tensor) -> Prepared:
+        return [in_precision(batch, self.dtype).contiguous()]
+
+    def __call__(self, prepared: Prepared) -> torch.Tensor:
+        output: torch.Tensor = self.method.execute(prepared)[0]
+        return output
+
+    def to_tensor(self, output: torch.Tensor) -> torch.Tensor:
+        return output.float()
+
+    def kernels(self, prepared: Prepared) -> list[str]:
+        """Name XNNPACK's products with their numbers, its other operators, and those that it did not take."""
+        (events,) = _traced(self.model, [prepared], 1)
+        return sorted({event.name for event in events} - set(_CALLS))
+
+    def trace(self, prepared: Sequence[Prepared], calls: int, path: Path) -> list[OperatorTime]:
+        _, *runs = _traced(self.model, prepared, calls + 1)  # the first call is not warm
+        path.write_text(json.dumps({"traceEvents": [_chrome(event) for run in runs for event in run]}))
+        return _operator_times(itertools.chain.from_iterable(runs))
+
+
+class ExecuTorch:
+    """ExecuTorch with XNNPACK, the CPU's delegate.
+
+    All programs of a process share one pool of threads, which has the size that was asked for last.
+    """
+
+    device = torch.device("cpu")
+
+    def lower(
+        self,
+        model: torch.nn.Module,
+        example: torch.Tensor,
+        numerics: Numerics,
+        calibration: Iterable[torch.Tensor],
+        folder: Path,
+    ) -> None:
+        if getattr(model, "onnx_file", None) is not None:
+            raise CannotApply("executorch lowers models of PyTorch, not ONNX files")
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
+        model, example = model.to(numerics.dtype), in_precision(example, numerics.dtype)
+        with torch.no_grad(), warnings.catch_warnings():
+            # PyTorch's export warns of its own code hundreds of times.
+            warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)
+            if numerics.format is not None:
+                model = _quantized(model, example, numerics, calibration)
+            exported = torch.export.export(model, (example,))
+            edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+            with (folder / MODEL).open("wb") as file:
+                edge.to_executorch().write_to_file(file)
+
+    def load(
+        self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
+    ) -> Program:
+        from executorch.extension.pybindings import portable_lib
+
+        # The pool's own size is that of the machine, not of the CPUs that this process may use.
+        if portable_lib._threadpool_get_thread_count() != threads:
+            portable_lib._unsafe_reset_threadpool(threads)
+        path = folder / MODEL
+        return ExecuTorchProgram(*_load(path), path, numerics.dtype)
+
+    def compile_step(
+        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
+    ) -> TrainingStep:
+        raise TechniqueError("executorch runs models but does not train them")
+
+    def synchronize(self) -> None:
+        return
+
+
+def _load(path: Path, **options: Any) -> tuple[Any, Any]:
+    from executorch.runtime import Runtime
+
+    program = Runtime.get().load_program(path, **options)
+    return program, program.load_method(_METHOD)
+
+
+def _quantized(
+    model: torch.nn.Module, example: torch.Tensor, numerics: Numerics, calibration: Iterable[torch.Tensor]
+) -> torch.nn.Module:
+    """Quantize by PyTorch 2 export; static scales are from batches cut to the example's size."""
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    if numerics.format not in ("int8-dynamic", "int8-static"):
+        raise TechniqueError(f"executorch has no kernel for {numerics.format}")
+    dynamic = numerics.format == "int8-dynamic"
+    if not dynamic and numerics.precision != "fp32":
+        raise CannotApply(f"executorch has int8-static beside fp32 only, not beside {numerics.precision}")
+    prepared = prepare_pt2e(torch.export.export(model, (example,)).module(), _quantizer(dynamic))
+    size = len(example)
+    batches = [example] if dynamic else torch.cat(list(calibration)).split(size)
+    if len(batches[0]) < size:
+        raise CannotApply(
+            f"int8-static is calibrated in batches of {size}; only {len(batches[0])} samples are given"
+        )
+    for batch in batches:
+        if len(batch) == size:
+            prepared(batch)
+    converted: torch.nn.Module = convert_pt2e(prepared)
+    return converted
+
+
+def _quantizer(dynamic: bool) -> Any:
+    from executorch.backends.xnnpack.quantizer import xnnpack_quantizer as xnnpack
+
+    quantizer = xnnpack.XNNPACKQuantizer().set_global(
+        xnnpack.get_symmetric_quantization_config(is_per_channel=True, is_dynamic=dynamic)
+    )
+    with_tensors = quantizer.transform_for_annotation
+
+    def with_tensors_of_floats(model: torch.fx.GraphModule) -> torch.fx.GraphModule:
+        # The quantizer makes a float tensor of each number that is added or multiplied, also where that makes
+        # floats of indices.
+        whole = {node: node.args for node in model.graph.nodes if not _is_float(node)}
+        with_tensors(model)
+        for node, arguments in whole.items():
+            node.args = arguments
+        model.graph.eliminate_dead_code()
+        model.recompile()
+        return model
+
+    quantizer.transform_for_annotation = with_tensors_of_floats
+    return quantizer
+
+
+def _is_float(node: torch.fx.Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+
+def _traced(model: Path, prepared: Sequence[Prepared], calls: int) -> list[list[_Event]]:
+    """Run a file under ExecuTorch's event tracer; return the events of each call."""
+    from executorch.devtools.etdump.serialize import deserialize_from_etdump_flatcc
+
+    program, method = _load(model, enable_etdump=True)
+    for batch in itertools.islice(itertools.cycle(prepared), calls):
+        method.execute(batch)
+    with tempfile.TemporaryDirectory() as folder:
+        dump = Path(folder, "etdump")
+        program.write_etdump_result_to_file(str(dump), str(Path(folder, "debug")))
+        runs = deserialize_from_etdump_flatcc(dump.read_bytes()).run_data
+    events = [[_event(entry.profile_event) for entry in run.events if entry.profile_event] for run in runs]
+    return [run for run in events if any(event.name == _WHOLE for event in run)]
+
+
+def _event(event: Any) -> _Event:
+    name = (event.name or event.delegate_debug_id_str).partition(" #")[0]
+    return _Event(_kernel_name(name), event.start_time / 1e9, (event.end_time - event.start_time) / 1e9)
+
+
+# A whole call, in which lie its calls of a delegate and of ExecuTorch's own kernels.
+_WHOLE, _DELEGATE, _OWN = _CALLS = ("Method::execute", "DELEGATE_CALL", "OPERATOR_CALL")
+
+
+def _kernel_name(name: str) -> str:
+    """Return the suite's name of a kernel from ExecuTorch's.
+
+    `Convolution (NHWC, QC8) IGEMM` is `Convolution int8`, `native_call_mean.out` is `undelegated mean`.
+    """
+    if name.startswith(_OWN_KERNEL):
+        return "undelegated " + name.removeprefix(_OWN_KERNEL).split(".")[0]
+    found = _XNNPACK_NAME.match(name)
+    if found and found["operator"] in _PRODUCTS:
+        return f"{_PRODUCTS[found['operator']]} {_number(found['types'].split(', ')[1:])}"
+    return f"{found['operator']} ({found['types']})" if found else name
+
+
+def _number(types: Sequence[str]) -> str:
+    """Return what a product multiplies, from XNNPACK's types: activations, output, weights as `QC8W`."""
+    activations, weights = _FLOATS.get(types[0], "int8"), types[-1]
+    bits = weights[-2] if weights.endswith("W") else "8"
+    if activations == "int8":
+        return "int8" if bits == "8" else f"int8 with int{bits} weights"
+    return f"int{bits}-weight" if weights.endswith("W") else activations
+
+
+def _operator_times(events: Iterable[_Event]) -> list[OperatorTime]:
+    """Add up the events of each name, slowest first; a call's time is less that of what it called."""
+    times: defaultdict[str, list[float]] = defaultdict(list)
+    for event in events:
+        times[event.name].append(event.seconds)
+    sums = {name: sum(own) for name, own in times.items()}
+    own_kernels = sum(own for name, own in sums.items() if name.startswith("undelegated "))
+    called = {name: sums.get(name, 0.0) for name in _CALLS}
+    delegated = sum(sums.values()) - sum(called.values()) - own_kernels
+    inside = {_WHOLE: called[_DELEGATE] + called[_OWN], _DELEGATE: delegated, _OWN: own_kernels}
+    return sorted(
+        (OperatorTime(name, len(own), sums[name] - inside.get(name, 0.0)) for name, own in times.items()),
+        key=lambda operator: -operator.self_s,
+    )
+
+
+def _chrome(event: _Event) -> dict[str, Any]:
+    """Return an event as Chrome's trace format has it, times in µs."""
+    times = {"ts": event.start_s * 1e6, "dur": event.seconds * 1e6}
+    return {"name": event.name, "ph": "X", "pid": 0, "tid": 0, **times}

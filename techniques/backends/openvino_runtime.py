@@ -1,0 +1,297 @@
+"""OpenVINO on the CPU: the model as its IR, quantized or with compressed weights by NNCF."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from techniques.backends.kernels import kernels_of_format
+from techniques.backends.protocol import Numerics, Program
+from techniques.backends.tracing import OperatorTime
+from techniques.backends.training import Loss, TrainingStep
+from techniques.registry import CannotApply, Row, Technique, TechniqueError
+
+# OpenVINO and NNCF report their use over the network, unasked and from threads of their own, as they are
+# imported. Both do without where the package that sends is missing.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino  # noqa: E402
+
+MODEL = "model.xml"
+
+# Numbers of an activation that share a scale, OpenVINO's own default; 0 leaves activations as they are, which
+# is not the default: compressed weights alone would quantize them.
+_ACTIVATIONS_PER_SCALE = {"int8-dynamic": "32"}
+
+# Weights that share a scale, NNCF's own default; fewer where a layer's inputs have no such groups.
+_INT4_GROUP = 128
+
+# How much of the outliers goes into the weights. Of MiniLM's texts the cosine to fp32 was 0.984 at least, at
+# NNCF's own 0.95 only 0.952, at 0.5 or without any 0.982.
+_SMOOTHING = 0.7
+
+_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_NUMBERS = {"f32": "fp32", "f16": "fp16", "u8": "int8", "i8": "int8", "u4": "int4", "i4": "int4"}
+_PRODUCTS = ("Convolution", "FullyConnected", "MatMul")
+_NO_KERNEL = ("Const", "Input", "Output", "Reshape")
+
+
+@dataclass(frozen=True)
+class OpenVinoProgram:
+    """A compiled model with one inference request; its inputs are OpenVINO's tensors.
+
+    An output is a view of the request's own memory: the next call overwrites it.
+    """
+
+    compiled: Any
+    request: Any
+    model: Path
+    config: Mapping[str, str]
+
+    def prepare(self, batch: torch.Tensor) -> Any:
+        return openvino.Tensor(np.ascontiguousarray(batch.numpy()), shared_memory=True)
+
+    def __call__(self, prepared: Any) -> Any:
+        return self.request.infer(prepared, share_inputs=True, share_outputs=True)
+
+    def to_tensor(self, output: Any) -> torch.Tensor:
+        return torch.from_numpy(output[0]).float()
+
+    def kernels(self, prepared: Any) -> list[str]:
+        return kernels_of_compiled(self.compiled, self.model, self.config)
+
+    def trace(self, prepared: Sequence[Any], calls: int, path: Path) -> list[OperatorTime]:
+        compiled = compile_model(self.model, {**self.config, "PERF_COUNT": "YES"})
+        return trace_request(compiled.create_infer_request(), prepared, calls, path)
+
+
+class OpenVino:
+    """OpenVINO's CPU plugin."""
+
+    device = torch.device("cpu")
+
+    def lower(
+        self,
+        model: torch.nn.Module,
+        example: torch.Tensor,
+        numerics: Numerics,
+        calibration: Iterable[torch.Tensor],
+        folder: Path,
+    ) -> None:
+        capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if numerics.precision.upper() not in capabilities:
+            raise CannotApply(f"this CPU has no instructions for {numerics.precision} that OpenVINO uses")
+        converted = _convert(model, example)
+        if numerics.format is not None:
+            converted = _quantize(converted, numerics.format, calibration, len(example))
+        openvino.save_model(converted, folder / MODEL, compress_to_fp16=False)
+        _refuse_other_numbers(folder / MODEL, numerics)
+
+    def load(
+        self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
+    ) -> Program:
+        config = configuration(numerics, threads)
+        compiled = compile_model(folder / MODEL, config)
+        return OpenVinoProgram(compiled, compiled.create_infer_request(), folder / MODEL, config)
+
+    def compile_step(
+        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
+    ) -> TrainingStep:
+        raise TechniqueError("openvino runs models but does not train them")
+
+    def synchronize(self) -> None:
+        return
+
+
+def configuration(numerics: Numerics, threads: int) -> dict[str, str]:
+    """Return the CPU plugin's properties: one stream, and no numbers but those that are asked for."""
+    return {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+        "INFERENCE_NUM_THREADS": str(threads),
+        "INFERENCE_PRECISION_HINT": _HINTS[numerics.precision],
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": _ACTIVATIONS_PER_SCALE.get(numerics.format or "", "0"),
+        "CACHE_DIR": "",
+    }
+
+
+def compile_model(model: Path, config: Mapping[str, str]) -> Any:
+    """Return an IR compiled for the CPU with these properties."""
+    return openvino.Core().compile_model(str(model), "CPU", dict(config))
+
+
+def _convert(model: torch.nn.Module, example: torch.Tensor) -> Any:
+    """Return a model, or the ONNX file that it stands for, as OpenVINO's, at the example's shape."""
+    given = getattr(model, "onnx_file", None)
+    if given is None:
+        return openvino.convert_model(model, example_input=example, input=[tuple(example.shape)])
+    converted = openvino.Core().read_model(str(given))
+    converted.reshape(list(example.shape))
+    return converted
+
+
+def _quantize(model: Any, format_: str, calibration: Iterable[torch.Tensor], batch_size: int) -> Any:
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    if format_ == "int8-static":
+        parts = _calibration_parts(calibration, batch_size)
+        attention = _quantize_with_attention(model) if has_attention(model) else {}
+        return nncf.quantize(model, nncf.Dataset(parts), subset_size=len(parts), **attention)
+    if format_ in ("int8-weight", "int8-dynamic"):
+        return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
+    if format_ == "int4-weight":
+        # A layer whose inputs have no groups of 32 or more keeps int8 weights; so does a convolution.
+        smaller = nncf.AdvancedCompressionParameters(
+            group_size_fallback_mode=nncf.GroupSizeFallbackMode.ADJUST
+        )
+        options = {"group_size": _INT4_GROUP, "all_layers": True, "advanced_parameters": smaller}
+        return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT4_SYM, ratio=1.0, **options)
+    raise TechniqueError(f"OpenVINO has no kernel for {format_}")
+
+
+def _quantize_with_attention(model: Any) -> dict[str, Any]:
+    """Return how NNCF quantizes a transformer: outliers of activations smoothed into the weights.
+
+    Source: Xiao et al. 2023, "SmoothQuant". A product of means stays as it is: OpenVINO 2026.4 applies the
+    scales of a smoothed mean along the wrong axis (relative error 0.4, the graph itself being right).
+    """
+    import nncf
+
+    products = [operator for operator in model.get_ops() if operator.get_type_name() == "MatMul"]
+    sources = {product.get_friendly_name(): product.input_value(0).get_node() for product in products}
+    means = [name for name, source in sources.items() if source.get_type_name().startswith("Reduce")]
+    smoothing = nncf.AdvancedSmoothQuantParameters(matmul=_SMOOTHING)
+    return {
+        "model_type": nncf.ModelType.TRANSFORMER,
+        "ignored_scope": nncf.IgnoredScope(names=means),
+        "advanced_parameters": nncf.AdvancedQuantizationParameters(smooth_quant_alphas=smoothing),
+    }
+
+
+def _calibration_parts(calibration: Iterable[torch.Tensor], batch_size: int) -> list[np.ndarray]:
+    """Return the samples in batches of exactly this size; they repeat where they are too few for one."""
+    samples = torch.cat(list(calibration))
+    count = max(1, len(samples) // batch_size) * batch_size
+    return [part.numpy() for part in samples[torch.arange(count) % len(samples)].split(batch_size)]
+
+
+def has_attention(model: Any) -> bool:
+    """Say whether a graph of OpenVINO attends: by its own operator, or by a product with a softmax."""
+    kinds = {operator.get_type_name() for operator in model.get_ops()}
+    softmaxes = [operator for operator in model.get_ops() if operator.get_type_name() == "Softmax"]
+    readers = [reader for softmax in softmaxes for reader in softmax.output(0).get_target_inputs()]
+    after = {reader.get_node().get_type_name() for reader in readers}
+    return "ScaledDotProductAttention" in kinds or "MatMul" in after
+
+
+def _refuse_other_numbers(model: Path, numerics: Numerics) -> None:
+    """Raise CannotApply where none of the products that the plugin chooses has the numbers asked for."""
+    config = configuration(numerics, threads=1)
+    ran = kernels_of_compiled(compile_model(model, config), model, config)
+    unquantized = {f"{product} {numerics.precision}" for product in _PRODUCTS}
+    if not (kernels_of_format(numerics.format, ran) if numerics.format else unquantized.intersection(ran)):
+        wanted = " in ".join(filter(None, (numerics.format, numerics.precision)))
+        raise CannotApply(f"OpenVINO has no {wanted} kernel for this model here; it runs {', '.join(ran)}")
+
+
+def kernels_of_compiled(compiled: Any, model: Path, config: Mapping[str, str]) -> list[str]:
+    """Return the operators that the CPU plugin runs, with the numbers that they compute in.
+
+    From its runtime model, which tells numbers and compressed weights, but not whether activations are
+    quantized as they come: where that is asked for, from oneDNN's log.
+    """
+    names = set()
+    for operator in compiled.get_runtime_model().get_ops():
+        info = operator.get_rt_info()
+        layer = info["layerType"].astype(str)
+        if layer not in _NO_KERNEL:
+            names.add(f"{layer} {_numbers(operator, layer, info['primitiveType'].astype(str))}")
+    if config["DYNAMIC_QUANTIZATION_GROUP_SIZE"] != "0":
+        logged = products_of_log(_log_of_compiling(model, config))
+        names = names - {"FullyConnected int8-weight"} | logged if logged else names
+    return sorted(names)
+
+
+def _numbers(operator: Any, layer: str, primitive: str) -> str:
+    """Return a primitive's numbers, as `fp32`; of a product with compressed weights, as `int8-weight`."""
+    suffix = primitive.rpartition("_")[2].lower()
+    number = _NUMBERS.get(suffix, suffix)
+    if layer in _PRODUCTS and number != "int8":
+        weights = operator.input(1).get_element_type()
+        if weights.is_integral():
+            return f"int{weights.bitwidth}-weight"
+    return number
+
+
+_PRODUCT = re.compile(r",create:\w+,cpu,(?:inner_product|matmul),.*\bsrc:(?:f32|bf16|f16):.*\bwei:[us](\d):")
+
+
+def products_of_log(log: str) -> set[str]:
+    """Return the products of floating-point activations with integer weights in a log of oneDNN.
+
+    oneDNN as OpenVINO builds it notes how many activations share a scale where it quantizes them.
+    """
+    found = set()
+    for line in log.splitlines():
+        product = _PRODUCT.search(line)
+        if product is not None:
+            weights = "" if "src_dyn_quant_group_size:" in line else "-weight"
+            found.add(f"FullyConnected int{product[1]}{weights}")
+    return found
+
+
+# A process of its own, as oneDNN looks only once, before its first primitive, whether to log. It logs what is
+# created: of what is executed it was seen to leave lines out, the same ones each time for a file.
+_COMPILE = """
+import json, sys
+sys.modules["openvino_telemetry"] = None
+import openvino
+openvino.Core().compile_model(sys.argv[1], "CPU", json.loads(sys.argv[2]))
+"""
+
+
+def _log_of_compiling(model: Path, config: Mapping[str, str]) -> str:
+    command = [sys.executable, "-c", _COMPILE, str(model), json.dumps(dict(config))]
+    environment = {**os.environ, "ONEDNN_VERBOSE": "profile_create"}
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def trace_request(request: Any, inputs: Sequence[Any], calls: int, path: Path) -> list[OperatorTime]:
+    """Run a new request that counts its operators' times; write a Chrome trace; return them, slowest first.
+
+    The plugin keeps the mean of an operator over all calls, in whole microseconds, not when each ran: the
+    trace shows one mean call, operator after operator. The first call, which is not warm, is taken out.
+    """
+    request.infer(inputs[0], share_inputs=True)
+    first = [entry.real_time.total_seconds() for entry in _executed(request)]
+    for number in range(calls):
+        request.infer(inputs[number % len(inputs)], share_inputs=True)
+    events, start_s = [], 0.0
+    times: defaultdict[str, list[float]] = defaultdict(list)
+    for entry, first_s in zip(_executed(request), first, strict=True):
+        total_s = max(0.0, entry.real_time.total_seconds() * (calls + 1) - first_s)
+        name = f"{entry.node_type} {entry.exec_type}"
+        times[name].append(total_s)
+        when = {"ph": "X", "pid": 0, "tid": 0, "ts": start_s * 1e6, "dur": total_s / calls * 1e6}
+        events.append({"name": name, **when, "args": {"node": entry.node_name, "mean_of_calls": calls}})
+        start_s += total_s / calls
+    path.write_text(json.dumps({"traceEvents": events}))
+    operators = [OperatorTime(name, calls * len(own), sum(own)) for name, own in times.items()]
+    return sorted(operators, key=lambda operator: -operator.self_s)
+
+
+def _executed(request: Any) -> list[Any]:
+    return [entry for entry in request.profiling_info if entry.status == entry.Status.EXECUTED]

@@ -1,0 +1,237 @@
+"""Number formats in PyTorch, by torchao and by PyTorch's own weight-only kernels; weights without pickle."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from techniques.registry import CannotApply, TechniqueError
+
+GROUP = 32
+_LARGEST = 127
+
+
+def quantize(model: torch.nn.Module, format_: str) -> torch.nn.Module:
+    """Give the linear layers of a model, in its device and precision, weights of that format.
+
+    Layers whose sizes the format's kernel does not take keep their numbers, and so do all other modules.
+    Raises CannotApply where no layer takes the format, or where `check_kernel` does.
+    """
+    if format_ not in _FORMATS:
+        raise TechniqueError(f"PyTorch has no kernel for {format_}")
+    weight = next(model.parameters(), None)
+    if weight is not None:
+        check_kernel(format_, weight.device, weight.dtype)
+        _FORMATS[format_](model)
+    if not any(hasattr(parameter, "__tensor_flatten__") for parameter in model.parameters()):
+        raise CannotApply(f"the model has no layer that {format_} applies to: {_TAKEN[format_]}")
+    return model
+
+
+def check_kernel(format_: str, device: torch.device, dtype: torch.dtype) -> None:
+    """Raise CannotApply where a device has no kernel for a format with activations of that type."""
+    if device.type == "cuda":
+        own, wanted = torch.cuda.get_device_capability(), _CAPABILITIES.get(format_, (0, 0))
+        if own < wanted:
+            found, least = (".".join(map(str, version)) for version in (own, wanted))
+            raise CannotApply(f"{format_} wants a GPU of compute capability {least}; this one has {found}")
+    kernel, only = _ONLY.get((device.type, format_), ("", dtype))
+    if dtype != only and (device.type == "cuda" or platform.machine().lower() in ("x86_64", "amd64")):
+        names = (str(entry).removeprefix("torch.") for entry in (only, dtype))
+        raise CannotApply(
+            "PyTorch's {} for {} takes activations in {}, not in {}".format(kernel, format_, *names)
+        )
+
+
+def quantize_dynamic(model: torch.nn.Module) -> torch.nn.Module:
+    """Give every linear layer int8 weights, per channel, and activations scaled per token as they come."""
+    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
+
+    quantize_(model, Int8DynamicActivationInt8WeightConfig())
+    return model
+
+
+def quantize_float8(model: torch.nn.Module) -> torch.nn.Module:
+    """Give linear layers e4m3 weights, and activations scaled per tensor as they come; on a GPU."""
+    from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, quantize_
+
+    quantize_(model, Float8DynamicActivationFloat8WeightConfig(set_inductor_config=False))
+    return model
+
+
+def pack_int8(model: torch.nn.Module) -> torch.nn.Module:
+    """Give linear layers int8 weights with a scale for each output, and float activations."""
+    return _pack(model, PackedWeight.int8, lambda module: _takes(module, 16, 1))
+
+
+def pack_int4(model: torch.nn.Module) -> torch.nn.Module:
+    """Give linear layers int4 weights with a scale for each `GROUP` inputs, and float activations."""
+    if not next(model.parameters()).is_cuda:
+        return _pack(model, PackedWeight.int4, lambda module: _takes(module, GROUP, 16))
+    from torchao.quantization import Int4WeightOnlyConfig, quantize_
+
+    config = Int4WeightOnlyConfig(GROUP, set_inductor_config=False, int4_packing_format="tile_packed_to_4d")
+    quantize_(model, config, lambda module, name: _takes(module, GROUP, 16))
+    return model
+
+
+def _pack(
+    model: torch.nn.Module,
+    pack: Callable[[torch.Tensor], PackedWeight],
+    takes: Callable[[torch.nn.Module], bool],
+) -> torch.nn.Module:
+    for module in model.modules():
+        if takes(module):
+            packed = pack(cast(torch.nn.Linear, module).weight.detach())
+            module.weight = torch.nn.Parameter(packed, requires_grad=False)
+    return model
+
+
+def _takes(module: torch.nn.Module, inputs: int, outputs: int) -> bool:
+    # The kernels read rows in whole vectors, some without a check that the sizes are multiples of theirs.
+    # PyTorch's attention reads the weight of its output layer without calling the layer.
+    if type(module).__name__ == "NonDynamicallyQuantizableLinear" or not isinstance(module, torch.nn.Linear):
+        return False
+    return module.in_features % inputs == module.out_features % outputs == 0
+
+
+_FORMATS: Mapping[str, Callable[[torch.nn.Module], torch.nn.Module]] = {
+    "int8-dynamic": quantize_dynamic,
+    "int8-weight": pack_int8,
+    "int4-weight": pack_int4,
+    "fp8": quantize_float8,
+}
+_TAKEN = {
+    "int8-dynamic": "linear layers",
+    "int8-weight": "linear layers with inputs that 16 divides",
+    "int4-weight": f"linear layers with inputs that {GROUP} divides and outputs that 16 divides",
+    "fp8": "linear layers with inputs and outputs that 16 divides",
+}
+_CAPABILITIES = {"int4-weight": (8, 0), "fp8": (8, 9)}
+# Where there is a kernel for one type of activations alone. On x86 the others run in a loop that is not
+# vectorized, 7 to 180 times slower than bf16 (PyTorch 2.13, int8mm_kernel.cpp and int4mm_kernel.cpp); on
+# CUDA, int8-weight turns the others into fp32 and back (int8mm.cu).
+_ONLY = {
+    ("cpu", "int8-weight"): ("vectorized kernel", torch.bfloat16),
+    ("cpu", "int4-weight"): ("vectorized kernel", torch.bfloat16),
+    ("cuda", "int8-weight"): ("kernel", torch.float32),
+    ("cuda", "int4-weight"): ("kernel", torch.bfloat16),
+}
+
+
+class PackedWeight(torch.Tensor):
+    """A weight (outputs, inputs) of a linear layer as int8 or packed int4, multiplied as it is.
+
+    By `aten::_weight_int8pack_mm`, with a scale for each output, or `aten::_weight_int4pack_mm_for_cpu`, with
+    a scale and an offset for each `GROUP` inputs. torchao's tensors (0.18) turn int8 weights into floats
+    ahead of each product in eager PyTorch. Activations are of the scales' type, and are not quantized.
+    """
+
+    numbers: torch.Tensor
+    scales: torch.Tensor
+
+    @staticmethod
+    def __new__(cls: type[PackedWeight], numbers: torch.Tensor, scales: torch.Tensor) -> PackedWeight:
+        outputs, stored = numbers.shape
+        inputs = stored if numbers.dtype == torch.int8 else 2 * stored
+        shape, device = (outputs, inputs), numbers.device
+        made: PackedWeight = torch.Tensor._make_wrapper_subclass(
+            cls, shape, dtype=scales.dtype, device=device
+        )
+        made.numbers, made.scales = numbers, scales
+        return made
+
+    @classmethod
+    def int8(cls, weight: torch.Tensor) -> PackedWeight:
+        """Round a float weight to int8, symmetrically for each output."""
+        largest = weight.float().abs().amax(dim=1).clamp(min=torch.finfo(torch.float32).eps)
+        scales = (largest / _LARGEST).to(weight.dtype)
+        numbers = (weight.float() / scales.float()[:, None]).round().clamp(-_LARGEST, _LARGEST)
+        return cls(numbers.to(torch.int8), scales)
+
+    @classmethod
+    def int4(cls, weight: torch.Tensor) -> PackedWeight:
+        """Round a float weight to 16 steps between the least and the largest of each `GROUP` inputs."""
+        from torchao.quantization.utils import groupwise_affine_quantize_tensor
+
+        numbers, scales = groupwise_affine_quantize_tensor(weight, 4, GROUP, weight.dtype)
+        # The second argument has no meaning on the CPU.
+        return cls(torch.ops.aten._convert_weight_to_int4pack_for_cpu(numbers.to(torch.int32), 2), scales)
+
+    def linear(self, batch: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        """Return what a linear layer of this weight gives for a batch (..., inputs)."""
+        rows = batch.reshape(-1, batch.shape[-1]).contiguous()
+        if self.numbers.dtype == torch.int8:
+            product = torch._weight_int8pack_mm(rows, self.numbers, self.scales)
+        else:
+            product = torch._weight_int4pack_mm_for_cpu(rows, self.numbers, GROUP, self.scales)
+        output = product.view(*batch.shape[:-1], self.shape[0])
+        return output if bias is None else output + bias
+
+    def __tensor_flatten__(self) -> tuple[list[str], None]:
+        return ["numbers", "scales"], None
+
+    @staticmethod
+    def __tensor_unflatten__(
+        inner: Mapping[str, torch.Tensor], meta: None, size: object, stride: object
+    ) -> PackedWeight:
+        return PackedWeight(inner["numbers"], inner["scales"])
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is torch.nn.functional.linear:
+            return _linear(*args, **(kwargs or {}))
+        # Results are no weights: the default would make them some.
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        aten = torch.ops.aten
+        if func in (aten.detach.default, aten.clone.default):
+            return cls(func(args[0].numbers), func(args[0].scales))
+        raise NotImplementedError(f"{func} of a {cls.__name__}")
+
+
+def _linear(batch: torch.Tensor, weight: PackedWeight, bias: torch.Tensor | None = None) -> torch.Tensor:
+    return weight.linear(batch, bias)
+
+
+def save_weights(model: torch.nn.Module, path: Path) -> None:
+    """Write a model's state, each tensor subclass as the plain tensors inside it."""
+    save_file({name: tensor.contiguous().clone() for name, tensor in plain_tensors(model).items()}, path)
+
+
+def fill_weights(model: torch.nn.Module, path: Path) -> torch.nn.Module:
+    """Fill a model of the same structure, quantized the same way, with what `save_weights` wrote."""
+    stored = load_file(path)
+    with torch.no_grad():
+        for name, tensor in plain_tensors(model).items():
+            tensor.copy_(stored[name])
+    return model
+
+
+def plain_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return the tensors that hold a model's state, by name, subclasses taken apart down to plain ones."""
+    plain: dict[str, torch.Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        _take_apart(name, tensor, plain)
+    return plain
+
+
+def _take_apart(name: str, tensor: torch.Tensor, plain: dict[str, torch.Tensor]) -> None:
+    if not hasattr(tensor, "__tensor_flatten__"):
+        plain[name] = tensor
+        return
+    inner_names, _ = tensor.__tensor_flatten__()
+    for inner in inner_names:
+        _take_apart(f"{name}/{inner}", getattr(tensor, inner), plain)

@@ -1,0 +1,153 @@
+"""A step of training as one program of XLA: forward, loss, gradients, and the update of weights in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+import torch
+
+from techniques.backends.training import Loss
+from techniques.backends.xla_compat import call, environment, to_device, to_torch, tracing
+from techniques.registry import CannotApply, Row, Technique
+
+Arrays = dict[str, jax.Array]
+
+
+class XlaTrainingStep:
+    """Trains on the device; `model` has the trained weights and buffers after `write_back`.
+
+    In bf16 the weights stay fp32: they, the inputs and the buffers are cast for the forward pass, the loss is
+    fp32 of fp32 outputs, and so are gradients and statistics of batch normalization. Random numbers, of
+    dropout say, come from JAX, seeded by PyTorch's seed. A call returns the loss as a tensor on the CPU, and
+    has to wait for the device for that.
+    """
+
+    optimizer = None
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        loss: Loss,
+        optimizer: Technique[Row],
+        precision: str,
+        device: jax.Device,
+    ) -> None:
+        self.model = model
+        self._loss, self._precision, self._device = loss, precision, device
+        self._env = environment()
+        self._rule = update_rule(optimizer)
+        tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        learnt = {name for name, tensor in model.named_parameters() if tensor.requires_grad}
+        arrays = {name: to_device(tensor, device) for name, tensor in tensors.items()}
+        parameters = {name: array for name, array in arrays.items() if name in learnt}
+        others = {name: array for name, array in arrays.items() if name not in learnt}
+        key = jax.random.key(torch.initial_seed() % 2**32)
+        self._state = (parameters, others, self._rule.init(parameters), key)
+        self._compiled: dict[Any, jax.stages.Compiled] = {}
+
+    def __call__(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        given = to_device(batch, self._device), to_device(targets, self._device)
+        self._state, loss = self._program(*given)(self._state, *given)
+        return to_torch(loss)
+
+    def warm_up(self, batch: torch.Tensor, targets: torch.Tensor) -> None:
+        """Compile the step for batches of this shape."""
+        self._program(to_device(batch, self._device), to_device(targets, self._device))
+
+    def write_back(self) -> None:
+        parameters, others, *_ = self._state
+        arrays = parameters | others
+        with torch.no_grad():
+            for name, tensor in (*self.model.named_parameters(), *self.model.named_buffers()):
+                tensor.copy_(to_torch(arrays[name]))
+
+    def _program(self, batch: jax.Array, targets: jax.Array) -> jax.stages.Compiled:
+        shapes = (batch.shape, batch.dtype, targets.shape, targets.dtype)
+        if shapes not in self._compiled:
+            was = self.model.training
+            self.model.train()
+            step = jax.jit(self._step, donate_argnums=0)
+            self._compiled[shapes] = step.lower(self._state, batch, targets).compile()
+            self.model.train(was)
+        return self._compiled[shapes]
+
+    def _step(self, state: Any, batch: jax.Array, targets: jax.Array) -> tuple[Any, jax.Array]:
+        parameters, others, moments, key = state
+        key, own = jax.random.split(key)
+        differentiate = jax.value_and_grad(self._loss_of, has_aux=True)
+        (loss, others), gradients = differentiate(parameters, others, own, batch, targets)
+        updates, moments = self._rule.update(gradients, moments, parameters)
+        return (optax.apply_updates(parameters, updates), others, moments, key), loss
+
+    def _loss_of(
+        self, parameters: Arrays, others: Arrays, key: jax.Array, batch: jax.Array, targets: jax.Array
+    ) -> tuple[jax.Array, Arrays]:
+        env = self._env
+        arrays = parameters | others
+        tensors = env.j2t_iso({name: self._cast(name, array) for name, array in arrays.items()})
+        with env.override_property(prng=key), tracing(env, self._precision):
+            outputs = call(env, self.model, tensors, self._cast("", batch))
+            loss = env.t2j_iso(self._loss(outputs.float(), env.j2t_iso(targets)))
+        left = {name: tensors[name].jax().astype(array.dtype) for name, array in others.items()}
+        return loss.astype(jnp.float32), left
+
+    def _cast(self, name: str, array: jax.Array) -> jax.Array:
+        statistic = name.endswith(("running_mean", "running_var"))
+        if self._precision == "fp32" or statistic or not jnp.issubdtype(array.dtype, jnp.floating):
+            return array
+        return array.astype(jnp.bfloat16)
+
+
+def update_rule(optimizer: Technique[Row]) -> optax.GradientTransformation:
+    """Return the optimizer with PyTorch's update rule; raises CannotApply where it is not mapped to one."""
+    implementation = optimizer.row.implementation
+    if implementation not in _RULES:
+        raise CannotApply(f"{optimizer.name} has no rule in XLA: {implementation} is not mapped to optax")
+    try:
+        return _RULES[implementation](**optimizer.settings)
+    except TypeError as error:
+        raise CannotApply(f"{optimizer.name} has no rule in XLA: {error}") from None
+
+
+def _sgd(
+    lr: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay),
+        optax.trace(momentum, nesterov) if momentum else optax.identity(),
+        optax.scale_by_learning_rate(lr),
+    )
+
+
+def _adam(lr: float, eps: float = 1e-8, weight_decay: float = 0.0) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay),
+        optax.scale_by_adam(eps=eps),
+        optax.scale_by_learning_rate(lr),
+    )
+
+
+def _adamw(lr: float, eps: float = 1e-8, weight_decay: float = 1e-2) -> optax.GradientTransformation:
+    return optax.adamw(lr, eps=eps, weight_decay=weight_decay)
+
+
+def _rmsprop(
+    lr: float, alpha: float = 0.99, eps: float = 1e-8, momentum: float = 0.0, weight_decay: float = 0.0
+) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay),
+        # In optax eps is within the root by default.
+        optax.rmsprop(lr, alpha, eps, momentum=momentum or None, eps_in_sqrt=False),
+    )
+
+
+_RULES: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "torch.optim:SGD": _sgd,
+    "torch.optim:Adam": _adam,
+    "torch.optim:AdamW": _adamw,
+    "torch.optim:RMSprop": _rmsprop,
+}

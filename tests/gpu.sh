@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Runs what only a machine with an NVIDIA GPU can: what it is and does, the tests that want a GPU, and every
+# CUDA backend on real models: hours. Logs, results and reports land in FOLDER (default: results/gpu).
+#
+#   tests/gpu.sh [FOLDER]        BENCH_PYTHON=python3 tests/gpu.sh   with that Python as it is, not .venv
+#
+# Exits with 2 where there is no GPU, with 1 where a test or a stage failed.
+set -euo pipefail
+
+if ! { nvidia-smi -L 2>/dev/null || true; } | grep -q '^GPU '; then
+  echo "tests/gpu.sh: no NVIDIA GPU was found: nvidia-smi lists none" >&2
+  exit 2
+fi
+
+folder=$(realpath -m "${1:-results/gpu}")
+cd "$(dirname "$0")/.."
+mkdir -p "$folder"
+
+python=${BENCH_PYTHON:-}
+if [[ -z $python ]]; then
+  make .venv/.installed-dev
+  python=.venv/bin/python
+  "$python" -c "import tensorrt" 2>/dev/null || "$python" -m pip install --quiet tensorrt ||
+    echo "tests/gpu.sh: tensorrt could not be installed; its cells will be skipped" >&2
+fi
+if ! "$python" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then
+  echo "tests/gpu.sh: PyTorch sees no GPU; $python may have its CPU build" >&2
+  exit 2
+fi
+
+status=0
+logged() { # LOG COMMAND...: run it, show it and keep what it said; go on where it fails
+  echo "== ${*:2}"
+  "${@:2}" 2>&1 | tee "$folder/$1" || status=1
+}
+
+cat >"$folder/gpu.toml" <<'MATRIX'
+about = "Every CUDA backend on models of several kinds, in every precision that it has"
+
+[train]
+workload = [
+  "fashion-mnist-simplecnn",
+  "fashion-mnist-resnet18",
+  "rotten-tomatoes-textcnn",
+  "wordnet-supersense-transformer",
+]
+optimizer = "adam"
+backend = "cuda-eager"
+
+[infer]
+compression = ["none", "int8-dynamic", "int8-static"]
+backend = ["cuda-eager", "cuda-inductor", "cuda-graphs", "tensorrt"]
+precision = ["fp32", "tf32", "bf16", "fp16"]
+batch_size = [1, 32]
+
+[budget]
+max_launches = 6
+
+[fallback]
+fashion-mnist-simplecnn = "digits"
+
+[[exclude]]
+compression = "int8-*"
+precision = "tf32"
+
+[[exclude]]
+compression = "int8-*"
+precision = "bf16"
+
+[[exclude]]
+compression = "int8-*"
+precision = "fp16"
+MATRIX
+
+cat >"$folder/gpu-training.toml" <<'MATRIX'
+about = "Both CUDA backends that train, in every precision"
+
+[train]
+workload = ["fashion-mnist-simplecnn", "wordnet-supersense-transformer"]
+optimizer = "adam"
+backend = ["cuda-eager", "cuda-inductor"]
+precision = ["fp32", "tf32", "bf16", "fp16"]
+
+[infer]
+compression = "none"
+backend = "cuda-eager"
+batch_size = 32
+
+[budget]
+max_launches = 6
+
+[fallback]
+fashion-mnist-simplecnn = "digits"
+MATRIX
+
+logged machine.txt "$python" -m bench machine
+logged doctor.txt "$python" -m bench doctor
+logged tests.txt "$python" -m pytest -rs tests/techniques tests/bench/instruments tests/truth/test_ceilings.py \
+  -k "cuda or gpu or tensorrt or board or accelerator or ceiling"
+for matrix in gpu gpu-training; do
+  logged "$matrix.txt" "$python" -m bench run --matrix "$folder/$matrix.toml" --results "$folder/results"
+done
+exit "$status"
