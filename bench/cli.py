@@ -87,8 +87,8 @@ def run(
     Axes of [train]: workload, optimizer, backend, precision, batch_size, seed; of [infer]: compression,
     backend, precision, batch_size. A filter's backend is that of [infer], train.backend that of [train].
     [budget]: train_steps, recover_steps, student_steps, target_interval, max_launches, max_repeats, sample_s,
-    timeout_s, memory_gib, allocator. [server] asks for a rate of arrivals, [prices] for money, [estimate] for
-    energy.
+    flush_cache, timeout_s, memory_gib, allocator. [server] asks for a rate of arrivals, [prices] for money,
+    [estimate] for energy; [peaks.DEVICE] says what a device does at most.
 
     In a matrix file "*" stands for all that an axis has, run or skipped with the reason, and backend = "auto"
     for every backend that runs on this machine (`bench machine` shows which); in [train], that trains too.

@@ -41,6 +41,8 @@ _TABLES = (
 )
 
 _LIBRARIES = ("numpy", "torch", "torchao", "onnx", "onnxruntime", "onnxscript", "tokenizers", "transformers")
+_RUNTIMES = ("executorch", "jax", "jaxlib", "nncf", "openvino", "optax", "tensorrt", "torchax")
+"""Libraries that only count where a stage's own code imports them."""
 
 
 def make_key(
@@ -77,8 +79,11 @@ def source_digest(module: str) -> str:
 
 def library_versions(modules: Iterable[str]) -> dict[str, str]:
     """Return the versions of the libraries that decide results, and of foreign modules' own packages."""
+    modules = list(modules)
     foreign = {module.partition(".")[0] for module in modules if not module.endswith(".py")}
-    names = sorted({*_LIBRARIES, *foreign} - set(OUR_PACKAGES))
+    paths = {path for module in modules for path in _closure(module).values()}
+    imported = {name.partition(".")[0] for path in paths for name in _imports(path)}
+    names = sorted({*_LIBRARIES, *foreign, *(imported & set(_RUNTIMES))} - set(OUR_PACKAGES))
     return {name: found for name in names if (found := _version(name)) is not None}
 
 
@@ -113,7 +118,7 @@ def _closure(module: str) -> dict[str, Path]:
         path = _source(name)
         if path is not None:
             found[name] = path
-            waiting += _imports(path)
+            waiting += [name for name in _imports(path) if name.partition(".")[0] in OUR_PACKAGES]
     return found
 
 
@@ -133,7 +138,7 @@ def _source(module: str) -> Path | None:
 
 @cache
 def _imports(path: Path) -> list[str]:
-    """Return the modules of ours that a file imports anywhere in it."""
+    """Return the modules that a file imports anywhere in it, those of ours by their own names."""
     names: list[str] = []
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
@@ -146,7 +151,7 @@ def _imports(path: Path) -> list[str]:
                 for alias in node.names
                 if node.module.partition(".")[0] in OUR_PACKAGES and _is_module(node.module, alias.name)
             ]
-    return [name for name in names if name.partition(".")[0] in OUR_PACKAGES]
+    return names
 
 
 def _is_module(package: str, name: str) -> bool:

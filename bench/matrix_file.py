@@ -16,7 +16,6 @@ from bench.statistics import LOOKS
 from techniques.precisions import PRECISIONS
 from techniques.registry import nearest
 
-
 Device = Literal["cpu", "cuda", "rocm", "mps", "xpu", "tpu"]
 
 
@@ -56,8 +55,10 @@ class Budget(_Strict):
     `target_interval` is the half-width of a timing's 95 % interval, as a share of its value, at which no
     more launches are made; `max_launches` bounds them, and `max_repeats` how many that were disturbed are
     made again: 9, or as many as `max_launches` if that is more, where it is not given. `sample_s` is how long
-    a launch samples. `timeout_s` ends a stage that hangs, and `memory_gib` one that allocates without end.
-    `allocator` says whether workers keep the memory that they free or leave that to the system's allocator.
+    a launch samples. `flush_cache` drives all out of the device's caches before each sample, as other work
+    would between calls that are far apart. `timeout_s` ends a stage that hangs, and `memory_gib` one that
+    allocates without end. `allocator` says whether workers keep the memory that they free or leave that to
+    the system's allocator.
     """
 
     train_steps: int | None = Field(default=None, ge=1, le=10**9)
@@ -67,6 +68,7 @@ class Budget(_Strict):
     max_launches: Annotated[int, AfterValidator(_a_number_of_launches)] = 10
     max_repeats: int | None = Field(default=None, ge=0, le=10**6)
     sample_s: float = Field(default=0.4, gt=0, le=3600)
+    flush_cache: bool = False
     timeout_s: float = Field(default=1800, ge=1, le=30 * 24 * 3600)
     memory_gib: float | None = Field(default=None, ge=0.125, le=2**20)
     allocator: Allocator = "keep"

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from bench.axes import NO_OPTIMIZER
 from bench.cells import cell_name, varying_axes
-from bench.keys import device_kind, make_key, path_digest
+from bench.keys import device_kind, make_key
 from bench.matrix import Cell, Matrix
 from bench.matrix_file import Budget, Server
 from bench.metrics import PRIMARY
+from bench.points import Lookup, Point, why_not
 from bench.roofline import CEILING_DEVICES
 from bench.store import CellRow, StageRow
-from bench.workloads import WORKLOADS, WorkloadRow
-from techniques.backends import BACKENDS, BackendRow
-from techniques.compression import Recipe, parse_recipe
-from techniques.optimizers import OPTIMIZERS
-from techniques.registry import Row, Technique
+from techniques.backends import BackendRow
+from techniques.registry import Technique
 
 SMOKE_STEPS = 2
 SMOKE_TEST_SAMPLES = 64
@@ -83,18 +78,18 @@ class _Planner:
     varying: frozenset[str]
     problems: Mapping[str, str]
     stages: dict[str, StageRow] = field(default_factory=dict)
-    lookup: _Lookup = field(default_factory=lambda: _Lookup())
+    lookup: Lookup = field(default_factory=Lookup)
 
     def add(self, cell: Cell) -> CellRow:
         """Plan a cell's stages, or say why it cannot run."""
-        point = _Point.of(cell, self.lookup)
-        reason = self.problems.get(cell.workload) or _why_not(point, self.lookup)
+        point = Point.of(cell, self.lookup)
+        reason = self.problems.get(cell.workload) or why_not(point, self.lookup)
         name = cell_name(cell, self.varying)
         if reason:
             return CellRow(name, cell.axes(), {}, reason)
         return CellRow(name, cell.axes(), self._stages_of(point))
 
-    def _stages_of(self, point: _Point) -> dict[str, str]:
+    def _stages_of(self, point: Point) -> dict[str, str]:
         keys = {"train": self._train(point)}
         if not point.workload.row.inference_only:
             keys["step"] = self._step(point)
@@ -112,7 +107,7 @@ class _Planner:
             self._ceilings(backend.row)
         return keys
 
-    def _train(self, point: _Point) -> str:
+    def _train(self, point: Point) -> str:
         row, cell = point.workload.row, point.cell
         settings = {
             **self._training(point),
@@ -123,11 +118,11 @@ class _Planner:
         }
         return self._add("train", point, settings, {}, point.training_label)
 
-    def _step(self, point: _Point) -> str:
-        settings = {**self._training(point), "sample_s": self.budget.sample_s}
+    def _step(self, point: Point) -> str:
+        settings = {**self._training(point), **self._sampling()}
         return self._add("step", point, settings, {}, f"{point.training_label} step")
 
-    def _compress(self, point: _Point, step: Technique[Any], model: str) -> str:
+    def _compress(self, point: Point, step: Technique[Any], model: str) -> str:
         row, budget = point.workload.row, self.budget
         settings = {
             **self._training(point),
@@ -143,27 +138,27 @@ class _Planner:
             parents["teacher"] = self._teach(point, model)
         return self._add("compress", point, settings, parents, label, step.row.implementation)
 
-    def _teach(self, point: _Point, model: str) -> str:
+    def _teach(self, point: Point, model: str) -> str:
         """Plan a teacher's outputs on the training set: once, for all students that it has."""
         label = f"{self.stages[model].label} as a teacher"
         return self._add("teach", point, self._common(point), {"model": model}, label)
 
-    def _lower(self, point: _Point, model: str) -> str:
+    def _lower(self, point: Point, model: str) -> str:
         settings = self._lowered(point)
         return self._add("lower", point, settings, {"model": model}, self._lowered_label(point, model))
 
-    def _evaluate(self, point: _Point, lowered: str, model: str, reference: str) -> str:
+    def _evaluate(self, point: Point, lowered: str, model: str, reference: str) -> str:
         parents = {"lowered": lowered, "model": model, "reference": reference}
         label = self._lowered_label(point, model)
         return self._add("evaluate", point, self._lowered(point), parents, label)
 
-    def _infer(self, point: _Point, lowered: str) -> str:
+    def _infer(self, point: Point, lowered: str) -> str:
         """Plan one timing for all artifacts of one structure: dense kernels take as long for any weights."""
-        settings = {**self._lowered(point), "structure": point.structure, "sample_s": self.budget.sample_s}
+        settings = {**self._lowered(point), "structure": point.structure, **self._sampling()}
         label = self._structure_label(point)
         return self._add("infer", point, settings, {"lowered": lowered}, label, own_parents=False)
 
-    def _serve(self, point: _Point, lowered: str, server: Server) -> str:
+    def _serve(self, point: Point, lowered: str, server: Server) -> str:
         """Plan the server scenario of a structure, once, as its timing."""
         settings = {
             **self._lowered(point),
@@ -174,11 +169,11 @@ class _Planner:
         label = f"{self._structure_label(point)} server"
         return self._add("serve", point, settings, {"lowered": lowered}, label, own_parents=False)
 
-    def _generates(self, point: _Point) -> bool:
+    def _generates(self, point: Point) -> bool:
         row, format_ = point.workload.row, point.format
         return row.generates and format_ is None and point.backend.name in GENERATING_BACKENDS
 
-    def _generate(self, point: _Point, lowered: str) -> str:
+    def _generate(self, point: Point, lowered: str) -> str:
         """Plan the generation of a structure, once: it has batches of its own."""
         settings = {**self._lowered(point), "structure": point.structure}
         del settings["batch_size"]
@@ -203,7 +198,7 @@ class _Planner:
         label = f"ceilings of {backend.device}"
         self.stages.setdefault(key, StageRow(key, "ceilings", label, False, (), request))
 
-    def _training(self, point: _Point) -> dict[str, Any]:
+    def _training(self, point: Point) -> dict[str, Any]:
         cell = point.cell
         return {
             **self._common(point),
@@ -214,7 +209,7 @@ class _Planner:
             "batch_size": cell.train_batch_size,
         }
 
-    def _lowered(self, point: _Point) -> dict[str, Any]:
+    def _lowered(self, point: Point) -> dict[str, Any]:
         cell = point.cell
         return {
             **self._common(point),
@@ -224,7 +219,11 @@ class _Planner:
             "batch_size": cell.batch_size,
         }
 
-    def _common(self, point: _Point) -> dict[str, Any]:
+    def _sampling(self) -> dict[str, Any]:
+        flushing = {"flush_cache": True} if self.budget.flush_cache else {}
+        return {"sample_s": self.budget.sample_s, **flushing}
+
+    def _common(self, point: Point) -> dict[str, Any]:
         return {
             "workload": point.cell.workload,
             "quality_metric": point.workload.row.quality_metric,
@@ -232,23 +231,23 @@ class _Planner:
             **self.lookup.content(point.cell.workload),
         }
 
-    def _place(self, point: _Point) -> str:
+    def _place(self, point: Point) -> str:
         cell = point.cell
         precision = f" {cell.precision}" if "precision" in self.varying else ""
         return f"{cell.backend} b{cell.batch_size}{precision}"
 
-    def _structure_label(self, point: _Point) -> str:
+    def _structure_label(self, point: Point) -> str:
         parts = [point.structure, point.format or ""]
         return f"{point.cell.workload} {'+'.join(filter(None, parts)) or 'dense'} @ {self._place(point)}"
 
-    def _lowered_label(self, point: _Point, model: str) -> str:
+    def _lowered_label(self, point: Point, model: str) -> str:
         format_ = f" + {point.format}" if point.format else ""
         return f"{self.stages[model].label}{format_} @ {self._place(point)}"
 
     def _add(
         self,
         kind: str,
-        point: _Point,
+        point: Point,
         settings: dict[str, Any],
         parents: dict[str, str],
         label: str,
@@ -278,108 +277,6 @@ class _Planner:
         parent_keys = tuple(dict.fromkeys(parents.values()))
         self.stages.setdefault(key, StageRow(key, kind, label, timed, parent_keys, request))
         return key
-
-
-class _Lookup:
-    """Finds each technique once, and whether it runs here: a large matrix names few in many cells."""
-
-    def __init__(self) -> None:
-        self.workload = cache(WORKLOADS.parse)
-        self.optimizer = cache(OPTIMIZERS.parse)
-        self.backend = cache(BACKENDS.parse)
-        self.recipe = cache(parse_recipe)
-        self.content = cache(_content)
-        self._reasons: dict[int, str | None] = {}
-
-    def unavailable(self, row: Row) -> str | None:
-        """Say why a row cannot run on this machine, or None."""
-        if id(row) not in self._reasons:
-            self._reasons[id(row)] = row.unavailable()
-        return self._reasons[id(row)]
-
-
-@dataclass(frozen=True)
-class _Point:
-    """A cell with its techniques looked up."""
-
-    cell: Cell
-    workload: Technique[WorkloadRow]
-    optimizer: Technique[Any]
-    train_backend: Technique[BackendRow]
-    backend: Technique[BackendRow]
-    recipe: Recipe
-
-    @classmethod
-    def of(cls, cell: Cell, lookup: _Lookup) -> _Point:
-        return cls(
-            cell,
-            lookup.workload(cell.workload),
-            lookup.optimizer(cell.optimizer),
-            lookup.backend(cell.train_backend),
-            lookup.backend(cell.backend),
-            lookup.recipe(cell.compression),
-        )
-
-    @property
-    def format(self) -> str | None:
-        return self.recipe.format.text if self.recipe.format else None
-
-    @property
-    def structure(self) -> str:
-        """Spell what the recipe makes of the model's shapes, empty where it leaves them."""
-        spelled = [step.row.structure_of(step.settings) for step in self.recipe.steps]
-        return "+".join(text for text in spelled if text)
-
-    @property
-    def training_label(self) -> str:
-        cell = self.cell
-        batch = "" if cell.train_batch_size == self.workload.row.batch_size else f" b{cell.train_batch_size}"
-        precision = "" if cell.train_precision == "fp32" else f" {cell.train_precision}"
-        backend = "" if cell.train_backend == "cpu-eager" else f" on {cell.train_backend}"
-        seed = f" seed {cell.seed}" if cell.seed else ""
-        optimizer = "" if self.workload.row.inference_only else f" {cell.optimizer}"
-        return f"{cell.workload}{optimizer}{backend}{precision}{batch}{seed}"
-
-
-def _content(workload: str) -> dict[str, str]:
-    """Return the hash of the model that a workload names by a path, as a setting; empty for any other."""
-    technique = WORKLOADS.parse(workload)
-    if not technique.row.content:
-        return {}
-    place = str(technique.settings[technique.row.content])
-    place = place.rpartition(":")[0] if ".py:" in place else place
-    path = Path(place).expanduser()
-    return {"content": path_digest(path)} if path.exists() else {}
-
-
-def _why_not(point: _Point, lookup: _Lookup) -> str:
-    """Say why a cell cannot run on this machine, or return an empty text."""
-    cell = point.cell
-    techniques: list[Technique[Any]] = [
-        point.workload,
-        point.optimizer,
-        point.train_backend,
-        point.backend,
-        *point.recipe.techniques,
-    ]
-    for technique in techniques:
-        reason = lookup.unavailable(technique.row)
-        if reason:
-            return f"{technique.name}: {reason}"
-    format_ = point.recipe.format.name if point.recipe.format else None
-    if point.optimizer.name == NO_OPTIMIZER and not point.workload.row.inference_only:
-        return f"{NO_OPTIMIZER}: stands for the optimizer of a model that is served as it is"
-    for name in point.backend.row.training_only:
-        if point.backend.settings[name] != point.backend.row.defaults[name]:
-            return f"{point.backend.text}: {name} says how a model is trained; leave it out of [infer]"
-    only = point.workload.row.only_backends
-    if only and point.backend.name not in only:
-        return f"{point.workload.name}: runs on {', '.join(only)} only"
-    return (
-        point.train_backend.row.cannot_train(cell.train_precision)
-        or point.backend.row.cannot_lower(format_, cell.precision)
-        or ""
-    )
 
 
 def runs_alone(stage: StageRow) -> bool:

@@ -96,11 +96,13 @@ def sample(
     least: int = 6,
     most: int = 20000,
     calls_per_sample: int = 1,
+    between: Callable[[], None] | None = None,
 ) -> Samples:
     """Time calls one by one, or in blocks, for about `seconds`: at least `least` samples, at most `most`.
 
     `synchronize` waits for the device and is inside each sample: without it an asynchronous launch would be
-    timed, not its work. The garbage collector is off meanwhile, and then as it was before.
+    timed, not its work. `between` is called before each sample and is in none of them, nor in `elapsed_s`.
+    The garbage collector is off meanwhile, and then as it was before.
     """
     now = time.perf_counter_ns
     durations: list[int] = []
@@ -114,6 +116,8 @@ def sample(
         start = end = now()
         deadline = start + int(seconds * 1e9)
         while (end < deadline or len(durations) < least) and len(durations) < most:
+            if between is not None:
+                between()
             begin = now()
             for _ in turns:
                 call()
@@ -128,7 +132,7 @@ def sample(
     scale = 1e9 * calls_per_sample
     return Samples(
         tuple(duration / scale for duration in durations),
-        (end - start) / 1e9,
+        (end - start if between is None else sum(durations)) / 1e9,
         calls_per_sample,
         after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt,

@@ -49,7 +49,9 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     save_outputs(folder, torch.cat(outputs))  # what a timing must give
     of_file = isinstance(model, OnnxModel)
     counts = model.parameter_counts() if isinstance(model, OnnxModel) else parameter_counts(model)
-    moved = None if of_file else call_bytes(model, example, outputs[0], settings["format"], settings["precision"])
+    moved = (
+        None if of_file else call_bytes(model, example, outputs[0], settings["format"], settings["precision"])
+    )
     return [
         Measurement("lowering_s", lowering_s, method="what a compiler's cache holds is not compiled again"),
         Measurement(

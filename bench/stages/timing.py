@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bench.instruments import clock
 from bench.instruments.boards import Throttling
@@ -12,6 +13,7 @@ from bench.instruments.energy import WINDOW_S, measure_energy
 from bench.instruments.speed import reference_s
 from bench.records import Measurement, Request
 from bench.statistics import effective_samples, relative_spread, sample_quantile
+from techniques.backends.accelerators import flush_cache, torch_device
 
 LEAST_TICKS = 50
 """Ticks of the clock that the shortest sample must last, so that reading it costs at most 2 %."""
@@ -63,12 +65,16 @@ def timed_pass(call: Call, synchronize: Callable[[], None], request: Request) ->
     on_cpu = request.device == "cpu"
     before_s = reference_s() if on_cpu else None  # first: its threads come to rest in the warm-up
     warmup = clock.warm_up(call, synchronize, least_calls=1 if request.smoke else 5)
+    flushing = request.settings.get("flush_cache", False)
+    between = partial(flush_cache, torch_device(request.device)) if flushing else None
     with Throttling(request.device) as throttling:
         samples = clock.sample(
             call,
             synchronize,
             seconds=request.settings["sample_s"],
-            calls_per_sample=warmup.calls_per_sample,
+            # What a block's first call leaves in the caches would serve its others.
+            calls_per_sample=1 if flushing else warmup.calls_per_sample,
+            between=between,
         )
     slower_s = None if before_s is None else max(before_s, reference_s())
     return TimedPass(warmup, samples, slower_s, clock.tick_s(), throttling.measurements())

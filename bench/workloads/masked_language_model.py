@@ -120,8 +120,7 @@ def _data() -> Data:
 
 def masked_cross_entropy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the mean cross-entropy, in nats, of what was masked; outputs (batch, LENGTH, VOCABULARY)."""
-    masked = targets != UNMASKED
-    return nn.functional.cross_entropy(outputs[masked], targets[masked])
+    return nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=UNMASKED)
 
 
 def accuracy_and_likelihood(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:

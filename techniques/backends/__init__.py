@@ -144,6 +144,31 @@ _add(
     precisions=("fp32", "fp16"),
     format_precisions={"int8-static": ("fp32",)},
 )
+_NO_XLA = "no quantizer of PyTorch models for XLA is used here"
+_XLA: Any = {
+    "needs": ("jax", "torchax", "optax"),
+    "no_kernel": dict.fromkeys(("int8-dynamic", "int8-static", "int8-weight", "int4-weight", "fp8"), _NO_XLA),
+    "trains": True,
+    "fork_safe": False,
+}
+# Without bf16: on a CPU, XLA widens it to fp32 before it multiplies.
+_add(
+    "cpu-xla",
+    "techniques.backends.xla:cpu",
+    about="XLA, through JAX and torchax, on the CPU",
+    install=_RUNTIMES,
+    **_XLA,
+)
+_add(
+    "tpu",
+    "techniques.backends.xla:tpu",
+    about="XLA, through JAX and torchax, on a Google TPU",
+    install="pip install 'jax[tpu]' torchax optax",
+    device="tpu",
+    precisions=("fp32", "bf16"),
+    check="techniques.backends.xla_hardware:without_tpu",
+    **_XLA,
+)
 _add(
     "cuda-eager",
     "techniques.backends.eager:cuda",

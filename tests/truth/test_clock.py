@@ -33,6 +33,18 @@ def test_the_wait_for_the_device_is_part_of_each_sample() -> None:
     assert min(samples.durations_s) >= 0.001
 
 
+def test_what_is_done_between_samples_is_in_none_of_them() -> None:
+    order: list[str] = []
+
+    def between() -> None:
+        order.append("between")
+        spin(0.01)
+
+    samples = clock.sample(lambda: order.append("call"), seconds=0.0, least=5, between=between)
+    assert order == ["between", "call"] * 5
+    assert samples.elapsed_s == pytest.approx(sum(samples.durations_s)) and samples.elapsed_s < 0.01
+
+
 def test_no_collection_of_garbage_falls_into_a_sample_and_the_collector_is_as_before() -> None:
     seen: list[bool] = []
     clock.sample(lambda: seen.append(gc.isenabled()), seconds=0.0, least=3)
