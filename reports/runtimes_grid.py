@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
 from bench.metrics import format_value
 from reports.entries import Column, Entry, Row, keys, metric, plain, speedup, state, timing
 from reports.grids import Grid, build_grid
+from reports.view import records
 
 TITLE = "Every backend and format against eager PyTorch in fp32"
 
@@ -58,4 +59,25 @@ def compares_runtimes(frame: pd.DataFrame) -> bool:
 def runtimes_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:
     """Return the table of the frame `runtimes`, none where there is nothing to hold against each other."""
     frame = frames["runtimes"]
-    return [build_grid("runtimes", TITLE, RUNTIMES, frame)] if compares_runtimes(frame) else []
+    if not compares_runtimes(frame):
+        return []
+    ran = frame[frame["state"] != "skipped"]
+    return [build_grid("runtimes", TITLE, RUNTIMES, ran), _skipped_grid(records(frame))]
+
+
+def skipped(rows: Iterable[Row]) -> dict[tuple[str, str], str]:
+    """Return which formats and precisions did not run, by backend and reason."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for row in rows:
+        if row["state"] == "skipped":
+            kind = " ".join(filter(None, (row["format"], row["precision"])))
+            found.setdefault((row["backend"], row["reason"]), {})[kind] = None
+    return {place: ", ".join(kinds) for place, kinds in found.items()}
+
+
+def _skipped_grid(rows: Iterable[Row]) -> Grid:
+    lines = [
+        (Entry(backend), Entry(kinds), Entry(reason)) for (backend, reason), kinds in skipped(rows).items()
+    ]
+    title, columns = "Backends and formats that do not run here", ("backend", "in", "why")
+    return Grid("not-run", title, columns, tuple(lines))

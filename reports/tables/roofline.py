@@ -56,7 +56,7 @@ def _ceilings(view: RunView, device: str, number: str) -> tuple[float | None, fl
     said = (view.run["request"].get("peaks") or {}).get(device, {})
     named = None if device == "cpu" else _nameplate(view)
     peak = (
-        said.get("operations_per_s", {}).get(number)
+        (said.get("operations_per_s") or {}).get(number)
         or view.ceiling(device, "ceiling_operations_per_s", number)
         or (named.operations_per_s.get(number) if named else None)
     )

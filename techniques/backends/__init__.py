@@ -144,6 +144,28 @@ _add(
     precisions=("fp32", "fp16"),
     format_precisions={"int8-static": ("fp32",)},
 )
+_add(
+    "openvino",
+    "techniques.backends.openvino_runtime:OpenVino",
+    about="OpenVINO's CPU plugin",
+    needs=("openvino", "nncf"),
+    install=_RUNTIMES,
+    worker_imports=("techniques.backends.openvino_runtime",),
+    formats={
+        "int8-static": "NNCF",
+        "int8-dynamic": "NNCF weights, activations by the CPU plugin",
+        "int8-weight": "NNCF",
+        "int4-weight": "NNCF, groups of 32",
+    },
+    no_kernel={"fp8": "its CPU plugin multiplies fp8 in wider floats"},
+    precisions=("fp32", "bf16", "fp16"),
+    format_precisions={
+        "int8-static": ("fp32",),
+        "int8-dynamic": ("fp32", "bf16"),
+        "int8-weight": ("fp32", "bf16"),
+        "int4-weight": ("fp32", "bf16"),
+    },
+)
 _NO_XLA = "no quantizer of PyTorch models for XLA is used here"
 _XLA: Any = {
     "needs": ("jax", "torchax", "optax"),

@@ -20,10 +20,9 @@ from typing import Any
 
 import torch
 
-from techniques.backends.protocol import Numerics, Program, in_precision
+from techniques.backends.protocol import Numerics, Program, ServesOnCpu, in_precision
 from techniques.backends.tracing import OperatorTime
-from techniques.backends.training import Loss, TrainingStep
-from techniques.registry import CannotApply, Row, Technique, TechniqueError
+from techniques.registry import CannotApply, TechniqueError
 
 MODEL = "model.pte"
 _METHOD = "forward"
@@ -84,13 +83,11 @@ class ExecuTorchProgram:
         return _operator_times(itertools.chain.from_iterable(runs))
 
 
-class ExecuTorch:
+class ExecuTorch(ServesOnCpu):
     """ExecuTorch with XNNPACK, the CPU's delegate.
 
     All programs of a process share one pool of threads, which has the size that was asked for last.
     """
-
-    device = torch.device("cpu")
 
     def lower(
         self,
@@ -126,14 +123,6 @@ class ExecuTorch:
             portable_lib._unsafe_reset_threadpool(threads)
         path = folder / MODEL
         return ExecuTorchProgram(*_load(path), path, numerics.dtype)
-
-    def compile_step(
-        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
-    ) -> TrainingStep:
-        raise TechniqueError("executorch runs models but does not train them")
-
-    def synchronize(self) -> None:
-        return
 
 
 def _load(path: Path, **options: Any) -> tuple[Any, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import subprocess
@@ -18,10 +17,9 @@ import numpy as np
 import torch
 
 from techniques.backends.kernels import kernels_of_format
-from techniques.backends.protocol import Numerics, Program
+from techniques.backends.protocol import Numerics, Program, ServesOnCpu
 from techniques.backends.tracing import OperatorTime
-from techniques.backends.training import Loss, TrainingStep
-from techniques.registry import CannotApply, Row, Technique, TechniqueError
+from techniques.registry import CannotApply, TechniqueError
 
 # OpenVINO and NNCF report their use over the network, unasked and from threads of their own, as they are
 # imported. Both do without where the package that sends is missing.
@@ -35,9 +33,6 @@ MODEL = "model.xml"
 # is not the default: compressed weights alone would quantize them.
 _ACTIVATIONS_PER_SCALE = {"int8-dynamic": "32"}
 
-# Weights that share a scale, NNCF's own default; fewer where a layer's inputs have no such groups.
-_INT4_GROUP = 128
-
 # How much of the outliers goes into the weights. Of MiniLM's texts the cosine to fp32 was 0.984 at least, at
 # NNCF's own 0.95 only 0.952, at 0.5 or without any 0.982.
 _SMOOTHING = 0.7
@@ -50,10 +45,7 @@ _NO_KERNEL = ("Const", "Input", "Output", "Reshape")
 
 @dataclass(frozen=True)
 class OpenVinoProgram:
-    """A compiled model with one inference request; its inputs are OpenVINO's tensors.
-
-    An output is a view of the request's own memory: the next call overwrites it.
-    """
+    """A compiled model with one inference request. Its output is a view that the next call overwrites."""
 
     compiled: Any
     request: Any
@@ -77,10 +69,8 @@ class OpenVinoProgram:
         return trace_request(compiled.create_infer_request(), prepared, calls, path)
 
 
-class OpenVino:
+class OpenVino(ServesOnCpu):
     """OpenVINO's CPU plugin."""
-
-    device = torch.device("cpu")
 
     def lower(
         self,
@@ -105,14 +95,6 @@ class OpenVino:
         config = configuration(numerics, threads)
         compiled = compile_model(folder / MODEL, config)
         return OpenVinoProgram(compiled, compiled.create_infer_request(), folder / MODEL, config)
-
-    def compile_step(
-        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
-    ) -> TrainingStep:
-        raise TechniqueError("openvino runs models but does not train them")
-
-    def synchronize(self) -> None:
-        return
 
 
 def configuration(numerics: Numerics, threads: int) -> dict[str, str]:
@@ -145,21 +127,34 @@ def _convert(model: torch.nn.Module, example: torch.Tensor) -> Any:
 def _quantize(model: Any, format_: str, calibration: Iterable[torch.Tensor], batch_size: int) -> Any:
     import nncf
 
-    nncf.set_log_level(logging.ERROR)
-    if format_ == "int8-static":
-        parts = _calibration_parts(calibration, batch_size)
-        attention = _quantize_with_attention(model) if has_attention(model) else {}
-        return nncf.quantize(model, nncf.Dataset(parts), subset_size=len(parts), **attention)
     if format_ in ("int8-weight", "int8-dynamic"):
         return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
+    parts = _calibration_parts(calibration, batch_size)
+    if format_ == "int8-static":
+        attention = _quantize_with_attention(model) if has_attention(model) else {}
+        return nncf.quantize(model, nncf.Dataset(parts), subset_size=len(parts), **attention)
     if format_ == "int4-weight":
-        # A layer whose inputs have no groups of 32 or more keeps int8 weights; so does a convolution.
-        smaller = nncf.AdvancedCompressionParameters(
-            group_size_fallback_mode=nncf.GroupSizeFallbackMode.ADJUST
-        )
-        options = {"group_size": _INT4_GROUP, "all_layers": True, "advanced_parameters": smaller}
-        return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT4_SYM, ratio=1.0, **options)
+        return _compress_to_int4(model, nncf.Dataset(parts))
     raise TechniqueError(f"OpenVINO has no kernel for {format_}")
+
+
+def _compress_to_int4(model: Any, calibration: Any) -> Any:
+    """Return a model with int4 weights of its products, with scales that keep their outputs.
+
+    Convolutions and embeddings have int8 weights, and products whose inputs are no groups of 32.
+    """
+    import nncf
+
+    modes, fallback = nncf.CompressWeightsMode, nncf.GroupSizeFallbackMode.ADJUST
+    products = nncf.compress_weights(
+        model,
+        mode=modes.INT4_SYM,
+        dataset=calibration,
+        ignored_scope=nncf.IgnoredScope(types=["Gather"], validate=False),
+        advanced_parameters=nncf.AdvancedCompressionParameters(group_size_fallback_mode=fallback),
+        **{"group_size": 32, "ratio": 1.0, "all_layers": True, "scale_estimation": True},
+    )
+    return nncf.compress_weights(products, mode=modes.INT8_ASYM)
 
 
 def _quantize_with_attention(model: Any) -> dict[str, Any]:
@@ -192,9 +187,8 @@ def has_attention(model: Any) -> bool:
     """Say whether a graph of OpenVINO attends: by its own operator, or by a product with a softmax."""
     kinds = {operator.get_type_name() for operator in model.get_ops()}
     softmaxes = [operator for operator in model.get_ops() if operator.get_type_name() == "Softmax"]
-    readers = [reader for softmax in softmaxes for reader in softmax.output(0).get_target_inputs()]
-    after = {reader.get_node().get_type_name() for reader in readers}
-    return "ScaledDotProductAttention" in kinds or "MatMul" in after
+    readers = [reader.get_node() for each in softmaxes for reader in each.output(0).get_target_inputs()]
+    return "ScaledDotProductAttention" in kinds or any(each.get_type_name() == "MatMul" for each in readers)
 
 
 def _refuse_other_numbers(model: Path, numerics: Numerics) -> None:
@@ -244,13 +238,12 @@ def products_of_log(log: str) -> set[str]:
 
     oneDNN as OpenVINO builds it notes how many activations share a scale where it quantizes them.
     """
-    found = set()
-    for line in log.splitlines():
-        product = _PRODUCT.search(line)
-        if product is not None:
-            weights = "" if "src_dyn_quant_group_size:" in line else "-weight"
-            found.add(f"FullyConnected int{product[1]}{weights}")
-    return found
+    quantized = "src_dyn_quant_group_size:"
+    return {
+        f"FullyConnected int{product[1]}" + ("" if quantized in line else "-weight")
+        for line in log.splitlines()
+        if (product := _PRODUCT.search(line)) is not None
+    }
 
 
 # A process of its own, as oneDNN looks only once, before its first primitive, whether to log. It logs what is
@@ -265,8 +258,8 @@ openvino.Core().compile_model(sys.argv[1], "CPU", json.loads(sys.argv[2]))
 
 def _log_of_compiling(model: Path, config: Mapping[str, str]) -> str:
     command = [sys.executable, "-c", _COMPILE, str(model), json.dumps(dict(config))]
-    environment = {**os.environ, "ONEDNN_VERBOSE": "profile_create"}
-    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    logging_on = {**os.environ, "ONEDNN_VERBOSE": "profile_create"}
+    return subprocess.run(command, env=logging_on, check=True, capture_output=True, text=True).stdout
 
 
 def trace_request(request: Any, inputs: Sequence[Any], calls: int, path: Path) -> list[OperatorTime]:
@@ -276,12 +269,14 @@ def trace_request(request: Any, inputs: Sequence[Any], calls: int, path: Path) -
     trace shows one mean call, operator after operator. The first call, which is not warm, is taken out.
     """
     request.infer(inputs[0], share_inputs=True)
-    first = [entry.real_time.total_seconds() for entry in _executed(request)]
+    first = [entry.real_time.total_seconds() for entry in request.profiling_info]
     for number in range(calls):
         request.infer(inputs[number % len(inputs)], share_inputs=True)
     events, start_s = [], 0.0
     times: defaultdict[str, list[float]] = defaultdict(list)
-    for entry, first_s in zip(_executed(request), first, strict=True):
+    for entry, first_s in zip(request.profiling_info, first, strict=True):
+        if entry.status != entry.Status.EXECUTED:
+            continue
         total_s = max(0.0, entry.real_time.total_seconds() * (calls + 1) - first_s)
         name = f"{entry.node_type} {entry.exec_type}"
         times[name].append(total_s)
@@ -291,7 +286,3 @@ def trace_request(request: Any, inputs: Sequence[Any], calls: int, path: Path) -
     path.write_text(json.dumps({"traceEvents": events}))
     operators = [OperatorTime(name, calls * len(own), sum(own)) for name, own in times.items()]
     return sorted(operators, key=lambda operator: -operator.self_s)
-
-
-def _executed(request: Any) -> list[Any]:
-    return [entry for entry in request.profiling_info if entry.status == entry.Status.EXECUTED]

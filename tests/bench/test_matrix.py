@@ -216,7 +216,8 @@ def test_what_auto_leaves_out_is_told_by_name_and_reason(tmp_path, without_gpu_a
 
 def test_auto_in_train_takes_what_runs_here_and_trains(tmp_path, without_gpu_and_compiler):
     matrix = read_matrix(written(tmp_path, TRAIN_AUTO))
-    assert {cell.train_backend for cell in matrix.cells} == {"cpu-eager"}
+    runs = {name for name, row in BACKENDS.rows().items() if row.trains and row.unavailable() is None}
+    assert {cell.train_backend for cell in matrix.cells} == runs >= {"cpu-eager"}
     assert {cell.backend for cell in matrix.cells} > {"onnxruntime"}
     told = {out.value: out.reason for out in matrix.left_out if out.section == "train"}
     assert "does not train" in told["onnxruntime"]

@@ -56,6 +56,37 @@ def planned(folder, compressions: str):
     return make_plan(read_matrix(str(file)), cpus=2)
 
 
+def plan_of(folder, infer: str, budget: str = "", compression: str = "none"):
+    """Plan one training with what stands in these sections."""
+    file = folder / "some.toml"
+    file.write_text(
+        f'[train]\nworkload = "digits"\noptimizer = "adam"\n'
+        f'[infer]\ncompression = "{compression}"\n{infer}\n[budget]\nmax_launches = 1\n{budget}\n'
+    )
+    return make_plan(read_matrix(str(file)), cpus=2)
+
+
+def test_a_setting_of_training_is_none_of_serving_and_a_layout_is_one_of_both(tmp_path):
+    plan = plan_of(tmp_path, 'backend = ["cpu-eager:accumulate=2", "cpu-eager:channels_last=true"]')
+    reasons = [cell.skipped for cell in plan.cells]
+    assert "accumulate says how a model is trained" in reasons[0] and reasons[1] == ""
+    (infer,) = plan.of_kind("infer")
+    assert infer.request["settings"]["backend"] == "cpu-eager:channels_last=true"
+
+
+def test_a_precision_that_a_formats_kernel_has_not_is_skipped_with_those_it_has(tmp_path):
+    infer = 'backend = "cpu-eager"\nprecision = ["fp32", "bf16"]'
+    fp32, bf16 = plan_of(tmp_path, infer, compression="int8-weight").cells
+    assert fp32.skipped == "cpu-eager's kernel for int8-weight computes in bf16, not in fp32"
+    assert bf16.skipped == ""
+
+
+def test_caches_are_flushed_where_it_is_asked_for(tmp_path):
+    for budget, flushed in (("", None), ("flush_cache = true", True)):
+        plan = plan_of(tmp_path, 'backend = "cpu-eager"', budget)
+        assert [stage.request["settings"].get("flush_cache") for stage in plan.of_kind("infer")] == [flushed]
+
+
 def test_a_teacher_is_asked_once_for_all_its_students(tmp_path):
     plan = planned(tmp_path, '["distill:0.5", "distill:0.25", "distill:0.5,temperature=2", "student:0.5"]')
     assert len(plan.of_kind("teach")) == 1
@@ -127,7 +158,8 @@ def gpu(nvml, monkeypatch):
 def test_stages_on_a_gpu_get_a_process_of_their_own_there(gpu):
     plan = make_plan(read_matrix("full", "workload=digits,backend=cuda-eager,optimizer=adam"), cpus=2)
     assert {cell.skipped for cell in plan.skipped} == {
-        "cuda-eager has no kernel for int8-static: PyTorch has no eager int8 static kernels on CUDA"
+        "cuda-eager has no kernel for int8-static: PyTorch has no eager int8 static kernels on CUDA",
+        "cuda-eager's kernel for int4-weight computes in bf16, not in fp32",
     }
     for stage in plan.stages.values():
         on_gpu = stage.kind in ("lower", "evaluate", "infer") or stage.label == "ceilings of cuda"

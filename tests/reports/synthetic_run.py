@@ -35,6 +35,7 @@ class Synthetic:
     skip_reason: str = "cpu-eager has no kernel for int8-static"
     invalid: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    peaks: Mapping[str, Any] = field(default_factory=dict)
     disturbed: str = ""
 
 
@@ -53,7 +54,10 @@ def build(folder: Path, made_up: Synthetic, *, run_id: str = "run-1", finish: bo
     ceilings = _stage("ceilings cpu", None)
     stages[ceilings.key] = ceilings
     store = Store.open(folder)
-    command, request = "bench run --matrix quick", {"notes": list(made_up.notes)}
+    command, request = (
+        "bench run --matrix quick",
+        {"notes": list(made_up.notes), "peaks": dict(made_up.peaks)},
+    )
     store.start_run(run_id, "identity", "quick", command, request, list(stages.values()), cells)
     for stage in stages.values():
         _launch(store, run_id, stage, made_up)

@@ -156,6 +156,13 @@ def test_a_timing_is_held_against_this_machines_own_ceilings(tmp_path: Path) -> 
         assert row["utilization"] == pytest.approx(1e7 / row["latency_s"] / peak)
 
 
+def test_what_a_matrix_says_of_a_peak_wins_over_what_was_measured(tmp_path: Path) -> None:
+    peaks = {"cpu": {"operations_per_s": {"fp32": 4e11}, "bytes_per_s": None}}
+    made_up = Synthetic(compressions=("none",), peaks=peaks)
+    for row in records(inference_table(made_up_view(tmp_path, made_up)).query("ranked")):
+        assert row["utilization"] == pytest.approx(1e7 / row["latency_s"] / 4e11)
+
+
 def test_pareto_front_averages_seeds_so_that_a_lucky_one_does_not_win(tmp_path: Path) -> None:
     lucky = Measurement("quality", 0.955)
     made_up = Synthetic(

@@ -149,10 +149,10 @@ def test_a_pair_that_the_runtime_has_no_kernel_for_is_refused_with_what_it_runs_
 
 
 def test_layers_without_groups_keep_int8_weights_and_are_shown(tmp_path):
-    # 2352 inputs are 147 groups of 16, which are too small; 64 are one group.
+    # 2352 inputs are 147 groups of 16, which are too small; 64 are two of 32.
     odd = nn.Sequential(nn.Flatten(), nn.Linear(2352, 64), nn.ReLU(), nn.Linear(64, 10)).eval()
     runtime, numerics = OpenVino(), Numerics("int4-weight", "fp32")
-    runtime.lower(odd, images(1), numerics, [], tmp_path)
+    runtime.lower(odd, images(1), numerics, [images(8)], tmp_path)
     ran = runtime.load(tmp_path, lambda: odd, numerics, 1).kernels(None)
     assert kernels_of_format("int4-weight", ran) == ["FullyConnected int4-weight"]
     assert kernels_of_format("int8-weight", ran) == ["FullyConnected int8-weight"]

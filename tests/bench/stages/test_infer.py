@@ -24,10 +24,7 @@ class Runs:
 
 def test_an_int8_timing_without_an_int8_kernel_is_invalid():
     values = {entry.metric: entry for entry in _kernels(Runs("Conv", "Gemm"), None, "int8-static")}
-    assert (
-        values["valid"].value == 0
-        and "no int8-static kernel ran: Conv, Gemm" in values["valid"].reason
-    )
+    assert values["valid"].value == 0 and "no int8-static kernel ran: Conv, Gemm" in values["valid"].reason
     values = {entry.metric: entry for entry in _kernels(Runs("QLinearConv", "Gemm"), None, "int8-static")}
     assert values["valid"].value == 1 and values["format_kernels"].method == "QLinearConv"
     (listed,) = _kernels(Runs("Conv fp32", "Gemm fp32"), None, None)
