@@ -45,7 +45,10 @@ _TELL_OF_DISTURBANCE = ("reference_s", "timed_cpu_over_wall", "gpu_throttled")
 NO_SPACE_EXIT = os.EX_IOERR
 """The exit code of a worker that could not leave its result because the disk is full."""
 
-OUT_OF_MEMORY = ("can't allocate memory", "std::bad_alloc", "out of memory", "cannot allocate memory")
+OUT_OF_MEMORY = (
+    *("can't allocate memory", "std::bad_alloc", "out of memory", "cannot allocate memory"),
+    *("resource_exhausted", "out_of_device_memory"),  # XLA, Intel's GPUs
+)
 
 
 def main(arguments: list[str]) -> int:

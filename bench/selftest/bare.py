@@ -2,25 +2,31 @@
 
 Nothing of the harness is in it: no fork server, no request, no pass, no display, no pinning. It prints the
 median of the seconds that a call took, and those of the reference product around it, which tells a machine
-that was slow meanwhile. `WHAT` is `step`, `cpu-eager` or `onnxruntime`; `FILE` what the last two
-serve, safetensors or ONNX.
+that was slow meanwhile. `WHAT` is `step`, `cpu-eager`, `onnxruntime` or `openvino`; `FILE` what the last
+three serve: safetensors, ONNX or IR. OpenVINO's is timed by its own `benchmark_app`.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
+import re
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 
 from bench.instruments.speed import reference_s
 from bench.workloads.image_classification import FASHION_MNIST_SIMPLECNN
 
-BATCH = {"step": 128, "cpu-eager": 32, "onnxruntime": 32}
+BATCH = {"step": 128, "cpu-eager": 32, "onnxruntime": 32, "openvino": 32}
 WARM_S = 0.5
 SAMPLE_S = 0.4
 
@@ -30,6 +36,11 @@ def main(what: str, threads: str, file: str = "") -> None:
     torch.set_num_threads(int(threads))
     # The same data and weights: on noise the seed CNN takes 15 % longer, as its pooling has more to compare.
     data = FASHION_MNIST_SIMPLECNN.data()
+    if what == "openvino":
+        before_s = reference_s()
+        call_s = benchmark_app(data.test_inputs, threads, file)
+        print(call_s, max(before_s, reference_s()))
+        return
     if what == "step":
         call = step(data.train_inputs, data.train_targets)
     else:
@@ -86,6 +97,24 @@ def serve(what: str, images: torch.Tensor, threads: int, file: str) -> Callable[
             return model(next(turn))
 
     return call
+
+
+def benchmark_app(images: torch.Tensor, threads: str, file: str) -> float:
+    """Return the median seconds of a call as OpenVINO's own tool tells it: one request at a time, in fp32."""
+    batch = FASHION_MNIST_SIMPLECNN.transform(images[: BATCH["openvino"]])
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder, "batch.npy")
+        np.save(kept, batch.numpy())
+        words = [
+            *(str(Path(sys.executable).with_name("benchmark_app")), "-m", file, "-i", str(kept), "-d", "CPU"),
+            *("-hint", "none", "-api", "sync", "-nireq", "1", "-nstreams", "1", "-nthreads", threads),
+            *("-infer_precision", "f32", "-ip", "f32", "-t", "1"),
+        ]
+        # What says CI sends no telemetry.
+        environment = {**os.environ, "CI": "true"}
+        told = subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout
+    (value, unit) = re.findall(r"Median:\s+([\d.]+) (us|ms)", told)[0]
+    return float(value) * {"us": 1e-6, "ms": 1e-3}[unit]
 
 
 if __name__ == "__main__":

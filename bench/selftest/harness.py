@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 40
 MATRIX = Path(__file__).parent / "pair.toml"
-_SERVED = {"cpu-eager": "weights.safetensors", "onnxruntime": "model.onnx"}
+_SERVED = {"cpu-eager": "weights.safetensors", "onnxruntime": "model.onnx", "openvino": "model.xml"}
 BARE = (sys.executable, "-m", "bench.selftest.bare")
 
 
