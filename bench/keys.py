@@ -81,10 +81,15 @@ def library_versions(modules: Iterable[str]) -> dict[str, str]:
     """Return the versions of the libraries that decide results, and of foreign modules' own packages."""
     modules = list(modules)
     foreign = {module.partition(".")[0] for module in modules if not module.endswith(".py")}
-    paths = {path for module in modules for path in _closure(module).values()}
-    imported = {name.partition(".")[0] for path in paths for name in _imports(path)}
-    names = sorted({*_LIBRARIES, *foreign, *(imported & set(_RUNTIMES))} - set(OUR_PACKAGES))
+    imported = {name for module in modules for name in _runtimes_of(module)}
+    names = sorted({*_LIBRARIES, *foreign, *imported} - set(OUR_PACKAGES))
     return {name: found for name in names if (found := _version(name)) is not None}
+
+
+@cache
+def _runtimes_of(module: str) -> frozenset[str]:
+    imported = {name.partition(".")[0] for path in _closure(module).values() for name in _imports(path)}
+    return frozenset(imported & set(_RUNTIMES))
 
 
 @cache
