@@ -60,7 +60,8 @@ def _lines(content: Content) -> Iterator[str]:
         if grid.name in content.captions:
             yield from (escape(content.captions[grid.name]), "")
         yield from _table(grid)
-        yield from ("", f"Raw numbers: [tables/{grid.name}.csv](tables/{grid.name}.csv)")
+        if grid.name in content.frames:
+            yield from ("", f"Raw numbers: [tables/{grid.name}.csv](tables/{grid.name}.csv)")
     yield from ("", "## Left out and failed", "")
     if not content.problems:
         yield "Nothing."

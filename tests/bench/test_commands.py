@@ -143,7 +143,9 @@ def test_dry_run_tells_what_auto_leaves_out_of_this_machine(bench, tmp_path, mon
     monkeypatch.delenv("CXX", raising=False)
     ci = (SHIPPED / "ci.toml").read_text()
     (tmp_path / "mine.toml").write_text(ci.replace('["cpu-eager", "onnxruntime"]', '"auto"'))
-    done = bench("run", "--matrix", tmp_path / "mine.toml", "--dry-run", "--no-probe", "--results", tmp_path / "none")
+    done = bench(
+        "run", "--matrix", tmp_path / "mine.toml", "--dry-run", "--no-probe", "--results", tmp_path / "none"
+    )
     assert done.returncode == 0, done.stderr
     assert 'backend = "auto" leaves out cpu-inductor: needs a C++ compiler' in done.stdout
     assert "none@onnxruntime" in done.stdout and "@cpu-inductor" not in done.stdout

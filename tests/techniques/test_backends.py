@@ -20,7 +20,8 @@ PAIRS = [
     (name, format_)
     for name, row in BACKENDS.rows().items()
     for format_ in (None, *row.formats)
-    if row.unavailable() is None
+    # What needs a process of its own has tests of its own.
+    if row.unavailable() is None and row.fork_safe
 ]
 
 
