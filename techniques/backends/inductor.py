@@ -117,7 +117,11 @@ def quantize_static(
     reduced = not torch.cpu._is_vnni_supported()
     config = x86.get_default_x86_inductor_quantization_config(reduce_range=reduced)
     quantizer = x86.X86InductorQuantizer().set_global(config)
-    prepared = prepare_pt2e(torch.export.export(model, (example,)).module(), quantizer)
+    program: Any = torch.export.export(model, (example,)).module()
+    # A layer whose output nobody takes, as a pooler's, has no end that the quantizer looks for.
+    program.graph.eliminate_dead_code()
+    program.recompile()
+    prepared = prepare_pt2e(program, quantizer)
     for batch in calibration:
         for part in batch.split(len(example)):
             if len(part) == len(example):

@@ -11,6 +11,7 @@ import torch
 from bench.stages.evaluate import closeness
 from bench.workloads.image_classification import SimpleCNN
 from techniques.backends import BACKENDS, hardware
+from techniques.backends.inductor import quantize_static
 from techniques.backends.kernels import kernels_of_format
 from techniques.backends.protocol import Numerics
 from techniques.compression import COMPRESSIONS, Tolerance
@@ -109,3 +110,19 @@ def test_without_a_gpu_cuda_says_what_is_wanted(monkeypatch):
 def test_without_a_compiler_inductor_says_how_to_get_one(monkeypatch):
     monkeypatch.setattr(hardware.shutil, "which", lambda name: None)
     assert "apt install g++" in (BACKENDS.get("cpu-inductor").unavailable() or "")
+
+
+def test_a_layer_whose_output_nobody_takes_is_no_obstacle_to_int8_static():
+    class Pooled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.pooler = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)
+
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            states = self.body(batch)
+            torch.tanh(self.pooler(states))
+            return states
+
+    example, model = torch.randn(4, 8), Pooled().eval()
+    converted = quantize_static(model, example, [example])
+    assert torch.nn.functional.cosine_similarity(converted(example), model(example)).min() > 0.98
