@@ -43,7 +43,9 @@ Workloads = Annotated[
 ]
 MatrixOption = Annotated[
     str,
-    typer.Option("--matrix", "-m", help="quick, article, full, workloads, long, serve, ci, or a TOML file."),
+    typer.Option(
+        "--matrix", "-m", help="quick, article, full, workloads, long, backends, serve, ci, or a TOML file."
+    ),
 ]
 RUN = Annotated[str | None, typer.Argument(help="Run id or its beginning; the latest by default.")]
 

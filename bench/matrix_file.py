@@ -145,7 +145,7 @@ def parse_matrix_file(path: Path, text: str) -> MatrixFile:
 
 _SECTIONS: Mapping[str, type[BaseModel]] = {
     **{"train": TrainAxes, "infer": InferAxes},
-    **{"budget": Budget, "prices": Prices, "estimate": Estimate, "server": Server},
+    **{"budget": Budget, "prices": Prices, "estimate": Estimate, "server": Server, "peaks": Peak},
 }
 
 

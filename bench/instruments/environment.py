@@ -37,7 +37,6 @@ def describe(device: str = "cpu") -> dict[str, Any]:
         "python": platform.python_version(),
         "libraries": {name: found for name in LIBRARIES if (found := _version(name)) is not None},
         "affinity_cores": _affinity_cores(),
-        "torch_cuda": describe_torch_cuda() if device == "cuda" else None,
         "threads": sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None,
         "allocator": _allocator(),
         "git": _git(),

@@ -61,10 +61,15 @@ def rotating_batches(workload: Workload, data: Data, batch_size: int) -> list[to
     return [example_batch(workload, data, batch_size, number) for number in range(ROTATING)]
 
 
-def calibration_batches(workload: Workload, data: Data) -> Iterator[torch.Tensor]:
-    """Yield batches of training inputs, the same ones each time, never test inputs."""
-    batches = shuffled_batches(len(data.train_inputs), _CALIBRATION_BATCH, _CALIBRATION_SEED)
-    for _ in range(CALIBRATION_SAMPLES // _CALIBRATION_BATCH):
+def calibration_batches(workload: Workload, data: Data, least: int = 0) -> Iterator[torch.Tensor]:
+    """Yield batches of training inputs, the same ones each time, never test inputs.
+
+    They have `CALIBRATION_SAMPLES` samples, or `least` if that is more, as a batch is that is to be served.
+    """
+    samples = len(data.train_inputs)
+    batches = shuffled_batches(samples, _CALIBRATION_BATCH, _CALIBRATION_SEED)
+    enough = -(-least // min(samples, _CALIBRATION_BATCH))
+    for _ in range(max(enough, CALIBRATION_SAMPLES // _CALIBRATION_BATCH)):
         yield workload.transform(data.train_inputs[next(batches)])
 
 

@@ -38,8 +38,9 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     model = load_model(parent)
     example = example_batch(workload, data, settings["batch_size"])
     backend, copied = load_backend(settings), deepcopy(model)
+    calibration = calibration_batches(workload, data, settings["batch_size"])
     started = time.perf_counter()
-    backend.lower(copied, example, numerics(settings), calibration_batches(workload, data), folder)
+    backend.lower(copied, example, numerics(settings), calibration, folder)
     lowering_s = time.perf_counter() - started
     raw, compressed = folder_bytes(folder)
     read_structure(parent).save(folder)  # for runtimes that build the model; no part of what they ship

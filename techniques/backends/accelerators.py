@@ -34,13 +34,6 @@ def synchronize(device: torch.device) -> None:
         torch.accelerator.synchronize(device)
 
 
-def device_name(device: torch.device) -> str:
-    """Return the name of the device as its driver gives it; empty where PyTorch knows none."""
-    if device.type not in ("cuda", "xpu"):
-        return ""
-    return str(torch.get_device_module(device).get_device_name())
-
-
 def allocator(name: str) -> Any | None:
     """Return the module that counts what PyTorch allocates on a row's `device`, None where none counts.
 

@@ -7,13 +7,10 @@ from pathlib import Path
 
 import torch
 
-from techniques.backends.accelerators import set_fp32_arithmetic, synchronize
-from techniques.backends.eager import WEIGHTS, Eager
+from techniques.backends.eager import Eager
 from techniques.backends.kernels import kernels_of_call
-from techniques.backends.protocol import Numerics, Program, TorchProgram
-from techniques.backends.torchao_formats import fill_weights
-from techniques.backends.training import Loss, TrainingOptions, TrainingStep, with_layout
-from techniques.registry import Row, Technique, TechniqueError
+from techniques.backends.protocol import Numerics, Program, ServesOnly, TorchProgram
+from techniques.backends.training import TrainingOptions
 
 _WARM_UPS = 3
 
@@ -62,7 +59,7 @@ class GraphProgram(TorchProgram):
         return sorted({*operators, *super().kernels(prepared)})
 
 
-class CudaGraphs(Eager):
+class CudaGraphs(ServesOnly, Eager):
     """Eager PyTorch on the first CUDA device, replayed from a graph; its lowered file is the weights."""
 
     def __init__(self, channels_last: bool = False) -> None:
@@ -71,15 +68,5 @@ class CudaGraphs(Eager):
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
-        set_fp32_arithmetic(numerics.precision)
-        model = fill_weights(self._convert(build().eval(), numerics), folder / WEIGHTS)
-        recorded = RecordedModel(with_layout(model, self.options))
+        recorded = RecordedModel(self._filled(folder, build, numerics))
         return GraphProgram(recorded, self.device, numerics.dtype, channels_last=self.options.channels_last)
-
-    def compile_step(
-        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
-    ) -> TrainingStep:
-        raise TechniqueError("cuda-graphs runs models but does not train them; train on cuda-eager")
-
-    def synchronize(self) -> None:
-        synchronize(self.device)

@@ -44,9 +44,7 @@ class Eager:
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
-        set_fp32_arithmetic(numerics.precision)
-        model = fill_weights(self._convert(build().eval(), numerics), folder / WEIGHTS)
-        model = with_layout(model, self.options)
+        model = self._filled(folder, build, numerics)
         return TorchProgram(model, self.device, numerics.dtype, channels_last=self.options.channels_last)
 
     def compile_step(
@@ -57,6 +55,14 @@ class Eager:
 
     def synchronize(self) -> None:
         synchronize(self.device)
+
+    def _filled(
+        self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics
+    ) -> torch.nn.Module:
+        """Return the model that `lower` wrote, laid out as it is to run, and fp32 multiplied as asked for."""
+        set_fp32_arithmetic(numerics.precision)
+        model = fill_weights(self._convert(build().eval(), numerics), folder / WEIGHTS)
+        return with_layout(model, self.options)
 
     def _convert(self, model: torch.nn.Module, numerics: Numerics) -> torch.nn.Module:
         model = model.to(self.device, numerics.dtype)

@@ -20,8 +20,10 @@ from typing import Any
 
 import torch
 
+from techniques.backends.calibration import calibration_parts, quantize_pt2e
+from techniques.backends.onnx_file import given_file
 from techniques.backends.protocol import Numerics, Program, ServesOnCpu, in_precision
-from techniques.backends.tracing import OperatorTime
+from techniques.backends.tracing import OperatorTime, slowest_first
 from techniques.registry import CannotApply, TechniqueError
 
 MODEL = "model.pte"
@@ -97,7 +99,7 @@ class ExecuTorch(ServesOnCpu):
         calibration: Iterable[torch.Tensor],
         folder: Path,
     ) -> None:
-        if getattr(model, "onnx_file", None) is not None:
+        if given_file(model) is not None:
             raise CannotApply("executorch lowers models of PyTorch, not ONNX files")
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
@@ -135,26 +137,14 @@ def _load(path: Path, **options: Any) -> tuple[Any, Any]:
 def _quantized(
     model: torch.nn.Module, example: torch.Tensor, numerics: Numerics, calibration: Iterable[torch.Tensor]
 ) -> torch.nn.Module:
-    """Quantize by PyTorch 2 export; static scales are from batches cut to the example's size."""
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-
+    """Quantize by XNNPACK's quantizer; scales that come with the activations need no calibration."""
     if numerics.format not in ("int8-dynamic", "int8-static"):
         raise TechniqueError(f"executorch has no kernel for {numerics.format}")
     dynamic = numerics.format == "int8-dynamic"
     if not dynamic and numerics.precision != "fp32":
         raise CannotApply(f"executorch has int8-static beside fp32 only, not beside {numerics.precision}")
-    prepared = prepare_pt2e(torch.export.export(model, (example,)).module(), _quantizer(dynamic))
-    size = len(example)
-    batches = [example] if dynamic else torch.cat(list(calibration)).split(size)
-    if len(batches[0]) < size:
-        raise CannotApply(
-            f"int8-static is calibrated in batches of {size}; only {len(batches[0])} samples are given"
-        )
-    for batch in batches:
-        if len(batch) == size:
-            prepared(batch)
-    converted: torch.nn.Module = convert_pt2e(prepared)
-    return converted
+    parts = [example] if dynamic else calibration_parts(calibration, len(example))
+    return quantize_pt2e(model, example, _quantizer(dynamic), parts)
 
 
 def _quantizer(dynamic: bool) -> Any:
@@ -241,9 +231,8 @@ def _operator_times(events: Iterable[_Event]) -> list[OperatorTime]:
     called = {name: sums.get(name, 0.0) for name in _CALLS}
     delegated = sum(sums.values()) - sum(called.values()) - own_kernels
     inside = {_WHOLE: called[_DELEGATE] + called[_OWN], _DELEGATE: delegated, _OWN: own_kernels}
-    return sorted(
-        (OperatorTime(name, len(own), sums[name] - inside.get(name, 0.0)) for name, own in times.items()),
-        key=lambda operator: -operator.self_s,
+    return slowest_first(
+        OperatorTime(name, len(own), sums[name] - inside.get(name, 0.0)) for name, own in times.items()
     )
 
 

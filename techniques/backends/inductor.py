@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from techniques.backends.calibration import calibration_parts, quantize_pt2e
 from techniques.backends.protocol import Numerics, Program, TorchProgram, in_precision
 from techniques.backends.torchao_formats import quantize
 from techniques.backends.training import (
@@ -111,20 +112,9 @@ def quantize_static(
     On a CPU without VNNI, whose instructions add pairs of products up in 16 bits and saturate, activations
     take 7 bits. With 8, six layers of a transformer came to a cosine of 0.996, not 0.99997.
     """
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 
     reduced = not torch.cpu._is_vnni_supported()
     config = x86.get_default_x86_inductor_quantization_config(reduce_range=reduced)
     quantizer = x86.X86InductorQuantizer().set_global(config)
-    program: Any = torch.export.export(model, (example,)).module()
-    # A layer whose output nobody takes, as a pooler's, has no end that the quantizer looks for.
-    program.graph.eliminate_dead_code()
-    program.recompile()
-    prepared = prepare_pt2e(program, quantizer)
-    for batch in calibration:
-        for part in batch.split(len(example)):
-            if len(part) == len(example):
-                prepared(part)
-    converted: torch.nn.Module = convert_pt2e(prepared)
-    return converted
+    return quantize_pt2e(model, example, quantizer, calibration_parts(calibration, len(example)))

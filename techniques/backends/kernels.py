@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from techniques.backends.onnx_session import open_session
+from techniques.backends.onnx_file import open_session
 from techniques.backends.tracing import profiled_activities
 
 # What tells, in a kernel's name, that it multiplies numbers of a format. PyTorch's and oneDNN's kernels have

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,17 @@ import numpy as np
 import torch
 
 from techniques.backends.kernels import kernels_of_onnx
-from techniques.backends.onnx_session import open_session
+from techniques.backends.onnx_file import (
+    open_session,
+    prepared_for_quantization,
+    quantize_qdq,
+    write_onnx,
+)
 from techniques.backends.protocol import Numerics, Program, ServesOnCpu
 from techniques.backends.tracing import OperatorTime, trace_onnx_runtime
 from techniques.registry import CannotApply, TechniqueError
 
 MODEL = "model.onnx"
-_INPUT = "input"
 _BLOCK = 32
 
 
@@ -60,13 +63,7 @@ class OnnxRuntime(ServesOnCpu):
         folder: Path,
     ) -> None:
         path = folder / MODEL
-        given = getattr(model, "onnx_file", None)
-        if given is not None:
-            shutil.copyfile(given, path)
-        else:
-            torch.onnx.export(
-                model, (example,), path, input_names=[_INPUT], dynamo=True, external_data=False, verbose=False
-            )
+        write_onnx(model, example, path)
         if numerics.format == "int4-weight":
             _quantize_weights(path)
         elif numerics.format is not None:
@@ -80,26 +77,15 @@ class OnnxRuntime(ServesOnCpu):
 
 
 def _quantize(path: Path, format_: str, calibration: Iterable[torch.Tensor], batch_size: int) -> None:
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+    from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    name = open_session(path, 1).get_inputs()[0].name
-    prepared = path.with_suffix(".prepared.onnx")
-    quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
-    if format_ == "int8-dynamic":
-        quantize_dynamic(str(prepared), str(path), per_channel=True, weight_type=QuantType.QInt8)
-    elif format_ == "int8-static":
-        quantize_static(
-            str(prepared),
-            str(path),
-            _CalibrationReader(name, calibration, batch_size),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-        )
-    else:
+    if format_ == "int8-static":
+        quantize_qdq(path, calibration, batch_size, activation_type=QuantType.QUInt8)
+        return
+    if format_ != "int8-dynamic":
         raise TechniqueError(f"ONNX Runtime has no kernel for {format_}")
+    prepared = prepared_for_quantization(path)
+    quantize_dynamic(str(prepared), str(path), per_channel=True, weight_type=QuantType.QInt8)
     prepared.unlink()
 
 
@@ -150,20 +136,3 @@ def _split_gemms(graph: Any) -> None:
             nodes.append(helper.make_node("Add", [product, *bias], node.output))
     del graph.node[:]
     graph.node.extend(nodes)
-
-
-class _CalibrationReader:
-    """Feeds calibration batches, cut to the exported batch size, as ONNX Runtime's tools ask for them."""
-
-    def __init__(self, name: str, calibration: Iterable[torch.Tensor], batch_size: int) -> None:
-        self._name = name
-        self._batches: Iterator[torch.Tensor] = (
-            part for batch in calibration for part in batch.split(batch_size) if len(part) == batch_size
-        )
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        part = next(self._batches, None)
-        return None if part is None else {self._name: part.numpy()}
-
-    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        return iter(self.get_next, None)

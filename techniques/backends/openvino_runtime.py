@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from techniques.backends.calibration import calibration_parts
 from techniques.backends.kernels import kernels_of_format
+from techniques.backends.onnx_file import given_file
 from techniques.backends.protocol import Numerics, Program, ServesOnCpu
-from techniques.backends.tracing import OperatorTime
+from techniques.backends.tracing import OperatorTime, slowest_first
 from techniques.registry import CannotApply, TechniqueError
 
 # OpenVINO and NNCF report their use over the network, unasked and from threads of their own, as they are
@@ -116,7 +118,7 @@ def compile_model(model: Path, config: Mapping[str, str]) -> Any:
 
 def _convert(model: torch.nn.Module, example: torch.Tensor) -> Any:
     """Return a model, or the ONNX file that it stands for, as OpenVINO's, at the example's shape."""
-    given = getattr(model, "onnx_file", None)
+    given = given_file(model)
     if given is None:
         return openvino.convert_model(model, example_input=example, input=[tuple(example.shape)])
     converted = openvino.Core().read_model(str(given))
@@ -129,7 +131,7 @@ def _quantize(model: Any, format_: str, calibration: Iterable[torch.Tensor], bat
 
     if format_ in ("int8-weight", "int8-dynamic"):
         return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
-    parts = _calibration_parts(calibration, batch_size)
+    parts = [part.numpy() for part in calibration_parts(calibration, batch_size)]
     if format_ == "int8-static":
         attention = _quantize_with_attention(model) if has_attention(model) else {}
         return nncf.quantize(model, nncf.Dataset(parts), subset_size=len(parts), **attention)
@@ -174,13 +176,6 @@ def _quantize_with_attention(model: Any) -> dict[str, Any]:
         "ignored_scope": nncf.IgnoredScope(names=means),
         "advanced_parameters": nncf.AdvancedQuantizationParameters(smooth_quant_alphas=smoothing),
     }
-
-
-def _calibration_parts(calibration: Iterable[torch.Tensor], batch_size: int) -> list[np.ndarray]:
-    """Return the samples in batches of exactly this size; they repeat where they are too few for one."""
-    samples = torch.cat(list(calibration))
-    count = max(1, len(samples) // batch_size) * batch_size
-    return [part.numpy() for part in samples[torch.arange(count) % len(samples)].split(batch_size)]
 
 
 def has_attention(model: Any) -> bool:
@@ -284,5 +279,4 @@ def trace_request(request: Any, inputs: Sequence[Any], calls: int, path: Path) -
         events.append({"name": name, **when, "args": {"node": entry.node_name, "mean_of_calls": calls}})
         start_s += total_s / calls
     path.write_text(json.dumps({"traceEvents": events}))
-    operators = [OperatorTime(name, calls * len(own), sum(own)) for name, own in times.items()]
-    return sorted(operators, key=lambda operator: -operator.self_s)
+    return slowest_first(OperatorTime(name, calls * len(own), sum(own)) for name, own in times.items())

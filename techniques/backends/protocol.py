@@ -87,15 +87,19 @@ class Backend(Protocol):
         ...
 
 
-class ServesOnCpu:
-    """What all backends have that serve on the CPU, do not train, and have finished when a call returns."""
-
-    device = torch.device("cpu")
+class ServesOnly:
+    """What all backends have that do not train."""
 
     def compile_step(
         self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
     ) -> TrainingStep:
         raise TechniqueError(f"{type(self).__name__} runs models but does not train them")
+
+
+class ServesOnCpu(ServesOnly):
+    """What those of them have that run on the CPU, and have finished when a call returns."""
+
+    device = torch.device("cpu")
 
     def synchronize(self) -> None:
         return

@@ -9,22 +9,19 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 
 from techniques.backends.accelerators import synchronize
-from techniques.backends.onnx_session import open_session
-from techniques.backends.protocol import Numerics, Program, in_precision
+from techniques.backends.onnx_file import given_file, quantize_qdq, write_onnx
+from techniques.backends.protocol import Numerics, Program, ServesOnly, in_precision
 from techniques.backends.tracing import OperatorTime, trace_torch
-from techniques.backends.training import Loss, TrainingStep
-from techniques.registry import CannotApply, Row, Technique, TechniqueError
+from techniques.registry import CannotApply, TechniqueError
 
 ENGINE = "model.engine"
 
@@ -76,7 +73,7 @@ class EngineProgram:
         return trace_torch(lambda: self(next(turn)), calls, path)
 
 
-class TensorRt:
+class TensorRt(ServesOnly):
     """TensorRT's engines; the model comes as ONNX, in the precision that it is to compute in."""
 
     device = torch.device("cuda")
@@ -113,25 +110,17 @@ class TensorRt:
         stream = torch.cuda.Stream(self.device)
         return EngineProgram(engine, context, stream, input_, outputs, numerics.dtype, self.device)
 
-    def compile_step(
-        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
-    ) -> TrainingStep:
-        raise TechniqueError("tensorrt runs models but does not train them")
-
     def synchronize(self) -> None:
         synchronize(self.device)
 
 
 def export(model: torch.nn.Module, example: torch.Tensor, numerics: Numerics, path: Path) -> None:
     """Write a model on the CPU as ONNX, in its precision and at the shape of `example`."""
-    given = getattr(model, "onnx_file", None)
-    if given is None:
+    if given_file(model) is None:
         model, example = model.to(numerics.dtype), in_precision(example, numerics.dtype)
-        torch.onnx.export(model, (example,), path, dynamo=True, external_data=False, verbose=False)
-        return
-    if numerics.dtype != torch.float32:
+    elif numerics.dtype != torch.float32:
         raise CannotApply(f"an ONNX file keeps its own numbers; it is not made {numerics.precision}")
-    shutil.copyfile(given, path)
+    write_onnx(model, example, path)
 
 
 def quantize(path: Path, numerics: Numerics, calibration: Iterable[torch.Tensor], batch_size: int) -> None:
@@ -140,27 +129,18 @@ def quantize(path: Path, numerics: Numerics, calibration: Iterable[torch.Tensor]
     TensorRT multiplies int8 where both are quantized without an offset, weights per output channel, and takes
     no quantized bias ("Explicit Quantization", in its documentation).
     """
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+    from onnxruntime.quantization import QuantType
 
     if numerics.format != "int8-static":
         raise TechniqueError(f"TensorRT has no kernel for {numerics.format}")
     if numerics.dtype != torch.float32:
         raise CannotApply(f"int8-static is quantized from fp32, not from {numerics.precision}")
-    name = open_session(path, 1).get_inputs()[0].name
-    parts = (part for batch in calibration for part in batch.split(batch_size) if len(part) == batch_size)
-    feeds = ({name: part.numpy()} for part in parts)
-    prepared = path.with_suffix(".prepared.onnx")
-    quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
-    quantize_static(
-        str(prepared),
-        str(path),
-        SimpleNamespace(get_next=lambda: next(feeds, None)),
-        quant_format=QuantFormat.QDQ,
+    quantize_qdq(
+        path,
+        calibration,
+        batch_size,
         op_types_to_quantize=["Conv", "Gemm", "MatMul"],
-        per_channel=True,
         activation_type=QuantType.QInt8,
-        weight_type=QuantType.QInt8,
         extra_options={"ActivationSymmetric": True, "QuantizeBias": False, "AddQDQPairToWeight": True},
     )
 

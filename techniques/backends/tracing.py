@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from techniques.backends.onnx_session import open_session
+from techniques.backends.onnx_file import open_session
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def trace_torch(call: Callable[[], object], calls: int, path: Path) -> list[Oper
         for _ in range(calls):
             call()
     profiled.export_chrome_trace(str(path))
-    return _slowest_first(
+    return slowest_first(
         OperatorTime(
             str(event.key),
             int(event.count),
@@ -74,8 +74,9 @@ def _of_events(events: Iterable[dict[str, Any]]) -> list[OperatorTime]:
         seen[event["name"]] += 1
         if seen[event["name"]] > 1:
             times[event["args"]["op_name"]].append(event["dur"] / 1e6)
-    return _slowest_first(OperatorTime(name, len(own), sum(own)) for name, own in times.items())
+    return slowest_first(OperatorTime(name, len(own), sum(own)) for name, own in times.items())
 
 
-def _slowest_first(operators: Iterable[OperatorTime]) -> list[OperatorTime]:
+def slowest_first(operators: Iterable[OperatorTime]) -> list[OperatorTime]:
+    """Return operators by their own time, that of the slowest first."""
     return sorted(operators, key=lambda operator: -operator.self_s)

@@ -21,8 +21,9 @@ import jax.export
 import torch
 from safetensors.torch import load_file, save_file
 
+from techniques.backends.onnx_file import given_file
 from techniques.backends.protocol import Numerics, Program, in_precision
-from techniques.backends.tracing import OperatorTime
+from techniques.backends.tracing import OperatorTime, slowest_first
 from techniques.backends.training import Loss, TrainingStep
 from techniques.backends.xla_compat import call, environment, start, to_device, to_torch, tracing
 from techniques.backends.xla_training import XlaTrainingStep
@@ -63,7 +64,7 @@ class Xla:
         calibration: Iterable[torch.Tensor],
         folder: Path,
     ) -> None:
-        if getattr(model, "onnx_file", None) is not None:
+        if given_file(model) is not None:
             raise CannotApply("XLA compiles PyTorch's code, and an ONNX file has none")
         if numerics.format is not None:
             raise TechniqueError(f"XLA has no kernel for {numerics.format}")
@@ -200,5 +201,4 @@ def operators_of_trace(events: Iterable[dict[str, Any]]) -> list[OperatorTime]:
             times[around[-1][1]][-1] -= event["dur"] / 1e6
         times[name].append(event["dur"] / 1e6)
         around.append((event["ts"] + event["dur"], name))
-    totals = (OperatorTime(name, len(own), sum(own)) for name, own in times.items())
-    return sorted(totals, key=lambda operator: -operator.self_s)
+    return slowest_first(OperatorTime(name, len(own), sum(own)) for name, own in times.items())

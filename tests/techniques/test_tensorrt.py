@@ -13,7 +13,7 @@ from torch import nn
 
 from techniques.backends import tensorrt
 from techniques.backends.kernels import kernels_of_format
-from techniques.backends.onnx_session import open_session
+from techniques.backends.onnx_file import open_session
 from techniques.backends.protocol import Numerics
 from techniques.backends.tensorrt import EngineProgram, TensorRt
 from techniques.registry import CannotApply

@@ -1,0 +1,75 @@
+"""How a model becomes an ONNX file, and how one is quantized and opened, wherever that is done."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from techniques.backends.calibration import calibration_parts
+
+_INPUT = "input"
+
+
+def given_file(model: torch.nn.Module) -> Path | None:
+    """Return the ONNX file that a model stands for, None where it is PyTorch's own."""
+    given: Path | None = getattr(model, "onnx_file", None)
+    return given
+
+
+def write_onnx(model: torch.nn.Module, example: torch.Tensor, path: Path) -> None:
+    """Export a model at the shape of `example`, or copy the file that it stands for."""
+    given = given_file(model)
+    if given is not None:
+        shutil.copyfile(given, path)
+        return
+    torch.onnx.export(
+        model, (example,), path, input_names=[_INPUT], dynamo=True, external_data=False, verbose=False
+    )
+
+
+def prepared_for_quantization(path: Path) -> Path:
+    """Return a file beside this one, with shapes inferred and constants folded, as quantizers want it."""
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    prepared = path.with_suffix(".prepared.onnx")
+    quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+    return prepared
+
+
+def quantize_qdq(path: Path, calibration: Iterable[torch.Tensor], batch_size: int, **options: Any) -> None:
+    """Quantize a file in place, weights per channel, by pairs of operators (QDQ) with calibrated scales.
+
+    `options` are those of `onnxruntime.quantization.quantize_static`.
+    """
+    from onnxruntime import quantization
+
+    name = open_session(path, 1).get_inputs()[0].name
+    feeds = ({name: part.numpy()} for part in calibration_parts(calibration, batch_size))
+    prepared = prepared_for_quantization(path)
+    quantization.quantize_static(
+        str(prepared),
+        str(path),
+        SimpleNamespace(get_next=lambda: next(feeds, None)),
+        quant_format=quantization.QuantFormat.QDQ,
+        per_channel=True,
+        weight_type=quantization.QuantType.QInt8,
+        **options,
+    )
+    prepared.unlink()
+
+
+def open_session(model: Path, threads: int, **options: Any) -> Any:
+    """Return an inference session on the CPU; `options` are attributes of `SessionOptions`."""
+    import onnxruntime
+
+    chosen = onnxruntime.SessionOptions()
+    chosen.intra_op_num_threads = threads
+    chosen.inter_op_num_threads = 1
+    for name, value in options.items():
+        setattr(chosen, name, value)
+    return onnxruntime.InferenceSession(str(model), chosen, providers=["CPUExecutionProvider"])
