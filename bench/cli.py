@@ -156,7 +156,10 @@ def doctor(plugin: Plugins = None) -> None:
 def selftest(
     part: Annotated[
         str,
-        typer.Argument(help="loop (3 minutes), harness or intervals (a quarter of an hour each), or all."),
+        typer.Argument(
+            help="loop (3 minutes), harness, intervals (each a quarter of an hour), "
+            "runtimes (half an hour), or all."
+        ),
     ] = "all",
     results: Annotated[
         Path, typer.Option("--results", help="Folder of its own runs, apart from yours.")
@@ -165,7 +168,8 @@ def selftest(
     """Measure what the suite's own numbers are worth here. Let the machine do nothing else meanwhile.
 
     loop: what our timed loop adds to a call, against a bare loop. harness: `bench run` with its processes and
-    live display against bare scripts, paired by round. intervals: of a hundred launches, how often intervals
+    live display against bare scripts, paired by round. runtimes: launches of three models on the CPU's
+    runtimes against the runtimes' own tools, in pairs. intervals: of a hundred launches, how often intervals
     from ten hold what they should, and how often A against A is called different.
     """
     from bench.commands import selftest as measure

@@ -149,7 +149,7 @@ _ROWS = (
     Metric("absolute_error", "largest error", "", "lower", "seeded", "evaluate",
            "largest difference from the eager fp32 outputs of the same model, in their unit"),
     Metric("cosine", "cosine", "ratio", "higher", "seeded", "evaluate",
-           "smallest cosine of a sample's outputs to the eager fp32 outputs of the same model"),
+           "cosine of all outputs, as one vector, to the eager fp32 outputs of the same model"),
     Metric("top1_agreement", "agreement with its model", "share", "higher", "seeded", "evaluate",
            "share of test samples that get the answer of the same model, eager, fp32"),
     Metric("reference_agreement", "agreement with uncompressed", "share", "higher", "seeded", "evaluate",
@@ -236,6 +236,9 @@ _ROWS = (
            "high-water mark of the process's resident set"),
     Metric("rss_growth_bytes", "resident growth", "bytes", "lower", "sampled", "any",
            "peak resident memory less what was resident before the model was loaded"),
+    Metric("device_s", "time on the device", "s", "lower", "sampled", "any",
+           "seconds of a call on an accelerator by its own events, among others queued there: what a latency "
+           "has beyond it is waiting, and where they are the same the host sets the pace"),
     Metric("gpu_allocated_peak_bytes", "GPU allocated peak", "bytes", "lower", "sampled", "any",
            "most bytes of tensors in the device's allocator"),
     Metric("gpu_reserved_peak_bytes", "GPU reserved peak", "bytes", "lower", "sampled", "any",

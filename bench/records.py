@@ -97,6 +97,21 @@ class Request:
     smoke: bool = False
     all_passes: bool = False
 
+    @classmethod
+    def planned(cls, kind: str, key: str, label: str, planned: Mapping[str, Any], **launch: Any) -> Request:
+        """Return the request of a stage from what was planned of it; `launch` has the other fields."""
+        return cls(
+            kind=kind,
+            key=key,
+            label=label,
+            settings=planned["settings"],
+            parents=planned["parents"],
+            imports=(*planned["server_imports"], *planned["worker_imports"]),
+            device=planned["device"],
+            fork_safe=planned["fork_safe"],
+            **launch,
+        )
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -307,25 +307,20 @@ class Runner:
         return True
 
     def _request(self, stage: StageRow, round_: int, cpus: tuple[int, ...]) -> Request:
-        planned = stage.request
         share = len(cpus) / len(self._resources.cpus)
-        return Request(
-            kind=stage.kind,
-            key=stage.key,
-            label=stage.label,
-            settings=planned["settings"],
-            parents=planned["parents"],
+        return Request.planned(
+            stage.kind,
+            stage.key,
+            stage.label,
+            stage.request,
             plugins=self._plugins,
-            imports=(*planned["server_imports"], *planned["worker_imports"]),
             results=str(self._results),
             run_id=self._run_id,
             round=round_,
-            device=planned["device"],
             threads=len(cpus),
             cpus=cpus,
             memory_bytes=int(self._resources.memory_bytes * share),
             timeout_s=self._budget.timeout_s,
-            fork_safe=planned["fork_safe"],
             smoke=self._smoke,
             all_passes=round_ == 0,
         )

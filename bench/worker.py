@@ -152,10 +152,14 @@ def _describe(device: str) -> dict[str, Any]:
 
 def _environment(request: Request) -> dict[str, Any]:
     from bench.comparable import fingerprint
+    from bench.instruments.accelerators import named_accelerators
     from bench.instruments.environment import describe_torch_cuda
 
+    described = _describe(request.device)
+    known = request.device == "cpu" or described["accelerators"]
     found = {
-        **_describe(request.device),
+        **described,
+        "accelerators": described["accelerators"] if known else named_accelerators(request.device),
         # Anew: a backend sets how fp32 is multiplied as it loads.
         "torch_cuda": describe_torch_cuda() if request.device == "cuda" else None,
         "threads": request.threads,

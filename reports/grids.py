@@ -115,6 +115,7 @@ INFERENCE: tuple[Column, ...] = (
     ("lowering", metric("lowering_s")),
     ("load", metric("load_s")),
     ("first call", metric("first_call_s")),
+    ("time on the device", metric("device_s")),
     ("size on disk", metric("artifact_bytes")),
     ("compressed", metric("artifact_compressed_bytes")),
     ("peak tensor memory", metric("peak_tensor_bytes")),

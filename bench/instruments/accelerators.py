@@ -1,4 +1,4 @@
-"""NVIDIA's accelerators as their driver describes them through NVML; PyTorch is not needed."""
+"""NVIDIA's accelerators as their driver describes them through NVML, without PyTorch, and others by name."""
 
 from __future__ import annotations
 
@@ -28,6 +28,17 @@ def describe_accelerators() -> tuple[list[dict[str, Any]], str]:
     finally:
         pynvml.nvmlShutdown()
     return found, "" if found else "the NVIDIA driver shows no device"
+
+
+def named_accelerators(device: str) -> list[dict[str, Any]]:
+    """Return an accelerator that NVML does not describe, as `describe_accelerators` does, by its name alone.
+
+    Its library tells that, and is asked only where a stage has loaded it.
+    """
+    from techniques.backends.accelerators import device_name
+
+    name = device_name(device)
+    return [] if name is None else [{"name": name}]
 
 
 _Question = Callable[[Any, Any], Any]

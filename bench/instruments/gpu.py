@@ -19,7 +19,8 @@ _BY_NVML = ("gpu_process_bytes", "gpu_power_w", "gpu_utilization")
 class GpuProbe:
     """Measures one pass, in a `with` block of its own: it samples beside the work, so nothing may be timed.
 
-    Of accelerators that are not NVIDIA's it reads PyTorch's allocator alone; of other devices nothing.
+    Of accelerators that are not NVIDIA's it reads the allocator alone, PyTorch's or XLA's; of other devices
+    nothing.
     """
 
     def __init__(self, device: str) -> None:
@@ -29,7 +30,7 @@ class GpuProbe:
         self._handle: Any = None
         self._power_w: list[float] = []
         self._busy: list[float] = []
-        self._peaks: dict[str, int] = {}
+        self._peaks: dict[str, int | None] = {}
         self._reasons: dict[str, str] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -61,8 +62,12 @@ class GpuProbe:
             self._stop.set()
             if self._thread is not None:
                 self._thread.join()
-        self._peaks["gpu_allocated_peak_bytes"] = self._allocator.max_memory_allocated()
-        self._peaks["gpu_reserved_peak_bytes"] = self._allocator.max_memory_reserved()
+        for name, peak in (
+            ("gpu_allocated_peak_bytes", self._allocator.max_memory_allocated()),
+            ("gpu_reserved_peak_bytes", self._allocator.max_memory_reserved()),
+        ):
+            self._peaks[name] = peak
+            self._reasons |= {} if peak is not None else {name: "the device's allocator does not count it"}
         if self._handle is None:
             return
         used = self._ask("gpu_process_bytes", lambda: _process_bytes(self._pynvml, self._handle))
@@ -74,7 +79,8 @@ class GpuProbe:
         """Return what was measured; what the machine does not show is None, with the reason."""
         if self._allocator is None:
             return ()
-        counted = f"{self._device.upper()} allocator"
+        since = ", since the process began" if self._device == "tpu" else ""
+        counted = f"{self._device.upper()} allocator{since}"
         peaks = [
             Measurement(name, self._peaks.get(name), method=method, reason=self._reasons.get(name, ""))
             for name, method in (

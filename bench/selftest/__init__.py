@@ -36,6 +36,14 @@ def _harness(results: Path) -> None:
         print(harness_line(found))
 
 
+def _runtimes(results: Path) -> None:
+    from bench.selftest.harness import harness_line
+    from bench.selftest.runtimes import measure_runtimes
+
+    for found in measure_runtimes(results, lambda text: print(text, file=sys.stderr)):
+        print(harness_line(found))
+
+
 def _intervals(results: Path) -> None:
     from bench.listing import print_table
     from bench.selftest.intervals import judge, run_pool, worth_rows, write_pools
@@ -50,5 +58,6 @@ def _intervals(results: Path) -> None:
 _PARTS: Mapping[str, Callable[[Path], None]] = {
     "loop": _loop,
     "harness": _harness,
+    "runtimes": _runtimes,
     "intervals": _intervals,
 }

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.allocator import allocator_environment
 from bench.artifacts import artifact_folder
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 ROUNDS = 40
 MATRIX = Path(__file__).parent / "pair.toml"
-_SERVED = {"cpu-eager": "weights.safetensors", "onnxruntime": "model.onnx", "openvino": "model.xml"}
+SERVED = {"cpu-eager": "weights.safetensors", "onnxruntime": "model.onnx", "openvino": "model.xml"}
+"""What a bare script serves of a backend's lowered folder."""
+
 BARE = (sys.executable, "-m", "bench.selftest.bare")
 
 
@@ -51,7 +53,7 @@ class HarnessCost:
 
 
 @dataclass(frozen=True)
-class _Timing:
+class Timing:
     """Seconds of a call, and of the reference product beside it; what else was seen to disturb it."""
 
     call_s: float
@@ -59,13 +61,13 @@ class _Timing:
     disturbed: str = ""
 
 
-_Timings = Mapping[str, _Timing]
+_Timings = Mapping[str, Timing]
 
 
 def measure_harness(results: Path, say: Callable[[str], None], rounds: int = ROUNDS) -> Iterator[HarnessCost]:
     """Yield the harness's cost on each timed stage of the matrix `pair`."""
     stages, _ = _launch(results)  # the first run trains and lowers: it is no pair's
-    scripts = {label: _script(stage, results) for label, stage in stages.items() if stage.timed}
+    scripts = {label: script_of(stage, results) for label, stage in stages.items() if stage.timed}
     pairs: list[tuple[_Timings, _Timings]] = []
     for number in range(rounds):
         if number % 2:
@@ -76,10 +78,10 @@ def measure_harness(results: Path, say: Callable[[str], None], rounds: int = ROU
             pairs.append((ours, _run_scripts(scripts)))
         say(f"round {number + 1} of {rounds}")
     for label in scripts:
-        yield _cost(label, [(ours[label], bare[label]) for ours, bare in pairs])
+        yield cost(label, [(ours[label], bare[label]) for ours, bare in pairs])
 
 
-def _cost(label: str, pairs: Sequence[tuple[_Timing, _Timing]]) -> HarnessCost:
+def cost(label: str, pairs: Sequence[tuple[Timing, Timing]]) -> HarnessCost:
     best_s = min(timing.reference_s for pair in pairs for timing in pair)
     calm = [pair for pair in pairs if not any(_slow(timing, best_s) for timing in pair)]
     kept = calm or pairs
@@ -87,16 +89,21 @@ def _cost(label: str, pairs: Sequence[tuple[_Timing, _Timing]]) -> HarnessCost:
     return HarnessCost(label, len(pairs), median(bare), paired_ratio_interval(ours, bare))
 
 
-def _slow(timing: _Timing, best_s: float) -> bool:
+def _slow(timing: Timing, best_s: float) -> bool:
     return bool(timing.disturbed) or timing.reference_s > SLOWER * best_s
 
 
-def _launch(results: Path) -> tuple[dict[str, StageRow], _Timings]:
-    """Run the matrix as a user does, at a terminal; return its stages and timings by label."""
-    command = [sys.executable, "-m", "bench", "run", "--matrix", str(MATRIX), "--fresh"]
+def run_matrix(results: Path, matrix: Path) -> None:
+    """Run a matrix as a user does, at a terminal."""
+    command = [sys.executable, "-m", "bench", "run", "--matrix", str(matrix), "--fresh"]
     code = _run_at_terminal([*command, "--results", str(results)])
     if code:
         raise BenchError(f"{shlex.join([*command, '--results', str(results)])} ended with exit code {code}")
+
+
+def _launch(results: Path) -> tuple[dict[str, StageRow], _Timings]:
+    """Run the matrix; return its stages and timings by label."""
+    run_matrix(results, MATRIX)
     store = Store.open(results, create=False)
     run_id = store.find_run(None)
     stages = {stage.label: stage for stage in store.stages(run_id)}
@@ -110,11 +117,11 @@ def _launch(results: Path) -> tuple[dict[str, StageRow], _Timings]:
     return stages, timings
 
 
-def _first_launch(measured: pd.DataFrame, metric: str) -> _Timing:
+def _first_launch(measured: pd.DataFrame, metric: str) -> Timing:
     """Return a stage's first launch, though it was disturbed and made again: a bare script is made once."""
     first = measured[measured["launch_id"] == measured["launch_id"].min()].set_index("metric")
     told = str(first.loc[metric, "disturbed"])
-    return _Timing(float(first.loc[metric, "value"]), float(first.loc["reference_s", "value"]), told)
+    return Timing(float(first.loc[metric, "value"]), float(first.loc["reference_s", "value"]), told)
 
 
 def _run_at_terminal(command: list[str]) -> int:
@@ -136,26 +143,47 @@ def _run_at_terminal(command: list[str]) -> int:
     return code
 
 
-def _script(stage: StageRow, results: Path) -> list[str]:
-    """Return the command of a stage's bare script."""
-    what = "step" if stage.kind == "step" else str(stage.request["settings"]["backend"])
-    words = [*BARE, what, str(len(find_resources().cpus))]
-    if what in _SERVED:
-        folder = artifact_folder(results, stage.request["parents"]["lowered"])
-        words.append(str(folder / _SERVED[what]))
-    return words
+def script_of(stage: StageRow, results: Path) -> list[str]:
+    """Return the command of a timed stage's bare script; writes the batches that it is to serve."""
+    threads = str(len(find_resources().cpus))
+    if stage.kind == "step":
+        return [*BARE, "step", threads]
+    settings = stage.request["settings"]
+    folder = artifact_folder(results, stage.request["parents"]["lowered"])
+    return [
+        *BARE,
+        settings["backend"],
+        threads,
+        str(folder / SERVED[settings["backend"]]),
+        str(_batches(settings, results)),
+    ]
+
+
+def _batches(settings: Mapping[str, Any], results: Path) -> Path:
+    """Return a file of the batches that the harness serves in turn; it is made where it is not there."""
+    path = results / f"batches-{settings['workload']}-{settings['batch_size']}.npy"
+    if not path.exists():
+        import numpy as np
+
+        from bench.stages.inputs import load_workload, rotating_batches
+
+        batches = rotating_batches(*load_workload(settings), settings["batch_size"])
+        np.save(path, np.stack([batch.numpy() for batch in batches]))
+    return path
+
+
+def run_script(words: Sequence[str]) -> Timing:
+    """Run a bare script, with the allocator that workers have."""
+    environment = {**os.environ, **allocator_environment("keep")}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise BenchError(f"{shlex.join(words)}: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
+    call_s, reference_s = map(float, done.stdout.split())
+    return Timing(call_s, reference_s)
 
 
 def _run_scripts(scripts: Mapping[str, list[str]]) -> _Timings:
-    environment = {**os.environ, **allocator_environment("keep")}
-    found: dict[str, _Timing] = {}
-    for label, words in scripts.items():
-        done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
-        if done.returncode:
-            raise BenchError(f"{shlex.join(words)}: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
-        call_s, reference_s = map(float, done.stdout.split())
-        found[label] = _Timing(call_s, reference_s)
-    return found
+    return {label: run_script(words) for label, words in scripts.items()}
 
 
 def harness_line(found: HarnessCost) -> str:

@@ -19,7 +19,7 @@ from bench.models import load_outputs
 from bench.records import Measurement, Request
 from bench.stages.evaluate import closeness, tolerance
 from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder, rotating_batches
-from bench.stages.timing import energy_pass, timed_pass, timings
+from bench.stages.timing import device_pass, energy_pass, timed_pass, timings
 from bench.structures import read_structure
 from techniques.backends.kernels import kernels_of_format
 from techniques.backends.protocol import Program, TorchProgram
@@ -64,6 +64,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         measurements += [
             _peak_tensors(program, prepared[0]),
             *gpu.measurements(),
+            *device_pass(lambda: program(turn()), backend.device, getattr(program, "stream", None)),
             energy_pass(lambda: program(turn()), backend.synchronize, request),
             *_kernels(program, prepared[0], settings["format"]),
         ]

@@ -14,7 +14,7 @@ from bench.instruments.memory import PeakResident
 from bench.instruments.traffic import step_bytes
 from bench.records import Measurement, Request
 from bench.stages.inputs import load_workload, make_trainer
-from bench.stages.timing import energy_pass, timed_pass, timings
+from bench.stages.timing import device_pass, energy_pass, timed_pass, timings
 from bench.training import Trainer, shuffled_batches
 from bench.workloads.workload import Workload
 from techniques.optimizers import OPTIMIZERS
@@ -89,6 +89,7 @@ def _other_passes(
             forward_flops=counted.forward, backward_flops=counted.backward, optimizer_flops=counted.optimizer
         ),
         *gpu.measurements(),
+        *device_pass(step, trainer.device),
         energy_pass(step, trainer.synchronize, request),
     ]
 

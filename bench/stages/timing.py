@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
+
+import torch
 
 from bench.instruments import clock
 from bench.instruments.boards import Throttling
@@ -13,10 +16,13 @@ from bench.instruments.energy import WINDOW_S, measure_energy
 from bench.instruments.speed import reference_s
 from bench.records import Measurement, Request
 from bench.statistics import effective_samples, relative_spread, sample_quantile
-from techniques.backends.accelerators import flush_cache, torch_device
+from techniques.backends.accelerators import EventTimer, flush_cache, torch_device
 
 LEAST_TICKS = 50
 """Ticks of the clock that the shortest sample must last, so that reading it costs at most 2 %."""
+
+QUEUED_CALLS = 20
+"""Calls that are queued at once for the time of one on the device."""
 
 UPPER = {"_p90_s": 0.9, "_p99_s": 0.99}
 
@@ -78,6 +84,20 @@ def timed_pass(call: Call, synchronize: Callable[[], None], request: Request) ->
         )
     slower_s = None if before_s is None else max(before_s, reference_s())
     return TimedPass(warmup, samples, slower_s, clock.tick_s(), throttling.measurements())
+
+
+def device_pass(call: Call, device: torch.device, stream: Any = None) -> list[Measurement]:
+    """Measure a call on an accelerator among others queued there; nothing on the CPU, which queues none.
+
+    `stream` is the one that calls are queued on where that is not the current one.
+    """
+    if device.type == "cpu":
+        return []
+    with EventTimer(device, stream) as timer:
+        for _ in range(QUEUED_CALLS):
+            call()
+    method = "the device's events around calls queued one after another"
+    return [Measurement("device_s", timer.seconds() / QUEUED_CALLS, n=QUEUED_CALLS, method=method)]
 
 
 def energy_pass(call: Call, synchronize: Callable[[], None], request: Request) -> Measurement:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -34,6 +34,19 @@ def synchronize(device: torch.device) -> None:
         torch.accelerator.synchronize(device)
 
 
+def device_name(name: str) -> str | None:
+    """Return what the library of a row's `device` calls it, None where that is not loaded or silent."""
+    try:
+        if name == "tpu":
+            jax = sys.modules.get("jax")
+            return None if jax is None else str(jax.devices(name)[0].device_kind)
+        if name in ("cuda", "rocm", "xpu"):
+            return str(torch.get_device_module(torch_device(name)).get_device_name())
+    except (RuntimeError, AssertionError):  # PyTorch's build knows no such device, or there is none
+        pass
+    return None
+
+
 def allocator(name: str) -> Any | None:
     """Return the module that counts what PyTorch allocates on a row's `device`, None where none counts.
 
@@ -41,8 +54,19 @@ def allocator(name: str) -> Any | None:
     """
     if name in ("cuda", "rocm", "xpu"):
         return torch.get_device_module(torch_device(name))
+    if name == "tpu":
+        return _xla_allocator(name)
     # torch.mps shows no peaks, but its allocator counts them.
     return torch.accelerator if name == "mps" and torch.backends.mps.is_available() else None
+
+
+def _xla_allocator(platform: str) -> Any | None:
+    try:
+        from techniques.backends.xla_memory import XlaAllocator
+
+        return XlaAllocator(platform)
+    except (ImportError, RuntimeError):  # JAX is not here, or has no such device
+        return None
 
 
 @contextmanager
@@ -83,57 +107,30 @@ def _check_tf32() -> None:
         raise CannotApply(f"{wanted}; this one has {'.'.join(map(str, capability))}")
 
 
-class Timer(Protocol):
-    """Times a `with` block; `seconds` waits until the device has come to its end."""
+class EventTimer:
+    """Times what a `with` block queues on an accelerator, by the device's own events.
 
-    def __enter__(self) -> Timer: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def seconds(self) -> float: ...
-
-
-def event_timer(device: torch.device) -> Timer:
-    """Return a timer of what is queued on a device's current stream, by the device's own events.
-
-    What a program runs on a stream of its own is not seen. The CPU has no events: there it is the clock.
+    `stream` is the one that it is queued on where that is not the current one.
     """
-    return _HostTimer() if device.type == "cpu" else _EventTimer(device)
 
-
-class _EventTimer:
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, stream: Any = None) -> None:
         event = torch.get_device_module(device).Event
+        self._stream = () if stream is None else (stream,)
         self._begin, self._end = event(enable_timing=True), event(enable_timing=True)
 
-    def __enter__(self) -> _EventTimer:
-        self._begin.record()
+    def __enter__(self) -> EventTimer:
+        self._begin.record(*self._stream)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end.record()
+        self._end.record(*self._stream)
 
     def seconds(self) -> float:
+        """Wait until the device has come to the block's end, and return how long it took to get there."""
         self._end.synchronize()
         return float(self._begin.elapsed_time(self._end)) / 1e3
-
-
-class _HostTimer:
-    def __enter__(self) -> _HostTimer:
-        self._begin = self._end = time.perf_counter()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end = time.perf_counter()
-
-    def seconds(self) -> float:
-        return self._end - self._begin
 
 
 def flush_cache(device: torch.device) -> None:

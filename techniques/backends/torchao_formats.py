@@ -14,6 +14,7 @@ from techniques.registry import CannotApply, TechniqueError
 
 GROUP = 32
 _LARGEST = 127
+_INLINED = 8
 
 
 def quantize(model: torch.nn.Module, format_: str) -> torch.nn.Module:
@@ -66,7 +67,7 @@ def quantize_float8(model: torch.nn.Module) -> torch.nn.Module:
 
 def pack_int8(model: torch.nn.Module) -> torch.nn.Module:
     """Give linear layers int8 weights with a scale for each output, and float activations."""
-    return _pack(model, PackedWeight.int8, lambda module: _takes(module, 16, 1))
+    return _pack(model, PackedWeight.int8, _takes_int8)
 
 
 def pack_int4(model: torch.nn.Module) -> torch.nn.Module:
@@ -100,6 +101,12 @@ def _takes(module: torch.nn.Module, inputs: int, outputs: int) -> bool:
     return module.in_features % inputs == module.out_features % outputs == 0
 
 
+def _takes_int8(module: torch.nn.Module) -> bool:
+    # Inductor writes tensors of up to 8 constants into its code, where its own lowering of the kernel fails
+    # on finding no buffer of scales (PyTorch 2.13).
+    return _takes(module, 16, 1) and cast(torch.nn.Linear, module).out_features > _INLINED
+
+
 _FORMATS: Mapping[str, Callable[[torch.nn.Module], torch.nn.Module]] = {
     "int8-dynamic": quantize_dynamic,
     "int8-weight": pack_int8,
@@ -108,7 +115,7 @@ _FORMATS: Mapping[str, Callable[[torch.nn.Module], torch.nn.Module]] = {
 }
 _TAKEN = {
     "int8-dynamic": "linear layers",
-    "int8-weight": "linear layers with inputs that 16 divides",
+    "int8-weight": f"linear layers with inputs that 16 divides and more than {_INLINED} outputs",
     "int4-weight": f"linear layers with inputs that {GROUP} divides and outputs that 16 divides",
     "fp8": "linear layers with inputs and outputs that 16 divides",
 }

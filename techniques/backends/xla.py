@@ -106,11 +106,6 @@ class Xla:
     def synchronize(self) -> None:
         self._latest.wait()
 
-    def peak_bytes(self) -> int | None:
-        """Return the most bytes that the device's allocator has held, or None where it does not count."""
-        counted = jax.devices(self.platform)[0].memory_stats()
-        return None if counted is None else counted.get("peak_bytes_in_use")
-
 
 def cpu() -> Xla:
     """Return XLA on the CPU."""

@@ -125,6 +125,19 @@ def test_outputs_are_the_models_and_products_are_named_with_their_numbers(
     assert kernels_of_format("int8-static", kernels) == kernels_of_format("int8-dynamic", kernels) == proved
 
 
+def test_fp16_layers_are_normalized_in_fp32(tmp_path):
+    # ExecuTorch's own kernel gives what is off by more than the largest output here.
+    torch.manual_seed(0)
+    layer, states = nn.LayerNorm(384).eval(), torch.randn(4, 8, 384)
+    backend, numerics = ExecuTorch(), Numerics(None, "fp16")
+    with torch.no_grad():
+        expected = layer(states)
+    backend.lower(layer, states, numerics, [], tmp_path)
+    program = backend.load(tmp_path, lambda: layer, numerics, 1)
+    outputs = program.to_tensor(program(program.prepare(states)))
+    torch.testing.assert_close(outputs, expected, atol=5e-3, rtol=0)
+
+
 def test_operators_that_xnnpack_does_not_take_are_named(lowered):
     assert "undelegated embedding" in lowered("encoder").kernels()
     assert not any("undelegated" in kernel for kernel in lowered("cnn").kernels())

@@ -134,6 +134,9 @@ def test_layers_whose_sizes_a_kernel_does_not_take_keep_their_numbers():
     model = nn.Sequential(nn.Linear(64, 84), nn.Linear(84, 32), nn.Linear(32, 10)).bfloat16()
     packed = [isinstance(layer.weight, PackedWeight) for layer in quantize(model, "int8-weight")]
     assert packed == [True, False, True]
+    model = nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 2)).bfloat16()
+    packed = [isinstance(layer.weight, PackedWeight) for layer in quantize(model, "int8-weight")]
+    assert packed == [True, False]  # Inductor's lowering of the kernel fails on 8 outputs or fewer
     model = nn.Sequential(nn.Linear(64, 80), nn.Linear(80, 32), nn.Linear(32, 10)).bfloat16()
     packed = [isinstance(layer.weight, PackedWeight) for layer in quantize(model, "int4-weight")]
     assert packed == [True, False, False]

@@ -7,6 +7,7 @@ import json
 import zipfile
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ if any(importlib.util.find_spec(name) is None for name in ("jax", "torchax", "op
     pytest.skip("needs jax, torchax and optax", allow_module_level=True)
 
 from techniques.backends import xla, xla_compat, xla_training
+from techniques.backends.xla_memory import XlaAllocator
 
 FP32, BF16 = Numerics(None, "fp32"), Numerics(None, "bf16")
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -114,7 +116,14 @@ def test_synchronizing_waits_for_every_call(tmp_path):
     outputs = [program(prepared) for _ in range(3)]
     backend.synchronize()
     assert all(output.is_ready() for output in outputs)
-    assert backend.peak_bytes() is None  # XLA's CPU client does not count
+
+
+def test_what_the_device_does_not_count_is_unknown():
+    allocator = XlaAllocator("cpu")
+    allocator.reset_peak_memory_stats()
+    assert allocator.max_memory_allocated() is allocator.max_memory_reserved() is None
+    allocator._device = SimpleNamespace(memory_stats=lambda: {"peak_bytes_in_use": 5})
+    assert (allocator.max_memory_allocated(), allocator.max_memory_reserved()) == (5, None)
 
 
 def test_prepared_batches_are_copies_and_tokens_that_do_not_fit_are_refused(tmp_path):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from bench.instruments.accelerators import describe_accelerators
+from bench.instruments.accelerators import describe_accelerators, named_accelerators
 from bench.instruments.environment import describe
 
 
@@ -67,3 +70,19 @@ def test_a_driver_that_fails_midway_is_closed(nvml):
 def test_the_environment_of_a_launch_names_the_boards_on_cuda_alone(nvml):
     assert [board["name"] for board in describe("cuda")["accelerators"]] == nvml.boards
     assert describe("cpu")["accelerators"] == []
+
+
+def test_boards_of_other_makers_are_named_by_the_library_that_drives_them(monkeypatch: pytest.MonkeyPatch):
+    module = SimpleNamespace(get_device_name=lambda: "AMD Instinct MI300X")
+    monkeypatch.setattr(torch, "get_device_module", lambda device: module)
+    assert named_accelerators("rocm") == [{"name": "AMD Instinct MI300X"}]
+    chip = SimpleNamespace(device_kind="TPU v5 lite")
+    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(devices=lambda platform: [chip]))
+    assert named_accelerators("tpu") == [{"name": "TPU v5 lite"}]
+    monkeypatch.delitem(sys.modules, "jax")
+    assert named_accelerators("tpu") == []  # no stage loaded it, and a name is no reason to
+
+
+@pytest.mark.skipif("__import__('torch').xpu.is_available()", reason="an Intel GPU is here")
+def test_what_has_no_name_here_is_not_named():
+    assert named_accelerators("xpu") == named_accelerators("mps") == []

@@ -13,6 +13,7 @@ import pytest
 from bench.instruments import gpu
 from bench.instruments.gpu import GpuProbe
 from bench.records import Measurement
+from techniques.backends import accelerators
 
 NAMES = {
     "gpu_allocated_peak_bytes",
@@ -143,6 +144,20 @@ def test_memory_of_a_process_that_ours_started_is_ours(board: Board) -> None:
         assert measured("cuda")["gpu_process_bytes"].value == 9 << 20
     finally:
         child.communicate(b"\n")
+
+
+def test_of_a_tpu_what_xla_counts_is_told_and_the_rest_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    xla = SimpleNamespace(
+        synchronize=lambda: None,
+        reset_peak_memory_stats=lambda: None,
+        max_memory_allocated=lambda: 5,
+        max_memory_reserved=lambda: None,
+    )
+    monkeypatch.setattr(accelerators, "allocator", lambda name: xla)
+    found = measured("tpu")
+    assert found["gpu_allocated_peak_bytes"].value == 5
+    assert "since the process began" in found["gpu_allocated_peak_bytes"].method
+    assert all(found[name].reason for name in NAMES - {"gpu_allocated_peak_bytes"})
 
 
 def test_another_device_is_not_probed() -> None:

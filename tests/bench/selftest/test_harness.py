@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from bench.errors import BenchError
 from bench.selftest import harness
 from bench.store import StageRow
+from techniques.backends import BACKENDS
+from techniques.backends.protocol import Numerics
 
 STEP = StageRow("a" * 64, "step", "net step", True, (), {"settings": {"backend": "cpu-eager"}, "parents": {}})
 TRAIN = StageRow("b" * 64, "train", "net", False, (), {"settings": {}, "parents": {}})
@@ -16,15 +20,15 @@ TRAIN = StageRow("b" * 64, "train", "net", False, (), {"settings": {}, "parents"
 def test_rounds_take_turns_and_pairs_of_a_slow_machine_are_set_aside(monkeypatch, tmp_path):
     order: list[str] = []
 
-    def timing(call_s: float) -> dict[str, harness._Timing]:
+    def timing(call_s: float) -> dict[str, harness.Timing]:
         slow = len(order) in (4, 5)  # the second round
-        return {STEP.label: harness._Timing(call_s * (9 if slow else 1), 1.5e-4 if slow else 1e-4)}
+        return {STEP.label: harness.Timing(call_s * (9 if slow else 1), 1.5e-4 if slow else 1e-4)}
 
-    def launch(_: object) -> tuple[dict[str, StageRow], dict[str, harness._Timing]]:
+    def launch(_: object) -> tuple[dict[str, StageRow], dict[str, harness.Timing]]:
         order.append("harness")
         return {STEP.label: STEP, TRAIN.label: TRAIN}, timing(1.1)
 
-    def scripts(wanted: dict[str, list[str]]) -> dict[str, harness._Timing]:
+    def scripts(wanted: dict[str, list[str]]) -> dict[str, harness.Timing]:
         order.append("bare")
         (words,) = wanted.values()
         assert words[3] == "step"
@@ -45,7 +49,22 @@ def test_a_bare_script_prints_the_median_of_its_calls_and_the_reference():
 
     if datasets.locate("fashion-mnist") is None:
         pytest.skip("Fashion-MNIST is not here")
-    words = [*harness.BARE, "step", "1"]
-    printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    call_s, reference_s = map(float, printed.split())
-    assert 0 < call_s < 1 and 0 < reference_s < 0.1
+    told = harness.run_script([*harness.BARE, "step", "1"])
+    assert 0 < told.call_s < 1 and 0 < told.reference_s < 0.1
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_runtimes_own_tool_serves_what_the_backend_lowered(tmp_path, backend):
+    pytest.importorskip(backend)
+    batches = torch.randint(1, 9, (4, 2, 6))
+    np.save(tmp_path / "batches.npy", batches.numpy())
+    model = nn.Sequential(nn.Embedding(9, 8), nn.Flatten(), nn.Linear(48, 3))
+    BACKENDS.parse(backend).create().lower(model, batches[0], Numerics(None, "fp32"), [], tmp_path)
+    served, kept = str(tmp_path / harness.SERVED[backend]), str(tmp_path / "batches.npy")
+    told = harness.run_script([*harness.BARE, backend, "1", served, kept])
+    assert 0 < told.call_s < 1 and 0 < told.reference_s < 0.1
+
+
+def test_a_script_that_fails_is_told_with_its_last_line():
+    with pytest.raises(BenchError, match=r"bare onnxruntime 1 missing\.onnx missing\.npy: .*missing\.npy"):
+        harness.run_script([*harness.BARE, "onnxruntime", "1", "missing.onnx", "missing.npy"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+import torch
 
 from bench.instruments.clock import Samples, Warmup
-from bench.stages.timing import TimedPass, timings
+from bench.stages.timing import QUEUED_CALLS, TimedPass, device_pass, timings
 
 
 def measured(samples: Samples) -> dict[str, object]:
@@ -49,3 +52,14 @@ def test_a_sample_of_a_few_ticks_of_the_clock_is_invalid():
     assert steadiness(Samples((1e-3,) * 10, 0.01))["valid", "clock"].value == 1
     coarse = steadiness(Samples((1e-3,) * 10, 0.01), tick_s=1e-4)["valid", "clock"]
     assert coarse.value == 0 and "clock too coarse: the shortest sample is 10 ticks" in coarse.reason
+
+
+def test_a_device_times_calls_that_are_queued_and_the_cpu_queues_none(monkeypatch: pytest.MonkeyPatch):
+    calls: list[int] = []
+    assert device_pass(lambda: calls.append(1), torch.device("cpu")) == [] == calls
+    event = SimpleNamespace(record=lambda: None, synchronize=lambda: None, elapsed_time=lambda _: 40.0)
+    events = SimpleNamespace(Event=lambda enable_timing: event)
+    monkeypatch.setattr(torch, "get_device_module", lambda device: events)
+    (found,) = device_pass(lambda: calls.append(1), torch.device("cuda"))
+    assert len(calls) == QUEUED_CALLS == found.n
+    assert found.metric == "device_s" and found.value == pytest.approx(0.04 / QUEUED_CALLS)

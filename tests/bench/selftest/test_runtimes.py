@@ -1,0 +1,58 @@
+"""Launches and the runtimes' own tools are paired by turns; the best of both are held together."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.selftest import runtimes
+from bench.selftest.harness import Timing
+from bench.store import StageRow
+
+CALL_S = {"onnxruntime": 3e-3, "openvino": 2e-3, "executorch": 1e-3}
+
+
+def stage(backend: str) -> StageRow:
+    settings = {"backend": backend, "workload": "net", "batch_size": 1}
+    request = {"settings": settings, "parents": {}, "server_imports": [f"{backend}_module"]}
+    return StageRow(backend, "infer", f"net @ {backend}", True, (), {**request})
+
+
+class Server:
+    """Stands in for a fork server."""
+
+    def __init__(self, work: object, results: object, modules: list[str]) -> None:
+        assert modules == [f"{backend}_module" for backend in CALL_S]
+
+    def wait_until_ready(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_each_runtime_is_held_against_its_tool_and_the_best_against_the_best(monkeypatch, tmp_path):
+    order: list[str] = []
+
+    def launch(stage: StageRow, *_: object) -> Timing:
+        order.append(f"our {stage.key}")
+        return Timing(CALL_S[stage.key], 1e-4)
+
+    def script(words: list[str]) -> Timing:
+        order.append(f"tool of {words[0]}")
+        return Timing(CALL_S[words[0]] * 1.25, 1e-4)
+
+    monkeypatch.setattr(runtimes, "run_matrix", lambda *_: None)
+    monkeypatch.setattr(runtimes, "_stages", lambda _: {f"net @ {name}": stage(name) for name in CALL_S})
+    monkeypatch.setattr(runtimes, "script_of", lambda stage, _: [stage.key])
+    monkeypatch.setattr(runtimes, "ForkServerExecutor", Server)
+    monkeypatch.setattr(runtimes, "_launch", launch)
+    monkeypatch.setattr(runtimes, "run_script", script)
+    found = list(runtimes.measure_runtimes(tmp_path, lambda text: None, rounds=8))
+    assert order[:5] == [
+        *("our onnxruntime", "tool of onnxruntime", "our openvino", "tool of openvino"),
+        "our executorch",  # which brings no tool of its own
+    ]
+    assert order[5:7] == ["tool of onnxruntime", "our onnxruntime"]
+    assert [entry.what for entry in found[:2]] == ["net @ onnxruntime", "net @ openvino"]
+    assert [entry.ratio.value for entry in found[:2]] == [pytest.approx(0.8)] * 2
+    best = found[2]
+    assert best.what == "best: net @ executorch / tool of net @ openvino"
+    assert best.ratio.value == pytest.approx(1 / 2.5) and best.bare_s == pytest.approx(2.5e-3)
