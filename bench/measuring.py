@@ -26,13 +26,16 @@ def measure(
     backends: Sequence[str] = ("auto",),
     batch_sizes: Sequence[int] = (1,),
     max_launches: int = 6,
+    scores: bool = True,
     results: str | Path = "results",
 ) -> pd.DataFrame:
     """Measure a model's inference; return the report's table, one row for each cell.
 
     `inputs` has shape (samples, ...): batches are taken from it in turn. The model is handed over as a
     program of torch.export, in evaluation mode; its first dimension is the batch. The run is kept in the
-    folder `results` as any other. Raises BenchError where the model cannot be exported.
+    folder `results` as any other. `scores` says that outputs are scores of classes: then quality is the share
+    of answers that stay, else, for numbers such as embeddings, the cosine to the model's own. Raises
+    BenchError where the model cannot be exported.
     """
     from bench.session import RunOptions, execute, prepare
     from bench.store import Store
@@ -42,7 +45,8 @@ def measure(
     folder = Path(results)
     program = save_program(model, inputs, folder / PROGRAMS)
     matrix = program.with_suffix(".toml")
-    matrix.write_text(_matrix(program, compressions, backends, batch_sizes, max_launches))
+    workload = f"exported:{program.resolve()}" + ("" if scores else ",scores=false")
+    matrix.write_text(_matrix(workload, compressions, backends, batch_sizes, max_launches))
     outcome = execute(prepare(RunOptions(str(matrix), folder)), lambda run_id: None)
     store = Store.open(folder, create=False)
     table = inference_table(read(store, outcome.run_id))
@@ -82,7 +86,7 @@ def _digest(model: torch.nn.Module, inputs: torch.Tensor) -> str:
 
 
 def _matrix(
-    program: Path,
+    workload: str,
     compressions: Sequence[str],
     backends: Sequence[str],
     batch_sizes: Sequence[int],
@@ -92,7 +96,7 @@ def _matrix(
     lines = [f"{name} = {json.dumps(list(values))}" for name, values in infer.items()]
     return "\n".join(
         [
-            *("[train]", f"workload = {json.dumps(f'exported:{program.resolve()}')}", 'optimizer = "none"'),
+            *("[train]", f"workload = {json.dumps(workload)}", 'optimizer = "none"'),
             *("[infer]", *lines),
             *("[budget]", f"max_launches = {max_launches}"),
         ]

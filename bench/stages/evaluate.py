@@ -17,10 +17,12 @@ from bench.stages.train import quality
 from bench.structures import read_structure
 from bench.training import EVALUATION_BATCH
 from bench.workloads.classification import class_recalls, flips
-from bench.workloads.workload import Data, Workload
+from bench.workloads.workload import Answers, Data, Workload, highest
 from techniques.backends.protocol import Program
 from techniques.compression import COMPRESSIONS, Tolerance
 from techniques.precisions import PRECISIONS
+
+COSINE = "all outputs as one vector"
 
 
 def run(request: Request, folder: Path) -> list[Measurement]:
@@ -33,10 +35,10 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     outputs = run_all(program, workload, data, settings["batch_size"])
     own = load_outputs(parent_folder(request, "model"))
     reference = load_outputs(parent_folder(request, "reference"))
-    kept = Measurement("reference_agreement", top1_agreement(outputs, reference), n=len(outputs))
+    kept = agreement("reference_agreement", outputs, reference, workload.answers)
     return [
-        *(quality(settings, data, outputs) or [replace(kept, metric="quality", method="answers kept")]),
-        *closeness(outputs, own, tolerance(settings)),
+        *(quality(settings, data, outputs) or [kept_quality(kept, outputs, reference)]),
+        *closeness(outputs, own, tolerance(settings), workload.answers),
         kept,
         *who_pays(outputs, reference, data.test_targets, workload.classes),
     ]
@@ -85,32 +87,55 @@ def tolerance(settings: Mapping[str, Any]) -> Tolerance:
     return Tolerance(relative_error=PRECISIONS[settings["precision"]].relative_error)
 
 
-def closeness(outputs: torch.Tensor, own: torch.Tensor, allowed: Tolerance) -> list[Measurement]:
+def closeness(
+    outputs: torch.Tensor, own: torch.Tensor, allowed: Tolerance, answers: Answers | None = highest
+) -> list[Measurement]:
     """Compare outputs (samples, ...) with those of the same model run eagerly in fp32, and judge them."""
-    flat, own_flat = outputs.flatten(1).double(), own.flatten(1).double()
-    absolute_error = (flat - own_flat).abs().max().item()
-    relative_error = absolute_error / own_flat.abs().max().item()
-    # Of each sample's own it would tell little: two scores near 0 turn round by the least of rounding.
-    cosine = torch.nn.functional.cosine_similarity(flat.flatten(), own_flat.flatten(), dim=0).item()
-    agreement = top1_agreement(outputs, own)
+    absolute_error = (outputs.double() - own.double()).abs().max().item()
+    relative_error = absolute_error / own.double().abs().max().item()
+    near = cosine(outputs, own)
+    same = agreement("top1_agreement", outputs, own, answers)
     faults = []
-    if not torch.isfinite(flat).all():
+    if not torch.isfinite(outputs).all():
         faults.append("outputs are not finite")
     if allowed.relative_error is not None and not relative_error <= allowed.relative_error:
         faults.append(f"relative error {relative_error:.2g} is over {allowed.relative_error:g}")
-    if allowed.cosine is not None and not cosine >= allowed.cosine:
-        faults.append(f"cosine {cosine:.4f} is under {allowed.cosine:g}")
-    if allowed.top1_agreement is not None and not agreement >= allowed.top1_agreement:
-        faults.append(f"agreement {agreement:.4f} is under {allowed.top1_agreement:g}")
+    if allowed.cosine is not None and not near >= allowed.cosine:
+        faults.append(f"cosine {near:.4f} is under {allowed.cosine:g}")
+    least = allowed.top1_agreement
+    if least is not None and same.value is not None and not same.value >= least:
+        faults.append(f"agreement {same.value:.4f} is under {least:g}")
     return [
         Measurement("absolute_error", absolute_error, n=len(outputs)),
         Measurement("relative_error", relative_error, n=len(outputs)),
-        Measurement("cosine", cosine, n=len(outputs), method="all outputs as one vector"),
-        Measurement("top1_agreement", agreement, n=len(outputs)),
+        Measurement("cosine", near, n=len(outputs), method=COSINE),
+        same,
         Measurement("valid", float(not faults), reason="; ".join(faults)),
     ]
 
 
-def top1_agreement(outputs: torch.Tensor, reference: torch.Tensor) -> float:
-    """Return the share of samples whose largest output is at the same place in both."""
-    return (outputs.argmax(dim=-1) == reference.argmax(dim=-1)).double().mean().item()
+def cosine(outputs: torch.Tensor, reference: torch.Tensor) -> float:
+    """Return the cosine between all outputs and all of the reference's.
+
+    Of each sample's own it would tell little: two scores near 0 turn round by the least of rounding.
+    """
+    flat, other = outputs.double().flatten(), reference.double().flatten()
+    return torch.nn.functional.cosine_similarity(flat, other, dim=0).item()
+
+
+def agreement(
+    metric: str, outputs: torch.Tensor, reference: torch.Tensor, answers: Answers | None
+) -> Measurement:
+    """Measure the share of answers that are the same in both outputs; None where outputs have no answers."""
+    if answers is None:
+        return Measurement(metric, None, reason="the outputs are numbers, not scores of answers")
+    same = answers(outputs) == answers(reference)
+    return Measurement(metric, same.double().mean().item(), n=len(outputs))
+
+
+def kept_quality(kept: Measurement, outputs: torch.Tensor, reference: torch.Tensor) -> Measurement:
+    """Measure the quality of a model that is served as it is: answers kept, else nearness to its outputs."""
+    if kept.value is not None:
+        return replace(kept, metric="quality", method="answers kept")
+    near = cosine(outputs, reference)
+    return Measurement("quality", near, n=len(outputs), method=f"cosine to the given model's, {COSINE}")

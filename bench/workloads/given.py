@@ -1,6 +1,7 @@
 """Workloads that are a model as it is: something to serve, and nothing to train on.
 
-Their quality is the share of answers that stay those of the model that was given.
+Their quality is the share of answers, highest scores, that stay those of the model that was given, or, where
+its outputs are no scores but numbers such as embeddings, the cosine to them.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ from typing import Any
 import torch
 
 from bench.errors import StageError
-from bench.workloads.workload import Data, Workload
+from bench.workloads.workload import Data, Workload, highest
 from techniques.registry import CannotApply, load_reference
 
 SAMPLES = 64
 """Inputs drawn at random: as many as a few batches take in turn."""
 
 
-def workload(model: Callable[[], torch.nn.Module], inputs: torch.Tensor) -> Workload:
-    """Return the workload of a model that is served as it is, at inputs of shape (samples, ...)."""
+def workload(model: Callable[[], torch.nn.Module], inputs: torch.Tensor, scores: bool = True) -> Workload:
+    """Return the workload of a model that is served as it is, at inputs of shape (samples, ...).
+
+    `scores` says that its outputs are scores (..., classes), of which the highest is the answer.
+    """
 
     def no_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         raise CannotApply("this workload is a model as it is: there is nothing to train on")
@@ -32,10 +36,11 @@ def workload(model: Callable[[], torch.nn.Module], inputs: torch.Tensor) -> Work
         model=model,
         loss=no_loss,
         quality=None,
+        answers=highest if scores else None,
     )
 
 
-def module(factory: str) -> Workload:
+def module(factory: str, scores: bool) -> Workload:
     """Return the workload of what `factory`, a reference to a function, returns: a model and its inputs.
 
     The inputs are a tensor (samples, ...); samples are taken in turn, and again where there are too few.
@@ -47,7 +52,7 @@ def module(factory: str) -> Workload:
         )
     if not isinstance(made[1], torch.Tensor):
         raise StageError(f"{factory}: its example inputs are {_described(made[1])}, not one tensor")
-    return workload(lambda: load_reference(factory)()[0], made[1])
+    return workload(lambda: load_reference(factory)()[0], made[1], scores)
 
 
 class Exported(torch.nn.Module):
@@ -66,14 +71,14 @@ class Exported(torch.nn.Module):
         return outputs
 
 
-def exported(file: str) -> Workload:
+def exported(file: str, scores: bool) -> Workload:
     """Return the workload of a file that torch.export.save wrote, at the example inputs that it holds."""
     path = existing(file)
     kept: Any = torch.export.load(path).example_inputs
     arguments, keywords = ([], {}) if kept is None else (list(kept[0]), kept[1])
     if len(arguments) != 1 or keywords or not isinstance(arguments[0], torch.Tensor):
         raise StageError(f"{file}: its example inputs are not one tensor")
-    return workload(lambda: Exported(path), arguments[0])
+    return workload(lambda: Exported(path), arguments[0], scores)
 
 
 class OnnxModel(torch.nn.Module):
@@ -102,7 +107,7 @@ class OnnxModel(torch.nn.Module):
         return torch.as_tensor(self._session.run(None, {name: batch.numpy()})[0])
 
 
-def onnx_file(file: str) -> Workload:
+def onnx_file(file: str, scores: bool) -> Workload:
     """Return the workload of an ONNX file with one input, whose sizes but the batch are fixed."""
     path = existing(file)
     (entry, *others) = OnnxModel(path)._session.get_inputs()
@@ -112,7 +117,7 @@ def onnx_file(file: str) -> Workload:
         raise StageError(f"{file}: should have one input with fixed sizes but the batch, not {names}")
     if "float" not in entry.type:
         raise StageError(f"{file}: its input is {entry.type}; only tensor(float) can be drawn at random")
-    return workload(lambda: OnnxModel(path), drawn(*sizes))
+    return workload(lambda: OnnxModel(path), drawn(*sizes), scores)
 
 
 def torchvision_model(model: str, size: int) -> Workload:

@@ -47,7 +47,7 @@ def load(model: str, length: int) -> Workload:
     Inputs: `length` random tokens of the vocabulary, or random pixels at the size of the configuration.
     """
     config = _config(model)
-    return workload(partial(_model, model), _inputs(model, config, length))
+    return workload(partial(_model, model), _inputs(model, config, length), _scores(config))
 
 
 def _config(model: str) -> Any:
@@ -59,14 +59,27 @@ def _config(model: str) -> Any:
         raise StageError(f"huggingface:{model}: {str(error).strip().splitlines()[0]}") from None
 
 
-def _model(name: str) -> torch.nn.Module:
-    """Return the model as its configuration names it, with a head where it has one, in evaluation mode."""
+def _scores(config: Any) -> bool:
+    """Say whether its outputs are scores of classes: not without a head, or with one of one number."""
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+    headless = MODEL_MAPPING_NAMES.get(config.model_type)
+    kind = _kind(config).__name__
+    return kind != "AutoModel" and kind != headless and getattr(config, "num_labels", 2) > 1
+
+
+def _kind(config: Any) -> Any:
+    """Return the class of transformers that the configuration names, else the one without a head."""
     import transformers
 
-    config = _config(name)
     wanted = [getattr(transformers, each, None) for each in config.architectures or ()]
-    kind = next((each for each in wanted if each is not None), transformers.AutoModel)
-    loaded = kind.from_pretrained(name, attn_implementation="sdpa", dtype=torch.float32)
+    return next((each for each in wanted if each is not None), transformers.AutoModel)
+
+
+def _model(name: str) -> torch.nn.Module:
+    """Return the model as its configuration names it, with a head where it has one, in evaluation mode."""
+    config = _config(name)
+    loaded = _kind(config).from_pretrained(name, attn_implementation="sdpa", dtype=torch.float32)
     loaded.config.use_cache = False
     return OneTensor(loaded.eval(), getattr(config, "pad_token_id", None))
 

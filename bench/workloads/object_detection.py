@@ -231,6 +231,7 @@ COMPOSED_SCENES_DETECTOR = Workload(
     model=CellDetector,
     loss=focal_and_overlap,
     quality=_quality,
+    answers=None,
     baselines=mean_boxes,
     student=CellDetector,
 )

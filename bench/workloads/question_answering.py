@@ -132,6 +132,7 @@ def _workload(model: Callable[[], nn.Module], heads: int, layers: int) -> Worklo
         model=model,
         loss=span_loss,
         quality=answer_quality,
+        answers=best_spans,
         student=lambda width: reader(round(width * heads), layers),
         baselines=without_reading,
     )

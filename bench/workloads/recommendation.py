@@ -144,5 +144,6 @@ MOVIELENS_100K_FACTORS = Workload(
     model=lambda: Factors(USERS, ITEMS),
     loss=nn.functional.binary_cross_entropy_with_logits,
     quality=hits_and_gain,
+    answers=None,
     baselines=most_popular,
 )

@@ -41,13 +41,23 @@ class Generator(Protocol):
         ...
 
 
+Answers = Callable[[torch.Tensor], torch.Tensor]
+
+
+def highest(outputs: torch.Tensor) -> torch.Tensor:
+    """Return the place of the highest of scores (..., classes)."""
+    return outputs.argmax(dim=-1)
+
+
 @dataclass(frozen=True)
 class Workload:
     """The code of a workload: data, model, loss and quality.
 
     `transform` turns a batch of kept inputs into what the model takes; it belongs to the training clock.
     `quality` maps outputs and targets of the whole test set to named metrics, the first better when higher;
-    None where the model is served as it is: then quality is the share of answers that stay its own.
+    None where the model is served as it is: then quality is how far it keeps to its own outputs.
+    `answers` reads what the model answers out of outputs, one answer or several for each sample, to tell what
+    share of them stays; None where outputs are numbers, such as embeddings, which are only near or far.
     `student` builds the model with that many times the channels, where it comes in several widths.
     `classes` names the classes of a classification, in the order of its outputs: their recalls are measured
     one by one. `baselines` gives the quality metric of answers that need no training, by their name.
@@ -60,6 +70,7 @@ class Workload:
     model: Callable[[], torch.nn.Module]
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     quality: Callable[[torch.Tensor, torch.Tensor], Mapping[str, float]] | None
+    answers: Answers | None = highest
     student: Callable[[float], torch.nn.Module] | None = None
     classes: tuple[str, ...] = ()
     baselines: Callable[[Data], Mapping[str, float]] = lambda data: {}

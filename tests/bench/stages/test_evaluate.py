@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.stages.evaluate import closeness
+from bench.stages.evaluate import agreement, closeness, kept_quality
 from techniques.compression import Tolerance
 
 OWN = torch.tensor([[2.0, -2.0], [-1.5, 1.5], [0.001, -0.001]])
@@ -34,3 +34,18 @@ def test_a_sample_between_two_classes_may_turn_round():
 def test_outputs_that_point_elsewhere_or_are_no_numbers_are_invalid(outputs, reason):
     entry = judged(outputs, Tolerance(cosine=0.98))["valid"]
     assert entry.value == 0 and reason in entry.reason
+
+
+def test_numbers_that_are_no_scores_have_no_answers_that_could_stay():
+    outputs = OWN.flip(1) * 0.001 + OWN
+    entries = {entry.metric: entry for entry in closeness(outputs, OWN, Tolerance(top1_agreement=0.97), None)}
+    assert entries["top1_agreement"].value is None and "numbers" in entries["top1_agreement"].reason
+    assert entries["valid"].value == 1
+    quality = kept_quality(agreement("reference_agreement", outputs, OWN, None), outputs, OWN)
+    assert quality.value == entries["cosine"].value and "cosine" in quality.method
+
+
+def test_quality_of_scores_is_the_share_of_answers_kept():
+    turned = OWN * torch.tensor([[1.0], [1.0], [-1.0]])
+    quality = kept_quality(agreement("reference_agreement", turned, OWN, lambda x: x.argmax(-1)), turned, OWN)
+    assert (quality.metric, quality.value) == ("quality", pytest.approx(2 / 3))

@@ -45,6 +45,32 @@ def test_a_function_gives_a_model_and_the_inputs_it_is_served_at(mine: Path) -> 
         workload.loss(torch.ones(1), torch.ones(1))
 
 
+def test_the_highest_output_is_the_answer_unless_they_are_said_to_be_numbers(mine: Path) -> None:
+    assert find_workload(f"module:{mine}:make_model").answers is not None
+    assert find_workload(f"module:{mine}:make_model,scores=false").answers is None
+
+
+@pytest.mark.parametrize(
+    ("architecture", "labels", "scores"),
+    [
+        ("BertModel", 2, False),
+        ("BertForSequenceClassification", 3, True),
+        ("BertForSequenceClassification", 1, False),
+        ("BertForMaskedLM", 2, True),
+    ],
+)
+def test_a_hugging_face_model_scores_classes_where_its_head_does(
+    tmp_path: Path, architecture: str, labels: int, scores: bool
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        hidden_size=8, num_attention_heads=2, num_hidden_layers=1, num_labels=labels
+    )
+    config.architectures = [architecture]
+    config.save_pretrained(tmp_path)
+    assert (find_workload(f"huggingface:{tmp_path}").answers is not None) == scores
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
