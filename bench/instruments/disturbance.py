@@ -13,12 +13,15 @@ from typing import Any
 from bench.instruments.boards import GpuState, gpu_state
 from bench.instruments.kernel_files import read_number, read_text
 from bench.instruments.processor import CPU0
+from bench.instruments.processor_time import busy_s, stolen_s, thread_seconds
 
 CPU_PRESSURE = Path("/proc/pressure/cpu")
-CPU_TIMES = Path("/proc/stat")
 
 WAITED_SHARE = 0.05
 """Share of a launch that ready tasks may wait for a CPU, by /proc/pressure/cpu, before it is disturbed."""
+
+ACTIVE_SHARE = 0.01
+"""Share of a launch that a thread is on a CPU to count among those that can wait for one another."""
 
 STOLEN_SHARE = 0.02
 """Share of a launch's time on its CPUs that a hypervisor may give to others before it is disturbed."""
@@ -49,6 +52,7 @@ class Disturbance:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
         self._switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
         self._pressure_us, self._stolen_s = _cpu_pressure_us(), stolen_s()
+        self._busy_s, self._threads = busy_s(), thread_seconds()
         self._load = os.getloadavg()[0]
         # The launch has no context on the device yet: whoever is there now is a stranger, by any numbering.
         self._gpu = gpu_state(ours=0) if self._device == "cuda" else GpuState()
@@ -58,13 +62,18 @@ class Disturbance:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         wall_s = max(time.perf_counter() - self._wall, 1e-9)
+        cpu_s, busy = time.process_time() - self._cpu, busy_s()
+        on_cpu = [now - self._threads.get(name, 0.0) for name, now in thread_seconds().items()]
         self._found = {
             "wall_s": wall_s,
-            "cpu_over_wall": (time.process_time() - self._cpu) / wall_s,
+            "cpu_over_wall": cpu_s / wall_s,
             "involuntary_switches": float(
                 resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - self._switches
             ),
             "cpu_pressure": _share(self._pressure_us, _cpu_pressure_us(), 1e6 * wall_s),
+            "others_cpu": _share(self._busy_s, None if busy is None else busy - cpu_s, wall_s),
+            "active_threads": float(sum(seconds > ACTIVE_SHARE * wall_s for seconds in on_cpu)),
+            "cpus": float(len(os.sched_getaffinity(0))),
             "stolen": _share(self._stolen_s, stolen_s(), wall_s * len(os.sched_getaffinity(0))),
             "load_1min_before": self._load,
             "load_1min": os.getloadavg()[0],
@@ -87,7 +96,7 @@ class Disturbance:
 
     def _disturbances(self, threads: int, told: Mapping[str, float | None]) -> Iterator[str]:
         found: Mapping[str, float] = {name: value for name, value in self._found.items() if value is not None}
-        if found.get("cpu_pressure", 0.0) > WAITED_SHARE:
+        if found.get("cpu_pressure", 0.0) > WAITED_SHARE and not _by_itself(found):
             yield f"ready tasks waited for a CPU {100 * found['cpu_pressure']:.0f} % of the time"
         if found.get("stolen", 0.0) > STOLEN_SHARE:
             yield f"the hypervisor gave {100 * found['stolen']:.0f} % of the CPUs' time to others"
@@ -104,13 +113,13 @@ class Disturbance:
             yield f"the GPU was throttled {100 * throttled:.0f} % of the timed pass"
 
 
-def stolen_s() -> float | None:
-    """Return the seconds, over all CPUs, that a hypervisor has given to others since boot; None if unknown.
+def _by_itself(found: Mapping[str, float]) -> bool:
+    """Say whether a launch's own threads, more of them than CPUs, waited for one another and for nobody else.
 
-    The 8th number of the first line of /proc/stat (proc(5)).
+    So do those of a runtime that computes in the calling thread beside one thread for each CPU (XLA).
     """
-    words = (read_text(CPU_TIMES) or "").partition("\n")[0].split()
-    return int(words[8]) / os.sysconf("SC_CLK_TCK") if len(words) > 8 and words[0] == "cpu" else None
+    crowded = found.get("active_threads", 0.0) > found.get("cpus", 0.0)
+    return crowded and found.get("others_cpu", 1.0) <= WAITED_SHARE
 
 
 def _share(before: float | None, after: float | None, whole: float) -> float | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bench.instruments.disturbance import CPU_PRESSURE, CPU_TIMES, stolen_s
+from bench.instruments.disturbance import CPU_PRESSURE
 from bench.instruments.kernel_files import read_number, read_text
 from bench.instruments.memory import reset_high_water_mark
 from bench.instruments.processor import CPU0
+from bench.instruments.processor_time import CPU_TIMES, stolen_s
 
 _EVENT_SOURCES = Path("/sys/bus/event_source/devices")
 _PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")

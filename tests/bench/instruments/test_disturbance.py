@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.instruments import boards, disturbance
+from bench.instruments import boards
 from bench.instruments.boards import Throttling, gpu_state
-from bench.instruments.disturbance import Disturbance, stolen_s
+from bench.instruments.disturbance import Disturbance
 
 
 def test_a_quiet_block_is_recorded_and_not_disturbed():
@@ -19,7 +19,7 @@ def test_a_quiet_block_is_recorded_and_not_disturbed():
         sum(range(1000))
     found = watch.to_json()
     assert found["wall_s"] > 0 and "gpu_strangers" not in found
-    assert set(found) >= {"cpu_over_wall", "cpu_pressure", "stolen", "involuntary_switches"}
+    assert set(found) >= {"cpu_over_wall", "cpu_pressure", "stolen", "involuntary_switches", "others_cpu"}
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,10 @@ def test_a_quiet_block_is_recorded_and_not_disturbed():
         ({"involuntary_switches": 1000.0}, "1000 involuntary"),
         ({"cpu_pressure": None, "stolen": None, "involuntary_switches": 10.0}, ""),
         ({"cpu_pressure": 0.04, "stolen": 0.01, "involuntary_switches": 500.0}, ""),
+        ({"cpu_pressure": 0.08, "active_threads": 3.0, "cpus": 2.0, "others_cpu": 0.01}, ""),
+        ({"cpu_pressure": 0.08, "active_threads": 3.0, "cpus": 2.0, "others_cpu": 0.2}, "CPU 8 %"),
+        ({"cpu_pressure": 0.08, "active_threads": 3.0, "cpus": 2.0, "others_cpu": None}, "CPU 8 %"),
+        ({"cpu_pressure": 0.08, "active_threads": 2.0, "cpus": 2.0, "others_cpu": 0.01}, "CPU 8 %"),
     ],
 )
 def test_what_disturbs_a_launch_is_named(found, told):
@@ -54,15 +58,6 @@ def test_a_process_that_sleeps_shows_little_cpu_over_wall():
     with watch:
         time.sleep(0.2)
     assert watch.to_json()["cpu_over_wall"] < 0.5
-
-
-def test_stolen_time_is_the_eighth_number_of_the_first_line(tmp_path, monkeypatch):
-    path = tmp_path / "stat"
-    path.write_text("cpu  10 20 30 40 50 60 70 800 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\n")
-    monkeypatch.setattr(disturbance, "CPU_TIMES", path)
-    assert stolen_s() == 8.0
-    path.write_text("cpu  10 20 30\n")
-    assert stolen_s() is None
 
 
 class NVMLError(Exception):
