@@ -31,6 +31,7 @@ class OnnxProgram:
     """An inference session; its inputs and outputs are NumPy arrays."""
 
     session: Any
+    outputs: Sequence[str]  # named, as the session else asks its graph for them at every call
     model: Path
     threads: int
 
@@ -38,7 +39,7 @@ class OnnxProgram:
         return {self.session.get_inputs()[0].name: np.ascontiguousarray(batch.numpy())}
 
     def __call__(self, prepared: dict[str, np.ndarray]) -> np.ndarray:
-        output: np.ndarray = self.session.run(None, prepared)[0]
+        output: np.ndarray = self.session.run(self.outputs, prepared)[0]
         return output
 
     def to_tensor(self, output: np.ndarray) -> torch.Tensor:
@@ -73,7 +74,8 @@ class OnnxRuntime(ServesOnCpu):
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
         path = folder / MODEL
-        return OnnxProgram(open_session(path, threads), path, threads)
+        session = open_session(path, threads)
+        return OnnxProgram(session, [output.name for output in session.get_outputs()], path, threads)
 
 
 def _quantize(path: Path, format_: str, calibration: Iterable[torch.Tensor], batch_size: int) -> None:

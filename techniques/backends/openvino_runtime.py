@@ -58,10 +58,12 @@ class OpenVinoProgram:
         return openvino.Tensor(np.ascontiguousarray(batch.numpy()), shared_memory=True)
 
     def __call__(self, prepared: Any) -> Any:
-        return self.request.infer(prepared, share_inputs=True, share_outputs=True)
+        # The binding's own method: the one before it looks up how to convert an input, for 3 to 12 us.
+        bound: Any = super(openvino.InferRequest, self.request)
+        return bound.infer(prepared, share_outputs=True, decode_strings=False)
 
     def to_tensor(self, output: Any) -> torch.Tensor:
-        return torch.from_numpy(output[0]).float()
+        return torch.from_numpy(next(iter(output.values()))).float()
 
     def kernels(self, prepared: Any) -> list[str]:
         return kernels_of_compiled(self.compiled, self.model, self.config)
