@@ -19,17 +19,18 @@ from bench.results_folder import WORK
 from bench.selftest.harness import SERVED, HarnessCost, Timing, cost, run_matrix, run_script, script_of
 from bench.store import StageRow, Store
 
-ROUNDS = 24
+ROUNDS = 32
+ENOUGH = 20
+"""Pairs that nothing disturbed: no more rounds are made where each comparison has as many."""
+
 MATRIX = Path(__file__).parent / "runtimes.toml"
 _TIMEOUT_S = 600
 
 _Round = Mapping[str, Timing]
 
 
-def measure_runtimes(
-    results: Path, say: Callable[[str], None], rounds: int = ROUNDS
-) -> Iterator[HarnessCost]:
-    """Yield each runtime's cost in the suite over its own tool, and the best of ours over the best tool."""
+def measure_runtimes(results: Path, say: Callable[[str], None], rounds: int = ROUNDS) -> list[HarnessCost]:
+    """Return each runtime's cost in the suite over its own tool, and the best of ours over the best tool."""
     run_matrix(results, MATRIX)
     stages = _stages(results)
     scripts = {
@@ -38,11 +39,16 @@ def measure_runtimes(
         if stage.request["settings"]["backend"] in SERVED
     }
     pairs: list[tuple[_Round, _Round]] = []
+    found: list[HarnessCost] = []
     for number in range(rounds):
         pairs.append(_round(stages, scripts, results, theirs_first=bool(number % 2)))
-        say(f"round {number + 1} of {rounds}")
-    for labels in _cases(stages):
-        yield from _judge(labels, [label for label in labels if label in scripts], pairs)
+        cases = [(labels, [label for label in labels if label in scripts]) for labels in _cases(stages)]
+        found = [each for labels, with_tool in cases for each in _judge(labels, with_tool, pairs)]
+        quiet = min(each.ratio.n for each in found)
+        say(f"round {number + 1} of {rounds} at most: {quiet} of {ENOUGH} quiet pairs")
+        if quiet >= ENOUGH:
+            break
+    return found
 
 
 def _judge(

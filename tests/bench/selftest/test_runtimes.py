@@ -28,7 +28,9 @@ class Server:
     def close(self) -> None: ...
 
 
-def test_each_runtime_is_held_against_its_tool_and_the_best_against_the_best(monkeypatch, tmp_path):
+@pytest.fixture
+def order(monkeypatch) -> list[str]:
+    """Stand in for launches and tools; list what ran, in order."""
     order: list[str] = []
 
     def launch(stage: StageRow, *_: object) -> Timing:
@@ -45,7 +47,11 @@ def test_each_runtime_is_held_against_its_tool_and_the_best_against_the_best(mon
     monkeypatch.setattr(runtimes, "ForkServerExecutor", Server)
     monkeypatch.setattr(runtimes, "_launch", launch)
     monkeypatch.setattr(runtimes, "run_script", script)
-    found = list(runtimes.measure_runtimes(tmp_path, lambda text: None, rounds=8))
+    return order
+
+
+def test_each_runtime_is_held_against_its_tool_and_the_best_against_the_best(order, tmp_path):
+    found = runtimes.measure_runtimes(tmp_path, lambda text: None, rounds=8)
     assert order[:5] == [
         *("our onnxruntime", "tool of onnxruntime", "our openvino", "tool of openvino"),
         "our executorch",  # which brings no tool of its own
@@ -56,3 +62,11 @@ def test_each_runtime_is_held_against_its_tool_and_the_best_against_the_best(mon
     best = found[2]
     assert best.what == "best: net @ executorch / tool of net @ openvino"
     assert best.ratio.value == pytest.approx(1 / 2.5) and best.bare_s == pytest.approx(2.5e-3)
+
+
+def test_rounds_end_where_each_comparison_has_enough_quiet_pairs(order, tmp_path, monkeypatch):
+    monkeypatch.setattr(runtimes, "ENOUGH", 3)
+    told: list[str] = []
+    found = runtimes.measure_runtimes(tmp_path, told.append)
+    assert told[-1] == f"round 3 of {runtimes.ROUNDS} at most: 3 of 3 quiet pairs"
+    assert {entry.rounds for entry in found} == {3}
