@@ -81,8 +81,15 @@ def _digest(model: torch.nn.Module, inputs: torch.Tensor) -> str:
     """Name a model by its code's text, its weights and its inputs: the archive itself differs each time."""
     digest = hashlib.sha256(str(model).encode())
     for name, tensor in [*model.state_dict().items(), ("inputs", inputs)]:
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().flatten().numpy().tobytes())
+        digest.update(name.encode() + _bytes(tensor))
     return f"{type(model).__name__.lower()}-{digest.hexdigest()[:12]}"
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    import torch
+
+    # NumPy has no bf16.
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def _matrix(

@@ -192,8 +192,9 @@ def _refuse_other_numbers(model: Path, numerics: Numerics) -> None:
     """Raise CannotApply where none of the products that the plugin chooses has the numbers asked for."""
     config = configuration(numerics, threads=1)
     ran = kernels_of_compiled(compile_model(model, config), model, config)
-    unquantized = {f"{product} {numerics.precision}" for product in _PRODUCTS}
-    if not (kernels_of_format(numerics.format, ran) if numerics.format else unquantized.intersection(ran)):
+    products = {kernel for kernel in ran if kernel.startswith(_PRODUCTS)}
+    unquantized = not products or any(kernel.endswith(f" {numerics.precision}") for kernel in products)
+    if not (kernels_of_format(numerics.format, ran) if numerics.format else unquantized):
         wanted = " in ".join(filter(None, (numerics.format, numerics.precision)))
         raise CannotApply(f"OpenVINO has no {wanted} kernel for this model here; it runs {', '.join(ran)}")
 
