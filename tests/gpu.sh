@@ -48,7 +48,7 @@ optimizer = "adam"
 backend = "cuda-eager"
 
 [infer]
-compression = ["none", "int8-dynamic", "int8-static"]
+compression = ["none", "int8-dynamic", "int8-static", "int8-weight", "int4-weight", "fp8"]
 backend = ["cuda-eager", "cuda-inductor", "cuda-graphs", "tensorrt"]
 precision = ["fp32", "tf32", "bf16", "fp16"]
 batch_size = [1, 32]
@@ -60,16 +60,12 @@ max_launches = 6
 fashion-mnist-simplecnn = "digits"
 
 [[exclude]]
-compression = "int8-*"
-precision = "tf32"
+compression = ["int8-dynamic", "int8-static", "fp8"]
+precision = ["tf32", "bf16", "fp16"]
 
 [[exclude]]
-compression = "int8-*"
-precision = "bf16"
-
-[[exclude]]
-compression = "int8-*"
-precision = "fp16"
+compression = ["int8-weight", "int4-weight"]
+precision = ["tf32", "fp16"]
 MATRIX
 
 cat >"$folder/gpu-training.toml" <<'MATRIX'

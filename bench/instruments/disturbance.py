@@ -63,6 +63,7 @@ class Disturbance:
     ) -> None:
         wall_s = max(time.perf_counter() - self._wall, 1e-9)
         cpu_s, busy = time.process_time() - self._cpu, busy_s()
+        cpus = len(os.sched_getaffinity(0))
         on_cpu = [now - self._threads.get(name, 0.0) for name, now in thread_seconds().items()]
         self._found = {
             "wall_s": wall_s,
@@ -73,8 +74,8 @@ class Disturbance:
             "cpu_pressure": _share(self._pressure_us, _cpu_pressure_us(), 1e6 * wall_s),
             "others_cpu": _share(self._busy_s, None if busy is None else busy - cpu_s, wall_s),
             "active_threads": float(sum(seconds > ACTIVE_SHARE * wall_s for seconds in on_cpu)),
-            "cpus": float(len(os.sched_getaffinity(0))),
-            "stolen": _share(self._stolen_s, stolen_s(), wall_s * len(os.sched_getaffinity(0))),
+            "cpus": float(cpus),
+            "stolen": _share(self._stolen_s, stolen_s(), wall_s * cpus),
             "load_1min_before": self._load,
             "load_1min": os.getloadavg()[0],
             "cpu_khz": read_number(CPU0 / "cpufreq/scaling_cur_freq"),

@@ -43,11 +43,13 @@ BARE = (sys.executable, "-m", "bench.selftest.bare")
 class HarnessCost:
     """A call's time as the harness tells it over that of a bare script: over pairs, with a 95 % interval.
 
-    `rounds` were made; a pair counts where the machine was as fast as at its best on both sides.
+    `rounds` were made; a pair counts where the machine was as fast as at its best on both sides. Where none
+    of them was `quiet` all count.
     """
 
     what: str
     rounds: int
+    quiet: int
     bare_s: float
     ratio: Interval
 
@@ -86,7 +88,7 @@ def cost(label: str, pairs: Sequence[tuple[Timing, Timing]]) -> HarnessCost:
     calm = [pair for pair in pairs if not any(_slow(timing, best_s) for timing in pair)]
     kept = calm or pairs
     ours, bare = [pair[0].call_s for pair in kept], [pair[1].call_s for pair in kept]
-    return HarnessCost(label, len(pairs), median(bare), paired_ratio_interval(ours, bare))
+    return HarnessCost(label, len(pairs), len(calm), median(bare), paired_ratio_interval(ours, bare))
 
 
 def _slow(timing: Timing, best_s: float) -> bool:
@@ -190,5 +192,6 @@ def harness_line(found: HarnessCost) -> str:
     """Return a line for a person."""
     ratio = found.ratio
     interval = f" ({ratio.low:.3f} to {ratio.high:.3f})" if ratio.low and ratio.high else ""
-    half = f", half-width {100 * ratio.relative_half_width:.1f} %, {ratio.n} of {found.rounds} pairs"
+    counted = f"{ratio.n} of {found.rounds} pairs" + ("" if found.quiet else ", none of them quiet")
+    half = f", half-width {100 * ratio.relative_half_width:.1f} %, {counted}"
     return f"{found.what:48} {1e3 * found.bare_s:8.3f} ms   harness / bare {ratio.value:.3f}{interval}{half}"

@@ -38,13 +38,13 @@ def measure_runtimes(results: Path, say: Callable[[str], None], rounds: int = RO
         for label, stage in stages.items()
         if stage.request["settings"]["backend"] in SERVED
     }
+    cases = [(labels, [label for label in labels if label in scripts]) for labels in _cases(stages)]
     pairs: list[tuple[_Round, _Round]] = []
     found: list[HarnessCost] = []
     for number in range(rounds):
         pairs.append(_round(stages, scripts, results, theirs_first=bool(number % 2)))
-        cases = [(labels, [label for label in labels if label in scripts]) for labels in _cases(stages)]
         found = [each for labels, with_tool in cases for each in _judge(labels, with_tool, pairs)]
-        quiet = min(each.ratio.n for each in found)
+        quiet = min(each.quiet for each in found)
         say(f"round {number + 1} of {rounds} at most: {quiet} of {ENOUGH} quiet pairs")
         if quiet >= ENOUGH:
             break

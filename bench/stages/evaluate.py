@@ -93,7 +93,8 @@ def closeness(
     """Compare outputs (samples, ...) with those of the same model run eagerly in fp32, and judge them."""
     absolute_error = (outputs.double() - own.double()).abs().max().item()
     largest = own.double().abs().max().item()
-    relative_error = absolute_error / largest if largest else math.inf if absolute_error else 0.0
+    error_of_zeros = math.inf if absolute_error else 0.0
+    relative_error = absolute_error / largest if largest else error_of_zeros
     near = cosine(outputs, own)
     same = agreement("top1_agreement", outputs, own, answers)
     faults = []

@@ -57,6 +57,16 @@ def test_a_live_module_is_measured_in_one_call(tmp_path: Path) -> None:
     assert model.training  # left as it was
 
 
+def test_weights_of_any_numbers_name_a_module(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Linear(4, 2).bfloat16()
+    inputs = torch.ones(3, 4, dtype=torch.bfloat16)
+    first = save_program(model, inputs, tmp_path)
+    with torch.no_grad():
+        model.weight[0, 0] += 1
+    assert save_program(model, inputs, tmp_path) != first
+
+
 def test_a_module_that_cannot_be_exported_is_told_in_one_line(tmp_path: Path) -> None:
     class Branches(torch.nn.Module):
         def forward(self, batch: torch.Tensor) -> torch.Tensor:

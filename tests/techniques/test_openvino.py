@@ -87,6 +87,13 @@ def test_fp32_is_computed_in_fp32_and_nothing_less(name, tmp_path):
     assert all(kernels_of_format(format_, ran) == [] for format_ in COSINES)
 
 
+def test_a_model_without_products_is_served(tmp_path):
+    model, batch = nn.MaxPool2d(2), images(BATCH_SIZE)
+    OpenVino().lower(model, batch, Numerics(None, "fp32"), [], tmp_path)
+    program = OpenVino().load(tmp_path, lambda: model, Numerics(None, "fp32"), 1)
+    assert torch.equal(program.to_tensor(program(program.prepare(batch))), model(batch))
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize("name", ["cnn", "text"])
 def test_another_precision_is_within_its_tolerance_and_named_by_the_runtime(name, precision, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.selftest import runtimes
-from bench.selftest.harness import Timing
+from bench.selftest.harness import Timing, harness_line
 from bench.store import StageRow
 
 CALL_S = {"onnxruntime": 3e-3, "openvino": 2e-3, "executorch": 1e-3}
@@ -70,3 +70,11 @@ def test_rounds_end_where_each_comparison_has_enough_quiet_pairs(order, tmp_path
     found = runtimes.measure_runtimes(tmp_path, told.append)
     assert told[-1] == f"round 3 of {runtimes.ROUNDS} at most: 3 of 3 quiet pairs"
     assert {entry.rounds for entry in found} == {3}
+
+
+def test_disturbed_rounds_are_not_enough(order, tmp_path, monkeypatch):
+    monkeypatch.setattr(runtimes, "ENOUGH", 3)
+    monkeypatch.setattr(runtimes, "_launch", lambda stage, *_: Timing(CALL_S[stage.key], 1e-4, "pressure"))
+    found = runtimes.measure_runtimes(tmp_path, lambda text: None, rounds=5)
+    assert {(entry.rounds, entry.quiet) for entry in found} == {(5, 0)}
+    assert "5 of 5 pairs, none of them quiet" in harness_line(found[0])

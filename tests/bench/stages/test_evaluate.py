@@ -36,6 +36,13 @@ def test_outputs_that_point_elsewhere_or_are_no_numbers_are_invalid(outputs, rea
     assert entry.value == 0 and reason in entry.reason
 
 
+def test_a_model_that_answers_zero_is_held_to_zero():
+    zeros, allowed = torch.zeros(2, 3), Tolerance(relative_error=1e-3)
+    for outputs, error, valid in ((zeros, 0.0, 1), (zeros + 1e-6, float("inf"), 0)):
+        found = {entry.metric: entry for entry in closeness(outputs, zeros, allowed)}
+        assert (found["relative_error"].value, found["valid"].value) == (error, valid)
+
+
 def test_numbers_that_are_no_scores_have_no_answers_that_could_stay():
     outputs = OWN.flip(1) * 0.001 + OWN
     entries = {entry.metric: entry for entry in closeness(outputs, OWN, Tolerance(top1_agreement=0.97), None)}
