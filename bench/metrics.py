@@ -249,6 +249,8 @@ _ROWS = (
            "mean power of the board, by NVML"),
     Metric("gpu_utilization", "GPU utilization", "share", "neither", "sampled", "any",
            "share of time that a kernel ran, by NVML"),
+    Metric("gpu_clocks_held", "GPU clocks held down", "share", "neither", "sampled", "any",
+           "share of samples under load in which NVML gave a reason for lower clocks; it is named"),
     Metric("gpu_power_limited", "GPU at its power limit", "share", "neither", "sampled", "any",
            "share of the timed pass for which the board's power limit held its clocks down, by NVML"),
     Metric("gpu_throttled", "GPU throttled", "share", "lower", "sampled", "any",

@@ -109,9 +109,9 @@ def why_not(point: Point, lookup: Lookup) -> str:
     for name in point.backend.row.training_only:
         if point.backend.settings[name] != point.backend.row.defaults[name]:
             return f"{point.backend.text}: {name} says how a model is trained; leave it out of [infer]"
-    only = point.workload.row.only_backends
-    if only and point.backend.name not in only:
-        return f"{point.workload.name}: runs on {', '.join(only)} only"
+    if point.workload.row.is_onnx and not point.backend.row.reads_onnx:
+        readers = ", ".join(row.name for row in BACKENDS.rows().values() if row.reads_onnx)
+        return f"{point.backend.name} does not read ONNX files; these do: {readers}"
     return (
         point.train_backend.row.cannot_train(cell.train_precision)
         or point.backend.row.cannot_lower(format_, cell.precision)

@@ -23,6 +23,17 @@ def error(row: Row) -> Entry:
     return Entry(format_value("absolute_error", row["absolute_error"]), detail, row["absolute_error"])
 
 
+def memory(row: Row) -> Entry:
+    """Show what a program takes: of an accelerator's memory, where it runs on one, else of the CPU's.
+
+    Of the whole process where that is known: TensorRT's engines are not in PyTorch's allocator.
+    """
+    for key, place in (("gpu_process_bytes", "of the process"), ("gpu_allocated_peak_bytes", "allocated")):
+        if row[key]:
+            return Entry(format_value(key, row[key]), f"on the device, {place}", row[key])
+    return metric("rss_growth_bytes")(row)
+
+
 def fastest(row: Row) -> Entry:
     return Entry("◆" if row["fastest"] else "", mark="front" if row["fastest"] else "")
 
@@ -44,7 +55,7 @@ RUNTIMES: tuple[Column, ...] = (
     ("lowering", metric("lowering_s")),
     ("load", metric("load_s")),
     ("first call", metric("first_call_s")),
-    ("resident growth", metric("rss_growth_bytes")),
+    ("memory", memory),
     ("kernels of the format", plain("format_kernels")),
     ("record", keys("infer_key")),
 )

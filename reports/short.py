@@ -10,7 +10,7 @@ from bench.metrics import format_interval, format_value
 from reports.entries import PRELIMINARY, UNKNOWN
 from reports.estimates import estimate_text as estimate_text_of
 from reports.overheads import overhead_text as overhead_text_of
-from reports.runtimes_grid import TITLE, compares_runtimes
+from reports.runtimes_grid import TITLE, compares_runtimes, memory
 from reports.scores import Score, fastest, optimizer_scores
 from reports.tables import inference_table, runtimes_table, training_table
 from reports.view import TRAIN_AXES, read, records
@@ -60,7 +60,7 @@ def _formats_alone(runtimes: pd.DataFrame, inference: pd.DataFrame) -> bool:
 def _runtimes(workload: str, rows: Sequence[dict[str, Any]]) -> ShortTable:
     columns = (
         *("backend", "format", "precision", "batch", "× eager fp32", "latency", "quality", "cosine"),
-        *("largest error", "size", "lowering", "load", "growth", ""),
+        *("largest error", "size", "lowering", "load", "memory", ""),
     )
     shown = tuple(_runtimes_row(row) for row in rows if row["state"] != "skipped")
     return ShortTable(f"{TITLE}: {workload}", columns, shown)
@@ -76,7 +76,7 @@ def _runtimes_row(row: dict[str, Any]) -> tuple[str, ...]:
         format_value("latency_s", row["latency_s"]) + (PRELIMINARY if row["latency_preliminary"] else ""),
         *(format_value(name, row[name]) for name in ("quality", "cosine", "absolute_error")),
         *(format_value(name, row[name]) for name in ("artifact_bytes", "lowering_s", "load_s")),
-        format_value("rss_growth_bytes", row["rss_growth_bytes"]),
+        memory(row).text,
         note if row["state"] == "ok" else str(row["state"]),
     )
 

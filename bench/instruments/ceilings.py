@@ -13,8 +13,11 @@ from bench.instruments import clock
 from techniques.backends.accelerators import fp32_arithmetic, synchronize
 from techniques.registry import CannotApply
 
-SIZES = (256, 512, 1024, 2048)
+SIZES = (256, 512, 1024, 2048, 4096, 8192)
 """Sides of the square matrices that are multiplied: the best size is the ceiling."""
+
+QUEUED_CALLS = 20
+"""Calls that an accelerator is given at once: to wait for each would time the launch and the wait too."""
 
 STREAM_BYTES = 256 * 2**20
 """Bytes of each array that is copied: many times any cache's size."""
@@ -54,12 +57,17 @@ def measure_ceilings(device: torch.device, seconds: float = 0.3) -> Ceilings:
 def _best_product(
     make: Callable[[int, torch.device], Callable[[], object]], device: torch.device, seconds: float
 ) -> float:
-    """Return the best rate over sizes, up to one whose single product would take longer than `seconds`."""
+    """Return the best rate over sizes, up to one whose single sample would take longer than `seconds`."""
     best = 0.0
     for size in SIZES:
-        rate = _rate(make(size, device), 2 * size**3, device, seconds)
+        try:
+            rate = _rate(make(size, device), 2 * size**3, device, seconds)
+        except torch.OutOfMemoryError:
+            if best == 0.0:
+                raise
+            break
         best = max(best, rate)
-        if 2 * (2 * size) ** 3 / rate > seconds:
+        if _calls_per_wait(device) * 2 * (2 * size) ** 3 / rate > seconds:
             break
     return best
 
@@ -103,6 +111,12 @@ def _bandwidth(device: torch.device, seconds: float) -> float:
 
 def _rate(call: Callable[[], object], work: float, device: torch.device, seconds: float) -> float:
     wait = None if device.type == "cpu" else partial(synchronize, device)
-    warmup = clock.warm_up(call, wait, most_s=seconds)
-    samples = clock.sample(call, wait, seconds=seconds, least=3, calls_per_sample=warmup.calls_per_sample)
-    return work / median(samples.durations_s)
+    calls = _calls_per_wait(device)
+    queue = call if calls == 1 else lambda: [call() for _ in range(calls)]
+    warmup = clock.warm_up(queue, wait, most_s=seconds)
+    samples = clock.sample(queue, wait, seconds=seconds, least=3, calls_per_sample=warmup.calls_per_sample)
+    return calls * work / median(samples.durations_s)
+
+
+def _calls_per_wait(device: torch.device) -> int:
+    return 1 if device.type == "cpu" else QUEUED_CALLS

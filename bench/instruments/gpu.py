@@ -1,9 +1,10 @@
-"""What a pass cost a GPU: allocator peaks, memory, power, utilization."""
+"""What a pass cost a GPU: allocator peaks, memory, power, utilization, and what held its clocks down."""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable
 from statistics import mean
 from types import TracebackType
@@ -12,8 +13,16 @@ from typing import Any
 from bench.instruments.nvml import current_board, open_nvml
 from bench.records import Measurement
 
+SETTLING_S = 1.0
+"""Seconds for which a pass is not sampled: NVML's power and utilization are means of about a second."""
+
+WATCHED_S = 2.5
+"""Seconds that a pass must last for its power and utilization to be its own."""
+
 _PERIOD_S = 0.1
-_BY_NVML = ("gpu_process_bytes", "gpu_power_w", "gpu_utilization")
+_TOO_SHORT = f"the pass ended within the {SETTLING_S:g} s that NVML's means take to settle"
+_SAMPLED = ("gpu_power_w", "gpu_utilization", "gpu_clocks_held")
+_BY_NVML = ("gpu_process_bytes", *_SAMPLED)
 
 
 class GpuProbe:
@@ -28,8 +37,8 @@ class GpuProbe:
         self._allocator: Any = None
         self._pynvml: Any = None
         self._handle: Any = None
-        self._power_w: list[float] = []
-        self._busy: list[float] = []
+        self._samples: dict[str, list[float]] = {name: [] for name in _SAMPLED}
+        self._held_by: Counter[str] = Counter()
         self._peaks: dict[str, int | None] = {}
         self._reasons: dict[str, str] = {}
         self._stop = threading.Event()
@@ -89,17 +98,16 @@ class GpuProbe:
                 ("gpu_process_bytes", "NVML"),
             )
         ]
-        sampled = [
-            Measurement(
-                name,
-                mean(values) if values else None,
-                n=len(values),
-                method=f"NVML, every {_PERIOD_S:g} s",
-                reason=self._reasons.get(name, "") if not values else "",
-            )
-            for name, values in (("gpu_power_w", self._power_w), ("gpu_utilization", self._busy))
-        ]
-        return (*peaks, *sampled)
+        return (*peaks, *(self._sampled(name, values) for name, values in self._samples.items()))
+
+    def _sampled(self, name: str, values: list[float]) -> Measurement:
+        method = f"NVML, every {_PERIOD_S:g} s"
+        if name == "gpu_clocks_held":
+            method += "".join(f"; {reason} {count}×" for reason, count in self._held_by.most_common())
+        reason = "" if values else self._reasons.get(name, _TOO_SHORT)
+        return Measurement(
+            name, mean(values) if values else None, n=len(values), method=method, reason=reason
+        )
 
     def _open_nvml(self) -> None:
         if self._device != "cuda":
@@ -113,15 +121,21 @@ class GpuProbe:
                 self._reasons[metric] = f"NVML: {error}"
 
     def _sample(self, pynvml: Any) -> None:
-        while True:
-            power = self._ask("gpu_power_w", lambda: pynvml.nvmlDeviceGetPowerUsage(self._handle) / 1e3)
-            busy = self._ask(
-                "gpu_utilization", lambda: pynvml.nvmlDeviceGetUtilizationRates(self._handle).gpu / 100
-            )
-            self._power_w += [] if power is None else [power]
-            self._busy += [] if busy is None else [busy]
-            if self._stop.wait(_PERIOD_S):
-                return
+        wait_s = SETTLING_S
+        while not self._stop.wait(wait_s):
+            wait_s = _PERIOD_S
+            for name, question in (
+                ("gpu_power_w", lambda: pynvml.nvmlDeviceGetPowerUsage(self._handle) / 1e3),
+                ("gpu_utilization", lambda: pynvml.nvmlDeviceGetUtilizationRates(self._handle).gpu / 100),
+                ("gpu_clocks_held", lambda: self._held(pynvml)),
+            ):
+                answer = self._ask(name, question)
+                self._samples[name] += [] if answer is None else [answer]
+
+    def _held(self, pynvml: Any) -> float:
+        reasons = _clock_reasons(pynvml, self._handle)
+        self._held_by.update(reasons)
+        return float(bool(reasons))
 
     def _ask(self, metric: str, question: Callable[[], float]) -> float | None:
         """Ask NVML; a query that this board or driver does not answer is a reason, not an error."""
@@ -130,6 +144,19 @@ class GpuProbe:
         except (self._pynvml.NVMLError, LookupError) as error:
             self._reasons[metric] = f"NVML: {error}"
             return None
+
+
+def _clock_reasons(pynvml: Any, handle: Any) -> set[str]:
+    """Return what holds a board's clocks down now, by NVML's names: `SwPowerCap`, `HwThermalSlowdown`, ..."""
+    # By the name that drivers of all ages know.
+    bits = int(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+    names = {
+        name.removeprefix(_REASON): getattr(pynvml, name) for name in dir(pynvml) if name.startswith(_REASON)
+    }
+    return {name for name, bit in names.items() if bit & bits and bit & (bit - 1) == 0 and name != "GpuIdle"}
+
+
+_REASON = "nvmlClocksThrottleReason"
 
 
 def _process_bytes(pynvml: Any, handle: Any) -> float:

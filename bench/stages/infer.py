@@ -13,13 +13,12 @@ import torch
 
 from bench.errors import StageError
 from bench.instruments import tensors
-from bench.instruments.gpu import GpuProbe
 from bench.instruments.memory import PeakResident
 from bench.models import load_outputs
 from bench.records import Measurement, Request
 from bench.stages.evaluate import closeness, tolerance
 from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder, rotating_batches
-from bench.stages.timing import device_pass, energy_pass, timed_pass, timings
+from bench.stages.timing import device_pass, energy_pass, gpu_pass, timed_pass, timings
 from bench.structures import read_structure
 from techniques.backends.kernels import kernels_of_format
 from techniques.backends.protocol import Program, TorchProgram
@@ -58,12 +57,9 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),
     ]
     if request.all_passes:
-        with GpuProbe(request.device) as gpu:
-            program(prepared[0])
-            backend.synchronize()
         measurements += [
             _peak_tensors(program, prepared[0]),
-            *gpu.measurements(),
+            *gpu_pass(lambda: program(turn()), backend.synchronize, request),
             *device_pass(lambda: program(turn()), backend.device, getattr(program, "stream", None)),
             energy_pass(lambda: program(turn()), backend.synchronize, request),
             *_kernels(program, prepared[0], settings["format"]),

@@ -9,12 +9,11 @@ from pathlib import Path
 import torch
 
 from bench.instruments import flops, tensors
-from bench.instruments.gpu import GpuProbe
 from bench.instruments.memory import PeakResident
 from bench.instruments.traffic import step_bytes
 from bench.records import Measurement, Request
 from bench.stages.inputs import load_workload, make_trainer
-from bench.stages.timing import device_pass, energy_pass, timed_pass, timings
+from bench.stages.timing import device_pass, energy_pass, gpu_pass, timed_pass, timings
 from bench.training import Trainer, shuffled_batches
 from bench.workloads.workload import Workload
 from techniques.optimizers import OPTIMIZERS
@@ -69,9 +68,6 @@ def _other_passes(
     request: Request, workload: Workload, trainer: Trainer, step: Callable[[], object], model: torch.nn.Module
 ) -> list[Measurement]:
     ours = trainer.learn.optimizer
-    with GpuProbe(request.device) as gpu:
-        step()
-        trainer.synchronize()
     seen = trainer.device.type == "cpu" and ours is not None
     # From the start of the data: the clock's pass ends anywhere, and each epoch has a new order in memory.
     peak = tensors.step_memory(stepper(trainer), model, ours) if seen else None
@@ -88,7 +84,7 @@ def _other_passes(
         *flop_measurements(
             forward_flops=counted.forward, backward_flops=counted.backward, optimizer_flops=counted.optimizer
         ),
-        *gpu.measurements(),
+        *gpu_pass(step, trainer.synchronize, request),
         *device_pass(step, trainer.device),
         energy_pass(step, trainer.synchronize, request),
     ]

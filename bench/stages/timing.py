@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from bench.instruments import clock
 from bench.instruments.boards import Throttling
 from bench.instruments.clock import Call, Samples, Warmup
 from bench.instruments.energy import WINDOW_S, measure_energy
+from bench.instruments.gpu import WATCHED_S, GpuProbe
 from bench.instruments.speed import reference_s
 from bench.records import Measurement, Request
 from bench.statistics import effective_samples, relative_spread, sample_quantile
@@ -71,7 +73,8 @@ def timed_pass(call: Call, synchronize: Callable[[], None], request: Request) ->
     on_cpu = request.device == "cpu"
     before_s = reference_s() if on_cpu else None  # first: its threads come to rest in the warm-up
     warmup = clock.warm_up(call, synchronize, least_calls=1 if request.smoke else 5)
-    flushing = request.settings.get("flush_cache", False)
+    # A TPU has no cache that a call could find something in: its programs move their data themselves.
+    flushing = request.settings.get("flush_cache", False) and request.device != "tpu"
     between = partial(flush_cache, torch_device(request.device)) if flushing else None
     with Throttling(request.device) as throttling:
         samples = clock.sample(
@@ -98,6 +101,23 @@ def device_pass(call: Call, device: torch.device, stream: Any = None) -> list[Me
             call()
     method = "the device's events around calls queued one after another"
     return [Measurement("device_s", timer.seconds() / QUEUED_CALLS, n=QUEUED_CALLS, method=method)]
+
+
+def gpu_pass(call: Call, synchronize: Callable[[], None], request: Request) -> tuple[Measurement, ...]:
+    """Measure an accelerator's memory, and its power and utilization over `WATCHED_S` of calls.
+
+    A smoke run makes one call, of which neither is known.
+    """
+    if request.device == "cpu":
+        return ()
+    with GpuProbe(request.device) as probe:
+        until = time.perf_counter() + (0.0 if request.smoke else WATCHED_S)
+        while True:
+            call()
+            synchronize()
+            if time.perf_counter() >= until:
+                break
+    return probe.measurements()
 
 
 def energy_pass(call: Call, synchronize: Callable[[], None], request: Request) -> Measurement:

@@ -317,7 +317,7 @@ _add(
     quality_metric="quality",
     inference_only=True,
     content="file",
-    only_backends=("onnxruntime",),
+    is_onnx=True,
 )
 _add(
     "huggingface",

@@ -39,6 +39,7 @@ _INFER_METRICS = {
     "gpu_reserved_peak_bytes": "gpu_reserved_peak_bytes",
     "gpu_process_bytes": "gpu_process_bytes",
     "gpu_power_w": "gpu_power_w",
+    "gpu_clocks_held": "gpu_clocks_held",
     "energy_j": "energy_j",
 }
 _LOWER_METRICS = (

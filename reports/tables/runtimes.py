@@ -15,6 +15,7 @@ _FROM_INFERENCE = (
     *("state", "reason", "ranked", "quality", "relative_error", "absolute_error", "cosine"),
     *("latency_s", "latency_low_s", "latency_high_s", "latency_launches", "latency_preliminary"),
     *("artifact_bytes", "lowering_s", "load_s", "first_call_s", "peak_rss_bytes", "rss_growth_bytes"),
+    *("gpu_allocated_peak_bytes", "gpu_process_bytes"),
     "infer_key",
 )
 _COLUMNS = (

@@ -19,6 +19,7 @@ class BackendRow(Row):
     fork server imports ahead of its workers, for lowering and for running; `worker_imports` start threads as
     they are imported, so each worker does it by itself. `fork_safe` is false where the runtime must start in
     a process of its own. `training_only` names settings that say how it trains, and nothing of how it serves.
+    `reads_onnx` says that it lowers a model that is an ONNX file, too.
     """
 
     device: Literal["cpu", "cuda", "rocm", "mps", "xpu", "tpu"] = "cpu"
@@ -32,6 +33,7 @@ class BackendRow(Row):
     worker_imports: tuple[str, ...] = ()
     fork_safe: bool = True
     training_only: tuple[str, ...] = ()
+    reads_onnx: bool = False
 
     def cannot_lower(self, format_: str | None, precision: str) -> str | None:
         """Say why this backend cannot run that format or precision, or None where it can."""
@@ -62,6 +64,8 @@ _TRAINING: Any = {
     "training_only": ("accumulate", "checkpoint"),
 }
 
+_FORMATS = ("int8-dynamic", "int8-static", "int8-weight", "int4-weight", "fp8")
+_NOT_PACKAGED = "not tried in a package that Inductor compiles; use cuda-eager"
 _EAGER_STATIC = "PyTorch's int8 static kernels run only in compiled graphs; use cpu-inductor or onnxruntime"
 _RUNTIMES = "pip install 'dl-efficiency-bench[runtimes]'"
 _CPU_FP8 = "PyTorch multiplies fp8 in wider floats on a CPU"
@@ -112,6 +116,7 @@ _add(
     install="pip install onnxruntime onnx onnxscript",
     lowering_imports=("onnx", "onnxscript", "torch.onnx"),
     worker_imports=("onnxruntime",),
+    reads_onnx=True,
     formats={
         "int8-dynamic": "onnxruntime.quantization",
         "int8-static": "onnxruntime.quantization, QDQ",
@@ -151,6 +156,7 @@ _add(
     needs=("openvino", "nncf"),
     install=_RUNTIMES,
     worker_imports=("techniques.backends.openvino_runtime",),
+    reads_onnx=True,
     formats={
         "int8-static": "NNCF",
         "int8-dynamic": "NNCF weights, activations by the CPU plugin",
@@ -169,7 +175,7 @@ _add(
 _NO_XLA = "no quantizer of PyTorch models for XLA is used here"
 _XLA: Any = {
     "needs": ("jax", "torchax", "optax"),
-    "no_kernel": dict.fromkeys(("int8-dynamic", "int8-static", "int8-weight", "int4-weight", "fp8"), _NO_XLA),
+    "no_kernel": dict.fromkeys(_FORMATS, _NO_XLA),
     "trains": True,
     "fork_safe": False,
 }
@@ -225,7 +231,10 @@ _add(
     install="pip install torch torchao",
     device="cuda",
     formats={"int8-dynamic": "torchao"},
-    no_kernel={"int8-static": "PT2E's quantizer here makes kernels of x86 CPUs"},
+    no_kernel={
+        "int8-static": "PT2E's quantizer here makes kernels of x86 CPUs",
+        **dict.fromkeys(("int8-weight", "int4-weight", "fp8"), _NOT_PACKAGED),
+    },
     precisions=("fp32", "tf32", "bf16", "fp16"),
     trains=True,
     **_TRAINING,
@@ -242,6 +251,7 @@ _add(
     no_kernel={
         "int8-dynamic": "sizes that cuBLAS does not take go through the CPU, which no graph can hold",
         "int8-static": "PyTorch has no eager int8 static kernels on CUDA",
+        **dict.fromkeys(("int8-weight", "int4-weight", "fp8"), "not tried in a graph; use cuda-eager"),
     },
     precisions=("fp32", "tf32", "bf16", "fp16"),
     defaults={"channels_last": False},
@@ -255,13 +265,17 @@ _add(
     needs=("torch", "tensorrt", "onnx", "onnxruntime", "onnxscript"),
     install="pip install torch tensorrt onnx onnxruntime onnxscript",
     device="cuda",
+    reads_onnx=True,
     formats={"int8-static": "onnxruntime.quantization, symmetric QDQ"},
-    no_kernel={"int8-dynamic": "its scales must be known as an engine is built"},
+    no_kernel={
+        "int8-dynamic": "its scales must be known as an engine is built",
+        **dict.fromkeys(("int8-weight", "int4-weight", "fp8"), "no quantizer here writes it for TensorRT"),
+    },
     precisions=("fp32", "tf32", "bf16", "fp16"),
     fork_safe=False,
     check="techniques.backends.hardware:without_tensorrt",
 )
-_UNPROVED = "its kernels have not been proved on this hardware"
+_UNPROVED = dict.fromkeys(_FORMATS, "its kernels have not been proved on this hardware")
 _add(
     "rocm",
     "techniques.backends.eager:rocm",
@@ -269,7 +283,7 @@ _add(
     needs=("torch",),
     install="pip install torch --index-url https://download.pytorch.org/whl/rocm7.1",
     device="rocm",
-    no_kernel={"int8-dynamic": _UNPROVED, "int8-static": _UNPROVED},
+    no_kernel=_UNPROVED,
     precisions=("fp32", "bf16", "fp16"),
     trains=True,
     **_TRAINING,
@@ -283,7 +297,7 @@ _add(
     needs=("torch",),
     install="pip install torch",
     device="mps",
-    no_kernel={"int8-dynamic": _UNPROVED, "int8-static": _UNPROVED},
+    no_kernel=_UNPROVED,
     precisions=("fp32", "bf16", "fp16"),
     trains=True,
     **_TRAINING,
@@ -297,7 +311,7 @@ _add(
     needs=("torch",),
     install="pip install torch --index-url https://download.pytorch.org/whl/xpu",
     device="xpu",
-    no_kernel={"int8-dynamic": _UNPROVED, "int8-static": _UNPROVED},
+    no_kernel=_UNPROVED,
     precisions=("fp32", "bf16", "fp16"),
     trains=True,
     **_TRAINING,

@@ -11,15 +11,20 @@ from pathlib import Path
 
 from techniques.registry import Obstacle
 
-_DRIVER = Path("/proc/driver/nvidia/version")
+_JETSON = Path("/etc/nv_tegra_release")  # boards whose GPU NVML may not know
 _AMD_DRIVER = Path("/dev/kfd")
 _GRAPHICS = Path("/sys/class/drm")
+_COMPILERS = {"Darwin": ("clang++", "xcode-select --install"), "Windows": ("cl", "")}
 _INTEL = "0x8086"  # its number as a maker of devices on the PCI bus
 
 
 def without_cuda() -> Obstacle | None:
-    """Say why PyTorch cannot use an NVIDIA GPU here, or None where it can."""
-    if not _DRIVER.exists() and shutil.which("nvidia-smi") is None:
+    """Say why PyTorch cannot use an NVIDIA GPU here, or None where it can.
+
+    Asks the driver through NVML, which starts no CUDA: a container sees its host's driver in `/proc` even
+    where it was given no GPU.
+    """
+    if not _JETSON.exists() and _nvidia_gpus() == 0:
         return _missing("an NVIDIA GPU with its driver")
     return _hidden("CUDA_VISIBLE_DEVICES") or _not_built_for("cuda", "CUDA")
 
@@ -59,14 +64,33 @@ def without_cuda_compiler() -> Obstacle | None:
 
 
 def without_cpp_compiler() -> Obstacle | None:
-    """Say why Inductor cannot compile for the CPU here, or None where it can."""
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None and shutil.which("clang++") is None:
-        return Obstacle(f"needs a C++ compiler; {compiler} was not found", "apt install g++")
+    """Say why Inductor cannot compile for the CPU here, or None where it can.
+
+    It takes the compiler that `CXX` names, else the system's usual one and no other (PyTorch 2.13).
+    """
+    usual, command = _COMPILERS.get(platform.system(), ("g++", "apt install g++"))
+    compiler = os.environ.get("CXX", usual)
+    if shutil.which(compiler) is None:
+        return Obstacle(f"needs a C++ compiler; {compiler or 'CXX, which is empty,'} was not found", command)
     return None
 
 
 _INSTALL = "pip install torch torchao"
+
+
+def _nvidia_gpus() -> int:
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception:  # no such package, no driver, or none of its GPUs is shown to this container
+        return 0
+    try:
+        return int(pynvml.nvmlDeviceGetCount())
+    except pynvml.NVMLError:
+        return 0
+    finally:
+        pynvml.nvmlShutdown()
 
 
 def _missing(wanted: str) -> Obstacle:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from techniques.backends.calibration import calibration_parts
+from techniques.registry import TechniqueError
 
 _INPUT = "input"
 
@@ -22,14 +23,39 @@ def given_file(model: torch.nn.Module) -> Path | None:
 
 
 def write_onnx(model: torch.nn.Module, example: torch.Tensor, path: Path) -> None:
-    """Export a model at the shape of `example`, or copy the file that it stands for."""
+    """Export a model at the shape of `example`, or copy the file that it stands for.
+
+    Raises TechniqueError that says what could not be exported.
+    """
     given = given_file(model)
     if given is not None:
         shutil.copyfile(given, path)
         return
-    torch.onnx.export(
-        model, (example,), path, input_names=[_INPUT], dynamo=True, external_data=False, verbose=False
-    )
+    names = [_INPUT]
+    try:
+        torch.onnx.export(
+            model, (example,), path, input_names=names, dynamo=True, external_data=False, verbose=False
+        )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise TechniqueError(f"cannot be exported to ONNX: {_first_cause(error)}") from error
+
+
+def _first_cause(error: BaseException) -> str:
+    """Return the line that matters: an exporter wraps what stopped it, and tells how to report that."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"{type(error).__name__}: {lines[0]}"
+
+
+def fix_batch(path: Path, shape: Sequence[int]) -> None:
+    """Give a file's one input this shape, in place, where it leaves the batch open."""
+    import onnx
+    from onnxruntime.tools.onnx_model_utils import make_input_shape_fixed
+
+    model = onnx.load(path)
+    make_input_shape_fixed(model.graph, model.graph.input[0].name, list(shape))
+    onnx.save(model, path)
 
 
 def prepared_for_quantization(path: Path) -> Path:

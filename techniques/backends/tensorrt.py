@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from techniques.backends.accelerators import synchronize
-from techniques.backends.onnx_file import given_file, quantize_qdq, write_onnx
+from techniques.backends.onnx_file import fix_batch, given_file, quantize_qdq, write_onnx
 from techniques.backends.protocol import Numerics, Program, ServesOnly, in_precision
 from techniques.backends.tracing import OperatorTime, trace_torch
 from techniques.registry import CannotApply, TechniqueError
@@ -121,6 +121,8 @@ def export(model: torch.nn.Module, example: torch.Tensor, numerics: Numerics, pa
     elif numerics.dtype != torch.float32:
         raise CannotApply(f"an ONNX file keeps its own numbers; it is not made {numerics.precision}")
     write_onnx(model, example, path)
+    if given_file(model) is not None:
+        fix_batch(path, example.shape)
 
 
 def quantize(path: Path, numerics: Numerics, calibration: Iterable[torch.Tensor], batch_size: int) -> None:

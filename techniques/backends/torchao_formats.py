@@ -50,10 +50,13 @@ def check_kernel(format_: str, device: torch.device, dtype: torch.dtype) -> None
 
 
 def quantize_dynamic(model: torch.nn.Module) -> torch.nn.Module:
-    """Give every linear layer int8 weights, per channel, and activations scaled per token as they come."""
+    """Give linear layers int8 weights, per channel, and activations scaled per token as they come."""
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
 
-    quantize_(model, Int8DynamicActivationInt8WeightConfig())
+    # On CUDA torchao (0.18) computes products of other sizes than cuBLAS takes on the CPU, in int32.
+    multiple = 8 if next(model.parameters()).is_cuda else 1
+    config = Int8DynamicActivationInt8WeightConfig()
+    quantize_(model, config, lambda module, name: _takes(module, multiple, multiple))
     return model
 
 

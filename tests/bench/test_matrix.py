@@ -22,7 +22,7 @@ TRAIN_AUTO = AUTO.replace("[train]", '[train]\nbackend = "auto"')
 @pytest.fixture
 def without_gpu_and_compiler(monkeypatch):
     """A machine that has neither."""
-    monkeypatch.setattr(hardware, "_DRIVER", Path("/nowhere"))
+    monkeypatch.setattr(hardware, "_nvidia_gpus", lambda: 0)
     monkeypatch.setattr(hardware.shutil, "which", lambda name: None)
 
 

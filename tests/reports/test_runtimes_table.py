@@ -9,7 +9,7 @@ from synthetic_run import Synthetic, build
 
 from bench.store import Store
 from reports.content import gather
-from reports.runtimes_grid import compares_runtimes
+from reports.runtimes_grid import compares_runtimes, memory
 from reports.short import short_tables
 from reports.tables import inference_table, runtimes_table
 from reports.view import read, records
@@ -52,6 +52,25 @@ def test_the_report_and_the_terminal_show_the_table(store: Store) -> None:
     assert all("skipped" not in entry.text for row in grid.rows for entry in row)
     table = short_tables(store, "run-1")[-1]
     assert "against eager PyTorch in fp32" in table.title and len(table.rows) == 16
+
+
+@pytest.mark.parametrize(
+    ("measured", "shown"),
+    [
+        ({}, ("1 MiB", "")),
+        ({"gpu_allocated_peak_bytes": 2 << 20}, ("2 MiB", "on the device, allocated")),
+        (
+            {"gpu_allocated_peak_bytes": 2 << 20, "gpu_process_bytes": 3 << 20},
+            ("3 MiB", "on the device, of the process"),
+        ),
+    ],
+)
+def test_memory_is_the_devices_where_a_program_runs_on_one(
+    measured: dict[str, float], shown: tuple[str, str]
+) -> None:
+    row = {"rss_growth_bytes": 1 << 20, "gpu_allocated_peak_bytes": None, "gpu_process_bytes": None}
+    entry = memory({**row, **measured})
+    assert (entry.text, entry.detail) == shown
 
 
 def test_a_run_of_steps_that_change_the_model_keeps_its_own_table(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ CUDA_BUILD = "__version__ = '2.13.0+cu130'\ncuda: Optional[str] = '13.0'\nhip: O
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Pretend drivers of NVIDIA and AMD; returns a function that says which build of PyTorch is here."""
     (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04")
-    monkeypatch.setattr(hardware, "_DRIVER", tmp_path / "version")
+    monkeypatch.setattr(hardware, "_nvidia_gpus", lambda: 1)
     monkeypatch.setattr(hardware, "_AMD_DRIVER", tmp_path / "version")
     for variable in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
         monkeypatch.delenv(variable, raising=False)
@@ -63,9 +64,20 @@ def test_a_setting_that_shows_a_gpu_is_no_obstacle(driver, monkeypatch, value):
     assert hardware.without_cuda() is None
 
 
-def test_without_a_driver_it_wants_hardware_and_names_no_command(monkeypatch, tmp_path):
-    monkeypatch.setattr(hardware, "_DRIVER", tmp_path / "none")
-    monkeypatch.setattr(hardware.shutil, "which", lambda name: None)
+class NVMLError(Exception):
+    pass
+
+
+def _refuse() -> None:
+    raise NVMLError("Driver Not Loaded")
+
+
+@pytest.mark.parametrize(("init", "count"), [(_refuse, 1), (lambda: None, 0)])
+def test_without_a_gpu_that_nvml_shows_it_wants_hardware_and_names_no_command(monkeypatch, init, count):
+    nvml = SimpleNamespace(
+        nvmlInit=init, nvmlShutdown=lambda: None, nvmlDeviceGetCount=lambda: count, NVMLError=NVMLError
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
     found = hardware.without_cuda()
     assert found is not None and "NVIDIA GPU" in found.hardware and not found.command
 
@@ -120,10 +132,30 @@ def test_tensorrt_wants_a_gpu_first_and_then_its_package(driver, monkeypatch, tm
         hardware.importlib.util, "find_spec", lambda name: torch_alone if name == "torch" else None
     )
     assert str(hardware.without_tensorrt()) == "needs the package tensorrt: pip install tensorrt"
-    monkeypatch.setattr(hardware, "_DRIVER", tmp_path / "none")
-    monkeypatch.setattr(hardware.shutil, "which", lambda name: None)
+    monkeypatch.setattr(hardware, "_nvidia_gpus", lambda: 0)
     found = hardware.without_tensorrt()
     assert found is not None and "NVIDIA GPU" in found.hardware
+
+
+@pytest.mark.parametrize(
+    ("system", "named", "found", "wanted"),
+    [
+        ("Linux", None, {"clang++"}, "g++"),
+        ("Linux", None, {"g++"}, None),
+        ("Linux", "", {"g++"}, "CXX, which is empty,"),
+        ("Linux", "clang++", {"clang++"}, None),
+        ("Linux", "icpx", {"g++", "clang++"}, "icpx"),
+        ("Darwin", None, {"g++"}, "clang++"),
+    ],
+)
+def test_only_the_compiler_that_inductor_takes_counts(monkeypatch, system, named, found, wanted):
+    monkeypatch.delenv("CXX", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CXX", named)
+    monkeypatch.setattr(hardware.platform, "system", lambda: system)
+    monkeypatch.setattr(hardware.shutil, "which", lambda name: name if name in found else None)
+    obstacle = hardware.without_cpp_compiler()
+    assert obstacle is None if wanted is None else f"{wanted} was not found" in str(obstacle)
 
 
 @pytest.mark.parametrize("name", ["rocm", "mps", "xpu", "tensorrt", "cuda_compiler"])

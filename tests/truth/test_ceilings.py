@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from statistics import median
 
 import pytest
@@ -27,6 +28,33 @@ def test_a_product_that_is_timed_by_itself_is_under_the_ceiling(monkeypatch: pyt
     assert achieved < 1.6 * rate
     assert found.bytes_per_s is not None
     assert set(found.reasons) == {name for name, value in found.operations_per_s.items() if value is None}
+
+
+def test_an_accelerator_is_waited_for_once_for_many_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(ceilings, "synchronize", lambda device: done.append("wait"))
+
+    def product() -> None:
+        done.append("product")
+        time.sleep(1e-4)
+
+    rate = ceilings._rate(product, 1.0, torch.device("meta"), seconds=0.01)
+    assert done.count("product") == ceilings.QUEUED_CALLS * done.count("wait")
+    assert 1e3 < rate < 1e4  # one unit of work for each product, of which each takes 0.1 ms or more
+
+
+def test_a_size_too_large_for_the_memory_ends_the_search_with_what_was_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def make(size: int, device: torch.device) -> Callable[[], object]:
+        if size > 256:
+            raise torch.OutOfMemoryError("out of memory")
+        return lambda: time.sleep(1e-4)
+
+    assert ceilings._best_product(make, torch.device("cpu"), 0.01) > 0
+    monkeypatch.setattr(ceilings, "SIZES", (512,))
+    with pytest.raises(torch.OutOfMemoryError):
+        ceilings._best_product(make, torch.device("cpu"), 0.01)
 
 
 def copied_bytes_per_s(size: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,7 @@ NAMES = {
     "gpu_process_bytes",
     "gpu_power_w",
     "gpu_utilization",
+    "gpu_clocks_held",
 }
 
 
@@ -29,7 +31,7 @@ class NVMLError(Exception):
 
 
 class Board(SimpleNamespace):
-    """Stands in for pynvml: 100 W, half busy, a stranger beside us."""
+    """Stands in for pynvml: 100 W, half busy, a stranger beside us, clocks held by the power limit."""
 
     NVMLError = NVMLError
 
@@ -37,6 +39,11 @@ class Board(SimpleNamespace):
         super().__init__(opened=0)
         self.nvmlDeviceGetHandleByUUID = lambda uuid: uuid
         self.nvmlDeviceGetPowerUsage = lambda _: 100_000
+        self.nvmlClocksThrottleReasonAll = 511
+        self.nvmlClocksThrottleReasonGpuIdle = 1
+        self.nvmlClocksThrottleReasonSwPowerCap = 4
+        self.nvmlClocksThrottleReasonHwThermalSlowdown = 64
+        self.nvmlDeviceGetCurrentClocksThrottleReasons = lambda _: 5
         self.nvmlDeviceGetUtilizationRates = lambda _: SimpleNamespace(gpu=50)
         self.nvmlDeviceGetComputeRunningProcesses = lambda _: [
             SimpleNamespace(pid=1, usedGpuMemory=1),
@@ -68,9 +75,15 @@ def board(monkeypatch: pytest.MonkeyPatch) -> Board:
     return found
 
 
+@pytest.fixture(autouse=True)
+def settles_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "SETTLING_S", 0.001)
+    monkeypatch.setattr(gpu, "_PERIOD_S", 0.001)
+
+
 def measured(device: str) -> dict[str, Measurement]:
     with GpuProbe(device) as probe:
-        sum(range(1000))
+        time.sleep(0.05)
     return {entry.metric: entry for entry in probe.measurements()}
 
 
@@ -86,8 +99,11 @@ def test_a_board_that_answers_gives_every_metric(board: Board) -> None:
         "gpu_process_bytes": 7 << 20,
         "gpu_power_w": 100.0,
         "gpu_utilization": 0.5,
+        "gpu_clocks_held": 1.0,
     }
     assert all(entry.reason == "" for entry in found.values())
+    assert f"SwPowerCap {found['gpu_clocks_held'].n}×" in found["gpu_clocks_held"].method
+    assert "Idle" not in found["gpu_clocks_held"].method and "Thermal" not in found["gpu_clocks_held"].method
     assert board.opened == 0
 
 
@@ -97,6 +113,7 @@ def test_a_board_that_answers_gives_every_metric(board: Board) -> None:
         ("nvmlDeviceGetPowerUsage", "gpu_power_w"),
         ("nvmlDeviceGetUtilizationRates", "gpu_utilization"),
         ("nvmlDeviceGetComputeRunningProcesses", "gpu_process_bytes"),
+        ("nvmlDeviceGetCurrentClocksThrottleReasons", "gpu_clocks_held"),
     ],
 )
 def test_a_query_the_board_does_not_answer_is_unknown_with_nvmls_reason(
@@ -113,7 +130,7 @@ def test_without_nvml_the_allocators_peaks_still_count(board: Board) -> None:
     board.nvmlInit = refuse  # type: ignore[method-assign]
     found = measured("cuda")
     assert found["gpu_allocated_peak_bytes"].value == 5 << 20
-    for name in ("gpu_process_bytes", "gpu_power_w", "gpu_utilization"):
+    for name in NAMES - {"gpu_allocated_peak_bytes", "gpu_reserved_peak_bytes"}:
         assert found[name].value is None
         assert "Not Supported" in found[name].reason
 
@@ -123,6 +140,17 @@ def test_a_process_that_nvml_does_not_list_is_unknown(board: Board) -> None:
     entry = measured("cuda")["gpu_process_bytes"]
     assert entry.value is None
     assert entry.reason
+
+
+def test_what_was_read_before_nvmls_means_have_settled_is_no_sample(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "SETTLING_S", 60.0)
+    found = measured("cuda")
+    for name in ("gpu_power_w", "gpu_utilization"):
+        assert found[name].value is None and found[name].n == 0
+        assert "settle" in found[name].reason
+    assert found["gpu_process_bytes"].value == 7 << 20
 
 
 def test_the_sampler_ends_when_the_work_raises(board: Board) -> None:
@@ -173,4 +201,3 @@ def test_a_real_board_sees_the_memory_of_a_tensor() -> None:
     found = {entry.metric: entry for entry in probe.measurements()}
     assert (found["gpu_allocated_peak_bytes"].value or 0) >= held.numel() * 4
     assert all(entry.value is not None or entry.reason for entry in found.values())
-    assert gpu._PERIOD_S > 0

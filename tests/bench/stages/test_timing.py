@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from bench.instruments.clock import Samples, Warmup
-from bench.stages.timing import QUEUED_CALLS, TimedPass, device_pass, timings
+from bench.stages import timing
+from bench.stages.timing import QUEUED_CALLS, TimedPass, device_pass, gpu_pass, timed_pass, timings
 
 
 def measured(samples: Samples) -> dict[str, object]:
@@ -63,3 +65,22 @@ def test_a_device_times_calls_that_are_queued_and_the_cpu_queues_none(monkeypatc
     (found,) = device_pass(lambda: calls.append(1), torch.device("cuda"))
     assert len(calls) == QUEUED_CALLS == found.n
     assert found.metric == "device_s" and found.value == pytest.approx(0.04 / QUEUED_CALLS)
+
+
+@pytest.mark.parametrize(("device", "flushes"), [("cpu", True), ("tpu", False)])
+def test_caches_are_flushed_before_each_sample_on_devices_that_have_some(monkeypatch, device, flushes):
+    flushed: list[torch.device] = []
+    monkeypatch.setattr(timing, "flush_cache", flushed.append)
+    settings = {"sample_s": 0.01, "flush_cache": True}
+    request = SimpleNamespace(device=device, settings=settings, smoke=True)
+    timed = timed_pass(lambda: None, lambda: None, request)
+    assert len(flushed) == (len(timed.samples.durations_s) if flushes else 0)
+
+
+def test_an_accelerator_is_watched_over_many_calls_and_the_cpu_over_none(monkeypatch):
+    monkeypatch.setattr(timing, "WATCHED_S", 0.02)
+    for device, smoke, least, most in (("cpu", False, 0, 0), ("mps", True, 1, 1), ("mps", False, 2, 100)):
+        calls: list[float] = []
+        request = SimpleNamespace(device=device, smoke=smoke)
+        gpu_pass(lambda: time.sleep(1e-3), lambda: calls.append(0.0), request)  # noqa: B023
+        assert least <= len(calls) <= most
