@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from bench.stages.evaluate import closeness, tolerance
 from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder, rotating_batches
 from bench.stages.timing import device_pass, energy_pass, gpu_pass, timed_pass, timings
 from bench.structures import read_structure
-from techniques.backends.kernels import kernels_of_format
+from techniques.backends.kernels import kernels_of_format, kernels_of_precision, numbered_products
 from techniques.backends.protocol import Program, TorchProgram
 
 
@@ -62,7 +62,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
             *gpu_pass(lambda: program(turn()), backend.synchronize, request),
             *device_pass(lambda: program(turn()), backend.device, getattr(program, "stream", None)),
             energy_pass(lambda: program(turn()), backend.synchronize, request),
-            *_kernels(program, prepared[0], settings["format"]),
+            *_kernels(program.kernels(prepared[0]), settings),
         ]
     return measurements
 
@@ -86,17 +86,25 @@ def _judged(outputs: torch.Tensor, expected: torch.Tensor, settings: Mapping[str
     return next(entry for entry in judged if entry.metric == "valid")
 
 
-def _kernels(program: Program, prepared: Any, format_: str | None) -> list[Measurement]:
-    """List the kernels that ran, by the runtime; INVALID where none of them multiplies what was asked for."""
-    ran = program.kernels(prepared)
+def _kernels(ran: Sequence[str], settings: Mapping[str, Any]) -> list[Measurement]:
+    """List the kernels that ran, by the runtime; INVALID where none of them multiplies what was asked for.
+
+    A precision is asked for only where the names of kernels tell theirs: not TF32, which has fp32's type.
+    """
     listed = Measurement("kernels", len(ran), method=", ".join(ran))
-    if format_ is None:
+    format_, precision = settings["format"], settings["precision"]
+    if format_ is not None:
+        wanted, found = format_, kernels_of_format(format_, ran)
+    elif precision in ("bf16", "fp16") and numbered_products(ran):
+        wanted, found = precision, kernels_of_precision(precision, ran)
+    else:
         return [listed]
-    found = kernels_of_format(format_, ran)
-    reason = "" if found else f"no {format_} kernel ran: {', '.join(ran)}"
+    reason = "" if found else f"no {wanted} kernel ran: {', '.join(ran)}"
+    others = [name for name in numbered_products(ran) if name not in found]
+    method = ", ".join(found) + (f"; beside them {', '.join(others)}" if found and others else "")
     return [
         listed,
-        Measurement("format_kernels", len(found), method=", ".join(found), reason=reason),
+        Measurement("format_kernels", len(found), method=method, reason=reason),
         Measurement("valid", float(bool(found)), qualifier="kernels", reason=reason),
     ]
 

@@ -103,7 +103,7 @@ _add(
     formats={"int8-dynamic": "torchao", "int8-static": "PT2E, X86InductorQuantizer", **_WEIGHTS},
     no_kernel={"fp8": _CPU_FP8},
     precisions=("fp32", "bf16", "fp16"),
-    format_precisions=_WEIGHTS_IN,
+    format_precisions={"int8-static": ("fp32",), **_WEIGHTS_IN},
     trains=True,
     **_TRAINING,
     check="techniques.backends.hardware:without_cpp_compiler",

@@ -29,6 +29,12 @@ _PROOFS = {
     ),
     "fp8": re.compile(r"_scaled_mm|f8f8|" + _PRODUCT + "fp8$"),
 }
+# Every kernel that multiplies matrices, with its numbers: of PyTorch those that no other operator calls.
+_NUMBERED_PRODUCT = re.compile(
+    r"^(aten::(addmm|mm|bmm|baddbmm|convolution|_scaled_dot_product_\w+)|Convolution|FullyConnected|MatMul"
+    r"|(Fused)?(Conv|Gemm|MatMul)) (\S+)$"
+)
+_PACKAGED = {"bf16": "tensors of bfloat16", "fp16": "tensors of float16"}
 _NUMBERS = {
     **{"float": "fp32", "double": "fp64", "c10::BFloat16": "bf16", "c10::Half": "fp16"},
     **{"signed char": "int8", "unsigned char": "uint8"},
@@ -46,6 +52,21 @@ def kernels_of_format(format_: str, kernels: Iterable[str]) -> list[str]:
     """
     proof = _PROOFS[format_]
     return sorted({name for name in kernels if proof.search(name)})
+
+
+def numbered_products(kernels: Iterable[str]) -> list[str]:
+    """Return those of the kernels that multiply matrices and whose name tells in what numbers, sorted."""
+    return sorted({name for name in kernels if _NUMBERED_PRODUCT.search(name)})
+
+
+def kernels_of_precision(precision: str, kernels: Iterable[str]) -> list[str]:
+    """Return those of the kernels that multiply matrices of this precision, sorted.
+
+    Of a package that Inductor compiled, whose kernels have names without numbers, the type of its tensors.
+    """
+    listed = list(kernels)
+    own = [name for name in numbered_products(listed) if name.endswith(f" {precision}")]
+    return own + [name for name in listed if name == _PACKAGED.get(precision)]
 
 
 def kernels_of_call(call: Callable[[], object]) -> list[str]:

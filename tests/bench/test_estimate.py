@@ -19,6 +19,7 @@ from bench.plan import make_plan
 from bench.records import Result
 from bench.store import CellRow, LaunchCost, StageRow, Store
 
+MATRIX = Path(__file__).with_name("small.toml")
 TRAIN = {"workload": "w", "optimizer": "adam", "backend": "b", "precision": "fp32", "batch_size": 8}
 LOWERED = {"workload": "w", "backend": "b", "precision": "fp32", "batch_size": 1, "format": None}
 FREE = Rates(0, 0, 0, 0, 0, 0, 0, 0)
@@ -229,11 +230,11 @@ def test_a_run_without_a_prediction_has_nothing_to_compare(tmp_path):
 
 @pytest.fixture(scope="module")
 def probed(bench, tmp_path_factory):
-    """A small part of ci: its dry run in an empty folder, then the run."""
+    """A small run: its dry run in an empty folder, then itself."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         results = tmp_path_factory.mktemp("none") / "results"
-        words = ["run", "--matrix", "ci", "--filter", "optimizer=adam,backend=cpu-eager"]
+        words = ["run", "--matrix", MATRIX, "--filter", "backend=cpu-eager"]
         words += ["--results", results]
         dry = bench(*words, "--dry-run")
         made = results.exists()
@@ -276,9 +277,11 @@ def test_a_dry_run_of_a_known_folder_changes_nothing_and_tells_what_is_there(ben
     assert "measuring" not in dry.stderr
 
 
-def test_only_what_is_new_is_measured(bench, probed):
+def test_only_what_is_new_is_measured(bench, probed, tmp_path):
     _, _, _, _, words = probed
-    other = [str(word).replace("optimizer=adam", "optimizer=momentum") for word in words]
+    text = Path(MATRIX).read_text()
+    (tmp_path / "other.toml").write_text(text.replace("adam", "momentum"))
+    other = [tmp_path / "other.toml" if word == MATRIX else word for word in words]
     dry = bench(*other, "--dry-run")
     assert dry.returncode == 0, dry.stderr
     assert "measuring 2 kinds" in dry.stderr  # the training and the step of another optimizer

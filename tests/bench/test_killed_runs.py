@@ -21,7 +21,7 @@ from bench.records import State
 from bench.store import Store
 
 KILLS = 10
-MATRIX = Path(__file__).with_name("killed_runs.toml")
+MATRIX = Path(__file__).with_name("small.toml")
 COMMAND = [sys.executable, "-m", "bench", "run", "--matrix", str(MATRIX), "--results"]
 
 
@@ -123,7 +123,7 @@ def test_killed_run_resumes_without_repeating_finished_stages(uninterrupted, tmp
 def test_a_killed_worker_or_server_is_a_record_and_its_stage_runs_again(uninterrupted, tmp_path):
     reference, reference_run = uninterrupted
     runner = start(tmp_path)
-    for moment, victim in ((0, "worker"), (12, "worker"), (16, "server"), (26, "worker")):
+    for moment, victim in ((0, "worker"), (6, "worker"), (9, "server"), (14, "worker")):
         while launches(tmp_path) < moment:
             time.sleep(0.01)
         while True:

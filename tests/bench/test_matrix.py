@@ -23,6 +23,7 @@ TRAIN_AUTO = AUTO.replace("[train]", '[train]\nbackend = "auto"')
 def without_gpu_and_compiler(monkeypatch):
     """A machine that has neither."""
     monkeypatch.setattr(hardware, "_nvidia_gpus", lambda: 0)
+    monkeypatch.setattr(hardware, "_JETSON", Path("/nowhere"))
     monkeypatch.setattr(hardware.shutil, "which", lambda name: None)
 
 

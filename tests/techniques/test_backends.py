@@ -27,7 +27,7 @@ PAIRS = [
 
 
 def lowered(folder: Path, backend: str, numerics: Numerics, batch_size: int):
-    """Return outputs of the lowered and of the eager model on the same random batches."""
+    """Return the lowered model, and outputs of it and of the eager model on the same random batches."""
     torch.manual_seed(0)
     model = SimpleCNN(28).eval()
     batches = torch.randn(64, 3, 28, 28).split(batch_size)
@@ -37,7 +37,7 @@ def lowered(folder: Path, backend: str, numerics: Numerics, batch_size: int):
     runtime.lower(model, batches[0], numerics, [torch.randn(64, 3, 28, 28)], folder)
     program = runtime.load(folder, lambda: SimpleCNN(28), numerics, 1)
     outputs = [program.to_tensor(program(program.prepare(batch))).clone() for batch in batches]
-    return torch.cat(outputs), expected
+    return program, torch.cat(outputs), expected
 
 
 def faults(outputs: torch.Tensor, expected: torch.Tensor, allowed: Tolerance) -> str:
@@ -45,11 +45,20 @@ def faults(outputs: torch.Tensor, expected: torch.Tensor, allowed: Tolerance) ->
     return measured["valid"].reason
 
 
+OF_INDUCTOR = {
+    ("cpu-inductor", "int8-dynamic"): ["_int_mm_out"],
+    ("cpu-inductor", "int8-static"): ["_qconv_pointwise_tensor", "_qlinear_pointwise_tensor"],
+}
+
+
 @pytest.mark.parametrize(("backend", "format_"), PAIRS)
-def test_a_lowered_model_gives_its_models_outputs_within_tolerance(tmp_path, backend, format_):
+def test_a_lowered_model_gives_its_models_outputs_and_runs_kernels_of_its_format(tmp_path, backend, format_):
     row = BACKENDS.get(backend)
     precision = next(name for name in row.precisions if row.cannot_lower(format_, name) is None)
-    outputs, expected = lowered(tmp_path, backend, Numerics(format_, precision), batch_size=4)
+    program, outputs, expected = lowered(tmp_path, backend, Numerics(format_, precision), batch_size=4)
+    if format_ is not None:
+        ran = kernels_of_format(format_, program.kernels(program.prepare(torch.randn(4, 3, 28, 28))))
+        assert ran and ran == OF_INDUCTOR.get((backend, format_), ran)
     if format_ is None:
         allowed = Tolerance(relative_error=1e-4)
     else:
@@ -60,7 +69,7 @@ def test_a_lowered_model_gives_its_models_outputs_within_tolerance(tmp_path, bac
 
 @pytest.mark.parametrize("backend", ["cpu-eager"])
 def test_bf16_is_within_its_own_tolerance(tmp_path, backend):
-    outputs, expected = lowered(tmp_path, backend, Numerics(None, "bf16"), batch_size=4)
+    _, outputs, expected = lowered(tmp_path, backend, Numerics(None, "bf16"), batch_size=4)
     assert faults(outputs, expected, Tolerance(relative_error=PRECISIONS["bf16"].relative_error)) == ""
     assert faults(outputs, expected, Tolerance(relative_error=1e-4)) != ""
 
@@ -102,8 +111,8 @@ def test_outputs_out_of_tolerance_are_named():
 
 
 def test_without_a_gpu_cuda_says_what_is_wanted(monkeypatch):
-    monkeypatch.setattr(hardware.Path, "exists", lambda path: False)
-    monkeypatch.setattr(hardware.shutil, "which", lambda name: None)
+    monkeypatch.setattr(hardware, "_nvidia_gpus", lambda: 0)
+    monkeypatch.setattr(hardware, "_JETSON", Path("/nowhere"))
     assert "needs an NVIDIA GPU" in (BACKENDS.get("cuda-eager").unavailable() or "")
 
 

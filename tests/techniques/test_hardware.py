@@ -21,6 +21,7 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Pretend drivers of NVIDIA and AMD; returns a function that says which build of PyTorch is here."""
     (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04")
     monkeypatch.setattr(hardware, "_nvidia_gpus", lambda: 1)
+    monkeypatch.setattr(hardware, "_JETSON", tmp_path / "none")
     monkeypatch.setattr(hardware, "_AMD_DRIVER", tmp_path / "version")
     for variable in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
         monkeypatch.delenv(variable, raising=False)
@@ -78,6 +79,7 @@ def test_without_a_gpu_that_nvml_shows_it_wants_hardware_and_names_no_command(mo
         nvmlInit=init, nvmlShutdown=lambda: None, nvmlDeviceGetCount=lambda: count, NVMLError=NVMLError
     )
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(hardware, "_JETSON", Path("/nowhere"))
     found = hardware.without_cuda()
     assert found is not None and "NVIDIA GPU" in found.hardware and not found.command
 

@@ -6,28 +6,41 @@ import pytest
 import torch
 
 from bench.errors import StageError
+from bench.records import Measurement
 from bench.stages.infer import _judged, _kernels, check
 
 EXPECTED = torch.tensor([[1.0, 2.0, 3.0], [3.0, 1.0, 0.0]])
 FP32 = {"format": None, "precision": "fp32"}
 
 
-class Runs:
-    """A program that ran these kernels."""
-
-    def __init__(self, *names: str) -> None:
-        self.names = list(names)
-
-    def kernels(self, _: object) -> list[str]:
-        return self.names
+def judged(*kernels: str, format_: str | None = None, precision: str = "fp32") -> dict[str, Measurement]:
+    found = _kernels(kernels, {"format": format_, "precision": precision})
+    return {entry.metric: entry for entry in found}
 
 
 def test_an_int8_timing_without_an_int8_kernel_is_invalid():
-    values = {entry.metric: entry for entry in _kernels(Runs("Conv", "Gemm"), None, "int8-static")}
+    values = judged("Conv", "Gemm", format_="int8-static")
     assert values["valid"].value == 0 and "no int8-static kernel ran: Conv, Gemm" in values["valid"].reason
-    values = {entry.metric: entry for entry in _kernels(Runs("QLinearConv", "Gemm"), None, "int8-static")}
+    values = judged("QLinearConv", "Gemm", format_="int8-static")
     assert values["valid"].value == 1 and values["format_kernels"].method == "QLinearConv"
-    (listed,) = _kernels(Runs("Conv fp32", "Gemm fp32"), None, None)
+
+
+def test_products_in_other_numbers_are_named_beside_those_of_a_format():
+    values = judged("QLinearConv int8", "Relu fp32", "Gemm fp32", format_="int8-static")
+    assert values["format_kernels"].method == "QLinearConv int8; beside them Gemm fp32"
+
+
+@pytest.mark.parametrize("kernel", ["aten::addmm bf16", "MatMul bf16", "tensors of bfloat16"])
+def test_a_bf16_timing_wants_a_bf16_kernel(kernel):
+    values = judged(kernel, "Convolution fp32", precision="bf16")
+    assert values["valid"].value == 1 and values["format_kernels"].method.startswith(kernel)
+    values = judged("aten::copy_ bf16", "aten::addmm fp32", precision="bf16")
+    assert values["valid"].value == 0 and "no bf16 kernel ran" in values["valid"].reason
+    assert "valid" not in judged("aten::relu bf16", precision="bf16")  # nothing is multiplied
+
+
+def test_in_fp32_kernels_are_only_listed():
+    (listed,) = judged("Conv fp32", "Gemm fp32").values()
     assert (listed.metric, listed.value, listed.method) == ("kernels", 2, "Conv fp32, Gemm fp32")
 
 
