@@ -239,6 +239,8 @@ _ROWS = (
     Metric("device_s", "time on the device", "s", "lower", "sampled", "any",
            "seconds of a call on an accelerator by its own events, among others queued there: what a latency "
            "has beyond it is waiting, and where they are the same the host sets the pace"),
+    Metric("runtime_s", "latency in the runtime", "s", "lower", "sampled", "infer",
+           "seconds of a call by the runtime's own clock: a latency has the call from Python beyond it"),
     Metric("gpu_allocated_peak_bytes", "GPU allocated peak", "bytes", "lower", "sampled", "any",
            "most bytes of tensors in the device's allocator"),
     Metric("gpu_reserved_peak_bytes", "GPU reserved peak", "bytes", "lower", "sampled", "any",

@@ -116,6 +116,7 @@ INFERENCE: tuple[Column, ...] = (
     ("load", metric("load_s")),
     ("first call", metric("first_call_s")),
     ("time on the device", metric("device_s")),
+    ("time in the runtime", metric("runtime_s")),
     ("size on disk", metric("artifact_bytes")),
     ("compressed", metric("artifact_compressed_bytes")),
     ("peak tensor memory", metric("peak_tensor_bytes")),

@@ -56,11 +56,15 @@ class HarnessCost:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of a call, and of the reference product beside it; what else was seen to disturb it."""
+    """Seconds of a call, and of the reference product beside it; what else was seen to disturb it.
+
+    `runtime_s` are those of a call by the runtime's own clock, where it has one.
+    """
 
     call_s: float
     reference_s: float
     disturbed: str = ""
+    runtime_s: float | None = None
 
 
 _Timings = Mapping[str, Timing]

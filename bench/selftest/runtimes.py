@@ -1,13 +1,16 @@
 """Our launches of three models on the CPU's runtimes against the runtimes' own tools, paired by turns.
 
 ONNX Runtime's is a bare loop over a session, OpenVINO's its `benchmark_app`; ExecuTorch brings none.
-Precision, threads, shape and data are the same.
+Precision, threads, shape and data are the same. Ours are timed around the call from Python, as a user would
+have it, and so is the bare loop; `benchmark_app` tells OpenVINO's own clock, inside the call. So launches of
+OpenVINO are held against it twice: as a user has them, and by that same clock.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -25,6 +28,7 @@ ENOUGH = 20
 
 MATRIX = Path(__file__).parent / "runtimes.toml"
 _TIMEOUT_S = 600
+_TELLS_OWN_CLOCK = ("openvino",)
 
 _Round = Mapping[str, Timing]
 
@@ -55,11 +59,25 @@ def _judge(
     labels: Sequence[str], with_tool: Sequence[str], pairs: Sequence[tuple[_Round, _Round]]
 ) -> Iterator[HarnessCost]:
     for label in with_tool:
-        yield cost(label, [(ours[label], theirs[label]) for ours, theirs in pairs])
+        yield from _compare(label, label, label, pairs)
     ours_best = min(labels, key=lambda label: median(ours[label].call_s for ours, _ in pairs))
     theirs_best = min(with_tool, key=lambda label: median(theirs[label].call_s for _, theirs in pairs))
-    name = f"best: {ours_best} / tool of {theirs_best}"
-    yield cost(name, [(ours[ours_best], theirs[theirs_best]) for ours, theirs in pairs])
+    yield from _compare(f"best: {ours_best} / tool of {theirs_best}", ours_best, theirs_best, pairs)
+
+
+def _compare(
+    name: str, ours: str, theirs: str, pairs: Sequence[tuple[_Round, _Round]]
+) -> Iterator[HarnessCost]:
+    """Yield a comparison, and where the tool tells the runtime's own clock, another by that on both sides."""
+    chosen = [(our_round[ours], their_round[theirs]) for our_round, their_round in pairs]
+    yield cost(name, chosen)
+    inside = [
+        (replace(our, call_s=our.runtime_s), replace(their, call_s=their.runtime_s))
+        for our, their in chosen
+        if our.runtime_s is not None and their.runtime_s is not None
+    ]
+    if inside:
+        yield cost(f"{name}, by the runtime's clock", inside)
 
 
 def _stages(results: Path) -> dict[str, StageRow]:
@@ -91,13 +109,19 @@ def _round(
     try:
         for label, stage in stages.items():
             if theirs_first and label in scripts:
-                theirs[label] = run_script(scripts[label])
+                theirs[label] = _run_tool(stage, scripts[label])
             ours[label] = _launch(stage, results, executor)
             if not theirs_first and label in scripts:
-                theirs[label] = run_script(scripts[label])
+                theirs[label] = _run_tool(stage, scripts[label])
     finally:
         executor.close()
     return ours, theirs
+
+
+def _run_tool(stage: StageRow, script: Sequence[str]) -> Timing:
+    told = run_script(script)
+    own_clock = stage.request["settings"]["backend"] in _TELLS_OWN_CLOCK
+    return replace(told, runtime_s=told.call_s) if own_clock else told
 
 
 def _launch(stage: StageRow, results: Path, executor: ForkServerExecutor) -> Timing:
@@ -124,4 +148,4 @@ def _launch(stage: StageRow, results: Path, executor: ForkServerExecutor) -> Tim
     call_s, reference_s = told["latency_s"], told["reference_s"]
     if call_s is None or reference_s is None:
         raise BenchError(f"{stage.label}: a launch gave no latency")
-    return Timing(call_s, reference_s, str(result.dynamic.get("disturbed", "")))
+    return Timing(call_s, reference_s, str(result.dynamic.get("disturbed", "")), told.get("runtime_s"))

@@ -18,7 +18,7 @@ from bench.models import load_outputs
 from bench.records import Measurement, Request
 from bench.stages.evaluate import closeness, tolerance
 from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder, rotating_batches
-from bench.stages.timing import device_pass, energy_pass, gpu_pass, timed_pass, timings
+from bench.stages.timing import device_pass, energy_pass, gpu_pass, own_clock_pass, timed_pass, timings
 from bench.structures import read_structure
 from techniques.backends.kernels import kernels_of_format, kernels_of_precision, numbered_products
 from techniques.backends.protocol import Program, TorchProgram
@@ -44,11 +44,13 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     turn = itertools.cycle(prepared).__next__
     timed = timed_pass(lambda: program(turn()), backend.synchronize, request)
     samples = timed.samples
+    own_clock = own_clock_pass(lambda: program(turn()), program, request)
     outputs = [program.to_tensor(program(entry)).clone() for entry in prepared]
     check(outputs, len(batches[0]))
     measurements = [
         *timings("latency_s", samples),
         *timed.steadiness(),
+        *own_clock,
         Measurement("throughput", samples.calls * len(batches[0]) / samples.elapsed_s, n=samples.calls),
         _judged(torch.cat(outputs), load_outputs(lowered), settings),
         Measurement("load_s", loaded - started),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from statistics import median
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from bench.instruments.speed import reference_s
 from bench.records import Measurement, Request
 from bench.statistics import effective_samples, relative_spread, sample_quantile
 from techniques.backends.accelerators import EventTimer, flush_cache, torch_device
+from techniques.backends.protocol import OwnClock
 
 LEAST_TICKS = 50
 """Ticks of the clock that the shortest sample must last, so that reading it costs at most 2 %."""
@@ -101,6 +103,19 @@ def device_pass(call: Call, device: torch.device, stream: Any = None) -> list[Me
             call()
     method = "the device's events around calls queued one after another"
     return [Measurement("device_s", timer.seconds() / QUEUED_CALLS, n=QUEUED_CALLS, method=method)]
+
+
+def own_clock_pass(call: Call, program: object, request: Request) -> list[Measurement]:
+    """Measure calls by the runtime's own clock, where it has one: what its own benchmark tool would tell."""
+    if not isinstance(program, OwnClock):
+        return []
+    durations_s: list[float] = []
+    until = time.perf_counter() + (0.0 if request.smoke else request.settings["sample_s"])
+    while not durations_s or time.perf_counter() < until:
+        call()
+        durations_s.append(program.latest_call_s())
+    method = "the runtime's own clock"
+    return [Measurement("runtime_s", median(durations_s), n=len(durations_s), method=method)]
 
 
 def gpu_pass(call: Call, synchronize: Callable[[], None], request: Request) -> tuple[Measurement, ...]:

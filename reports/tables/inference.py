@@ -32,6 +32,7 @@ _INFER_METRICS = {
     "load_s": "load_s",
     "first_call_s": "first_call_s",
     "device_s": "device_s",
+    "runtime_s": "runtime_s",
     "peak_tensor_bytes": "peak_tensor_bytes",
     "peak_rss_bytes": "peak_rss_bytes",
     "rss_growth_bytes": "rss_growth_bytes",

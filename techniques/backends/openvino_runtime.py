@@ -58,9 +58,13 @@ class OpenVinoProgram:
         return openvino.Tensor(np.ascontiguousarray(batch.numpy()), shared_memory=True)
 
     def __call__(self, prepared: Any) -> Any:
-        # The binding's own method: the one before it looks up how to convert an input, for 3 to 12 us.
+        # The binding's own method: the one before it looks up how to convert an input, for 3 to 12 us. By
+        # position, for 2 us less than by name: the output is shared, and no strings are decoded.
         bound: Any = super(openvino.InferRequest, self.request)
-        return bound.infer(prepared, share_outputs=True, decode_strings=False)
+        return bound.infer(prepared, True, False)
+
+    def latest_call_s(self) -> float:
+        return float(self.request.latency) / 1e3
 
     def to_tensor(self, output: Any) -> torch.Tensor:
         return torch.from_numpy(next(iter(output.values()))).float()

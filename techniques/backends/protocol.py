@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -51,6 +51,15 @@ class Program(Protocol):
 
     def trace(self, prepared: Sequence[Any], calls: int, path: Path) -> list[OperatorTime]:
         """Run `calls` times under the runtime's own profiler; write its Chrome trace to `path`."""
+        ...
+
+
+@runtime_checkable
+class OwnClock(Protocol):
+    """What a program has whose runtime times each call itself."""
+
+    def latest_call_s(self) -> float:
+        """Return the seconds of the latest call by the runtime's own clock, the call from Python left out."""
         ...
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from bench.workloads.image_classification import SimpleCNN
 from bench.workloads.vision_models import VisionTransformer
 from techniques.backends.kernels import kernels_of_format
 from techniques.backends.openvino_runtime import MODEL, OpenVino, has_attention, products_of_log
-from techniques.backends.protocol import Numerics, Program
+from techniques.backends.protocol import Numerics, OwnClock, Program
 from techniques.compression import Tolerance
 from techniques.precisions import PRECISIONS
 from techniques.registry import CannotApply, TechniqueError
@@ -92,6 +93,17 @@ def test_a_model_without_products_is_served(tmp_path):
     OpenVino().lower(model, batch, Numerics(None, "fp32"), [], tmp_path)
     program = OpenVino().load(tmp_path, lambda: model, Numerics(None, "fp32"), 1)
     assert torch.equal(program.to_tensor(program(program.prepare(batch))), model(batch))
+
+
+def test_the_runtimes_own_clock_is_within_the_time_of_a_call(tmp_path):
+    program = lowered("text", Numerics(None, "fp32"), tmp_path)
+    prepared = program.prepare(tokens(BATCH_SIZE))
+    assert isinstance(program, OwnClock)
+    for _ in range(20):
+        began = time.perf_counter()
+        program(prepared)
+        call_s = time.perf_counter() - began
+        assert 0 < program.latest_call_s() <= call_s
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -10,7 +10,15 @@ import torch
 
 from bench.instruments.clock import Samples, Warmup
 from bench.stages import timing
-from bench.stages.timing import QUEUED_CALLS, TimedPass, device_pass, gpu_pass, timed_pass, timings
+from bench.stages.timing import (
+    QUEUED_CALLS,
+    TimedPass,
+    device_pass,
+    gpu_pass,
+    own_clock_pass,
+    timed_pass,
+    timings,
+)
 
 
 def measured(samples: Samples) -> dict[str, object]:
@@ -84,3 +92,21 @@ def test_an_accelerator_is_watched_over_many_calls_and_the_cpu_over_none(monkeyp
         request = SimpleNamespace(device=device, smoke=smoke)
         gpu_pass(lambda: time.sleep(1e-3), lambda: calls.append(0.0), request)  # noqa: B023
         assert least <= len(calls) <= most
+
+
+def test_a_runtime_that_times_its_calls_is_asked_for_each(monkeypatch):
+    class Runtime:
+        calls = 0
+
+        def __call__(self) -> None:
+            self.calls += 1
+
+        def latest_call_s(self) -> float:
+            return 1e-3 * self.calls
+
+    runtime = Runtime()
+    request = SimpleNamespace(smoke=False, settings={"sample_s": 0.01})
+    (found,) = own_clock_pass(runtime, runtime, request)
+    assert (found.metric, found.n) == ("runtime_s", runtime.calls) and runtime.calls > 1
+    assert found.value == pytest.approx(1e-3 * (runtime.calls + 1) / 2)
+    assert own_clock_pass(runtime, object(), request) == []
