@@ -178,7 +178,7 @@ _ROWS = (
     Metric("kernels", "kernels", "count", "neither", "sampled", "infer",
            "kinds of kernels that ran, read from the runtime, with the numbers they multiply"),
     Metric("format_kernels", "kernels of the format", "count", "neither", "sampled", "infer",
-           "kinds of kernels that multiply numbers of the format asked for, read from the runtime"),
+           "kinds of kernels that multiply numbers of the format or precision asked for, by the runtime"),
     # A server, on request
     Metric("server_rate_per_s", "rate that holds the bound", "batches/s", "higher", "sampled", "serve",
            "the highest rate of Poisson arrivals at which 99 % are answered within the bound"),

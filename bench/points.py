@@ -78,15 +78,21 @@ class Point:
         return f"{cell.workload}{optimizer}{backend}{precision}{batch}{seed}"
 
 
-def _content(workload: str) -> dict[str, str]:
-    """Return the hash of the model that a workload names by a path, as a setting; empty for any other."""
+def content_path(workload: str) -> Path | None:
+    """Return the file or folder of the model that a workload names by a path, None for any other."""
     technique = WORKLOADS.parse(workload)
     if not technique.row.content:
-        return {}
+        return None
     place = str(technique.settings[technique.row.content])
     place = place.rpartition(":")[0] if ".py:" in place else place
     path = Path(place).expanduser()
-    return {"content": path_digest(path)} if path.exists() else {}
+    return path if path.exists() else None
+
+
+def _content(workload: str) -> dict[str, str]:
+    """Return the hash of the model that a workload names by a path, as a setting; empty for any other."""
+    path = content_path(workload)
+    return {"content": path_digest(path)} if path is not None else {}
 
 
 def why_not(point: Point, lookup: Lookup) -> str:

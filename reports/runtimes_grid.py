@@ -31,7 +31,8 @@ def memory(row: Row) -> Entry:
     for key, place in (("gpu_process_bytes", "of the process"), ("gpu_allocated_peak_bytes", "allocated")):
         if row[key]:
             return Entry(format_value(key, row[key]), f"on the device, {place}", row[key])
-    return metric("rss_growth_bytes")(row)
+    grown = row["rss_growth_bytes"]
+    return Entry(format_value("rss_growth_bytes", grown), "resident growth", grown)
 
 
 def fastest(row: Row) -> Entry:

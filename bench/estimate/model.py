@@ -10,6 +10,8 @@ from statistics import median
 from typing import Any, Literal
 
 from bench.estimate.classes import CostClass, cost_class, kin
+from bench.estimate.rates import disk_bytes
+from bench.points import content_path
 from bench.statistics import LOOKS
 from bench.store import LaunchCost, StageRow
 from techniques.compression import COMPRESSIONS
@@ -108,9 +110,10 @@ class CostModel:
         launches = self._launches(pool if source == "store" else ()) if stage.timed else 1.0
         if not pool:
             seconds, size = _GUESSES.get(stage.kind, _GUESS)
-            return StageCost(seconds, seconds, launches, size, "guess")
+            return StageCost(seconds, seconds, launches, _at_least_given(size, settings), "guess")
         sizes = [cost.artifact_bytes for cost in pool if cost.artifact_bytes is not None]
         size = round(median(sizes)) if sizes else None
+        size = _at_least_given(size, settings) if source == "kin" else size
         trained = [cost for cost in pool if cost.values.get("steps_trained")]
         if trained and _budget_steps(settings):
             seconds, bound = self._training_s(trained, settings)
@@ -207,6 +210,13 @@ def _steps(own: Sequence[LaunchCost], settings: Mapping[str, Any]) -> tuple[floa
         if cost.values.get("target_reached") or (_budget_steps(cost.settings) or 0) >= budget
     ]
     return min(budget, median(known or [budget])), not known
+
+
+def _at_least_given(size: int | None, settings: Mapping[str, Any]) -> int | None:
+    """Return what an artifact is guessed to take: of a model that was given, as much as its files do."""
+    workload = str(settings.get("workload"))
+    path = content_path(workload) if size is not None and ":" in workload else None
+    return size if path is None or size is None else max(size, disk_bytes(path))
 
 
 def _period(cost: LaunchCost) -> float:

@@ -69,9 +69,10 @@ def measure_rates(store: Store, results: Path) -> Rates | None:
     )
 
 
-def disk_bytes(folder: Path) -> int:
-    """Return the bytes of a folder's files, 0 where it is not there."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def disk_bytes(path: Path) -> int:
+    """Return the bytes of a file or of a folder's files, 0 where it is not there."""
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def spent_bytes(store: Store, results: Path) -> Mapping[str, int]:

@@ -62,7 +62,7 @@ def _best_product(
     for size in SIZES:
         try:
             rate = _rate(make(size, device), 2 * size**3, device, seconds)
-        except torch.OutOfMemoryError:
+        except RuntimeError:  # out of memory has a type of its own on CUDA alone
             if best == 0.0:
                 raise
             break
@@ -112,10 +112,15 @@ def _bandwidth(device: torch.device, seconds: float) -> float:
 def _rate(call: Callable[[], object], work: float, device: torch.device, seconds: float) -> float:
     wait = None if device.type == "cpu" else partial(synchronize, device)
     calls = _calls_per_wait(device)
-    queue = call if calls == 1 else lambda: [call() for _ in range(calls)]
-    warmup = clock.warm_up(queue, wait, most_s=seconds)
-    samples = clock.sample(queue, wait, seconds=seconds, least=3, calls_per_sample=warmup.calls_per_sample)
+    timed = call if calls == 1 else partial(_repeat, call, calls)
+    warmup = clock.warm_up(timed, wait, most_s=seconds)
+    samples = clock.sample(timed, wait, seconds=seconds, least=3, calls_per_sample=warmup.calls_per_sample)
     return calls * work / median(samples.durations_s)
+
+
+def _repeat(call: Callable[[], object], times: int) -> None:
+    for _ in range(times):
+        call()
 
 
 def _calls_per_wait(device: torch.device) -> int:

@@ -148,12 +148,12 @@ class GpuProbe:
 
 def _clock_reasons(pynvml: Any, handle: Any) -> set[str]:
     """Return what holds a board's clocks down now, by NVML's names: `SwPowerCap`, `HwThermalSlowdown`, ..."""
-    # By the name that drivers of all ages know.
+    # By the older of its two names, which drivers before 535 know too.
     bits = int(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
-    names = {
-        name.removeprefix(_REASON): getattr(pynvml, name) for name in dir(pynvml) if name.startswith(_REASON)
+    names = {  # one for each bit, of which some have several
+        getattr(pynvml, name): name.removeprefix(_REASON) for name in dir(pynvml) if name.startswith(_REASON)
     }
-    return {name for name, bit in names.items() if bit & bits and bit & (bit - 1) == 0 and name != "GpuIdle"}
+    return {name for bit, name in names.items() if bit & bits and bit & (bit - 1) == 0 and name != "GpuIdle"}
 
 
 _REASON = "nvmlClocksThrottleReason"

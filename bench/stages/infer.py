@@ -20,7 +20,12 @@ from bench.stages.evaluate import closeness, tolerance
 from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder, rotating_batches
 from bench.stages.timing import device_pass, energy_pass, gpu_pass, own_clock_pass, timed_pass, timings
 from bench.structures import read_structure
-from techniques.backends.kernels import kernels_of_format, kernels_of_precision, numbered_products
+from techniques.backends.kernels import (
+    kernels_of_format,
+    kernels_of_precision,
+    numbered_products,
+    tells_precision,
+)
 from techniques.backends.protocol import Program, TorchProgram
 
 
@@ -97,7 +102,7 @@ def _kernels(ran: Sequence[str], settings: Mapping[str, Any]) -> list[Measuremen
     format_, precision = settings["format"], settings["precision"]
     if format_ is not None:
         wanted, found = format_, kernels_of_format(format_, ran)
-    elif precision in ("bf16", "fp16") and numbered_products(ran):
+    elif precision in ("bf16", "fp16") and tells_precision(ran):
         wanted, found = precision, kernels_of_precision(precision, ran)
     else:
         return [listed]

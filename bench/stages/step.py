@@ -68,6 +68,7 @@ def _other_passes(
     request: Request, workload: Workload, trainer: Trainer, step: Callable[[], object], model: torch.nn.Module
 ) -> list[Measurement]:
     ours = trainer.learn.optimizer
+    gpu = gpu_pass(step, trainer.synchronize, request)  # first: what counts FLOPs leaves its memory behind
     seen = trainer.device.type == "cpu" and ours is not None
     # From the start of the data: the clock's pass ends anywhere, and each epoch has a new order in memory.
     peak = tensors.step_memory(stepper(trainer), model, ours) if seen else None
@@ -84,7 +85,7 @@ def _other_passes(
         *flop_measurements(
             forward_flops=counted.forward, backward_flops=counted.backward, optimizer_flops=counted.optimizer
         ),
-        *gpu_pass(step, trainer.synchronize, request),
+        *gpu,
         *device_pass(step, trainer.device),
         energy_pass(step, trainer.synchronize, request),
     ]

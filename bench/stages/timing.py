@@ -109,6 +109,9 @@ def own_clock_pass(call: Call, program: object, request: Request) -> list[Measur
     """Measure calls by the runtime's own clock, where it has one: what its own benchmark tool would tell."""
     if not isinstance(program, OwnClock):
         return []
+    if request.settings.get("flush_cache", False):
+        reason = "caches are flushed before the calls that are timed, and this pass flushes none"
+        return [Measurement("runtime_s", None, reason=reason)]
     durations_s: list[float] = []
     until = time.perf_counter() + (0.0 if request.smoke else request.settings["sample_s"])
     while not durations_s or time.perf_counter() < until:
@@ -126,7 +129,8 @@ def gpu_pass(call: Call, synchronize: Callable[[], None], request: Request) -> t
     if request.device == "cpu":
         return ()
     with GpuProbe(request.device) as probe:
-        until = time.perf_counter() + (0.0 if request.smoke else WATCHED_S)
+        watched = request.device == "cuda" and not request.smoke  # NVML samples no other device
+        until = time.perf_counter() + (WATCHED_S if watched else 0.0)
         while True:
             call()
             synchronize()

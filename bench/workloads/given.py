@@ -110,6 +110,7 @@ class OnnxModel(torch.nn.Module):
 def onnx_file(file: str, scores: bool) -> Workload:
     """Return the workload of an ONNX file with one input, whose sizes but the batch are fixed."""
     path = existing(file)
+    _refuse_weights_elsewhere(path)
     (entry, *others) = OnnxModel(path)._session.get_inputs()
     sizes = entry.shape[1:]
     if others or not all(isinstance(size, int) for size in sizes):
@@ -118,6 +119,14 @@ def onnx_file(file: str, scores: bool) -> Workload:
     if "float" not in entry.type:
         raise StageError(f"{file}: its input is {entry.type}; only tensor(float) can be drawn at random")
     return workload(lambda: OnnxModel(path), drawn(*sizes), scores)
+
+
+def _refuse_weights_elsewhere(path: Path) -> None:
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    if any(weight.data_location == onnx.TensorProto.EXTERNAL for weight in graph.initializer):
+        raise StageError(f"{path}: keeps its weights in other files; save it whole (external_data=False)")
 
 
 def torchvision_model(model: str, size: int) -> Workload:

@@ -249,9 +249,10 @@ _add(
     install="pip install torch torchao",
     device="cuda",
     no_kernel={
-        "int8-dynamic": "sizes that cuBLAS does not take go through the CPU, which no graph can hold",
         "int8-static": "PyTorch has no eager int8 static kernels on CUDA",
-        **dict.fromkeys(("int8-weight", "int4-weight", "fp8"), "not tried in a graph; use cuda-eager"),
+        **dict.fromkeys(
+            ("int8-dynamic", "int8-weight", "int4-weight", "fp8"), "not tried in a graph; use cuda-eager"
+        ),
     },
     precisions=("fp32", "tf32", "bf16", "fp16"),
     defaults={"channels_last": False},

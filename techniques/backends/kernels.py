@@ -29,7 +29,7 @@ _PROOFS = {
     ),
     "fp8": re.compile(r"_scaled_mm|f8f8|" + _PRODUCT + "fp8$"),
 }
-# Every kernel that multiplies matrices, with its numbers: of PyTorch those that no other operator calls.
+# Kernels that multiply matrices, with their numbers: of PyTorch's operators the innermost.
 _NUMBERED_PRODUCT = re.compile(
     r"^(aten::(addmm|mm|bmm|baddbmm|convolution|_scaled_dot_product_\w+)|Convolution|FullyConnected|MatMul"
     r"|(Fused)?(Conv|Gemm|MatMul)) (\S+)$"
@@ -59,14 +59,22 @@ def numbered_products(kernels: Iterable[str]) -> list[str]:
     return sorted({name for name in kernels if _NUMBERED_PRODUCT.search(name)})
 
 
+def tells_precision(kernels: Iterable[str]) -> bool:
+    """Say whether the names of these kernels tell the precision that a model is multiplied in."""
+    listed = list(kernels)
+    return bool(numbered_products(listed)) or any(name.startswith("tensors of ") for name in listed)
+
+
 def kernels_of_precision(precision: str, kernels: Iterable[str]) -> list[str]:
     """Return those of the kernels that multiply matrices of this precision, sorted.
 
     Of a package that Inductor compiled, whose kernels have names without numbers, the type of its tensors.
     """
     listed = list(kernels)
-    own = [name for name in numbered_products(listed) if name.endswith(f" {precision}")]
-    return own + [name for name in listed if name == _PACKAGED.get(precision)]
+    products = numbered_products(listed)
+    if products:
+        return [name for name in products if name.endswith(f" {precision}")]
+    return [name for name in listed if name == _PACKAGED.get(precision)]
 
 
 def kernels_of_call(call: Callable[[], object]) -> list[str]:

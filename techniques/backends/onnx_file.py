@@ -54,7 +54,9 @@ def fix_batch(path: Path, shape: Sequence[int]) -> None:
     from onnxruntime.tools.onnx_model_utils import make_input_shape_fixed
 
     model = onnx.load(path)
-    make_input_shape_fixed(model.graph, model.graph.input[0].name, list(shape))
+    weights = {weight.name for weight in model.graph.initializer}  # old files list them as inputs too
+    name = next(entry.name for entry in model.graph.input if entry.name not in weights)
+    make_input_shape_fixed(model.graph, name, list(shape))
     onnx.save(model, path)
 
 

@@ -117,7 +117,7 @@ _FORMATS: Mapping[str, Callable[[torch.nn.Module], torch.nn.Module]] = {
     "fp8": quantize_float8,
 }
 _TAKEN = {
-    "int8-dynamic": "linear layers",
+    "int8-dynamic": "linear layers, on a GPU of sizes that 8 divides",
     "int8-weight": f"linear layers with inputs that 16 divides and more than {_INLINED} outputs",
     "int4-weight": f"linear layers with inputs that {GROUP} divides and outputs that 16 divides",
     "fp8": "linear layers with inputs and outputs that 16 divides",

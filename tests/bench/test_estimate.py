@@ -222,6 +222,18 @@ def test_a_run_that_went_on_is_held_against_what_it_predicted_when_it_went_on(tm
     assert (comparison.rows[-1].predicted_s, comparison.rows[-1].taken_s) == (4.0, 5.0 + 1.0)
 
 
+def test_a_model_that_was_given_is_guessed_to_take_what_its_files_do(tmp_path):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model.bin").write_bytes(bytes(5_000_000))
+    (tmp_path / "model.onnx").write_bytes(bytes(7_000_000))
+    for workload, size in (
+        (f"huggingface:{tmp_path / 'weights'}", 5_000_000),
+        (f"onnx:{tmp_path / 'model.onnx'}", 7_000_000),
+        (f"onnx:{tmp_path / 'none.onnx'}", 300_000),
+    ):
+        assert CostModel([]).cost_of(stage("lower", workload=workload)).artifact_bytes == size
+
+
 def test_a_run_without_a_prediction_has_nothing_to_compare(tmp_path):
     store = Store.open(tmp_path)
     store.start_run("r", "i", "m", "command", {}, [], [])

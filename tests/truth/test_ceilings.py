@@ -40,7 +40,7 @@ def test_an_accelerator_is_waited_for_once_for_many_products(monkeypatch: pytest
 
     rate = ceilings._rate(product, 1.0, torch.device("meta"), seconds=0.01)
     assert done.count("product") == ceilings.QUEUED_CALLS * done.count("wait")
-    assert 1e3 < rate < 1e4  # one unit of work for each product, of which each takes 0.1 ms or more
+    assert rate < 1e4  # one unit of work for each product, of which each takes 0.1 ms or more
 
 
 def test_a_size_too_large_for_the_memory_ends_the_search_with_what_was_found(

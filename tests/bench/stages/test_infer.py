@@ -30,10 +30,21 @@ def test_products_in_other_numbers_are_named_beside_those_of_a_format():
     assert values["format_kernels"].method == "QLinearConv int8; beside them Gemm fp32"
 
 
-@pytest.mark.parametrize("kernel", ["aten::addmm bf16", "MatMul bf16", "tensors of bfloat16"])
-def test_a_bf16_timing_wants_a_bf16_kernel(kernel):
-    values = judged(kernel, "Convolution fp32", precision="bf16")
-    assert values["valid"].value == 1 and values["format_kernels"].method.startswith(kernel)
+@pytest.mark.parametrize(
+    "kernels",
+    [
+        ("aten::addmm bf16", "Convolution fp32"),
+        ("MatMul bf16", "Add fp32"),
+        ("tensors of bfloat16", "mkldnn__linear_pointwise", "cpp_fused_relu_0"),
+    ],
+)
+def test_a_bf16_timing_wants_a_bf16_kernel(kernels):
+    values = judged(*kernels, precision="bf16")
+    assert values["valid"].value == 1 and values["format_kernels"].method.startswith(kernels[0])
+    values = judged("tensors of float32", "mkldnn__linear_pointwise", precision="bf16")
+    assert values["valid"].value == 0
+    values = judged("tensors of bfloat16", "aten::convolution fp32", precision="bf16")
+    assert values["valid"].value == 0
     values = judged("aten::copy_ bf16", "aten::addmm fp32", precision="bf16")
     assert values["valid"].value == 0 and "no bf16 kernel ran" in values["valid"].reason
     assert "valid" not in judged("aten::relu bf16", precision="bf16")  # nothing is multiplied

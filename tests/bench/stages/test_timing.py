@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -86,8 +87,14 @@ def test_caches_are_flushed_before_each_sample_on_devices_that_have_some(monkeyp
 
 
 def test_an_accelerator_is_watched_over_many_calls_and_the_cpu_over_none(monkeypatch):
-    monkeypatch.setattr(timing, "WATCHED_S", 0.02)
-    for device, smoke, least, most in (("cpu", False, 0, 0), ("mps", True, 1, 1), ("mps", False, 2, 100)):
+    monkeypatch.setattr(timing, "WATCHED_S", 0.3)
+    monkeypatch.setattr(timing, "GpuProbe", lambda device: nullcontext(SimpleNamespace(measurements=tuple)))
+    for device, smoke, least, most in (
+        ("cpu", False, 0, 0),
+        ("cuda", True, 1, 1),
+        ("cuda", False, 2, 300),
+        ("mps", False, 1, 1),
+    ):
         calls: list[float] = []
         request = SimpleNamespace(device=device, smoke=smoke)
         gpu_pass(lambda: time.sleep(1e-3), lambda: calls.append(0.0), request)  # noqa: B023
@@ -105,7 +112,7 @@ def test_a_runtime_that_times_its_calls_is_asked_for_each(monkeypatch):
             return 1e-3 * self.calls
 
     runtime = Runtime()
-    request = SimpleNamespace(smoke=False, settings={"sample_s": 0.01})
+    request = SimpleNamespace(smoke=False, settings={"sample_s": 0.2})
     (found,) = own_clock_pass(runtime, runtime, request)
     assert (found.metric, found.n) == ("runtime_s", runtime.calls) and runtime.calls > 1
     assert found.value == pytest.approx(1e-3 * (runtime.calls + 1) / 2)

@@ -111,6 +111,14 @@ def test_an_onnx_file_is_served_with_its_weights_counted(tmp_path: Path) -> None
     assert served.parameter_counts() == (21, 21)
 
 
+def test_an_onnx_file_whose_weights_lie_elsewhere_is_told_how_to_be_saved(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    model = torch.nn.Linear(64, 64).eval()
+    torch.onnx.export(model, (torch.ones(1, 64),), path, dynamo=True, external_data=True, verbose=False)
+    with pytest.raises(StageError, match="save it whole"):
+        find_workload(f"onnx:{path}")
+
+
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(StageError, match=r"no-such.onnx: no such file"):
         find_workload("onnx:no-such.onnx")
