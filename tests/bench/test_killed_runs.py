@@ -123,14 +123,16 @@ def test_killed_run_resumes_without_repeating_finished_stages(uninterrupted, tmp
 def test_a_killed_worker_or_server_is_a_record_and_its_stage_runs_again(uninterrupted, tmp_path):
     reference, reference_run = uninterrupted
     runner = start(tmp_path)
-    for moment, victim in ((0, "worker"), (6, "worker"), (9, "server"), (14, "worker")):
+    # Twice as many as must show: a worker that has just left its result is no longer a record of its own.
+    servers_turn = 9
+    for moment in (0, 3, 6, servers_turn, 13, 16):
         while launches(tmp_path) < moment:
             time.sleep(0.01)
         while True:
             found = processes_of(tmp_path)
             servers = [process for process in found if process.ppid() == runner.pid]
             workers = [process for process in found if process not in servers]
-            if (chosen := servers if victim == "server" else workers) and workers:
+            if (chosen := servers if moment == servers_turn else workers) and workers:
                 os.kill(chosen[0].pid, signal.SIGKILL)
                 break
             assert runner.poll() is None, "the run ended before its worker could be killed"
