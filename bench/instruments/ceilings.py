@@ -10,14 +10,11 @@ from statistics import median
 import torch
 
 from bench.instruments import clock
-from techniques.backends.accelerators import fp32_arithmetic, synchronize
+from techniques.backends.accelerators import QUEUED_CALLS, fp32_arithmetic, synchronize
 from techniques.registry import CannotApply
 
 SIZES = (256, 512, 1024, 2048, 4096, 8192)
 """Sides of the square matrices that are multiplied: the best size is the ceiling."""
-
-QUEUED_CALLS = 20
-"""Calls that an accelerator is given at once: to wait for each would time the launch and the wait too."""
 
 STREAM_BYTES = 256 * 2**20
 """Bytes of each array that is copied: many times any cache's size."""

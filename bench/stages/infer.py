@@ -47,9 +47,13 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         backend.synchronize()
         first_call_s = time.perf_counter() - called
     turn = itertools.cycle(prepared).__next__
-    timed = timed_pass(lambda: program(turn()), backend.synchronize, request)
+
+    def call() -> object:
+        return program(turn())
+
+    timed = timed_pass(call, backend.synchronize, request)
     samples = timed.samples
-    own_clock = own_clock_pass(lambda: program(turn()), program, request)
+    own_clock = own_clock_pass(call, program, request)
     outputs = [program.to_tensor(program(entry)).clone() for entry in prepared]
     check(outputs, len(batches[0]))
     measurements = [
@@ -66,9 +70,9 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     if request.all_passes:
         measurements += [
             _peak_tensors(program, prepared[0]),
-            *gpu_pass(lambda: program(turn()), backend.synchronize, request),
-            *device_pass(lambda: program(turn()), backend.device, getattr(program, "stream", None)),
-            energy_pass(lambda: program(turn()), backend.synchronize, request),
+            *gpu_pass(call, backend.synchronize, request),
+            *device_pass(call, backend.device, getattr(program, "stream", None)),
+            energy_pass(call, backend.synchronize, request),
             *_kernels(program.kernels(prepared[0]), settings),
         ]
     return measurements

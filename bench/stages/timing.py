@@ -19,14 +19,11 @@ from bench.instruments.gpu import WATCHED_S, GpuProbe
 from bench.instruments.speed import reference_s
 from bench.records import Measurement, Request
 from bench.statistics import effective_samples, relative_spread, sample_quantile
-from techniques.backends.accelerators import EventTimer, flush_cache, torch_device
+from techniques.backends.accelerators import QUEUED_CALLS, EventTimer, flush_cache, torch_device
 from techniques.backends.protocol import OwnClock
 
 LEAST_TICKS = 50
 """Ticks of the clock that the shortest sample must last, so that reading it costs at most 2 %."""
-
-QUEUED_CALLS = 20
-"""Calls that are queued at once for the time of one on the device."""
 
 UPPER = {"_p90_s": 0.9, "_p99_s": 0.99}
 

@@ -22,8 +22,8 @@ class WorkloadRow(Row):
 
     A setting of a row that has a trait's name sets that trait; `{setting}` in `implementation` stands for a
     setting's value. `inference_only` workloads bring a model as it is, and nothing to train on; `content`
-    names the setting that is the path of that model, and `is_onnx` says that it is an ONNX
-    file: no module of PyTorch. `generates` says that its model continues texts, which is measured too.
+    names the setting that is the path of that model, and `is_onnx` says that it is an ONNX file:
+    no module of PyTorch. `generates` says that its model continues texts, which is measured too.
     """
 
     quality_metric: str = "accuracy"

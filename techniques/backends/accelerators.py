@@ -20,6 +20,9 @@ As many as the largest cache in front of a GPU's memory holds (256 MB, MI300X), 
 of some servers' CPUs together.
 """
 
+QUEUED_CALLS = 20
+"""Calls that a device is given at once, for the time of one: to wait for each would time the wait too."""
+
 _TF32_CAPABILITY = (8, 0)
 
 

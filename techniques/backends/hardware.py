@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 
 from techniques.registry import Obstacle
@@ -78,6 +79,7 @@ def without_cpp_compiler() -> Obstacle | None:
 _INSTALL = "pip install torch torchao"
 
 
+@cache  # four backends ask, and a driver may take a second to start
 def _nvidia_gpus() -> int:
     try:
         import pynvml

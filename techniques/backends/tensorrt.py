@@ -116,12 +116,13 @@ class TensorRt(ServesOnly):
 
 def export(model: torch.nn.Module, example: torch.Tensor, numerics: Numerics, path: Path) -> None:
     """Write a model on the CPU as ONNX, in its precision and at the shape of `example`."""
-    if given_file(model) is None:
+    is_given = given_file(model) is not None
+    if not is_given:
         model, example = model.to(numerics.dtype), in_precision(example, numerics.dtype)
     elif numerics.dtype != torch.float32:
         raise CannotApply(f"an ONNX file keeps its own numbers; it is not made {numerics.precision}")
     write_onnx(model, example, path)
-    if given_file(model) is not None:
+    if is_given:
         fix_batch(path, example.shape)
 
 

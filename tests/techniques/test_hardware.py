@@ -79,6 +79,7 @@ def test_without_a_gpu_that_nvml_shows_it_wants_hardware_and_names_no_command(mo
         nvmlInit=init, nvmlShutdown=lambda: None, nvmlDeviceGetCount=lambda: count, NVMLError=NVMLError
     )
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr(hardware, "_nvidia_gpus", hardware._nvidia_gpus.__wrapped__)
     monkeypatch.setattr(hardware, "_JETSON", Path("/nowhere"))
     found = hardware.without_cuda()
     assert found is not None and "NVIDIA GPU" in found.hardware and not found.command
