@@ -158,7 +158,7 @@ def selftest(
         str,
         typer.Argument(
             help="loop (3 minutes), harness, intervals (each a quarter of an hour), "
-            "runtimes (half an hour), or all."
+            "runtimes (half an hour, an hour where it is noisy), or all."
         ),
     ] = "all",
     results: Annotated[
