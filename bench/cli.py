@@ -158,12 +158,16 @@ def selftest(
         str,
         typer.Argument(
             help="loop (3 minutes), harness, intervals (each a quarter of an hour), "
-            "runtimes (half an hour, an hour where it is noisy), or all."
+            "runtimes (half an hour, up to two where it is noisy), or all."
         ),
     ] = "all",
     results: Annotated[
         Path, typer.Option("--results", help="Folder of its own runs, apart from yours.")
     ] = RESULTS / "selftest",
+    filter_text: Annotated[
+        str,
+        typer.Option("--filter", help="What to keep of runtimes, e.g. 'workload=*resnet18,batch_size=1'."),
+    ] = "",
 ) -> None:
     """Measure what the suite's own numbers are worth here. Let the machine do nothing else meanwhile.
 
@@ -174,7 +178,7 @@ def selftest(
     """
     from bench.commands import selftest as measure
 
-    measure(part, results)
+    measure(part, results, filter_text)
 
 
 @app.command()

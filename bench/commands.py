@@ -141,11 +141,11 @@ def doctor(plugins: Iterable[Path]) -> None:
         print(line)
 
 
-def selftest(part: str, results: Path) -> None:
+def selftest(part: str, results: Path, filter_text: str) -> None:
     """Print what measuring costs, or what intervals are worth."""
     from bench.selftest import print_part
 
-    print_part(part, results)
+    print_part(part, results, filter_text)
 
 
 def profile(cell: str, run_id: str | None, results: Path, plugins: Iterable[Path]) -> None:

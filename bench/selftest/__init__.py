@@ -14,37 +14,42 @@ from bench.resources import find_resources
 from techniques.registry import nearest
 
 
-def print_part(part: str, results: Path) -> None:
-    """Measure one part, or all of them, and print it; raises BenchError that names the nearest part."""
+def print_part(part: str, results: Path, filter_text: str = "") -> None:
+    """Measure one part, or all of them, and print it; raises BenchError that names the nearest part.
+
+    `filter_text` keeps some of the models, runtimes and batch sizes of `runtimes`.
+    """
     if part not in (*_PARTS, "all"):
         raise BenchError(f"unknown part {part!r}{nearest(part, [*_PARTS, 'all'])}")
+    if filter_text and part != "runtimes":
+        raise BenchError(f"--filter is of the part runtimes, not of {part}")
     for name, measure in _PARTS.items():
         if part in (name, "all"):
-            measure(results)
+            measure(results, filter_text)
 
 
-def _loop(_: Path) -> None:
+def _loop(_: Path, __: str) -> None:
     # Like a worker: with the memory that it frees kept, which only a new process can be told.
     command = [sys.executable, "-m", "bench.selftest.loop", str(len(find_resources().cpus))]
     subprocess.run(command, check=True, env={**os.environ, **allocator_environment("keep")})
 
 
-def _harness(results: Path) -> None:
+def _harness(results: Path, _: str) -> None:
     from bench.selftest.harness import harness_line, measure_harness
 
     for found in measure_harness(results, lambda text: print(text, file=sys.stderr)):
         print(harness_line(found))
 
 
-def _runtimes(results: Path) -> None:
+def _runtimes(results: Path, filter_text: str) -> None:
     from bench.selftest.harness import harness_line
     from bench.selftest.runtimes import measure_runtimes
 
-    for found in measure_runtimes(results, lambda text: print(text, file=sys.stderr)):
+    for found in measure_runtimes(results, lambda text: print(text, file=sys.stderr), filter_text):
         print(harness_line(found))
 
 
-def _intervals(results: Path) -> None:
+def _intervals(results: Path, _: str) -> None:
     from bench.listing import print_table
     from bench.selftest.intervals import judge, run_pool, worth_rows, write_pools
 
@@ -55,7 +60,7 @@ def _intervals(results: Path) -> None:
     print_table("What intervals are worth here", worth_rows([judge(pool) for pool in pools]))
 
 
-_PARTS: Mapping[str, Callable[[Path], None]] = {
+_PARTS: Mapping[str, Callable[[Path, str], None]] = {
     "loop": _loop,
     "harness": _harness,
     "runtimes": _runtimes,

@@ -26,7 +26,7 @@ from bench.metrics import PRIMARY
 from bench.resources import find_resources
 from bench.statistics import Interval, paired_ratio_interval
 from bench.store import StageRow, Store
-from bench.store.disturbed import SLOWER
+from bench.store.disturbed import SLOWER, best_reference_s
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +88,7 @@ def measure_harness(results: Path, say: Callable[[str], None], rounds: int = ROU
 
 
 def cost(label: str, pairs: Sequence[tuple[Timing, Timing]]) -> HarnessCost:
-    best_s = min(timing.reference_s for pair in pairs for timing in pair)
+    best_s = best_reference_s([timing.reference_s for pair in pairs for timing in pair])
     calm = [pair for pair in pairs if not any(_slow(timing, best_s) for timing in pair)]
     kept = calm or pairs
     ours, bare = [pair[0].call_s for pair in kept], [pair[1].call_s for pair in kept]
@@ -99,12 +99,13 @@ def _slow(timing: Timing, best_s: float) -> bool:
     return bool(timing.disturbed) or timing.reference_s > SLOWER * best_s
 
 
-def run_matrix(results: Path, matrix: Path) -> None:
+def run_matrix(results: Path, matrix: Path, filter_text: str = "") -> None:
     """Run a matrix as a user does, at a terminal."""
     command = [sys.executable, "-m", "bench", "run", "--matrix", str(matrix), "--fresh"]
-    code = _run_at_terminal([*command, "--results", str(results)])
+    command += [*(["--filter", filter_text] if filter_text else []), "--results", str(results)]
+    code = _run_at_terminal(command)
     if code:
-        raise BenchError(f"{shlex.join([*command, '--results', str(results)])} ended with exit code {code}")
+        raise BenchError(f"{shlex.join(command)} ended with exit code {code}")
 
 
 def _launch(results: Path) -> tuple[dict[str, StageRow], _Timings]:

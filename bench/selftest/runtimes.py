@@ -22,9 +22,9 @@ from bench.results_folder import WORK
 from bench.selftest.harness import SERVED, HarnessCost, Timing, cost, run_matrix, run_script, script_of
 from bench.store import StageRow, Store
 
-ROUNDS = 32
+ROUNDS = 64
 ENOUGH = 20
-"""Pairs that nothing disturbed: no more rounds are made where each comparison has as many."""
+"""Pairs that nothing disturbed: a model at a batch size where each comparison has as many is done."""
 
 MATRIX = Path(__file__).parent / "runtimes.toml"
 _TIMEOUT_S = 600
@@ -33,26 +33,59 @@ _TELLS_OWN_CLOCK = ("openvino",)
 _Round = Mapping[str, Timing]
 
 
-def measure_runtimes(results: Path, say: Callable[[str], None], rounds: int = ROUNDS) -> list[HarnessCost]:
-    """Return each runtime's cost in the suite over its own tool, and the best of ours over the best tool."""
-    run_matrix(results, MATRIX)
-    stages = _stages(results)
-    scripts = {
-        label: script_of(stage, results)
-        for label, stage in stages.items()
-        if stage.request["settings"]["backend"] in SERVED
-    }
-    cases = [(labels, [label for label in labels if label in scripts]) for labels in _cases(stages)]
-    pairs: list[tuple[_Round, _Round]] = []
-    found: list[HarnessCost] = []
+def measure_runtimes(
+    results: Path, say: Callable[[str], None], filter_text: str = "", rounds: int = ROUNDS
+) -> list[HarnessCost]:
+    """Return each runtime's cost in the suite over its own tool, and the best of ours over the best tool.
+
+    `filter_text` keeps some of the models, runtimes and batch sizes, as that of `bench run` does. A round
+    in which a launch or a tool fails is told and left out; raises BenchError where none is whole.
+    """
+    say("trains, lowers and evaluates the models first: 5 to 10 minutes for all three")
+    run_matrix(results, MATRIX, filter_text)
+    cases = [case for stages in _cases(_stages(results)) if (case := _Case(stages, results)).scripts]
+    if not cases:
+        raise BenchError("nothing that is left has a tool of its own: keep onnxruntime or openvino")
     for number in range(rounds):
-        pairs.append(_round(stages, scripts, results, theirs_first=bool(number % 2)))
-        found = [each for labels, with_tool in cases for each in _judge(labels, with_tool, pairs)]
-        quiet = min(each.quiet for each in found)
-        say(f"round {number + 1} of {rounds} at most: {quiet} of {ENOUGH} quiet pairs")
-        if quiet >= ENOUGH:
+        waiting = [case for case in cases if case.quiet < ENOUGH]
+        if not waiting:
             break
+        try:
+            _round(waiting, results, theirs_first=bool(number % 2))
+        except BenchError as error:
+            say(f"round {number + 1} of {rounds} at most: broken off, {error}")
+        else:
+            quiet = ", ".join(f"{case.name} {case.quiet}" for case in waiting)
+            say(f"round {number + 1} of {rounds} at most; quiet pairs, of {ENOUGH}: {quiet}")
+    found = [each for case in cases for each in case.judge()]
+    if not found:
+        raise BenchError(f"none of {rounds} rounds was whole: the lines above tell why")
     return found
+
+
+class _Case:
+    """One model at one batch size on all runtimes, and its pairs."""
+
+    def __init__(self, stages: Sequence[StageRow], results: Path) -> None:
+        settings = stages[0].request["settings"]
+        self.name = f"{settings['workload']} b{settings['batch_size']}"
+        self.stages = {stage.label: stage for stage in stages}
+        self.scripts = {
+            stage.label: script_of(stage, results)
+            for stage in stages
+            if stage.request["settings"]["backend"] in SERVED
+        }
+        self.pairs: list[tuple[_Round, _Round]] = []
+
+    @property
+    def quiet(self) -> int:
+        """Return how many pairs nothing disturbed, where they are fewest."""
+        return min((each.quiet for each in self.judge()), default=0)
+
+    def judge(self) -> Iterator[HarnessCost]:
+        """Yield each runtime over its tool, and the best of ours over the best tool."""
+        if self.pairs:
+            yield from _judge(list(self.stages), list(self.scripts), self.pairs)
 
 
 def _judge(
@@ -88,33 +121,40 @@ def _stages(results: Path) -> dict[str, StageRow]:
     return {stage.label: stage for stage in found if stage.kind == "infer"}
 
 
-def _cases(stages: Mapping[str, StageRow]) -> list[list[str]]:
-    """Return the labels that serve one model at one batch size, for each of these."""
-    cases: dict[tuple[str, int], list[str]] = defaultdict(list)
-    for label, stage in stages.items():
+def _cases(stages: Mapping[str, StageRow]) -> list[list[StageRow]]:
+    """Return the stages that serve one model at one batch size, for each of these."""
+    cases: dict[tuple[str, int], list[StageRow]] = defaultdict(list)
+    for stage in stages.values():
         settings = stage.request["settings"]
-        cases[settings["workload"], settings["batch_size"]].append(label)
+        cases[settings["workload"], settings["batch_size"]].append(stage)
     return list(cases.values())
 
 
-def _round(
-    stages: Mapping[str, StageRow], scripts: Mapping[str, Sequence[str]], results: Path, *, theirs_first: bool
-) -> tuple[_Round, _Round]:
+def _round(cases: Sequence[_Case], results: Path, *, theirs_first: bool) -> None:
     """Launch each stage and its tool side by side, from a fork server of the round's own."""
-    ours: dict[str, Timing] = {}
-    theirs: dict[str, Timing] = {}
-    modules = dict.fromkeys(name for stage in stages.values() for name in stage.request["server_imports"])
+    modules = dict.fromkeys(
+        name for case in cases for stage in case.stages.values() for name in stage.request["server_imports"]
+    )
     executor = ForkServerExecutor(results / WORK, results, list(modules))
     executor.wait_until_ready()
     try:
-        for label, stage in stages.items():
-            if theirs_first and label in scripts:
-                theirs[label] = _run_tool(stage, scripts[label])
-            ours[label] = _launch(stage, results, executor)
-            if not theirs_first and label in scripts:
-                theirs[label] = _run_tool(stage, scripts[label])
+        for case in cases:
+            case.pairs.append(_pairs_of(case, results, executor, theirs_first=theirs_first))
     finally:
         executor.close()
+
+
+def _pairs_of(
+    case: _Case, results: Path, executor: ForkServerExecutor, *, theirs_first: bool
+) -> tuple[_Round, _Round]:
+    ours: dict[str, Timing] = {}
+    theirs: dict[str, Timing] = {}
+    for label, stage in case.stages.items():
+        if theirs_first and label in case.scripts:
+            theirs[label] = _run_tool(stage, case.scripts[label])
+        ours[label] = _launch(stage, results, executor)
+        if not theirs_first and label in case.scripts:
+            theirs[label] = _run_tool(stage, case.scripts[label])
     return ours, theirs
 
 

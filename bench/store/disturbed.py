@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from bench.store import schema
@@ -25,9 +27,14 @@ def disturbances(connection: sa.Connection, run_id: str) -> dict[int, str]:
         launches.dynamic["reference_s"].as_float().label("reference_s"),
     ).where(launches.run_id == run_id, launches.state == "ok")
     rows = connection.execute(query).all()
-    known = sorted(row.reference_s for row in rows if row.reference_s is not None)
-    best_s = known[int(_BEST * (len(known) - 1))] if known else None
+    known = [row.reference_s for row in rows if row.reference_s is not None]
+    best_s = best_reference_s(known) if known else None
     return {row.id: row.told or _slowed(row.reference_s, best_s) for row in rows}
+
+
+def best_reference_s(known_s: Sequence[float]) -> float:
+    """Return the reference product's seconds of the machine at its best, from those beside launches."""
+    return sorted(known_s)[int(_BEST * (len(known_s) - 1))]
 
 
 def _slowed(reference_s: float | None, best_s: float | None) -> str:

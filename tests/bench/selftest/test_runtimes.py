@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from bench.errors import BenchError
 from bench.selftest import runtimes
 from bench.selftest.harness import Timing, harness_line
 from bench.store import StageRow
@@ -69,7 +72,7 @@ def test_rounds_end_where_each_comparison_has_enough_quiet_pairs(order, tmp_path
     monkeypatch.setattr(runtimes, "ENOUGH", 3)
     told: list[str] = []
     found = runtimes.measure_runtimes(tmp_path, told.append)
-    assert told[-1] == f"round 3 of {runtimes.ROUNDS} at most: 3 of 3 quiet pairs"
+    assert told[-1] == f"round 3 of {runtimes.ROUNDS} at most; quiet pairs, of 3: net b1 3"
     assert {entry.rounds for entry in found} == {3}
 
 
@@ -79,3 +82,60 @@ def test_disturbed_rounds_are_not_enough(order, tmp_path, monkeypatch):
     found = runtimes.measure_runtimes(tmp_path, lambda text: None, rounds=5)
     assert {(entry.rounds, entry.quiet) for entry in found} == {(5, 0)}
     assert "5 of 5 pairs, none of them quiet" in harness_line(found[0])
+
+
+def test_a_model_with_enough_quiet_pairs_is_launched_no_more(order, tmp_path, monkeypatch):
+    def larger(backend: str) -> StageRow:
+        one = stage(backend)
+        settings = {**one.request["settings"], "batch_size": 32}
+        return replace(one, label=f"net @ {backend} b32", request={**one.request, "settings": settings})
+
+    launch = runtimes._launch
+
+    def disturbed_at_first(stage: StageRow, *rest: object) -> Timing:
+        timing = launch(stage, *rest)
+        small = stage.request["settings"]["batch_size"] == 1
+        return replace(timing, disturbed="pressure") if small and len(order) < 20 else timing
+
+    both = {row.label: row for name in CALL_S for row in (stage(name), larger(name))}
+    monkeypatch.setattr(runtimes, "_stages", lambda _: both)
+    monkeypatch.setattr(runtimes, "_launch", disturbed_at_first)
+    monkeypatch.setattr(runtimes, "ENOUGH", 2)
+    found = runtimes.measure_runtimes(tmp_path, lambda text: None)
+    rounds = {entry.what: entry.rounds for entry in found}
+    assert (rounds["net @ openvino b32"], rounds["net @ openvino"]) == (2, 4)
+
+
+def test_a_filter_is_the_runs_and_must_leave_a_tool(order, tmp_path, monkeypatch):
+    told: list[str] = []
+    monkeypatch.setattr(runtimes, "run_matrix", lambda *words: told.append(words[-1]))
+    monkeypatch.setattr(runtimes, "script_of", lambda *_: [])
+    monkeypatch.setattr(runtimes, "_stages", lambda _: {"net @ executorch": stage("executorch")})
+    with pytest.raises(BenchError, match="keep onnxruntime or openvino"):
+        runtimes.measure_runtimes(tmp_path, lambda text: None, "backend=executorch")
+    assert told == ["backend=executorch"]
+
+
+def test_a_failed_round_is_left_out_and_the_others_count(order, tmp_path, monkeypatch):
+    launch = runtimes._launch
+
+    def fails_once(stage: StageRow, *rest: object) -> Timing:
+        if len(order) == 6:
+            order.append("failed")
+            raise BenchError("net @ onnxruntime: failed, out of memory")
+        return launch(stage, *rest)
+
+    monkeypatch.setattr(runtimes, "_launch", fails_once)
+    told: list[str] = []
+    found = runtimes.measure_runtimes(tmp_path, told.append, rounds=3)
+    assert {entry.rounds for entry in found} == {2}
+    assert "round 2 of 3 at most: broken off, net @ onnxruntime: failed, out of memory" in told
+
+
+def test_no_whole_round_is_one_clear_line(order, tmp_path, monkeypatch):
+    def fails(*_: object) -> Timing:
+        raise BenchError("the disk is full")
+
+    monkeypatch.setattr(runtimes, "_launch", fails)
+    with pytest.raises(BenchError, match="none of 2 rounds was whole"):
+        runtimes.measure_runtimes(tmp_path, lambda text: None, rounds=2)
