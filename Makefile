@@ -7,8 +7,10 @@ VENV := .venv
 bench: $(VENV)/.installed
 	$(VENV)/bin/python -m bench run --matrix $(MATRIX)
 
+# Most tests keep one core busy, so two are run at a time, a file's in one process. What times has the machine alone.
 test: $(VENV)/.installed-dev
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile tests/bench tests/reports tests/techniques
+	$(VENV)/bin/python -m pytest tests/performance tests/truth
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
