@@ -71,12 +71,28 @@ def timing(key: str, name: str) -> Callable[[Row], Entry]:
         launches = counted(int(row[f"{key}_launches"]), "launch")
         if row.get(f"{key}_disturbed"):
             launches += f", {int(row[f'{key}_disturbed'])} disturbed"
-        interval = (
-            f"{format_value(name, low)} … {format_value(name, high)}" if low is not None else "no interval"
-        )
-        return Entry(format_value(name, value) + mark, f"{interval}, {launches}", value)
+        return Entry(format_value(name, value) + mark, f"{_interval(name, low, high)}, {launches}", value)
 
     return make
+
+
+def within_launch(key: str, name: str) -> Callable[[Row], Entry]:
+    """Show a time of one launch with the interval inside that, and whether it was disturbed."""
+
+    def make(row: Row) -> Entry:
+        value, low, high = row[f"{key}_s"], row[f"{key}_low_s"], row[f"{key}_high_s"]
+        if value is None:
+            return Entry(UNKNOWN)
+        interval = f"{_interval(name, low, high)}, within 1 launch{', disturbed' if row['disturbed'] else ''}"
+        return Entry(format_value(name, value) + PRELIMINARY, interval, value)
+
+    return make
+
+
+def _interval(name: str, low: float | None, high: float | None) -> str:
+    if low is None:
+        return "no interval"
+    return f"{format_value(name, low)} … {format_value(name, high)}"
 
 
 def estimated(key: str) -> Callable[[Row], Entry]:

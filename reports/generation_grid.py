@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from reports.entries import Column, keys, metric, plain, state
+from reports.entries import Column, keys, metric, plain, state, within_launch
 from reports.grids import Grid, build_grid
 
 GENERATION: tuple[Column, ...] = (
@@ -17,9 +17,9 @@ GENERATION: tuple[Column, ...] = (
     ("texts side by side", plain("concurrency")),
     ("state", state),
     ("why", plain("reason")),
-    ("first token", metric("ttft_s")),
-    ("next token", metric("inter_token_s")),
-    ("next token p99", metric("inter_token_p99_s")),
+    ("first token", within_launch("ttft", "ttft_s")),
+    ("next token", within_launch("inter_token", "inter_token_s")),
+    ("next token p99", within_launch("inter_token_p99", "inter_token_p99_s")),
     ("tokens/s of all", metric("tokens_per_s")),
     ("cache of a token", metric("cache_bytes_per_token")),
     ("record", keys("stage_key")),

@@ -8,17 +8,19 @@ import pandas as pd
 
 from reports.view import RunView
 
-_METRICS = ("ttft_s", "inter_token_s", "inter_token_p99_s", "tokens_per_s")
+_TIMES = ("ttft", "inter_token", "inter_token_p99")
 _COLUMNS = (
-    *("workload", "compressions", "backend", "precision", "concurrency", "state", "reason"),
-    *(*_METRICS, "cache_bytes_per_token", "stage_key"),
+    *("workload", "compressions", "backend", "precision", "concurrency", "state", "reason", "disturbed"),
+    *(f"{name}{end}" for name in _TIMES for end in ("_s", "_low_s", "_high_s")),
+    *("tokens_per_s", "cache_bytes_per_token", "stage_key"),
 )
 
 
 def generation_table(view: RunView) -> pd.DataFrame:
     """Return one row for each number of texts side by side, of each structure that generated.
 
-    `compressions` lists the recipes that run as this same structure.
+    `compressions` lists the recipes that run as this same structure. Intervals are within its one launch;
+    `disturbed` says whether something disturbed that.
     """
     recipes: dict[str, dict[str, None]] = {}
     axes: dict[str, dict[str, Any]] = {}
@@ -41,10 +43,17 @@ def _rows(view: RunView, key: str) -> list[dict[str, Any]]:
     return [
         {
             **state,
+            "disturbed": bool(status.disturbed),
             "concurrency": int(beside) if beside else None,
-            **{metric: view.value(key, metric, beside) for metric in _METRICS},
+            **{name: value for time in _TIMES for name, value in _time(view, key, time, beside).items()},
+            "tokens_per_s": view.value(key, "tokens_per_s", beside),
             "cache_bytes_per_token": view.value(key, "cache_bytes_per_token"),
             "stage_key": key,
         }
         for beside in view.qualifiers(key, "tokens_per_s") or [""]
     ]
+
+
+def _time(view: RunView, key: str, name: str, beside: str) -> dict[str, float | None]:
+    found = view.reading(key, f"{name}_s", beside)
+    return {f"{name}_s": found.value, f"{name}_low_s": found.low, f"{name}_high_s": found.high}

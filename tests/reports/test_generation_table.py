@@ -10,6 +10,7 @@ from synthetic_run import Synthetic, build, key_of
 
 from bench.records import Measurement, Result
 from bench.store import StageRow, Store
+from reports.generation_grid import generation_grids
 from reports.report import write
 from reports.tables import generation_table
 from reports.view import read
@@ -17,7 +18,7 @@ from reports.view import read
 KEY = key_of("generate")
 
 
-def generated(folder: Path, fault: str = "") -> Store:
+def generated(folder: Path, fault: str = "", *, disturbed: bool = False) -> Store:
     """Enter a run of two cells that share one generation."""
     source = build(folder / "source", Synthetic(compressions=("none", "finetune"), optimizers=("adam",)))
     stage = StageRow(KEY, "generate", "digits generation", False, (), {"settings": {}, "device": "cpu"})
@@ -31,7 +32,7 @@ def generated(folder: Path, fault: str = "") -> Store:
     stages = [*source.stages("run-1"), stage]
     store.start_run("run-1", "i", "quick", "bench run", {}, stages, cells)
     measurements = [
-        Measurement(metric, value / int(beside), qualifier=beside)
+        Measurement(metric, value / int(beside), 0.9 * value / int(beside), 0.1, qualifier=beside)
         for beside in ("1", "8")
         for metric, value in (("ttft_s", 0.02), ("inter_token_s", 0.004), ("tokens_per_s", 240.0))
     ]
@@ -40,7 +41,10 @@ def generated(folder: Path, fault: str = "") -> Store:
         Measurement("cache_bytes_per_token", 6144),
         Measurement("valid", float(not fault), qualifier="cache", reason=fault),
     ]
-    store.add_launch("run-1", KEY, "generate", 0, Result("ok", measurements=tuple(measurements)))
+    dynamic = {"disturbed": "pressure"} if disturbed else {}
+    store.add_launch(
+        "run-1", KEY, "generate", 0, Result("ok", measurements=tuple(measurements), dynamic=dynamic)
+    )
     return store
 
 
@@ -49,6 +53,9 @@ def test_there_is_a_row_for_each_number_of_texts_side_by_side(tmp_path: Path) ->
     assert frame["concurrency"].tolist() == [1, 8]
     assert frame["ttft_s"].tolist() == [0.02, 0.0025] and frame["tokens_per_s"].tolist() == [240, 30]
     assert frame["inter_token_p99_s"].isna().all()
+    assert frame["ttft_low_s"].tolist() == pytest.approx([0.018, 0.00225]) and set(
+        frame["inter_token_high_s"]
+    ) == {0.1}
     assert set(frame["compressions"]) == {"none, finetune"} and set(frame["cache_bytes_per_token"]) == {6144}
 
 
@@ -65,3 +72,10 @@ def test_the_report_has_the_table_only_where_there_is_one(there: bool, tmp_path:
     for page in ("report.md", "report.html"):
         text = (folder / page).read_text()
         assert ("tokens/s of all" in text) == there
+
+
+def test_an_interval_is_within_the_launch_and_a_disturbed_one_says_so(tmp_path: Path) -> None:
+    store = generated(tmp_path, disturbed=True)
+    (grid,) = generation_grids({"generation": generation_table(read(store, "run-1"))})
+    (first,) = (row[grid.columns.index("first token")] for row in grid.rows[:1])
+    assert (first.text, first.detail) == ("20 ms†", "18 ms … 100 ms, within 1 launch, disturbed")
