@@ -39,7 +39,8 @@ def measure_runtimes(
     """Return each runtime's cost in the suite over its own tool, and the best of ours over the best tool.
 
     `filter_text` keeps some of the models, runtimes and batch sizes, as that of `bench run` does. A round
-    in which a launch or a tool fails is told and left out; raises BenchError where none is whole.
+    in which a launch or a tool fails is told and left out; raises BenchError where none is whole. Who
+    interrupts it gets what the rounds made so far say.
     """
     say("trains, lowers and evaluates the models first: 5 to 10 minutes for all three")
     run_matrix(results, MATRIX, filter_text)
@@ -54,6 +55,11 @@ def measure_runtimes(
             _round(waiting, results, theirs_first=bool(number % 2))
         except BenchError as error:
             say(f"round {number + 1} of {rounds} at most: broken off, {error}")
+        except KeyboardInterrupt:
+            if not any(case.pairs for case in cases):
+                raise
+            say("interrupted: what follows is of the rounds before")
+            break
         else:
             quiet = ", ".join(f"{case.name} {case.quiet}" for case in waiting)
             say(f"round {number + 1} of {rounds} at most; quiet pairs, of {ENOUGH}: {quiet}")

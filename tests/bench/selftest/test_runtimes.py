@@ -139,3 +139,17 @@ def test_no_whole_round_is_one_clear_line(order, tmp_path, monkeypatch):
     monkeypatch.setattr(runtimes, "_launch", fails)
     with pytest.raises(BenchError, match="none of 2 rounds was whole"):
         runtimes.measure_runtimes(tmp_path, lambda text: None, rounds=2)
+
+
+def test_who_interrupts_gets_what_the_rounds_before_say(order, tmp_path, monkeypatch):
+    launch = runtimes._launch
+
+    def interrupted(stage: StageRow, *rest: object) -> Timing:
+        if len(order) > 12:
+            raise KeyboardInterrupt
+        return launch(stage, *rest)
+
+    monkeypatch.setattr(runtimes, "_launch", interrupted)
+    told: list[str] = []
+    found = runtimes.measure_runtimes(tmp_path, told.append)
+    assert {entry.rounds for entry in found} == {2} and told[-1].startswith("interrupted")
