@@ -173,8 +173,9 @@ def selftest(
 
     loop: what our timed loop adds to a call, against a bare loop. harness: `bench run` with its processes and
     live display against bare scripts, paired by round. runtimes: launches of three models on the CPU's
-    runtimes against the runtimes' own tools, in pairs. intervals: of a hundred launches, how often intervals
-    from ten hold what they should, and how often A against A is called different.
+    runtimes against the runtimes' own tools, in pairs; interrupted, it prints what the pairs so far say.
+    intervals: of a hundred launches, how often intervals from ten hold what they should, and how often A
+    against A is called different.
     """
     from bench.commands import selftest as measure
 
