@@ -76,11 +76,13 @@ def timing(key: str, name: str) -> Callable[[Row], Entry]:
     return make
 
 
-def within_launch(key: str, name: str) -> Callable[[Row], Entry]:
-    """Show a time of one launch with the interval inside that, and whether it was disturbed."""
+def within_launch(key: str) -> Callable[[Row], Entry]:
+    """Show a time of one launch with the interval inside that, and whether it was disturbed; `key` lacks the
+    unit."""
+    name = f"{key}_s"
 
     def make(row: Row) -> Entry:
-        value, low, high = row[f"{key}_s"], row[f"{key}_low_s"], row[f"{key}_high_s"]
+        value, low, high = row[name], row[f"{key}_low_s"], row[f"{key}_high_s"]
         if value is None:
             return Entry(UNKNOWN)
         interval = f"{_interval(name, low, high)}, within 1 launch{', disturbed' if row['disturbed'] else ''}"

@@ -23,25 +23,28 @@ def print_part(part: str, results: Path, filter_text: str = "") -> None:
         raise BenchError(f"unknown part {part!r}{nearest(part, [*_PARTS, 'all'])}")
     if filter_text and part != "runtimes":
         raise BenchError(f"--filter is of the part runtimes, not of {part}")
+    if filter_text:
+        _runtimes(results, filter_text)
+        return
     for name, measure in _PARTS.items():
         if part in (name, "all"):
-            measure(results, filter_text)
+            measure(results)
 
 
-def _loop(_: Path, __: str) -> None:
+def _loop(_: Path) -> None:
     # Like a worker: with the memory that it frees kept, which only a new process can be told.
     command = [sys.executable, "-m", "bench.selftest.loop", str(len(find_resources().cpus))]
     subprocess.run(command, check=True, env={**os.environ, **allocator_environment("keep")})
 
 
-def _harness(results: Path, _: str) -> None:
+def _harness(results: Path) -> None:
     from bench.selftest.harness import harness_line, measure_harness
 
     for found in measure_harness(results, lambda text: print(text, file=sys.stderr)):
         print(harness_line(found))
 
 
-def _runtimes(results: Path, filter_text: str) -> None:
+def _runtimes(results: Path, filter_text: str = "") -> None:
     from bench.selftest.harness import harness_line
     from bench.selftest.runtimes import measure_runtimes
 
@@ -49,7 +52,7 @@ def _runtimes(results: Path, filter_text: str) -> None:
         print(harness_line(found))
 
 
-def _intervals(results: Path, _: str) -> None:
+def _intervals(results: Path) -> None:
     from bench.listing import print_table
     from bench.selftest.intervals import judge, run_pool, worth_rows, write_pools
 
@@ -60,7 +63,7 @@ def _intervals(results: Path, _: str) -> None:
     print_table("What intervals are worth here", worth_rows([judge(pool) for pool in pools]))
 
 
-_PARTS: Mapping[str, Callable[[Path, str], None]] = {
+_PARTS: Mapping[str, Callable[[Path], None]] = {
     "loop": _loop,
     "harness": _harness,
     "runtimes": _runtimes,

@@ -89,19 +89,16 @@ class _Case:
         return min((each.quiet for each in self.judge()), default=0)
 
     def judge(self) -> Iterator[HarnessCost]:
-        """Yield each runtime over its tool, and the best of ours over the best tool."""
-        if self.pairs:
-            yield from _judge(list(self.stages), list(self.scripts), self.pairs)
-
-
-def _judge(
-    labels: Sequence[str], with_tool: Sequence[str], pairs: Sequence[tuple[_Round, _Round]]
-) -> Iterator[HarnessCost]:
-    for label in with_tool:
-        yield from _compare(label, label, label, pairs)
-    ours_best = min(labels, key=lambda label: median(ours[label].call_s for ours, _ in pairs))
-    theirs_best = min(with_tool, key=lambda label: median(theirs[label].call_s for _, theirs in pairs))
-    yield from _compare(f"best: {ours_best} / tool of {theirs_best}", ours_best, theirs_best, pairs)
+        """Yield each runtime over its tool, and the best of ours over the best tool, once a round is made."""
+        if not self.pairs:
+            return
+        for label in self.scripts:
+            yield from _compare(label, label, label, self.pairs)
+        ours_best = min(self.stages, key=lambda label: median(ours[label].call_s for ours, _ in self.pairs))
+        theirs_best = min(
+            self.scripts, key=lambda label: median(theirs[label].call_s for _, theirs in self.pairs)
+        )
+        yield from _compare(f"best: {ours_best} / tool of {theirs_best}", ours_best, theirs_best, self.pairs)
 
 
 def _compare(

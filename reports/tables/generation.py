@@ -45,7 +45,7 @@ def _rows(view: RunView, key: str) -> list[dict[str, Any]]:
             **state,
             "disturbed": bool(status.disturbed),
             "concurrency": int(beside) if beside else None,
-            **{name: value for time in _TIMES for name, value in _time(view, key, time, beside).items()},
+            **_times(view, key, beside),
             "tokens_per_s": view.value(key, "tokens_per_s", beside),
             "cache_bytes_per_token": view.value(key, "cache_bytes_per_token"),
             "stage_key": key,
@@ -54,6 +54,9 @@ def _rows(view: RunView, key: str) -> list[dict[str, Any]]:
     ]
 
 
-def _time(view: RunView, key: str, name: str, beside: str) -> dict[str, float | None]:
-    found = view.reading(key, f"{name}_s", beside)
-    return {f"{name}_s": found.value, f"{name}_low_s": found.low, f"{name}_high_s": found.high}
+def _times(view: RunView, key: str, beside: str) -> dict[str, float | None]:
+    times: dict[str, float | None] = {}
+    for name in _TIMES:
+        found = view.reading(key, f"{name}_s", beside)
+        times |= {f"{name}_s": found.value, f"{name}_low_s": found.low, f"{name}_high_s": found.high}
+    return times

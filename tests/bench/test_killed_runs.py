@@ -63,8 +63,11 @@ def all_gone(results: Path) -> bool:
 def finished_once(store: Store, run_id: str) -> bool:
     """Say whether no stage that ended well was launched again: one launch, or as many as the matrix has."""
     frame = store.launches(run_id)
-    counts = Counter(frame[frame["state"] == "ok"]["stage_key"])
-    return all(counts[stage.key] <= (MOST_LAUNCHES if stage.timed else 1) for stage in store.stages(run_id))
+    good = frame[frame["state"] == "ok"]
+    counts = Counter(good["stage_key"])
+    return not good.duplicated(["stage_key", "round"]).any() and all(
+        1 <= counts[stage.key] <= (MOST_LAUNCHES if stage.timed else 1) for stage in store.stages(run_id)
+    )
 
 
 def exact_values(store: Store, run_id: str) -> dict[tuple[str, ...], float]:
