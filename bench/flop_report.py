@@ -133,11 +133,13 @@ def _of_workload(question: FlopQuestion) -> FlopReport:
         data.train_targets[: row.batch_size],
         build(optimizer, model.named_parameters()),
     )
+    again = step.recomputed
     notes = [
         f"a training step, batch {row.batch_size}, {optimizer.text}:",
         _total("  forward and loss", step.forward),
         _total("  backward", step.backward)
         + f", {step.backward.total / max(1, step.forward.total):.3g}× forward",
+        *([_total("  computed again in the backward pass", again)] if again.total else []),
         _total("  optimizer", step.optimizer),
     ]
     title = f"{question.target}, batch {question.batch_size}"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.instruments.flop_formulas import looks_like_compute
-from bench.instruments.flops import OperatorCounter, as_eager, evaluating
+from bench.instruments.flops import counting, evaluating
 from bench.instruments.fvcore_count import Traced, trace
+from bench.instruments.operators import may_compute
 
 # What fvcore 0.1.5 counts beside multiply-adds: 1 to 5 for each element.
 _NORMS = ("batch_norm", "layer_norm", "group_norm", "instance_norm")
@@ -50,7 +50,6 @@ def module_flops(model: torch.nn.Module, example: torch.Tensor) -> list[ModuleFl
 
 def _count(model: torch.nn.Module, example: torch.Tensor) -> tuple[dict[str, int], dict[str, set[str]]]:
     """Count each module with what it calls: between two borders all counts for every module that is open."""
-    counter = OperatorCounter()
     names = {module: name for name, module in model.named_modules()}
     totals: dict[str, int] = {}
     unknown: dict[str, set[str]] = {}
@@ -76,11 +75,12 @@ def _count(model: torch.nn.Module, example: torch.Tensor) -> tuple[dict[str, int
     handles = [module.register_forward_pre_hook(enter) for module in modules]
     handles += [module.register_forward_hook(leave) for module in modules]
     try:
-        with evaluating(model), as_eager(), counter:
+        with evaluating(model), counting() as counter:
             model(example)
     finally:
         for handle in handles:
             handle.remove()
+    unknown[""].update(counter.take().unknown)  # named at the end: what ran out of the counter's sight
     return totals, unknown
 
 
@@ -92,7 +92,7 @@ def _why(ours: int, traced: Traced, name: str) -> str:
     if name not in traced.by_operator:
         return "fvcore's trace never called it"
     extra = {op: n for op, n in counted.items() if any(known in op for known in _ALSO_COUNTED)}
-    missed = [op for op in traced.passed_over.get(name, {}) if looks_like_compute(*_split(op))]
+    missed = [op for op in traced.passed_over.get(name, {}) if may_compute(*_split(op))]
     reasons = [f"fvcore counts {op} too ({2 * n:,})" for op, n in sorted(extra.items()) if n]
     reasons += [f"fvcore has no count for {op}" for op in sorted(missed)]
     rest = 2 * (sum(counted.values()) - sum(extra.values())) - ours

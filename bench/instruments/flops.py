@@ -4,43 +4,52 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch._C._profiler import _RecordFunctionFast
+from torch.nested._internal.nested_tensor import NestedTensor
+from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mode
 from torch.utils.flop_counter import flop_registry
 
-from bench.instruments.flop_formulas import Formula, formulas, looks_like_compute
+from bench.instruments.composites import by_parts, counted_whole, is_convolution
+from bench.instruments.flop_formulas import formulas
+from bench.instruments.operators import kind_of
+from bench.instruments.tally import FlopCount, Tally
 from bench.instruments.tensors import nonzero
+from bench.instruments.unseen import (
+    SEEN,
+    counting_threads,
+    naming_compiled_script,
+    naming_numpy,
+    naming_unseen,
+)
+
+__all__ = ["FlopCount", "OperatorCounter", "StepFlops", "count", "count_step", "counting", "effective"]
 
 Loss = Callable[[Any, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
-class FlopCount:
-    """FLOPs in all and by operator. `unknown` names operators that did more and have no formula."""
-
-    total: int
-    by_operator: Mapping[str, int]
-    unknown: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class StepFlops:
-    """FLOPs of one step of training. The loss is part of the forward pass."""
+    """FLOPs of one step of training. The loss is part of the forward pass.
+
+    The first three are the model's own. `recomputed` is what the backward pass does a second time, to save
+    memory: the hardware does it too, and the model does not need it.
+    """
 
     forward: FlopCount
     backward: FlopCount
     optimizer: FlopCount
+    recomputed: FlopCount
 
 
 class OperatorCounter(TorchDispatchMode):
-    """Counts operators as they run, until asked, then starts again from 0.
+    """Counts operators of its thread as they run, until asked, then starts again from 0.
 
     Not FlopCounterMode, though with its formulas where we have none: it tracks modules by hooks on their
     inputs, which raise where gradients are off and an input wants one, and it passes over unknown operators.
@@ -48,49 +57,78 @@ class OperatorCounter(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
-    def __init__(self) -> None:
+    def __init__(self, tally: Tally | None = None) -> None:
         super().__init__()
-        self._known = {**flop_registry, **{op: _on_tensors(formula) for op, formula in formulas().items()}}
-        self._by_operator: Counter[str] = Counter()
-        self._unknown: set[str] = set()
+        self._tally = tally or Tally()
+        self._known = {*flop_registry, *formulas()}
 
     def take(self) -> FlopCount:
-        """Return what was counted since the last time."""
-        by_operator = dict(self._by_operator)
-        taken = FlopCount(sum(by_operator.values()), by_operator, tuple(sorted(self._unknown)))
-        self._by_operator.clear()
-        self._unknown.clear()
-        return taken
+        """Return what was counted since the last time, in all threads that share the tally."""
+        return self._tally.take()
+
+    def take_apart(self) -> tuple[FlopCount, FlopCount]:
+        """Return what was done for the first time, and what was done again to save memory."""
+        return self._tally.take_apart()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         operator = getattr(func, "_overloadpacket", func)
-        if operator not in self._known and isinstance(func, torch._ops.OpOverload):
+        known = operator in self._known
+        if any(issubclass(kind, NestedTensor) or (not known and _is_wrapper(kind)) for kind in types):
+            return NotImplemented  # its own implementation calls operators on plain tensors, which come here
+        if not known and isinstance(func, torch._ops.OpOverload):
             # In inference mode `linear`, `einsum`, `lstm` and such arrive whole; their parts are known.
             with self:
-                result = func.decompose(*args, **kwargs)
+                result = self._parts(func, operator, args, kwargs)
             if result is not NotImplemented:
                 return result
-        result = func(*args, **kwargs)
-        self._enter(operator, func, result, args, kwargs)
+        namespace, _, name = func.name().rpartition("::")
+        name = name.partition(".")[0]
+        computes = known or kind_of(namespace or "higher_order", name) == "unknown"
+        with _RecordFunctionFast(SEEN) if computes else nullcontext():
+            result = func(*args, **kwargs)
+        if known:
+            self._tally.enter(operator, result, args, kwargs)
+        elif computes:
+            self._tally.note(str(operator))
+        elif operator is torch.ops.aten.mul:
+            self._tally.enter_multiplied(result, args)
         return result
 
-    def _enter(self, operator: Any, func: Any, result: Any, args: Any, kwargs: Any) -> None:
-        if operator in self._known:
-            try:
-                self._by_operator[str(operator)] += self._known[operator](*args, **kwargs, out_val=result)
-            except Exception:  # a layout that the formula was not written for, as nested tensors
-                self._unknown.add(str(operator))
-            return
-        namespace, _, name = func.name().rpartition("::")
-        if looks_like_compute(namespace or "higher_order", name.partition(".")[0]):
-            self._unknown.add(str(operator))
+    def _parts(self, func: Any, operator: Any, args: Any, kwargs: Any) -> Any:
+        if is_convolution(operator):
+            return by_parts(func)(*args, **kwargs)
+        with self._tally.outer_products() if operator is torch.ops.aten.einsum else nullcontext():
+            return func.decompose(*args, **kwargs)
+
+
+@contextmanager
+def counting() -> Iterator[OperatorCounter]:
+    """Count the operators of the block: those of threads that it starts too, compiled modules as eager.
+
+    What multiplies where the counter cannot see it is named at the block's end, so take the count after it.
+    """
+    tally = Tally()
+    counter = OperatorCounter(tally)
+
+    def enter(overload: Any, result: Any, args: Any, kwargs: Any) -> None:
+        tally.enter(overload._overloadpacket, result, args, kwargs)
+
+    with (
+        as_eager(),
+        naming_unseen(tally.note),
+        naming_compiled_script(tally.note),
+        naming_numpy(tally.note),
+        counting_threads(lambda: _in_this_thread(OperatorCounter(tally))),
+        counted_whole(enter, tally.outer_products),
+        counter,
+    ):
+        yield counter
 
 
 def count(call: Callable[[], object]) -> FlopCount:
     """Count the FLOPs of a call, which runs once; compiled modules by their graph's logical operations."""
-    counter = OperatorCounter()
-    with as_eager(), counter:
+    with counting() as counter:
         call()
     return counter.take()
 
@@ -100,12 +138,11 @@ def count_step(
 ) -> StepFlops:
     """Count forward (with the loss), backward and optimizer of one training step apart.
 
-    Runs on copies: model, optimizer and random numbers stay as they are. Fused attention's backward counts
-    the scores that it computes again (5 products to the forward's 2). The closure of an optimizer that
-    requires one (L-BFGS) counts as the optimizer's.
+    Runs on copies: model, optimizer and random numbers stay as they are. What the backward pass computes
+    again (checkpointed modules, the scores of fused attention) counts apart, as `recomputed`. The closure of
+    an optimizer that requires one (L-BFGS) counts as the optimizer's.
     """
     model, optimizer = _copies(model, optimizer)
-    counter = OperatorCounter()
 
     def forward() -> torch.Tensor:
         return loss(model(inputs), targets)
@@ -116,19 +153,23 @@ def count_step(
         value.backward()
         return value
 
-    devices = [inputs.device] if isinstance(inputs, torch.Tensor) and inputs.is_cuda else []
-    with torch.random.fork_rng(devices=devices), torch.enable_grad(), as_eager(), counter:
-        optimizer.zero_grad()
-        value = forward()
-        in_forward = counter.take()
-        value.backward()
-        in_backward = counter.take()
+    def step() -> None:
         parameter = inspect.signature(optimizer.step).parameters.get("closure")
         if parameter is not None and parameter.default is inspect.Parameter.empty:
             optimizer.step(cast(Any, closure))
         else:
             optimizer.step()
-        return StepFlops(in_forward, in_backward, counter.take())
+
+    devices = [inputs.device] if isinstance(inputs, torch.Tensor) and inputs.is_cuda else []
+    with torch.random.fork_rng(devices=devices), torch.enable_grad():
+        optimizer.zero_grad()
+        with counting() as counter:
+            value = forward()
+        in_forward = counter.take()
+        with counting() as counter:
+            value.backward()
+        in_backward, recomputed = counter.take_apart()
+        return StepFlops(in_forward, in_backward, count(step), recomputed)
 
 
 def effective(model: torch.nn.Module, example: torch.Tensor) -> int:
@@ -196,11 +237,18 @@ def _copy_optimizer(optimizer: torch.optim.Optimizer, memo: dict[int, Any]) -> t
     return duplicate
 
 
-def _on_tensors(formula: Formula) -> Formula:
-    def with_output(*args: Any, out_val: Any = None, **kwargs: Any) -> int:
-        return formula(out_val, *args, **kwargs)
+@contextmanager
+def _in_this_thread(mode: TorchDispatchMode) -> Iterator[None]:
+    # Not `with mode`: it sets flags of the whole process, in whatever order threads end.
+    _push_mode(mode)
+    try:
+        yield
+    finally:
+        _pop_mode()
 
-    return with_output
+
+def _is_wrapper(kind: type) -> bool:
+    return hasattr(kind, "__tensor_flatten__")
 
 
 @contextmanager

@@ -83,7 +83,10 @@ def _other_passes(
         Measurement("least_bytes_moved", step_bytes(model, inputs, optimizer)),
         *_memory(peak, "" if seen else "not the CPU memory of PyTorch: see the device's own peak"),
         *flop_measurements(
-            forward_flops=counted.forward, backward_flops=counted.backward, optimizer_flops=counted.optimizer
+            forward_flops=counted.forward,
+            backward_flops=counted.backward,
+            optimizer_flops=counted.optimizer,
+            recomputed_flops=counted.recomputed,
         ),
         *gpu,
         *device_pass(step, trainer.device),

@@ -9,6 +9,7 @@ import torch
 from flop_counts import backward, both_modes, forward
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.instruments import flops
@@ -166,6 +167,47 @@ def test_counting_a_step_leaves_model_optimizer_and_random_numbers_as_they_were(
     )
     assert all(torch.equal(e["exp_avg"], m) for e, m in zip(optimizer.state.values(), moments, strict=True))
     assert torch.equal(torch.get_rng_state(), generator)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_what_checkpointing_computes_again_is_not_the_models(reentrant: bool) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.block = nn.Linear(8, 16), nn.Sequential(nn.Linear(16, 32), nn.Tanh())
+            self.last = nn.Linear(32, 4)
+
+        def forward(self, source: torch.Tensor) -> torch.Tensor:
+            hidden = checkpoint(self.block, self.first(source), use_reentrant=reentrant)
+            result: torch.Tensor = self.last(hidden)
+            return result
+
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    counted = flops.count_step(model, functional.mse_loss, torch.randn(5, 8), torch.randn(5, 4), optimizer)
+    first, block, last = 2 * 5 * 8 * 16, 2 * 5 * 16 * 32, 2 * 5 * 32 * 4
+    assert counted.forward.total == first + block + last
+    assert counted.backward.total == first + 2 * block + 2 * last
+    assert counted.recomputed.total == block
+
+
+def test_scores_that_fused_attention_computes_again_are_not_the_models() -> None:
+    class Attend(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.project = nn.Linear(8, 8, bias=False)
+
+        def forward(self, source: torch.Tensor) -> torch.Tensor:
+            query = self.project(source)
+            return functional.scaled_dot_product_attention(query, query, query)
+
+    model, source = Attend(), torch.randn(2, 4, 10, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    counted = flops.count_step(model, functional.mse_loss, source, source, optimizer)
+    product, projection = 2 * 2 * 4 * 10 * 10 * 8, 2 * 2 * 4 * 10 * 8 * 8
+    assert counted.forward.total == projection + 2 * product
+    assert counted.backward.total == projection + 4 * product
+    assert counted.recomputed.total == product
 
 
 def test_an_optimizer_that_needs_a_closure_counts_the_passes_it_asks_for() -> None:

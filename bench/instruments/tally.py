@@ -1,0 +1,93 @@
+"""What counters of several threads add to: FLOPs by operator, those done again, operators without a count."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bench.instruments.flop_formulas import flops_of, recomputed_of
+
+
+@dataclass(frozen=True)
+class FlopCount:
+    """FLOPs in all and by operator. `unknown` names operators that did more and have no formula."""
+
+    total: int
+    by_operator: Mapping[str, int]
+    unknown: tuple[str, ...]
+
+
+class Tally:
+    """FLOPs of all threads that share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_operator: Counter[str] = Counter()
+        self._recomputed: Counter[str] = Counter()
+        self._unknown: set[str] = set()
+        self._in_contraction = threading.local()
+
+    def take(self) -> FlopCount:
+        """Return all that was counted since the last time."""
+        own, again = self.take_apart()
+        by_operator = Counter(own.by_operator) + Counter(again.by_operator)
+        return FlopCount(own.total + again.total, dict(by_operator), own.unknown)
+
+    def take_apart(self) -> tuple[FlopCount, FlopCount]:
+        """Return what was counted since the last time: done for the first time, and done again."""
+        with self._lock:
+            unknown = tuple(sorted(self._unknown))
+            own, again = dict(self._by_operator), dict(self._recomputed)
+            for entries in (self._by_operator, self._recomputed, self._unknown):
+                entries.clear()
+        return FlopCount(sum(own.values()), own, unknown), FlopCount(sum(again.values()), again, ())
+
+    def note(self, operator: str) -> None:
+        """Name an operator that did more than is counted."""
+        with self._lock:
+            self._unknown.add(operator)
+
+    def enter(self, operator: Any, result: Any, args: Any, kwargs: Any) -> None:
+        """Count an operator by its formula; a formula that does not fit its arguments names it."""
+        try:
+            flops = flops_of(operator, result, args, kwargs)
+            again = flops if _is_replayed() else recomputed_of(operator, result, args, kwargs)
+        except Exception:  # arguments that the formula was not written for
+            self.note(str(operator))
+            return
+        self._add(str(operator), flops, again)
+
+    def enter_multiplied(self, result: Any, args: Any) -> None:
+        """Count an elementwise product that stands for an outer one, in `outer_products`."""
+        if not getattr(self._in_contraction, "depth", 0) or not isinstance(args[1], torch.Tensor):
+            return
+        if result.numel() > max(args[0].numel(), args[1].numel()):
+            flops = flops_of(torch.ops.aten.outer, result, args, {})
+            self._add("aten.outer", flops, flops if _is_replayed() else 0)
+
+    @contextmanager
+    def outer_products(self) -> Iterator[None]:
+        """In the block, count elementwise products of this thread that each operand is repeated for."""
+        self._in_contraction.depth = getattr(self._in_contraction, "depth", 0) + 1
+        try:
+            yield
+        finally:
+            self._in_contraction.depth -= 1
+
+    def _add(self, operator: str, flops: int, again: int) -> None:
+        with self._lock:
+            if flops > again:
+                self._by_operator[operator] += flops - again
+            if again:
+                self._recomputed[operator] += again
+
+
+def _is_replayed() -> bool:
+    # A backward pass runs without gradients; what it runs with them is a forward pass done again.
+    return torch._C._current_graph_task_id() != -1 and torch.is_grad_enabled()

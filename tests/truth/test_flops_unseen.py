@@ -1,0 +1,131 @@
+"""Products that one thread's counter does not see are counted by another, or named."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from flop_counts import both_modes
+from torch import nn
+from torch.utils._python_dispatch import _disable_current_modes
+
+from bench.instruments import flops, operators
+
+SQUARE = torch.randn(8, 8)
+PRODUCT = 2 * 8**3
+
+
+def test_a_product_in_a_thread_that_the_call_starts_counts() -> None:
+    results: list[torch.Tensor] = []
+
+    def call() -> torch.Tensor:
+        thread = threading.Thread(target=lambda: results.append(SQUARE @ SQUARE))
+        thread.start()
+        thread.join()
+        return results[-1]
+
+    assert both_modes(call) == PRODUCT
+
+
+def test_products_given_to_a_pool_count_whether_it_was_there_before_or_not() -> None:
+    with ThreadPoolExecutor(1) as old:
+        old.submit(int).result()
+        assert both_modes(lambda: old.submit(torch.mm, SQUARE, SQUARE).result()) == PRODUCT
+
+    def call() -> torch.Tensor:
+        with ThreadPoolExecutor(2) as new:
+            return torch.stack(list(new.map(lambda _: SQUARE @ SQUARE, range(3))))
+
+    assert both_modes(call) == 3 * PRODUCT
+
+
+def test_a_pool_that_outlives_the_count_is_not_counted_any_more() -> None:
+    pool = ThreadPoolExecutor(1)
+    flops.count(lambda: pool.submit(torch.mm, SQUARE, SQUARE).result())
+    modes = pool.submit(torch.utils._python_dispatch._get_current_dispatch_mode_stack).result()
+    pool.shutdown()
+    assert modes == []
+
+
+def test_a_product_in_a_thread_of_before_is_named() -> None:
+    given: queue.Queue[torch.Tensor | None] = queue.Queue()
+    made: queue.Queue[torch.Tensor] = queue.Queue()
+
+    def work() -> None:
+        while (matrix := given.get()) is not None:
+            made.put(matrix @ matrix)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+
+    def call() -> torch.Tensor:
+        given.put(SQUARE)
+        return made.get() + SQUARE @ SQUARE
+
+    counted = flops.count(call)
+    given.put(None)
+    worker.join()
+    assert counted.total == PRODUCT
+    assert counted.unknown == ("aten.mm out of the counter's sight",)
+
+
+def test_a_product_behind_switched_off_modes_is_named() -> None:
+    def call() -> None:
+        with _disable_current_modes():
+            nn.functional.linear(SQUARE, SQUARE)
+
+    counted = flops.count(call)
+    assert counted.total == 0
+    assert any("out of the counter's sight" in name for name in counted.unknown)
+
+
+def test_a_product_inside_an_operator_that_is_listed_wrongly_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = torch.library.Library("flops_unseen", "DEF")
+    library.define("innocent(Tensor x) -> Tensor")
+    library.impl("innocent", lambda x: x @ x, "CPU")
+    assert flops.count(lambda: torch.ops.flops_unseen.innocent(SQUARE)).unknown == ("flops_unseen.innocent",)
+    listed = {**operators._NONE_ELSEWHERE, "flops_unseen": "innocent"}
+    monkeypatch.setattr(operators, "_NONE_ELSEWHERE", listed)
+    operators._nothing.cache_clear()
+    counted = flops.count(lambda: torch.ops.flops_unseen.innocent(SQUARE))
+    operators._nothing.cache_clear()
+    assert counted.unknown == ("aten.mm out of the counter's sight",)
+
+
+def test_torchscript_counts_as_eager_frozen_or_not_and_its_forks_too() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
+    images = torch.randn(2, 3, 8, 8)
+    expected = 2 * 2 * (36 * 27 * 4 + 144 * 5)
+    scripted, traced = torch.jit.script(net), torch.jit.trace(net, images)
+    for program in (scripted, traced, torch.jit.freeze(scripted), torch.jit.freeze(traced)):
+        for _ in range(3):  # its second and third run are compiled from what the first ones showed
+            assert both_modes(lambda program=program: program(images)) == expected  # type: ignore[misc]
+
+    @torch.jit.script
+    def forked(matrix: torch.Tensor) -> torch.Tensor:
+        return torch.jit.wait(torch.jit.fork(torch.mm, matrix, matrix))
+
+    assert both_modes(lambda: forked(SQUARE)) == PRODUCT
+
+
+def test_what_torchscript_compiled_into_nodes_of_its_own_counts_or_is_named() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
+    optimized = torch.jit.optimize_for_inference(torch.jit.script(net))
+    with torch.no_grad():
+        counted = flops.count(lambda: optimized(torch.randn(2, 3, 8, 8)))
+    whole = 2 * 2 * (36 * 27 * 4 + 144 * 5)
+    assert counted.total == whole or counted.unknown == ("prim.mkldnn_convolution",)
+
+
+def test_what_numpy_makes_of_a_tensor_is_named() -> None:
+    def call() -> torch.Tensor:
+        return torch.from_numpy(SQUARE.numpy() @ SQUARE.numpy())
+
+    assert flops.count(call).unknown == ("numpy",)
+    assert "numpy" not in vars(torch.Tensor)
+    assert flops.count(lambda: torch.arange(3).numpy()).unknown == ()
