@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.json_files import read_json
 from bench.results_folder import is_full, no_space
 
 RECORD = "record.json"
@@ -32,7 +33,7 @@ def artifact_folder(results: Path, key: str) -> Path:
 
 def artifact_folders(results: Path) -> Iterator[Path]:
     """Yield the folder of each artifact that is there, sorted by key."""
-    for folder in sorted(results.glob("artifacts/??/*")):
+    for folder in sorted(_entries(results / "artifacts")):
         if _KEY.fullmatch(folder.name):
             yield folder
 
@@ -44,7 +45,9 @@ def content_file(results: Path, sha256: str) -> Path:
 
 def content_files(results: Path) -> Iterator[Path]:
     """Yield each file that is kept under the hash of its content."""
-    yield from results.glob("artifacts/content/??/*")
+    for file in _entries(results / "artifacts" / "content"):
+        if _KEY.fullmatch(file.name) and file.is_file() and not file.is_symlink():
+            yield file
 
 
 @contextlib.contextmanager
@@ -89,7 +92,7 @@ def read_record(results: Path, key: str) -> dict[str, Any] | None:
     """Return the record of an artifact whose content is what its record says, else None."""
     folder = artifact_folder(results, key)
     try:
-        record: dict[str, Any] = json.loads((folder / RECORD).read_text())
+        record: dict[str, Any] = read_json(folder / RECORD)
         return record if digest(folder)[0] == record["artifact"]["sha256"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -103,13 +106,20 @@ def digest(folder: Path) -> tuple[str, int]:
 
 def unfinished(results: Path) -> Iterator[Path]:
     """Yield what killed launches left beside the artifacts."""
-    yield from results.glob("artifacts/??/*.part")
+    yield from (entry for entry in _entries(results / "artifacts") if entry.suffix == ".part")
 
 
 def clear_unfinished(results: Path) -> None:
     """Remove what killed launches left; no other run may be writing."""
     for folder in unfinished(results):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    """Yield what lies in the folder's folders of two letters; what a link leads to is not ours."""
+    for shard in folder.glob("??"):
+        if shard.is_dir() and not shard.is_symlink():
+            yield from shard.iterdir()
 
 
 @dataclass(frozen=True)

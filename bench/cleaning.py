@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.artifacts import RECORD, artifact_folders, content_files, unfinished
+from bench.json_files import read_json
 from bench.regression import baseline_runs
 from bench.results_folder import COMPILE_CACHE, RUN_FOLDER, WORK
 from bench.store import Store
@@ -119,7 +119,7 @@ def _run(row: Mapping[Any, Any]) -> Run:
 
 def _leftovers(results: Path, weigh: Callable[[Path], int]) -> Iterator[Item]:
     """Yield what killed runs left, and content that no artifact links to."""
-    parts = [*unfinished(results), *results.glob("*.part"), *results.glob("baselines/*.part")]
+    parts = [*unfinished(results), *results.glob("bench.part"), *results.glob("baselines/*.part")]
     work = results / WORK
     for path in [*parts, *([work] if work.exists() else [])]:
         yield Item("left over", path.name, path, weigh(path), False)
@@ -151,7 +151,7 @@ def _reports(results: Path, kept: Collection[str], weigh: Callable[[Path], int])
 
 def _record(folder: Path) -> dict[str, object]:
     try:
-        content = json.loads((folder / RECORD).read_text())
+        content = read_json(folder / RECORD)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -189,7 +189,9 @@ def _shared_bytes(results: Path) -> int:
 
 
 def _files(path: Path) -> list[Path]:
-    return [file for file in path.rglob("*") if not file.is_dir()] if path.is_dir() else [path]
+    if path.is_symlink() or not path.is_dir():
+        return [path]
+    return [file for file in path.rglob("*") if file.is_symlink() or not file.is_dir()]
 
 
 def _inode(file: Path) -> Inode:
@@ -210,6 +212,6 @@ def _delete_unlinked(results: Path) -> None:
     for file in content_files(results):
         if file.stat().st_nlink == 1:
             file.unlink()
-    for folder in [*results.glob("artifacts/content/*"), *results.glob("artifacts/??")]:
-        if not any(folder.iterdir()):
+    for folder in [*results.glob("artifacts/content/??"), *results.glob("artifacts/??")]:
+        if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
             folder.rmdir()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cells import artifact_of, find_cell
+from bench.results_folder import refuse_links
 from bench.store import Store
 from techniques.backends.tracing import OperatorTime
 
@@ -64,6 +65,7 @@ def profile_cell(name: str, run_id: str | None, results: Path) -> Profile:
     prepared = [program.prepare(batch) for batch in rotating_batches(workload, data, settings["batch_size"])]
     warm_up(lambda: program(prepared[0]), backend.synchronize)
     path = results / run_id / "profiles" / f"{cell.name.replace('/', ' ')}.json"
+    refuse_links(results, f"{run_id}/profiles")
     path.parent.mkdir(parents=True, exist_ok=True)
     operators = tuple(program.trace(prepared, CALLS, path))
     memory = tuple(memory_timeline(path))

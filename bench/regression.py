@@ -19,7 +19,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from bench.comparable import deciding, differences, fingerprint
 from bench.errors import BenchError
+from bench.json_files import read_json
 from bench.metrics import CURVES, METRICS, PRIMARY, Metric, format_value
+from bench.results_folder import refuse_links
 from bench.statistics import ratio_interval
 from bench.store import Store
 from bench.summary import undisturbed
@@ -34,8 +36,18 @@ COMPARED = tuple(PRIMARY.values())
 """Sampled metrics that can regress: those that enough launches are made for. The rest is told, not judged."""
 
 _EXACT_TOLERANCE = 1e-9
+_MOST_DETAIL = 160
 
 Verdict = Literal["regression", "improvement", "same", "noise", "missing", "new", "not comparable"]
+
+
+def _of_this_world(value: float) -> float:
+    if not 1e-100 <= value <= 1e100:
+        raise ValueError("not a time")
+    return value
+
+
+_Timing = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(_of_this_world)]
 
 
 class _Entry(BaseModel):
@@ -44,7 +56,7 @@ class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     value: float | None = None
-    launches: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = []
+    launches: Annotated[list[_Timing], Field(max_length=1000)] = []
 
 
 def _a_metric(name: str) -> str:
@@ -103,9 +115,11 @@ def save(store: Store, run_id: str, name: str, results: Path) -> Path:
         raise BenchError(f"run {run_id} has not finished; the command it was started with goes on with it")
     _refuse_smoke(store, run_id)
     path = results / "baselines" / f"{name}.json"
+    refuse_links(results, "baselines")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    with part.open("w") as file:
+    part.unlink(missing_ok=True)
+    with part.open("x") as file:
         json.dump(collect(store, run_id), file, indent=1, sort_keys=True)
         file.flush()
         os.fsync(file.fileno())
@@ -261,7 +275,7 @@ def _values(measurements: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def _widest(environments: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the environment of the stages that had the most threads: the timed ones."""
-    return max(environments, key=lambda entry: entry.get("threads", 0), default={})
+    return max(environments, key=lambda entry: entry.get("threads") or 0, default={})
 
 
 def _compare_environments(before: Mapping[str, Any], now: Mapping[str, Any], comparison: Comparison) -> bool:
@@ -280,7 +294,7 @@ def _read(name: str, results: Path) -> dict[str, Any]:
         near = nearest(name, known) or "; `bench baseline save NAME` keeps one"
         raise BenchError(f"no baseline {name!r} in {path.parent}{near}")
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content: dict[str, Any] = read_json(path)
         version = content["version"]
     except (ValueError, KeyError, TypeError):
         raise BenchError(f"{path}: not a baseline; save it again") from None
@@ -291,4 +305,4 @@ def _read(name: str, results: Path) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         what = " ".join([*map(str, first["loc"]), first["msg"]])
-        raise BenchError(f"{path}: not a baseline: {what}; save it again") from None
+        raise BenchError(f"{path}: not a baseline: {what[:_MOST_DETAIL]}; save it again") from None

@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +23,23 @@ COMPILE_CACHE = Path("cache", "inductor")
 RUN_FOLDER = re.compile(r"\d{8}-\d{6}-.+")
 """A run's id, which its report's folder is named by."""
 
+_NOT_IN_NAMES = r"/\\\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
+RUN_ID = rf"(?!\.|(?:artifacts|baselines|cache|work)$)[^{_NOT_IN_NAMES}]{{1,255}}"
+"""The form of a run's id: one folder's name, not another's here, which a terminal shows as it is."""
+
+_MOST_NAME = 60
+
+_FOLDERS = ("artifacts/content", "baselines", COMPILE_CACHE.as_posix(), WORK)
+
 _LEAST_FREE_BYTES = 2**20
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """The system's errors for a full disk and a quota that is used up."""
+
+
+def run_name(matrix: str) -> str:
+    """Return a matrix's name as it may stand in a run's id."""
+    return re.sub(f"[{_NOT_IN_NAMES}]", "_", matrix)[:_MOST_NAME]
 
 
 def is_full(folder: Path) -> bool:
@@ -52,6 +66,7 @@ def no_space(folder: Path) -> OSError:
 def alone_in(results: Path) -> Iterator[None]:
     """Hold the results folder for this process; raises BenchError where a run has it."""
     with open_lock(results) as lock:
+        refuse_links(results, *_FOLDERS)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -68,10 +83,33 @@ def refuse_file(results: Path) -> None:
             raise StoreError(f"--results {results}: {path} is a file; give a folder")
 
 
+def refuse_links(results: Path, *names: str) -> None:
+    """Raise StoreError where one of these paths in the folder leads out of it through a link.
+
+    A results folder may come from somebody else; nothing is written or deleted through its links.
+    """
+    for name in names:
+        path = results
+        for part in Path(name).parts:
+            path = path / part
+            if path.is_symlink():
+                raise StoreError(
+                    f"{path}: must be a folder or file of the results folder, not a link; "
+                    "remove it, or make --results itself the link"
+                )
+
+
 def open_lock(results: Path) -> IO[str]:
     """Open the file that a run locks; raises StoreError where the folder cannot be written."""
     try:
         results.mkdir(parents=True, exist_ok=True)
-        return (results / ".lock").open("w")
+        # Neither emptied nor followed: a stranger's folder may have a link or a pipe in its place.
+        refuse_links(results, ".lock")
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        lock = os.fdopen(os.open(results / ".lock", flags, 0o644))
     except OSError as error:
         raise StoreError(f"{results}: {error.strerror}; give a writable folder by --results") from None
+    if not stat.S_ISREG(os.fstat(lock.fileno()).st_mode):
+        lock.close()
+        raise StoreError(f"{results / '.lock'}: must be a file; remove it")
+    return lock

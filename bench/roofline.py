@@ -56,11 +56,12 @@ def roofline(
 
 def last_cache_bytes(environment: Mapping[str, Any]) -> int:
     """Return the size of the CPU's last cache, in an environment `L3 unified: 32768K`; 0 if unknown."""
-    caches = environment.get("cpu", {}).get("caches") or {}
-    if not caches:
+    cpu = environment.get("cpu")
+    caches = cpu.get("caches") if isinstance(cpu, Mapping) else None
+    if not isinstance(caches, Mapping) or not caches:
         return 0
-    number, unit = re.fullmatch(r"(\d+)([KMG]?)", caches[max(caches)]).groups()  # type: ignore[union-attr]
-    return int(number) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[unit]
+    size = re.fullmatch(r"(\d{1,12})([KMG]?)", str(caches[max(caches)]))
+    return int(size[1]) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[size[2]] if size else 0
 
 
 def number_format(settings: Mapping[str, Any]) -> str:

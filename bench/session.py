@@ -23,7 +23,7 @@ from bench.overhead import REPORT, RUNNER, Timeline, now_s
 from bench.plan import Plan, make_plan
 from bench.plugins import first_line, load_plugins
 from bench.resources import Resources, find_resources
-from bench.results_folder import WORK, alone_in, open_lock, refuse_file
+from bench.results_folder import WORK, alone_in, open_lock, refuse_file, run_name
 from bench.runner import Runner
 from bench.store import Store
 from bench.workloads import OWN, WORKLOADS
@@ -197,7 +197,7 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
     if unfinished is not None:
         say(f"run {unfinished}: goes on from where it stopped")
         return unfinished
-    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{prepared.matrix.name}"
+    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{run_name(prepared.matrix.name)}"
     while store.has_run(run_id):
         run_id += "+"
     request = {

@@ -45,8 +45,10 @@ def show(record: str, run_id: str | None, results: Path) -> None:
         raise BenchError(f"{record!r} is the start of several stage keys of run {run_id}: {names}")
     stage = found[0]
     users = [cell for cell in cells.values() if stage.key in cell.stages.values()]
-    print(f"stage of run {run_id}, used by {counted(len(users), 'cell')}: {', '.join(c.name for c in users)}")
-    print(f"make it again: {command(store.run(run_id), users[0], results)}")
+    used_by = f"used by {counted(len(users), 'cell')}: {', '.join(cell.name for cell in users)}"
+    print(f"stage of run {run_id}, {used_by if users else 'of no single cell'}")
+    if users:
+        print(f"make it again: {command(store.run(run_id), users[0], results)}")
     _print_stage(store, run_id, stage)
 
 
@@ -55,8 +57,8 @@ def command(run: Mapping[str, Any], cell: CellRow, results: Path) -> str:
     filter_text = ",".join(f"{axis}={value}" for axis, value in cell.axes.items())
     matrix = run["request"].get("matrix_path") or run["matrix"]
     words = ["python", "-m", "bench", "run", "--matrix", matrix, "--filter", filter_text, "--anew"]
-    words += [word for path in run["request"]["plugins"] for word in ("--plugin", path)]
-    words += ["--smoke"] if run["request"]["smoke"] else []
+    words += [word for path in run["request"].get("plugins", {}) for word in ("--plugin", path)]
+    words += ["--smoke"] if run["request"].get("smoke") else []
     words += ["--results", str(results.resolve())]
     return shlex.join(words)
 
@@ -66,7 +68,7 @@ def _print_stage(store: Store, run_id: str, stage: StageRow) -> None:
     print(f"  key: {stage.key}")
     for parent in stage.parents:
         print(f"  parent: {parent}")
-    _print_mapping("settings", stage.request["settings"])
+    _print_mapping("settings", stage.request.get("settings", {}))
     launches = store.launches(run_id)
     measurements = store.measurements(run_id)
     for launch in launches[launches["stage_key"] == stage.key].to_dict("records"):

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.results_folder import refuse_links
 from reports.content import Content, gather
 from reports.html import render_html
 from reports.markdown import render_markdown
@@ -24,7 +25,9 @@ def write(store: Store, run_id: str, folder: Path, *, complete: bool = False) ->
     replaced whole, the page last.
     """
     content = gather(store, run_id, complete=complete)
-    for path, data in _files(content):
+    files = _files(content)
+    refuse_links(folder.parent, *(str(Path(folder.name, path).parent) for path, _ in files))
+    for path, data in files:
         _replace(folder / path, data)
     return folder / "report.html"
 
@@ -44,8 +47,10 @@ def _files(content: Content) -> list[tuple[str, bytes]]:
 def _replace(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
     try:
-        temporary.write_bytes(data)
+        with temporary.open("xb") as file:
+            file.write(data)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

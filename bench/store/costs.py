@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from bench.store import schema
+from bench.store.columns import Whole
 
 COST_METRICS = (
     *("steps_trained", "training_s", "evaluation_s", "evaluation_period", "target_reached"),
@@ -74,12 +75,12 @@ def _launch_costs(connection: sa.Connection) -> list[LaunchCost]:
     query = (
         sa.select(
             *(launches.id, launches.wall_s, launches.round, runs.state, stages.kind, stages.request),
-            *(schema.artifacts.c.bytes, in_stage.label("in_stage")),
+            *(sa.type_coerce(schema.artifacts.c.bytes, Whole()).label("bytes"), in_stage.label("in_stage")),
         )
         .join(schema.runs, runs.id == launches.run_id)
         .join(schema.stages, sa.and_(stages.run_id == launches.run_id, stages.key == launches.stage_key))
         .outerjoin(schema.artifacts, schema.artifacts.c.key == launches.stage_key)
-        .where(launches.state == "ok", ~launches.reused, launches.wall_s > 0)
+        .where(launches.state == "ok", launches.reused == 0, launches.wall_s > 0)
         .order_by(launches.id.desc())
         .limit(RECENT_LAUNCHES)
     )
@@ -105,7 +106,7 @@ def _run_costs(connection: sa.Connection) -> RunCosts | None:
     query = (
         sa.select(runs.id, sa.func.count().label("launches"), sa.func.max(launches.round).label("last_round"))
         .join(schema.launches, launches.run_id == runs.id)
-        .where(runs.state == "finished", ~launches.reused, launches.wall_s > 0)
+        .where(runs.state == "finished", launches.reused == 0, launches.wall_s > 0)
         .group_by(runs.id)
         .order_by(sa.func.max(launches.id).desc())
         .limit(1)
@@ -148,5 +149,7 @@ def _values(connection: sa.Connection, first_id: int) -> dict[int, dict[str, flo
         columns.launch_id >= first_id, columns.metric.in_(COST_METRICS), columns.value.is_not(None)
     )
     for row in connection.execute(query):
-        found[row.launch_id][row.metric] = row.n if row.metric == "curve_step" else row.value
+        value = row.n if row.metric == "curve_step" else row.value
+        if value is not None and value >= 0:
+            found[row.launch_id][row.metric] = value
     return found

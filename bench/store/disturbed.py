@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,15 +22,14 @@ def disturbances(connection: sa.Connection, run_id: str) -> dict[int, str]:
     Judged anew each time: a later launch may show that an earlier one had a slow machine.
     """
     launches = schema.launches.c
-    query = sa.select(
-        launches.id,
-        sa.func.coalesce(launches.dynamic["disturbed"].as_string(), "").label("told"),
-        launches.dynamic["reference_s"].as_float().label("reference_s"),
-    ).where(launches.run_id == run_id, launches.state == "ok")
-    rows = connection.execute(query).all()
-    known = [row.reference_s for row in rows if row.reference_s is not None]
+    query = sa.select(launches.id, launches.dynamic).where(launches.run_id == run_id, launches.state == "ok")
+    found: dict[int, dict[str, Any]] = {row.id: row.dynamic for row in connection.execute(query)}
+    known = [dynamic["reference_s"] for dynamic in found.values() if dynamic.get("reference_s") is not None]
     best_s = best_reference_s(known) if known else None
-    return {row.id: row.told or _slowed(row.reference_s, best_s) for row in rows}
+    return {
+        id_: dynamic.get("disturbed") or _slowed(dynamic.get("reference_s"), best_s)
+        for id_, dynamic in found.items()
+    }
 
 
 def best_reference_s(known_s: Sequence[float]) -> float:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from bench.records import Measurement
 
@@ -53,14 +50,5 @@ def measurement_row(launch_id: int, measurement: Measurement) -> dict[str, Any]:
         "n": measurement.n,
         "method": measurement.method,
         "reason": measurement.reason,
-        "samples": _pack_samples(measurement.samples),
+        "samples": measurement.samples,
     }
-
-
-def _pack_samples(samples: Iterable[float]) -> bytes | None:
-    array = np.asarray(tuple(samples), dtype="<f8")
-    return zlib.compress(array.tobytes()) if array.size else None
-
-
-def unpack_samples(blob: bytes) -> np.ndarray:
-    return np.frombuffer(zlib.decompress(blob), dtype="<f8")

@@ -21,10 +21,11 @@ from bench.metrics import PRIMARY
 from bench.records import Result
 from bench.results_folder import refuse_file
 from bench.store import cleaning, costs, schema
+from bench.store.columns import Damaged, Whole
 from bench.store.disturbed import disturbances
 from bench.store.opening import create as create_file
-from bench.store.opening import open_engine
-from bench.store.rows import CellRow, LaunchCount, StageRow, measurement_row, unpack_samples
+from bench.store.opening import explained, open_engine
+from bench.store.rows import CellRow, LaunchCount, StageRow, measurement_row
 from techniques.registry import first_few, nearest
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ class Store:
     ) -> None:
         """Enter a run with its whole plan."""
         with self._transaction() as connection:
-            latest = connection.execute(sa.select(sa.func.max(schema.runs.c.number))).scalar()
+            latest = connection.execute(
+                sa.select(sa.type_coerce(sa.func.max(schema.runs.c.number), Whole()))
+            ).scalar()
             connection.execute(
                 schema.runs.insert().values(
                     id=run_id,
@@ -183,7 +186,12 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
-        with self._engine.begin() as connection:
+        with explained(self.path), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with explained(self.path), self._engine.connect() as connection:
             yield connection
 
     # Reading
@@ -196,18 +204,18 @@ class Store:
             .order_by(schema.runs.c.number.desc())
             .limit(1)
         )
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return connection.execute(query).scalar()
 
     def has_run(self, run_id: str) -> bool:
         """Say whether there is a run of exactly this id."""
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             query = sa.select(schema.runs.c.id).where(schema.runs.c.id == run_id)
             return connection.execute(query).scalar() is not None
 
     def find_run(self, run: str | None) -> str:
         """Return the id of the run that `run` begins, or of the latest; raises StoreError where none is."""
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             ids = list(
                 connection.execute(sa.select(schema.runs.c.id).order_by(schema.runs.c.number)).scalars()
             )
@@ -224,7 +232,7 @@ class Store:
 
     def run(self, run_id: str) -> dict[str, Any]:
         """Return a run's row as a dictionary."""
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return dict(
                 connection.execute(schema.runs.select().where(schema.runs.c.id == run_id)).mappings().one()
             )
@@ -234,7 +242,7 @@ class Store:
         query = (
             schema.stages.select().where(schema.stages.c.run_id == run_id).order_by(schema.stages.c.position)
         )
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return [
                 StageRow(row.key, row.kind, row.label, row.timed, tuple(row.parents), row.request)
                 for row in connection.execute(query)
@@ -243,8 +251,15 @@ class Store:
     def cells(self, run_id: str) -> list[CellRow]:
         """Return a run's cells in the order of its matrix."""
         query = schema.cells.select().where(schema.cells.c.run_id == run_id).order_by(schema.cells.c.position)
-        with self._engine.connect() as connection:
-            return [CellRow(row.name, row.axes, row.stages, row.skipped) for row in connection.execute(query)]
+        known = {stage.key for stage in self.stages(run_id)}
+        with self._reading() as connection:
+            cells = [
+                CellRow(row.name, row.axes, row.stages, row.skipped) for row in connection.execute(query)
+            ]
+            for cell in cells:
+                if not cell.skipped and not known.issuperset(cell.stages.values()):
+                    raise Damaged(f"cells.stages of {cell.name[:60]!r} must be stages of the run")
+        return cells
 
     def runs(self) -> pd.DataFrame:
         """Return one row for each run, in the order they were entered: the clock may have been set back."""
@@ -280,10 +295,7 @@ class Store:
             .order_by(schema.launches.c.id)
         )
         frame = self._frame(query)
-        return frame.assign(
-            samples=frame["samples"].map(unpack_samples, na_action="ignore"),
-            disturbed=self._disturbed(run_id, frame["launch_id"]),
-        )
+        return frame.assign(disturbed=self._disturbed(run_id, frame["launch_id"]))
 
     def launch_results(self, run_id: str) -> list[tuple[str, int, str]]:
         """Return (stage key, round, state) of each launch, oldest first: what a resumed run needs."""
@@ -292,7 +304,7 @@ class Store:
             .where(schema.launches.c.run_id == run_id)
             .order_by(schema.launches.c.id)
         )
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return [(row.stage_key, row.round, row.state) for row in connection.execute(query)]
 
     def launch_values(self, run_id: str, stage_key: str, metric: str) -> list[float]:
@@ -309,7 +321,7 @@ class Store:
             )
             .order_by(schema.launches.c.id)
         )
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             disturbed = disturbances(connection, run_id)
             found = [(row.launch_id, float(row.value)) for row in connection.execute(query)]
         calm = [value for launch_id, value in found if not disturbed[launch_id]]
@@ -323,7 +335,7 @@ class Store:
             .order_by(schema.launches.c.id)
         )
         found: dict[str, LaunchCount] = {}
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             disturbed = disturbances(connection, run_id)
             for row in connection.execute(query):
                 before = found.get(row.stage_key, LaunchCount(0, 0))
@@ -334,12 +346,12 @@ class Store:
 
     def cost_history(self) -> costs.CostHistory:
         """Return what recent launches and the latest finished run took, over all runs."""
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return costs.cost_history(connection)
 
     def artifact_bytes(self, keys: Iterable[str]) -> dict[str, int]:
         """Return the bytes of those artifacts that are entered."""
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return costs.artifact_bytes(connection, keys)
 
     def environments(self, run_id: str) -> dict[str, dict[str, Any]]:
@@ -348,7 +360,7 @@ class Store:
             sa.select(schema.launches.c.environment_id).where(schema.launches.c.run_id == run_id).distinct()
         )
         query = schema.environments.select().where(schema.environments.c.id.in_(used))
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return {row.id: row.content for row in connection.execute(query)}
 
     def overheads(self, run_id: str) -> dict[str, float]:
@@ -358,12 +370,12 @@ class Store:
             .where(schema.overheads.c.run_id == run_id)
             .group_by(schema.overheads.c.part)
         )
-        with self._engine.connect() as connection:
-            return {row.part: float(row.seconds) for row in connection.execute(query)}
+        with self._reading() as connection:
+            return {row.part: row.seconds for row in connection.execute(query)}
 
     def artifact_sha256(self, key: str) -> str | None:
         """Return the content hash entered for an artifact, or None where there is none."""
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return connection.execute(
                 sa.select(schema.artifacts.c.sha256).where(schema.artifacts.c.key == key)
             ).scalar()
@@ -373,14 +385,15 @@ class Store:
         return cleaning.bytes_without(self._engine, run_ids)
 
     def _disturbed(self, run_id: str, launch_ids: Iterable[int]) -> list[str]:
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             found = disturbances(connection, run_id)
         return [found.get(launch_id, "") for launch_id in launch_ids]
 
     def _frame(self, query: sa.sql.Select[Any]) -> pd.DataFrame:
+        """Return rows as a frame."""
         import pandas as pd
 
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return pd.read_sql_query(query, connection)
 
 

@@ -146,17 +146,32 @@ def test_it_refuses_while_a_run_is_at_work(bench, results):
 
 def test_what_is_not_the_suites_own_stays(bench, results, tmp_path_factory):
     outside = tmp_path_factory.mktemp("outside")
-    for place in (results / "notes.txt", results / "artifacts" / "mine", outside / "file"):
+    kept = [
+        results / name for name in ("notes.txt", "mine.part", "artifacts/mine", "artifacts/content/aa/mine")
+    ]
+    kept[-1].parent.mkdir(exist_ok=True)
+    for place in (*kept, outside / "file", outside / SHARED):
         place.write_text("mine")
     (results / "work" / "link").symlink_to(outside)
+    (results / "artifacts" / "ee").symlink_to(outside)
+    (results / "artifacts" / "content" / "ee").symlink_to(outside)
+    (results / "20250101-000000-ci").symlink_to(outside)
+    assert bench("clean", "--keep", 0, "--yes", "--results", results).returncode == 0
+    assert all(place.read_text() == "mine" for place in (*kept, outside / "file", outside / SHARED))
+
+
+def test_a_store_whose_run_id_is_a_path_is_refused_and_nothing_is_touched(bench, results, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside")
     with sqlite3.connect(results / "bench.sqlite") as connection:
-        # A store may come from elsewhere: what it says is never taken for a path.
         connection.execute("PRAGMA foreign_keys=OFF")
         for table, column in (("runs", "id"), ("stages", "run_id"), ("launches", "run_id")):
             connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (str(outside), FIRST))
-    assert bench("clean", "--keep", 0, "--yes", "--results", results).returncode == 0
-    assert (results / "notes.txt").exists() and (results / "artifacts" / "mine").exists()
-    assert (outside / "file").read_text() == "mine"
+    before = files(results)
+    for command in (("clean", "--yes"), ("report",)):
+        done = bench(*command, "--results", results)
+        assert done.returncode == 2 and "damaged: runs.id" in done.stderr, done.stderr
+    assert before.items() <= files(results).items()
+    assert not any(outside.iterdir())
 
 
 def test_killed_in_the_middle_it_leaves_a_whole_store_and_a_second_call_finishes(bench, results):

@@ -1,0 +1,49 @@
+"""Reads JSON that somebody else may have written: small files, flat enough to walk, else one error."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+MOST_BYTES = 2**24
+_MOST_NESTED = 32
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the content of a JSON text; raises ValueError where it is none, or is nested too deeply."""
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if _is_deeper(content, _MOST_NESTED):
+        raise ValueError("nested too deeply")
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file; raises OSError, or ValueError of what is no JSON file of 16 MiB."""
+    # A pipe must not make us wait for whoever writes it.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("not a file")
+        if status.st_size > MOST_BYTES:
+            raise ValueError(f"over {MOST_BYTES:,} bytes")
+        return parse_json(file.read(MOST_BYTES))
+
+
+def _is_deeper(content: Any, most: int) -> bool:
+    level = [content]
+    for _ in range(most):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
