@@ -172,8 +172,12 @@ def _of_model(title: str, model: torch.nn.Module, example: torch.Tensor, notes: 
     from bench.instruments.flop_modules import module_flops
     from bench.instruments.flops import effective
 
-    rows = module_flops(model, example)
-    whole, kept = rows[0], effective(model, example)
+    try:
+        rows = module_flops(model, example)
+        whole, kept = rows[0], effective(model, example)
+    except Exception as error:  # whatever a counter does to a model that runs without one
+        what = str(error).partition("\n")[0][:200]
+        raise BenchError(f"{title}: could not be counted: {type(error).__name__}: {what}") from None
     share = 100 * kept / max(1, whole.ours)
     own = [f"without zero weights: {kept:,} FLOPs, {share:.1f} %"]
     if whole.unknown:

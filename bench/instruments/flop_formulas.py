@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import flop_registry
 
+from bench.instruments.tensors import stored_elements
+
 Formula = Callable[..., int]
 
 _SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
@@ -32,9 +34,9 @@ def product(out: Tensor, left: Tensor, /, *others: object, **__: object) -> int:
     if _is_sparse(left) and isinstance(right, Tensor) and _is_sparse(right):
         return 2 * _meetings(left, right)
     if _is_sparse(left):
-        return 2 * _stored(left) * (out.shape[-1] if out.dim() == left.dim() else 1)
+        return 2 * stored_elements(left) * (out.shape[-1] if out.dim() == left.dim() else 1)
     if isinstance(right, Tensor) and _is_sparse(right):
-        return 2 * _stored(right) * prod(left.shape[:-1])
+        return 2 * stored_elements(right) * prod(left.shape[:-1])
     return 2 * prod(out.shape) * left.shape[-1]
 
 
@@ -67,7 +69,7 @@ def reduced_product(outs: tuple[Tensor, ...], left: Tensor, right: Tensor, /, *_
 
 def sampled_product(out: Tensor, mask: Tensor, left: Tensor, /, *_: object, **__: object) -> int:
     """The elements of a product that a sparse mask stores, and no other."""
-    return 2 * _stored(mask) * left.shape[-1]
+    return 2 * stored_elements(mask) * left.shape[-1]
 
 
 def product_backward(_: object, grad: Tensor, left: Tensor, _right: object, wanted: Any, /) -> int:
@@ -240,13 +242,18 @@ def quantized_cell(gates: int) -> Formula:
     return formula
 
 
+def is_whole_layer(packet: Any) -> bool:
+    """Say whether an operator is a layer of several weights, each of which takes part once a token."""
+    return formulas().get(packet) in (*_NESTED, rnn_layer, rnn, lstm_of_mps)
+
+
+def tokens(inputs: Tensor) -> int:
+    """Return how many tokens a batch of them has, padding included unless it is nested."""
+    return sum(_lengths(inputs)) if inputs.is_nested else prod(inputs.shape[:-1])
+
+
 def _is_sparse(tensor: Tensor) -> bool:
     return tensor.layout in _SPARSE
-
-
-def _stored(tensor: Tensor) -> int:
-    values = tensor._values() if tensor.layout == torch.sparse_coo else tensor.values()
-    return values.numel()
 
 
 def _meetings(left: Tensor, right: Tensor) -> int:

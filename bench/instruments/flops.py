@@ -19,8 +19,7 @@ from torch.utils.flop_counter import flop_registry
 from bench.instruments.composites import by_parts, counted_whole, is_convolution
 from bench.instruments.flop_formulas import formulas
 from bench.instruments.operators import kind_of
-from bench.instruments.tally import FlopCount, Tally
-from bench.instruments.tensors import nonzero
+from bench.instruments.tally import FlopCount, Saw, Tally
 from bench.instruments.unseen import (
     SEEN,
     counting_threads,
@@ -28,6 +27,7 @@ from bench.instruments.unseen import (
     naming_numpy,
     naming_unseen,
 )
+from bench.instruments.zero_weights import ZeroWeights
 
 __all__ = ["FlopCount", "OperatorCounter", "StepFlops", "count", "count_step", "counting", "effective"]
 
@@ -103,12 +103,13 @@ class OperatorCounter(TorchDispatchMode):
 
 
 @contextmanager
-def counting() -> Iterator[OperatorCounter]:
+def counting(saw: Saw | None = None) -> Iterator[OperatorCounter]:
     """Count the operators of the block: those of threads that it starts too, compiled modules as eager.
 
     What multiplies where the counter cannot see it is named at the block's end, so take the count after it.
+    `saw` is told of each operator that was counted: what it is, its FLOPs, its arguments.
     """
-    tally = Tally()
+    tally = Tally(saw)
     counter = OperatorCounter(tally)
 
     def enter(overload: Any, result: Any, args: Any, kwargs: Any) -> None:
@@ -173,49 +174,11 @@ def count_step(
 
 
 def effective(model: torch.nn.Module, example: torch.Tensor) -> int:
-    """Return the forward FLOPs less those of zero weights in linear, conv, attention and recurrent layers.
-
-    A weight takes part at every position of its layer, so a zero saves 2 FLOPs each; all else counts dense.
-    """
-    saved: list[int] = []
-
-    def hook(module: torch.nn.Module, inputs: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        saved.extend(2 * zeros * positions for zeros, positions in _zeros(module, inputs, kwargs, output))
-
-    handles = [module.register_forward_hook(hook, with_kwargs=True) for module in model.modules()]
-    try:
-        with evaluating(model):
-            return count(lambda: model(example)).total - sum(saved)
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _zeros(
-    module: torch.nn.Module, inputs: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-) -> Iterator[tuple[int, int]]:
-    """Yield zero weights of a layer's own, and how many positions of this call each took part at."""
-    nn = torch.nn
-    if isinstance(module, nn.MultiheadAttention):
-        query, key = (inputs[i] if len(inputs) > i else kwargs[("query", "key")[i]] for i in (0, 1))
-        tokens, others = query.numel() // query.shape[-1], key.numel() // key.shape[-1]
-        projections = module.in_proj_weight
-        parts = (module.q_proj_weight, module.k_proj_weight, module.v_proj_weight)
-        weights = parts if projections is None else projections.chunk(3)
-        positions = (tokens, others, others, tokens)
-        for weight, places in zip((*weights, module.out_proj.weight), positions, strict=True):
-            yield weight.numel() - nonzero(weight), places
-    elif isinstance(module, nn.RNNBase):
-        batch = inputs[0].data
-        for name, weight in module.named_parameters():
-            if name.startswith("weight"):
-                yield weight.numel() - nonzero(weight), batch.numel() // batch.shape[-1]
-    elif isinstance(module, nn.Linear):
-        yield module.weight.numel() - nonzero(module.weight), output.numel() // module.out_features
-    elif isinstance(module, nn.modules.conv._ConvTransposeNd):
-        yield module.weight.numel() - nonzero(module.weight), inputs[0].numel() // module.in_channels
-    elif isinstance(module, nn.modules.conv._ConvNd):
-        yield module.weight.numel() - nonzero(module.weight), output.numel() // module.out_channels
+    """Return the forward FLOPs less those that zero weights take part in; all else counts dense."""
+    weights = ZeroWeights(model)
+    with evaluating(model), weights.known(), counting(weights.saw) as counter:
+        model(example)
+    return counter.take().total - weights.saved
 
 
 def _copies(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 from pathlib import Path
 from typing import Any
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
+
+BATCHED_BYTES = 3 * (os.cpu_count() or 1) * max(32, 2 * (os.cpu_count() or 1)) * mmap.PAGESIZE
+"""What the mark may lack at most: anonymous, file and shared pages, a batch of each CPU (percpu_counter)."""
 
 RESET = "VmHWM, reset before"
 NOT_RESET = "VmHWM of the whole process: an upper bound"
@@ -24,13 +29,15 @@ def resident_bytes() -> int:
 
 
 class PeakResident:
-    """The most bytes of this process in memory while the block ran; exact on Linux, without sampling.
+    """The most bytes of this process in memory while the block ran; on Linux without sampling.
 
     The kernel keeps a high-water mark (VmHWM); writing 5 to /proc/self/clear_refs sets it to what is resident
-    now (proc_pid_clear_refs(5)). Where that is refused the mark covers the process's whole life: exact if it
-    grew in the block, else an upper bound; `method` says which. After the block `peak_bytes` and
-    `growth_bytes` (over `baseline_bytes`, by default what was resident on entry) are None where unknown, and
-    `reason` says why. `ru_maxrss` would not do: it is inherited through fork and exec.
+    now (proc_pid_clear_refs(5)). It is exact but for `BATCHED_BYTES`: each CPU counts its pages in batches,
+    and what is given back before its batch is full is missing from the mark. Where resetting is refused the
+    mark covers the process's whole life: exact if it grew in the block, else an upper bound; `method` says
+    which. After the block `peak_bytes` and `growth_bytes` (over `baseline_bytes`, by default what was there
+    on entry) are None where unknown, and `reason` says why. `ru_maxrss` would not do: it is inherited through
+    fork and exec.
     """
 
     def __init__(self, baseline_bytes: int | None = None) -> None:

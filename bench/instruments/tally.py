@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 import torch
 
 from bench.instruments.flop_formulas import flops_of, recomputed_of
+
+Saw = Callable[[Any, int, Any], None]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class FlopCount:
 class Tally:
     """FLOPs of all threads that share it."""
 
-    def __init__(self) -> None:
+    def __init__(self, saw: Saw | None = None) -> None:
+        self._saw = saw
         self._lock = threading.Lock()
         self._by_operator: Counter[str] = Counter()
         self._recomputed: Counter[str] = Counter()
@@ -61,6 +64,8 @@ class Tally:
         except Exception:  # arguments that the formula was not written for
             self.note(str(operator))
             return
+        if self._saw is not None:
+            self._saw(operator, flops, args)
         self._add(str(operator), flops, again)
 
     def enter_multiplied(self, result: Any, args: Any) -> None:

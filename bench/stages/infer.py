@@ -131,4 +131,5 @@ def _peak_tensors(program: Program, prepared: Any) -> Measurement:
         return Measurement("peak_tensor_bytes", None, reason="a compiled package's weights are its own")
     held = [*program.run.parameters(), *program.run.buffers(), prepared]
     peak = tensors.peak_tensor_bytes(lambda: program(prepared), held)
-    return Measurement("peak_tensor_bytes", peak, method="profiler's memory events")
+    reason = "" if peak is not None else tensors.OTHER_THREADS
+    return Measurement("peak_tensor_bytes", peak, method="profiler's memory events", reason=reason)

@@ -25,7 +25,7 @@ from bench.stages.inputs import (
     parent_folder,
     rotating_batches,
 )
-from bench.stages.step import flop_measurements
+from bench.stages.step import flop_measurements, incomplete, uncounted
 from bench.structures import read_structure
 from bench.workloads.given import OnnxModel
 
@@ -70,12 +70,15 @@ def run(request: Request, folder: Path) -> list[Measurement]:
 def _operations(model: torch.nn.Module, example: torch.Tensor) -> list[Measurement]:
     if isinstance(model, OnnxModel):
         return flop_measurements(dense_flops=count_onnx(model.onnx_file))
-    dense = flops.count(lambda: model(example))
+    try:
+        dense, effective = flops.count(lambda: model(example)), flops.effective(model, example)
+    except Exception as error:  # whatever a counter does to a model that runs without one
+        return uncounted("dense_flops", "effective_flops", reason=error)
     traced = trace(model, example)
     return [
         *flop_measurements(dense_flops=dense),
         Measurement(
-            "effective_flops", flops.effective(model, example), method="non-zero share of each layer"
+            "effective_flops", effective, method="non-zero share of each weight", reason=incomplete(dense)
         ),
         Measurement(
             "fvcore_flops",

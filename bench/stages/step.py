@@ -19,7 +19,10 @@ from bench.workloads.workload import Workload
 from techniques.optimizers import OPTIMIZERS
 from techniques.optimizers.torch_optim import build
 
+STEP_PARTS = ("forward", "backward", "recomputed", "optimizer")
+
 _SEED = 0
+_MAX_REASON = 200
 
 
 def run(request: Request, folder: Path) -> list[Measurement]:
@@ -77,17 +80,11 @@ def _other_passes(
     targets = trainer.data.train_targets[chosen].to(trainer.device)
     # Of a runtime that brings its own optimizers, PyTorch's of that name says how many operations it takes.
     optimizer = ours or build(OPTIMIZERS.parse(request.settings["optimizer"]), model.named_parameters())
-    counted = flops.count_step(model, workload.loss, inputs, targets, optimizer)
     return [
         _optimizer_state(ours),
         Measurement("least_bytes_moved", step_bytes(model, inputs, optimizer)),
-        *_memory(peak, "" if seen else "not the CPU memory of PyTorch: see the device's own peak"),
-        *flop_measurements(
-            forward_flops=counted.forward,
-            backward_flops=counted.backward,
-            optimizer_flops=counted.optimizer,
-            recomputed_flops=counted.recomputed,
-        ),
+        *_memory(peak, _unseen_memory(peak, seen)),
+        *_flops(model, workload, inputs, targets, optimizer),
         *gpu,
         *device_pass(step, trainer.device),
         energy_pass(step, trainer.synchronize, request),
@@ -98,6 +95,12 @@ def _optimizer_state(optimizer: torch.optim.Optimizer | None) -> Measurement:
     if optimizer is None:
         return Measurement("optimizer_state_bytes", None, reason="this runtime's optimizer is not PyTorch's")
     return Measurement("optimizer_state_bytes", tensors.optimizer_state_bytes(optimizer))
+
+
+def _unseen_memory(peak: tensors.StepMemory | None, of_cpu: bool) -> str:
+    if not of_cpu:
+        return "not the CPU memory of PyTorch: see the device's own peak"
+    return "" if peak is not None else tensors.OTHER_THREADS
 
 
 def _memory(peak: tensors.StepMemory | None, reason: str) -> list[Measurement]:
@@ -115,6 +118,31 @@ def _memory(peak: tensors.StepMemory | None, reason: str) -> list[Measurement]:
     ]
 
 
+def _flops(
+    model: torch.nn.Module,
+    workload: Workload,
+    inputs: torch.Tensor,
+    targets: torch.Tensor,
+    optimizer: torch.optim.Optimizer,
+) -> list[Measurement]:
+    try:
+        counted = flops.count_step(model, workload.loss, inputs, targets, optimizer)
+    except Exception as error:  # whatever a counter does to a step that runs without one
+        return uncounted(*(f"{part}_flops" for part in STEP_PARTS), reason=error)
+    return flop_measurements(**{f"{part}_flops": getattr(counted, part) for part in STEP_PARTS})
+
+
+def uncounted(*metrics: str, reason: Exception) -> list[Measurement]:
+    """Return the metrics of a count that failed, unknown and with the reason."""
+    what = (
+        f"could not be counted: {type(reason).__name__}: {str(reason).splitlines()[0] if str(reason) else ''}"
+    )
+    return [
+        *(Measurement(metric, None, reason=what[:200]) for metric in metrics),
+        Measurement("flops_complete", 0.0, reason=what[:200]),
+    ]
+
+
 def flop_measurements(**counts: flops.FlopCount) -> list[Measurement]:
     """Return counts as measurements, by their metrics, and whether every operator in them has a formula."""
     unknown = sorted({name for counted in counts.values() for name in counted.unknown})
@@ -126,5 +154,11 @@ def flop_measurements(**counts: flops.FlopCount) -> list[Measurement]:
 
 
 def _flop_measurement(metric: str, counted: flops.FlopCount) -> Measurement:
-    reason = f"incomplete: no formula for {', '.join(counted.unknown)}" if counted.unknown else ""
-    return Measurement(metric, counted.total, method="operators counted by formula", reason=reason)
+    return Measurement(
+        metric, counted.total, method="operators counted by formula", reason=incomplete(counted)
+    )
+
+
+def incomplete(counted: flops.FlopCount) -> str:
+    """Return what a count lacks, empty where it is whole."""
+    return f"incomplete: no formula for {', '.join(counted.unknown)}" if counted.unknown else ""

@@ -9,6 +9,7 @@ import torch
 from flop_counts import backward, both_modes, forward
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import parametrize, prune
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -298,6 +299,89 @@ def test_effective_flops_know_the_weights_of_attention_and_recurrence() -> None:
                 parameter.zero_()
     scores = 2 * 3 * (2 * 5 * 5 * 16)
     assert flops.effective(model, torch.randn(3, 5, 8)) == scores
+
+
+class _Called(nn.Module):
+    """Calls its layers by keyword, a cell in a loop, and weights of its own by function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recurrent = nn.GRU(8, 16, batch_first=True)
+        self.upsample = nn.ConvTranspose1d(16, 4, 3)
+        self.cell = nn.LSTMCell(4, 6)
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.own = nn.Parameter(torch.randn(6, 6))
+
+    def forward(self, source: torch.Tensor) -> torch.Tensor:
+        hidden, _ = self.recurrent(input=source)
+        steps = self.upsample(input=hidden.mT).mT
+        steps, _ = self.attention(query=steps, key=steps, value=steps, need_weights=False)
+        state = None
+        for token in steps.unbind(1):
+            state = self.cell(input=token, hx=state)
+        assert state is not None
+        return functional.linear(state[0], self.own)
+
+
+def test_effective_flops_know_weights_however_they_are_called() -> None:
+    model, source = _Called().eval(), torch.randn(3, 5, 8)
+    with torch.no_grad():
+        dense = flops.count(lambda: model(source)).total
+        assert flops.effective(model, source) == dense
+        for parameter in model.parameters():
+            parameter.zero_()
+        scores = 2 * 3 * (2 * 7 * 7 * 4)
+        assert flops.effective(model, source) == scores
+        model.cell.weight_hh[:6] = 1.0
+    assert flops.effective(model, source) == scores + 2 * 3 * 7 * 6 * 6
+
+
+def test_effective_flops_know_masks_and_parametrizations() -> None:
+    masked = prune.l1_unstructured(nn.Linear(8, 8, bias=False), "weight", amount=48)
+    halved = parametrize.register_parametrization(nn.Linear(8, 8, bias=False), "weight", _Half())
+    model = nn.Sequential(masked, halved)
+    assert flops.effective(model, torch.randn(3, 8)) == 2 * 3 * (16 + 32)
+
+
+class _Half(nn.Module):
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        return weight * (torch.arange(8) < 4)
+
+
+def test_effective_flops_of_sparse_and_complex_weights() -> None:
+    sparse = nn.Linear(8, 4, bias=False)
+    stored = torch.eye(8)[:4].to_sparse_csr()
+    stored.values()[0] = 0
+    sparse.weight = nn.Parameter(stored)
+    assert flops.effective(sparse, torch.randn(3, 8)) == 2 * 3 * 3
+    rotated = nn.Linear(8, 4, bias=False, dtype=torch.complex64)
+    with torch.no_grad():
+        rotated.weight[:, :2] = 0
+    assert flops.effective(rotated, torch.randn(3, 8, dtype=torch.complex64)) == 8 * 3 * 4 * 6
+
+
+def test_effective_flops_of_an_encoder_that_skips_padding_are_never_more_than_dense() -> None:
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+            self.encoder = nn.TransformerEncoder(layer, 2)
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.encoder(tokens, src_key_padding_mask=tokens[..., 0] == 0)
+            return result
+
+    model, tokens = Padded().eval(), torch.ones(2, 10, 16)
+    tokens[1, 6:] = 0
+    attention = 2 * 2 * 2 * (10 * 10 + 6 * 6) * 16
+    projections = 2 * 2 * 16 * (4 * 16 * 16 + 2 * 16 * 32)
+    assert flops.effective(model, tokens) == projections + attention
+    with torch.no_grad():
+        for layer in model.encoder.layers:
+            layer.linear1.weight.zero_()
+            layer.self_attn.in_proj_weight[:16] = 0
+    saved = 2 * 2 * 16 * (16 * 32 + 16 * 16)
+    assert flops.effective(model, tokens) == projections + attention - saved
 
 
 def test_fvcore_agrees_on_a_cnn_and_says_nothing_of_what_it_cannot_trace() -> None:

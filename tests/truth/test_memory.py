@@ -43,6 +43,15 @@ def test_an_earlier_and_larger_spike_does_not_count() -> None:
     assert resident.growth_bytes == pytest.approx(16 * MIB, abs=MIB)
 
 
+def test_what_is_given_back_right_before_the_reading_lacks_at_most_what_the_kernel_batches() -> None:
+    spike(4 * MIB)
+    for size in (64 << 10, 256 << 10, 1 << 20, 8 << 20):
+        with PeakResident() as resident:
+            spike(size)
+        assert resident.growth_bytes is not None
+        assert size - memory.BATCHED_BYTES <= resident.growth_bytes <= size + memory.BATCHED_BYTES
+
+
 def test_growth_is_over_the_baseline_that_is_given() -> None:
     held = mmap.mmap(-1, 32 * MIB)
     before = resident_bytes()

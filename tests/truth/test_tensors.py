@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -127,6 +130,48 @@ def test_lbfgs_history_counts() -> None:
     assert tensors.optimizer_state_bytes(optimizer) >= 4 * 6 * 2
 
 
+class Beside(torch.optim.Optimizer):
+    """Muon for matrices, AdamW for the rest; flat statistics and the model in attributes of its own."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model.parameters(), {})
+        self.inner = [
+            torch.optim.Muon([p for p in model.parameters() if p.dim() == 2], lr=0.01),
+            torch.optim.AdamW([p for p in model.parameters() if p.dim() != 2], lr=0.01),
+        ]
+        self.model, self.slow = model, deepcopy(model)
+        self.flat = {"statistics": [torch.zeros(100)]}
+        self.scratch = self.param_groups[0]["params"][0].view(-1)
+
+    def step(self, closure: object = None) -> None:
+        for optimizer in self.inner:
+            optimizer.step()
+
+
+def test_state_of_held_optimizers_and_of_attributes_counts_and_the_held_model_does_not() -> None:
+    model = nn.Sequential(nn.Linear(10, 20), nn.BatchNorm1d(20))
+    optimizer = Beside(model)
+    model(torch.randn(4, 10)).sum().backward()
+    optimizer.step()
+    vectors, statistics = 20 + 20 + 20, 2 * 20  # bias, scale and shift; running mean and variance of a copy
+    copied = 4 * (200 + vectors + statistics) + 8  # and its count of batches
+    assert tensors.optimizer_state_bytes(optimizer) == 4 * 200 + 8 * vectors + 4 * 100 + copied - 8
+    everything = tensors.storage_bytes(tensors.optimizer_tensors(optimizer))
+    assert everything >= tensors.optimizer_state_bytes(optimizer) + 8
+
+
+def test_a_wrapper_that_is_no_optimizer_itself_counts_what_it_holds() -> None:
+    class Both:
+        def __init__(self, *optimizers: torch.optim.Optimizer) -> None:
+            self.optimizers = optimizers
+
+    layer = nn.Linear(6, 4, bias=False)
+    inner = torch.optim.Adam(layer.parameters())
+    layer(torch.randn(2, 6)).sum().backward()
+    inner.step()
+    assert tensors.optimizer_state_bytes(Both(inner, inner)) == 8 * 24
+
+
 def test_parameters_and_those_not_zero_are_counted_without_buffers() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
     with torch.no_grad():
@@ -203,3 +248,56 @@ def test_what_only_lay_where_a_gradient_lies_later_is_no_gradient() -> None:
     found = tensors.step_memory(step, layer, optimizer, [batch])
     assert found is not None
     assert (found.gradients, found.activations) == (0, 4 * 512 * 256 + (4 << 20) + 4 * 16 * 512)
+
+
+def test_gradients_that_are_set_to_zero_and_kept_are_part_of_the_peak() -> None:
+    layer = nn.Linear(512, 256, bias=False)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9, foreach=False)
+    batch = torch.randn(16, 512)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=False)
+        layer(batch).sum().backward()
+        optimizer.step()
+
+    found = tensors.step_memory(step, layer, optimizer, [batch])
+    assert found is not None
+    weight = 4 * 512 * 256
+    assert (found.weights, found.gradients, found.optimizer_state) == (weight, weight, weight)
+    assert found.peak == 3 * weight + found.activations
+    # The gradient of the pass is made beside the one that it is added to.
+    assert found.activations >= weight + 4 * 16 * 512
+
+
+def test_the_peak_of_a_call_that_works_in_other_threads_is_unknown() -> None:
+    def call() -> None:
+        thread = threading.Thread(target=block, args=(64,))
+        thread.start()
+        thread.join()
+
+    assert tensors.peak_tensor_bytes(call) is None
+    assert tensors.peak_tensor_bytes(lambda: block(64)) == 64 * KIB
+
+
+def test_tensors_of_sparse_and_onednn_layouts_count_what_they_store() -> None:
+    starts, places, values = torch.arange(9), torch.arange(8), torch.ones(8)
+    for make in (torch.sparse_csr_tensor, torch.sparse_csc_tensor):
+        sparse = make(starts, places, values, (8, 8))
+        assert tensors.storage_bytes(tensors.walk_tensors([sparse, sparse.t()])) == 8 * 9 + 8 * 8 + 4 * 8
+    pairs = torch.sparse_coo_tensor(torch.zeros(2, 8, dtype=torch.long), values, (8, 8))
+    assert tensors.storage_bytes(tensors.walk_tensors([pairs])) == 8 * 16 + 4 * 8
+    dense = torch.eye(8).to_mkldnn()
+    assert tensors.storage_bytes(tensors.walk_tensors([dense, {"again": dense}])) == 4 * 64
+    held = [torch.randn(16, 16).to_mkldnn()]
+    assert tensors.peak_tensor_bytes(lambda: block(64), held) == 64 * KIB + 4 * 256
+
+
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr, torch.sparse_csc])
+def test_elements_that_are_not_zero_are_counted_in_every_layout(layout: torch.layout) -> None:
+    sparse = torch.eye(8).to_sparse(layout=layout)
+    assert (tensors.nonzero(sparse), tensors.stored_elements(sparse)) == (8, 8)
+    values = sparse._values() if layout == torch.sparse_coo else sparse.values()
+    values[0] = 0
+    assert (tensors.nonzero(sparse), tensors.stored_elements(sparse)) == (7, 8)
+    dense = torch.eye(8).to_mkldnn()
+    assert (tensors.nonzero(dense), tensors.stored_elements(dense)) == (8, 64)
