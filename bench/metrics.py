@@ -206,8 +206,10 @@ _ROWS = (
            "the rate of a copy that no cache holds, read and written"),
     Metric("achieved_operations_per_s", "operations a second", "operations/s", "higher", "sampled", "any",
            "logical operations over the median time of a call"),
-    Metric("utilization", "of this machine's peak", "share", "higher", "sampled", "any",
-           "of the most operations a second in that number format: model FLOP utilization"),
+    Metric("utilization", "% of peak (MFU)", "share", "higher", "sampled", "any",
+           "model FLOP utilization: of the most operations a second in that number format, none repeated"),
+    Metric("hardware_utilization", "% of peak with recomputation (HFU)", "share", "higher", "sampled", "any",
+           "hardware FLOP utilization: the same with what a training step computes again to save memory"),
     Metric("operations_per_byte", "operations a byte (estimate)", "ratio", "neither", "exact", "any",
            "logical operations over the least bytes moved"),
     # How sure a timing is

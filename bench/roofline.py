@@ -22,8 +22,9 @@ class RooflinePoint:
 
     `share` is of the ceiling that binds it: `compute`, or `memory` where the operations that a byte pays for
     are too few to keep the arithmetic busy. It is `cache` where they are too few and what must move stays in
-    the last cache from call to call: no ceiling of that is measured, and `share` is None. `utilization` is of
-    the compute ceiling (model FLOP utilization).
+    the last cache from call to call: no ceiling of that is measured, and `share` is None. Of the compute
+    ceiling are `hardware_utilization` (HFU), of all operations, and `utilization` (MFU), without those that a
+    training step does again to save memory (Chowdhery et al. 2022, "PaLM", appendix B).
     """
 
     operations_per_s: float
@@ -31,6 +32,7 @@ class RooflinePoint:
     binds: Binds
     share: float | None
     utilization: float
+    hardware_utilization: float
 
 
 def roofline(
@@ -40,18 +42,23 @@ def roofline(
     peak_operations_per_s: float | None,
     bytes_per_s: float | None,
     cache_bytes: int = 0,
+    recomputed: float = 0.0,
 ) -> RooflinePoint | None:
-    """Place a call under the ceilings; None where any of it is unknown."""
+    """Place a call under the ceilings; None where any of it is unknown.
+
+    `recomputed` are those of the operations that the call does a second time.
+    """
     if not operations or not bytes_moved or not seconds or not peak_operations_per_s or not bytes_per_s:
         return None
     achieved, intensity = operations / seconds, operations / bytes_moved
     by_memory = intensity * bytes_per_s
-    utilization = achieved / peak_operations_per_s
+    hardware = achieved / peak_operations_per_s
+    model = hardware * (1 - recomputed / operations)
     if by_memory >= peak_operations_per_s:
-        return RooflinePoint(achieved, intensity, "compute", utilization, utilization)
+        return RooflinePoint(achieved, intensity, "compute", hardware, model, hardware)
     if bytes_moved <= cache_bytes:
-        return RooflinePoint(achieved, intensity, "cache", None, utilization)
-    return RooflinePoint(achieved, intensity, "memory", achieved / by_memory, utilization)
+        return RooflinePoint(achieved, intensity, "cache", None, model, hardware)
+    return RooflinePoint(achieved, intensity, "memory", achieved / by_memory, model, hardware)
 
 
 def last_cache_bytes(environment: Mapping[str, Any]) -> int:

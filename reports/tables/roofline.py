@@ -21,11 +21,12 @@ def infer_point(view: RunView, infer: str, lower: str) -> RooflinePoint | None:
 
 
 def step_point(view: RunView, step: str) -> RooflinePoint | None:
-    """Place a training step: forward, backward and the optimizer's products."""
+    """Place a training step: forward, backward and the optimizer's products, and what is computed again."""
     parts = [view.value(step, f"{part}_flops") for part in ("forward", "backward", "optimizer")]
-    operations = None if None in parts else sum(part or 0.0 for part in parts)
+    again = view.value(step, "recomputed_flops") or 0.0
+    operations = None if None in parts else again + sum(part or 0.0 for part in parts)
     moved = view.value(step, "least_bytes_moved")
-    return _point(view, step, operations, moved, view.value(step, "step_latency_s"))
+    return _point(view, step, operations, moved, view.value(step, "step_latency_s"), again)
 
 
 def roofline_columns(point: RooflinePoint | None) -> dict[str, Any]:
@@ -40,7 +41,12 @@ def roofline_columns(point: RooflinePoint | None) -> dict[str, Any]:
 
 
 def _point(
-    view: RunView, key: str, operations: float | None, moved: float | None, seconds: float | None
+    view: RunView,
+    key: str,
+    operations: float | None,
+    moved: float | None,
+    seconds: float | None,
+    recomputed: float = 0.0,
 ) -> RooflinePoint | None:
     stage = view.stages.get(key)
     if stage is None:
@@ -48,7 +54,7 @@ def _point(
     device, settings = stage.request.get("device", ""), stage.request.get("settings", {})
     peak, bytes_per_s = _ceilings(view, device, number_format(settings))
     caches = [last_cache_bytes(content) for content in view.environments.values()] if device == "cpu" else []
-    return roofline(operations, moved, seconds, peak, bytes_per_s, max(caches, default=0))
+    return roofline(operations, moved, seconds, peak, bytes_per_s, max(caches, default=0), recomputed)
 
 
 def _ceilings(view: RunView, device: str, number: str) -> tuple[float | None, float | None]:

@@ -31,6 +31,7 @@ _TRAIN_METRICS = (
 _STEP_METRICS = (
     "forward_flops",
     "backward_flops",
+    "recomputed_flops",
     "optimizer_flops",
     "optimizer_state_bytes",
     "peak_tensor_bytes",
@@ -49,7 +50,7 @@ _COLUMNS = (
     *("step_latency_p90_s", "step_latency_p99_s"),
     *("step_within_variation", "step_throughput_samples_per_s"),
     *_STEP_METRICS,
-    *ROOFLINE_COLUMNS,
+    *(*ROOFLINE_COLUMNS, "hardware_utilization"),
     *("energy_j", *TRAINING_COLUMNS),
     *("quality", "without_training", "baseline_quality", *QUALITIES, "notes", "train_key", "step_key"),
 )
@@ -81,7 +82,7 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
     key, step_key = training.key, training.step_key
     status = view.status(key)
     reached = view.value(key, "target_reached")
-    step = view.reading(step_key, "step_latency_s")
+    step, point = view.reading(step_key, "step_latency_s"), step_point(view, step_key)
     row: dict[str, Any] = {
         **training.axes,
         "state": status.state,
@@ -103,7 +104,8 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
         "step_within_variation": view.value(step_key, "within_variation"),
         "step_throughput_samples_per_s": view.value(step_key, "step_throughput"),
         **{metric: view.value(step_key, metric) for metric in _STEP_METRICS},
-        **roofline_columns(step_point(view, step_key)),
+        **roofline_columns(point),
+        "hardware_utilization": None if point is None else point.hardware_utilization,
         "quality": final_quality(view, training),
         **_without_training(view, key),
         **{metric: view.value(key, metric) for metric in QUALITIES},

@@ -163,6 +163,17 @@ def test_what_a_matrix_says_of_a_peak_wins_over_what_was_measured(tmp_path: Path
         assert row["utilization"] == pytest.approx(1e7 / row["latency_s"] / 4e11)
 
 
+def test_a_step_shows_what_the_model_needs_apart_from_what_the_hardware_does(tmp_path: Path) -> None:
+    peaks = {"cpu": {"operations_per_s": {"fp32": 1e12}, "bytes_per_s": 1e11}}
+    made_up = Synthetic(optimizers=("adam",), peaks=peaks, recomputed_flops=1e9)
+    (row,) = records(training_table(made_up_view(tmp_path, made_up)))
+    needed, repeated = 1e9 + 2e9, 1e9
+    assert row["recomputed_flops"] == repeated
+    assert row["utilization"] == pytest.approx(needed / row["step_latency_s"] / 1e12)
+    assert row["hardware_utilization"] == pytest.approx((needed + repeated) / row["step_latency_s"] / 1e12)
+    assert row["flops_to_target"] == needed * row["steps_to_target"]
+
+
 def test_pareto_front_averages_seeds_so_that_a_lucky_one_does_not_win(tmp_path: Path) -> None:
     lucky = Measurement("quality", 0.955)
     made_up = Synthetic(

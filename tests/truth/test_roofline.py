@@ -30,6 +30,15 @@ def test_what_a_cache_holds_from_call_to_call_is_not_bound_by_memory() -> None:
     assert busy is not None and busy.binds == "compute"
 
 
+def test_operations_that_are_done_again_are_the_hardwares_and_not_the_models() -> None:
+    point = roofline(500, 10, 10, PEAK, BYTES_PER_S, recomputed=100)
+    assert point is not None
+    assert (point.hardware_utilization, point.utilization) == (0.5, pytest.approx(0.4))
+    assert (point.share, point.operations_per_s) == (0.5, 50)
+    plain = roofline(500, 10, 10, PEAK, BYTES_PER_S)
+    assert plain is not None and plain.hardware_utilization == plain.utilization
+
+
 def test_the_last_cache_is_read_from_the_environment() -> None:
     caches = {"L1 data": "32K", "L2 unified": "1024K", "L3 unified": "32768K"}
     assert last_cache_bytes({"cpu": {"caches": caches}}) == 32 << 20
