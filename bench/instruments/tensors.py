@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch._C._profiler import _EventType, _ExperimentalConfig
-from torch.profiler import ProfilerActivity, profile, record_function
+from torch._C._profiler import _EventType
+from torch.autograd.profiler import record_function
+
+from bench.instruments.events import profiling
 
 OTHER_THREADS = "tensors of other threads are not seen"
 
@@ -109,14 +111,13 @@ def _peak_moment(call: Callable[[], object], resident: Iterable[object]) -> _Mom
     held = list(walk_tensors(list(resident)))
     before = storage_bytes(tensor for tensor in held if tensor.device.type == "cpu")
     gc.collect()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+    with profiling(memory=True) as roots:
         call()
         with record_function(_MARK):
             call()
-    results = profiled.profiler.kineto_results if profiled.profiler is not None else None
-    if results is None or _runs_in_other_threads(call):
+    if not roots or _runs_in_other_threads(call):
         return None
-    events = sorted(_walk_events(results.experimental_event_tree()), key=lambda event: event.start_time_ns)
+    events = sorted(_walk_events(roots), key=lambda event: event.start_time_ns)
     return _peak_of(events, before)
 
 
@@ -125,12 +126,8 @@ def _runs_in_other_threads(call: Callable[[], object]) -> bool:
 
     It gets those of its own thread and of TorchScript's forks; with all threads it gets operators only.
     """
-    config = _ExperimentalConfig(profile_all_threads=True)
-    profiler = profile(activities=[ProfilerActivity.CPU], experimental_config=config)
-    with profiler as profiled, record_function(_MARK):
+    with profiling(all_threads=True) as roots, record_function(_MARK):
         call()
-    results = profiled.profiler.kineto_results if profiled.profiler is not None else None
-    roots = results.experimental_event_tree() if results is not None else []
     own = {root.start_tid for root in roots if root.name == _MARK}
     return any(root.start_tid not in own and root.name != "<forked function>" for root in roots)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import concurrent.futures.thread
-import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -18,9 +17,8 @@ from functools import wraps
 from typing import Any
 
 import torch
-from torch._C._profiler import _ExperimentalConfig
-from torch.profiler import ProfilerActivity, profile
 
+from bench.instruments.events import profiling
 from bench.instruments.operators import kind_of, may_compute
 
 SEEN = "bench.instruments.flops:seen"
@@ -28,7 +26,6 @@ SEEN = "bench.instruments.flops:seen"
 
 Note = Callable[[str], None]
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it writes a line to the terminal for each profile
 # Nodes of TorchScript that run compiled code, and those of them that multiply.
 _FUSED = re.compile(r"prim::(mkldnn_convolution|.*Fusion.*|.*TensorExpr.*|MKLDNNGroup)")
 
@@ -39,11 +36,9 @@ def naming_unseen(note: Note) -> Iterator[None]:
     if torch._C._autograd._profiler_enabled():  # somebody else's: one runs at a time
         yield
         return
-    config = _ExperimentalConfig(profile_all_threads=True)
-    with profile(activities=[ProfilerActivity.CPU], experimental_config=config) as profiled:
+    with profiling(all_threads=True) as events:
         yield
-    results = profiled.profiler.kineto_results if profiled.profiler is not None else None
-    for event in results.experimental_event_tree() if results is not None else ():
+    for event in events:
         _note_unseen(event, note)
 
 
