@@ -16,6 +16,7 @@ from torch.nested._internal.nested_tensor import NestedTensor
 from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mode
 from torch.utils.flop_counter import flop_registry
 
+from bench.instruments.compiled_script import counting_compiled_script
 from bench.instruments.composites import by_parts, counted_whole, is_convolution
 from bench.instruments.flop_formulas import formulas
 from bench.instruments.operators import kind_of
@@ -23,7 +24,6 @@ from bench.instruments.tally import FlopCount, Saw, Tally
 from bench.instruments.unseen import (
     SEEN,
     counting_threads,
-    naming_compiled_script,
     naming_numpy,
     naming_unseen,
 )
@@ -118,7 +118,7 @@ def counting(saw: Saw | None = None) -> Iterator[OperatorCounter]:
     with (
         as_eager(),
         naming_unseen(tally.note),
-        naming_compiled_script(tally.note),
+        counting_compiled_script(tally.enter, tally.note),
         naming_numpy(tally.note),
         counting_threads(lambda: _in_this_thread(OperatorCounter(tally))),
         counted_whole(enter, tally.outer_products),

@@ -1,17 +1,15 @@
 """Products that a counter of one thread's operators does not see, and how it comes to see or to name them.
 
-A dispatch mode belongs to its thread; what TorchScript compiled into a node of its own is no operator, nor is
-what NumPy does. PyTorch's profiler sees the operators of all threads: each that multiplied where no counter
-was is named.
+A dispatch mode belongs to its thread, and what NumPy does is no operator. PyTorch's profiler sees the
+operators of all threads: each that multiplied where no counter was is named.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import concurrent.futures.thread
-import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Any
@@ -19,25 +17,28 @@ from typing import Any
 import torch
 
 from bench.instruments.events import profiling
-from bench.instruments.operators import kind_of, may_compute
+from bench.instruments.operators import kind_of
 
 SEEN = "bench.instruments.flops:seen"
 """The scope that a counter opens in the profile around each operator that it counts or names."""
 
 Note = Callable[[str], None]
 
-# Nodes of TorchScript that run compiled code, and those of them that multiply.
-_FUSED = re.compile(r"prim::(mkldnn_convolution|.*Fusion.*|.*TensorExpr.*|MKLDNNGroup)")
+_PROFILER = threading.Lock()
 
 
 @contextmanager
 def naming_unseen(note: Note) -> Iterator[None]:
     """Name each operator that multiplied in the block, in whatever thread, outside a `SEEN` scope."""
-    if torch._C._autograd._profiler_enabled():  # somebody else's: one runs at a time
+    # One profiler runs at a time: that of a count within a count, or of whoever profiles it, sees enough.
+    if torch._C._autograd._profiler_enabled() or not _PROFILER.acquire(blocking=False):
         yield
         return
-    with profiling(all_threads=True) as events:
-        yield
+    try:
+        with profiling(all_threads=True) as events:
+            yield
+    finally:
+        _PROFILER.release()
     for event in events:
         _note_unseen(event, note)
 
@@ -79,30 +80,8 @@ def counting_threads(mode: Callable[[], AbstractContextManager[Any]]) -> Iterato
         return submit(pool, within(call), *args, **kwargs)
 
     with (
-        _replaced(threading.Thread, "start", counting_start),
-        _replaced(concurrent.futures.ThreadPoolExecutor, "submit", counting_submit),
-    ):
-        yield
-
-
-@contextmanager
-def naming_compiled_script(note: Note) -> Iterator[None]:
-    """Name what TorchScript runs in the block as nodes that are no operators: fused groups, oneDNN's."""
-
-    def watched(call: Callable[..., Any]) -> Callable[..., Any]:
-        def watching(method: Any, *args: Any, **kwargs: Any) -> Any:
-            result = call(method, *args, **kwargs)
-            graph = torch._C._last_executed_optimized_graph()
-            for name in {*_products(graph.nodes(), fused=False)}:
-                note(name)
-            return result
-
-        return watching
-
-    method, function = torch._C.ScriptMethod, torch._C.ScriptFunction
-    with (
-        _replaced(method, "__call__", watched(method.__call__)),
-        _replaced(function, "__call__", watched(function.__call__)),
+        replaced(threading.Thread, "start", counting_start),
+        replaced(concurrent.futures.ThreadPoolExecutor, "submit", counting_submit),
     ):
         yield
 
@@ -120,28 +99,15 @@ def naming_numpy(note: Note) -> Iterator[None]:
         return watching
 
     with (
-        _replaced(torch.Tensor, "numpy", watched(torch.Tensor.numpy)),
-        _replaced(torch.Tensor, "__array__", watched(torch.Tensor.__array__)),
+        replaced(torch.Tensor, "numpy", watched(torch.Tensor.numpy)),
+        replaced(torch.Tensor, "__array__", watched(torch.Tensor.__array__)),
     ):
         yield
 
 
-def _products(nodes: Iterable[Any], fused: bool) -> Iterator[str]:
-    for node in nodes:
-        kind = node.kind()
-        namespace, _, name = kind.partition("::")
-        if kind == "prim::mkldnn_convolution" or (
-            fused and namespace == "aten" and may_compute(namespace, name)
-        ):
-            yield kind.replace("::", ".")
-        if node.hasAttribute("Subgraph"):
-            yield from _products(node.g("Subgraph").nodes(), fused or _FUSED.fullmatch(kind) is not None)
-        for block in node.blocks():
-            yield from _products(block.nodes(), fused)
-
-
 @contextmanager
-def _replaced(owner: Any, name: str, by: Any) -> Iterator[None]:
+def replaced(owner: Any, name: str, by: Any) -> Iterator[None]:
+    """Have an attribute of a class be another in the block."""
     inherited, original = name not in vars(owner), getattr(owner, name)
     setattr(owner, name, by)
     try:

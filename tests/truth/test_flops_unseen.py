@@ -113,13 +113,32 @@ def test_torchscript_counts_as_eager_frozen_or_not_and_its_forks_too() -> None:
     assert both_modes(lambda: forked(SQUARE)) == PRODUCT
 
 
-def test_what_torchscript_compiled_into_nodes_of_its_own_counts_or_is_named() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
-    optimized = torch.jit.optimize_for_inference(torch.jit.script(net))
+def test_convolutions_that_torchscript_gave_to_onednn_count() -> None:
+    first, second = nn.Conv2d(4, 8, 3, groups=2), nn.Conv2d(8, 4, 3)
+    net = nn.Sequential(first, nn.BatchNorm2d(8), nn.ReLU(), second, nn.Flatten(), nn.Linear(64, 5))
+    optimized = torch.jit.optimize_for_inference(torch.jit.script(net.eval()))
+    expected = 2 * 2 * (36 * 9 * 2 * 8 + 16 * 9 * 8 * 4 + 64 * 5)
     with torch.no_grad():
-        counted = flops.count(lambda: optimized(torch.randn(2, 3, 8, 8)))
-    whole = 2 * 2 * (36 * 27 * 4 + 144 * 5)
-    assert counted.total == whole or counted.unknown == ("prim.mkldnn_convolution",)
+        for _ in range(3):
+            counted = flops.count(lambda: optimized(torch.randn(2, 4, 8, 8)))
+            assert (counted.total, counted.unknown) == (expected, ())
+
+
+def test_convolutions_of_onednn_in_a_branch_of_torchscript_are_named() -> None:
+    class Branch(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 3, 3)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            if images.sum() > 0:
+                images = self.layer(images)
+            return images
+
+    optimized = torch.jit.optimize_for_inference(torch.jit.script(Branch().eval()))
+    with torch.no_grad():
+        counted = flops.count(lambda: optimized(torch.ones(1, 3, 4, 4)))
+    assert counted.unknown == ("prim.mkldnn_convolution",)
 
 
 def test_what_numpy_makes_of_a_tensor_is_named() -> None:
@@ -129,3 +148,20 @@ def test_what_numpy_makes_of_a_tensor_is_named() -> None:
     assert flops.count(call).unknown == ("numpy",)
     assert "numpy" not in vars(torch.Tensor)
     assert flops.count(lambda: torch.arange(3).numpy()).unknown == ()
+
+
+def test_a_count_within_a_count_or_a_profile_is_whole() -> None:
+    inner: list[flops.FlopCount] = []
+    outer = flops.count(lambda: inner.append(flops.count(lambda: SQUARE @ SQUARE)))
+    assert [(each.total, each.unknown) for each in (*inner, outer)] == [(PRODUCT, ())] * 2
+    with torch.autograd.profiler.profile():
+        assert both_modes(lambda: SQUARE @ SQUARE) == PRODUCT
+
+
+def test_a_call_that_fails_leaves_nothing_of_the_count_behind() -> None:
+    start, convert = threading.Thread.start, torch.Tensor.numpy
+    with pytest.raises(ZeroDivisionError):
+        flops.count(lambda: 1 // 0)
+    assert (threading.Thread.start, torch.Tensor.numpy) == (start, convert)
+    assert not torch._C._autograd._profiler_enabled()
+    assert both_modes(lambda: SQUARE @ SQUARE) == PRODUCT
