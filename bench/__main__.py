@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import sys
 from typing import Any
 
 from bench.errors import BenchError
 from bench.results_folder import FULL
+from bench.terminal import one_line, visible
 from techniques.registry import TechniqueError
 
 BAD_USE = 2
@@ -21,21 +23,34 @@ def main() -> None:
     """Run the command line; exits with 0, 1 (something failed or regressed), 2 (bad use) or 130."""
     from bench.cli import app
 
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks is escaped: it must not end the command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(app(prog_name="bench", standalone_mode=False) or 0)
     except (BenchError, TechniqueError) as error:
-        print(f"bench: {error}", file=sys.stderr)
+        _complain(f"bench: {error}")
         sys.exit(BAD_USE)
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, "")
-        print(f"bench: {error.filename or 'system'}: {error.strerror or error}{advice}", file=sys.stderr)
+        _complain(f"bench: {error.filename or 'system'}: {error.strerror or error}{advice}")
         sys.exit(BAD_USE)
     except Exception as error:
         # Typer brings its own copy of click or uses another: its errors are known by what they can do.
         if not hasattr(error, "format_message"):
             raise
-        print(_usage_text(error), file=sys.stderr)
+        text = _usage_text(error)
+        # Without a command it is the whole help.
+        print(
+            visible(text) if error.__class__.__name__ == "NoArgsIsHelpError" else one_line(text),
+            file=sys.stderr,
+        )
         sys.exit(BAD_USE)
+
+
+def _complain(text: str) -> None:
+    print(one_line(text), file=sys.stderr)
 
 
 def _usage_text(error: Any) -> str:

@@ -301,16 +301,18 @@ def data_list() -> None:
 def data_get(name: Annotated[str, typer.Argument(help="Data set.")]) -> None:
     """Find a data set, or fetch it into the cache."""
     from bench import datasets
+    from bench.terminal import say
 
-    print(datasets.fetch(name, print))
+    say(datasets.fetch(name, say))
 
 
 @data.command("where")
 def data_where(name: Annotated[str, typer.Argument(help="Data set.")]) -> None:
     """Print the folder that a data set lies in; exits with 1 where it is not here."""
     from bench import datasets
+    from bench.terminal import say
 
     place = datasets.locate(name)
-    print(place if place is not None else f"{name} is not here; `bench data get {name}` fetches it")
+    say(place if place is not None else f"{name} is not here; `bench data get {name}` fetches it")
     if place is None:
         raise typer.Exit(1)

@@ -26,6 +26,7 @@ from bench.plugins import load_plugins
 from bench.session import Prepared, RunOptions, execute, prepare
 from bench.store import Store
 from bench.store.store import STORE_NAME
+from bench.terminal import say, visible
 
 if TYPE_CHECKING:
     from bench.flop_report import FlopQuestion
@@ -44,7 +45,7 @@ def run(options: RunOptions) -> bool:
         _say(note)
     outcome = execute(prepared, lambda run_id: report(run_id, options.results, complete=True), say=_say)
     if not outcome.ok:
-        print("some stages failed; the report names them", file=sys.stderr)
+        say("some stages failed; the report names them", file=sys.stderr)
     return outcome.ok
 
 
@@ -56,19 +57,19 @@ def dry_run(options: RunOptions, *, probes: bool) -> None:
     prepared = prepare(options, fetch=False, say=_say)
     plan = prepared.plan
     for note in prepared.notes:
-        print(note)
-    print(
+        say(note)
+    say(
         f"{counted(len(plan.cells), 'cell')}, {len(plan.skipped)} of them skipped; "
         f"{counted(len(plan.stages), 'distinct stage')}:"
     )
     for kind in KINDS:
-        print(f"  {kind:9} {len(plan.of_kind(kind))}")
+        say(f"  {kind:9} {len(plan.of_kind(kind))}")
     for reason, count in Counter(cell.skipped for cell in plan.skipped).items():
-        print(f"skipped, {counted(count, 'cell')}: {reason}")
+        say(f"skipped, {counted(count, 'cell')}: {reason}")
     for cell in plan.cells:
-        print(f"  {cell.name}" + (f"  (skipped: {cell.skipped})" if cell.skipped else ""))
+        say(f"  {cell.name}" + (f"  (skipped: {cell.skipped})" if cell.skipped else ""))
     for line in prediction_lines(_predicted(prepared, probes)):
-        print(line)
+        say(line)
 
 
 def _predicted(prepared: Prepared, probes: bool) -> Prediction:
@@ -109,15 +110,15 @@ def report(run_id: str | None, results: Path, *, complete: bool = False) -> None
     if smoke:
         console.print(SMOKE, markup=False)
     for short in () if smoke else short_tables(store, run_id):
-        table = Table(title=short.title, title_justify="left", box=SIMPLE, pad_edge=False)
+        table = Table(title=visible(short.title), title_justify="left", box=SIMPLE, pad_edge=False)
         for column in short.columns:
             table.add_column(column, no_wrap=True)
         for row in short.rows:
-            table.add_row(*row)
+            table.add_row(*map(visible, row))
         console.print(table)
-    console.print(overhead_text(store, run_id), markup=False)
-    console.print(estimate_text(store, run_id), markup=False, soft_wrap=True)
-    console.print(f"report: {path}", markup=False, soft_wrap=True)
+    console.print(visible(overhead_text(store, run_id)), markup=False)
+    console.print(visible(estimate_text(store, run_id)), markup=False, soft_wrap=True)
+    console.print(visible(f"report: {path}"), markup=False, soft_wrap=True)
 
 
 def flops(question: FlopQuestion, plugins: Iterable[Path]) -> None:
@@ -129,7 +130,7 @@ def flops(question: FlopQuestion, plugins: Iterable[Path]) -> None:
     report = flop_report(question)
     print_table(report.title, [HEADINGS, *report.rows])
     for note in report.notes:
-        print(note)
+        say(note)
 
 
 def doctor(plugins: Iterable[Path]) -> None:
@@ -138,7 +139,7 @@ def doctor(plugins: Iterable[Path]) -> None:
 
     load_plugins(plugins)
     for line in diagnosis_lines(diagnose()):
-        print(line)
+        say(line)
 
 
 def selftest(part: str, results: Path, filter_text: str) -> None:
@@ -168,21 +169,21 @@ def profile(cell: str, run_id: str | None, results: Path, plugins: Iterable[Path
     ]
     title = f"{cell}: operators by their own time, of {profiled.calls} calls under the profiler"
     print_table(title, [("operator", "a call", "time in a call", "share"), *rows])
-    print(f"trace, for ui.perfetto.dev or Chrome: {profiled.trace}")
+    say(f"trace, for ui.perfetto.dev or Chrome: {profiled.trace}")
     _print_memory(cell, profiled)
     _print_roofline(results, profiled)
 
 
 def _print_memory(cell: str, profiled: Profile) -> None:
     if not profiled.memory:
-        print("memory timeline: this runtime's buffers are not PyTorch's to see")
+        say("memory timeline: this runtime's buffers are not PyTorch's to see")
         return
     from reports.plots.timeline import draw_timeline
 
     figure = profiled.timeline.with_suffix(".svg")
     figure.write_bytes(draw_timeline(cell, profiled.memory, profiled.calls).svg)
     peak = format_value("peak_tensor_bytes", max(size for _, size in profiled.memory))
-    print(f"memory timeline: {profiled.timeline} and {figure.name}, {peak} at the peak of the trace")
+    say(f"memory timeline: {profiled.timeline} and {figure.name}, {peak} at the peak of the trace")
 
 
 def _print_roofline(results: Path, profiled: Profile) -> None:
@@ -194,10 +195,10 @@ def _print_roofline(results: Path, profiled: Profile) -> None:
     point = infer_point(read(store, profiled.run_id), profiled.infer, profiled.lower)
     store.close()
     if point is None:
-        print("roofline: unknown, the run has no timing, count of operations or ceiling for this cell")
+        say("roofline: unknown, the run has no timing, count of operations or ceiling for this cell")
         return
     share = "its ceiling is unknown" if point.share is None else f"{100 * point.share:.1f} % of that ceiling"
-    print(
+    say(
         f"roofline: {format_value('achieved_operations_per_s', point.operations_per_s)} at "
         f"{point.operations_per_byte:.3g} operations a byte (an estimate: the least bytes), "
         f"{100 * point.utilization:.1f} % of this machine's peak; bound by {point.binds}, {share}"
@@ -212,7 +213,7 @@ def save_baseline(name: str, run_id: str | None, results: Path) -> None:
     run_id = store.find_run(run_id)
     before = baseline_run(name, results)
     replaced = f", in place of run {before}" if before and before != run_id else ""
-    print(f"baseline {name}: {save(store, run_id, name, results)}, from run {run_id}{replaced}")
+    say(f"baseline {name}: {save(store, run_id, name, results)}, from run {run_id}{replaced}")
 
 
 def check(name: str, run_id: str | None, threshold: float, results: Path) -> bool:
@@ -223,7 +224,7 @@ def check(name: str, run_id: str | None, threshold: float, results: Path) -> boo
     store = Store.open(results, create=False)
     comparison = compare(store, store.find_run(run_id), name, results, threshold)
     for line in verdict_lines(comparison):
-        print(line)
+        say(line)
     return comparison.clean
 
 
@@ -236,17 +237,17 @@ def clean(results: Path, keep: int, yes: bool) -> None:
     with alone_in(results):
         found = survey(store, results, keep)
         for item in found.items:
-            print(f"{item.bytes:>15,} bytes  {item.what}: {item.name}")
+            say(f"{item.bytes:>15,} bytes  {item.what}: {item.name}")
         if found.row_bytes:
             rows = f"rows of {counted(len(found.runs), 'run')}" if found.runs else "unused room"
-            print(f"{found.row_bytes:>15,} bytes  {rows} in {STORE_NAME}")
-        print(f"kept: {', '.join(found.kept) or 'no run'}")
-        print(f"shared: {found.shared_bytes:,} bytes that artifacts have in common are kept once")
+            say(f"{found.row_bytes:>15,} bytes  {rows} in {STORE_NAME}")
+        say(f"kept: {', '.join(found.kept) or 'no run'}")
+        say(f"shared: {found.shared_bytes:,} bytes that artifacts have in common are kept once")
         if yes:
-            print(f"freed: {remove(store, results, found):,} bytes")
+            say(f"freed: {remove(store, results, found):,} bytes")
         else:
-            print(f"would free: {found.bytes:,} bytes; `bench clean --yes` does")
+            say(f"would free: {found.bytes:,} bytes; `bench clean --yes` does")
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    say(text, file=sys.stderr)

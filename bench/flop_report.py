@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
+from bench.plugins import first_line
 from bench.store import CellRow, Store
 from bench.store.store import STORE_NAME
 from bench.workloads import WORKLOADS
@@ -121,7 +122,12 @@ def _of_workload(question: FlopQuestion) -> FlopReport:
     from techniques.optimizers.torch_optim import build
 
     row = WORKLOADS.parse(question.target).row
-    workload = find_workload(question.target)
+    try:
+        workload = find_workload(question.target)
+    except (BenchError, TechniqueError):
+        raise
+    except (Exception, SystemExit) as error:  # whatever the file or module of the user's own raises
+        raise BenchError(f"workload {question.target}: {first_line(error)}") from error
     data = workload.data()
     torch.manual_seed(0)
     model = workload.model()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.plugins import load_plugins
+from bench.terminal import say
 from bench.workloads import WORKLOADS, WorkloadRow
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS
@@ -27,12 +28,12 @@ def print_tables(table: str | None, plugins: Iterable[Path]) -> None:
 
 def print_table(title: str, rows: Sequence[Sequence[str]]) -> None:
     """Print rows in columns of equal width, under a title."""
-    print(f"{title}:")
+    say(f"{title}:")
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        print("  " + "  ".join([*cells, row[-1]]).rstrip())
-    print()
+        say("  " + "  ".join([*cells, row[-1]]).rstrip())
+    say()
 
 
 def print_data() -> None:

@@ -19,6 +19,7 @@ from bench.instruments.probes import describe_probes
 from bench.instruments.processor import MATRIX_EXTENSIONS, clock_mhz
 from bench.plugins import load_plugins
 from bench.resources import GIB, find_resources
+from bench.terminal import say
 from techniques.backends import BACKENDS, BackendRow
 
 
@@ -30,7 +31,7 @@ def print_machine(plugins: Iterable[Path] = (), *, as_json: bool = False) -> Non
         print(json.dumps(machine, indent=2))
         return
     for line in lines(machine):
-        print(line)
+        say(line)
 
 
 def inspect() -> dict[str, Any]:

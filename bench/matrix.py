@@ -10,6 +10,7 @@ matrix with `"auto"` spans other cells on another machine, so its run there is a
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -24,6 +25,9 @@ from techniques.optimizers import OPTIMIZERS
 from techniques.registry import TechniqueError, nearest
 
 SHIPPED = Path(__file__).parent / "matrices"
+
+_MOST_BYTES = 2**20
+_MOST_CELLS = 100_000
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,9 @@ def read_matrix(
     fallback = {_fallback(path, old): _fallback(path, new) for old, new in content.fallback.items()}
     wanted = parse_filter(filter_text) if filter_text else {}
     values["workload"], wanted = _choose_workloads(values["workload"], wanted, fallback, substitutes or {})
+    count = math.prod(map(len, values.values()))
+    if count > _MOST_CELLS:
+        raise MatrixError(f"{path}: spans {count:,} cells; at most {_MOST_CELLS:,}, in several files more")
     spanned = [_cell(point) for point in itertools.product(*values.values())]
     cells = _exclude(path, content.exclude, spanned, left_out)
     chosen = _patterns("--filter", wanted, spanned, left_out)
@@ -165,6 +172,8 @@ def _exclude(
 
 
 def _text(path: Path) -> str:
+    if path.stat().st_size > _MOST_BYTES:
+        raise MatrixError(f"{path}: over {_MOST_BYTES:,} bytes; a matrix file is a page of text")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

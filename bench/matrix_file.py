@@ -137,10 +137,12 @@ def parse_matrix_file(path: Path, text: str) -> MatrixFile:
     """Read the text of a matrix file; raises MatrixError with what is wrong and where."""
     try:
         return MatrixFile.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise MatrixError(f"{path}: {error}") from None
     except ValidationError as error:
         raise MatrixError(f"{path}: {_explain(error)}") from None
+    except RecursionError:
+        raise MatrixError(f"{path}: tables or lists are nested too deeply") from None
+    except ValueError as error:  # no TOML, or an integer of more digits than Python reads
+        raise MatrixError(f"{path}: {error}") from None
 
 
 _SECTIONS: Mapping[str, type[BaseModel]] = {

@@ -12,6 +12,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from bench.terminal import visible
+
 
 class Display:
     """Tells of stages as they start and end. It draws only when told to, never beside a timed launch."""
@@ -38,7 +40,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(visible(text), markup=False, soft_wrap=True)
 
     def started(self, what: str, detail: str = "") -> None:
         self._running[what] = (detail, time.monotonic())
@@ -58,7 +60,8 @@ class Display:
             return
         now = time.monotonic()
         lines = [
-            Text(f"  {what}{detail}  {now - since:.0f} s") for what, (detail, since) in self._running.items()
+            Text(visible(f"  {what}{detail}  {now - since:.0f} s"))
+            for what, (detail, since) in self._running.items()
         ]
         head = Text(f"{self._done} of {self._total} stages, {self._clock()}")
         bar = ProgressBar(total=max(1, self._total), completed=self._done, width=60)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import BenchError
 from bench.metrics import CURVES, counted, format_value
 from bench.store import CellRow, StageRow, Store
+from bench.terminal import say
 from techniques.registry import first_few, nearest
 
 if TYPE_CHECKING:
@@ -27,14 +28,14 @@ def show(record: str, run_id: str | None, results: Path) -> None:
     stages = {stage.key: stage for stage in store.stages(run_id)}
     if record in cells:
         cell = cells[record]
-        print(f"cell {cell.name} of run {run_id}")
+        say(f"cell {cell.name} of run {run_id}")
         _print_mapping("axes", cell.axes)
         if cell.skipped:
-            print(f"skipped: {cell.skipped}")
+            say(f"skipped: {cell.skipped}")
             return
-        print(f"make it again: {command(store.run(run_id), cell, results)}")
+        say(f"make it again: {command(store.run(run_id), cell, results)}")
         for key in cell.stages.values():
-            print()
+            say()
             _print_stage(store, run_id, stages[key])
         return
     found = [stage for key, stage in stages.items() if key.startswith(record)]
@@ -46,9 +47,9 @@ def show(record: str, run_id: str | None, results: Path) -> None:
     stage = found[0]
     users = [cell for cell in cells.values() if stage.key in cell.stages.values()]
     used_by = f"used by {counted(len(users), 'cell')}: {', '.join(cell.name for cell in users)}"
-    print(f"stage of run {run_id}, {used_by if users else 'of no single cell'}")
+    say(f"stage of run {run_id}, {used_by if users else 'of no single cell'}")
     if users:
-        print(f"make it again: {command(store.run(run_id), users[0], results)}")
+        say(f"make it again: {command(store.run(run_id), users[0], results)}")
     _print_stage(store, run_id, stage)
 
 
@@ -64,26 +65,26 @@ def command(run: Mapping[str, Any], cell: CellRow, results: Path) -> str:
 
 
 def _print_stage(store: Store, run_id: str, stage: StageRow) -> None:
-    print(f"{stage.kind}: {stage.label}")
-    print(f"  key: {stage.key}")
+    say(f"{stage.kind}: {stage.label}")
+    say(f"  key: {stage.key}")
     for parent in stage.parents:
-        print(f"  parent: {parent}")
+        say(f"  parent: {parent}")
     _print_mapping("settings", stage.request.get("settings", {}))
     launches = store.launches(run_id)
     measurements = store.measurements(run_id)
     for launch in launches[launches["stage_key"] == stage.key].to_dict("records"):
         environment = f", environment {launch['environment_id']}" if launch["environment_id"] else ""
         reused = ", reused from an earlier run" if launch["reused"] else ""
-        print(
+        say(
             f"  launch {launch['round'] + 1}: {launch['state']}{reused}, body {launch['body_s']:.3f} s of "
             f"{launch['wall_s']:.3f} s{environment}"
         )
         if launch["reason"]:
-            print(f"    reason: {launch['reason']}")
+            say(f"    reason: {launch['reason']}")
         for line in launch["output_tail"].splitlines():
-            print(f"    | {line}")
+            say(f"    | {line}")
         if launch["disturbed"]:
-            print(f"    disturbed: {launch['disturbed']}")
+            say(f"    disturbed: {launch['disturbed']}")
         _print_measurements(measurements[measurements["launch_id"] == launch["id"]])
     for id_, content in store.environments(run_id).items():
         if id_ in set(launches[launches["stage_key"] == stage.key]["environment_id"]):
@@ -102,10 +103,10 @@ def _print_measurements(measurements: pd.DataFrame) -> None:
         count = f"n={row['n']:.0f}" if row["n"] == row["n"] and row["n"] is not None else ""
         if row["metric"] in CURVES and row["samples"] is not None:
             text = ", ".join(f"{value:.4g}" for value in row["samples"])
-        print(f"    {name}: {text}  {'; '.join([count, *notes] if count else notes)}".rstrip())
+        say(f"    {name}: {text}  {'; '.join([count, *notes] if count else notes)}".rstrip())
 
 
 def _print_mapping(title: str, content: Mapping[str, Any]) -> None:
-    print(f"  {title}:")
+    say(f"  {title}:")
     for key, value in content.items():
-        print(f"    {key}: {value if isinstance(value, str) else json.dumps(value)}")
+        say(f"    {key}: {value if isinstance(value, str) else json.dumps(value)}")

@@ -23,6 +23,8 @@ _STUDENT_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
 _EXACT_PRODUCTS = 2500
 """Pairs of launches up to which the ranks of Mann and Whitney's test are counted out."""
 
+_LARGEST_LOG = 700.0
+
 _LEAST_SAMPLES = {0.5: 6, 0.9: 36, 0.99: 368}
 
 
@@ -239,7 +241,7 @@ def _welch_ratio(a: np.ndarray, b: np.ndarray, value: float) -> Interval:
         return Interval(value, value, value, n, "Welch on log medians", preliminary=True)
     freedom = (var_a + var_b) ** 2 / (var_a**2 / (len(a) - 1) + var_b**2 / (len(b) - 1))
     half = _student_975(freedom) * error
-    low, high = min(value, math.exp(centre - half)), max(value, math.exp(centre + half))
+    low, high = min(value, math.exp(centre - half)), max(value, math.exp(min(centre + half, _LARGEST_LOG)))
     return Interval(value, low, high, n, "Welch on log medians", preliminary=True)
 
 

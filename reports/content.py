@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.terminal import visible
 from reports import tables
 from reports.answers import Answer, answers
 from reports.compression_grids import compression_grids
@@ -49,7 +50,7 @@ def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
     view = read(store, run_id)
     frames = read_frames(view)
     return Content(
-        title=f"{view.run['matrix']}: {run_id}",
+        title=visible(f"{view.run['matrix']}: {run_id}"),
         about=_about(view, complete),
         verdict=tuple(verdict(view, frames)),
         frames=frames,
@@ -76,7 +77,7 @@ def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:
 def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
     """Return all tables of a run by name."""
     inference, generation = tables.inference_table(view), tables.generation_table(view)
-    return {
+    found = {
         "training": tables.training_table(view),
         "curves": tables.curves(view),
         "compression": tables.compression_table(view),
@@ -90,6 +91,18 @@ def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
         "overhead": tables.overhead_table(view),
         "estimate": tables.estimate_table(view),
     }
+    return {name: _visible(frame) for name, frame in found.items()}
+
+
+def _visible(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose texts show all that is in them, in any figure, table and file."""
+    texts = frame.select_dtypes(include=["object", "string"])
+    return frame.assign(
+        **{
+            str(name): [visible(value) if isinstance(value, str) else value for value in column]
+            for name, column in texts.items()
+        }
+    )
 
 
 def _about(view: RunView, complete: bool) -> tuple[tuple[str, str], ...]:

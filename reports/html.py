@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from bench.terminal import visible
 from reports.content import Content
 from reports.entries import LEGEND
 
@@ -20,6 +21,7 @@ def render_html(content: Content) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
     script, _, _ = loader.get_source(environment, "sort.js")
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()

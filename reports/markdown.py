@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from bench.terminal import visible
 from reports.content import Content
 from reports.entries import LEGEND, Entry
 from reports.grids import Grid
@@ -45,7 +46,7 @@ def render_markdown(content: Content) -> str:
 
 def escape(text: str) -> str:
     """Make text mean itself in a Markdown table: no markup, no HTML, one line."""
-    text = " ".join(text.split())
+    text = visible(" ".join(text.split()))
     return _SPECIAL.sub(r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

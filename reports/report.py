@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.results_folder import refuse_links
 from reports.content import Content, gather
@@ -13,6 +13,8 @@ from reports.markdown import render_markdown
 from reports.short import ShortTable, estimate_text, overhead_text, short_tables
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.store import Store
 
 __all__ = ["ShortTable", "estimate_text", "overhead_text", "short_tables", "write"]
@@ -33,15 +35,24 @@ def write(store: Store, run_id: str, folder: Path, *, complete: bool = False) ->
 
 
 def _files(content: Content) -> list[tuple[str, bytes]]:
-    files = [
-        (f"tables/{name}.csv", frame.to_csv(index=False, lineterminator="\n").encode())
-        for name, frame in content.frames.items()
-    ]
+    files = [(f"tables/{name}.csv", _as_csv(frame)) for name, frame in content.frames.items()]
     for plot in content.plots:
         files += [(f"plots/{plot.name}.png", plot.png), (f"plots/{plot.name}.svg", plot.svg)]
     files.append(("report.md", render_markdown(content).encode()))
     files.append(("report.html", render_html(content).encode()))
     return files
+
+
+def _as_csv(frame: pd.DataFrame) -> bytes:
+    """Write a frame as CSV; a text that a spreadsheet would compute begins with an apostrophe, as it asks."""
+    texts = frame.select_dtypes(include=["object", "string"])
+    plain = {str(name): [_as_text(value) for value in column] for name, column in texts.items()}
+    return frame.assign(**plain).to_csv(index=False, lineterminator="\n").encode()
+
+
+def _as_text(value: Any) -> Any:
+    computed = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if computed else value
 
 
 def _replace(path: Path, data: bytes) -> None:

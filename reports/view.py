@@ -179,12 +179,17 @@ class RunView:
 def read(store: Store, run_id: str) -> RunView:
     """Read all that is stored about a run, finished or not."""
     stages = {stage.key: stage for stage in store.stages(run_id)}
+    cells = store.cells(run_id)
+    for cell in cells:
+        missing = (TRAIN_AXES | INFER_AXES).keys() - cell.axes.keys()
+        if missing:
+            raise store.damaged(f"cells.axes of {cell.name[:60]!r} has no {min(missing)}")
     launches = store.launches(run_id)
     measurements = store.measurements(run_id)
     own = launches[~launches["reused"].astype(bool)]
     return RunView(
         run=store.run(run_id),
-        cells=tuple(store.cells(run_id)),
+        cells=tuple(cells),
         stages=stages,
         environments=store.environments(run_id),
         overheads=store.overheads(run_id),

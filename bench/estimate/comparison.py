@@ -77,6 +77,8 @@ def compare(store: Store, run_id: str) -> Comparison | None:
     if not predicted:
         return None
     stages = store.stages(run_id)
+    if len(predicted["stages"]) != len(stages) or "before" not in predicted:
+        raise store.damaged("runs.request: prediction is of other stages than the run's")
     launches = store.launches(run_id).iloc[predicted["before"]["launches"] :]
     own = launches[~launches["reused"].astype(bool)]
     taken = {

@@ -64,11 +64,11 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except (Damaged, sa.exc.NoResultFound, sa.exc.MultipleResultsFound) as error:
         raise unreadable(path, f"damaged: {str(error)[:_MOST_DETAIL]}") from None
-    except sqlite3.Error as error:
-        raise _explain(path, error) from None
+    except (sqlite3.Error, sa.exc.DBAPIError) as error:
+        raise _explain(path, getattr(error, "orig", error)) from None
 
 
-def _explain(path: Path, error: sqlite3.Error) -> StoreError:
+def _explain(path: Path, error: BaseException) -> StoreError:
     name = getattr(error, "sqlite_errorname", "")
     for beginning, text in _FAULTS.items():
         if name.startswith(beginning):

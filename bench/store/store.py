@@ -24,7 +24,7 @@ from bench.store import cleaning, costs, schema
 from bench.store.columns import Damaged, Whole
 from bench.store.disturbed import disturbances
 from bench.store.opening import create as create_file
-from bench.store.opening import explained, open_engine
+from bench.store.opening import explained, open_engine, unreadable
 from bench.store.rows import CellRow, LaunchCount, StageRow, measurement_row
 from techniques.registry import first_few, nearest
 
@@ -55,6 +55,10 @@ class Store:
                 raise StoreError(f"{folder}: {error.strerror}; give a writable folder by --results") from None
             create_file(path)
         return cls(open_engine(path), path)
+
+    def damaged(self, fault: str) -> StoreError:
+        """Return the error of a store whose parts do not fit each other."""
+        return unreadable(self.path, f"damaged: {fault}")
 
     def close(self) -> None:
         self._engine.dispose()
@@ -182,7 +186,8 @@ class Store:
 
     def compact(self) -> None:
         """Give the room of deleted rows back to the disk; raises StoreError where it lacks the space to."""
-        cleaning.rewrite(self._engine)
+        with explained(self.path):
+            cleaning.rewrite(self._engine)
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
@@ -382,7 +387,8 @@ class Store:
 
     def bytes_without(self, run_ids: Collection[str]) -> int:
         """Return the size that the store's file would have without these runs."""
-        return cleaning.bytes_without(self._engine, run_ids)
+        with explained(self.path):
+            return cleaning.bytes_without(self._engine, run_ids)
 
     def _disturbed(self, run_id: str, launch_ids: Iterable[int]) -> list[str]:
         with self._reading() as connection:

@@ -144,12 +144,20 @@ def _spread(rows: list[Row], name: str) -> tuple[float | None, float | None, flo
 
 def _times(pairs: list[tuple[Row, Row]], name: str) -> float | None:
     """Return the geometric mean of how many times smaller each is than its uncompressed model."""
-    ratios = [other[name] / row[name] for row, other in pairs if row[name] and other[name]]
+    ratios = [other[name] / row[name] for row, other in pairs if _is_size(row[name], other[name])]
     return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
 
 
+def _is_size(*values: float | None) -> bool:
+    return all(value is not None and value > 0 for value in values)
+
+
 def _nonzero_share(rows: list[Row]) -> float | None:
-    shares = [row["nonzero_parameters"] / row["parameters"] for row in rows if row["parameters"]]
+    shares = [
+        row["nonzero_parameters"] / row["parameters"]
+        for row in rows
+        if row["parameters"] and row["nonzero_parameters"] is not None
+    ]
     return sum(shares) / len(shares) if shares else None
 
 

@@ -246,7 +246,7 @@ def _evaluate(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
 def _infer(stage: StageRow, made_up: Synthetic, round_: int) -> list[Measurement]:
     label, batch_size = stage.label.rsplit(" ", 1)
     noise = random.Random(f"{label}{round_}").uniform(0.98, 1.02)
-    latency = 1e-3 * SPEED[label.split("@")[1]] * int(batch_size) ** 0.7 * noise
+    latency = 1e-3 * SPEED[label.rsplit("@", 1)[1]] * int(batch_size) ** 0.7 * noise
     latency *= 0.6 if "int8" in label else 1
     latency *= 0.5 if "student" in label or "channels" in label else 1
     return [
