@@ -18,7 +18,7 @@ from torch.utils.flop_counter import flop_registry
 
 from bench.instruments.compiled_script import counting_compiled_script
 from bench.instruments.composites import by_parts, counted_whole, is_convolution
-from bench.instruments.flop_formulas import formulas
+from bench.instruments.flop_table import formulas
 from bench.instruments.operators import kind_of
 from bench.instruments.tally import FlopCount, Saw, Tally
 from bench.instruments.unseen import (

@@ -1,7 +1,7 @@
 """Every operator of PyTorch, by what it does: multiply and add, something else, or what its parts do.
 
-`flop_formulas` has the formulas. What multiplies and adds and has none makes a count incomplete; so does an
-operator that is in no list, as one of a new PyTorch or of another library.
+`flop_table` has those with a formula. What multiplies and adds and has none makes a count incomplete; so does
+an operator that is in no list, as one of a new PyTorch or of another library.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from bench.instruments.flop_formulas import has_formula
+from bench.instruments.flop_table import has_formula
 
 Kind = Literal["formula", "unknown", "parts", "none"]
 
@@ -239,7 +239,7 @@ _OF_PARTS = """
 def kind_of(namespace: str, name: str) -> Kind:
     """Classify an operator by its library and its name without an overload, as `aten` and `addmm`.
 
-    formula: `flop_formulas` counts it. unknown: it may multiply and add, and nothing counts it. none: it does
+    formula: `flop_table` counts it. unknown: it may multiply and add, and nothing counts it. none: it does
     not. parts: it runs as other operators (CompositeImplicitAutograd), which are classified in its stead.
     """
     if has_formula(namespace, name):

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bench.instruments.flop_formulas import flops_of, recomputed_of
+from bench.instruments.flop_table import flops_of, recomputed_of
 
 Saw = Callable[[Any, int, Any], None]
 

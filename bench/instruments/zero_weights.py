@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch.nn.utils import parametrize
 
-from bench.instruments.flop_formulas import is_whole_layer, tokens
+from bench.instruments.flop_formulas import tokens
+from bench.instruments.flop_table import is_whole_layer
 from bench.instruments.tensors import identities, nonzero, stored_elements
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 import torch
 
 from bench.instruments import operators
-from bench.instruments.flop_formulas import has_formula
+from bench.instruments.flop_table import has_formula
 from bench.instruments.operators import kind_of, may_compute
 
 
