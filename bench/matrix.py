@@ -27,7 +27,7 @@ from techniques.registry import TechniqueError, nearest
 SHIPPED = Path(__file__).parent / "matrices"
 
 _MOST_BYTES = 2**20
-_MOST_CELLS = 100_000
+_MOST_CELLS = 1_000_000
 
 
 @dataclass(frozen=True)

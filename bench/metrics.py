@@ -268,6 +268,13 @@ _ROWS = (
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ROWS}
 
+
+def metric_named(name: str) -> Metric:
+    """Return a metric's row; of one that this version does not know, a row that says so."""
+    known = METRICS.get(name)
+    return known or Metric(name, name, "", "neither", "seeded", "any", "not a metric of this version")
+
+
 QUALITIES = (
     *("accuracy", "macro_recall", "recall", "auc", "r2", "mse", "map50", "exact_match", "f1"),
     *("likelihood", "nats", "bleu", "chrf", "bleu_nearest_neighbour", "chrf_nearest_neighbour"),
@@ -291,7 +298,7 @@ def format_value(metric: str, value: float | None) -> str:
     """Write a metric's value for people: its unit scaled, four significant digits, `–` for unknown."""
     if value is None or value != value:
         return "–"
-    unit = METRICS[metric].unit
+    unit = metric_named(metric).unit
     if unit == "yes/no":
         return "yes" if value else "no"
     if unit == "share":
@@ -315,7 +322,7 @@ def format_interval(metric: str, value: float | None, low: float | None, high: f
     text = format_value(metric, value)
     if not value or low is None or high is None:
         return text
-    scale = next((s for s, _ in _SCALES.get(METRICS[metric].unit, ()) if abs(value) >= s), 1.0)
+    scale = next((s for s, _ in _SCALES.get(metric_named(metric).unit, ()) if abs(value) >= s), 1.0)
     return f"{text} ({low / scale:.3g} to {high / scale:.3g})"
 
 

@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from bench.cells import artifact_of, find_cell
@@ -14,6 +15,7 @@ from bench.store import Store
 from techniques.backends.tracing import OperatorTime
 
 CALLS = 20
+_MOST_STEM = 200
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def profile_cell(name: str, run_id: str | None, results: Path) -> Profile:
     program = backend.load(folder, read_structure(folder).build, numerics(settings), threads)
     prepared = [program.prepare(batch) for batch in rotating_batches(workload, data, settings["batch_size"])]
     warm_up(lambda: program(prepared[0]), backend.synchronize)
-    path = results / run_id / "profiles" / f"{cell.name.replace('/', ' ')}.json"
+    path = results / run_id / "profiles" / f"{_stem(cell.name)}.json"
     refuse_links(results, f"{run_id}/profiles")
     path.parent.mkdir(parents=True, exist_ok=True)
     operators = tuple(program.trace(prepared, CALLS, path))
@@ -76,6 +78,14 @@ def profile_cell(name: str, run_id: str | None, results: Path) -> Profile:
             csv.writer(file).writerows([("seconds", "bytes"), *memory])
     store.close()
     return profile
+
+
+def _stem(name: str) -> str:
+    """Return a cell's name as a file's, which has at most 255 bytes; what is cut off is told by its hash."""
+    stem = name.replace("/", " ")
+    return (
+        stem if len(stem.encode()) <= _MOST_STEM else f"{stem[:40]} {sha256(name.encode()).hexdigest()[:12]}"
+    )
 
 
 def memory_timeline(trace: Path) -> Iterator[tuple[float, int]]:

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from bench.comparable import deciding, differences, fingerprint
 from bench.errors import BenchError
 from bench.json_files import read_json
-from bench.metrics import CURVES, METRICS, PRIMARY, Metric, format_value
+from bench.metrics import CURVES, METRICS, PRIMARY, Metric, format_value, metric_named
 from bench.results_folder import refuse_links
 from bench.statistics import ratio_interval
 from bench.store import Store
@@ -260,7 +260,9 @@ def _values(measurements: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return per stage label and metric the exact value, or the values of all launches."""
     stages: dict[str, dict[str, Any]] = {}
     for row in undisturbed(measurements).to_dict("records"):
-        metric = METRICS[row["metric"]]
+        metric = metric_named(row["metric"])
+        if metric.name not in METRICS:
+            continue
         if metric.name in CURVES or (metric.kind == "sampled" and metric.name not in COMPARED):
             continue
         name = metric.name + (f"[{row['qualifier']}]" if row["qualifier"] else "")

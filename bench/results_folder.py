@@ -67,6 +67,8 @@ def alone_in(results: Path) -> Iterator[None]:
     """Hold the results folder for this process; raises BenchError where a run has it."""
     with open_lock(results) as lock:
         refuse_links(results, *_FOLDERS)
+        for folder in ("artifacts", "artifacts/content"):
+            refuse_links(results, *(f"{folder}/{shard.name}" for shard in (results / folder).glob("??")))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

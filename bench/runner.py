@@ -12,7 +12,7 @@ from bench.artifacts import read_record
 from bench.estimate import Estimator
 from bench.executor import ForkServerExecutor
 from bench.matrix_file import Budget
-from bench.metrics import METRICS, PRIMARY, counted
+from bench.metrics import PRIMARY, counted, metric_named
 from bench.overhead import SERVERS, STOPPING, STORE, Timeline, now_s
 from bench.plan import Plan, runs_alone
 from bench.progress import Display
@@ -355,7 +355,7 @@ def _describe(result: Result, ran: bool) -> str:
 
 def _not_again(measurement: Measurement) -> Measurement:
     """Keep of an earlier run's measurement only what another run would measure to be the same."""
-    if METRICS[measurement.metric].kind != "sampled":
+    if metric_named(measurement.metric).kind != "sampled":
         return measurement
     reason = "the artifact was made in an earlier run; this one did not measure it again"
     return replace(measurement, value=None, low=None, high=None, samples=(), reason=reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.metrics import METRICS, PRIMARY
+from bench.metrics import PRIMARY, metric_named
 from bench.statistics import launch_interval
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def summarize(measurements: pd.DataFrame) -> pd.DataFrame:
     ):
         known = group[group["value"].notna()]
         last = (known if len(known) else group).iloc[-1]
-        sampled = METRICS[str(metric)].kind == "sampled"
+        sampled = metric_named(str(metric)).kind == "sampled"
         row = {
             "stage_key": stage_key,
             "kind": last["kind"],

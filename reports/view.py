@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.estimate.comparison import Comparison, compare
-from bench.metrics import CURVES, METRICS
+from bench.metrics import CURVES, metric_named
 from bench.statistics import Interval, ratio_interval
 from bench.summary import summarize, undisturbed
 
@@ -261,7 +261,7 @@ def _readings(
     for row in _rows(summarize(measurements), columns):
         key, metric, qualifier, value, low, high, launches, preliminary, reason, method = row
         # The interval of a single launch says nothing of how launches differ.
-        alone = launches < 2 and METRICS[metric].kind == "sampled" and stages[key].timed
+        alone = launches < 2 and metric_named(metric).kind == "sampled" and stages[key].timed
         found[key, metric, qualifier] = Reading(
             number(value),
             number(low),

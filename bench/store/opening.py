@@ -164,7 +164,10 @@ def _refuse_programs(connection: sa.Connection) -> None:
 
 def _check_layout(connection: sa.Connection) -> None:
     for table in SCHEMA.tables.values():
-        found = {row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({table.name})")}
+        rows = connection.exec_driver_sql(f"PRAGMA table_xinfo({table.name})").all()
+        found = {row.name for row in rows}
+        if any(row.hidden for row in rows):
+            raise Damaged(f"table {table.name} has a column that is computed")
         missing = [column.name for column in table.columns if column.name not in found]
         if missing:
             raise Damaged(f"table {table.name} has no {', '.join(missing)}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import pandas as pd
 
@@ -28,4 +30,14 @@ def draw_all(frames: Mapping[str, pd.DataFrame]) -> list[Plot]:
             plots.append(draw_tradeoff(inference, "artifact_compressed_bytes", workload, batch_size))
         plots.append(draw_classes(frames["classes"], workload))
         plots.append(draw_memory(frames["memory"], workload))
-    return [plot for plot in plots if plot]
+    return _apart(plot for plot in plots if plot)
+
+
+def _apart(plots: Iterable[Plot]) -> list[Plot]:
+    """Number plots of one name: of two workloads, nothing but letters that no file's name has may differ."""
+    seen: Counter[str] = Counter()
+    found = []
+    for plot in plots:
+        seen[plot.name] += 1
+        found.append(replace(plot, name=f"{plot.name}-{seen[plot.name]}") if seen[plot.name] > 1 else plot)
+    return found

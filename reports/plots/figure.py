@@ -47,6 +47,9 @@ _STYLE: dict[str, Any] = {
 }
 
 
+_MOST_STEM = 150
+
+
 @dataclass(frozen=True)
 class Plot:
     """A finished figure. `name` is the file's stem, `caption` says how to read it."""
@@ -72,7 +75,7 @@ def render(name: str, title: str, caption: str, draw: Callable[[], Figure]) -> P
 
 def slug(text: str) -> str:
     """Return text as a safe file stem."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:_MOST_STEM]
 
 
 def assign(names: Iterable[Any], choices: tuple[str, ...]) -> dict[Any, str]:

@@ -153,8 +153,6 @@ def test_what_is_not_the_suites_own_stays(bench, results, tmp_path_factory):
     for place in (*kept, outside / "file", outside / SHARED):
         place.write_text("mine")
     (results / "work" / "link").symlink_to(outside)
-    (results / "artifacts" / "ee").symlink_to(outside)
-    (results / "artifacts" / "content" / "ee").symlink_to(outside)
     (results / "20250101-000000-ci").symlink_to(outside)
     assert bench("clean", "--keep", 0, "--yes", "--results", results).returncode == 0
     assert all(place.read_text() == "mine" for place in (*kept, outside / "file", outside / SHARED))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 
 import pytest
 
@@ -10,6 +11,7 @@ from bench import regression
 from bench.errors import BenchError
 from bench.records import Measurement, Result
 from bench.store import StageRow, Store
+from bench.summary import summarize
 
 ENVIRONMENT = {"cpu": {"model": "some"}, "threads": 2, "libraries": {"torch": "2"}, "python": "3.11"}
 STAGES = [
@@ -189,3 +191,12 @@ def test_a_broken_baseline_gets_one_line(store, tmp_path, old, new, message):
 def test_a_name_that_is_no_file_of_the_folder_is_refused(store, tmp_path, name):
     with pytest.raises(BenchError, match="a name has only"):
         regression.save(store, "before", name, tmp_path)
+
+
+def test_a_metric_that_this_version_does_not_know_is_shown_and_neither_kept_nor_compared(store, tmp_path):
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("UPDATE measurements SET metric = 'of_my_own' WHERE metric = 'accuracy'")
+    summary = summarize(store.measurements("before"))
+    assert "of_my_own" in set(summary["metric"])
+    assert "of_my_own" not in regression.save(store, "before", "other", tmp_path).read_text()
+    check(store, "before")
