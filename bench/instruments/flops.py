@@ -12,7 +12,9 @@ from typing import Any, cast
 
 import torch
 from torch._C._profiler import _RecordFunctionFast
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nested._internal.nested_tensor import NestedTensor
+from torch.sparse import SparseSemiStructuredTensor
 from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mode
 from torch.utils.flop_counter import flop_registry
 
@@ -24,12 +26,15 @@ from bench.instruments.tally import FlopCount, Saw, Tally
 from bench.instruments.unseen import (
     SEEN,
     counting_threads,
-    naming_numpy,
+    naming_other_libraries,
     naming_unseen,
 )
 from bench.instruments.zero_weights import ZeroWeights
 
 __all__ = ["FlopCount", "OperatorCounter", "StepFlops", "count", "count_step", "counting", "effective"]
+
+# Types of tensors whose shapes do not tell what an operator does.
+_INSIDES = (NestedTensor, SparseSemiStructuredTensor)
 
 Loss = Callable[[Any, torch.Tensor], torch.Tensor]
 
@@ -73,18 +78,16 @@ class OperatorCounter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         operator = getattr(func, "_overloadpacket", func)
-        known = operator in self._known
-        if any(issubclass(kind, NestedTensor) or (not known and _is_wrapper(kind)) for kind in types):
-            return NotImplemented  # its own implementation calls operators on plain tensors, which come here
-        if not known and isinstance(func, torch._ops.OpOverload):
-            # In inference mode `linear`, `einsum`, `lstm` and such arrive whole; their parts are known.
-            with self:
-                result = self._parts(func, operator, args, kwargs)
-            if result is not NotImplemented:
-                return result
         namespace, _, name = func.name().rpartition("::")
-        name = name.partition(".")[0]
-        computes = known or kind_of(namespace or "higher_order", name) == "unknown"
+        known = operator in self._known
+        kind = "formula" if known else kind_of(namespace or "higher_order", name.partition(".")[0])
+        if any(issubclass(each, _INSIDES) or (not known and _is_wrapper(each)) for each in types):
+            return NotImplemented  # its own implementation calls operators on plain tensors, which come here
+        if kind == "parts":
+            # In inference mode `einsum`, `lstm` and such arrive whole; their parts are known.
+            with self:
+                return self._parts(func, operator, args, kwargs)
+        computes = kind in ("formula", "unknown")
         with _RecordFunctionFast(SEEN) if computes else nullcontext():
             result = func(*args, **kwargs)
         if known:
@@ -119,7 +122,7 @@ def counting(saw: Saw | None = None) -> Iterator[OperatorCounter]:
         as_eager(),
         naming_unseen(tally.note),
         counting_compiled_script(tally.enter, tally.note),
-        naming_numpy(tally.note),
+        naming_other_libraries(tally.note),
         counting_threads(lambda: _in_this_thread(OperatorCounter(tally))),
         counted_whole(enter, tally.outer_products),
         counter,
@@ -210,8 +213,9 @@ def _in_this_thread(mode: TorchDispatchMode) -> Iterator[None]:
         _pop_mode()
 
 
-def _is_wrapper(kind: type) -> bool:
-    return hasattr(kind, "__tensor_flatten__")
+def _is_wrapper(kind: type[torch.Tensor]) -> bool:
+    """Say whether a type of tensors runs operators by its own code. Those of fake ones compute nothing."""
+    return kind.__torch_dispatch__ != torch.Tensor.__torch_dispatch__ and not issubclass(kind, FakeTensor)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Products that a counter of one thread's operators does not see, and how it comes to see or to name them.
 
-A dispatch mode belongs to its thread, and what NumPy does is no operator. PyTorch's profiler sees the
+A dispatch mode belongs to its thread, and what NumPy or Triton do is no operator. PyTorch's profiler sees the
 operators of all threads: each that multiplied where no counter was is named.
 """
 
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import concurrent.futures.thread
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
 from typing import Any
 
@@ -87,21 +88,35 @@ def counting_threads(mode: Callable[[], AbstractContextManager[Any]]) -> Iterato
 
 
 @contextmanager
-def naming_numpy(note: Note) -> Iterator[None]:
-    """Name NumPy where it gets a tensor of numbers in the block: what it does with them no operator shows."""
+def naming_other_libraries(note: Note) -> Iterator[None]:
+    """Name NumPy, or who takes a tensor by DLPack, where they get numbers in the block, and Triton's kernels.
 
-    def watched(convert: Callable[..., Any]) -> Callable[..., Any]:
+    What they do with tensors no operator shows. An operator that is registered with PyTorch has its own name.
+    """
+
+    def watched(library: str, convert: Callable[..., Any]) -> Callable[..., Any]:
         def watching(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
             if tensor.numel() > 1 and (tensor.is_floating_point() or tensor.is_complex()):
-                note("numpy")
+                note(library)
             return convert(tensor, *args, **kwargs)
 
         return watching
 
-    with (
-        replaced(torch.Tensor, "numpy", watched(torch.Tensor.numpy)),
-        replaced(torch.Tensor, "__array__", watched(torch.Tensor.__array__)),
-    ):
+    def launched(run: Callable[..., Any]) -> Callable[..., Any]:
+        def launching(kernel: Any, *args: Any, **kwargs: Any) -> Any:
+            note(f"triton.{getattr(kernel, '__name__', 'kernel')}")
+            return run(kernel, *args, **kwargs)
+
+        return launching
+
+    ways = {"numpy": "numpy", "__array__": "numpy", "__dlpack__": "dlpack"}
+    with ExitStack() as stack:
+        for name, library in ways.items():
+            by = watched(library, getattr(torch.Tensor, name))
+            stack.enter_context(replaced(torch.Tensor, name, by))
+        if "triton.runtime.jit" in sys.modules:
+            function = sys.modules["triton.runtime.jit"].JITFunction
+            stack.enter_context(replaced(function, "run", launched(function.run)))
         yield
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
 from flop_counts import both_modes
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._pytree import tree_map_only
 
 from bench.instruments import flops, operators
 
@@ -148,6 +153,49 @@ def test_what_numpy_makes_of_a_tensor_is_named() -> None:
     assert flops.count(call).unknown == ("numpy",)
     assert "numpy" not in vars(torch.Tensor)
     assert flops.count(lambda: torch.arange(3).numpy()).unknown == ()
+
+
+def test_a_kernel_of_triton_and_who_takes_a_tensor_over_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class JITFunction:
+        __name__ = "fused_attention"
+
+        def run(self, *_: object) -> None: ...
+
+    triton = types.ModuleType("triton.runtime.jit")
+    triton.JITFunction = JITFunction  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "triton.runtime.jit", triton)
+    kernel = JITFunction()
+    assert flops.count(lambda: kernel.run(SQUARE)).unknown == ("triton.fused_attention",)
+    assert flops.count(lambda: torch.from_dlpack(SQUARE)).unknown in ((), ("dlpack",))
+    assert flops.count(lambda: SQUARE.__dlpack__()).unknown == ("dlpack",)
+
+
+class _Wrapped(torch.Tensor):
+    """Runs each operator on the tensor that it holds."""
+
+    inner: torch.Tensor
+
+    @staticmethod
+    def __new__(cls: type[_Wrapped], inner: torch.Tensor) -> _Wrapped:
+        wrapped = torch.Tensor._make_wrapper_subclass(cls, inner.size(), dtype=inner.dtype)
+        wrapped.inner = inner
+        return wrapped
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        plain = tree_map_only(_Wrapped, lambda each: each.inner, (args, kwargs or {}))
+        return tree_map_only(torch.Tensor, cls, func(*plain[0], **plain[1]))
+
+
+def test_tensors_of_a_type_of_their_own_and_fake_ones_count_as_plain_ones() -> None:
+    wrapped = _Wrapped(SQUARE)
+    assert both_modes(lambda: wrapped @ SQUARE) == PRODUCT
+    assert both_modes(lambda: torch.einsum("ij,jk->ik", wrapped, wrapped)) == PRODUCT
+    assert flops.count(lambda: torch.linalg.svd(wrapped)).unknown == ("aten._linalg_svd",)
+    with FakeTensorMode():
+        fake, layer = torch.randn(8, 8), nn.Conv1d(8, 8, 1)
+        assert both_modes(lambda: fake @ fake) == PRODUCT
+        assert both_modes(lambda: layer(fake)) == PRODUCT
 
 
 def test_a_count_within_a_count_or_a_profile_is_whole() -> None:
