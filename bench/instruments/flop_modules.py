@@ -80,7 +80,7 @@ def _count(model: torch.nn.Module, example: torch.Tensor) -> tuple[dict[str, int
     finally:
         for handle in handles:
             handle.remove()
-    unknown[""].update(counter.take().unknown)  # named at the end: what ran out of the counter's sight
+    unknown[""].update(counter.take().unknown)  # named at the end: what the counter did not see
     return totals, unknown
 
 

@@ -54,7 +54,7 @@ def _note_unseen(event: Any, note: Note) -> bool:
         return any(seen)
     if not torch._C._jit_get_schemas_for_operator(event.name):
         return False  # a scope that somebody opened, no operator
-    note(f"{namespace}.{name} out of the counter's sight")
+    note(f"{namespace}.{name} (not seen by the counter)")
     return True
 
 
