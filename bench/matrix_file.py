@@ -79,8 +79,8 @@ class Prices(_Strict):
 
     name: str = Field(min_length=1)
     currency: str = Field(default="USD", min_length=1)
-    machine_per_hour: float | None = Field(default=None, ge=0)
-    energy_per_kwh: float | None = Field(default=None, ge=0)
+    machine_per_hour: float | None = Field(default=None, ge=0, le=1e18)
+    energy_per_kwh: float | None = Field(default=None, ge=0, le=1e18)
 
 
 class Estimate(_Strict):
@@ -105,8 +105,8 @@ class Peak(_Strict):
     `operations_per_s` by precision, `int8` or `fp8`; `bytes_per_s` to and from memory.
     """
 
-    operations_per_s: dict[str, Annotated[float, Field(gt=0)]] = {}
-    bytes_per_s: float | None = Field(default=None, gt=0)
+    operations_per_s: dict[str, Annotated[float, Field(gt=0, le=1e30)]] = {}
+    bytes_per_s: float | None = Field(default=None, gt=0, le=1e30)
 
     @field_validator("operations_per_s")
     @classmethod

@@ -117,9 +117,9 @@ class SettingsDocument(TypedDict, total=False):
     format: str | None
     batch_size: Positive
     target: Number | None
-    steps: Positive | None
-    recover_steps: Positive | None
-    student_steps: Positive | None
+    steps: Count | None
+    recover_steps: Count | None
+    student_steps: Count | None
     sample_s: Amount
 
 

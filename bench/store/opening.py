@@ -64,8 +64,11 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except (Damaged, sa.exc.NoResultFound, sa.exc.MultipleResultsFound) as error:
         raise unreadable(path, f"damaged: {str(error)[:_MOST_DETAIL]}") from None
-    except (sqlite3.Error, sa.exc.DBAPIError) as error:
-        raise _explain(path, getattr(error, "orig", error)) from None
+    except (sqlite3.Error, sa.exc.StatementError) as error:
+        original = getattr(error, "orig", error)
+        if isinstance(original, Damaged):
+            raise StoreError(f"{path}: cannot keep {str(original)[:_MOST_DETAIL]}") from None
+        raise _explain(path, original) from None
 
 
 def _explain(path: Path, error: BaseException) -> StoreError:

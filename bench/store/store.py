@@ -6,11 +6,9 @@ transactions is whole, and a kill at any moment loses at most the launch it inte
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +18,12 @@ from bench.errors import StoreError
 from bench.metrics import PRIMARY
 from bench.records import Result
 from bench.results_folder import refuse_file
-from bench.store import cleaning, costs, schema
-from bench.store.columns import Damaged, Whole
+from bench.store import cleaning, costs, schema, writing
+from bench.store.columns import Damaged
 from bench.store.disturbed import disturbances
 from bench.store.opening import create as create_file
 from bench.store.opening import explained, open_engine, unreadable
-from bench.store.rows import CellRow, LaunchCount, StageRow, measurement_row
+from bench.store.rows import CellRow, LaunchCount, StageRow
 from techniques.registry import first_few, nearest
 
 if TYPE_CHECKING:
@@ -77,45 +75,8 @@ class Store:
     ) -> None:
         """Enter a run with its whole plan."""
         with self._transaction() as connection:
-            latest = connection.execute(
-                sa.select(sa.type_coerce(sa.func.max(schema.runs.c.number), Whole()))
-            ).scalar()
-            connection.execute(
-                schema.runs.insert().values(
-                    id=run_id,
-                    number=(latest or 0) + 1,
-                    identity=identity,
-                    state="running",
-                    matrix=matrix,
-                    command=command,
-                    request=dict(request),
-                    started_s=time.time(),
-                )
-            )
-            for position, stage in enumerate(stages):
-                connection.execute(
-                    schema.stages.insert().values(
-                        run_id=run_id,
-                        key=stage.key,
-                        position=position,
-                        kind=stage.kind,
-                        label=stage.label,
-                        timed=stage.timed,
-                        parents=list(stage.parents),
-                        request=dict(stage.request),
-                    )
-                )
-            for position, cell in enumerate(cells):
-                connection.execute(
-                    schema.cells.insert().values(
-                        run_id=run_id,
-                        position=position,
-                        name=cell.name,
-                        axes=dict(cell.axes),
-                        stages=dict(cell.stages),
-                        skipped=cell.skipped,
-                    )
-                )
+            writing.enter_run(connection, run_id, identity, matrix, command, request)
+            writing.enter_plan(connection, run_id, stages, cells)
 
     def finish_run(self, run_id: str) -> None:
         with self._transaction() as connection:
@@ -133,40 +94,9 @@ class Store:
         Returns what disturbed it, as far as the run's launches up to now tell.
         """
         with self._transaction() as connection:
-            environment_id = _enter_environment(connection, result.environment)
-            inserted = connection.execute(
-                schema.launches.insert().values(
-                    run_id=run_id,
-                    stage_key=stage_key,
-                    round=round_,
-                    state=result.state,
-                    reason=result.reason,
-                    output_tail=result.output_tail,
-                    reused=reused,
-                    start_s=result.start_s,
-                    wall_s=result.wall_s,
-                    body_s=result.body_s,
-                    environment_id=environment_id,
-                    dynamic=dict(result.dynamic),
-                )
-            )
-            launch_id = inserted.lastrowid
-            for measurement in result.measurements:
-                connection.execute(
-                    schema.measurements.insert().values(measurement_row(launch_id, measurement))
-                )
+            launch_id = writing.enter_launch(connection, run_id, stage_key, round_, result, reused=reused)
             if result.artifact:
-                connection.execute(
-                    schema.artifacts.insert()
-                    .prefix_with("OR REPLACE")
-                    .values(
-                        key=stage_key,
-                        kind=kind,
-                        sha256=result.artifact["sha256"],
-                        bytes=result.artifact["bytes"],
-                        created_s=result.artifact["created_s"],
-                    )
-                )
+                writing.enter_artifact(connection, stage_key, kind, result.artifact)
             return disturbances(connection, run_id).get(launch_id, "") if kind in PRIMARY else ""
 
     def add_overhead(self, run_id: str, part: str, seconds: float) -> None:
@@ -256,8 +186,9 @@ class Store:
     def cells(self, run_id: str) -> list[CellRow]:
         """Return a run's cells in the order of its matrix."""
         query = schema.cells.select().where(schema.cells.c.run_id == run_id).order_by(schema.cells.c.position)
-        known = {stage.key for stage in self.stages(run_id)}
+        keys = sa.select(schema.stages.c.key).where(schema.stages.c.run_id == run_id)
         with self._reading() as connection:
+            known = set(connection.execute(keys).scalars())
             cells = [
                 CellRow(row.name, row.axes, row.stages, row.skipped) for row in connection.execute(query)
             ]
@@ -401,14 +332,3 @@ class Store:
 
         with self._reading() as connection:
             return pd.read_sql_query(query, connection)
-
-
-def _enter_environment(connection: sa.Connection, content: Mapping[str, Any]) -> str | None:
-    if not content:
-        return None
-    text = json.dumps(content, sort_keys=True)
-    id_ = sha256(text.encode()).hexdigest()[:16]
-    connection.execute(
-        schema.environments.insert().prefix_with("OR IGNORE").values(id=id_, content=json.loads(text))
-    )
-    return id_

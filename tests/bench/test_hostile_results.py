@@ -123,6 +123,16 @@ def test_a_results_folder_whose_name_is_no_utf_8_is_used_too(tmp_path):
     assert store.run("run-2")["command"].endswith(r"r\udce9sultats")
 
 
+def test_nothing_is_entered_that_could_not_be_read_again(results):
+    store = Store.open(results, create=False)
+    budget = {"target_interval": float("inf")}
+    with pytest.raises(StoreError, match=r"cannot keep runs\.request budget\.target_interval"):
+        store.start_run("run-2", "i", "quick", "bench run", {"budget": budget}, [], [])
+    plugins = {"r\udce9sum\u00e9.py": "\U0001f680"}
+    store.start_run("run-2", "i", "quick", "bench run", {"plugins": plugins}, [], [])
+    assert store.run("run-2")["request"]["plugins"] == {"r\\udce9sum\u00e9.py": "\U0001f680"}
+
+
 def test_the_lock_is_neither_followed_nor_emptied(tmp_path):
     mine = tmp_path / "mine"
     mine.write_text("mine")

@@ -112,6 +112,16 @@ def test_a_filter_may_name_what_takes_a_workloads_place():
             "budget.sample_s: input should be less than or equal to 3600",
         ),
         ("[budget]", "[budget]\nmemory_gib = nan", "budget.memory_gib"),
+        ("[budget]", f"deep = {'[' * 5000}\n[budget]", "nested too deeply"),
+        ("[budget]", f"[budget]\nmax_launches = {'9' * 4401}", "4300 digits"),
+        ("[budget]", f"# {'x' * 2**20}\n[budget]", "over 1,048,576 bytes"),
+        ("[budget]", "[peaks.cpu]\nbytes_per_s = inf\n[budget]", "peaks.cpu.bytes_per_s"),
+        ("[budget]", "[prices]\nname = 'a'\nenergy_per_kwh = inf\n[budget]", "prices.energy_per_kwh"),
+        (
+            "[train]",
+            f"[train]\nseed = {list(range(2000))}\nbatch_size = {list(range(1, 2000))}",
+            "cells; at most",
+        ),
         ("[budget]", "[[exclude]]\n[budget]", "exclude rule 1 names no axis"),
         (
             "[budget]",
