@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from techniques.backends.onnx_file import open_session
-from techniques.backends.tracing import profiled_activities
 
 # What tells, in a kernel's name, that it multiplies numbers of a format. PyTorch's and oneDNN's kernels have
 # names of their own, ONNX Runtime's too; other runtimes' modules name a product and its numbers themselves.
@@ -78,12 +77,16 @@ def kernels_of_precision(precision: str, kernels: Iterable[str]) -> list[str]:
 
 
 def kernels_of_call(call: Callable[[], object]) -> list[str]:
-    """Return the operators that a call of PyTorch runs, by torch.profiler, with their first input's type."""
-    from torch.profiler import profile
+    """Return the operators that a call of PyTorch runs, by its profiler, with their first input's type."""
+    import torch
 
-    with profile(activities=profiled_activities(), record_shapes=True) as profiled:
+    # Not torch.profiler, which imports a compiler for two seconds.
+    from torch.autograd.profiler import profile
+
+    device = "cuda" if torch.cuda.is_available() else None
+    with profile(use_device=device, record_shapes=True) as profiled:
         call()
-    results = profiled.profiler.kineto_results if profiled.profiler is not None else None
+    results: Any = profiled.kineto_results
     events = results.events() if results is not None else []
     return sorted({_with_number(event.name(), event.dtypes()) for event in events})
 
