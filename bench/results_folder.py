@@ -85,6 +85,14 @@ def refuse_file(results: Path) -> None:
             raise StoreError(f"--results {results}: {path} is a file; give a folder")
 
 
+def refuse_bytes(results: Path) -> None:
+    """Raise StoreError where the folder's path is not UTF-8: no runtime's library opens files under it."""
+    try:
+        str(results.absolute()).encode()
+    except UnicodeEncodeError:
+        raise StoreError(f"--results {results}: its path must be UTF-8; give another folder") from None
+
+
 def refuse_links(results: Path, *names: str) -> None:
     """Raise StoreError where one of these paths in the folder leads out of it through a link.
 

@@ -23,7 +23,7 @@ from bench.overhead import REPORT, RUNNER, Timeline, now_s
 from bench.plan import Plan, make_plan
 from bench.plugins import first_line, load_plugins
 from bench.resources import Resources, find_resources
-from bench.results_folder import WORK, alone_in, open_lock, refuse_file, run_name
+from bench.results_folder import WORK, alone_in, open_lock, refuse_bytes, refuse_file, run_name
 from bench.runner import Runner
 from bench.store import Store
 from bench.workloads import OWN, WORKLOADS
@@ -99,6 +99,7 @@ class Outcome:
 def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = print) -> Prepared:
     """Read the matrix, find its data, plan it. Data is fetched only where `fetch` is true."""
     refuse_file(options.results)
+    refuse_bytes(options.results)
     plugins = load_plugins(options.plugins)
     matrix = read_matrix(options.matrix, options.filter, workloads=options.workloads)
     _try_own_workloads(matrix)

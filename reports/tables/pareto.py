@@ -31,12 +31,13 @@ def point_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
 def ranked_points(inference: pd.DataFrame, cost: str) -> list[dict[str, Any]]:
     """Average ranked cells over seeds, and mark the Pareto front of `cost` against quality.
 
-    A front is drawn within one workload and batch size. Returns a dictionary for each point: its axes, the
-    means of what was measured, `quality_low` and `quality_high` over seeds, `seeds`, `preliminary`, `pareto`.
+    What costs nothing was not measured, and has no place on a logarithmic axis. A front is drawn within one
+    workload and batch size. Returns a dictionary for each point: its axes, the means of what was measured,
+    `quality_low` and `quality_high` over seeds, `seeds`, `preliminary`, `pareto`.
     """
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in records(inference):
-        if row["ranked"] and row[cost] is not None:
+        if row["ranked"] and row[cost] is not None and row[cost] > 0:
             groups.setdefault(point_of(row), []).append(row)
     points = [_average(rows) for rows in groups.values()]
     fronts: dict[tuple[Any, Any], list[dict[str, Any]]] = {}

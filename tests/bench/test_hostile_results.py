@@ -17,6 +17,7 @@ from bench.cleaning import remove, survey
 from bench.errors import BenchError, StoreError
 from bench.regression import baseline_runs, check, save
 from bench.results_folder import alone_in, open_lock, run_name
+from bench.session import RunOptions, prepare
 from bench.showing import show
 from bench.store import Store
 from reports.report import write
@@ -115,8 +116,10 @@ def test_a_results_folder_may_have_any_name(tmp_path, name):
     assert (tmp_path / name / "bench.sqlite").is_file() and (tmp_path / name / RUN / "report.html").is_file()
 
 
-def test_a_results_folder_whose_name_is_no_utf_8_is_used_too(tmp_path):
+def test_a_results_folder_whose_name_is_no_utf_8_is_read_and_no_run_is_made_in_it(tmp_path):
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/r\xe9sultats"))
+    with pytest.raises(StoreError, match="must be UTF-8"):
+        prepare(RunOptions("ci", folder), fetch=False)
     build(folder, SMALL, run_id=RUN).close()
     store = Store.open(folder, create=False)
     store.start_run("run-2", "i", "quick", f"bench run --results {folder}", {}, [], [])

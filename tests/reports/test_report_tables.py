@@ -94,6 +94,12 @@ def test_invalid_cell_is_marked_and_never_ranked(view: RunView) -> None:
     assert invalid["cell"] not in {cell for p in ranked_points(table, "latency_s") for cell in p["cells"]}
 
 
+def test_a_cost_that_is_not_positive_was_not_measured_and_has_no_place_on_the_front(view):
+    table = inference_table(view)
+    assert ranked_points(table, "latency_s")
+    assert not ranked_points(table.assign(latency_s=0.0), "latency_s")
+
+
 def test_quality_loss_is_against_the_uncompressed_model_of_the_same_training(view: RunView) -> None:
     table = inference_table(view).set_index("cell")
     row = table.loc["digits/adam/prune-magnitude:0.5@onnxruntime"]
