@@ -7,14 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from bench.datasets.cache import cache_folder, locked, write_whole
 from bench.errors import DataError
 from bench.estimate.classes import cost_class
 from bench.estimate.rates import Rates
+from bench.json_files import read_json
 from bench.keys import device_kind, make_key
 from bench.store import LaunchCost, StageRow
 
 _FILE = "probes.json"
+_LAUNCHES = TypeAdapter(list[LaunchCost])
+_RATES = TypeAdapter(Rates | None)
 
 
 def read_probes(stages: Iterable[StageRow], cpus: int) -> tuple[list[LaunchCost], Rates | None]:
@@ -27,9 +32,12 @@ def read_probes(stages: Iterable[StageRow], cpus: int) -> tuple[list[LaunchCost]
     content = _read()
     launches, rates = content.get("launches", {}), content.get("rates", {})
     keys = {_stage_key(stage.kind, stage.request["settings"], _device(stage, cpus)) for stage in stages}
-    found = [LaunchCost(**entry) for key in sorted(keys) for entry in launches.get(key, [])]
-    rate = rates.get(_rates_key(stages, cpus))
-    return found, Rates(**rate) if rate else None
+    try:
+        kept = [_LAUNCHES.validate_python(launches[key]) for key in sorted(keys) if key in launches]
+        rate = _RATES.validate_python(rates.get(_rates_key(stages, cpus)))
+    except ValidationError:
+        return [], None  # a damaged cache costs the time of new probes, nothing else
+    return [cost for costs in kept for cost in costs], rate
 
 
 def keep_probes(
@@ -56,10 +64,11 @@ def keep_probes(
 
 def _read() -> dict[str, dict[str, Any]]:
     try:
-        content = json.loads((cache_folder("costs") / _FILE).read_bytes())
+        content = read_json(cache_folder("costs") / _FILE)
     except (OSError, ValueError, DataError):
         return {}
-    return content if isinstance(content, dict) else {}
+    tables = content.items() if isinstance(content, dict) else ()
+    return {name: table for name, table in tables if isinstance(table, dict)}
 
 
 def _stage_key(kind: str, settings: Mapping[str, Any], device: str) -> str:

@@ -178,6 +178,17 @@ def test_probes_are_kept_for_the_next_folder_and_not_for_another_number_of_cores
     assert [entry.wall_s for entry in costs] == [1.5]
     assert rates is not None and rates.server_s == 9.0
     assert read_probes(stages, 64) == ([], None)
+    (path,) = tmp_path.rglob("probes.json")
+    whole = path.read_text()
+    for damaged in (
+        "[]",
+        "{",
+        whole.replace("1.5", '"long"'),
+        whole.replace('"kind"', '"sort"'),
+        "[" * 10_000,
+    ):
+        path.write_text(damaged)
+        assert read_probes(stages, 2) == ([], None)
 
 
 def test_predicted_is_held_against_taken_for_each_kind_and_the_whole(tmp_path):
