@@ -231,7 +231,12 @@ class Store:
             .order_by(schema.launches.c.id)
         )
         frame = self._frame(query)
-        return frame.assign(disturbed=self._disturbed(run_id, frame["launch_id"]))
+        # No call takes no time, and a ratio to it is no number: such a value is unknown.
+        timed = frame["metric"].isin(set(PRIMARY.values()))
+        of_nothing = timed & (frame["value"].astype(float) <= 0)
+        return frame.assign(
+            value=frame["value"].mask(of_nothing), disturbed=self._disturbed(run_id, frame["launch_id"])
+        )
 
     def launch_results(self, run_id: str) -> list[tuple[str, int, str]]:
         """Return (stage key, round, state) of each launch, oldest first: what a resumed run needs."""

@@ -7,7 +7,12 @@ import pytest
 from bench.store import CellRow, StageRow, Store
 
 STAGE = StageRow("a" * 64, "infer", "net @ cpu", True, (), {"settings": {}})
-CELL = CellRow("net/adam/none@cpu", {"optimizer": "adam"}, {"infer": STAGE.key})
+AXES = {
+    **{"workload": "net", "optimizer": "adam", "train.backend": "cpu-eager", "train.precision": "fp32"},
+    **{"train.batch_size": 8, "seed": 0},
+    **{"compression": "none", "backend": "cpu-eager", "precision": "fp32", "batch_size": 1},
+}
+CELL = CellRow("net/adam/none@cpu", AXES, {"infer": STAGE.key})
 
 
 @pytest.fixture

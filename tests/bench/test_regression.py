@@ -193,6 +193,14 @@ def test_a_name_that_is_no_file_of_the_folder_is_refused(store, tmp_path, name):
         regression.save(store, "before", name, tmp_path)
 
 
+def test_a_time_of_nothing_is_unknown(store):
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("UPDATE measurements SET value = -launch_id % 2 WHERE metric = 'latency_s'")
+    frame = store.measurements("before")
+    assert frame[frame["metric"] == "latency_s"]["value"].isna().all()
+    assert verdicts(check(store, "before"))["latency_s"] == "missing"
+
+
 def test_a_metric_that_this_version_does_not_know_is_shown_and_neither_kept_nor_compared(store, tmp_path):
     with sqlite3.connect(store.path) as connection:
         connection.execute("UPDATE measurements SET metric = 'of_my_own' WHERE metric = 'accuracy'")
