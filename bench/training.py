@@ -16,6 +16,7 @@ from techniques.backends.training import TrainingStep
 
 EVALUATION_BATCH = 250
 """Samples evaluated at once: few enough that a small net's activations stay near the caches."""
+_WARM_UP_SEED = 0
 SUSTAINED = 2
 """Evaluations in a row that must meet the target: after a first crossing the next often falls below it."""
 
@@ -31,12 +32,16 @@ class Goal:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One point of the training curve; `seconds` is the training clock, evaluation excluded."""
+    """One point of the training curve; `seconds` is the training clock, evaluation excluded.
+
+    `samples` went forward and backward until then, repeats counted.
+    """
 
     step: int
     seconds: float
     loss: float
     quality: Mapping[str, float]
+    samples: int = 0
 
 
 @dataclass
@@ -45,6 +50,7 @@ class TrainingRecord:
 
     evaluations: list[Evaluation] = field(default_factory=list)
     steps: int = 0
+    samples: int = 0
     training_s: float = 0.0
     evaluation_s: float = 0.0
 
@@ -73,6 +79,11 @@ class Trainer:
     device: torch.device
     synchronize: Callable[[], None] = lambda: None
 
+    @property
+    def samples_per_batch(self) -> int:
+        """Return how many samples a batch has: `batch_size`, or all where there are fewer."""
+        return min(self.batch_size, len(self.data.train_inputs))
+
     def step(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Take one optimizer step on a batch of kept inputs; return the loss without waiting for it."""
         return self.learn(self.workload.transform(inputs.to(self.device)), targets.to(self.device))
@@ -82,9 +93,17 @@ class Trainer:
 
         Leaves weights, buffers and random numbers as they were.
         """
-        chosen = torch.arange(min(self.batch_size, len(self.data.train_inputs)))
+        samples = len(self.data.train_inputs)
+        chosen = torch.arange(self.samples_per_batch)
         inputs, targets = self.data.train_inputs[chosen], self.data.train_targets[chosen]
-        self.learn.warm_up(self.workload.transform(inputs.to(self.device)), targets.to(self.device))
+        epoch = islice(
+            shuffled_batches(samples, self.batch_size, _WARM_UP_SEED), samples // self.samples_per_batch
+        )
+        self.learn.warm_up(
+            self.workload.transform(inputs.to(self.device)),
+            targets.to(self.device),
+            (self.data.train_targets[numbers] for numbers in epoch),
+        )
         self.synchronize()
 
     def train(self, steps: int, seed: int, goal: Goal | None = None) -> TrainingRecord:
@@ -106,6 +125,7 @@ class Trainer:
         self.learn.model.train()
         dtype = torch.float32 if self.device.type == "mps" else torch.float64  # which Apple's GPUs lack
         total = torch.zeros((), dtype=dtype, device=self.device)
+        passes = self.learn.passes
         started = time.perf_counter()
         for chosen in islice(batches, steps):
             total += self.step(self.data.train_inputs[chosen], self.data.train_targets[chosen])
@@ -113,6 +133,7 @@ class Trainer:
         self.synchronize()
         record.training_s += time.perf_counter() - started
         record.steps += steps
+        record.samples += (self.learn.passes - passes) * self.samples_per_batch
         loss = total.item() / steps
         if not math.isfinite(loss):
             raise Diverged(f"the mean training loss is {loss} after {record.steps} steps")
@@ -123,7 +144,7 @@ class Trainer:
         outputs = predict(self.learn.model, self.workload, self.data.test_inputs, self.device)
         assert self.workload.quality is not None  # without one nothing is trained
         quality = self.workload.quality(outputs, self.data.test_targets)
-        record.evaluations.append(Evaluation(record.steps, record.training_s, loss, quality))
+        record.evaluations.append(Evaluation(record.steps, record.training_s, loss, quality, record.samples))
         record.evaluation_s += time.perf_counter() - started
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch._C._profiler import _RecordFunctionFast
@@ -22,7 +21,7 @@ from bench.instruments.compiled_script import counting_compiled_script
 from bench.instruments.composites import by_parts, counted_whole, is_convolution
 from bench.instruments.flop_table import formulas
 from bench.instruments.operators import kind_of
-from bench.instruments.tally import FlopCount, Saw, Tally
+from bench.instruments.tally import FlopCount, Saw, Tally, sum_of
 from bench.instruments.unseen import (
     SEEN,
     counting_threads,
@@ -30,6 +29,7 @@ from bench.instruments.unseen import (
     naming_unseen,
 )
 from bench.instruments.zero_weights import ZeroWeights
+from techniques.optimizers.torch_optim import evaluates_by_closure, step
 
 __all__ = ["FlopCount", "OperatorCounter", "StepFlops", "count", "count_step", "counting", "effective"]
 
@@ -143,37 +143,29 @@ def count_step(
     """Count forward (with the loss), backward and optimizer of one training step apart.
 
     Runs on copies: model, optimizer and random numbers stay as they are. What the backward pass computes
-    again (checkpointed modules, the scores of fused attention) counts apart, as `recomputed`. The closure of
-    an optimizer that requires one (L-BFGS) counts as the optimizer's.
+    again (checkpointed modules, the scores of fused attention) counts apart, as `recomputed`. An optimizer
+    that evaluates the loss itself (L-BFGS) may go forward and backward many times.
     """
     model, optimizer = _copies(model, optimizer)
+    passes: list[tuple[FlopCount, FlopCount, FlopCount]] = []
 
-    def forward() -> torch.Tensor:
-        return loss(model(inputs), targets)
-
-    def closure() -> torch.Tensor:
+    def evaluate() -> torch.Tensor:
         optimizer.zero_grad()
-        value = forward()
-        value.backward()
-        return value
-
-    def step() -> None:
-        parameter = inspect.signature(optimizer.step).parameters.get("closure")
-        if parameter is not None and parameter.default is inspect.Parameter.empty:
-            optimizer.step(cast(Any, closure))
-        else:
-            optimizer.step()
+        with torch.enable_grad():
+            with counting() as counter:
+                value = loss(model(inputs), targets)
+            in_forward = counter.take()
+            with counting() as counter:
+                value.backward()
+        passes.append((in_forward, *counter.take_apart()))
+        return value.detach()
 
     devices = [inputs.device] if isinstance(inputs, torch.Tensor) and inputs.is_cuda else []
-    with torch.random.fork_rng(devices=devices), torch.enable_grad():
-        optimizer.zero_grad()
-        with counting() as counter:
-            value = forward()
-        in_forward = counter.take()
-        with counting() as counter:
-            value.backward()
-        in_backward, recomputed = counter.take_apart()
-        return StepFlops(in_forward, in_backward, count(step), recomputed)
+    by_closure = evaluates_by_closure(optimizer)
+    with torch.random.fork_rng(devices=devices):
+        whole = count(lambda: step(optimizer, evaluate, by_closure=by_closure))
+    forward, backward, recomputed = map(sum_of, zip(*passes, strict=True))
+    return StepFlops(forward, backward, whole.less(forward, backward, recomputed), recomputed)
 
 
 def effective(model: torch.nn.Module, example: torch.Tensor) -> int:

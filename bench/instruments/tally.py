@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,24 @@ class FlopCount:
     total: int
     by_operator: Mapping[str, int]
     unknown: tuple[str, ...]
+
+    def less(self, *parts: FlopCount) -> FlopCount:
+        """Return what is left of a count without these parts of it; what they named is theirs."""
+        left = Counter(self.by_operator)
+        for part in parts:
+            left.subtract(part.by_operator)
+        by_operator = {operator: flops for operator, flops in left.items() if flops}
+        named = {operator for part in parts for operator in part.unknown}
+        unknown = tuple(operator for operator in self.unknown if operator not in named)
+        return FlopCount(sum(by_operator.values()), by_operator, unknown)
+
+
+def sum_of(counts: Iterable[FlopCount]) -> FlopCount:
+    """Add counts up."""
+    listed = list(counts)
+    by_operator: Counter[str] = sum((Counter(each.by_operator) for each in listed), Counter())
+    unknown = sorted({operator for each in listed for operator in each.unknown})
+    return FlopCount(sum(by_operator.values()), dict(by_operator), tuple(unknown))
 
 
 class Tally:

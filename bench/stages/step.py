@@ -14,6 +14,7 @@ from bench.instruments.traffic import step_bytes
 from bench.records import Measurement, Request
 from bench.stages.inputs import load_workload, make_trainer
 from bench.stages.timing import device_pass, energy_pass, gpu_pass, timed_pass, timings
+from bench.stages.train import effective_batch
 from bench.training import Trainer, shuffled_batches
 from bench.workloads.workload import Workload
 from techniques.optimizers import OPTIMIZERS
@@ -39,15 +40,22 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         step()
         trainer.synchronize()
         first_call_s = time.perf_counter() - started
+    before = trainer.learn.passes
     timed = timed_pass(step, trainer.synchronize, request)
     samples = timed.samples
+    # On average: an optimizer that evaluates the loss itself goes over its batch as often as it likes.
+    passes = (trainer.learn.passes - before) / (timed.warmup.calls + samples.calls)
     measurements = [
         *timings("step_latency_s", samples),
         *timed.steadiness(),
         Measurement("first_call_s", first_call_s),
         Measurement(
-            "step_throughput", samples.calls * settings["batch_size"] / samples.elapsed_s, n=samples.calls
+            "step_throughput",
+            samples.calls * passes * trainer.samples_per_batch / samples.elapsed_s,
+            n=samples.calls,
         ),
+        effective_batch(trainer),
+        Measurement("passes_per_step", passes, n=samples.calls),
         Measurement("peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason),
         Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),
     ]

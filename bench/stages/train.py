@@ -13,7 +13,7 @@ from bench.models import save_model, save_outputs
 from bench.records import Measurement, Request
 from bench.stages.inputs import load_workload, make_trainer
 from bench.structures import Structure
-from bench.training import Goal, TrainingRecord, predict
+from bench.training import Goal, Trainer, TrainingRecord, predict
 from bench.workloads.given import one_tensor
 from bench.workloads.workload import Data, Workload, find_workload
 
@@ -26,8 +26,8 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     model = workload.model()
     if workload.quality is None:
         return _as_given(settings, data, model, workload, folder)
-    per_epoch = settings["batch_size"] * settings["evaluations_per_epoch"]
-    period = max(1, len(data.train_inputs) // per_epoch)
+    per_batch = min(settings["batch_size"], len(data.train_inputs))
+    period = max(1, len(data.train_inputs) // (per_batch * settings["evaluations_per_epoch"]))
     goal = Goal(settings["quality_metric"], settings["target"], period)
     with PeakResident() as resident:
         trainer = make_trainer(settings, workload, data, model)
@@ -37,8 +37,9 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     save_model(folder, Structure(settings["workload"]), model)
     save_outputs(folder, outputs)
     return [
-        *_to_target(record, goal, settings["batch_size"]),
-        *_spent(record, settings["batch_size"]),
+        *_to_target(record, goal),
+        *_spent(record),
+        effective_batch(trainer),
         *_curves(record, goal.metric),
         Measurement("evaluation_period", goal.period),
         *quality(settings, data, outputs),
@@ -85,7 +86,7 @@ def quality(
     ]
 
 
-def _to_target(record: TrainingRecord, goal: Goal, batch_size: int) -> list[Measurement]:
+def _to_target(record: TrainingRecord, goal: Goal) -> list[Measurement]:
     crossing = record.first_crossing(goal)
     reached = record.sustained(goal)
     target = f"{goal.metric} {goal.target:g}"
@@ -96,21 +97,27 @@ def _to_target(record: TrainingRecord, goal: Goal, batch_size: int) -> list[Meas
         Measurement("target_reached", float(reached is not None), method="two evaluations in a row"),
         Measurement("steps_to_target", steps, reason=censored),
         Measurement("steps_to_first_crossing", crossing.step if crossing else None, reason=missed),
-        Measurement("samples_to_target", steps * batch_size if steps else None, reason=censored),
+        Measurement("samples_to_target", reached.samples if reached else None, reason=censored),
         Measurement(
             "time_to_target_s", reached.seconds if reached else None, method="clock", reason=censored
         ),
     ]
 
 
-def _spent(record: TrainingRecord, batch_size: int) -> list[Measurement]:
+def effective_batch(trainer: Trainer) -> Measurement:
+    """Measure the samples of a batch that there are, and say how they are gone through."""
+    fewer = trainer.samples_per_batch < trainer.batch_size
+    asked = f"batches of {trainer.batch_size} were asked for; the training set has fewer samples"
+    method = "; ".join(part for part in (asked if fewer else "", trainer.learn.method) if part)
+    return Measurement("effective_batch_size", trainer.samples_per_batch, method=method)
+
+
+def _spent(record: TrainingRecord) -> list[Measurement]:
     return [
         Measurement("steps_trained", record.steps),
         Measurement("training_s", record.training_s, method="clock, evaluation excluded"),
         Measurement("evaluation_s", record.evaluation_s, method="clock"),
-        Measurement(
-            "train_throughput", record.steps * batch_size / record.training_s, n=record.steps, method="clock"
-        ),
+        Measurement("train_throughput", record.samples / record.training_s, n=record.steps, method="clock"),
     ]
 
 

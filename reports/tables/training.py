@@ -23,6 +23,7 @@ _TRAIN_METRICS = (
     "steps_to_target",
     "steps_to_first_crossing",
     "steps_trained",
+    "effective_batch_size",
     "samples_to_target",
     "time_to_target_s",
     "training_s",
@@ -167,6 +168,9 @@ def _notes(view: RunView, row: Mapping[str, Any]) -> list[str]:
     elif row["time_to_target_s"] is None:
         reason = view.reading(row["train_key"], "time_to_target_s").reason
         notes += [f"no clocked time: {reason}"] if reason else []
+    held, asked = row["effective_batch_size"], row["train_batch_size"]
+    if held is not None and asked is not None and held < asked:
+        notes.append(f"batches of {held:g} samples: the training set has no {asked:g}")
     if row["time_gap_flagged"]:
         notes.append(f"clocked time is {100 * row['time_gap']:+.1f} % off steps × median step time")
     step = view.status(row["step_key"])

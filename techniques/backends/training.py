@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from techniques.optimizers.torch_optim import build
+from techniques.backends.accumulation import Accumulation
+from techniques.optimizers.torch_optim import build, evaluates_by_closure, step
 from techniques.precisions import PRECISIONS
 from techniques.registry import CannotApply, Row, Technique
 
@@ -32,12 +33,25 @@ class TrainingStep(Protocol):
     @property
     def optimizer(self) -> torch.optim.Optimizer | None: ...
 
+    @property
+    def passes(self) -> int:
+        """Return how often a batch went forward and backward so far, once a step or more often (L-BFGS)."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """Say how a step is taken, where that is not the batch at once."""
+        ...
+
     def __call__(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Take one optimizer step; return the loss, without waiting for the device."""
         ...
 
-    def warm_up(self, batch: torch.Tensor, targets: torch.Tensor) -> None:
-        """Do once what only the first step does, compilation say; weights and random numbers stay."""
+    def warm_up(self, batch: torch.Tensor, targets: torch.Tensor, epoch: Iterable[torch.Tensor] = ()) -> None:
+        """Do once what only the first step does, compilation say; weights and random numbers stay.
+
+        `epoch` gives the targets of each batch of an epoch, for what can be found out beforehand.
+        """
         ...
 
     def write_back(self) -> None:
@@ -47,7 +61,8 @@ class TrainingStep(Protocol):
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How a step is taken. `accumulate`: backward passes before a step, each on that part of the batch.
+    """How a step is taken. `accumulate`: backward passes before a step, each on that part of the batch, their
+    gradients added up to the batch's own.
 
     `checkpoint` keeps only the inputs of the model's blocks for the backward pass and computes the rest again
     (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"). `channels_last` lays images out with
@@ -62,9 +77,11 @@ class TrainingOptions:
 AS_IT_COMES = TrainingOptions()
 
 
-@dataclass(frozen=True)
+@dataclass
 class TorchTrainingStep:
     """Steps in PyTorch; other precisions than fp32 by autocast, with scaled gradients for fp16.
+
+    An optimizer that evaluates the loss itself (L-BFGS) is handed a closure.
 
     Sources: Micikevicius et al. 2018, "Mixed Precision Training"; `torch.amp`.
     """
@@ -76,6 +93,18 @@ class TorchTrainingStep:
     precision: str = "fp32"
     options: TrainingOptions = AS_IT_COMES
     scaler: torch.amp.GradScaler | None = None
+    passes: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._accumulation = Accumulation(self.loss, self.options.accumulate)
+        self._by_closure = evaluates_by_closure(self.optimizer)
+        if self.scaler is not None and self._by_closure:
+            kind = type(self.optimizer).__name__
+            raise CannotApply(f"{kind} evaluates the loss itself: fp16's scaled gradients are not for it")
+
+    @property
+    def method(self) -> str:
+        return self._accumulation.method if self.options.accumulate > 1 else ""
 
     @classmethod
     def prepare(
@@ -97,47 +126,79 @@ class TorchTrainingStep:
         return cls(compiled(model), loss, built, device, precision, options, scaler)
 
     def __call__(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        self.optimizer.zero_grad(set_to_none=True)
-        total = self._backward(batch, targets)
+        losses: list[torch.Tensor] = []
+
+        def evaluate() -> torch.Tensor:
+            self.optimizer.zero_grad(set_to_none=True)
+            with torch.enable_grad():
+                losses.append(self._backward(batch, targets))
+            self.passes += 1
+            return losses[-1]
+
         if self.scaler is None:
-            self.optimizer.step()
+            step(self.optimizer, evaluate, by_closure=self._by_closure)
         else:
+            evaluate()
             self.scaler.step(self.optimizer)
             self.scaler.update()
-        return total
+        return losses[0]
 
-    def warm_up(self, batch: torch.Tensor, targets: torch.Tensor) -> None:
-        state = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+    def warm_up(self, batch: torch.Tensor, targets: torch.Tensor, epoch: Iterable[torch.Tensor] = ()) -> None:
+        kept = {name: tensor.detach().clone() for name, tensor in self._tensors()}
         self.model.train()
         on_cpu = self.device.type == "cpu"
         devices = [] if on_cpu else [torch.accelerator.current_device_index()]
         with torch.random.fork_rng(devices, device_type="cuda" if on_cpu else self.device.type):
             self._backward(batch, targets)
+            if self.options.accumulate > 1:
+                with torch.no_grad():
+                    outputs = self._forward(batch[: len(batch) // self.options.accumulate])
+                self._accumulation.study(outputs, (each.to(self.device) for each in epoch))
         self.optimizer.zero_grad(set_to_none=True)
-        self.model.load_state_dict(state)
+        with torch.no_grad():
+            for name, tensor in self._tensors():
+                if name in kept:
+                    tensor.copy_(kept[name])
 
     def write_back(self) -> None:
         return
 
+    def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        # Not the state_dict, which may hold what is no tensor (`get_extra_state`) and lack buffers.
+        yield from self.model.named_parameters()
+        yield from self.model.named_buffers()
+
     def _backward(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         parts = self.options.accumulate
         if parts == 1:
-            return self._backward_part(batch, targets, 1)
+            return self._backward_of(self._forward(batch), targets, 1.0)
         if len(batch) % parts:
             raise CannotApply(f"accumulate={parts}: a batch of {len(batch)} has no {parts} equal parts")
         size = len(batch) // parts
-        pairs = zip(batch.split(size), targets.split(size), strict=True)
-        return torch.stack([self._backward_part(*pair, parts) for pair in pairs]).sum()
+        losses: list[torch.Tensor] = []
+        weights: list[float] = []
+        for number, (part, own) in enumerate(zip(batch.split(size), targets.split(size), strict=True)):
+            outputs = self._forward(part)
+            weights = weights or self._accumulation.weights(outputs, targets)
+            if weights[number]:  # the mean over a part of padding alone is not a number
+                losses.append(self._backward_of(outputs, own, weights[number]))
+        return torch.stack(losses).sum()
 
-    def _backward_part(self, batch: torch.Tensor, targets: torch.Tensor, parts: int) -> torch.Tensor:
-        dtype = getattr(torch, PRECISIONS[self.precision].dtype)
-        batch = laid_out(batch, self.options.channels_last)
-        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-            loss = self.loss(self.model(batch), targets)
-        loss = loss / parts if parts > 1 else loss
+    def _forward(self, batch: torch.Tensor) -> Any:
+        with self._autocast():
+            return self.model(laid_out(batch, self.options.channels_last))
+
+    def _backward_of(self, outputs: Any, targets: torch.Tensor, weight: float) -> torch.Tensor:
+        with self._autocast():
+            loss = self.loss(outputs, targets)
+        loss = loss if weight == 1 else loss * weight
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
         scaled.backward()
         return loss.detach()
+
+    def _autocast(self) -> torch.autocast:
+        dtype = getattr(torch, PRECISIONS[self.precision].dtype)
+        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
 
 def with_layout(model: torch.nn.Module, options: TrainingOptions) -> torch.nn.Module:

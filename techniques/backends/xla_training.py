@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -27,6 +27,8 @@ class XlaTrainingStep:
     """
 
     optimizer = None
+    passes = 0
+    method = ""
 
     def __init__(
         self,
@@ -52,9 +54,10 @@ class XlaTrainingStep:
     def __call__(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         given = to_device(batch, self._device), to_device(targets, self._device)
         self._state, loss = self._program(*given)(self._state, *given)
+        self.passes += 1
         return to_torch(loss)
 
-    def warm_up(self, batch: torch.Tensor, targets: torch.Tensor) -> None:
+    def warm_up(self, batch: torch.Tensor, targets: torch.Tensor, epoch: Iterable[torch.Tensor] = ()) -> None:
         """Compile the step for batches of this shape."""
         self._program(to_device(batch, self._device), to_device(targets, self._device))
 

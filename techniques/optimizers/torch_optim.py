@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
-from typing import Any
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import torch
 
@@ -22,10 +23,45 @@ def build(
     implementation: Any = technique.load()
     settings: dict[str, Any] = dict(technique.settings)
     trainable = [(name, parameter) for name, parameter in named_parameters if parameter.requires_grad]
-    if inspect.isclass(implementation) and issubclass(implementation, torch.optim.Optimizer):
+    if not (inspect.isclass(implementation) and issubclass(implementation, torch.optim.Optimizer)):
+        optimizer: torch.optim.Optimizer = implementation(trainable, **settings)
+        return optimizer
+    try:
         return implementation([parameter for _, parameter in trainable], **settings)
-    optimizer: torch.optim.Optimizer = implementation(trainable, **settings)
-    return optimizer
+    except ValueError as error:  # settings or parameters that are not for it, as Muon's of one dimension
+        raise CannotApply(f"{technique.text}: {error}") from error
+
+
+def evaluates_by_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Say whether an optimizer computes gradients itself, by a closure that its `step` requires (L-BFGS)."""
+    parameter = inspect.signature(optimizer.step).parameters.get("closure")
+    return parameter is not None and parameter.default is inspect.Parameter.empty
+
+
+def step(
+    optimizer: torch.optim.Optimizer, closure: Callable[[], torch.Tensor], *, by_closure: bool = False
+) -> None:
+    """Take a step. `closure` clears gradients, computes them and the loss; it runs first, or `by_closure`.
+
+    One that asks for a closure though its signature does not (sharpness-aware minimization, of which there
+    are many implementations) is handed it with gradients computed. Raises CannotApply where gradients are of
+    a layout that the optimizer does not take.
+    """
+    try:
+        if by_closure:
+            optimizer.step(cast(Any, closure))
+            return
+        closure()
+        try:
+            optimizer.step()
+        except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+            if "closure" not in str(error).lower():
+                raise
+            optimizer.step(cast(Any, closure))
+    except RuntimeError as error:
+        if re.search(r"does not support \w+ gradients", str(error)):
+            raise CannotApply(str(error)) from error
+        raise
 
 
 def refuse(named_parameters: Iterable[tuple[str, torch.nn.Parameter]]) -> torch.optim.Optimizer:
