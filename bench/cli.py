@@ -208,9 +208,12 @@ def flops(
         str, typer.Argument(help="A cell's name, a workload, an .onnx file, or module:name of a model.")
     ],
     input_shape: Annotated[
-        str | None, typer.Option("--input", help="Shape of a module:name's input, as 1,3,224,224.")
+        str | None, typer.Option("--input", help="Shape of a model's or file's input, as 1,3,224,224.")
     ] = None,
-    batch_size: Annotated[int, typer.Option("--batch", min=1, help="Batch size of a workload.")] = 1,
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch", min=1, help="Batch size of a workload, or of a file that leaves it open."),
+    ] = 1,
     optimizer: Annotated[str, typer.Option(help="Optimizer of a workload's training step.")] = "adam",
     run_id: Annotated[str | None, typer.Option("--run", help="Run id; the latest by default.")] = None,
     plugin: Plugins = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from bench.instruments.flop_modules import ModuleFlops
     from bench.instruments.flops import FlopCount
+    from bench.workloads.workload import Data, Workload
 
 Row = tuple[str, str, str, str, str]
+_MAX_CAUSE = 200
 HEADINGS: Row = ("module", "type", "forward FLOPs", "fvcore × 2", "why they differ")
 
 
@@ -38,7 +40,8 @@ class FlopReport:
 class FlopQuestion:
     """What to count. `target` is a cell's name, a workload, an ONNX file, or `module:name` of a model.
 
-    `input_shape` is that of a reference's input; `batch_size` is for a workload, `optimizer` for its step.
+    `input_shape` is that of a reference's or file's (first) input; `batch_size` is for a workload, and for a
+    file that leaves it open; `optimizer` is for a workload's step.
     """
 
     target: str
@@ -51,12 +54,13 @@ class FlopQuestion:
 
 def flop_report(question: FlopQuestion) -> FlopReport:
     """Count what the question names; raises BenchError with the nearest name where there is no such thing."""
-    if question.target.endswith(".onnx"):
-        return _of_file(Path(question.target))
+    is_workload = question.target.partition(":")[0] in WORKLOADS.rows()
+    if question.target.endswith(".onnx") and not is_workload:
+        return _of_file(Path(question.target), question.input_shape, question.batch_size)
     run_id, cells = _cells(question)
     if question.target in cells:
         return _of_cell(question, run_id, cells[question.target])
-    if question.target.partition(":")[0] in WORKLOADS.rows():
+    if is_workload:
         return _of_workload(question)
     if ":" in question.target:
         return _of_reference(question)
@@ -78,17 +82,20 @@ def parse_shape(text: str) -> tuple[int, ...]:
     return shape
 
 
-def _of_file(path: Path) -> FlopReport:
-    from bench.instruments.onnx_flops import count_onnx
+def _of_file(path: Path, shape: Sequence[int], batch_size: int) -> FlopReport:
+    from bench.instruments.onnx_flops import count_onnx_file
 
     if not path.is_file():
         raise BenchError(f"{path}: no such file")
     try:
-        counted = count_onnx(path)
+        file = count_onnx_file(path, shape, batch_size)
+    except ValueError as error:
+        raise BenchError(f"{path}: {str(error)[:_MAX_CAUSE]}") from None
     except Exception as error:  # whatever reading a file raises that is no ONNX graph
-        raise BenchError(f"{path}: no ONNX graph: {str(error).splitlines()[0]}") from None
-    rows = tuple(("", name, f"{flops:,}", "", "") for name, flops in _largest(counted))
-    return FlopReport(f"{path}: its graph, by operator", rows, (_total("one run", counted),))
+        raise BenchError(f"{path}: no ONNX graph: {first_line(error)[:_MAX_CAUSE]}") from None
+    rows = tuple(("", name, f"{flops:,}", "", "") for name, flops in _largest(file.flops))
+    title = f"{path}: its graph, by operator, input {', '.join(file.inputs) or 'none'}"
+    return FlopReport(title, rows, (_total("one run", file.flops),))
 
 
 def _of_cell(question: FlopQuestion, run_id: str, cell: CellRow) -> FlopReport:
@@ -96,6 +103,7 @@ def _of_cell(question: FlopQuestion, run_id: str, cell: CellRow) -> FlopReport:
     from bench.cells import artifact_of
     from bench.models import load_model
     from bench.stages.inputs import example_batch
+    from bench.workloads.given import OnnxModel
     from bench.workloads.workload import find_workload
     from techniques.backends.onnx_runtime import MODEL
 
@@ -110,16 +118,18 @@ def _of_cell(question: FlopQuestion, run_id: str, cell: CellRow) -> FlopReport:
         from bench.instruments.onnx_flops import count_onnx
 
         notes.append(_total("the ONNX file that is served, by its graph", count_onnx(file)))
-    return _of_model(title, load_model(folder), example, notes)
+    model = load_model(folder)
+    if isinstance(model, OnnxModel):
+        return _of_file(model.onnx_file, example.shape, batch_size)
+    return _of_model(title, model, example, notes)
 
 
 def _of_workload(question: FlopQuestion) -> FlopReport:
     import torch
 
-    from bench.instruments.flops import count_step
     from bench.stages.inputs import example_batch
+    from bench.workloads.given import OnnxModel
     from bench.workloads.workload import find_workload
-    from techniques.optimizers.torch_optim import build
 
     row = WORKLOADS.parse(question.target).row
     try:
@@ -131,25 +141,36 @@ def _of_workload(question: FlopQuestion) -> FlopReport:
     data = workload.data()
     torch.manual_seed(0)
     model = workload.model()
+    example = example_batch(workload, data, question.batch_size)
+    if isinstance(model, OnnxModel):
+        return _of_file(model.onnx_file, example.shape, question.batch_size)
+    notes = [] if row.inference_only else _training_step(question, workload, data, model, row.batch_size)
+    return _of_model(f"{question.target}, batch {question.batch_size}", model, example, notes)
+
+
+def _training_step(
+    question: FlopQuestion, workload: Workload, data: Data, model: torch.nn.Module, batch_size: int
+) -> list[str]:
+    from bench.instruments.flops import count_step
+    from techniques.optimizers.torch_optim import build
+
     optimizer = OPTIMIZERS.parse(question.optimizer)
     step = count_step(
         model,
         workload.loss,
-        workload.transform(data.train_inputs[: row.batch_size]),
-        data.train_targets[: row.batch_size],
+        workload.transform(data.train_inputs[:batch_size]),
+        data.train_targets[:batch_size],
         build(optimizer, model.named_parameters()),
     )
     again = step.recomputed
-    notes = [
-        f"a training step, batch {row.batch_size}, {optimizer.text}:",
+    return [
+        f"a training step, batch {batch_size}, {optimizer.text}:",
         _total("  forward and loss", step.forward),
         _total("  backward", step.backward)
         + f", {step.backward.total / max(1, step.forward.total):.3g}× forward",
         *([_total("  computed again in the backward pass", again)] if again.total else []),
         _total("  optimizer", step.optimizer),
     ]
-    title = f"{question.target}, batch {question.batch_size}"
-    return _of_model(title, model, example_batch(workload, data, question.batch_size), notes)
 
 
 def _of_reference(question: FlopQuestion) -> FlopReport:

@@ -2,142 +2,181 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from math import prod
+from collections import ChainMap, Counter
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.instruments.flops import FlopCount
+from bench.instruments.onnx_formulas import FORMULAS, Call, NotCountable
+from bench.instruments.onnx_operators import DEFAULT_DOMAINS, full_name, kind_of
+from bench.instruments.onnx_reading import Shape, bind_sizes, described, graphs_of, inputs_of, read_light
+from bench.instruments.onnx_shapes import infer_shapes, shapes_in
+from bench.instruments.onnx_values import Values
+from bench.instruments.tally import FlopCount
 
 if TYPE_CHECKING:
     import onnx
 
-Shape = tuple[int, ...]
+
+@dataclass(frozen=True)
+class OnnxCount:
+    """The FLOPs of one run of a file, and its inputs, as `x (1, 3, 224, 224)`."""
+
+    flops: FlopCount
+    inputs: tuple[str, ...]
+
+
+def count_onnx(path: Path, shape: Sequence[int] = (), batch_size: int = 1) -> FlopCount:
+    """Count one run of a file's graph; see `count_onnx_file`."""
+    return count_onnx_file(path, shape, batch_size).flops
+
+
+def count_onnx_file(path: Path, shape: Sequence[int] = (), batch_size: int = 1) -> OnnxCount:
+    """Count one run of a file's graph, its first input of this shape, open batches of this size.
+
+    Neither reads its weights nor needs them. An operator is unknown where it computes without a formula,
+    where its shapes are not known, and where nothing tells how often or which of the graphs in it runs: then
+    what is counted is the least that it can be. Raises ValueError where the graph does not take the shape.
+    """
+    model = read_light(path)
+    bind_sizes(model.graph, shape, shape[0] if shape else batch_size)
+    noted = shapes_in(model.graph)
+    model = infer_shapes(model)
+    shapes = shapes_in(model.graph)
+    if all(noted[name] == shapes[name] for name in noted.keys() & shapes.keys()):
+        shapes = noted | shapes  # else the file's notes are of other sizes
+    scope = _Scope(ChainMap(shapes), Values(model.graph, shapes.get, opset=_opset(model)))
+    counted = _graph(model.graph, scope)
+    flops = FlopCount(
+        sum(counted.by_operator.values()), dict(counted.by_operator), tuple(sorted(counted.unknown))
+    )
+    return OnnxCount(flops, tuple(map(described, inputs_of(model.graph))))
 
 
 @dataclass(frozen=True)
-class _Call:
-    """A node's shapes, in the order of its inputs and outputs, and its attributes."""
+class _Scope:
+    """What is known where a graph runs: shapes by name, and small values."""
 
-    inputs: Sequence[Shape]
-    outputs: Sequence[Shape]
-    attributes: Mapping[str, Any]
+    shapes: MutableMapping[str, Shape]
+    values: Values
+
+    def inside(self, graph: onnx.GraphProto) -> _Scope:
+        shapes = ChainMap(shapes_in(graph), self.shapes)
+        return _Scope(shapes, Values(graph, shapes.get, self.values))
 
 
-def count_onnx(path: Path) -> FlopCount:
-    """Count one run of the graph at the sizes that it was exported with.
+@dataclass(frozen=True)
+class _Counted:
+    by_operator: Counter[str] = field(default_factory=Counter)
+    unknown: set[str] = field(default_factory=set)
 
-    A node is unknown where it has no formula though it computes, where its shapes cannot be inferred, and
-    where it holds graphs of its own (If, Loop, Scan) or calls a function.
-    """
+    def __bool__(self) -> bool:
+        """Say whether anything computes."""
+        return bool(self.unknown or sum(self.by_operator.values()))
+
+    def add(self, other: _Counted, times: int = 1) -> None:
+        self.unknown.update(other.unknown)
+        for name, flops in other.by_operator.items():
+            self.by_operator[name] += times * flops
+
+
+def _graph(graph: onnx.GraphProto, scope: _Scope) -> _Counted:
+    counted = _Counted()
+    for node in graph.node:
+        name, kind = full_name(node.domain, node.op_type), kind_of(node.domain, node.op_type)
+        if kind == "unknown":
+            counted.unknown.add(name)
+        elif kind == "graphs":
+            counted.add(_GRAPHS[node.op_type](node, scope))
+        elif kind == "formula":
+            _enter(node, name, scope, counted)
+        if kind != "graphs":
+            for inner in graphs_of(node):
+                if _graph(inner, scope.inside(inner)):
+                    counted.unknown.add(f"{name} (its graph)")
+    return counted
+
+
+def _enter(node: onnx.NodeProto, name: str, scope: _Scope, counted: _Counted) -> None:
+    formula = FORMULAS["" if node.domain in DEFAULT_DOMAINS else node.domain, node.op_type]
+    try:
+        counted.by_operator[name] += formula(_call(node, scope))
+    except NotCountable as error:
+        counted.unknown.add(f"{name} ({error})")
+    except Exception:  # a node that is not as its operator is defined
+        counted.unknown.add(f"{name} (malformed)")
+
+
+def _call(node: onnx.NodeProto, scope: _Scope) -> Call:
+    return Call(node.input, node.output, _attributes(node), scope.shapes.get, scope.values.of)
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
     import onnx
 
-    model = onnx.shape_inference.infer_shapes(onnx.load(str(path)), data_prop=True)
-    shapes = _shapes(model.graph)
-    by_operator: Counter[str] = Counter()
-    unknown: set[str] = set()
-    for node in model.graph.node:
-        formula = _FORMULAS.get(node.op_type)
-        if formula is None:
-            if node.op_type in _NAMED or node.domain not in _KNOWN_DOMAINS:
-                unknown.add(node.op_type)
-            continue
-        try:
-            by_operator[node.op_type] += formula(_call(node, shapes))
-        except (KeyError, IndexError):
-            unknown.add(f"{node.op_type} (no shape)")
-    return FlopCount(sum(by_operator.values()), dict(by_operator), tuple(sorted(unknown)))
+    return {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
 
 
-def _shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
-    found: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for info in [*graph.input, *graph.value_info, *graph.output]:
-        dimensions = info.type.tensor_type.shape.dim
-        if all(dimension.HasField("dim_value") for dimension in dimensions):
-            found.setdefault(info.name, tuple(dimension.dim_value for dimension in dimensions))
-    return found
+def _opset(model: onnx.ModelProto) -> int:
+    return next((entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS), 1)
 
 
-def _call(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> _Call:
-    import onnx
-
-    attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
-    # An input that is left out has the empty name.
-    inputs = [shapes[name] if name else () for name in node.input]
-    return _Call(inputs, [shapes[name] for name in node.output if name], attributes)
-
-
-def _product(call: _Call) -> int:
-    return 2 * prod(call.outputs[0]) * call.inputs[0][-1]
-
-
-def _gemm(call: _Call) -> int:
-    return 2 * prod(call.outputs[0]) * call.inputs[0][0 if call.attributes.get("transA") else 1]
-
-
-def _convolution(weight: int) -> Callable[[_Call], int]:
-    """Each output pixel takes every weight once, however many groups there are."""
-
-    def formula(call: _Call) -> int:
-        batch, _, *size = call.outputs[0]
-        return 2 * batch * prod(size) * prod(call.inputs[weight])
-
-    return formula
+def _branches(node: onnx.NodeProto, scope: _Scope) -> _Counted:
+    """The branch that runs, where the condition is known; else what each branch does at least."""
+    graphs = {entry.name: entry.g for entry in node.attribute}
+    yes, no = (graphs[name] for name in ("then_branch", "else_branch"))
+    condition = scope.values.of(node.input[0])
+    if condition is not None:
+        chosen = yes if condition.all() else no
+        return _graph(chosen, scope.inside(chosen))
+    fewer, more = sorted(
+        (_graph(each, scope.inside(each)) for each in (yes, no)),
+        key=lambda counted: sum(counted.by_operator.values()),
+    )
+    differ = sum(fewer.by_operator.values()) != sum(more.by_operator.values())
+    names = more.unknown | ({"If (which branch)"} if differ else set())
+    return _Counted(fewer.by_operator, fewer.unknown | names)
 
 
-def _transposed_convolution(call: _Call) -> int:
-    batch, _, *size = call.inputs[0]
-    return 2 * batch * prod(size) * prod(call.inputs[1])
+def _loop(node: onnx.NodeProto, scope: _Scope) -> _Counted:
+    (body,) = graphs_of(node)
+    inside = scope.inside(body)
+    counted = _graph(body, inside)
+    limit, start = (scope.values.of(name) if name else None for name in (*node.input, "", "")[:2])
+    goes_on = inside.values.of(body.output[0].name)
+    always = (not node.input[1] or (start is not None and start.all())) and (
+        inside.values.same(body.output[0].name, body.input[1].name)
+        or (goes_on is not None and bool(goes_on.all()))
+    )
+    return _repeated(counted, int(limit.item()) if limit is not None and always else None, "Loop")
 
 
-def _recurrent(call: _Call) -> int:
-    """Each token takes every weight of all gates and directions once."""
-    tokens, batch, _ = call.inputs[0]
-    return 2 * tokens * batch * (prod(call.inputs[1]) + prod(call.inputs[2]))
+def _scan(node: onnx.NodeProto, scope: _Scope) -> _Counted:
+    (body,) = graphs_of(node)
+    counted = _graph(body, scope.inside(body))
+    attributes = _attributes(node)
+    scanned = scope.shapes.get(node.input[-1])
+    trips = None
+    if scanned is not None and len(node.input) == len(body.input):  # before version 9 there is one more
+        axes = attributes.get("scan_input_axes")
+        trips = scanned[axes[-1] if axes else 0]
+    return _repeated(counted, trips, "Scan")
 
 
-def _einsum(call: _Call) -> int:
-    equation = call.attributes["equation"].decode().replace(" ", "")
-    terms = equation.partition("->")[0].split(",")
-    if len(terms) != 2 or "." in equation:
-        raise KeyError(equation)
-    sizes = {
-        letter: size
-        for term, shape in zip(terms, call.inputs, strict=True)
-        for letter, size in zip(term, shape, strict=True)
-    }
-    summed = set(sizes) - set(equation.partition("->")[2])
-    return 2 * prod(sizes.values()) if summed else 0
+def _sequence_map(node: onnx.NodeProto, scope: _Scope) -> _Counted:
+    (body,) = graphs_of(node)
+    return _repeated(_graph(body, scope.inside(body)), None, "SequenceMap")
 
 
-def _attention(call: _Call) -> int:
-    """Two products: queries with keys, scores with values; of three dimensions the heads lie side by side."""
-    query, key, value = call.inputs[:3]
-    if len(query) == 4:
-        return 2 * prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
-    heads, shared = call.attributes["q_num_heads"], call.attributes["kv_num_heads"]
-    return 2 * query[0] * query[1] * key[1] * (query[2] + heads * (value[2] // shared))
+def _repeated(body: _Counted, trips: int | None, name: str) -> _Counted:
+    counted = _Counted()
+    if not body:
+        return counted
+    counted.add(body, max(0, trips or 0))
+    if trips is None:
+        counted.unknown.add(f"{name} (how often it runs)")
+    return counted
 
 
-_FORMULAS: Mapping[str, Callable[[_Call], int]] = {
-    "MatMul": _product,
-    "MatMulInteger": _product,
-    "QLinearMatMul": _product,
-    "Gemm": _gemm,
-    "FusedGemm": _gemm,
-    "Conv": _convolution(1),
-    "FusedConv": _convolution(1),
-    "ConvInteger": _convolution(1),
-    "QLinearConv": _convolution(3),
-    "ConvTranspose": _transposed_convolution,
-    "LSTM": _recurrent,
-    "GRU": _recurrent,
-    "RNN": _recurrent,
-    "Einsum": _einsum,
-    "Attention": _attention,
-}
-# Standard operators that compute more than element by element, and those with graphs of their own.
-_NAMED = {"If", "Loop", "Scan", "DFT", "STFT", "Det", "DeformConv", "LinearAttention", "CausalConvWithState"}
-_KNOWN_DOMAINS = ("", "ai.onnx")
+_GRAPHS = {"If": _branches, "Loop": _loop, "Scan": _scan, "SequenceMap": _sequence_map}

@@ -49,7 +49,6 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         outputs = [model(batch) for batch in batches]
     save_outputs(folder, torch.cat(outputs))  # what a timing must give
     of_file = isinstance(model, OnnxModel)
-    counts = model.parameter_counts() if isinstance(model, OnnxModel) else parameter_counts(model)
     moved = (
         None if of_file else call_bytes(model, example, outputs[0], settings["format"], settings["precision"])
     )
@@ -60,16 +59,37 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         ),
         Measurement("artifact_bytes", raw),
         Measurement("artifact_compressed_bytes", compressed, method="xz"),
-        Measurement("parameters", counts[0]),
-        Measurement("nonzero_parameters", counts[1]),
+        *_parameters(model),
         *_operations(model, example),
     ]
+
+
+def _parameters(model: torch.nn.Module) -> list[Measurement]:
+    reason = ""
+    try:
+        total, nonzero = model.parameter_counts() if isinstance(model, OnnxModel) else parameter_counts(model)
+    except Exception as error:  # whatever weights that a runtime takes do to a counter
+        return uncounted("parameters", "nonzero_parameters", reason=error)[:2]
+    if nonzero is None:
+        reason = "some weights lie in other files"
+    return [
+        Measurement("parameters", total),
+        Measurement("nonzero_parameters", nonzero, reason=reason),
+    ]
+
+
+def _operations_of_file(path: Path, example: torch.Tensor) -> list[Measurement]:
+    try:
+        counted = count_onnx(path, example.shape)
+    except Exception as error:  # whatever a graph that a runtime takes does to a counter
+        return uncounted("dense_flops", reason=error)
+    return flop_measurements(dense_flops=counted)
 
 
 @torch.no_grad()
 def _operations(model: torch.nn.Module, example: torch.Tensor) -> list[Measurement]:
     if isinstance(model, OnnxModel):
-        return flop_measurements(dense_flops=count_onnx(model.onnx_file))
+        return _operations_of_file(model.onnx_file, example)
     try:
         dense, effective = flops.count(lambda: model(example)), flops.effective(model, example)
     except Exception as error:  # whatever a counter does to a model that runs without one

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 
 from bench.errors import StageError
+from bench.instruments.onnx_parameters import onnx_parameter_counts
+from bench.instruments.onnx_reading import tensors
 from bench.workloads.workload import Data, Workload, highest
 from techniques.registry import CannotApply, load_reference
 
@@ -91,13 +93,9 @@ class OnnxModel(torch.nn.Module):
         self.onnx_file = path
         self._session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
-    def parameter_counts(self) -> tuple[int, int]:
-        """Return how many numbers the file's weights are, and how many of them are not zero."""
-        import onnx
-
-        weights = onnx.load(str(self.onnx_file)).graph.initializer
-        arrays = [onnx.numpy_helper.to_array(weight) for weight in weights]
-        return sum(array.size for array in arrays), sum(int((array != 0).sum()) for array in arrays)
+    def parameter_counts(self) -> tuple[int, int | None]:
+        """Return how many numbers the file's weights are, and how many of them are not zero, if known."""
+        return onnx_parameter_counts(self.onnx_file)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OnnxModel:
         return OnnxModel(self.onnx_file)
@@ -124,8 +122,8 @@ def onnx_file(file: str, scores: bool) -> Workload:
 def _refuse_weights_elsewhere(path: Path) -> None:
     import onnx
 
-    graph = onnx.load(str(path), load_external_data=False).graph
-    if any(weight.data_location == onnx.TensorProto.EXTERNAL for weight in graph.initializer):
+    model = onnx.load(str(path), load_external_data=False)
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors(model)):
         raise StageError(f"{path}: keeps its weights in other files; save it whole (external_data=False)")
 
 

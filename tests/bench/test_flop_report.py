@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -48,6 +50,28 @@ def test_of_an_onnx_file_its_graph_is_counted(bench, tmp_path):
     done = bench("flops", path)
     assert done.returncode == 0, done.stderr
     assert f"one run: {2 * 7 * 20 * 30:,} FLOPs" in done.stdout
+
+
+def test_of_an_onnx_file_with_an_open_batch_the_sizes_are_said(bench, tmp_path):
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "layer",
+        [value("x", onnx.TensorProto.FLOAT, ["batch", 20])],
+        [value("y", onnx.TensorProto.FLOAT, ["batch", 30])],
+        [onnx.numpy_helper.from_array(np.ones((20, 30), np.float32), "w")],
+    )
+    path = tmp_path / "layer.onnx"
+    imports = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=imports, ir_version=8), path)
+    done = bench("flops", f"onnx:{path}", "--batch", "3")
+    assert done.returncode == 0, done.stderr
+    assert f"one run: {2 * 3 * 20 * 30:,} FLOPs" in done.stdout and "input x (3, 20)" in done.stdout
+    done = bench("flops", path, "--input", "3,21")
+    assert done.returncode == 2 and "must be of shape (batch, 20), got (3, 21)" in done.stderr
+    (tmp_path / "empty.onnx").touch()
+    done = bench("flops", tmp_path / "empty.onnx")
+    assert done.returncode == 2 and "it holds no graph that returns anything" in done.stderr
 
 
 def test_of_a_cell_the_model_that_it_serves_is_counted(bench, tmp_path):

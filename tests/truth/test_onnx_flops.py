@@ -95,7 +95,7 @@ def test_nodes_made_by_hand(node, inputs, expected: int, tmp_path: Path) -> None
 
 def test_what_has_no_formula_is_named(tmp_path: Path) -> None:
     foreign = helper.make_node("Mystery", ["a"], ["y"], domain="strange")
-    assert count_onnx(made(foreign, {"a": (2, 3)}, tmp_path)).unknown == ("Mystery",)
+    assert count_onnx(made(foreign, {"a": (2, 3)}, tmp_path)).unknown == ("strange.Mystery",)
 
 
 def by_weights(path: Path) -> int:
