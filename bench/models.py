@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from bench.errors import StageError
 from bench.structures import Structure, read_structure
+from techniques.weights import UnknownState, load_state, save_state
 
 WEIGHTS = "weights.safetensors"
 OUTPUTS = "outputs.safetensors"
@@ -16,8 +17,10 @@ OUTPUTS = "outputs.safetensors"
 
 def save_model(folder: Path, structure: Structure, model: torch.nn.Module) -> None:
     """Write the model's weights, and the structure that they fit."""
-    state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / WEIGHTS)
+    try:
+        save_state(model.state_dict(), folder / WEIGHTS)
+    except UnknownState as error:
+        raise StageError(f"the model's extra state {error}") from None
     structure.save(folder)
 
 
@@ -25,7 +28,7 @@ def load_model(folder: Path) -> torch.nn.Module:
     """Build the model anew and fill in its weights; it comes in evaluation mode, on the CPU."""
     model = read_structure(folder).build()
     try:
-        model.load_state_dict(load_file(folder / WEIGHTS))
+        model.load_state_dict(load_state(folder / WEIGHTS))
     except RuntimeError as error:
         raise StageError(f"{folder.name[:12]}: weights do not fit the model: {error}") from None
     return model.eval()

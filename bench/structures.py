@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.utils import parametrize
 
 from bench.errors import StageError
 from bench.workloads.workload import find_workload
+from techniques.parametrizations import is_parametrized, make_plain
 from techniques.registry import CannotApply
 
 MODEL = "model.json"
@@ -32,11 +34,15 @@ class Edit:
 
 @dataclass(frozen=True)
 class Structure:
-    """A workload's model, or its student of `width` times the channels, and the edits made to it."""
+    """A workload's model, or its student of `width` times the channels, and the edits made to it.
+
+    `plain` says that weights which the factory makes computed ones (weight norm) are plain here.
+    """
 
     workload: str
     width: float | None = None
     edits: tuple[Edit, ...] = field(default=())
+    plain: bool = False
 
     def build(self) -> torch.nn.Module:
         """Build the model with fresh weights, in training mode, on the CPU."""
@@ -51,14 +57,15 @@ class Structure:
 
         Raises StageError where modules were added, removed or replaced by others: no edit describes that.
         """
-        built = dict(self._unedited().named_modules())
+        unedited, plain = self._unedited(), self.plain
+        if is_parametrized(unedited) and not is_parametrized(model):
+            unedited, plain = make_plain(unedited), True
+        built = dict(unedited.named_modules())
         changed = dict(model.named_modules())
-        if {name: type(module) for name, module in built.items()} != {
-            name: type(module) for name, module in changed.items()
-        }:
+        if _types(built) != _types(changed):
             raise StageError("the compression replaced modules of the model, which no artifact can describe")
         edits = (_difference(name, built[name], module) for name, module in changed.items())
-        return Structure(self.workload, self.width, tuple(edit for edit in edits if edit))
+        return Structure(self.workload, self.width, tuple(edit for edit in edits if edit), plain)
 
     def save(self, folder: Path) -> None:
         """Write the structure into an artifact's folder."""
@@ -66,10 +73,15 @@ class Structure:
             "workload": self.workload,
             "width": self.width,
             "edits": [vars(edit) for edit in self.edits],
+            "plain": self.plain,
         }
         (folder / MODEL).write_text(json.dumps(content))
 
     def _unedited(self) -> torch.nn.Module:
+        model = self._made()
+        return make_plain(model) if self.plain else model
+
+    def _made(self) -> torch.nn.Module:
         workload = find_workload(self.workload)
         if self.width is None:
             return workload.model()
@@ -92,7 +104,13 @@ def read_structure(folder: Path) -> Structure:
             )
             for entry in content["edits"]
         ),
+        content.get("plain", False),
     )
+
+
+def _types(modules: Mapping[str, torch.nn.Module]) -> dict[str, type]:
+    # Each module with a parametrization has a class of its own.
+    return {name: parametrize.type_before_parametrizations(module) for name, module in modules.items()}
 
 
 def _apply(module: torch.nn.Module, edit: Edit) -> None:

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import flop_registry
 
 from bench.instruments.compiled_script import counting_compiled_script
 from bench.instruments.composites import by_parts, counted_whole, is_convolution
+from bench.instruments.copies import copy_of
 from bench.instruments.flop_table import formulas
 from bench.instruments.operators import kind_of
 from bench.instruments.tally import FlopCount, Saw, Tally, sum_of
@@ -180,7 +181,7 @@ def _copies(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
     memo: dict[int, Any] = {}
-    return deepcopy(model, memo), _copy_optimizer(optimizer, memo)
+    return copy_of(model, memo), _copy_optimizer(optimizer, memo)
 
 
 def _copy_optimizer(optimizer: torch.optim.Optimizer, memo: dict[int, Any]) -> torch.optim.Optimizer:

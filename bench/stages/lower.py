@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from copy import deepcopy
 from pathlib import Path
 
 import torch
 
 from bench.instruments import flops
+from bench.instruments.copies import copy_of
 from bench.instruments.fvcore_count import trace
 from bench.instruments.onnx_flops import count_onnx
 from bench.instruments.sizes import folder_bytes
@@ -37,7 +37,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     parent = parent_folder(request, "model")
     model = load_model(parent)
     example = example_batch(workload, data, settings["batch_size"])
-    backend, copied = load_backend(settings), deepcopy(model)
+    backend, copied = load_backend(settings), copy_of(model)
     calibration = calibration_batches(workload, data, settings["batch_size"])
     started = time.perf_counter()
     backend.lower(copied, example, numerics(settings), calibration, folder)

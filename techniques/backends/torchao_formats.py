@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import load_file, save_file
+from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
+from techniques.parametrizations import make_plain
 from techniques.registry import CannotApply, TechniqueError
+from techniques.weights import load_state, save_state
 
 GROUP = 32
 _LARGEST = 127
@@ -21,6 +23,7 @@ def quantize(model: torch.nn.Module, format_: str) -> torch.nn.Module:
     """Give the linear layers of a model, in its device and precision, weights of that format.
 
     Layers whose sizes the format's kernel does not take keep their numbers, and so do all other modules.
+    Weights that are computed from others become plain, and layers that share one weight share the new one.
     Raises CannotApply where no layer takes the format, or where `check_kernel` does.
     """
     if format_ not in _FORMATS:
@@ -28,10 +31,29 @@ def quantize(model: torch.nn.Module, format_: str) -> torch.nn.Module:
     weight = next(model.parameters(), None)
     if weight is not None:
         check_kernel(format_, weight.device, weight.dtype)
+        make_plain(model)
+        shared = _sharing(model)
         _FORMATS[format_](model)
+        _share_again(shared)
     if not any(hasattr(parameter, "__tensor_flatten__") for parameter in model.parameters()):
         raise CannotApply(f"the model has no layer that {format_} applies to: {_TAKEN[format_]}")
     return model
+
+
+def _sharing(model: torch.nn.Module) -> list[list[torch.nn.Module]]:
+    """Return the layers that share one weight, those of each weight together."""
+    layers: dict[int, list[torch.nn.Module]] = {}
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear):
+            layers.setdefault(id(module.weight), []).append(module)
+    return [group for group in layers.values() if len(group) > 1]
+
+
+def _share_again(shared: list[list[torch.nn.Module]]) -> None:
+    for first, *others in shared:
+        for other in others:
+            if type(other.weight) is type(first.weight):
+                other.weight = first.weight
 
 
 def check_kernel(format_: str, device: torch.device, dtype: torch.dtype) -> None:
@@ -217,28 +239,33 @@ def _linear(batch: torch.Tensor, weight: PackedWeight, bias: torch.Tensor | None
 
 
 def save_weights(model: torch.nn.Module, path: Path) -> None:
-    """Write a model's state, each tensor subclass as the plain tensors inside it."""
-    save_file({name: tensor.contiguous().clone() for name, tensor in plain_tensors(model).items()}, path)
+    """Write a model's state, each tensor subclass as the plain tensors inside it; see `save_state`."""
+    save_state(plain_tensors(model), path)
 
 
 def fill_weights(model: torch.nn.Module, path: Path) -> torch.nn.Module:
     """Fill a model of the same structure, quantized the same way, with what `save_weights` wrote."""
-    stored = load_file(path)
+    stored = load_state(path)
     with torch.no_grad():
         for name, tensor in plain_tensors(model).items():
-            tensor.copy_(stored[name])
+            if isinstance(tensor, torch.Tensor):
+                tensor.copy_(stored[name])
+    for name, module in model.named_modules():
+        extra = f"{name}.{_EXTRA_STATE_KEY_SUFFIX}".removeprefix(".")
+        if extra in stored:
+            module.set_extra_state(stored[extra])
     return model
 
 
-def plain_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return the tensors that hold a model's state, by name, subclasses taken apart down to plain ones."""
-    plain: dict[str, torch.Tensor] = {}
+def plain_tensors(model: torch.nn.Module) -> dict[str, Any]:
+    """Return a model's state by name, subclasses of tensors taken apart down to plain ones."""
+    plain: dict[str, Any] = {}
     for name, tensor in model.state_dict().items():
         _take_apart(name, tensor, plain)
     return plain
 
 
-def _take_apart(name: str, tensor: torch.Tensor, plain: dict[str, torch.Tensor]) -> None:
+def _take_apart(name: str, tensor: Any, plain: dict[str, Any]) -> None:
     if not hasattr(tensor, "__tensor_flatten__"):
         plain[name] = tensor
         return

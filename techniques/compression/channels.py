@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from techniques.compression.context import Context
+from techniques.parametrizations import make_plain
 from techniques.registry import CannotApply
 
 _LAYERS = (torch.nn.Linear, torch.nn.modules.conv._ConvNd)
@@ -14,9 +15,12 @@ def prune_channels(model: torch.nn.Module, context: Context, *, share: float) ->
     """Drop `share` of every layer's channels, those of least magnitude in all layers they meet; recover.
 
     Each layer loses the same share, so the shapes do not depend on the weights. The output layer keeps its
-    channels. Source: Fang et al. 2023, "DepGraph: Towards Any Structural Pruning" (arXiv:2301.12900), by
-    Torch-Pruning. Raises CannotApply for a model that it cannot trace or take apart.
+    channels, and computed weights (weight norm) become plain. Raises CannotApply for a model that it cannot
+    trace or take apart.
+
+    Source: Fang et al. 2023, "DepGraph: Towards Any Structural Pruning" (arXiv:2301.12900), by Torch-Pruning.
     """
+    make_plain(model)
     before = _run(model, context.example)
     _remove_channels(model, context.example, share)
     try:

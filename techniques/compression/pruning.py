@@ -11,6 +11,7 @@ import torch
 from torch.nn.utils import parametrize
 
 from techniques.compression.context import Context
+from techniques.parametrizations import make_plain
 from techniques.registry import TechniqueError
 
 PRUNED_LAYERS = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)
@@ -70,11 +71,12 @@ def prune(
 ) -> torch.nn.Module:
     """Zero what `select` does not keep, train the rest with the mask held, and bake the mask in.
 
-    Weights that an earlier step of the recipe dropped stay dropped.
+    Weights that an earlier step of the recipe dropped stay dropped; computed ones (weight norm) become plain.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, PRUNED_LAYERS)]
     if not layers:
         raise TechniqueError("pruning found no linear or convolution layer in this model")
+    make_plain(model)
     for layer in layers:
         weight = layer.weight.detach()
         keep = select(weight) & (weight != 0)
