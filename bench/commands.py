@@ -20,7 +20,7 @@ from bench.estimate import (
     prediction_lines,
     progress_of,
 )
-from bench.metrics import counted, format_value
+from bench.metrics import at_least, counted, format_value
 from bench.plan import KINDS
 from bench.plugins import load_plugins
 from bench.session import Prepared, RunOptions, execute, prepare
@@ -31,6 +31,7 @@ from bench.terminal import say, visible
 if TYPE_CHECKING:
     from bench.flop_report import FlopQuestion
     from bench.profiling import Profile
+    from bench.roofline import RooflinePoint
 
 MOST_OPERATORS = 25
 
@@ -197,12 +198,26 @@ def _print_roofline(results: Path, profiled: Profile) -> None:
     if point is None:
         say("roofline: unknown, the run has no timing, count of operations or ceiling for this cell")
         return
-    share = "its ceiling is unknown" if point.share is None else f"{100 * point.share:.1f} % of that ceiling"
-    say(
-        f"roofline: {format_value('achieved_operations_per_s', point.operations_per_s)} at "
-        f"{point.operations_per_byte:.3g} operations a byte (an estimate: the least bytes), "
-        f"{100 * point.utilization:.1f} % of this machine's peak; bound by {point.binds}, {share}"
+    say(f"roofline: {_roofline(point)}")
+
+
+def _roofline(point: RooflinePoint) -> str:
+    """Write a point; of an incomplete count its numbers are the least that they can be."""
+    numbers = (
+        format_value("achieved_operations_per_s", point.operations_per_s),
+        f"{point.operations_per_byte:.3g} operations a byte",
+        f"{100 * point.utilization:.1f} %",
     )
+    rate, intensity, peak = map(at_least, numbers) if point.incomplete else numbers
+    text = f"{rate} at {intensity} (an estimate: the least bytes), {peak} of this machine's peak"
+    if point.binds is None:
+        text += "; what binds it is unknown"
+    elif point.share is None:
+        text += f"; bound by {point.binds}, its ceiling is unknown"
+    else:
+        share = f"{100 * point.share:.1f} %"
+        text += f"; bound by {point.binds}, {at_least(share) if point.incomplete else share} of that ceiling"
+    return text + (f"; FLOPs are incomplete: {point.incomplete}" if point.incomplete else "")
 
 
 def save_baseline(name: str, run_id: str | None, results: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
+from bench.metrics import at_least
 from bench.plugins import first_line
 from bench.store import CellRow, Store
 from bench.store.store import STORE_NAME
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from bench.instruments.flop_modules import ModuleFlops
-    from bench.instruments.flops import FlopCount
+    from bench.instruments.flops import FlopCount, StepFlops
     from bench.workloads.workload import Data, Workload
 
 Row = tuple[str, str, str, str, str]
@@ -166,11 +167,16 @@ def _training_step(
     return [
         f"a training step, batch {batch_size}, {optimizer.text}:",
         _total("  forward and loss", step.forward),
-        _total("  backward", step.backward)
-        + f", {step.backward.total / max(1, step.forward.total):.3g}× forward",
+        _total("  backward", step.backward) + _times_forward(step),
         *([_total("  computed again in the backward pass", again)] if again.total else []),
         _total("  optimizer", step.optimizer),
     ]
+
+
+def _times_forward(step: StepFlops) -> str:
+    if step.backward.unknown or step.forward.unknown:
+        return ""
+    return f", {step.backward.total / max(1, step.forward.total):.3g}× forward"
 
 
 def _of_reference(question: FlopQuestion) -> FlopReport:
@@ -205,17 +211,17 @@ def _of_model(title: str, model: torch.nn.Module, example: torch.Tensor, notes: 
     except Exception as error:  # whatever a counter does to a model that runs without one
         what = str(error).partition("\n")[0][:200]
         raise BenchError(f"{title}: could not be counted: {type(error).__name__}: {what}") from None
-    share = 100 * kept / max(1, whole.ours)
-    own = [f"without zero weights: {kept:,} FLOPs, {share:.1f} %"]
-    if whole.unknown:
+    own = [f"without zero weights: {_number(kept, whole.unknown)} FLOPs"]
+    if not whole.unknown:
+        own[0] += f", {100 * kept / max(1, whole.ours):.1f} %"
+    else:
         own.insert(0, f"incomplete: no formula for {', '.join(whole.unknown)}")
     return FlopReport(title, tuple(map(_row, rows)), (*own, *notes))
 
 
 def _row(row: ModuleFlops) -> Row:
     theirs = "–" if row.fvcore is None else f"{row.fvcore:,}"
-    ours = f"{row.ours:,}" + (" +?" if row.unknown else "")
-    return (row.name or "(whole model)", row.kind, ours, theirs, row.why)
+    return (row.name or "(whole model)", row.kind, _number(row.ours, row.unknown), theirs, row.why)
 
 
 def _largest(counted: FlopCount) -> Iterator[tuple[str, int]]:
@@ -224,7 +230,11 @@ def _largest(counted: FlopCount) -> Iterator[tuple[str, int]]:
 
 def _total(what: str, counted: FlopCount) -> str:
     lacking = f"; incomplete: no formula for {', '.join(counted.unknown)}" if counted.unknown else ""
-    return f"{what}: {counted.total:,} FLOPs{lacking}"
+    return f"{what}: {_number(counted.total, counted.unknown)} FLOPs{lacking}"
+
+
+def _number(flops: int, unknown: Sequence[str]) -> str:
+    return at_least(f"{flops:,}") if unknown else f"{flops:,}"
 
 
 def _cells(question: FlopQuestion) -> tuple[str, dict[str, CellRow]]:

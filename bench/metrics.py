@@ -286,6 +286,12 @@ QUALITIES = (
 )
 """Metrics of quality; a workload's first is a share and better when higher."""
 
+COUNTS = (
+    *("forward_flops", "backward_flops", "recomputed_flops", "optimizer_flops"),
+    *("dense_flops", "effective_flops"),
+)
+"""Counts of operations: each is the least that it can be where its stage's `flops_complete` is no."""
+
 PRIMARY: Mapping[str, str] = {"step": "step_latency_s", "infer": "latency_s"}
 """The metric of each kind of timed stage whose interval decides whether it needs more launches."""
 
@@ -319,6 +325,11 @@ def format_value(metric: str, value: float | None) -> str:
                 )
     number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return number + ("" if unit == "ratio" else f" {unit}")
+
+
+def at_least(text: str) -> str:
+    """Mark a value as the least that it can be."""
+    return f"≥ {text}"
 
 
 def format_interval(metric: str, value: float | None, low: float | None, high: float | None) -> str:

@@ -20,12 +20,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from bench.comparable import deciding, differences, fingerprint
 from bench.errors import BenchError
 from bench.json_files import read_json
-from bench.metrics import CURVES, METRICS, PRIMARY, Metric, format_value, metric_named
+from bench.metrics import COUNTS, CURVES, METRICS, PRIMARY, Metric, counted, format_value, metric_named
 from bench.results_folder import refuse_links
 from bench.statistics import ratio_interval
 from bench.store import Store
 from bench.summary import undisturbed
-from techniques.registry import nearest
+from techniques.registry import first_few, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,7 +152,10 @@ def check(store: Store, run_id: str, name: str, results: Path, threshold: float)
             continue
         for metric, entry in metrics.items():
             found = now["stages"][stage].get(metric)
-            comparison.findings.append(_judge(stage, metric, entry, found, same_machine, threshold))
+            finding = _judge(stage, metric, entry, found, same_machine, threshold)
+            lacking = _incomplete_in(metrics, now["stages"][stage])
+            comparison.findings.append(_unless_incomplete(finding, lacking))
+    comparison.notes += _notes_of_counts(before["stages"], now["stages"])
     for stage in now["stages"].keys() - before["stages"].keys():
         comparison.findings.append(Finding("new", stage, "", "is in this run, not in the baseline"))
     if all(finding.verdict in ("missing", "new") for finding in comparison.findings):
@@ -210,6 +213,37 @@ def _judge(
     if row.kind == "seeded" and not same_machine:
         return Finding("not comparable", stage, metric, "differs between machines")
     return _judge_exact(row, stage, metric, before["value"], now["value"])
+
+
+def _incomplete_in(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say where a stage's counts of FLOPs lack an operator, an empty text where both are whole."""
+
+    def lacks(entries: Mapping[str, Any]) -> bool:
+        return entries.get("flops_complete", {}).get("value") == 0
+
+    places = (("the baseline", lacks(before)), ("this run", lacks(now)))
+    return " and ".join(place for place, lacking in places if lacking)
+
+
+def _unless_incomplete(finding: Finding, lacking: str) -> Finding:
+    """Judge no difference between counts of which one may be too low."""
+    if (
+        not lacking
+        or finding.metric not in COUNTS
+        or finding.verdict in ("same", "missing", "not comparable")
+    ):
+        return finding
+    text = f"{finding.text}, incomplete in {lacking}"
+    return Finding("not comparable", finding.stage, finding.metric, text)
+
+
+def _notes_of_counts(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    stages = [stage for stage in before if _incomplete_in(before[stage], now.get(stage, {}))]
+    if stages:
+        yield (
+            f"the FLOPs of {counted(len(stages), 'stage')} are incomplete, so a difference is not judged: "
+            f"{first_few(stages)}"
+        )
 
 
 def _judge_exact(row: Metric, stage: str, metric: str, before: float | None, now: float | None) -> Finding:

@@ -25,14 +25,18 @@ class RooflinePoint:
     the last cache from call to call: no ceiling of that is measured, and `share` is None. Of the compute
     ceiling are `hardware_utilization` (HFU), of all operations, and `utilization` (MFU), without those that a
     training step does again to save memory (Chowdhery et al. 2022, "PaLM", appendix B).
+
+    `incomplete` says what the count of operations lacks. All numbers but `share` are then the least that they
+    can be, and unless that binds it by `compute`, nothing tells what does.
     """
 
     operations_per_s: float
     operations_per_byte: float
-    binds: Binds
+    binds: Binds | None
     share: float | None
     utilization: float
     hardware_utilization: float
+    incomplete: str = ""
 
 
 def roofline(
@@ -43,10 +47,12 @@ def roofline(
     bytes_per_s: float | None,
     cache_bytes: int = 0,
     recomputed: float = 0.0,
+    incomplete: str = "",
 ) -> RooflinePoint | None:
     """Place a call under the ceilings; None where any of it is unknown.
 
-    `recomputed` are those of the operations that the call does a second time.
+    `recomputed` are those of the operations that the call does a second time; `incomplete` says what the
+    count of operations lacks, and is empty where it is whole.
     """
     if not operations or not bytes_moved or not seconds or not peak_operations_per_s or not bytes_per_s:
         return None
@@ -54,11 +60,16 @@ def roofline(
     by_memory = intensity * bytes_per_s
     hardware = achieved / peak_operations_per_s
     model = hardware * (1 - recomputed / operations)
+    binds: Binds | None
     if by_memory >= peak_operations_per_s:
-        return RooflinePoint(achieved, intensity, "compute", hardware, model, hardware)
-    if bytes_moved <= cache_bytes:
-        return RooflinePoint(achieved, intensity, "cache", None, model, hardware)
-    return RooflinePoint(achieved, intensity, "memory", achieved / by_memory, model, hardware)
+        binds, share = "compute", hardware
+    elif incomplete:
+        binds, share = None, None
+    elif bytes_moved <= cache_bytes:
+        binds, share = "cache", None
+    else:
+        binds, share = "memory", achieved / by_memory
+    return RooflinePoint(achieved, intensity, binds, share, model, hardware, incomplete)
 
 
 def last_cache_bytes(environment: Mapping[str, Any]) -> int:

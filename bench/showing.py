@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
-from bench.metrics import CURVES, counted, format_value
+from bench.metrics import COUNTS, CURVES, at_least, counted, format_value
 from bench.store import CellRow, StageRow, Store
 from bench.terminal import say
 from techniques.registry import first_few, nearest
@@ -92,9 +92,12 @@ def _print_stage(store: Store, run_id: str, stage: StageRow) -> None:
 
 
 def _print_measurements(measurements: pd.DataFrame) -> None:
+    incomplete = _incomplete_counts(measurements)
     for row in measurements.to_dict("records"):
         name = row["metric"] + (f"[{row['qualifier']}]" if row["qualifier"] else "")
         text = format_value(row["metric"], row["value"])
+        if row["metric"] in incomplete and row["value"] is not None and row["value"] == row["value"]:
+            text = at_least(text)
         if row["low"] == row["low"] and row["low"] is not None:
             text += (
                 f"  [{format_value(row['metric'], row['low'])}, {format_value(row['metric'], row['high'])}]"
@@ -104,6 +107,17 @@ def _print_measurements(measurements: pd.DataFrame) -> None:
         if row["metric"] in CURVES and row["samples"] is not None:
             text = ", ".join(f"{value:.4g}" for value in row["samples"])
         say(f"    {name}: {text}  {'; '.join([count, *notes] if count else notes)}".rstrip())
+
+
+def _incomplete_counts(measurements: pd.DataFrame) -> set[str]:
+    """Return which counts of a launch lack an operator: all, where only their launch says that some do."""
+    own = {
+        row["metric"]
+        for row in measurements.to_dict("records")
+        if row["metric"] in COUNTS and str(row["reason"]).startswith("incomplete")
+    }
+    complete = measurements[measurements["metric"] == "flops_complete"]["value"]
+    return own or (set(COUNTS) if (complete == 0).any() else set())
 
 
 def _print_mapping(title: str, content: Mapping[str, Any]) -> None:

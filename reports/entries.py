@@ -6,16 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.metrics import METRICS, QUALITIES, counted, format_points, format_value
+from bench.metrics import COUNTS, METRICS, QUALITIES, at_least, counted, format_points, format_value
 
 UNKNOWN = "–"
 PRELIMINARY = "†"
 LEGEND = (
     "† preliminary: fewer than 6 launches, or all disturbed. Launches that were disturbed are made again and "
     "set aside. ◆ on the Pareto front of quality against latency, ◇ against "
-    "compressed size. – unknown. Intervals are 95 %. The command bench show KEY prints the record of a key."
+    "compressed size. – unknown. ≥ at least: the FLOP count is incomplete, it lacks the operators named. "
+    "Intervals are 95 %. The command bench show KEY prints the record of a key."
 )
 
+_MAX_DETAIL = 100
 _AFTER_ALL = 1e300  # what a censored value sorts by
 
 Row = Mapping[str, Any]
@@ -48,6 +50,33 @@ def plain(key: str) -> Callable[[Row], Entry]:
 def metric(key: str, name: str = "") -> Callable[[Row], Entry]:
     """Show a value formatted as its metric."""
     return lambda row: Entry(format_value(name or key, row[key]), sort=row[key])
+
+
+def of_count(key: str, name: str = "") -> Callable[[Row], Entry]:
+    """Show a number that rests on a count of FLOPs: of an incomplete one it is the least that it can be."""
+
+    def make(row: Row) -> Entry:
+        lacking, value = row["flops_incomplete"], row[key]
+        if not lacking or (key in COUNTS and key not in row.get("flops_incomplete_in", key)):
+            return metric(key, name)(row)
+        why = shortened(lacking.removeprefix("no formula for "), _MAX_DETAIL)
+        if value is None:
+            return Entry(UNKNOWN, why if key in COUNTS else "")
+        return Entry(at_least(format_value(name or key, value)), f"incomplete: {why}", value)
+
+    return make
+
+
+def binds(row: Row) -> Entry:
+    """Show which ceiling binds a call, or why none can be named."""
+    if row["roofline_binds"] is None and row["flops_incomplete"] and row["achieved_operations_per_s"]:
+        return Entry(UNKNOWN, "FLOPs are incomplete")
+    return plain("roofline_binds")(row)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of so many characters at most."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def points(key: str) -> Callable[[Row], Entry]:

@@ -9,14 +9,17 @@ from typing import Any
 import pandas as pd
 
 from bench.metrics import counted, format_points, format_value
+from reports.entries import shortened
 from reports.scores import Score, fastest, optimizer_scores
 from reports.tables.pareto import ranked_points
 from reports.tables.tradeoff import NONE
 from reports.tables.training import training_label
-from reports.view import RunView
+from reports.view import RunView, records
 
 QUALITY_POINTS = 1.0
 """A compression is recommended only if it costs at most this many points of quality."""
+
+_MAX_REASONS = 200
 
 _TITLES = {"latency_s": "lowest latency", "artifact_compressed_bytes": "smallest download"}
 
@@ -38,7 +41,19 @@ def verdict(view: RunView, frames: Mapping[str, pd.DataFrame]) -> list[str]:
         scores = optimizer_scores(training, workload)
         sentences += _training_sentences(str(workload), scores)
         sentences += _inference_sentences(view, inference, str(workload), scores)
-    return sentences
+    return [*sentences, *_incomplete_counts(training, inference)]
+
+
+def _incomplete_counts(training: pd.DataFrame, inference: pd.DataFrame) -> Iterator[str]:
+    """Say of each workload what its counts of FLOPs lack."""
+    rows = [(row["workload"], row["flops_incomplete"]) for row in (*records(training), *records(inference))]
+    for workload in dict.fromkeys(workload for workload, lacking in rows if lacking):
+        reasons = dict.fromkeys(lacking for name, lacking in rows if name == workload and lacking)
+        why = shortened("; ".join(reasons), _MAX_REASONS)
+        yield (
+            f"{workload}: FLOPs are incomplete ({why}). They, FLOP/s, % of peak, operations a byte and FLOPs "
+            "to target are lower bounds, marked ≥; no ranking rests on them."
+        )
 
 
 def count_cells(inference: pd.DataFrame) -> str:

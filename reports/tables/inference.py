@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.statistics import Interval
+from reports.tables.counts import flops_incomplete
 from reports.tables.money import SERVING_COLUMNS, serving_columns
 from reports.tables.pareto import point_of, ranked_points
 from reports.tables.roofline import ROOFLINE_COLUMNS, infer_point, roofline_columns
@@ -59,7 +60,7 @@ _COLUMNS = (
     *("latency_disturbed", "latency_preliminary"),
     *("latency_converged", "latency_between_variation"),
     *("speedup", "speedup_low", "speedup_high"),
-    *ROOFLINE_COLUMNS,
+    *(*ROOFLINE_COLUMNS, "flops_incomplete"),
     *SERVING_COLUMNS,
     *_SERVE_METRICS,
     *_INFER_METRICS.values(),
@@ -113,6 +114,7 @@ def _row(view: RunView, cell: CellRow) -> dict[str, Any]:
         **{metric: view.value(keys["lower"], metric) for metric in _LOWER_METRICS},
         **{metric: view.value(str(cell.stages.get("serve") or ""), metric) for metric in _SERVE_METRICS},
         **roofline_columns(infer_point(view, infer, keys["lower"])),
+        "flops_incomplete": flops_incomplete(view, keys["lower"]),
         **serving_columns(
             view, latency.value, int(cell.axes.get("batch_size") or 1), view.value(infer, "energy_j")
         ),

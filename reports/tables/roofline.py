@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.peaks import Peak, nameplate
 from bench.roofline import RooflinePoint, last_cache_bytes, number_format, roofline
+from reports.tables.counts import flops_incomplete
 from reports.view import RunView
 
 ROOFLINE_COLUMNS = (
@@ -17,7 +18,8 @@ ROOFLINE_COLUMNS = (
 def infer_point(view: RunView, infer: str, lower: str) -> RooflinePoint | None:
     """Place an inference: the logical operations of its model, the least bytes that a call moves."""
     operations, moved = view.value(lower, "dense_flops"), view.value(lower, "least_bytes_moved")
-    return _point(view, infer, operations, moved, view.value(infer, "latency_s"))
+    lacking = flops_incomplete(view, lower)
+    return _point(view, infer, operations, moved, view.value(infer, "latency_s"), incomplete=lacking)
 
 
 def step_point(view: RunView, step: str) -> RooflinePoint | None:
@@ -26,7 +28,8 @@ def step_point(view: RunView, step: str) -> RooflinePoint | None:
     again = view.value(step, "recomputed_flops") or 0.0
     operations = None if None in parts else again + sum(part or 0.0 for part in parts)
     moved = view.value(step, "least_bytes_moved")
-    return _point(view, step, operations, moved, view.value(step, "step_latency_s"), again)
+    seconds = view.value(step, "step_latency_s")
+    return _point(view, step, operations, moved, seconds, again, flops_incomplete(view, step))
 
 
 def roofline_columns(point: RooflinePoint | None) -> dict[str, Any]:
@@ -47,6 +50,7 @@ def _point(
     moved: float | None,
     seconds: float | None,
     recomputed: float = 0.0,
+    incomplete: str = "",
 ) -> RooflinePoint | None:
     stage = view.stages.get(key)
     if stage is None:
@@ -54,7 +58,8 @@ def _point(
     device, settings = stage.request.get("device", ""), stage.request.get("settings", {})
     peak, bytes_per_s = _ceilings(view, device, number_format(settings))
     caches = [last_cache_bytes(content) for content in view.environments.values()] if device == "cpu" else []
-    return roofline(operations, moved, seconds, peak, bytes_per_s, max(caches, default=0), recomputed)
+    cache_bytes = max(caches, default=0)
+    return roofline(operations, moved, seconds, peak, bytes_per_s, cache_bytes, recomputed, incomplete)
 
 
 def _ceilings(view: RunView, device: str, number: str) -> tuple[float | None, float | None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.metrics import CURVES, QUALITIES, format_value
+from reports.tables.counts import flops_incomplete, incomplete_counts
 from reports.tables.money import TRAINING_COLUMNS, training_columns
 from reports.tables.roofline import ROOFLINE_COLUMNS, roofline_columns, step_point
 from reports.tables.validity import timing_fault
@@ -29,11 +30,9 @@ _TRAIN_METRICS = (
     "training_s",
     "evaluation_s",
 )
+_FLOPS = ("forward_flops", "backward_flops", "recomputed_flops", "optimizer_flops")
 _STEP_METRICS = (
-    "forward_flops",
-    "backward_flops",
-    "recomputed_flops",
-    "optimizer_flops",
+    *_FLOPS,
     "optimizer_state_bytes",
     "peak_tensor_bytes",
     "peak_rss_bytes",
@@ -51,14 +50,18 @@ _COLUMNS = (
     *("step_latency_p90_s", "step_latency_p99_s"),
     *("step_within_variation", "step_throughput_samples_per_s"),
     *_STEP_METRICS,
-    *(*ROOFLINE_COLUMNS, "hardware_utilization"),
+    *(*ROOFLINE_COLUMNS, "hardware_utilization", "flops_incomplete", "flops_incomplete_in"),
     *("energy_j", *TRAINING_COLUMNS),
     *("quality", "without_training", "baseline_quality", *QUALITIES, "notes", "train_key", "step_key"),
 )
 
 
 def training_table(view: RunView) -> pd.DataFrame:
-    """Return one row for each point of `[train]`, censored and failed ones included."""
+    """Return one row for each point of `[train]`, censored and failed ones included.
+
+    `flops_incomplete` says what the count of a step lacks, `flops_incomplete_in` which of its parts lack it:
+    they and all that is derived from them (FLOP/s, utilization, FLOPs to target) are then lower bounds.
+    """
     return pd.DataFrame([_row(view, training) for training in view.trainings()], columns=list(_COLUMNS))
 
 
@@ -107,6 +110,8 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
         **{metric: view.value(step_key, metric) for metric in _STEP_METRICS},
         **roofline_columns(point),
         "hardware_utilization": None if point is None else point.hardware_utilization,
+        "flops_incomplete": flops_incomplete(view, step_key),
+        "flops_incomplete_in": incomplete_counts(view, step_key, _FLOPS),
         "quality": final_quality(view, training),
         **_without_training(view, key),
         **{metric: view.value(key, metric) for metric in QUALITIES},

@@ -9,6 +9,8 @@ import onnx
 import pytest
 import torch
 
+from bench.flop_report import FlopQuestion, flop_report
+
 MODEL = """
 import torch
 
@@ -17,6 +19,22 @@ def net():
 
 def strange():
     return 3
+"""
+
+
+SPECTRAL = """
+import torch
+
+class Spectral(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = torch.nn.Linear(9, 4)
+
+    def forward(self, source):
+        return self.last(torch.fft.rfft(source).abs())
+
+def net():
+    return Spectral()
 """
 
 
@@ -72,6 +90,18 @@ def test_of_an_onnx_file_with_an_open_batch_the_sizes_are_said(bench, tmp_path):
     (tmp_path / "empty.onnx").touch()
     done = bench("flops", tmp_path / "empty.onnx")
     assert done.returncode == 2 and "it holds no graph that returns anything" in done.stderr
+
+
+def test_what_is_counted_of_an_incomplete_model_is_a_lower_bound(tmp_path):
+    (tmp_path / "spectral.py").write_text(SPECTRAL)
+    target = f"{tmp_path}/spectral.py:net"
+    report = flop_report(FlopQuestion(target, tmp_path, input_shape=(2, 16)))
+    by_module = {row[0]: row[2] for row in report.rows}
+    assert by_module == {"(whole model)": "≥ 144", "last": "144"}
+    assert report.notes == (
+        "incomplete: no formula for aten._fft_r2c",
+        "without zero weights: ≥ 144 FLOPs",
+    )
 
 
 def test_of_a_cell_the_model_that_it_serves_is_counted(bench, tmp_path):

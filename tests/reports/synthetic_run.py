@@ -38,6 +38,8 @@ class Synthetic:
     peaks: Mapping[str, Any] = field(default_factory=dict)
     disturbed: str = ""
     recomputed_flops: float | None = None
+    incomplete: Mapping[str, str] = field(default_factory=dict)
+    """Part of a stage's label → what its count of FLOPs lacks."""
 
 
 def key_of(text: str) -> str:
@@ -180,10 +182,12 @@ def _train(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
 
 def _step(stage: StageRow, made_up: Synthetic, round_: int) -> list[Measurement]:
     state = {"sgd": 0, "momentum": 1, "adam": 2, "rmsprop": 1}[stage.label.split("/")[1]]
+    lacking = _lacking(stage, made_up)
     exact = [
-        Measurement("forward_flops", 1e9),
-        Measurement("backward_flops", 2e9),
+        Measurement("forward_flops", 1e9, reason=lacking and f"incomplete: {lacking}"),
+        Measurement("backward_flops", 2e9, reason=lacking and f"incomplete: {lacking}"),
         Measurement("optimizer_flops", 0.0),
+        Measurement("flops_complete", float(not lacking), reason=lacking),
         Measurement("optimizer_state_bytes", 1e6 * state),
         Measurement("peak_tensor_bytes", 5e7 + 1e6 * state),
         Measurement("peak_rss_bytes", 6e8),
@@ -210,16 +214,23 @@ def _compress(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
 
 def _lower(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
     size = 2e5 if "int8" in stage.label else 8e5
+    lacking = _lacking(stage, made_up)
+    why = lacking and f"incomplete: {lacking}"
     kept = 0.6 if "prune" in stage.label else 0.9
     return [
         Measurement("artifact_bytes", size),
         Measurement("artifact_compressed_bytes", size * kept),
         Measurement("parameters", 200_000.0),
         Measurement("nonzero_parameters", 100_000.0 if kept < 0.9 else 200_000.0),
-        Measurement("dense_flops", 1e7),
+        Measurement("dense_flops", 1e7, reason=why),
         Measurement("least_bytes_moved", 1e6),
-        Measurement("effective_flops", 1e7 * (0.5 if kept < 0.9 else 1)),
+        Measurement("effective_flops", 1e7 * (0.5 if kept < 0.9 else 1), reason=why),
+        Measurement("flops_complete", float(not lacking), reason=lacking),
     ]
+
+
+def _lacking(stage: StageRow, made_up: Synthetic) -> str:
+    return next((what for part, what in made_up.incomplete.items() if part in stage.label), "")
 
 
 def _evaluate(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
