@@ -43,7 +43,7 @@ def measure(
     from reports.view import read
 
     folder = Path(results)
-    program = save_program(model, inputs, folder / PROGRAMS)
+    program = save_program(model, inputs, folder / PROGRAMS, batch_sizes)
     matrix = program.with_suffix(".toml")
     workload = f"exported:{program.resolve()}" + ("" if scores else ",scores=false")
     matrix.write_text(_matrix(workload, compressions, backends, batch_sizes, max_launches))
@@ -54,27 +54,50 @@ def measure(
     return table
 
 
-def save_program(model: torch.nn.Module, inputs: torch.Tensor, folder: Path) -> Path:
-    """Export a model and keep the program in `folder`, under a name that its content gives."""
+def save_program(
+    model: torch.nn.Module, inputs: torch.Tensor, folder: Path, batch_sizes: Sequence[int] = ()
+) -> Path:
+    """Export a model and keep the program in `folder`, under a name that its content gives.
+
+    Raises BenchError where the model's code fixes its batch at another size than all of `batch_sizes`.
+    """
     import torch
 
+    from bench.workloads.given import exported_batch
+
+    inputs = inputs.detach()
     batch = inputs if len(inputs) > 1 else torch.cat([inputs, inputs])  # of one sample the 1 would be fixed
-    was_training = model.training
-    try:
-        exported = torch.export.export(
-            model.eval(), (batch,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=False
-        )
-    except Exception as error:  # whatever tracing raises
-        lines = str(error).strip().splitlines() or ["no message"]
-        raise BenchError(f"the model cannot be exported by torch.export: {lines[0]}") from error
-    finally:
-        model.train(was_training)
+    exported = _export(model, batch)
+    fixed = exported_batch(exported)
+    if fixed is not None and batch_sizes and fixed not in batch_sizes:
+        raise BenchError(f"the model takes batches of {fixed} only: pass batch_sizes=[{fixed}]")
     folder.mkdir(parents=True, exist_ok=True)
     beside = folder / f"new-{os.getpid()}.pt2"
     torch.export.save(exported, beside)
     path = folder / f"{_digest(model, batch)}.pt2"
     beside.replace(path)
     return path
+
+
+def _export(model: torch.nn.Module, batch: torch.Tensor) -> torch.export.ExportedProgram:
+    """Export a model in evaluation mode; the user's own is left as it is, the modes of its modules too."""
+    import torch
+
+    from bench.instruments.copies import copy_of
+    from bench.instruments.flops import as_eager
+
+    model = getattr(model, "_orig_mod", model)  # of torch.compile
+    tensors = [*model.parameters(), *model.buffers()]
+    try:
+        # The copy has the same tensors, which exporting only reads.
+        copied = copy_of(model, {id(tensor): tensor for tensor in tensors}).eval()
+        with torch.random.fork_rng(devices=[]), as_eager():
+            return torch.export.export(
+                copied, (batch,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=False
+            )
+    except Exception as error:  # whatever tracing or copying raises
+        lines = str(error).strip().splitlines() or ["no message"]
+        raise BenchError(f"the model cannot be exported by torch.export: {lines[0]}") from error
 
 
 def _digest(model: torch.nn.Module, inputs: torch.Tensor) -> str:

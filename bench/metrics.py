@@ -175,6 +175,8 @@ _ROWS = (
            "99 % of batches take no longer"),
     Metric("throughput", "throughput", "samples/s", "higher", "sampled", "infer",
            "samples over the time of all timed batches"),
+    Metric("copied_inputs", "input copied", "yes/no", "neither", "exact", "infer",
+           "whether each timed call copies its input first, because the model writes to it"),
     Metric("load_s", "load time", "s", "lower", "sampled", "infer",
            "reading the artifact into its runtime"),
     Metric("first_call_s", "first call", "s", "lower", "sampled", "any",

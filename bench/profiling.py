@@ -50,8 +50,9 @@ def profile_cell(name: str, run_id: str | None, results: Path) -> Profile:
 
     from bench.instruments.clock import warm_up
     from bench.resources import find_resources
-    from bench.stages.inputs import load_backend, load_workload, numerics, rotating_batches
+    from bench.stages.inputs import example_batch, load_backend, load_workload, numerics, rotating_batches
     from bench.structures import read_structure
+    from techniques.backends.protocol import sparing_inputs
 
     store = Store.open(results, create=False)
     run_id = store.find_run(run_id)
@@ -64,6 +65,7 @@ def profile_cell(name: str, run_id: str | None, results: Path) -> Profile:
     workload, data = load_workload(settings)
     backend = load_backend(settings)
     program = backend.load(folder, read_structure(folder).build, numerics(settings), threads)
+    program = sparing_inputs(program, example_batch(workload, data, settings["batch_size"]))
     prepared = [program.prepare(batch) for batch in rotating_batches(workload, data, settings["batch_size"])]
     warm_up(lambda: program(prepared[0]), backend.synchronize)
     path = results / run_id / "profiles" / f"{_stem(cell.name)}.json"

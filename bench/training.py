@@ -165,10 +165,23 @@ def shuffled_batches(samples: int, batch_size: int, seed: int) -> Iterator[torch
 def predict(
     model: torch.nn.Module, workload: Workload, inputs: torch.Tensor, device: torch.device
 ) -> torch.Tensor:
-    """Return the model's outputs for kept inputs, float32 on the CPU, in evaluation mode."""
+    """Return the model's outputs for kept inputs, float32 on the CPU, in evaluation mode.
+
+    Transforms and models may write to their inputs, and models to outputs that they gave: both are copies.
+    """
     model.eval()
-    outputs = [
-        model(workload.transform(inputs[start : start + EVALUATION_BATCH].to(device))).float().cpu()
-        for start in range(0, len(inputs), EVALUATION_BATCH)
-    ]
-    return torch.cat(outputs)
+    outputs = []
+    for start in range(0, len(inputs), workload.fixed_batch or EVALUATION_BATCH):
+        batch = batch_at(workload, inputs, start)
+        outputs.append(model(workload.transform(batch.to(device))).float().cpu().clone())
+    return torch.cat(outputs)[: len(inputs)]
+
+
+def batch_at(workload: Workload, inputs: torch.Tensor, start: int = 0) -> torch.Tensor:
+    """Return a copy of the inputs to evaluate at once from `start` on; of a fixed batch all of its samples.
+
+    Samples repeat where there are too few.
+    """
+    if workload.fixed_batch is None:
+        return inputs[start : start + EVALUATION_BATCH].clone()
+    return inputs[(start + torch.arange(workload.fixed_batch)) % len(inputs)]

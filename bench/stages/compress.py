@@ -44,7 +44,7 @@ class StageContext:
 
     @property
     def example(self) -> torch.Tensor:
-        return example_batch(self.workload, self.data, 1)
+        return example_batch(self.workload, self.data, self.workload.fixed_batch or 1)
 
     def calibration(self) -> Iterator[torch.Tensor]:
         return calibration_batches(self.workload, self.data)

@@ -52,7 +52,7 @@ def run_all(program: Program, workload: Workload, data: Data, batch_size: int) -
     outputs = []
     # Transforming many batches at once is cheaper than one by one, and is not what is measured here.
     for chunk in padded.split(batch_size * max(1, EVALUATION_BATCH // batch_size)):
-        for batch in workload.transform(chunk).split(batch_size):
+        for batch in workload.transform(chunk.clone()).split(batch_size):
             outputs.append(program.to_tensor(program(program.prepare(batch))).clone())
     return torch.cat(outputs)[: len(inputs)]
 

@@ -28,25 +28,30 @@ from bench.stages.inputs import (
 from bench.stages.step import flop_measurements, incomplete, uncounted
 from bench.structures import read_structure
 from bench.workloads.given import OnnxModel
+from techniques.registry import CannotApply
 
 
 def run(request: Request, folder: Path) -> list[Measurement]:
     """Leave the runtime's file; measure its size and the model's logical operations."""
     settings = request.settings
     workload, data = load_workload(settings)
+    if workload.fixed_batch not in (None, settings["batch_size"]):
+        raise CannotApply(
+            f"the model takes batches of {workload.fixed_batch} only, not of {settings['batch_size']}"
+        )
     parent = parent_folder(request, "model")
     model = load_model(parent)
     example = example_batch(workload, data, settings["batch_size"])
     backend, copied = load_backend(settings), copy_of(model)
     calibration = calibration_batches(workload, data, settings["batch_size"])
     started = time.perf_counter()
-    backend.lower(copied, example, numerics(settings), calibration, folder)
+    backend.lower(copied, example.clone(), numerics(settings), calibration, folder)
     lowering_s = time.perf_counter() - started
     raw, compressed = folder_bytes(folder)
     read_structure(parent).save(folder)  # for runtimes that build the model; no part of what they ship
     with torch.no_grad():
         batches = rotating_batches(workload, data, settings["batch_size"])
-        outputs = [model(batch) for batch in batches]
+        outputs = [model(batch).clone() for batch in batches]
     save_outputs(folder, torch.cat(outputs))  # what a timing must give
     of_file = isinstance(model, OnnxModel)
     moved = (
@@ -91,10 +96,11 @@ def _operations(model: torch.nn.Module, example: torch.Tensor) -> list[Measureme
     if isinstance(model, OnnxModel):
         return _operations_of_file(model.onnx_file, example)
     try:
-        dense, effective = flops.count(lambda: model(example)), flops.effective(model, example)
+        dense = flops.count(lambda: model(example.clone()))
+        effective = flops.effective(model, example.clone())
     except Exception as error:  # whatever a counter does to a model that runs without one
         return uncounted("dense_flops", "effective_flops", reason=error)
-    traced = trace(model, example)
+    traced = trace(model, example.clone())
     return [
         *flop_measurements(dense_flops=dense),
         Measurement(

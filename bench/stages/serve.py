@@ -13,6 +13,7 @@ from bench.instruments.arrivals import HALVINGS, LEAST_ARRIVALS, Offered, highes
 from bench.records import Measurement, Request
 from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder, rotating_batches
 from bench.structures import read_structure
+from techniques.backends.protocol import sparing_inputs
 from techniques.registry import CannotApply
 
 SMOKE_ARRIVALS = 100
@@ -30,6 +31,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     lowered = parent_folder(request, "lowered")
     program = backend.load(lowered, read_structure(lowered).build, numerics(settings), request.threads)
     batches = rotating_batches(workload, data, settings["batch_size"])
+    program = sparing_inputs(program, batches[0])
     turn = itertools.cycle([program.prepare(batch) for batch in batches]).__next__
 
     def call() -> None:

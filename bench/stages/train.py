@@ -13,7 +13,7 @@ from bench.models import save_model, save_outputs
 from bench.records import Measurement, Request
 from bench.stages.inputs import load_workload, make_trainer
 from bench.structures import Structure
-from bench.training import Goal, Trainer, TrainingRecord, predict
+from bench.training import Goal, Trainer, TrainingRecord, batch_at, predict
 from bench.workloads.given import one_tensor
 from bench.workloads.workload import Data, Workload, find_workload
 
@@ -53,8 +53,9 @@ def _as_given(
     settings: Mapping[str, Any], data: Data, model: torch.nn.Module, workload: Workload, folder: Path
 ) -> list[Measurement]:
     """Leave a model as it is: what all that is made of it is held against."""
+    first = workload.fixed_batch or 1
     with torch.no_grad():
-        one_tensor(model.eval()(workload.transform(data.test_inputs[:1])))
+        one_tensor(model.eval()(workload.transform(batch_at(workload, data.test_inputs)[:first])))
     save_model(folder, Structure(settings["workload"]), model)
     save_outputs(folder, predict(model, workload, data.test_inputs, torch.device("cpu")))
     return [Measurement("quality", 1.0, n=len(data.test_inputs), method="the model that was given")]

@@ -311,9 +311,10 @@ _add(
 _add(
     "onnx",
     "bench.workloads.given:onnx_file",
-    about="A model as it is: an ONNX file with one input and one output, at inputs drawn at random",
+    about="A model as it is: an ONNX file with one input and one output, at inputs drawn at random; "
+    "inputs=samples.npy gives others",
     argument="file",
-    defaults={"file": "", "scores": True},
+    defaults={"file": "", "scores": True, "inputs": ""},
     quality_metric="quality",
     inference_only=True,
     content="file",

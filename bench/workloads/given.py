@@ -7,6 +7,7 @@ its outputs are no scores but numbers such as embeddings, the cosine to them.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,28 @@ import torch
 from bench.errors import StageError
 from bench.instruments.onnx_parameters import onnx_parameter_counts
 from bench.instruments.onnx_reading import tensors
+from bench.workloads.onnx_inputs import fixed_batch, inputs_of, read_inputs
 from bench.workloads.workload import Data, Workload, highest
 from techniques.registry import CannotApply, load_reference
+
+_PLACE_IN_SOURCE = re.compile(r"/\S*onnxruntime\S+:\d+ .*\) (?=[A-Z])")
 
 SAMPLES = 64
 """Inputs drawn at random: as many as a few batches take in turn."""
 
 
-def workload(model: Callable[[], torch.nn.Module], inputs: torch.Tensor, scores: bool = True) -> Workload:
+def workload(
+    model: Callable[[], torch.nn.Module],
+    inputs: torch.Tensor,
+    scores: bool = True,
+    fixed_batch: int | None = None,
+) -> Workload:
     """Return the workload of a model that is served as it is, at inputs of shape (samples, ...).
 
     `scores` says that its outputs are scores (..., classes), of which the highest is the answer.
+    `fixed_batch` is the one batch size that it takes.
     """
+    inputs = inputs.detach()
 
     def no_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         raise CannotApply("this workload is a model as it is: there is nothing to train on")
@@ -39,6 +50,7 @@ def workload(model: Callable[[], torch.nn.Module], inputs: torch.Tensor, scores:
         loss=no_loss,
         quality=None,
         answers=highest if scores else None,
+        fixed_batch=fixed_batch,
     )
 
 
@@ -76,11 +88,21 @@ class Exported(torch.nn.Module):
 def exported(file: str, scores: bool) -> Workload:
     """Return the workload of a file that torch.export.save wrote, at the example inputs that it holds."""
     path = existing(file)
-    kept: Any = torch.export.load(path).example_inputs
+    program = torch.export.load(path)
+    kept: Any = program.example_inputs
     arguments, keywords = ([], {}) if kept is None else (list(kept[0]), kept[1])
     if len(arguments) != 1 or keywords or not isinstance(arguments[0], torch.Tensor):
         raise StageError(f"{file}: its example inputs are not one tensor")
-    return workload(lambda: Exported(path), arguments[0], scores)
+    return workload(lambda: Exported(path), arguments[0], scores, exported_batch(program))
+
+
+def exported_batch(program: torch.export.ExportedProgram) -> int | None:
+    """Return the one batch size that a program of one input takes, None where it takes any."""
+    (name,) = program.graph_signature.user_inputs
+    node = next(node for node in program.graph.nodes if node.name == name)
+    size: Any = node.meta["val"].shape[0] if node.meta["val"].dim() else None
+    fixed: int | None = size.node.maybe_as_int() if isinstance(size, torch.SymInt) else size
+    return fixed
 
 
 class OnnxModel(torch.nn.Module):
@@ -91,7 +113,10 @@ class OnnxModel(torch.nn.Module):
         from onnxruntime import InferenceSession
 
         self.onnx_file = path
-        self._session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        try:
+            self._session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        except Exception as error:  # whatever a file that is no model of its raises
+            raise StageError(f"{path}: ONNX Runtime cannot load it: {_first_line(error)}") from error
 
     def parameter_counts(self) -> tuple[int, int | None]:
         """Return how many numbers the file's weights are, and how many of them are not zero, if known."""
@@ -102,27 +127,37 @@ class OnnxModel(torch.nn.Module):
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         name = self._session.get_inputs()[0].name
-        return torch.as_tensor(self._session.run(None, {name: batch.numpy()})[0])
+        return torch.as_tensor(self._session.run(None, {name: batch.detach().numpy()})[0])
 
 
-def onnx_file(file: str, scores: bool) -> Workload:
-    """Return the workload of an ONNX file with one input, whose sizes but the batch are fixed."""
+def onnx_file(file: str, scores: bool, inputs: str = "") -> Workload:
+    """Return the workload of an ONNX file with one input, at random samples or those of a .npy file.
+
+    Where its batch is fixed it is served at that batch only.
+    """
     path = existing(file)
     _refuse_weights_elsewhere(path)
-    (entry, *others) = OnnxModel(path)._session.get_inputs()
-    sizes = entry.shape[1:]
-    if others or not all(isinstance(size, int) for size in sizes):
-        names = ", ".join(f"{each.name} {each.shape}" for each in (entry, *others))
-        raise StageError(f"{file}: should have one input with fixed sizes but the batch, not {names}")
-    if "float" not in entry.type:
-        raise StageError(f"{file}: its input is {entry.type}; only tensor(float) can be drawn at random")
-    return workload(lambda: OnnxModel(path), drawn(*sizes), scores)
+    entries = OnnxModel(path)._session.get_inputs()
+    if inputs and len(entries) == 1:
+        samples = read_inputs(inputs, path, entries[0])
+    else:
+        samples = inputs_of(path, entries, SAMPLES)
+    return workload(lambda: OnnxModel(path), samples, scores, fixed_batch(entries[0]))
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of an error of ONNX Runtime, less the place in its source that it names."""
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    return _PLACE_IN_SOURCE.sub(" ", text)[:300]
 
 
 def _refuse_weights_elsewhere(path: Path) -> None:
     import onnx
 
-    model = onnx.load(str(path), load_external_data=False)
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # whatever reading a file raises that is no ONNX graph
+        raise StageError(f"{path}: is not a whole ONNX file: {_first_line(error)}") from None
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors(model)):
         raise StageError(f"{path}: keeps its weights in other files; save it whole (external_data=False)")
 

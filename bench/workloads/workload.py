@@ -63,6 +63,7 @@ class Workload:
     one by one. `baselines` gives the quality metric of answers that need no training, by their name.
     `finish` measures once, on the trained model, what is too dear for each evaluation: metrics by name.
     `generator` wraps a model of this workload, on its device, to continue texts.
+    `fixed_batch` is the one batch size that the model takes, None where it takes any.
     """
 
     data: Callable[[], Data]
@@ -76,6 +77,7 @@ class Workload:
     baselines: Callable[[Data], Mapping[str, float]] = lambda data: {}
     finish: Callable[[torch.nn.Module, Data], Mapping[str, float]] | None = None
     generator: Callable[[torch.nn.Module], Generator] | None = None
+    fixed_batch: int | None = None
 
 
 def find_workload(text: str) -> Workload:

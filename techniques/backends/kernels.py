@@ -17,7 +17,8 @@ from techniques.backends.onnx_file import open_session
 _PRODUCT = r"^(Convolution|FullyConnected|MatMul) "
 _INT8 = re.compile(
     r"_int_mm|qlinear|qconv|^quantized::(linear|conv)|" + _PRODUCT + "int8$"
-    r"|^(QLinear(Conv|MatMul)|(Conv|MatMul)Integer|DynamicQuantizeMatMul|MatMulIntegerToFloat|QGemm)( \w+)?$"
+    r"|^(QLinear(Conv|MatMul)|(Conv|MatMul)Integer|DynamicQuantize(MatMul|LSTM)|MatMulIntegerToFloat"
+    r"|QGemm|QAttention)( \w+)?$"
 )
 _PROOFS = {
     "int8-dynamic": _INT8,

@@ -8,7 +8,8 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,10 +127,22 @@ def _convert(model: torch.nn.Module, example: torch.Tensor) -> Any:
     """Return a model, or the ONNX file that it stands for, as OpenVINO's, at the example's shape."""
     given = given_file(model)
     if given is None:
-        return openvino.convert_model(model, example_input=example, input=[tuple(example.shape)])
+        with _without_nested_tensors():
+            return openvino.convert_model(model, example_input=example, input=[tuple(example.shape)])
     converted = openvino.Core().read_model(str(given))
     converted.reshape(list(example.shape))
     return converted
+
+
+@contextmanager
+def _without_nested_tensors() -> Iterator[None]:
+    """Keep PyTorch's transformer layers from their fast path for padded samples: it cannot be traced."""
+    was = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was)
 
 
 def _quantize(model: Any, format_: str, calibration: Iterable[torch.Tensor], batch_size: int) -> Any:

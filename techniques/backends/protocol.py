@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,7 +12,7 @@ import torch
 
 from techniques.backends.kernels import kernels_of_call, kernels_of_package
 from techniques.backends.tracing import OperatorTime, trace_torch
-from techniques.backends.training import Loss, TrainingStep, laid_out
+from techniques.backends.training import Loss, TrainingStep, laid_out, same_numbers
 from techniques.precisions import PRECISIONS
 from techniques.registry import Row, Technique, TechniqueError
 
@@ -123,7 +123,8 @@ def in_precision(batch: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 class TorchProgram:
     """A program whose inputs and outputs are tensors of PyTorch. `package` is that of a compiled one.
 
-    `channels_last` is the layout of images, with their channels innermost.
+    `channels_last` is the layout of images, with their channels innermost. `copies_input` hands each call a
+    copy of the prepared batch.
     """
 
     run: Callable[[torch.Tensor], torch.Tensor]
@@ -131,13 +132,14 @@ class TorchProgram:
     dtype: torch.dtype
     package: Path | None = None
     channels_last: bool = False
+    copies_input: bool = False
 
     def prepare(self, batch: torch.Tensor) -> torch.Tensor:
         return laid_out(in_precision(batch, self.dtype).to(self.device), self.channels_last)
 
     def __call__(self, prepared: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            return self.run(prepared)
+            return self.run(prepared.clone() if self.copies_input else prepared)
 
     def to_tensor(self, output: torch.Tensor) -> torch.Tensor:
         return output.float().cpu()
@@ -148,3 +150,15 @@ class TorchProgram:
     def trace(self, prepared: Sequence[torch.Tensor], calls: int, path: Path) -> list[OperatorTime]:
         turn = itertools.cycle(prepared)
         return trace_torch(lambda: self(next(turn)), calls, path)
+
+
+def sparing_inputs(program: Program, batch: torch.Tensor) -> Program:
+    """Return the program; where it writes to its input, as to normalize it, one that copies it first.
+
+    Else a batch that is served again and again would be another one each time. Calls the program once.
+    """
+    if not isinstance(program, TorchProgram):
+        return program  # other runtimes take graphs, which write to no input
+    served, kept = (program.prepare(batch.clone()) for _ in range(2))
+    program(served)
+    return program if same_numbers(served, kept) else replace(program, copies_input=True)

@@ -97,6 +97,7 @@ class TorchTrainingStep:
 
     def __post_init__(self) -> None:
         self._accumulation = Accumulation(self.loss, self.options.accumulate)
+        self._writes_input = False
         self._by_closure = evaluates_by_closure(self.optimizer)
         if self.scaler is not None and self._by_closure:
             kind = type(self.optimizer).__name__
@@ -130,8 +131,9 @@ class TorchTrainingStep:
 
         def evaluate() -> torch.Tensor:
             self.optimizer.zero_grad(set_to_none=True)
+            given = batch.clone() if self._writes_input else batch
             with torch.enable_grad():
-                losses.append(self._backward(batch, targets))
+                losses.append(self._backward(given, targets))
             self.passes += 1
             return losses[-1]
 
@@ -149,7 +151,10 @@ class TorchTrainingStep:
         on_cpu = self.device.type == "cpu"
         devices = [] if on_cpu else [torch.accelerator.current_device_index()]
         with torch.random.fork_rng(devices, device_type="cuda" if on_cpu else self.device.type):
-            self._backward(batch, targets)
+            given = batch.clone()
+            self._backward(given, targets)
+            # Of a pass over the batch again, as L-BFGS takes many, that would be another batch.
+            self._writes_input = not same_numbers(given, batch)
             if self.options.accumulate > 1:
                 with torch.no_grad():
                     outputs = self._forward(batch[: len(batch) // self.options.accumulate])
@@ -199,6 +204,13 @@ class TorchTrainingStep:
     def _autocast(self) -> torch.autocast:
         dtype = getattr(torch, PRECISIONS[self.precision].dtype)
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+
+
+def same_numbers(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Say whether two tensors hold the same numbers, those that are not numbers at the same places."""
+    if not one.is_floating_point():
+        return torch.equal(one, other)
+    return torch.equal(one.nan_to_num(), other.nan_to_num())
 
 
 def with_layout(model: torch.nn.Module, options: TrainingOptions) -> torch.nn.Module:

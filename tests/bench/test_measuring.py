@@ -13,6 +13,7 @@ from bench.errors import BenchError
 from bench.measuring import save_program
 from bench.session import RunOptions, execute, prepare
 from bench.store import Store
+from bench.workloads.workload import find_workload
 
 MATRIX = """
 [train]
@@ -98,3 +99,72 @@ def test_a_model_that_does_not_fit_has_one_line_for_each_cell_and_the_others_run
             assert end["state"] == "skipped" and "nothing to train on" in end["reason"]
         else:
             assert end["state"] == "ok"
+
+
+class Frozen(torch.nn.Module):
+    """Is in training mode but for its norm, has a random layer, keeps state outside its buffers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls, self.seen = 0, torch.zeros(())
+        self.first, self.norm, self.drop = (
+            torch.nn.Linear(6, 8),
+            torch.nn.BatchNorm1d(8),
+            torch.nn.Dropout(0.5),
+        )
+        self.first.weight.requires_grad_(False)
+        self.norm.eval()
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        outputs: torch.Tensor = self.drop(self.norm(self.first(batch)))
+        return outputs
+
+
+def state_of(model: torch.nn.Module) -> list[object]:
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    return [
+        [(name, module.training, dict(module._forward_hooks)) for name, module in model.named_modules()],
+        [(name, tensor.requires_grad, tensor.data_ptr(), tensor.tolist()) for name, tensor in tensors],
+        torch.random.get_rng_state().tolist(),
+        torch.get_default_dtype(),
+    ]
+
+
+def test_a_module_is_left_as_it_was_found(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, inputs = Frozen(), torch.randn(5, 6, requires_grad=True)
+    model(inputs).sum().backward()
+    model.first.register_forward_hook(lambda *_: None)
+    before, gradient = state_of(model), model.norm.weight.grad.clone()
+    save_program(model, inputs, tmp_path)
+    assert state_of(model) == before and model.calls == 1
+    assert torch.equal(model.norm.weight.grad, gradient) and inputs.requires_grad
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.compile(torch.nn.Linear(6, 3)),
+        lambda: torch.nn.Sequential(torch.compile(torch.nn.Linear(6, 3))),
+        lambda: torch.nn.utils.weight_norm(torch.nn.Linear(6, 3)),
+        lambda: torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(6, 3)),
+    ],
+    ids=["compiled", "compiled part", "old weight norm", "spectral norm"],
+)
+def test_modules_of_many_kinds_are_exported(make, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, inputs = make(), torch.randn(5, 6)
+    outputs = torch.export.load(save_program(model, inputs, tmp_path)).module()(inputs)
+    torch.testing.assert_close(outputs, getattr(model, "_orig_mod", model).eval()(inputs))
+
+
+def test_a_model_of_one_batch_size_asks_for_it(tmp_path: Path) -> None:
+    class Flat(torch.nn.Module):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            return batch.reshape(5, 6)
+
+    with pytest.raises(BenchError, match=r"takes batches of 5 only: pass batch_sizes=\[5\]"):
+        save_program(Flat(), torch.ones(5, 6), tmp_path, batch_sizes=[1])
+    program = save_program(Flat(), torch.ones(5, 6), tmp_path, batch_sizes=[1, 5])
+    assert find_workload(f"exported:{program}").fixed_batch == 5
