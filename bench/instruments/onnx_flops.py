@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from bench.instruments.onnx_formulas import FORMULAS, Call, NotCountable
 from bench.instruments.onnx_operators import DEFAULT_DOMAINS, full_name, kind_of
-from bench.instruments.onnx_reading import Shape, bind_sizes, described, graphs_of, inputs_of, read_light
+from bench.instruments.onnx_reading import (
+    Shape,
+    bind_sizes,
+    described,
+    graphs_of,
+    inputs_of,
+    opset_of,
+    read_light,
+)
 from bench.instruments.onnx_shapes import infer_shapes, shapes_in
 from bench.instruments.onnx_values import Values
 from bench.instruments.tally import FlopCount
@@ -46,7 +54,7 @@ def count_onnx_file(path: Path, shape: Sequence[int] = (), batch_size: int = 1) 
     shapes = shapes_in(model.graph)
     if all(noted[name] == shapes[name] for name in noted.keys() & shapes.keys()):
         shapes = noted | shapes  # else the file's notes are of other sizes
-    scope = _Scope(ChainMap(shapes), Values(model.graph, shapes.get, opset=_opset(model)))
+    scope = _Scope(ChainMap(shapes), Values(model.graph, shapes.get, opset=opset_of(model)))
     counted = _graph(model.graph, scope)
     flops = FlopCount(
         sum(counted.by_operator.values()), dict(counted.by_operator), tuple(sorted(counted.unknown))
@@ -116,10 +124,6 @@ def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
     import onnx
 
     return {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
-
-
-def _opset(model: onnx.ModelProto) -> int:
-    return next((entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS), 1)
 
 
 def _branches(node: onnx.NodeProto, scope: _Scope) -> _Counted:

@@ -73,6 +73,11 @@ def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
             yield from attribute.tensors
 
 
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the version of ONNX's own operators that a file uses."""
+    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
+
+
 def inputs_of(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     """Return what a graph takes when it runs: old files list their weights as inputs too."""
     weights = {weight.name for weight in graph.initializer}
@@ -84,7 +89,7 @@ def shape_of(value: onnx.ValueInfoProto) -> Shape | None:
     if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
         return None
     dimensions = value.type.tensor_type.shape.dim
-    if not all(dimension.HasField("dim_value") for dimension in dimensions):
+    if any(map(_is_open, dimensions)):
         return None
     return tuple(dimension.dim_value for dimension in dimensions)
 
@@ -108,7 +113,7 @@ def bind_sizes(graph: onnx.GraphProto, shape: Sequence[int], batch_size: int) ->
         for dimension, size in zip(kind.shape.dim, shape if first else (batch_size,), strict=False):
             if dimension.dim_param:
                 values.setdefault(dimension.dim_param, size)
-            elif not dimension.HasField("dim_value"):
+            elif _is_open(dimension):
                 dimension.dim_value = size
     for each in all_graphs(graph):
         for value in (*each.input, *each.value_info, *each.output):
@@ -125,12 +130,16 @@ def described(value: onnx.ValueInfoProto) -> str:
 
 
 def _size(dimension: onnx.TensorShapeProto.Dimension) -> str:
-    return str(dimension.dim_value) if dimension.HasField("dim_value") else dimension.dim_param or "?"
+    return dimension.dim_param or "?" if _is_open(dimension) else str(dimension.dim_value)
+
+
+def _is_open(dimension: onnx.TensorShapeProto.Dimension) -> bool:
+    return not dimension.HasField("dim_value") or dimension.dim_value < 0  # -1 is how some exporters say so
 
 
 def _fits(dimensions: Sequence[onnx.TensorShapeProto.Dimension], shape: Sequence[int]) -> bool:
     return len(dimensions) == len(shape) and all(
-        not dimension.HasField("dim_value") or dimension.dim_value == size
+        _is_open(dimension) or dimension.dim_value == size
         for dimension, size in zip(dimensions, shape, strict=True)
     )
 

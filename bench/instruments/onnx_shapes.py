@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from bench.instruments.onnx_reading import Shape, all_graphs, graphs_of, shape_of
+from bench.instruments.onnx_folding import fold_sizes
+from bench.instruments.onnx_reading import Shape, all_graphs, graphs_of, opset_of, shape_of
 
 if TYPE_CHECKING:
     import onnx
@@ -24,6 +25,9 @@ _SAME_SHAPE = """
     ScaledSiLU SkipGroupNorm SkipLayerNormalization SkipSimplifiedLayerNormalization
 """
 """Operators of `com.microsoft` whose first output has the shape of their first input."""
+
+# ONNX Runtime takes these in ONNX's own domain, in files of versions that do not define them.
+_OF_ANY_VERSION = ("LayerNormalization", "SimplifiedLayerNormalization")
 
 _STANDARD = {
     "DynamicQuantizeLSTM": ("LSTM", (0, 1, 2), ("hidden_size", "direction")),
@@ -54,7 +58,7 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
         # A graph that is not as ONNX defines it keeps the shapes that were inferred until then: none.
         with suppress(onnx.shape_inference.InferenceError):
             model = onnx.shape_inference.infer_shapes(model, data_prop=True)
-        if not _drop_false(model.graph):
+        if not _drop_false(model.graph) and not fold_sizes(model.graph, shapes_in, opset_of(model)):
             break
     for graph in all_graphs(model.graph):
         _replace(graph, [node for node in graph.node if node.name != _MARK])
@@ -113,6 +117,8 @@ def _stand_ins(node: onnx.NodeProto, weights: dict[str, Shape]) -> Iterator[onnx
     if (node.domain, name) == ("", "Loop"):
         for start, after in zip(inputs[2:], node.output, strict=False):
             yield _node("Identity", [start], after)
+    if not node.domain and name in _OF_ANY_VERSION:
+        yield _node("Identity", inputs[:1], node.output[0])
     if node.domain != "com.microsoft" or not node.output:
         return
     attributes = {entry.name: entry for entry in node.attribute}

@@ -17,9 +17,11 @@ Array = np.ndarray[Any, Any]
 
 _MAX_VALUES = 64
 _MAX_DEPTH = 50
+_GROWING = {"ConstantOfShape": 0, "Expand": 1}  # the input that says how large the output is
 _ARITHMETIC = """
-    Add And Cast Concat Div Equal Gather Greater GreaterOrEqual Identity Less LessOrEqual Max Min Mul Neg Not
-    Or ReduceProd Reshape Slice Squeeze Sub Unsqueeze
+    Abs Add And Cast Ceil Concat ConstantOfShape Div Equal Expand Floor Gather Greater GreaterOrEqual Identity
+    Less LessOrEqual Max Min Mod Mul Neg Not Or ReduceMax ReduceMin ReduceProd ReduceSum Reshape Slice Sqrt
+    Squeeze Sub Unsqueeze Where
 """
 
 
@@ -38,10 +40,16 @@ class Values:
         self._inputs = {entry.name for entry in graph.input}
         self._shape_of = shape_of
         self._outer = outer
+        self._found: dict[str, Array | None] = {}
         self._opset: int = outer._opset if outer is not None else opset
 
     def of(self, name: str, depth: int = 0) -> Array | None:
         """Return a tensor's value, None where it depends on what goes in, or is not small."""
+        if name not in self._found:
+            self._found[name] = self._find(name, depth)
+        return self._found[name]
+
+    def _find(self, name: str, depth: int) -> Array | None:
         if name in self._constants and (name not in self._inputs or self._outer is None):
             return _small(self._constants[name])
         if name in self._inputs or depth > _MAX_DEPTH:
@@ -80,6 +88,9 @@ class Values:
             return None
         values = [self.of(each, depth + 1) if each else None for each in node.input]
         if any(value is None for value, each in zip(values, node.input, strict=True) if each):
+            return None
+        size = values[_GROWING[node.op_type]] if node.op_type in _GROWING else None
+        if size is not None and np.prod(size, dtype=np.float64) > _MAX_VALUES:
             return None
         return _evaluated(node, values, name, self._opset)
 

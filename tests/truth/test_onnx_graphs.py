@@ -62,6 +62,40 @@ def test_an_open_batch_is_counted_at_the_batch_that_it_runs_at(tmp_path: Path) -
     assert count_onnx_file(path).inputs == ("x (1, 16)",)
 
 
+def test_a_batch_of_minus_one_is_open(tmp_path: Path) -> None:
+    path = write(tmp_path, [node("MatMul", ["x", "w"], ["y"])], {"x": (-1, 4)}, [weight("w", 4, 5)])
+    assert counted(path, 3, 4) == (2 * 3 * 20, ())
+
+
+def test_sizes_that_a_graph_computes_from_its_own_shapes_are_known(tmp_path: Path) -> None:
+    # As attention with an open batch is exported: the width of a head is the width over the heads.
+    layers = [
+        node("Shape", ["x"], ["s"]),
+        node("Gather", ["s", "zero"], ["batch"]),
+        node("Gather", ["s", "two"], ["width"]),
+        node("Div", ["width", "heads"], ["head"]),
+        *(node("Unsqueeze", [name, "first"], [f"{name}_"]) for name in ("batch", "head")),
+        node("Concat", ["batch_", "rest", "head_"], ["split"], axis=0),
+        node("Reshape", ["x", "split"], ["q"]),
+        node("Transpose", ["q"], ["t"], perm=[0, 1, 3, 2]),
+        node("MatMul", ["q", "t"], ["y"]),
+    ]
+    numbers = [number("zero", 0), number("two", 2), number("heads", 4)]
+    several = [numpy_helper.from_array(np.array(v), n) for n, v in (("first", [0]), ("rest", [5, 4]))]
+    path = write(tmp_path, layers, {"x": ("N", 5, 32)}, [*numbers, *several])
+    assert counted(path, 2, 5, 32) == (2 * 2 * 5 * 4 * 8 * 4, ())
+    assert counted(path) == (2 * 5 * 4 * 8 * 4, ())
+
+
+def test_a_norm_that_the_file_s_version_does_not_define_keeps_the_shape(tmp_path: Path) -> None:
+    layers = [node("LayerNormalization", ["x", "g"], ["h"]), node("MatMul", ["h", "w"], ["y"])]
+    path = write(tmp_path, layers, {"x": ("N", 4)}, [weight("g", 4), weight("w", 4, 5)])
+    model = onnx.load(path)
+    model.opset_import[0].version = 14
+    onnx.save(model, path)
+    assert counted(path, 3, 4) == (2 * 3 * 20, ())
+
+
 def test_a_shape_that_the_graph_does_not_take_is_told(tmp_path: Path) -> None:
     path = write(tmp_path, [node("Relu", ["x"], ["y"])], {"x": (8, 16)})
     with pytest.raises(ValueError, match=r"input 'x' must be of shape \(8, 16\), got \(3, 16\)"):
