@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.errors import BenchError
 from bench.metrics import at_least
@@ -142,11 +142,12 @@ def _of_workload(question: FlopQuestion) -> FlopReport:
     data = workload.data()
     torch.manual_seed(0)
     model = workload.model()
-    example = example_batch(workload, data, question.batch_size)
+    batch_size = workload.fixed_batch or question.batch_size
+    example = example_batch(workload, data, batch_size)
     if isinstance(model, OnnxModel):
-        return _of_file(model.onnx_file, example.shape, question.batch_size)
+        return _of_file(model.onnx_file, example.shape, batch_size)
     notes = [] if row.inference_only else _training_step(question, workload, data, model, row.batch_size)
-    return _of_model(f"{question.target}, batch {question.batch_size}", model, example, notes)
+    return _of_model(f"{question.target}, batch {batch_size}", model, example, notes)
 
 
 def _training_step(
@@ -182,23 +183,52 @@ def _times_forward(step: StepFlops) -> str:
 def _of_reference(question: FlopQuestion) -> FlopReport:
     import torch
 
-    if not question.input_shape:
-        raise BenchError(f"{question.target}: give the shape of its input, as --input 1,3,224,224")
     try:
         found = load_reference(question.target)
-        model = found if isinstance(found, torch.nn.Module) else found()
+        made = found if isinstance(found, torch.nn.Module) else found()
     except (ImportError, TechniqueError, TypeError) as error:
         raise BenchError(f"{question.target}: {error}") from None
+    model, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, torch.nn.Module):
         raise BenchError(f"{question.target} is no torch.nn.Module, nor makes one without arguments")
-    example = torch.randn(question.input_shape)
-    try:
-        with torch.no_grad():
-            model.eval()(example)
-    except Exception as error:  # whatever a model raises of an input it was not made for
-        what = f"{question.target} does not take an input of shape {question.input_shape}"
-        raise BenchError(f"{what}: {str(error).splitlines()[0]}") from None
-    return _of_model(f"{question.target}, input {question.input_shape}", model, example, [])
+    if isinstance(inputs, torch.Tensor) and not question.input_shape:
+        examples = [inputs[: question.batch_size].detach()]
+    elif question.input_shape:
+        examples = [torch.randn(question.input_shape), whole_numbers(model, question.input_shape)]
+    else:
+        raise BenchError(f"{question.target}: give the shape of its input, as --input 1,3,224,224")
+    example = _taken(model.eval(), examples, question)
+    kind = "" if example.is_floating_point() else " of whole numbers"
+    return _of_model(f"{question.target}, input {tuple(example.shape)}{kind}", model, example, [])
+
+
+def whole_numbers(model: torch.nn.Module, shape: Sequence[int]) -> torch.Tensor:
+    """Return whole numbers of a shape that every embedding of the model has a row for, the same each time."""
+    import torch
+
+    tables = [
+        int(cast(Any, module).num_embeddings)
+        for module in model.modules()
+        if isinstance(module, torch.nn.Embedding | torch.nn.EmbeddingBag)
+    ]
+    return torch.randint(min(tables, default=2), tuple(shape), generator=torch.Generator().manual_seed(0))
+
+
+def _taken(model: torch.nn.Module, examples: Iterable[torch.Tensor], question: FlopQuestion) -> torch.Tensor:
+    """Return the first of the examples that the model takes."""
+    import torch
+
+    told = ""
+    for example in examples:
+        try:
+            with torch.no_grad():
+                model(example.clone())
+        except Exception as error:  # whatever a model raises of an input it was not made for
+            told = told or (str(error).splitlines() or [type(error).__name__])[0]
+        else:
+            return example
+    shape = question.input_shape or "that it comes with"
+    raise BenchError(f"{question.target} does not take an input of shape {shape}: {told}")
 
 
 def _of_model(title: str, model: torch.nn.Module, example: torch.Tensor, notes: Iterable[str]) -> FlopReport:

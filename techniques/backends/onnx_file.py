@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -33,11 +34,29 @@ def write_onnx(model: torch.nn.Module, example: torch.Tensor, path: Path) -> Non
         return
     names = [_INPUT]
     try:
-        torch.onnx.export(
-            model, (example,), path, input_names=names, dynamo=True, external_data=False, verbose=False
-        )
+        program = torch.onnx.export(model, (example,), input_names=names, dynamo=True, verbose=False)
     except torch.onnx.errors.OnnxExporterError as error:
         raise TechniqueError(f"cannot be exported to ONNX: {_first_cause(error)}") from error
+    assert program is not None  # as it is without a path
+    _share_equal_weights(program)
+    program.save(path, external_data=False)
+
+
+def _share_equal_weights(program: torch.onnx.ONNXProgram) -> None:
+    """Keep weights that are equal once: of tied ones the exporter transposes each for itself."""
+    from onnx_ir.convenience import replace_all_uses_with
+
+    graph = program.model.graph
+    first: dict[tuple[Any, ...], Any] = {}
+    for name, value in list(graph.initializers.items()):
+        tensor = value.const_value
+        if tensor is None or tensor.size == 0 or value in (*graph.inputs, *graph.outputs):
+            continue
+        content = hashlib.sha256(tensor.tobytes()).digest()
+        kept = first.setdefault((tensor.dtype, tuple(tensor.shape), content), value)
+        if kept is not value:
+            replace_all_uses_with(value, kept)
+            del graph.initializers[name]
 
 
 def _first_cause(error: BaseException) -> str:

@@ -9,6 +9,7 @@ import onnx
 import pytest
 import torch
 
+from bench.errors import BenchError
 from bench.flop_report import FlopQuestion, flop_report
 
 MODEL = """
@@ -137,3 +138,69 @@ def test_a_mistake_gets_one_line(bench, model, tmp_path, words, message):
     done = bench(*words, "--results", tmp_path / "none")
     assert done.returncode == 2
     assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+OF_WHOLE_NUMBERS = """
+import torch
+from torch import nn
+
+class Tagger(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.out = nn.Embedding(10, 8), nn.Linear(8, 10)
+
+    def forward(self, tokens):
+        assert not tokens.is_floating_point()
+        return self.out(self.words(tokens))
+
+class Bag(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.bag, self.out = nn.EmbeddingBag(10, 8), nn.Linear(8, 4)
+
+    def forward(self, tokens):
+        return self.out(self.bag(tokens))
+
+class Padded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(10, 8, padding_idx=0)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.block, self.out = nn.TransformerEncoder(layer, 1), nn.Linear(8, 4)
+
+    def forward(self, tokens):
+        return self.out(self.block(self.words(tokens), src_key_padding_mask=tokens == 0).mean(1))
+
+def with_inputs():
+    return Bag(), torch.ones(64, 5, dtype=torch.long)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "flops"),
+    [
+        ("Tagger", (1, 6), 2 * 6 * 8 * 10),
+        ("Bag", (3, 5), 2 * 3 * 8 * 4),
+        ("with_inputs", (), 2 * 8 * 4),
+    ],
+)
+def test_a_model_of_whole_numbers_is_counted(
+    name: str, shape: tuple[int, ...], flops: int, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(OF_WHOLE_NUMBERS)
+    report = flop_report(FlopQuestion(f"{tmp_path}/mine.py:{name}", tmp_path, input_shape=shape))
+    assert report.rows[0][2] == f"{flops:,}"
+    assert report.title.endswith("of whole numbers")
+
+
+def test_a_transformer_with_a_padding_mask_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OF_WHOLE_NUMBERS)
+    report = flop_report(FlopQuestion(f"{tmp_path}/mine.py:Padded", tmp_path, input_shape=(2, 6)))
+    assert int(report.rows[0][2].split()[0].replace(",", "").removeprefix("≥")) > 2 * 2 * 4 * 8 * 4
+
+
+def test_an_input_that_a_model_takes_neither_way_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OF_WHOLE_NUMBERS.replace("nn.Linear(8, 10)", "nn.Linear(9, 10)"))
+    with pytest.raises(BenchError, match=r"Tagger does not take an input of shape \(1, 6\): \S+") as raised:
+        flop_report(FlopQuestion(f"{tmp_path}/mine.py:Tagger", tmp_path, input_shape=(1, 6)))
+    assert "\n" not in str(raised.value)
