@@ -85,12 +85,13 @@ def parse_shape(text: str) -> tuple[int, ...]:
 
 def _of_file(path: Path, shape: Sequence[int], batch_size: int) -> FlopReport:
     from bench.instruments.onnx_flops import count_onnx_file
+    from bench.instruments.onnx_reading import GraphError
 
     if not path.is_file():
         raise BenchError(f"{path}: no such file")
     try:
         file = count_onnx_file(path, shape, batch_size)
-    except ValueError as error:
+    except GraphError as error:
         raise BenchError(f"{path}: {str(error)[:_MAX_CAUSE]}") from None
     except Exception as error:  # whatever reading a file raises that is no ONNX graph
         raise BenchError(f"{path}: no ONNX graph: {first_line(error)[:_MAX_CAUSE]}") from None

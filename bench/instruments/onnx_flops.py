@@ -45,7 +45,7 @@ def count_onnx_file(path: Path, shape: Sequence[int] = (), batch_size: int = 1) 
 
     Neither reads its weights nor needs them. An operator is unknown where it computes without a formula,
     where its shapes are not known, and where nothing tells how often or which of the graphs in it runs: then
-    what is counted is the least that it can be. Raises ValueError where the graph does not take the shape.
+    what is counted is the least that it can be. Raises GraphError where the graph does not take the shape.
     """
     model = read_light(path)
     bind_sizes(model.graph, shape, shape[0] if shape else batch_size)
@@ -96,7 +96,7 @@ def _graph(graph: onnx.GraphProto, scope: _Scope) -> _Counted:
         if kind == "unknown":
             counted.unknown.add(name)
         elif kind == "graphs":
-            counted.add(_GRAPHS[node.op_type](node, scope))
+            counted.add(_inner_graphs(node, name, scope))
         elif kind == "formula":
             _enter(node, name, scope, counted)
         if kind != "graphs":
@@ -104,6 +104,13 @@ def _graph(graph: onnx.GraphProto, scope: _Scope) -> _Counted:
                 if _graph(inner, scope.inside(inner)):
                     counted.unknown.add(f"{name} (its graph)")
     return counted
+
+
+def _inner_graphs(node: onnx.NodeProto, name: str, scope: _Scope) -> _Counted:
+    try:
+        return _GRAPHS[node.op_type](node, scope)
+    except Exception:  # a node that is not as its operator is defined
+        return _Counted(unknown={f"{name} (malformed)"})
 
 
 def _enter(node: onnx.NodeProto, name: str, scope: _Scope, counted: _Counted) -> None:

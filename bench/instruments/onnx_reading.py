@@ -18,17 +18,21 @@ _MAX_NODES = 1_000_000
 _MAX_VALUES = 1024
 
 
+class GraphError(ValueError):
+    """A file that cannot be counted as asked; the message says why, in words for the user."""
+
+
 def read_light(path: Path) -> onnx.ModelProto:
     """Return a file's graph without the numbers of its weights, which need not be there.
 
-    Its local functions are written out. Raises ValueError where that makes it too large, and where nothing is
+    Its local functions are written out. Raises GraphError where that makes it too large, and where nothing is
     returned.
     """
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
     if not model.graph.output:
-        raise ValueError("it holds no graph that returns anything")
+        raise GraphError("it holds no graph that returns anything")
     for tensor in tensors(model):
         _lighten(tensor, path.parent)
     return _inlined(model)
@@ -97,7 +101,7 @@ def shape_of(value: onnx.ValueInfoProto) -> Shape | None:
 def bind_sizes(graph: onnx.GraphProto, shape: Sequence[int], batch_size: int) -> None:
     """Give the first input this shape, and other inputs this batch where they leave it open.
 
-    An open size has its value wherever its name occurs. Raises ValueError where the input has another shape.
+    An open size has its value wherever its name occurs. Raises GraphError where the input has another shape.
     """
     values: dict[str, int] = {}
     for position, entry in enumerate(inputs_of(graph)):
@@ -109,7 +113,7 @@ def bind_sizes(graph: onnx.GraphProto, shape: Sequence[int], batch_size: int) ->
             kind.shape.dim.extend(type(kind.shape).Dimension() for _ in shape)
         elif first and not _fits(kind.shape.dim, shape):
             wanted = ", ".join(map(_size, kind.shape.dim))
-            raise ValueError(f"its input {entry.name!r} must be of shape ({wanted}), got {tuple(shape)}")
+            raise GraphError(f"its input {entry.name!r} must be of shape ({wanted}), got {tuple(shape)}")
         for dimension, size in zip(kind.shape.dim, shape if first else (batch_size,), strict=False):
             if dimension.dim_param:
                 values.setdefault(dimension.dim_param, size)
@@ -171,7 +175,7 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
 
     def size(nodes: Iterable[onnx.NodeProto], depth: int) -> int:
         if depth > len(bodies):
-            raise ValueError("its functions call themselves")
+            raise GraphError("its functions call themselves")
         total = 0
         for node in nodes:
             name = (node.domain, node.op_type, node.overload)
@@ -181,5 +185,5 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
         return total
 
     if size(model.graph.node, 0) > _MAX_NODES:
-        raise ValueError(f"its functions come to more than {_MAX_NODES:,} nodes")
+        raise GraphError(f"its functions come to more than {_MAX_NODES:,} nodes")
     return onnx.inliner.inline_local_functions(model)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from bench.instruments.onnx_folding import fold_sizes
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import onnx
 
 _MARK = f"stand-in {uuid.uuid4().hex}"  # no file can hold this name
+
+# Each layer whose sizes are computed takes a pass or two.
+_MAX_PASSES = 500
 
 _SAME_SHAPE = """
     BiasAdd BiasDropout BiasGelu BiasSoftmax BitmaskBiasDropout BitmaskDropout DequantizeLinear FastGelu Gelu
@@ -29,15 +33,22 @@ _SAME_SHAPE = """
 # ONNX Runtime takes these in ONNX's own domain, in files of versions that do not define them.
 _OF_ANY_VERSION = ("LayerNormalization", "SimplifiedLayerNormalization")
 
+_WINDOW = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 _STANDARD = {
     "DynamicQuantizeLSTM": ("LSTM", (0, 1, 2), ("hidden_size", "direction")),
     "DynamicQuantizeMatMul": ("MatMul", (0, 1), ()),
     "EmbedLayerNormalization": ("Gather", (2, 0), ()),
-    "FusedConv": ("Conv", (0, 1), ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")),
+    "FusedConv": ("Conv", (0, 1), _WINDOW),
     "FusedGemm": ("Gemm", (0, 1), ("transA", "transB")),
     "GemmFastGelu": ("MatMul", (0, 1), ()),
     "MatMulInteger16": ("MatMul", (0, 1), ()),
     "MatMulIntegerToFloat": ("MatMul", (0, 1), ()),
+    "QGemm": ("Gemm", (0, 3), ("transA", "transB")),
+    "QLinearAdd": ("Add", (0, 3), ()),
+    "QLinearAveragePool": ("AveragePool", (0,), (*_WINDOW, "ceil_mode", "count_include_pad")),
+    "QLinearConv": ("Conv", (0, 3), _WINDOW),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,), ()),
+    "QLinearMul": ("Mul", (0, 3), ()),
 }
 """Operators of `com.microsoft`: whose shape they have, of which inputs, with which attributes."""
 
@@ -53,12 +64,14 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
         for entry in graph.input if graph is not model.graph else ():
             entry.doc_string = _MARK if shape_of(entry) is None else ""
     _add_stand_ins(model.graph)
-    while True:
+    for each in count(1):
         _forget(model.graph)
         # A graph that is not as ONNX defines it keeps the shapes that were inferred until then: none.
-        with suppress(onnx.shape_inference.InferenceError):
+        with suppress(Exception):
             model = onnx.shape_inference.infer_shapes(model, data_prop=True)
-        if not _drop_false(model.graph) and not fold_sizes(model.graph, shapes_in, opset_of(model)):
+        if _drop_false(model.graph):
+            continue
+        if each >= _MAX_PASSES or not fold_sizes(model.graph, shapes_in, opset_of(model)):
             break
     for graph in all_graphs(model.graph):
         _replace(graph, [node for node in graph.node if node.name != _MARK])
@@ -98,7 +111,9 @@ def _add_stand_ins(graph: onnx.GraphProto) -> None:
             _add_stand_ins(inner)
         if (node.domain, node.op_type) == ("", "Loop"):
             _assume_carried(node)
-        nodes += [node, *_stand_ins(node, weights)]
+        nodes.append(node)
+        with suppress(IndexError, KeyError, ValueError):  # not as its operator is defined, or unknown sizes
+            nodes.extend(_stand_ins(node, weights))
     _replace(graph, nodes)
 
 
@@ -113,37 +128,43 @@ def _assume_carried(loop: onnx.NodeProto) -> None:
 
 def _stand_ins(node: onnx.NodeProto, weights: dict[str, Shape]) -> Iterator[onnx.NodeProto]:
     """Yield nodes whose outputs are of the shapes of this one's."""
-    name, inputs = node.op_type, list(node.input)
-    if (node.domain, name) == ("", "Loop"):
-        for start, after in zip(inputs[2:], node.output, strict=False):
+    if (node.domain, node.op_type) == ("", "Loop"):
+        for start, after in zip(node.input[2:], node.output, strict=False):
             yield _node("Identity", [start], after)
-    if not node.domain and name in _OF_ANY_VERSION:
-        yield _node("Identity", inputs[:1], node.output[0])
-    if node.domain != "com.microsoft" or not node.output:
-        return
-    attributes = {entry.name: entry for entry in node.attribute}
-    out = node.output[0]
+    elif not node.domain and node.op_type in _OF_ANY_VERSION:
+        yield _node("Identity", node.input[:1], node.output[0])
+    elif node.domain == "com.microsoft":
+        attributes = {entry.name: entry for entry in node.attribute}
+        if "channels_last" not in attributes or not attributes["channels_last"].i:
+            yield from _of_runtime(node, attributes, weights)
+
+
+def _of_runtime(
+    node: onnx.NodeProto, attributes: dict[str, onnx.AttributeProto], weights: dict[str, Shape]
+) -> Iterator[onnx.NodeProto]:
+    name, inputs, out = node.op_type, list(node.input), node.output[0]
     if name in _SAME_SHAPE.split():
         yield _node("Identity", inputs[:1], out)
         if name.startswith("Skip") and len(node.output) > 3:
             yield _node("Identity", inputs[:1], node.output[3])
     elif name in _STANDARD:
         operator, positions, kept = _STANDARD[name]
-        taken = [inputs[position] for position in positions if position < len(inputs)]
+        taken = [inputs[position] for position in positions]
         yield _node(operator, taken, out, [attributes[each] for each in kept if each in attributes])
-    elif name in ("Attention", "QAttention") and "qkv_hidden_sizes" not in attributes:
-        inner, widths = weights.get(inputs[1], (0, 0))
-        yield from _product(inputs[0], (inner, widths // 3), out)
+    elif name == "QLinearConcat":  # two numbers of the output, three of each input
+        yield _node("Concat", inputs[2::3], out, [attributes["axis"]])
     elif name in ("MatMulNBits", "MatMulBnb4"):
         yield from _product(inputs[0], (attributes["K"].i, attributes["N"].i), out)
-    elif name == "MultiHeadAttention" and len(inputs) > 2 and inputs[2]:
-        yield _node("Einsum", [inputs[0], inputs[2]], out, equation="bsh,blv->bsv")
-    elif name == "GroupQueryAttention" and len(inputs) > 1 and inputs[1]:
-        yield _node("Identity", inputs[:1], out)
     elif name in ("FusedMatMul", "TransposeMatMul"):
-        yield from _fused_product(
-            inputs, {key: bool(entry.i) for key, entry in attributes.items()}, out, weights
-        )
+        turned = {key for key, entry in attributes.items() if entry.i}
+        yield from _fused_product(inputs, turned, out, weights)
+    elif name in ("Attention", "QAttention") and "qkv_hidden_sizes" not in attributes:
+        inner, widths = weights[inputs[1]]
+        yield from _product(inputs[0], (inner, widths // 3), out)
+    elif name == "MultiHeadAttention" and inputs[2]:
+        yield _node("Einsum", [inputs[0], inputs[2]], out, equation="bsh,blv->bsv")
+    elif name == "GroupQueryAttention" and inputs[1]:
+        yield _node("Identity", inputs[:1], out)
 
 
 def _product(source: str, weight: Shape, out: str) -> Iterator[onnx.NodeProto]:
@@ -157,16 +178,16 @@ def _product(source: str, weight: Shape, out: str) -> Iterator[onnx.NodeProto]:
 
 
 def _fused_product(
-    inputs: Sequence[str], turned: dict[str, bool], out: str, weights: dict[str, Shape]
+    inputs: Sequence[str], turned: set[str], out: str, weights: dict[str, Shape]
 ) -> Iterator[onnx.NodeProto]:
-    if turned.get("transBatchA") or turned.get("transBatchB"):
+    if turned & {"transBatchA", "transBatchB"}:
         return
-    if not turned.get("transA") and len(weights.get(inputs[1], ())) == 2:
-        inner, columns = weights[inputs[1]][:: -1 if turned.get("transB") else 1]
+    if "transA" not in turned and len(weights.get(inputs[1], ())) == 2:
+        inner, columns = weights[inputs[1]][:: -1 if "transB" in turned else 1]
         yield from _product(inputs[0], (inner, columns), out)
     else:
-        left = "...ki" if turned.get("transA") else "...ik"
-        right = "...jk" if turned.get("transB") else "...kj"
+        left = "...ki" if "transA" in turned else "...ik"
+        right = "...jk" if "transB" in turned else "...kj"
         yield _node("Einsum", inputs[:2], out, equation=f"{left},{right}->...ij")
 
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import onnx
+import pytest
 from onnx import TensorProto
 from onnx_files import body, counted, node, number, value, weight, write
 
@@ -66,6 +67,12 @@ def test_a_value_that_grows_in_a_loop_has_no_shape(tmp_path: Path) -> None:
     layers = [node("Loop", ["five", "", "x"], ["h"], body=GROWING), node("MatMul", ["h", "w"], ["y"])]
     path = write(tmp_path, layers, {"x": (3, 4)}, DATA)
     assert counted(path) == (0, ("MatMul (no shape)",))
+
+
+@pytest.mark.parametrize("operator", ["If", "Loop", "Scan", "SequenceMap"])
+def test_a_node_without_the_graphs_that_it_should_hold_is_named(tmp_path: Path, operator: str) -> None:
+    path = write(tmp_path, [node(operator, ["x"], ["y"])], {"x": (3, 4)})
+    assert counted(path) == (0, (f"{operator} (malformed)",))
 
 
 def test_a_loop_in_which_nothing_computes_is_whole(tmp_path: Path) -> None:
