@@ -63,7 +63,12 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         *timings("latency_s", samples),
         *timed.steadiness(),
         *own_clock,
-        Measurement("throughput", samples.calls * len(batches[0]) / samples.elapsed_s, n=samples.calls),
+        Measurement(
+            "throughput",
+            samples.calls * len(batches[0]) / samples.elapsed_s,
+            n=samples.calls,
+            method=_repeated(len(data.test_inputs), len(batches[0])),
+        ),
         _judged(torch.cat(outputs), load_outputs(lowered), settings),
         *_copied_inputs(program),
         Measurement("load_s", loaded - started),
@@ -80,6 +85,10 @@ def run(request: Request, folder: Path) -> list[Measurement]:
             *_kernels(program.kernels(prepared[0]), settings),
         ]
     return measurements
+
+
+def _repeated(samples: int, batch_size: int) -> str:
+    return f"the {samples} test samples repeat within a batch" if samples < batch_size else ""
 
 
 def _copied_inputs(program: Program) -> list[Measurement]:

@@ -15,6 +15,8 @@ from techniques.backends.calibration import calibration_parts
 from techniques.registry import TechniqueError
 
 _INPUT = "input"
+_SCALE_OF_MASKS = 1e4
+"""Numbers up to 1e6 at 8 bits, more than activations come to and less than what stands for minus infinity."""
 
 
 def given_file(model: torch.nn.Module) -> Path | None:
@@ -91,23 +93,48 @@ def prepared_for_quantization(path: Path) -> Path:
 def quantize_qdq(path: Path, calibration: Iterable[torch.Tensor], batch_size: int, **options: Any) -> None:
     """Quantize a file in place, weights per channel, by pairs of operators (QDQ) with calibrated scales.
 
-    `options` are those of `onnxruntime.quantization.quantize_static`.
+    Operators with masks among their numbers (minus infinity where attention must not look) stay floats: at a
+    scale that takes those in, all others are 0. `options` are those of
+    `onnxruntime.quantization.quantize_static`.
     """
     from onnxruntime import quantization
 
     name = open_session(path, 1).get_inputs()[0].name
-    feeds = ({name: part.numpy()} for part in calibration_parts(calibration, batch_size))
+    parts = [{name: part.numpy()} for part in calibration_parts(calibration, batch_size)]
     prepared = prepared_for_quantization(path)
-    quantization.quantize_static(
-        str(prepared),
-        str(path),
-        SimpleNamespace(get_next=lambda: next(feeds, None)),
-        quant_format=quantization.QuantFormat.QDQ,
-        per_channel=True,
-        weight_type=quantization.QuantType.QInt8,
-        **options,
-    )
+    masked: set[str] = set()
+    while True:
+        feeds = iter(parts)
+        quantization.quantize_static(
+            str(prepared),
+            str(path),
+            SimpleNamespace(get_next=lambda feeds=feeds: next(feeds, None)),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            weight_type=quantization.QuantType.QInt8,
+            nodes_to_exclude=sorted(masked),
+            **options,
+        )
+        found = _at_scale_of_masks(path, prepared) - masked
+        if not found:
+            break
+        masked |= found
     prepared.unlink()
+
+
+def _at_scale_of_masks(quantized: Path, prepared: Path) -> set[str]:
+    """Return the names of a file's operators that read or write what was quantized at the scale of a mask."""
+    import onnx
+    from onnx import numpy_helper
+
+    scales = onnx.load(quantized).graph.initializer
+    wide = {
+        tensor.name.removesuffix("_scale")
+        for tensor in scales
+        if tensor.name.endswith("_scale") and not (numpy_helper.to_array(tensor) < _SCALE_OF_MASKS).all()
+    }
+    nodes = onnx.load(prepared).graph.node
+    return {node.name for node in nodes if node.name and wide & {*node.input, *node.output}}
 
 
 def open_session(model: Path, threads: int, **options: Any) -> Any:

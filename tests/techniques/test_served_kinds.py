@@ -14,6 +14,7 @@ from bench.instruments.copies import copy_of
 from bench.instruments.sizes import folder_bytes
 from bench.stages import lower
 from techniques.backends import BACKENDS
+from techniques.backends.onnx_runtime import OnnxRuntime
 from techniques.backends.protocol import Numerics
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -107,6 +108,30 @@ def test_a_model_answers_as_it_does_in_pytorch(runtime: str, kind: str, tmp_path
     program = backend.load(tmp_path, build, FP32, 1)
     outputs = program.to_tensor(program(program.prepare(batch))).clone()
     torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("masked", [float("-inf"), -1e9], ids=["infinity", "a large number"])
+def test_int8_scales_leave_masks_out(masked: float, tmp_path: Path) -> None:
+    class Masking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.head = nn.Embedding(20, 16), nn.Linear(16, 3)
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            hidden = self.words(tokens)
+            scores = hidden @ hidden.transpose(1, 2) + torch.where(tokens == 0, masked, 0.0).unsqueeze(1)
+            outputs: torch.Tensor = self.head((scores.softmax(-1) @ hidden).mean(1))
+            return outputs
+
+    torch.manual_seed(0)
+    model, tokens = Masking().eval(), padded_tokens()
+    with torch.no_grad():
+        expected = model(tokens)
+    static = Numerics("int8-static", "fp32")
+    OnnxRuntime().lower(copy_of(model), tokens, static, [tokens], tmp_path)
+    program = OnnxRuntime().load(tmp_path, Masking, static, 1)
+    outputs = program.to_tensor(program(program.prepare(tokens)))
+    assert functional.cosine_similarity(outputs.flatten(), expected.flatten(), dim=0) > 0.99
 
 
 @pytest.mark.parametrize("kind", KINDS)
