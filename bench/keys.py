@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from bench.input_files import input_files
 from bench.instruments.accelerators import describe_accelerators
 from bench.instruments.processor import kind_of_processor
 from techniques.registry import split_reference
@@ -167,10 +168,12 @@ def _is_module(package: str, name: str) -> bool:
 
 @cache
 def path_digest(path: Path) -> str:
-    """Return a hash over a file, or over the names and contents of all files below a folder."""
-    files = sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]
+    """Return a hash over a file, or over the names and contents of all files below a folder.
+
+    Raises BenchError where they are too large to be read.
+    """
     digest = hashlib.sha256()
-    for file in files:
+    for file in input_files(path):
         digest.update(file.relative_to(path).as_posix().encode() + b"\0")
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
