@@ -40,6 +40,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         *_to_target(record, goal),
         *_spent(record),
         effective_batch(trainer),
+        *_samples(data),
         *_curves(record, goal.metric),
         Measurement("evaluation_period", goal.period),
         *quality(settings, data, outputs),
@@ -111,6 +112,13 @@ def effective_batch(trainer: Trainer) -> Measurement:
     asked = f"batches of {trainer.batch_size} were asked for; the training set has fewer samples"
     method = "; ".join(part for part in (asked if fewer else "", trainer.learn.method) if part)
     return Measurement("effective_batch_size", trainer.samples_per_batch, method=method)
+
+
+def _samples(data: Data) -> list[Measurement]:
+    return [
+        Measurement("training_samples", len(data.train_inputs), method="; ".join(data.notes)),
+        Measurement("test_samples", len(data.test_inputs)),
+    ]
 
 
 def _spent(record: TrainingRecord) -> list[Measurement]:

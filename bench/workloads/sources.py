@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from bench.errors import DataError
+from bench.terminal import one_line
+from bench.workloads.image_files import find_images, read_pixels
+from bench.workloads.table_files import numbered, read_texts
 from bench.workloads.words import RESERVED, encode, vocabulary
 from bench.workloads.workload import Data
-
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Data for a classification; `classes` in the order of the class numbers, `vocabulary` of texts."""
+    """Data for a classification; `classes` in the order of the class numbers, `vocabulary` of texts.
+
+    What was left out of a folder or table stands in `data.notes`.
+    """
 
     data: Data
     classes: tuple[str, ...]
@@ -30,27 +34,22 @@ class Labelled:
 def image_folder(folder: str | Path, size: int, test_share: float = 0.2) -> Labelled:
     """Read a folder of folders of images, one for each class, as uint8 (samples, 3, size, size).
 
-    The split is by a hash of each file's path within the folder: it stays as files are added. Raises
-    DataError where there are no two classes, or a file is no image.
-    """
-    from PIL import Image, UnidentifiedImageError
+    It takes what torchvision's ImageFolder takes: the same extensions and `.gif`, subfolders of a class,
+    classes in the order of their names, pixels as `convert("RGB")` makes them. Unlike there, images are
+    turned as their EXIF orientation says, 16-bit grey keeps its high byte, and hidden files and folders are
+    left out. What is left out is warned of and stands in `data.notes`.
 
+    The split is by a hash of each file's path within the folder: it stays as files are added. Raises
+    DataError where there are no two classes, a class has no image, or a file cannot be read.
+    """
+    _check(size=size, test_share=test_share)
     root = Path(folder)
-    files = [path for path in sorted(root.glob("*/*")) if path.suffix.lower() in IMAGES]
-    pixels = []
-    for path in files:
-        try:
-            with Image.open(path) as image:
-                small = image.convert("RGB").resize((size, size))
-        except (OSError, UnidentifiedImageError) as error:
-            raise DataError(f"{path}: cannot be read as an image: {error}") from None
-        pixels.append(torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).view(size, size, 3))
-    names = [path.parent.name for path in files]
-    test = [_is_test(path.relative_to(root).as_posix(), test_share) for path in files]
-    classes = _classes(names, f"{root}: one folder for each class, of {', '.join(IMAGES)}")
-    return Labelled(
-        _split(torch.stack(pixels).permute(0, 3, 1, 2).contiguous(), names, classes, test), classes
-    )
+    found = find_images(root)
+    pixels = np.stack([read_pixels(path, size) for path in found.paths])
+    test = [_is_test(path.relative_to(root).as_posix(), test_share) for path in found.paths]
+    classes = tuple(sorted(set(found.classes)))
+    inputs = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    return Labelled(_split(root, inputs, found.classes, classes, test, found.left_out), classes)
 
 
 def text_table(
@@ -61,54 +60,75 @@ def text_table(
     label: str = "label",
     words: int = 10_000,
     test_share: float = 0.2,
+    separator: str | None = None,
+    encoding: str = "utf-8",
 ) -> Labelled:
-    """Read labelled texts from a CSV file with a head line, or from JSONL, as int64 (samples, length).
+    """Read labelled texts from a CSV or TSV file with a head line, or from JSONL, as int64 (samples, length).
+
+    CSV is read as pandas reads it. Rows without a text or a label are left out, which is warned of and stands
+    in `data.notes`. Labels are kept as they are written; classes are in the order of their numbers where all
+    are numbers, else of their texts. `separator` is the one that the head line has both columns with, unless
+    it is given; a byte order mark goes before `encoding`.
 
     Words are those of the training texts, the most frequent `words` of them; the split is by a hash of the
-    text, so that equal texts are on one side. Raises DataError where a column is missing.
+    text, so that equal texts are on one side. Raises DataError where a column is missing or there are no two
+    classes.
     """
+    _check(length=length, words=words, test_share=test_share)
     path = Path(file)
-    rows = [(_column(path, row, text), _column(path, row, label)) for row in _rows(path)]
-    test = [_is_test(content, test_share) for content, _ in rows]
-    training = [content for (content, _), held in zip(rows, test, strict=True) if not held]
+    rows = read_texts(path, text, label, separator, encoding)
+    test = [_is_test(content, test_share) for content in rows.texts]
+    training = [content for content, held in zip(rows.texts, test, strict=True) if not held]
     numbers = vocabulary(training, words + RESERVED)
-    inputs = torch.as_tensor(encode([content for content, _ in rows], numbers, length)).to(torch.int64)
-    names = [name for _, name in rows]
-    classes = _classes(names, f"{path}: column {label!r}")
-    return Labelled(_split(inputs, names, classes, test), classes, ("", "?", *numbers))
+    inputs = torch.as_tensor(encode(rows.texts, numbers, length)).to(torch.int64)
+    class_of = numbered(rows.labels)
+    classes = tuple(dict.fromkeys(class_of.values()))
+    if len(classes) < 2:
+        held = f"only the label {classes[0]!r}" if classes else "no label"
+        raise DataError(f"{path}: column {label!r} has {held}, a classification needs two")
+    names = [class_of[name] for name in rows.labels]
+    data = _split(path, inputs, names, classes, test, rows.left_out)
+    return Labelled(data, classes, ("", "?", *numbers))
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            if path.suffix == ".csv":
-                yield from csv.DictReader(file)
-            else:
-                yield from (json.loads(line) for line in file if line.strip())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as {path.suffix[1:] or 'JSONL'}: {error}") from None
-
-
-def _column(path: Path, row: dict[str, str], name: str) -> str:
-    if row.get(name) is None:
-        raise DataError(f"{path}: has no column {name!r}; it has {', '.join(map(str, row))}")
-    return str(row[name])
+def _check(test_share: float, **sizes: int) -> None:
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise DataError(f"{name} must be an integer of at least 1, got {value!r}")
+    if not 0 < test_share < 1:
+        raise DataError(f"test_share must be between 0 and 1, got {test_share!r}")
 
 
 def _is_test(text: str, share: float) -> bool:
-    return int(sha256(text.encode()).hexdigest()[:8], 16) < share * 2**32
+    # Names of files, and texts of JSON, may hold half of a pair.
+    return int(sha256(text.encode(errors="surrogatepass")).hexdigest()[:8], 16) < share * 2**32
 
 
-def _classes(names: Sequence[str], where: str) -> tuple[str, ...]:
-    classes = tuple(sorted(set(names)))
-    if len(classes) < 2:
-        raise DataError(f"{where}: {len(classes)} classes found, a classification needs two")
-    return classes
-
-
-def _split(inputs: torch.Tensor, names: Sequence[str], classes: Sequence[str], test: Sequence[bool]) -> Data:
-    targets = torch.tensor([classes.index(name) for name in names])
+def _split(
+    source: Path,
+    inputs: torch.Tensor,
+    names: Sequence[str],
+    classes: Sequence[str],
+    test: Sequence[bool],
+    left_out: Sequence[str],
+) -> Data:
+    number = {name: position for position, name in enumerate(classes)}
+    targets = torch.tensor([number[name] for name in names])
     held = torch.tensor(test)
     if held.all() or not held.any():
-        raise DataError(f"{len(held)} samples are too few to split into training and test")
-    return Data(inputs[~held], targets[~held], inputs[held], targets[held])
+        raise DataError(f"{source}: {len(held)} samples are too few to split into training and test")
+    notes = [
+        *left_out,
+        *_lacking(classes, targets[~held], "training"),
+        *_lacking(classes, targets[held], "test"),
+    ]
+    if notes:
+        warnings.warn(one_line(f"{source}: {'; '.join(notes)}"), stacklevel=3)
+    return Data(inputs[~held], targets[~held], inputs[held], targets[held], notes=tuple(notes))
+
+
+def _lacking(classes: Sequence[str], targets: torch.Tensor, part: str) -> list[str]:
+    there = set(targets.tolist())
+    names = [name for number, name in enumerate(classes) if number not in there]
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return [f"the {part} set has no sample of {shown}"] if names else []

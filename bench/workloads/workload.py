@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -16,13 +16,15 @@ from bench.workloads import WORKLOADS
 class Data:
     """Inputs as they are kept, shape (samples, ...), and their targets, shape (samples, ...).
 
-    Numbers of tokens stay whole numbers: no backend casts them to its precision.
+    Numbers of tokens stay whole numbers: no backend casts them to its precision. `notes` has a line for each
+    thing that a reader left out or that is odd about the samples.
     """
 
     train_inputs: torch.Tensor
     train_targets: torch.Tensor
     test_inputs: torch.Tensor
     test_targets: torch.Tensor
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 class Generator(Protocol):

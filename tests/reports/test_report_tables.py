@@ -75,6 +75,12 @@ def test_reused_training_keeps_its_steps_and_says_why_no_time_was_clocked(tmp_pa
     assert curves(view)["seconds"].isna().all()
 
 
+def test_what_a_reader_left_out_of_the_data_is_a_note_of_the_training(tmp_path: Path) -> None:
+    left_out = Measurement("training_samples", 40, method="3 rows left out: column 'label' is empty")
+    made_up = Synthetic(("adam",), results={"train digits/adam": Result("ok", measurements=(left_out,))})
+    assert "data: 3 rows left out" in training_table(made_up_view(tmp_path, made_up)).iloc[0]["notes"]
+
+
 def test_every_cell_has_a_row_whatever_became_of_it(view: RunView) -> None:
     table = inference_table(view)
     assert list(table["cell"]) == [cell.name for cell in view.cells]

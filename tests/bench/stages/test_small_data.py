@@ -21,7 +21,7 @@ from bench.workloads.workload import Data, Workload
 def data():
     x = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
     y = (x[:, 0] > 0).long()
-    return Data(x[:20], y[:20], x[20:], y[20:])
+    return Data(x[:20], y[:20], x[20:], y[20:], notes=("1 row left out", "2 files left out"))
 
 def make_workload():
     loss = torch.nn.functional.cross_entropy
@@ -71,6 +71,8 @@ def test_training_counts_the_samples_that_there_are(tmp_path: Path) -> None:
     held = found["effective_batch_size"]
     assert held.value == SAMPLES
     assert held.method == "batches of 32 were asked for; the training set has fewer samples"
+    assert found["training_samples"].value == found["test_samples"].value == SAMPLES
+    assert found["training_samples"].method == "1 row left out; 2 files left out"
     assert found["samples_to_target"].value == SAMPLES * found["steps_to_target"].value
     rate = found["train_throughput"].value * found["training_s"].value
     assert rate == pytest.approx(SAMPLES * found["steps_trained"].value)

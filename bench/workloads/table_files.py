@@ -1,0 +1,179 @@
+"""Tables of labelled texts as people have them: CSV and TSV as pandas reads them, JSONL."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from bench.errors import DataError
+from bench.metrics import counted
+
+SEPARATORS = (",", ";", "\t", "|")
+_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+_NAMED = 12
+
+
+@dataclass(frozen=True)
+class TextRows:
+    """Texts with a label each, and what was left out."""
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    text: str
+    label: str
+    separator: str | None
+    encoding: str
+
+
+def read_texts(path: Path, text: str, label: str, separator: str | None, encoding: str) -> TextRows:
+    """Read two columns of a table, all as text; rows without a text or a label are left out.
+
+    What stands for a missing value is what pandas takes for one: an empty field, NaN, NA, null, None and the
+    like in CSV, null and NaN in JSON. Raises DataError where the file or a column cannot be read.
+    """
+    if separator is not None and len(separator) != 1:
+        raise DataError(f"separator={separator!r} must be one character")
+    layout = _Layout(text, label, separator, _encoding(path, encoding))
+    if path.suffix.lower() not in _SUFFIXES:
+        raise DataError(f"{path}: a table of texts is one of {', '.join(_SUFFIXES)}")
+    is_json = path.suffix.lower() not in (".csv", ".tsv")
+    read = _json_lines if is_json else _delimited
+    try:
+        rows = list(read(path, layout))
+    except DataError:
+        raise
+    except UnicodeError as error:
+        hint = f"give its encoding, as encoding='cp1252': {error}"
+        raise DataError(f"{path}: cannot be read as {layout.encoding}; {hint}") from None
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: cannot be read as {path.suffix[1:]}: {reason}") from None
+    whole = [(content, name) for content, name in rows if content and name]
+    without = {text: sum(not content for content, _ in rows), label: sum(not name for _, name in rows)}
+    how = "null, NaN or empty" if is_json else "empty or NaN, as pandas reads NA, None, null"
+    left_out = tuple(
+        f"{counted(count, 'row')} left out: column {column!r} is {how}"
+        for column, count in without.items()
+        if count
+    )
+    return TextRows(tuple(content for content, _ in whole), tuple(name for _, name in whole), left_out)
+
+
+def numbered(labels: Sequence[str]) -> dict[str, str]:
+    """Return the class of each label: its own text, and the same for all that write one number.
+
+    The order is that of class numbers: by value where all are numbers, as pandas sorts them, else by text.
+    """
+    names = sorted(set(labels))
+    if not all(_NUMBER.fullmatch(name) for name in names):
+        return {name: name for name in names}
+    first: dict[Decimal, str] = {}
+    for name in names:
+        first.setdefault(Decimal(name), name)
+    return {name: first[Decimal(name)] for name in sorted(names, key=Decimal)}
+
+
+def _encoding(path: Path, encoding: str) -> str:
+    """Return the encoding that the file's byte order mark tells, else the one that was given."""
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise DataError(f"encoding={encoding!r} is unknown; give one as 'utf-8' or 'cp1252'") from None
+    if not path.is_file():
+        raise DataError(f"{path}: is not a file" if path.exists() else f"{path}: no such file")
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    marks = sorted(_MARKS, key=len, reverse=True)
+    return next((_MARKS[mark] for mark in marks if start.startswith(mark)), encoding)
+
+
+def _delimited(path: Path, layout: _Layout) -> Iterator[tuple[str, str]]:
+    import pandas as pd
+
+    separator, head = _head(path, layout)
+    for column in (layout.text, layout.label):
+        if head.count(column) > 1:
+            raise DataError(f"{path}: has column {column!r} {head.count(column)} times; rename all but one")
+    frame = pd.read_csv(path, sep=separator, encoding=layout.encoding, dtype=str)
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise DataError(f"{path}: rows have more fields than the {len(head)} columns of the head line")
+    columns = frame[[layout.text, layout.label]].fillna("")
+    for content, name in columns.itertuples(index=False, name=None):
+        yield (content if content.strip() else "", name if name.strip() else "")
+
+
+def _head(path: Path, layout: _Layout) -> tuple[str, list[str]]:
+    """Return the separator with which the head line has both columns, and the columns."""
+    with path.open(encoding=layout.encoding, newline="") as file:
+        lines = (line for line in file if line.strip())
+        start = next(lines, "")
+    tab_first = ("\t", *SEPARATORS) if path.suffix.lower() == ".tsv" else SEPARATORS
+    heads = [
+        (separator, next(csv.reader([start], delimiter=separator), []))
+        for separator in ((layout.separator,) if layout.separator else tab_first)
+    ]
+    for separator, head in heads:
+        if layout.text in head and layout.label in head:
+            return separator, head
+    columns = max((head for _, head in heads), key=len)
+    missing = next(name for name in (layout.text, layout.label) if name not in columns)
+    raise DataError(f"{path}: has no column {missing!r}; it has {_listed(columns)}")
+
+
+def _json_lines(path: Path, layout: _Layout) -> Iterator[tuple[str, str]]:
+    columns: dict[str, None] = {}
+    rows: list[dict[str, Any]] = []
+    with path.open(encoding=layout.encoding) as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"line {number} is no JSON object: {error}") from None
+            if not isinstance(row, dict):
+                raise ValueError(f"line {number} is no JSON object, as each line should be")
+            columns.update(dict.fromkeys(row))
+            rows.append({name: _plain(row.get(name), name, number) for name in (layout.text, layout.label)})
+    for name in (layout.text, layout.label):
+        if name not in columns:
+            raise DataError(f"{path}: has no column {name!r}; it has {_listed(list(columns))}")
+    yield from ((row[layout.text], row[layout.label]) for row in rows)
+
+
+def _plain(value: Any, name: str, line: int) -> str:
+    """Return a JSON value as text, empty where it is missing."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, list | dict):
+        raise ValueError(f"line {line}: {name!r} is {type(value).__name__}, not a text or a number")
+    return str(value) if str(value).strip() else ""
+
+
+def _listed(columns: Sequence[str]) -> str:
+    names = ", ".join(str(name)[:40] for name in columns[:_NAMED])
+    return (names + (", ..." if len(columns) > _NAMED else "")) or "none"
