@@ -47,6 +47,14 @@ MatrixOption = Annotated[
         "--matrix", "-m", help="quick, article, full, workloads, long, backends, serve, ci, or a TOML file."
     ),
 ]
+Trust = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--trust",
+        help="Model file to load although it could run code (exported:FILE of a maker whom you trust); "
+        "may be given again.",
+    ),
+]
 RUN = Annotated[str | None, typer.Argument(help="Run id or its beginning; the latest by default.")]
 
 RESULTS = Path("results")
@@ -80,6 +88,7 @@ def run(
         bool, typer.Option("--anew", help="Make every artifact again, even those an earlier run has left.")
     ] = False,
     plugin: Plugins = None,
+    trusted: Trust = None,
     results: Results = RESULTS,
 ) -> None:
     """Run every cell of a matrix, measure it, and write the report.
@@ -102,7 +111,15 @@ def run(
     if filter_text is not None and not filter_text.strip():
         raise typer.BadParameter("--filter is empty; leave it out to take every cell")
     options = RunOptions(
-        matrix, results, filter_text or "", tuple(workload or ()), tuple(plugin or ()), smoke, fresh, anew
+        matrix,
+        results,
+        filter_text or "",
+        tuple(workload or ()),
+        tuple(plugin or ()),
+        smoke,
+        fresh,
+        anew,
+        tuple(trusted or ()),
     )
     if dry_run:
         show_plan(options, probes=probe)
@@ -217,6 +234,7 @@ def flops(
     optimizer: Annotated[str, typer.Option(help="Optimizer of a workload's training step.")] = "adam",
     run_id: Annotated[str | None, typer.Option("--run", help="Run id; the latest by default.")] = None,
     plugin: Plugins = None,
+    trusted: Trust = None,
     results: Results = RESULTS,
 ) -> None:
     """Count a model's FLOPs module by module, with fvcore's count beside it and why the two differ.
@@ -225,7 +243,9 @@ def flops(
     """
     from bench.commands import flops as print_flops
     from bench.flop_report import FlopQuestion, parse_shape
+    from bench.trust import trust
 
+    trust(trusted or ())
     shape = parse_shape(input_shape) if input_shape else ()
     question = FlopQuestion(target, results, run_id, batch_size, shape, optimizer)
     print_flops(question, plugin or [])
@@ -236,6 +256,7 @@ def profile(
     cell: Annotated[str, typer.Argument(help="A cell's name, as bench show and the report have it.")],
     run_id: Annotated[str | None, typer.Option("--run", help="Run id; the latest by default.")] = None,
     plugin: Plugins = None,
+    trusted: Trust = None,
     results: Results = RESULTS,
 ) -> None:
     """Trace what a cell serves by its runtime's own profiler: operators by time, and a file for Perfetto.
@@ -243,7 +264,9 @@ def profile(
     In a pass of its own: nothing of it is ever mixed with timings.
     """
     from bench.commands import profile as profile_cell
+    from bench.trust import trust
 
+    trust(trusted or ())
     profile_cell(cell, run_id, results, plugin or [])
 
 

@@ -75,7 +75,7 @@ class Request:
     `settings` are the stage's own; `parents` map a role, as `model` or `lowered`, to the key of an artifact;
     `plugins` map the path of a plug-in file to the SHA-256 of its content. `threads` and `cpus` are what the
     stage may use, `memory_bytes` bounds its data segment, and it is killed after `timeout_s`. `all_passes`
-    asks a timed stage for every probe's pass, not only the clock's.
+    asks a timed stage for every probe's pass, not only the clock's. `trusted` are files that may run code.
     """
 
     kind: str
@@ -96,6 +96,7 @@ class Request:
     fork_safe: bool = True
     smoke: bool = False
     all_passes: bool = False
+    trusted: tuple[str, ...] = ()
 
     @classmethod
     def planned(cls, kind: str, key: str, label: str, planned: Mapping[str, Any], **launch: Any) -> Request:
@@ -117,6 +118,10 @@ class Request:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Request:
-        return cls(
-            **{**entry, "imports": tuple(entry["imports"]), "cpus": tuple(int(cpu) for cpu in entry["cpus"])}
-        )
+        cpus = tuple(int(cpu) for cpu in entry["cpus"])
+        tuples = {
+            "imports": tuple(entry["imports"]),
+            "cpus": cpus,
+            "trusted": tuple(entry.get("trusted", ())),
+        }
+        return cls(**{**entry, **tuples})

@@ -55,6 +55,7 @@ class Runner:
         *,
         smoke: bool = False,
         anew: bool = False,
+        trusted: tuple[str, ...] = (),
     ) -> None:
         self._plan = plan
         self._store = store
@@ -64,6 +65,7 @@ class Runner:
         self._budget = budget
         self._resources = resources
         self._plugins = plugins
+        self._trusted = trusted
         self._timeline = timeline
         self._smoke = smoke
         self._anew = anew
@@ -323,6 +325,7 @@ class Runner:
             timeout_s=self._budget.timeout_s,
             smoke=self._smoke,
             all_passes=round_ == 0,
+            trusted=self._trusted,
         )
 
     def _start_executor(

@@ -26,7 +26,8 @@ from bench.resources import Resources, find_resources
 from bench.results_folder import WORK, alone_in, open_lock, refuse_bytes, refuse_file, run_name
 from bench.runner import Runner
 from bench.store import Store
-from bench.workloads import OWN, WORKLOADS
+from bench.trust import trust
+from bench.workloads import EXPORTED, OWN, WORKLOADS
 from techniques.registry import load_reference
 
 
@@ -42,6 +43,7 @@ class RunOptions:
     smoke: bool = False
     fresh: bool = False
     anew: bool = False
+    trusted: tuple[Path, ...] = ()
 
     @property
     def command(self) -> str:
@@ -50,6 +52,7 @@ class RunOptions:
         words += ["--filter", self.filter] if self.filter else []
         words += [word for name in self.workloads for word in ("--workload", name)]
         words += [word for path in self.plugins for word in ("--plugin", str(path))]
+        words += [word for path in self.trusted for word in ("--trust", str(path))]
         words += ["--smoke"] if self.smoke else []
         words += ["--anew"] if self.anew else []
         words += ["--results", str(self.results)]
@@ -100,6 +103,7 @@ def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = prin
     """Read the matrix, find its data, plan it. Data is fetched only where `fetch` is true."""
     refuse_file(options.results)
     refuse_bytes(options.results)
+    trust(options.trusted)
     plugins = load_plugins(options.plugins)
     matrix = read_matrix(options.matrix, options.filter, workloads=options.workloads)
     _try_own_workloads(matrix)
@@ -147,6 +151,7 @@ def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.S
             estimator,
             smoke=prepared.options.smoke,
             anew=prepared.options.anew,
+            trusted=trust(prepared.options.trusted),
         )
         try:
             ok = runner.run()
@@ -165,15 +170,28 @@ def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.S
 
 
 def _try_own_workloads(matrix: Matrix) -> None:
-    """Import what a workload of the user's own refers to, so that a mistake in it is told at once."""
+    """Import what a workload of the user's own refers to, so that a mistake in it is told at once.
+
+    A program of torch.export that could run code is refused here too, before anything runs.
+    """
     for name in dict.fromkeys(cell.workload for cell in matrix.cells):
         technique = WORKLOADS.parse(name)
+        if technique.name == EXPORTED:
+            _check_program(str(technique.settings["file"]))
         if technique.name != OWN:
             continue
         try:
             load_reference(technique.row.implementation)
         except (Exception, SystemExit) as error:
             raise MatrixError(f"workload {name}: {first_line(error)}") from error
+
+
+def _check_program(file: str) -> None:
+    from bench.workloads.exported_file import check_file  # which imports torch
+
+    path = Path(file).expanduser()
+    if path.is_file():  # else its stage tells
+        check_file(path)
 
 
 def _find_data(matrix: Matrix, fetch: bool, say: datasets.Say) -> tuple[dict[str, str], list[str]]:
@@ -206,6 +224,7 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
         "smoke": prepared.options.smoke,
         "anew": prepared.options.anew,
         "plugins": prepared.plugins,
+        "trusted": list(trust(prepared.options.trusted)),
         "budget": prepared.matrix.budget.model_dump(),
         **_asked(prepared.matrix),
         "text": prepared.matrix.text,

@@ -59,6 +59,7 @@ def command(run: Mapping[str, Any], cell: CellRow, results: Path) -> str:
     matrix = run["request"].get("matrix_path") or run["matrix"]
     words = ["python", "-m", "bench", "run", "--matrix", matrix, "--filter", filter_text, "--anew"]
     words += [word for path in run["request"].get("plugins", {}) for word in ("--plugin", path)]
+    words += [word for path in run["request"].get("trusted", ()) for word in ("--trust", path)]
     words += ["--smoke"] if run["request"].get("smoke") else []
     words += ["--results", str(results.resolve())]
     return shlex.join(words)

@@ -22,6 +22,7 @@ from bench.errors import Diverged
 from bench.plugins import reload_plugins
 from bench.records import Measurement, Request, Result, State
 from bench.results_folder import FULL
+from bench.trust import trust
 from techniques.registry import CannotApply
 
 STAGES = {
@@ -101,6 +102,7 @@ def prepare(request: Request) -> Callable[[Request, Path], list[Measurement]]:
     import torch
 
     torch.set_num_threads(request.threads)
+    trust(request.trusted)
     reload_plugins(request.plugins)
     for module in request.imports:
         importlib.import_module(module)

@@ -94,6 +94,7 @@ class RunDocument(TypedDict, total=False):
     smoke: bool
     anew: bool
     plugins: dict[str, str]
+    trusted: list[str]
     budget: BudgetDocument
     prices: PricesDocument | None
     estimate: EstimateDocument

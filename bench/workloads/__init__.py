@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from bench.workloads.rows import OWN, WorkloadRow, WorkloadTable
 
-__all__ = ["OWN", "WORKLOADS", "WorkloadRow"]
+__all__ = ["EXPORTED", "OWN", "WORKLOADS", "WorkloadRow"]
+
+EXPORTED = "exported"
 
 WORKLOADS = WorkloadTable("workload", WorkloadRow, entry_points="bench.workloads")
 
@@ -299,7 +301,7 @@ _add(
     content="factory",
 )
 _add(
-    "exported",
+    EXPORTED,
     "bench.workloads.given:exported",
     about="A model as it is: a program that torch.export has saved, model.pt2, at its example inputs",
     argument="file",

@@ -17,6 +17,7 @@ import torch
 from bench.errors import StageError
 from bench.instruments.onnx_parameters import onnx_parameter_counts
 from bench.instruments.onnx_reading import tensors
+from bench.workloads.exported_file import load_program
 from bench.workloads.onnx_inputs import fixed_batch, inputs_of, read_inputs
 from bench.workloads.workload import Data, Workload, highest
 from techniques.registry import CannotApply, load_reference
@@ -74,7 +75,7 @@ class Exported(torch.nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.program = torch.export.load(path).module()
+        self.program = load_program(path).module()
 
     def train(self, mode: bool = True) -> Exported:
         """Change nothing: a program is exported in one mode."""
@@ -86,9 +87,12 @@ class Exported(torch.nn.Module):
 
 
 def exported(file: str, scores: bool) -> Workload:
-    """Return the workload of a file that torch.export.save wrote, at the example inputs that it holds."""
+    """Return the workload of a file that torch.export.save wrote, at the example inputs that it holds.
+
+    Raises StageError where the file could run code and is not trusted.
+    """
     path = existing(file)
-    program = torch.export.load(path)
+    program = load_program(path)
     kept: Any = program.example_inputs
     arguments, keywords = ([], {}) if kept is None else (list(kept[0]), kept[1])
     if len(arguments) != 1 or keywords or not isinstance(arguments[0], torch.Tensor):
