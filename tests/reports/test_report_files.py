@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
@@ -216,21 +215,6 @@ def test_a_run_without_launches_has_a_report(tmp_path: Path) -> None:
     page = write(store, "run-2", tmp_path / "report").read_text()
     assert "24 cells: 0 ok, 3 skipped, 21 pending" in page
     assert overhead_text(store, "run-2") == "Wall time outside stage bodies: not recorded yet."
-
-
-def test_five_hundred_cells_take_seconds(tmp_path: Path) -> None:
-    made_up = Synthetic(
-        optimizers=("adam", "momentum", "sgd", "rmsprop"),
-        compressions=("none", "finetune", "prune-mean", "int8-static", "prune-mean+int8-static"),
-        backends=("cpu-eager", "cpu-inductor", "onnxruntime", "openvino"),
-        seeds=(0, 1, 2),
-        batch_sizes=(1, 32),
-        launches=6,
-    )
-    store = build(tmp_path / "store", made_up)
-    start = time.perf_counter()
-    write(store, "run-1", tmp_path / "report")
-    assert time.perf_counter() - start < 30
 
 
 def test_short_tables_fit_a_terminal(store: Store) -> None:

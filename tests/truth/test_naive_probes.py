@@ -7,7 +7,6 @@ import resource
 import subprocess
 import sys
 import threading
-import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -108,19 +107,16 @@ def test_the_peak_of_tensors_is_seen_by_no_tool_that_adds_up_or_knows_python_alo
         assert naive() != pytest.approx(8 * MIB, rel=0.01)
 
 
-def test_an_asynchronous_launch_that_is_not_waited_for_takes_no_time() -> None:
-    working: list[threading.Thread] = []
-
-    def launch() -> None:
-        working.append(threading.Thread(target=time.sleep, args=(0.01,)))
-        working[-1].start()
+def test_an_asynchronous_launch_that_is_not_waited_for_takes_no_time(simulated_clock) -> None:
+    pending_s: list[float] = []
 
     def wait() -> None:
-        working[-1].join()
+        simulated_clock.work(sum(pending_s))
+        pending_s.clear()
 
-    waited = clock.sample(launch, wait, seconds=0.0, least=6, most=6)
-    naive = clock.sample(launch, None, seconds=0.0, least=6, most=6)
-    assert min(waited.durations_s) >= 0.01 > 2 * min(naive.durations_s)
+    waited = clock.sample(lambda: pending_s.append(0.01), wait, seconds=0.0, least=6, most=6)
+    naive = clock.sample(lambda: pending_s.append(0.01), None, seconds=0.0, least=6, most=6)
+    assert waited.durations_s == pytest.approx((0.01,) * 6) and naive.durations_s == (0.0,) * 6
 
 
 def test_an_interval_from_one_process_iterations_does_not_hold_what_launches_do() -> None:

@@ -1,7 +1,6 @@
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,10 +50,8 @@ def answer_with(answer: bytes, then_wait: bool) -> tuple[str, socket.socket]:
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nhalf"])
 def test_server_that_falls_silent_is_given_up(tmp_path: Path, answer: bytes) -> None:
     url, server = answer_with(answer, then_wait=True)
-    started = time.monotonic()
     with server, pytest.raises(DataError, match="timed out"):
         sources.download(url, tmp_path / "got", at_most_bytes=10, timeout_s=0.2)
-    assert time.monotonic() - started < 2
 
 
 def test_answer_that_is_cut_off_is_an_error(tmp_path: Path) -> None:

@@ -126,18 +126,20 @@ def shares(seconds: float = 0.05) -> dict[str, float | None]:
     return {entry.metric: entry.value for entry in throttling.measurements()}
 
 
-def test_the_time_that_heat_held_a_gpu_down_is_a_share_of_the_pass_and_disturbs_it(monkeypatch):
+def test_the_time_that_heat_held_a_gpu_down_is_a_share_of_the_pass_and_disturbs_it(
+    monkeypatch, simulated_clock
+):
     held(monkeypatch, THERMAL=20_000_000, BOARD_LIMIT=5_000_000)
     found = shares()
-    assert 0.1 < found["gpu_throttled"] <= 0.5 and found["gpu_power_limited"] == 0.0
+    assert (found["gpu_throttled"], found["gpu_power_limited"]) == (pytest.approx(0.5), 0.0)
     watch = Disturbance("cuda")
     assert "the GPU was throttled" in watch.disturbed(2, found)
 
 
-def test_a_gpu_at_its_power_limit_is_recorded_and_not_disturbed(monkeypatch):
+def test_a_gpu_at_its_power_limit_is_recorded_and_not_disturbed(monkeypatch, simulated_clock):
     held(monkeypatch, POWER=20_000_000)
     found = shares()
-    assert found["gpu_power_limited"] > 0.1
+    assert found["gpu_power_limited"] == pytest.approx(0.4)
     assert Disturbance("cuda").disturbed(2, found) == ""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,17 +34,16 @@ class Counter:
         return 5.0 * self.calls
 
 
-def test_the_energy_of_one_call_is_that_of_all_over_their_number_and_the_window_is_kept():
+def test_the_energy_of_one_call_is_that_of_all_over_their_number_and_the_window_is_kept(simulated_clock):
     counter = Counter()
 
     def call() -> None:
         counter.calls += 1
-        time.sleep(0.001)
+        simulated_clock.work(0.25)
 
-    began = time.perf_counter()
-    found = measure_energy(call, lambda: None, "cpu", window_s=0.1, counter=counter)
-    assert time.perf_counter() - began >= 0.1
-    assert found.value == 5.0 and found.n == counter.calls > 1 and found.method.startswith("known over 0.")
+    found = measure_energy(call, lambda: None, "cpu", window_s=1.0, counter=counter)
+    assert (found.value, found.n, counter.calls) == (5.0, 4, 4)
+    assert found.method == "known over 1.0 s"
 
 
 def test_where_nothing_counts_nothing_is_called():
@@ -154,13 +152,13 @@ class Bursts:
         return self.calls * 0.01 * (0.1 * 200 + 0.9 * 20)
 
 
-def test_power_that_is_sampled_at_the_end_of_a_call_is_not_its_energy():
+def test_power_that_is_sampled_at_the_end_of_a_call_is_not_its_energy(simulated_clock):
     counter = Bursts()
     sampled_w: list[float] = []
 
     def call() -> None:
         counter.calls += 1
-        time.sleep(0.01)
+        simulated_clock.work(0.01)
         sampled_w.append(20.0)
 
     found = measure_energy(call, lambda: None, "cpu", window_s=0.05, counter=counter)

@@ -50,7 +50,7 @@ def test_a_bare_script_prints_the_median_of_its_calls_and_the_reference():
     if datasets.locate("fashion-mnist") is None:
         pytest.skip("Fashion-MNIST is not here")
     told = harness.run_script([*harness.BARE, "step", "1"])
-    assert 0 < told.call_s < 1 and 0 < told.reference_s < 0.1
+    assert told.call_s > 0 and told.reference_s > 0
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
@@ -62,7 +62,7 @@ def test_a_runtimes_own_tool_serves_what_the_backend_lowered(tmp_path, backend):
     BACKENDS.parse(backend).create().lower(model, batches[0], Numerics(None, "fp32"), [], tmp_path)
     served, kept = str(tmp_path / harness.SERVED[backend]), str(tmp_path / "batches.npy")
     told = harness.run_script([*harness.BARE, backend, "1", served, kept])
-    assert 0 < told.call_s < 1 and 0 < told.reference_s < 0.1
+    assert told.call_s > 0 and told.reference_s > 0
 
 
 def test_a_script_that_fails_is_told_with_its_last_line():

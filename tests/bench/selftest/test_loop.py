@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import time
+import pytest
 
+from bench.instruments import clock
 from bench.selftest import loop as selftest
 
-
-def spin(seconds: float) -> None:
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        pass
+CALL_S = 0.0005
 
 
-def test_our_loop_costs_a_call_of_half_a_millisecond_next_to_nothing():
-    found = selftest._overhead("spin", lambda: spin(0.0005), rounds=10, round_s=0.02)
-    assert 0.9 < found.ratio.value < 1.1
+def test_both_loops_time_the_same_calls(simulated_clock):
+    found = selftest._overhead("call", lambda: simulated_clock.work(CALL_S), rounds=10, round_s=0.02)
+    assert found.call_s == pytest.approx(CALL_S) and found.ratio.value == pytest.approx(1.0)
     assert found.ratio.low <= found.ratio.value <= found.ratio.high
     assert "ours / bare" in selftest.overhead_line(found)
 
 
-def test_a_loop_that_costs_more_is_found_out(monkeypatch):
+def test_a_loop_that_costs_more_is_found_out(monkeypatch, simulated_clock):
     bare = selftest._bare
     monkeypatch.setattr(selftest, "_ours", lambda call, samples, block: 1.5 * bare(call, samples * block))
-    assert selftest._overhead("spin", lambda: spin(0.0005), rounds=10, round_s=0.02).ratio.value > 1.3
+    found = selftest._overhead("call", lambda: simulated_clock.work(CALL_S), rounds=10, round_s=0.02)
+    assert found.ratio.value == pytest.approx(1.5)
 
 
-def test_three_models_are_measured_in_inference_and_training():
-    names = [found.what for found in selftest.measure_overheads(rounds=2, round_s=0.0)]
+def test_three_models_are_measured_in_inference_and_training(monkeypatch):
+    steady = clock.Warmup(1, steady=True, first_s=1.0, elapsed_s=1.0, typical_s=1.0)
+    monkeypatch.setattr(clock, "warm_up", lambda call: steady)
+    names = [found.what for found in selftest.measure_overheads(rounds=1, round_s=0.0)]
     assert len(names) == 6 and "6-layer encoder, training" in names

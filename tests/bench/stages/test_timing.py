@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -86,18 +85,18 @@ def test_caches_are_flushed_before_each_sample_on_devices_that_have_some(monkeyp
     assert len(flushed) == (len(timed.samples.durations_s) if flushes else 0)
 
 
-def test_an_accelerator_is_watched_over_many_calls_and_the_cpu_over_none(monkeypatch):
+def test_an_accelerator_is_watched_over_many_calls_and_the_cpu_over_none(monkeypatch, simulated_clock):
     monkeypatch.setattr(timing, "WATCHED_S", 0.3)
     monkeypatch.setattr(timing, "GpuProbe", lambda device: nullcontext(SimpleNamespace(measurements=tuple)))
     for device, smoke, least, most in (
         ("cpu", False, 0, 0),
         ("cuda", True, 1, 1),
-        ("cuda", False, 2, 300),
+        ("cuda", False, 300, 301),
         ("mps", False, 1, 1),
     ):
         calls: list[float] = []
         request = SimpleNamespace(device=device, smoke=smoke)
-        gpu_pass(lambda: time.sleep(1e-3), lambda: calls.append(0.0), request)  # noqa: B023
+        gpu_pass(lambda: simulated_clock.work(1e-3), lambda: calls.append(0.0), request)  # noqa: B023
         assert least <= len(calls) <= most
 
 

@@ -1,0 +1,44 @@
+"""What all tests share: seeded random numbers, and a clock that only work advances."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+
+import pytest
+
+SEED = 0
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Start each test from the same random numbers, in whatever order tests run."""
+    random.seed(SEED)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(SEED)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(SEED)
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            torch.set_num_threads(1)  # processes at a time as there are cores: more threads would only wait
+
+
+class SimulatedClock:
+    """Stands in for the system's clock: `work` and `time.sleep` advance it, nothing else does."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def work(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+@pytest.fixture
+def simulated_clock(monkeypatch: pytest.MonkeyPatch) -> SimulatedClock:
+    """Replace the clock, so that what is timed takes as long as the test says on any machine."""
+    clock = SimulatedClock()
+    monkeypatch.setattr(time, "perf_counter", lambda: clock.now_s)
+    monkeypatch.setattr(time, "perf_counter_ns", lambda: round(1e9 * clock.now_s))
+    monkeypatch.setattr(time, "sleep", clock.work)
+    return clock
