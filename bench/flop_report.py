@@ -155,12 +155,13 @@ def _training_step(
     question: FlopQuestion, workload: Workload, data: Data, model: torch.nn.Module, batch_size: int
 ) -> list[str]:
     from bench.instruments.flops import count_step
+    from bench.workloads.checks import checked_loss
     from techniques.optimizers.torch_optim import build
 
     optimizer = OPTIMIZERS.parse(question.optimizer)
     step = count_step(
         model,
-        workload.loss,
+        checked_loss(workload.loss),
         workload.transform(data.train_inputs[:batch_size]),
         data.train_targets[:batch_size],
         build(optimizer, model.named_parameters()),

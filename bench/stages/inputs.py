@@ -12,6 +12,7 @@ import torch
 from bench.artifacts import artifact_folder
 from bench.records import Request
 from bench.training import Trainer, shuffled_batches
+from bench.workloads.checks import checked_loss
 from bench.workloads.workload import Data, Workload, find_workload
 from techniques.backends import BACKENDS
 from techniques.backends.protocol import Backend, Numerics
@@ -79,7 +80,7 @@ def make_trainer(
     """Return a trainer of `model` on the request's backend, with its optimizer, warmed up."""
     backend = load_backend(settings)
     learn = backend.compile_step(
-        model, workload.loss, OPTIMIZERS.parse(settings["optimizer"]), settings["precision"]
+        model, checked_loss(workload.loss), OPTIMIZERS.parse(settings["optimizer"]), settings["precision"]
     )
     batch_size = settings["batch_size"]
     trainer = Trainer(workload, data, learn, batch_size, backend.device, backend.synchronize)

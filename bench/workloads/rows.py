@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
-from bench.metrics import METRICS
+from bench.metrics import METRICS, QUALITIES
 from techniques.registry import Registry, Row, Technique, TechniqueError, nearest
 from techniques.settings import Setting
 
@@ -50,7 +50,13 @@ class WorkloadRow(Row):
                 )
         if self.quality_metric not in METRICS:
             raise ValueError(
-                f"unknown quality metric {self.quality_metric!r}{nearest(self.quality_metric, METRICS)}"
+                f"unknown quality metric {self.quality_metric!r}{nearest(self.quality_metric, QUALITIES)}"
+            )
+        metric = METRICS[self.quality_metric]
+        if metric.better != "higher" or metric.name not in (*QUALITIES, "quality"):
+            raise ValueError(
+                f"quality_metric is {metric.name!r}; it must be a quality that is better when higher: "
+                + ", ".join(name for name in QUALITIES if METRICS[name].better == "higher")
             )
 
     @property

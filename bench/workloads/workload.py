@@ -10,6 +10,7 @@ import torch
 
 from bench.errors import StageError
 from bench.workloads import WORKLOADS
+from bench.workloads.checks import checked
 
 
 @dataclass(frozen=True)
@@ -89,4 +90,4 @@ def find_workload(text: str) -> Workload:
     workload = found if isinstance(found, Workload) else found(**technique.row.arguments(technique.settings))
     if not isinstance(workload, Workload):
         raise StageError(f"workload {text!r}: {technique.row.implementation} is no Workload")
-    return workload
+    return checked(workload, technique.row.quality_metric)

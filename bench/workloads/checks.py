@@ -1,0 +1,135 @@
+"""What the functions of a workload return, checked where they are called: each fault is one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bench.errors import StageError
+from bench.metrics import QUALITIES
+from techniques.registry import nearest
+
+if TYPE_CHECKING:
+    from bench.workloads.workload import Data, Workload
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def checked(workload: Workload, quality_metric: str) -> Workload:
+    """Return a workload whose data, quality, `finish` and baselines raise StageError for what cannot be used.
+
+    `quality_metric` is the one of the quality that its target is set on.
+    """
+    data, quality, finish, baselines = workload.data, workload.quality, workload.finish, workload.baselines
+
+    def checked_quality(outputs: torch.Tensor, targets: torch.Tensor) -> Mapping[str, float]:
+        assert quality is not None
+        return _numbers("quality", _checked_names("quality", quality(outputs, targets), quality_metric))
+
+    def checked_finish(model: torch.nn.Module, samples: Data) -> Mapping[str, float]:
+        assert finish is not None
+        return _numbers("finish", _checked_names("finish", finish(model, samples)))
+
+    return replace(
+        workload,
+        data=lambda: checked_data(data()),
+        quality=quality and checked_quality,
+        finish=finish and checked_finish,
+        baselines=lambda samples: _numbers("baselines", baselines(samples)),
+    )
+
+
+def checked_data(data: Any) -> Data:
+    """Return data that has samples, and a target for each; raises StageError otherwise."""
+    from bench.workloads.workload import Data
+
+    if not isinstance(data, Data):
+        raise StageError(f"data must return a Data, got {_described(data)}")
+    for part, inputs, targets in (
+        ("training", data.train_inputs, data.train_targets),
+        ("test", data.test_inputs, data.test_targets),
+    ):
+        for name, value in (("inputs", inputs), ("targets", targets)):
+            if not isinstance(value, torch.Tensor) or value.dim() == 0:
+                raise StageError(
+                    f"the {part} set's {name} must be a tensor (samples, ...), got {_described(value)}"
+                )
+        if len(inputs) != len(targets):
+            raise StageError(
+                f"the {part} set has {len(inputs):,} inputs and {len(targets):,} targets; each needs its own"
+            )
+        if not len(inputs):
+            raise StageError(f"the {part} set is empty")
+    return data
+
+
+def checked_loss(loss: Loss) -> Loss:
+    """Return a loss that raises StageError where what it gives is not one number with a gradient."""
+
+    def one_number(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        found: Any = loss(outputs, targets)
+        if not isinstance(found, torch.Tensor):
+            raise StageError(f"the loss must be a tensor of one number, got {_described(found)}")
+        if found.numel() != 1:
+            each = ", one for each sample" if found.shape == targets.shape[:1] else ""
+            raise StageError(
+                f"the loss must be one number for a batch, got {_described(found)}{each}; "
+                "return its mean (reduction='mean')"
+            )
+        if found.is_complex():
+            raise StageError("the loss must be a real number, got a complex one")
+        # Runtimes that differentiate by themselves trace with tensors of their own.
+        if type(found) is torch.Tensor and torch.is_grad_enabled() and not found.requires_grad:
+            raise StageError(
+                "the loss has no gradient: it must be computed from the outputs by operations that have one, "
+                "without detach(), item() or argmax(), of a model with weights to train"
+            )
+        return found if found.dim() == 0 else found.reshape(())
+
+    return one_number
+
+
+def _checked_names(function: str, found: Any, needed: str = "") -> Mapping[str, Any]:
+    if not isinstance(found, Mapping):
+        raise StageError(
+            f"{function} must return metrics by name, as {{'accuracy': 0.9}}, got {_described(found)}"
+        )
+    for name in found:
+        if name not in QUALITIES:
+            raise StageError(f"{function} returns {name!r}, which is no metric of quality{_others(name)}")
+    if needed and needed not in found:
+        held = ", ".join(found) or "nothing"
+        raise StageError(
+            f"quality returns {held}, not {needed!r}, which the target is set on; return it, or name another "
+            "by quality_metric="
+        )
+    return found
+
+
+def _others(name: object) -> str:
+    close = nearest(str(name), QUALITIES)
+    return close if "did you mean" in close else f"; it may have {', '.join(QUALITIES)}"
+
+
+def _numbers(function: str, found: Any) -> dict[str, float]:
+    if not isinstance(found, Mapping):
+        raise StageError(f"{function} must return numbers by name, got {_described(found)}")
+    return {str(name): _number(f"{function}: {name}", value) for name, value in found.items()}
+
+
+def _number(what: str, value: Any) -> float:
+    try:
+        if isinstance(value, str | bytes):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise StageError(f"{what} must be one number, got {_described(value)}") from None
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return "None" if value is None else f"a {type(value).__name__}"
