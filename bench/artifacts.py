@@ -93,7 +93,11 @@ def read_record(results: Path, key: str) -> dict[str, Any] | None:
     folder = artifact_folder(results, key)
     try:
         record: dict[str, Any] = read_json(folder / RECORD)
-        return record if digest(folder)[0] == record["artifact"]["sha256"] else None
+        told = record["artifact"]
+        # Sizes first: what has been swapped for a huge file is not read.
+        if sum(path.stat().st_size for path in _paths(folder)) != told["bytes"]:
+            return None
+        return record if digest(folder)[0] == told["sha256"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -130,8 +134,14 @@ class _File:
 
 
 def _hash_files(folder: Path) -> list[_File]:
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != RECORD]
-    return [_File(path.relative_to(folder).as_posix(), _hash(path), path.stat().st_size) for path in paths]
+    return [
+        _File(path.relative_to(folder).as_posix(), _hash(path), path.stat().st_size)
+        for path in _paths(folder)
+    ]
+
+
+def _paths(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != RECORD]
 
 
 def _hash(path: Path) -> str:

@@ -120,7 +120,7 @@ def _of_cell(question: FlopQuestion, run_id: str, cell: CellRow) -> FlopReport:
         from bench.instruments.onnx_flops import count_onnx
 
         notes.append(_total("the ONNX file that is served, by its graph", count_onnx(file)))
-    model = load_model(folder)
+    model = load_model(folder, str(cell.axes["workload"]))
     if isinstance(model, OnnxModel):
         return _of_file(model.onnx_file, example.shape, batch_size)
     return _of_model(title, model, example, notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from bench.errors import StageError
@@ -24,12 +25,15 @@ def save_model(folder: Path, structure: Structure, model: torch.nn.Module) -> No
     structure.save(folder)
 
 
-def load_model(folder: Path) -> torch.nn.Module:
-    """Build the model anew and fill in its weights; it comes in evaluation mode, on the CPU."""
-    model = read_structure(folder).build()
+def load_model(folder: Path, workload: str | None = None) -> torch.nn.Module:
+    """Build the model anew and fill in its weights; it comes in evaluation mode, on the CPU.
+
+    Raises StageError where its weights do not fit it, or its structure is that of another workload.
+    """
+    model = read_structure(folder, workload).build()
     try:
         model.load_state_dict(load_state(folder / WEIGHTS))
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, OSError, SafetensorError) as error:
         raise StageError(f"{folder.name[:12]}: weights do not fit the model: {error}") from None
     return model.eval()
 
@@ -41,4 +45,7 @@ def save_outputs(folder: Path, outputs: torch.Tensor) -> None:
 
 def load_outputs(folder: Path) -> torch.Tensor:
     """Return the outputs that were saved in an artifact's folder."""
-    return load_file(folder / OUTPUTS)["outputs"]
+    try:
+        return load_file(folder / OUTPUTS)["outputs"]
+    except (OSError, KeyError, SafetensorError) as error:
+        raise StageError(f"{folder.name[:12]}: its {OUTPUTS} is damaged: {error}") from None

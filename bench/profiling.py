@@ -64,7 +64,8 @@ def profile_cell(name: str, run_id: str | None, results: Path) -> Profile:
     torch.set_num_threads(threads)
     workload, data = load_workload(settings)
     backend = load_backend(settings)
-    program = backend.load(folder, read_structure(folder).build, numerics(settings), threads)
+    build = read_structure(folder, settings["workload"]).build
+    program = backend.load(folder, build, numerics(settings), threads)
     program = sparing_inputs(program, example_batch(workload, data, settings["batch_size"]))
     prepared = [program.prepare(batch) for batch in rotating_batches(workload, data, settings["batch_size"])]
     warm_up(lambda: program(prepared[0]), backend.synchronize)

@@ -6,20 +6,25 @@ So an artifact holds weights and JSON, and no pickle: `Structure.build` makes th
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, Field
 from torch.nn.utils import parametrize
 
 from bench.errors import StageError
+from bench.json_files import read_json
 from bench.workloads.workload import find_workload
 from techniques.parametrizations import is_parametrized, make_plain
 from techniques.registry import CannotApply
 
 MODEL = "model.json"
+_MAX_SIZE = 2**31
+_MAX_ELEMENTS = 2**33
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class Structure:
         model = self._unedited()
         modules = dict(model.named_modules())
         for edit in self.edits:
+            if edit.module not in modules:
+                raise StageError(f"{MODEL}: {self.workload} has no module {edit.module!r}")
             _apply(modules[edit.module], edit)
         return model
 
@@ -90,22 +97,36 @@ class Structure:
         return workload.student(self.width)
 
 
-def read_structure(folder: Path) -> Structure:
-    """Return the structure of the model in an artifact's folder."""
-    content = json.loads((folder / MODEL).read_text())
-    return Structure(
-        content["workload"],
-        content["width"],
-        tuple(
-            Edit(
-                entry["module"],
-                entry["attributes"],
-                {name: tuple(shape) for name, shape in entry["shapes"].items()},
-            )
-            for entry in content["edits"]
-        ),
-        content.get("plain", False),
-    )
+def read_structure(folder: Path, workload: str | None = None) -> Structure:
+    """Return the structure of the model in an artifact's folder, whose workload should be this one.
+
+    Raises StageError where it is another: a workload may name code, and it is not for a file in a results
+    folder to say which.
+    """
+    where = f"{folder.name[:12]}: its {MODEL}"
+    try:
+        content = _StructureFile.model_validate(read_json(folder / MODEL))
+    except (OSError, ValueError) as error:
+        raise StageError(f"{where} is damaged: {str(error).splitlines()[0][:200]}") from None
+    if workload is not None and content.workload != workload:
+        raise StageError(f"{where} names the workload {content.workload[:100]!r}, not {workload!r}")
+    edits = (Edit(entry.module, entry.attributes, entry.shapes) for entry in content.edits)
+    return Structure(content.workload, content.width, tuple(edits), content.plain)
+
+
+class _EditFile(BaseModel):
+    module: str
+    attributes: dict[str, int | list[int]]
+    shapes: dict[str, tuple[Annotated[int, Field(ge=0, le=_MAX_SIZE)], ...]]
+
+
+class _StructureFile(BaseModel):
+    """The content of a model.json, which may be another person's."""
+
+    workload: str
+    width: float | None
+    edits: list[_EditFile]
+    plain: bool = False
 
 
 def _types(modules: Mapping[str, torch.nn.Module]) -> dict[str, type]:
@@ -115,9 +136,13 @@ def _types(modules: Mapping[str, torch.nn.Module]) -> dict[str, type]:
 
 def _apply(module: torch.nn.Module, edit: Edit) -> None:
     for name, value in edit.attributes.items():
+        if not isinstance(getattr(module, name, None), int | float | tuple | list | None):
+            raise StageError(f"{MODEL}: {edit.module}.{name} is no size of a {type(module).__name__}")
         setattr(module, name, tuple(value) if isinstance(value, list) else value)
     for name, shape in edit.shapes.items():
-        old = getattr(module, name)
+        old = getattr(module, name, None)
+        if not isinstance(old, torch.Tensor) or math.prod(shape) > _MAX_ELEMENTS:
+            raise StageError(f"{MODEL}: {edit.module}.{name} is no tensor that could have shape {shape}")
         new = torch.zeros(shape, dtype=old.dtype)
         if isinstance(old, torch.nn.Parameter):
             new = torch.nn.Parameter(new, requires_grad=old.requires_grad)

@@ -44,11 +44,17 @@ def save_state(state: Mapping[str, Any], path: Path) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Return what `save_state` wrote, each name with its own entry."""
+    """Return what `save_state` wrote, each name with its own entry; raises ValueError where it is damaged."""
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
     tensors: dict[str, Any] = load_file(path)
     shared, extra = (json.loads(metadata.get(key, "{}")) for key in (_SHARED, _EXTRA))
+    if (
+        not isinstance(shared, dict)
+        or not isinstance(extra, dict)
+        or not tensors.keys() >= set(shared.values())
+    ):
+        raise ValueError("its metadata are not those of a model's state")
     return {**tensors, **{name: tensors[same] for name, same in shared.items()}, **extra}
 
 

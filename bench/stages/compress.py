@@ -103,10 +103,10 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     """Leave the changed and recovered model; measure its quality before, between and after."""
     workload, data = load_workload(request.settings)
     parent = parent_folder(request, "model")
-    context = StageContext(request, workload, data, read_structure(parent))
+    context = StageContext(request, workload, data, read_structure(parent, request.settings["workload"]))
     context.notes += quality(request.settings, data, load_outputs(parent), "before")
     technique = COMPRESSIONS.parse(request.settings["technique"])
-    model: torch.nn.Module = technique.create(load_model(parent), context)
+    model: torch.nn.Module = technique.create(load_model(parent, request.settings["workload"]), context)
     outputs = predict(model, workload, data.test_inputs, _CPU)
     save_model(folder, context.structure.edited(model), model)
     _check_reload(folder, workload, data, outputs)

@@ -30,7 +30,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     settings = request.settings
     workload, data = load_workload(settings)
     lowered = parent_folder(request, "lowered")
-    build = read_structure(lowered).build
+    build = read_structure(lowered, settings["workload"]).build
     program = load_backend(settings).load(lowered, build, numerics(settings), request.threads)
     outputs = run_all(program, workload, data, settings["batch_size"])
     own = load_outputs(parent_folder(request, "model"))

@@ -34,7 +34,8 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     workload, data = load_workload(settings)
     backend = load_backend(settings)
     lowered = parent_folder(request, "lowered")
-    program = backend.load(lowered, read_structure(lowered).build, numerics(settings), request.threads)
+    build = read_structure(lowered, settings["workload"]).build
+    program = backend.load(lowered, build, numerics(settings), request.threads)
     if workload.generator is None:
         raise StageError(f"{settings['workload']} says that it generates and has no generator")
     if not isinstance(program, TorchProgram) or not isinstance(program.run, torch.nn.Module):

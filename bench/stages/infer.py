@@ -39,7 +39,8 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     lowered = parent_folder(request, "lowered")
     with PeakResident() as resident:
         started = time.perf_counter()
-        program = backend.load(lowered, read_structure(lowered).build, numerics(settings), request.threads)
+        build = read_structure(lowered, settings["workload"]).build
+        program = backend.load(lowered, build, numerics(settings), request.threads)
         backend.synchronize()
         loaded = time.perf_counter()
         prepared = [program.prepare(batch) for batch in batches]

@@ -40,7 +40,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
             f"the model takes batches of {workload.fixed_batch} only, not of {settings['batch_size']}"
         )
     parent = parent_folder(request, "model")
-    model = load_model(parent)
+    model = load_model(parent, settings["workload"])
     example = example_batch(workload, data, settings["batch_size"])
     backend, copied = load_backend(settings), copy_of(model)
     calibration = calibration_batches(workload, data, settings["batch_size"])
@@ -48,7 +48,9 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     backend.lower(copied, example.clone(), numerics(settings), calibration, folder)
     lowering_s = time.perf_counter() - started
     raw, compressed = folder_bytes(folder)
-    read_structure(parent).save(folder)  # for runtimes that build the model; no part of what they ship
+    read_structure(parent, settings["workload"]).save(
+        folder
+    )  # for runtimes that build the model; no part of what they ship
     with torch.no_grad():
         batches = rotating_batches(workload, data, settings["batch_size"])
         outputs = [model(batch).clone() for batch in batches]

@@ -29,7 +29,8 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     workload, data = load_workload(settings)
     backend = load_backend(settings)
     lowered = parent_folder(request, "lowered")
-    program = backend.load(lowered, read_structure(lowered).build, numerics(settings), request.threads)
+    build = read_structure(lowered, settings["workload"]).build
+    program = backend.load(lowered, build, numerics(settings), request.threads)
     batches = rotating_batches(workload, data, settings["batch_size"])
     program = sparing_inputs(program, batches[0])
     turn = itertools.cycle([program.prepare(batch) for batch in batches]).__next__

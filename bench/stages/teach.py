@@ -15,6 +15,6 @@ from bench.training import predict
 def run(request: Request, folder: Path) -> list[Measurement]:
     """Leave the outputs of the model on every training sample, in the order of the data set."""
     workload, data = load_workload(request.settings)
-    model = load_model(parent_folder(request, "model"))
+    model = load_model(parent_folder(request, "model"), request.settings["workload"])
     save_outputs(folder, predict(model, workload, data.train_inputs, torch.device("cpu")))
     return []
