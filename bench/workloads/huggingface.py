@@ -9,6 +9,14 @@ import torch
 
 from bench.errors import StageError
 from bench.workloads.given import SAMPLES, drawn, workload
+from bench.workloads.pretrained import (
+    check_input,
+    check_length,
+    image_sizes,
+    load_weights,
+    named_class,
+    read_config,
+)
 from bench.workloads.workload import Workload
 
 _OUTPUTS = ("logits", "last_hidden_state")
@@ -46,17 +54,8 @@ def load(model: str, length: int) -> Workload:
 
     Inputs: `length` random tokens of the vocabulary, or random pixels at the size of the configuration.
     """
-    config = _config(model)
-    return workload(partial(_model, model), _inputs(model, config, length), _scores(config))
-
-
-def _config(model: str) -> Any:
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(model)
-    except (OSError, ValueError) as error:
-        raise StageError(f"huggingface:{model}: {str(error).strip().splitlines()[0]}") from None
+    config = read_config(model)
+    return workload(partial(_model, model, length), _inputs(model, config, length), _scores(config))
 
 
 def _scores(config: Any) -> bool:
@@ -64,35 +63,24 @@ def _scores(config: Any) -> bool:
     from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
     headless = MODEL_MAPPING_NAMES.get(config.model_type)
-    kind = _kind(config).__name__
+    kind = named_class(config).__name__
     return kind != "AutoModel" and kind != headless and getattr(config, "num_labels", 2) > 1
 
 
-def _kind(config: Any) -> Any:
-    """Return the class of transformers that the configuration names, else the one without a head."""
-    import transformers
-
-    wanted = [getattr(transformers, each, None) for each in config.architectures or ()]
-    return next((each for each in wanted if each is not None), transformers.AutoModel)
-
-
-def _model(name: str) -> torch.nn.Module:
+def _model(name: str, length: int) -> torch.nn.Module:
     """Return the model as its configuration names it, with a head where it has one, in evaluation mode."""
-    config = _config(name)
-    loaded = _kind(config).from_pretrained(name, attn_implementation="sdpa", dtype=torch.float32)
+    config = read_config(name)
+    loaded = load_weights(name, config)
+    check_length(name, config, length, loaded)
     loaded.config.use_cache = False
-    return OneTensor(loaded.eval(), getattr(config, "pad_token_id", None))
+    return OneTensor(loaded, getattr(config, "pad_token_id", None))
 
 
 def _inputs(model: str, config: Any, length: int) -> torch.Tensor:
-    if getattr(config, "is_encoder_decoder", False):
-        raise StageError(
-            f"huggingface:{model}: has two inputs, source and target; write a workload of your own"
-        )
+    check_input(model, config)
     vocabulary = getattr(config, "vocab_size", None)
     if vocabulary is None:
-        size = getattr(config, "image_size", 224)
-        return drawn(getattr(config, "num_channels", 3), size, size)
-    most = getattr(config, "max_position_embeddings", length)
+        return drawn(getattr(config, "num_channels", 3), *image_sizes(config))
+    check_length(model, config, length)
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(1, vocabulary, (SAMPLES, min(length, most)), generator=generator)
+    return torch.randint(1, vocabulary, (SAMPLES, length), generator=generator)
