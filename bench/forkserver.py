@@ -23,6 +23,8 @@ from typing import Any, NoReturn
 
 _PR_SET_PDEATHSIG = 1
 _OOM_SCORE = 500
+_END_S = 30.0
+"""A killed process that is still there after this waits for a device; it runs no code of its own any more."""
 
 
 @dataclass
@@ -32,7 +34,6 @@ class Job:
     id: int
     pid: int
     deadline: float
-    started: float
     oom_kills: int
     timed_out: bool = False
 
@@ -80,16 +81,21 @@ class Server:
 
     def _start(self, command: dict[str, Any]) -> None:
         parent = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            reason = f"no process could be forked: {error.strerror}"
+            self.reply({"id": command["id"], "exit": os.EX_OSERR, "timed_out": False, "error": reason})
+            return
         if pid == 0:
+            os.close(self._replies)  # what a worker starts may outlive the server, and would keep it open
             become_worker(command, parent)
         with contextlib.suppress(OSError):  # the worker does the same; whoever is first
             os.setpgid(pid, pid)
-        now = time.monotonic()
         descriptor = os.pidfd_open(pid)
-        self._jobs[descriptor] = Job(command["id"], pid, now + command["timeout_s"], now, count_oom_kills())
+        deadline = time.monotonic() + command["timeout_s"]
+        self._jobs[descriptor] = Job(command["id"], pid, deadline, count_oom_kills())
         self._selector.register(descriptor, selectors.EVENT_READ)
-        self.reply({"id": command["id"], "pid": pid})
 
     def _reap(self, descriptor: int) -> None:
         job = self._jobs.pop(descriptor)
@@ -98,15 +104,9 @@ class Server:
         # Before it is reaped: until then no other group can have its number.
         kill_group(job.pid)
         _, status = os.waitpid(job.pid, 0)
-        self.reply(
-            {
-                "id": job.id,
-                "exit": os.waitstatus_to_exitcode(status),
-                "timed_out": job.timed_out,
-                "oom_kills": count_oom_kills() - job.oom_kills,
-                "wall_s": time.monotonic() - job.started,
-            }
-        )
+        oom_kills = count_oom_kills() - job.oom_kills
+        exit_code = os.waitstatus_to_exitcode(status)
+        self.reply({"id": job.id, "exit": exit_code, "timed_out": job.timed_out, "oom_kills": oom_kills})
 
 
 def become_worker(command: dict[str, Any], parent: int) -> NoReturn:
@@ -162,6 +162,27 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def end_session(leader: int) -> None:
+    """Kill every process of a session, whatever its group, and wait until none of them runs any more."""
+    deadline = time.monotonic() + _END_S
+    while (pids := running_in_session(leader)) and time.monotonic() < deadline:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
+
+
+def running_in_session(leader: int) -> list[int]:
+    """Return the processes of a session that run or are stopped, less those that only wait to be reaped."""
+    pids = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            state, _, _, session = (place / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(session) == leader and state not in "ZX":
+                pids.append(int(place.name))
+    return pids
+
+
 def count_oom_kills() -> int:
     """Return how many processes the kernel has killed for memory since it booted, 0 where unknown."""
     with contextlib.suppress(OSError):
@@ -185,14 +206,15 @@ def main(modules: list[str]) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(signal.SIGTERM, parent)
-    started = time.monotonic()
     for module in modules:
-        with contextlib.suppress(ImportError):  # the worker that needs it will say so
+        with contextlib.suppress(Exception, SystemExit):  # the worker that needs it will say so
             importlib.import_module(module)
     importlib.import_module("bench.worker")._describe("cpu")
-    server.reply({"ready": True, "import_s": time.monotonic() - started})
-    server.serve()
-    server.kill_all()
+    try:
+        server.reply({"ready": True})
+        server.serve()
+    finally:
+        server.kill_all()
     os._exit(0)  # unloading what was imported takes half a second, and there is nothing to save
 
 

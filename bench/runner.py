@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.artifacts import read_record
+from bench.errors import BenchError
 from bench.estimate import Estimator
 from bench.executor import ForkServerExecutor
 from bench.matrix_file import Budget
@@ -24,6 +25,7 @@ from bench.store import StageRow, Store
 from bench.worker import LEAVES_ARTIFACT
 
 MOST_KILLS = 3
+"""Launches of a stage that are killed, and servers in a row that end before they are ready."""
 
 LEAST_REPEATS = 9
 """Disturbed launches of a stage that are made again, or as many as its most launches if that is more.
@@ -333,13 +335,16 @@ class Runner:
     ) -> ForkServerExecutor:
         if old is not None:
             self._stop_executor(old)
-        modules = [module for stage in stages for module in stage.request["server_imports"]]
-        with self._timeline.part(SERVERS):
-            executor = ForkServerExecutor(
-                self._work, self._results, list(dict.fromkeys(modules)), self._budget.allocator
-            )
-            executor.wait_until_ready()
-        return executor
+        modules = list(dict.fromkeys(name for stage in stages for name in stage.request["server_imports"]))
+        # At last without what may crash it: the worker that needs it will crash alone.
+        for imports in (*[modules] * (MOST_KILLS - 1), []):
+            with self._timeline.part(SERVERS):
+                executor = ForkServerExecutor(self._work, self._results, imports, self._budget.allocator)
+                executor.wait_until_ready()
+            if executor.alive:
+                return executor
+            self._stop_executor(executor)
+        raise BenchError(f"no fork server could be started: it {executor.end}; the same command goes on")
 
     def _stop_executor(self, executor: ForkServerExecutor) -> None:
         with self._timeline.part(STOPPING):

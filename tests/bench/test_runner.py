@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import Future
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from bench import runner
+from bench.errors import BenchError
 from bench.estimate import make_estimator
 from bench.matrix_file import Budget
 from bench.overhead import Timeline, now_s
@@ -19,7 +22,7 @@ from bench.store import CellRow, StageRow, Store
 
 REQUEST = {
     **{"settings": {}, "parents": {}, "device": "cpu", "fork_safe": True},
-    **{"server_imports": [], "worker_imports": []},
+    **{"server_imports": ["a_library"], "worker_imports": []},
 }
 STAGE = StageRow("0" * 64, "infer", "dense", True, (), REQUEST)
 CELL = CellRow("one", {}, {"infer": STAGE.key}, "")
@@ -56,11 +59,15 @@ class Launches:
 
 
 def run(
-    folder: Path, launches: Launches, monkeypatch: pytest.MonkeyPatch, max_repeats: int | None = None
+    folder: Path,
+    launches: Launches,
+    monkeypatch: pytest.MonkeyPatch,
+    max_repeats: int | None = None,
+    ends_well: bool = True,
 ) -> Store:
     store = Store.open(folder)
     store.start_run("run-1", "identity", "m", "bench run", {}, [STAGE], [CELL])
-    return go_on(store, folder, launches, monkeypatch, max_repeats)
+    return go_on(store, folder, launches, monkeypatch, max_repeats, ends_well)
 
 
 def resume(folder: Path, launches: Launches, monkeypatch: pytest.MonkeyPatch) -> Store:
@@ -73,6 +80,7 @@ def go_on(
     launches: Launches,
     monkeypatch: pytest.MonkeyPatch,
     max_repeats: int | None = None,
+    ends_well: bool = True,
 ) -> Store:
     monkeypatch.setattr(runner, "ForkServerExecutor", launches)
     plan = Plan({STAGE.key: STAGE}, (CELL,))
@@ -81,7 +89,7 @@ def go_on(
     ran = Runner(
         plan, store, "run-1", folder, budget, find_resources(None), {}, Timeline(now_s()), estimator
     ).run()
-    assert ran
+    assert ran == ends_well
     return store
 
 
@@ -130,3 +138,52 @@ def test_a_resumed_run_makes_again_what_was_disturbed_when_it_was_interrupted(tm
     again = Launches(0)
     resume(tmp_path, again, monkeypatch)
     assert first.rounds == [0, 1] and len(again.rounds) == 2
+
+
+def test_servers_that_end_before_they_are_ready_stop_the_run_with_one_line(tmp_path, monkeypatch):
+    class NeverReady(Launches):
+        alive = False
+        end = "was killed by SIGSEGV"
+        imports: ClassVar[list[list[str]]] = []
+
+        def __call__(self, work: Path, results: Path, imports: list[str], allocator: str) -> Launches:
+            self.imports.append(imports)
+            return super().__call__()
+
+    launches = NeverReady(0)
+    with pytest.raises(BenchError, match="no fork server could be started: it was killed by SIGSEGV; the"):
+        run(tmp_path, launches, monkeypatch)
+    # The last one tries it without the libraries that may have crashed it.
+    assert launches.imports == [["a_library"], ["a_library"], []]
+    assert launches.rounds == []
+
+
+def test_a_launch_whose_server_is_killed_is_made_again_by_a_new_one_up_to_three_times(tmp_path, monkeypatch):
+    class Killed(Launches):
+        def __call__(self, *_: object) -> Launches:
+            self.alive = True
+            return super().__call__()
+
+        def submit(self, request: Request) -> Future[Result]:
+            if len(self.rounds) not in self.moments:
+                return super().submit(request)
+            self.rounds.append(request.round)
+            self.alive = False
+            future: Future[Result] = Future()
+            future.set_result(Result("killed", "its fork server was killed by SIGKILL"))
+            return future
+
+        moments: tuple[int, ...] = (0, 2)
+
+    launches = Killed(0)
+    store = run(tmp_path / "twice", launches, monkeypatch)
+    assert launches.rounds == [0, 0, 1, 1, 2] and launches.servers == 5
+    assert Counter(store.launches("run-1")["state"]) == {"ok": 3, "killed": 2}
+    store.close()
+
+    Killed.moments = (0, 1, 2)
+    launches = Killed(0)
+    store = run(tmp_path / "always", launches, monkeypatch, ends_well=False)
+    assert launches.rounds == [0, 0, 0]
+    assert set(store.launches("run-1")["state"]) == {"killed"}
+    store.close()
