@@ -158,6 +158,7 @@ def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.S
         finally:
             # First: on a full disk it makes room for what follows.
             shutil.rmtree(results / WORK, ignore_errors=True)
+            clear_unfinished(results)
             for part, seconds in timeline.outside(now_s()).items():
                 store.add_overhead(run_id, part, seconds)
         _note_growth(store, run_id, results)
