@@ -54,6 +54,10 @@ class Display:
         self.say(line if self._live else f"{line}  ({self._clock()})")
         self.draw()
 
+    def expect(self, more: int) -> None:
+        """Count so many more stages in."""
+        self._total += more
+
     def draw(self) -> None:
         """Draw the display anew, on a terminal."""
         if self._live is None:

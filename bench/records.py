@@ -10,6 +10,11 @@ State = Literal["ok", "failed", "oom", "timeout", "diverged", "killed", "skipped
 """How a launch ended. `killed` came from outside and is tried again; the rest but `ok` stand."""
 
 
+STRUCTURE, ANY_BATCH = "structure", "any batch size"
+"""The metric whose method is the digest of what was observed of an artifact, and its qualifier where calls,
+which depend on the size of their batches, are no part of it."""
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One value of one metric, from one launch.

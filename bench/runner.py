@@ -17,9 +17,10 @@ from bench.metrics import PRIMARY, counted, metric_named
 from bench.overhead import SERVERS, STOPPING, STORE, Timeline, now_s
 from bench.plan import Plan, runs_alone
 from bench.progress import Display
-from bench.records import Measurement, Request, Result
+from bench.records import STRUCTURE, Measurement, Request, Result
 from bench.resources import Resources
 from bench.results_folder import WORK, full_disk, is_full, tells_of_full_disk
+from bench.sharing import Sharing
 from bench.statistics import LOOKS, launch_interval
 from bench.store import StageRow, Store
 from bench.worker import LEAVES_ARTIFACT
@@ -59,7 +60,7 @@ class Runner:
         anew: bool = False,
         trusted: tuple[str, ...] = (),
     ) -> None:
-        self._plan = plan
+        self._sharing = Sharing(plan)
         self._store = store
         self._run_id = run_id
         self._results = results
@@ -80,27 +81,36 @@ class Runner:
         self._reopened: set[str] = set()
         self._display = Display(len(plan.stages), self._rest_s)
 
+    @property
+    def _plan(self) -> Plan:
+        return self._sharing.plan
+
     def run(self) -> bool:
         """Carry out what is left of the plan; returns whether no stage failed."""
         self._remember()
         with self._display:
+            self._share_out()
             untimed = [stage for stage in self._left() if not stage.timed]
             if untimed:
                 self._run_untimed(untimed)
             while self._left() or self._reopen():
                 self._run_round(self._left())
+                self._share_out()
         return all(result.state in ("ok", "skipped") for result in self._ended.values())
 
     # What is over, and what is left
 
     def _remember(self) -> None:
         """Take up what an interrupted execution of this run has finished."""
+        reasons = self._store.reasons(self._run_id)
         for key, _, state in self._store.launch_results(self._run_id):
             stage = self._plan.stages[key]
             if state == "killed":
                 self._count_kill(stage, Result("killed", "ended from outside"))
             elif state != "ok" or not stage.timed:
-                self._ended[key] = Result(state, "in an earlier part of this run")  # type: ignore[arg-type]
+                self._ended[key] = Result(state, reasons[key])  # type: ignore[arg-type]
+        for entry in self._store.values_of(self._run_id, STRUCTURE, "valid"):
+            self._sharing.note(*entry)
         self._count()
         for key in list(self._launches):
             self._look(self._plan.stages[key])
@@ -147,6 +157,19 @@ class Runner:
                 return Result("skipped", f"its {its.kind} stage ({its.label}) {ended.state}{reason}")
         return None
 
+    def _share_out(self) -> list[StageRow]:
+        """Split timings that were planned for artifacts of several structures; returns the new stages."""
+        launched = [key for key, count in (self._launches + self._repeats).items() if count]
+        before = set(self._plan.stages)
+        changes = self._sharing.split(self._ended, launched)
+        if changes is None:
+            return []
+        with self._timeline.part(STORE):
+            self._store.change_plan(self._run_id, changes.stages, changes.cells)
+        new = [stage for stage in changes.stages if stage.key not in before]
+        self._display.expect(len(new))
+        return new
+
     # Untimed stages
 
     def _run_untimed(self, stages: Sequence[StageRow]) -> None:
@@ -178,12 +201,14 @@ class Runner:
                     free += cpus
                     if not self._enter(stage, 0, future.result()):
                         waiting.insert(0, stage)
+                new = [stage for stage in self._share_out() if not stage.timed]
+                waiting = [self._plan.stages[stage.key] for stage in waiting] + new
         finally:
             if executor is not None:
                 self._stop_executor(executor)
 
     def _startable(self, waiting: Iterable[StageRow]) -> list[StageRow]:
-        return [stage for stage in waiting if all(parent in self._ended for parent in stage.parents)]
+        return [stage for stage in waiting if self._sharing.ready(stage, self._ended)]
 
     def _settle_without_running(self, stage: StageRow) -> bool:
         """End a stage that a parent's failure stops, or whose artifact is there already."""
@@ -243,7 +268,7 @@ class Runner:
             number = self._launches[stage.key] + self._repeats[stage.key]
             self._display.started(_title(stage), f", launch {self._launches[stage.key] + 1}")
             result = executor.submit(self._request(stage, number, self._resources.cpus)).result()
-            if not self._enter(stage, number, result):
+            if not self._enter(stage, number, result) or stage.key in self._ended:
                 return
             if not self._to_repeat(stage):
                 self._launches[stage.key] += 1
@@ -294,6 +319,8 @@ class Runner:
             return self._count_kill(stage, result)
         if result.state == "ok" and ran:
             self._estimator.learn(stage, round_, result)
+        for entry in result.measurements:
+            self._sharing.note(stage.key, entry.metric, entry.qualifier, entry.value, entry.method)
         if result.state != "ok" or not stage.timed:
             self._ended[stage.key] = result
             self._display.ended(_title(stage), _describe(result, ran))

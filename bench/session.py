@@ -9,7 +9,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,11 @@ def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.S
         clear_unfinished(results)
         shutil.rmtree(results / WORK, ignore_errors=True)
         run_id = _start_or_resume(prepared, store, say)
+        stages = {stage.key: stage for stage in store.stages(run_id)}
+        # As an interrupted run has changed it: a timing that was planned for all may have been split.
+        prepared = replace(
+            prepared, plan=replace(prepared.plan, stages=stages, cells=tuple(store.cells(run_id)))
+        )
         timeline = Timeline(_process_started_s())
         estimator = _predict(prepared, store, run_id, results, say)
         timeline.add_part(RUNNER, _process_started_s(), now_s())

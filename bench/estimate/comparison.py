@@ -77,7 +77,7 @@ def compare(store: Store, run_id: str) -> Comparison | None:
     if not predicted:
         return None
     stages = store.stages(run_id)
-    if len(predicted["stages"]) != len(stages) or "before" not in predicted:
+    if len(predicted["stages"]) > len(stages) or "before" not in predicted:
         raise store.damaged("runs.request: prediction is of other stages than the run's")
     launches = store.launches(run_id).iloc[predicted["before"]["launches"] :]
     own = launches[~launches["reused"].astype(bool)]
@@ -129,7 +129,9 @@ def _kind_rows(
     sizes: Mapping[str, int],
 ) -> list[Compared]:
     of_kind: dict[str, list[tuple[StageRow, float, int]]] = defaultdict(list)
-    for stage, place, seconds in zip(stages, predicted["stages"], predicted["seconds"], strict=True):
+    # Stages that a run came to need on its way are the last, and were not predicted.
+    known = stages[: len(predicted["stages"])]
+    for stage, place, seconds in zip(known, predicted["stages"], predicted["seconds"], strict=True):
         if place is not None:
             of_kind[stage.kind].append((stage, seconds, predicted["costs"][place]["artifact_bytes"] or 0))
     rows = []

@@ -12,10 +12,11 @@ from bench.instruments.copies import copy_of
 from bench.instruments.fvcore_count import trace
 from bench.instruments.onnx_flops import count_onnx
 from bench.instruments.sizes import folder_bytes
+from bench.instruments.structure import observe
 from bench.instruments.tensors import parameter_counts
 from bench.instruments.traffic import call_bytes
 from bench.models import load_model, save_outputs
-from bench.records import Measurement, Request
+from bench.records import ANY_BATCH, STRUCTURE, Measurement, Request
 from bench.stages.inputs import (
     calibration_batches,
     example_batch,
@@ -48,11 +49,11 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     backend.lower(copied, example.clone(), numerics(settings), calibration, folder)
     lowering_s = time.perf_counter() - started
     raw, compressed = folder_bytes(folder)
-    read_structure(parent, settings["workload"]).save(
-        folder
-    )  # for runtimes that build the model; no part of what they ship
+    # For runtimes that build the model; no part of what they ship.
+    read_structure(parent, settings["workload"]).save(folder)
+    batches = rotating_batches(workload, data, settings["batch_size"])
+    structure = _structure(model, batches, folder)
     with torch.no_grad():
-        batches = rotating_batches(workload, data, settings["batch_size"])
         outputs = [model(batch).clone() for batch in batches]
     save_outputs(folder, torch.cat(outputs))  # what a timing must give
     of_file = isinstance(model, OnnxModel)
@@ -66,8 +67,22 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         ),
         Measurement("artifact_bytes", raw),
         Measurement("artifact_compressed_bytes", compressed, method="xz"),
+        *structure,
         *_parameters(model),
         *_operations(model, example),
+    ]
+
+
+def _structure(model: torch.nn.Module, batches: list[torch.Tensor], folder: Path) -> list[Measurement]:
+    """Observe what the time of the artifact depends on; unknown, it shares no timing."""
+    try:
+        found = observe(copy_of(model), batches, folder)
+    except Exception as error:  # whatever observing does to a model that runs without it
+        reason = f"could not be observed: {type(error).__name__}: {error}".splitlines()[0]
+        return [Measurement(STRUCTURE, None, reason=reason[:200])]
+    return [
+        Measurement(STRUCTURE, found.parts, method=found.digest),
+        Measurement(STRUCTURE, found.parts, method=found.any_batch, qualifier=ANY_BATCH),
     ]
 
 

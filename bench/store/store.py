@@ -78,6 +78,11 @@ class Store:
             writing.enter_run(connection, run_id, identity, matrix, command, request)
             writing.enter_plan(connection, run_id, stages, cells)
 
+    def change_plan(self, run_id: str, stages: Sequence[StageRow], cells: Sequence[CellRow]) -> None:
+        """Enter stages that a run has come to need, or has changed, and which stages its cells have now."""
+        with self._transaction() as connection:
+            writing.change_plan(connection, run_id, stages, cells)
+
     def finish_run(self, run_id: str) -> None:
         with self._transaction() as connection:
             connection.execute(
@@ -247,6 +252,25 @@ class Store:
         )
         with self._reading() as connection:
             return [(row.stage_key, row.round, row.state) for row in connection.execute(query)]
+
+    def reasons(self, run_id: str) -> dict[str, str]:
+        """Return why the latest launch of each stage ended as it did, by its key."""
+        launches = schema.launches.c
+        query = sa.select(launches.stage_key, launches.reason).where(launches.run_id == run_id)
+        with self._reading() as connection:
+            return {row.stage_key: row.reason for row in connection.execute(query.order_by(launches.id))}
+
+    def values_of(self, run_id: str, *metrics: str) -> list[tuple[str, str, str, float | None, str]]:
+        """Return (stage key, metric, qualifier, value, method) of each measurement of these metrics."""
+        found = schema.measurements.c
+        query = (
+            sa.select(schema.launches.c.stage_key, found.metric, found.qualifier, found.value, found.method)
+            .join(schema.launches, schema.launches.c.id == found.launch_id)
+            .where(schema.launches.c.run_id == run_id, found.metric.in_(metrics))
+            .order_by(schema.launches.c.id)
+        )
+        with self._reading() as connection:
+            return [tuple(row) for row in connection.execute(query)]
 
     def launch_values(self, run_id: str, stage_key: str, metric: str) -> list[float]:
         """Return a metric's values over one stage's good launches that nothing disturbed, else over all."""

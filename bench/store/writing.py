@@ -45,18 +45,7 @@ def enter_plan(
 ) -> None:
     """Enter a run's stages and cells in their order."""
     for position, stage in enumerate(stages):
-        connection.execute(
-            schema.stages.insert().values(
-                run_id=run_id,
-                key=stage.key,
-                position=position,
-                kind=stage.kind,
-                label=stage.label,
-                timed=stage.timed,
-                parents=list(stage.parents),
-                request=dict(stage.request),
-            )
-        )
+        _enter_stage(connection, run_id, position, stage)
     for position, cell in enumerate(cells):
         connection.execute(
             schema.cells.insert().values(
@@ -68,6 +57,38 @@ def enter_plan(
                 skipped=cell.skipped,
             )
         )
+
+
+def change_plan(
+    connection: sa.Connection, run_id: str, stages: Sequence[StageRow], cells: Sequence[CellRow]
+) -> None:
+    """Put stages in the place of those of their keys, new ones last, and other stages into cells."""
+    table = schema.stages.c
+    query = sa.select(table.key, table.position).where(table.run_id == run_id)
+    positions = {row.key: row.position for row in connection.execute(query)}
+    for stage in stages:
+        position = positions.setdefault(stage.key, len(positions))
+        _enter_stage(connection, run_id, position, stage)
+    for cell in cells:
+        own = sa.and_(schema.cells.c.run_id == run_id, schema.cells.c.name == cell.name)
+        connection.execute(schema.cells.update().where(own).values(stages=dict(cell.stages)))
+
+
+def _enter_stage(connection: sa.Connection, run_id: str, position: int, stage: StageRow) -> None:
+    connection.execute(
+        schema.stages.insert()
+        .prefix_with("OR REPLACE")
+        .values(
+            run_id=run_id,
+            key=stage.key,
+            position=position,
+            kind=stage.kind,
+            label=stage.label,
+            timed=stage.timed,
+            parents=list(stage.parents),
+            request=dict(stage.request),
+        )
+    )
 
 
 def enter_launch(

@@ -1,0 +1,155 @@
+"""Which artifacts share a timing: those that were observed to have one structure, whatever was declared.
+
+A plan has one timing for all artifacts of one declared structure. Once these are there, it is split into one
+timing for each structure observed, taken from an artifact that is well. A cell whose artifact failed has a
+record of its own that says so: it neither takes another's timing nor keeps others from theirs. All of this
+follows from records, so that a resumed run comes to the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from bench.plan import Plan
+from bench.records import ANY_BATCH, STRUCTURE, Result
+from bench.store import CellRow, StageRow
+
+ARTIFACT = {"serve": "lower", "generate": "lower", "infer": "lower"}
+"""Kinds of stages that several artifacts may share, and the kind that leaves these."""
+
+_PASSED_OVER = ("failed", "diverged")
+"""Ends of a timing that another artifact of the structure need not come to."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What of a plan became another: stages, some of them new, and cells that have other stages now."""
+
+    stages: tuple[StageRow, ...]
+    cells: tuple[CellRow, ...]
+
+
+class Sharing:
+    """A plan whose timings are split as their artifacts are observed."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._digests: dict[tuple[str, str], str] = {}
+        self._invalid: set[str] = set()
+        self._grouped: set[str] = set()
+        self._keep(plan)
+
+    def note(self, key: str, metric: str, qualifier: str, value: float | None, method: str) -> None:
+        """Take up a measurement of a stage."""
+        if metric == STRUCTURE and method:
+            self._digests[key, qualifier] = method
+        elif metric == "valid" and value == 0:
+            self._invalid.add(key)
+
+    def ready(self, stage: StageRow, ended: Mapping[str, Result]) -> bool:
+        """Say whether all have ended that a stage builds on, or that may share it."""
+        return all(key in ended for key in self._awaited(stage))
+
+    def split(self, ended: Mapping[str, Result], launched: Iterable[str]) -> Changes | None:
+        """Split what has come to be known since the last time; None where that changes nothing.
+
+        `ended` has the results by the keys of stages, `launched` the keys of timings with a good launch: what
+        was timed stays what it is.
+        """
+        before, launched = self.plan, set(launched)
+        for stage in before.stages.values():
+            if stage.kind in ARTIFACT and stage.key not in launched and self.ready(stage, ended):
+                self._split(stage, ended)
+        stages = tuple(stage for key, stage in self.plan.stages.items() if stage != before.stages.get(key))
+        cells = (now for was, now in zip(before.cells, self.plan.cells, strict=True) if was != now)
+        return Changes(stages, tuple(cells)) if stages else None
+
+    def _split(self, stage: StageRow, ended: Mapping[str, Result]) -> None:
+        groups = None
+        if stage.key in ended:
+            artifacts = self._artifacts(stage)
+            if ended[stage.key].state in _PASSED_OVER and len(artifacts) > 1:
+                groups = [artifacts[:1], artifacts[1:]]
+        elif stage.key not in self._grouped:
+            groups = self._groups(stage, ended)
+        self._grouped.add(stage.key)
+        if groups:
+            self._keep(self._with_groups(stage, groups, ended))
+
+    def _groups(self, stage: StageRow, ended: Mapping[str, Result]) -> list[list[str]]:
+        """Group artifacts: by structure, then by what went wrong. One without a digest is like no other."""
+        qualifier = ANY_BATCH if stage.kind == "generate" else ""  # it has batches of its own
+        well: dict[str, list[str]] = {}
+        lost: dict[str, list[str]] = {}
+        for key in self._artifacts(stage):
+            if ended[key].state == "ok":
+                well.setdefault(self._digests.get((key, qualifier), key), []).append(key)
+            else:
+                lost.setdefault(ended[key].reason if ended[key].state == "skipped" else key, []).append(key)
+        return [*well.values(), *lost.values()]
+
+    def _with_groups(self, stage: StageRow, groups: list[list[str]], ended: Mapping[str, Result]) -> Plan:
+        """Return the plan with a stage for each group, the first in place of `stage`.
+
+        The planned label stays with a group that has the compression it was planned for: a baseline goes by
+        it, and there another training may have failed.
+        """
+        kind, cells = ARTIFACT[stage.kind], self._cells[stage.key]
+        recipes = {str(cell.stages[kind]): cell.axes.get("compression") for cell in reversed(cells)}
+        planned = next(
+            (n for n, group in enumerate(groups) if recipes.get(stage.parents[0]) in map(recipes.get, group)),
+            0,
+        )
+        stages, places = {}, {}
+        for number, group in enumerate(groups):
+            chosen = next((key for key in group if self._is_well(key, ended)), group[0])
+            key = _derived(stage.key, group[0]) if number else stage.key
+            label = stage.label if number == planned else self._own_label(stage, group[0])
+            request = {**stage.request, "parents": dict.fromkeys(stage.request["parents"], chosen)}
+            stages[key] = replace(stage, key=key, label=label, parents=(chosen,), request=request)
+            places.update(dict.fromkeys(group, key))
+        moved = {
+            cell.name: replace(cell, stages={**cell.stages, stage.kind: places[str(cell.stages[kind])]})
+            for cell in cells
+        }
+        return Plan(
+            {**self.plan.stages, **stages}, tuple(moved.get(cell.name, cell) for cell in self.plan.cells)
+        )
+
+    def _keep(self, plan: Plan) -> None:
+        self.plan = plan
+        self._cells: dict[str, list[CellRow]] = defaultdict(list)
+        self._evaluate: dict[str, str] = {}
+        for cell in plan.cells:
+            for kind in ARTIFACT.keys() & cell.stages.keys():
+                self._cells[str(cell.stages[kind])].append(cell)
+            if {"lower", "evaluate"} <= cell.stages.keys():
+                self._evaluate[str(cell.stages["lower"])] = str(cell.stages["evaluate"])
+
+    def _artifacts(self, stage: StageRow) -> list[str]:
+        """Return the keys of the artifacts that a timing stands for, first that of the one it takes."""
+        kind = ARTIFACT[stage.kind]
+        found = (str(cell.stages[kind]) for cell in self._cells[stage.key] if kind in cell.stages)
+        return list(dict.fromkeys([*stage.parents, *found]))
+
+    def _awaited(self, stage: StageRow) -> Iterator[str]:
+        yield from stage.parents
+        if stage.kind in ARTIFACT:
+            for key in self._artifacts(stage):
+                yield key
+                if key in self._evaluate:
+                    yield self._evaluate[key]
+
+    def _is_well(self, artifact: str, ended: Mapping[str, Result]) -> bool:
+        evaluate = self._evaluate.get(artifact)
+        return evaluate is None or (ended[evaluate].state == "ok" and evaluate not in self._invalid)
+
+    def _own_label(self, stage: StageRow, artifact: str) -> str:
+        scenario = {"serve": " server", "generate": " generation"}.get(stage.kind, "")
+        return f"{self.plan.stages[artifact].label}{scenario}"
+
+
+def _derived(key: str, artifact: str) -> str:
+    return hashlib.sha256(f"{key} {artifact}".encode()).hexdigest()
