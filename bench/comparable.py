@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-DECIDES = ("cpu", "accelerators", "threads", "cpu_quota", "allocator", "libraries", "python")
+DECIDES = ("cpu", "cpu_limits", "accelerators", "threads", "cpu_quota", "allocator", "libraries", "python")
 """Keys of an environment that must be equal: seeded values then are, and timings mean something.
 
 Not among them: the operating system's version, memory, the revision, what else ran (a launch's own record).

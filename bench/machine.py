@@ -21,6 +21,7 @@ from bench.plugins import load_plugins
 from bench.resources import GIB, find_resources
 from bench.terminal import say
 from techniques.backends import BACKENDS, BackendRow
+from techniques.backends.cpu_features import int8_saturates
 
 
 def print_machine(plugins: Iterable[Path] = (), *, as_json: bool = False) -> None:
@@ -42,7 +43,13 @@ def inspect() -> dict[str, Any]:
     boards, no_boards = describe_accelerators()
     resources = find_resources()
     return {
-        "cpu": {**found["cpu"], "clock_mhz": clock_mhz()},
+        "cpu": {
+            **found["cpu"],
+            "clock_mhz": clock_mhz(),
+            "features": found["cpu_features"],
+            "limits": found.get("cpu_limits", {}),
+            "int8_saturates": int8_saturates(within_onednn=True),
+        },
         "memory": {
             "total_bytes": found["memory_bytes"],
             "available_bytes": psutil.virtual_memory().available,
@@ -137,6 +144,18 @@ def _processor_lines(cpu: Mapping[str, Any]) -> Iterator[str]:
     matrix = [name for name in cpu["extensions"] if name in MATRIX_EXTENSIONS]
     yield f"vector  {' '.join(vector) or 'none known'}"
     yield f"matrix  {' '.join(matrix) or 'none known'}"
+    yield from _feature_lines(cpu)
+
+
+def _feature_lines(cpu: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the CPU computes with, and what libraries that are held below it may use of that."""
+    features = {name: ", ".join(found) or "none known" for name, found in cpu["features"].items()}
+    yield f"has     {features['cpu']}"
+    held = " ".join(f"{name}={value}" for name, value in cpu["limits"].items())
+    if held:
+        yield f"held    {held}: PyTorch's kernels have {features['pytorch']}; oneDNN's {features['onednn']}"
+    if cpu["int8_saturates"]:
+        yield f"int8    {cpu['int8_saturates']}; numbers of 7 bits are used where they would"
 
 
 def _clock(cpu: Mapping[str, Any]) -> str:

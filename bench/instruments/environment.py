@@ -13,6 +13,7 @@ from typing import Any
 from bench.instruments.accelerators import describe_accelerators
 from bench.instruments.control_group import cpu_quota, memory_limit_bytes
 from bench.instruments.processor import describe_processor
+from techniques.backends.cpu_features import cpu_features
 
 # fmt: off
 LIBRARIES = (
@@ -27,8 +28,11 @@ def describe(device: str = "cpu") -> dict[str, Any]:
     """Return what stays the same over a run, as plain JSON values; unknown things are None."""
     import psutil
 
+    features = cpu_features()
     return {
         "cpu": describe_processor(),
+        "cpu_features": {name: list(getattr(features, name)) for name in ("cpu", "pytorch", "onednn")},
+        **({"cpu_limits": dict(features.limits)} if features.limits else {}),
         "accelerators": describe_accelerators()[0] if device == "cuda" else [],
         "memory_bytes": psutil.virtual_memory().total,
         "memory_limit_bytes": memory_limit_bytes(),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.instruments.kernel_files import read_text
+from techniques.backends.cpu_features import cpu_features, cpu_flags, first_processor
 
 # fmt: off
 VECTOR_EXTENSIONS = (
@@ -17,15 +18,13 @@ VECTOR_EXTENSIONS = (
 MATRIX_EXTENSIONS = ("amx_tile", "amx_int8", "amx_bf16", "amx_fp16", "i8mm", "sme")
 
 CPU0 = Path("/sys/devices/system/cpu/cpu0")
-_CPUINFO = Path("/proc/cpuinfo")
 
 
 def describe_processor() -> dict[str, Any]:
     """Return what stays the same of the CPU, as plain JSON values; unknown things are None."""
     import psutil
 
-    info = _first_processor()
-    flags = _flags(info)
+    info, flags = first_processor(), cpu_flags()
     return {
         "model": info.get("model name") or platform.processor() or platform.machine(),
         "vendor": info.get("vendor_id") or info.get("CPU implementer"),
@@ -45,32 +44,22 @@ def describe_processor() -> dict[str, Any]:
 def kind_of_processor() -> str:
     """Return what decides which machine code runs here: the model, and the extensions that work in it.
 
-    A virtual machine's model may name no generation, and ARM's names none at all.
+    A virtual machine's model may name no generation, and ARM's names none at all. Limits below the CPU
+    (`ONEDNN_MAX_CPU_ISA`) decide too, where some are set.
     """
-    info = _first_processor()
+    info = first_processor()
     arm = " ".join(info[key] for key in ("CPU implementer", "CPU part") if key in info)
     model = info.get("model name") or f"{platform.machine()} {arm}".strip()
-    flags = _flags(info)
+    flags = cpu_flags()
     known = [name for name in (*VECTOR_EXTENSIONS, *MATRIX_EXTENSIONS) if name in flags]
-    return " ".join([model, *known])
+    limits = [f"{name}={value}" for name, value in cpu_features().limits.items()]
+    return " ".join([model, *known, *limits])
 
 
 def clock_mhz() -> float | None:
     """Return the first core's clock now, as the kernel tells it; in a virtual machine the nominal one."""
-    text = _first_processor().get("cpu MHz")
+    text = first_processor().get("cpu MHz")
     return float(text) if text else None
-
-
-def _first_processor() -> dict[str, str]:
-    info: dict[str, str] = {}
-    for line in (read_text(_CPUINFO) or "").splitlines():
-        key, _, value = line.partition(":")
-        info.setdefault(key.strip(), value.strip())
-    return info
-
-
-def _flags(info: dict[str, str]) -> set[str]:
-    return set((info.get("flags") or info.get("Features") or "").split())
 
 
 def _turbo() -> bool | None:

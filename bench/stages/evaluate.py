@@ -18,11 +18,14 @@ from bench.structures import read_structure
 from bench.training import EVALUATION_BATCH
 from bench.workloads.classification import class_recalls, flips
 from bench.workloads.workload import Answers, Data, Workload, highest
+from techniques.backends import BACKENDS
+from techniques.backends.cpu_features import int8_saturates
 from techniques.backends.protocol import Program
 from techniques.compression import COMPRESSIONS, Tolerance
 from techniques.precisions import PRECISIONS
 
 COSINE = "all outputs as one vector"
+INT8_PRODUCTS = ("int8-dynamic", "int8-static")
 
 
 def run(request: Request, folder: Path) -> list[Measurement]:
@@ -38,7 +41,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     kept = agreement("reference_agreement", outputs, reference, workload.answers)
     return [
         *(quality(settings, data, outputs) or [kept_quality(kept, outputs, reference)]),
-        *closeness(outputs, own, tolerance(settings), workload.answers),
+        *_with_saturation(closeness(outputs, own, tolerance(settings), workload.answers), settings),
         kept,
         *who_pays(outputs, reference, data.test_targets, workload.classes),
     ]
@@ -114,6 +117,14 @@ def closeness(
         same,
         Measurement("valid", float(not faults), reason="; ".join(faults)),
     ]
+
+
+def _with_saturation(judged: list[Measurement], settings: Mapping[str, Any]) -> list[Measurement]:
+    """Say of an int8 model that is out of its tolerance that this CPU's products saturate, where they do."""
+    on_cpu = BACKENDS.parse(settings["backend"]).row.device == "cpu"
+    why = int8_saturates(within_onednn=True) if on_cpu and settings["format"] in INT8_PRODUCTS else ""
+    *others, valid = judged
+    return [*others, replace(valid, reason=f"{valid.reason}; {why}") if why and valid.reason else valid]
 
 
 def cosine(outputs: torch.Tensor, reference: torch.Tensor) -> float:

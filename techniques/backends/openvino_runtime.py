@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from techniques.backends.calibration import calibration_parts
+from techniques.backends.cpu_features import int8_saturates
 from techniques.backends.kernels import kernels_of_format
 from techniques.backends.onnx_file import given_file
 from techniques.backends.protocol import Numerics, Program, ServesOnCpu
@@ -213,7 +214,9 @@ def _refuse_other_numbers(model: Path, numerics: Numerics) -> None:
     unquantized = not products or any(kernel.endswith(f" {numerics.precision}") for kernel in products)
     if not (kernels_of_format(numerics.format, ran) if numerics.format else unquantized):
         wanted = " in ".join(filter(None, (numerics.format, numerics.precision)))
-        raise CannotApply(f"OpenVINO has no {wanted} kernel for this model here; it runs {', '.join(ran)}")
+        why = int8_saturates() if numerics.format == "int8-dynamic" else ""
+        here = f"here ({why})" if why else "here"
+        raise CannotApply(f"OpenVINO has no {wanted} kernel for this model {here}; it runs {', '.join(ran)}")
 
 
 def kernels_of_compiled(compiled: Any, model: Path, config: Mapping[str, str]) -> list[str]:

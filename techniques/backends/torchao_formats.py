@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
+from techniques.backends.cpu_features import int8_saturates
 from techniques.parametrizations import make_plain
 from techniques.registry import CannotApply, TechniqueError
 from techniques.weights import load_state, save_state
@@ -72,14 +73,23 @@ def check_kernel(format_: str, device: torch.device, dtype: torch.dtype) -> None
 
 
 def quantize_dynamic(model: torch.nn.Module) -> torch.nn.Module:
-    """Give linear layers int8 weights, per channel, and activations scaled per token as they come."""
+    """Give linear layers int8 weights, per channel, and activations scaled per token as they come.
+
+    Both take 7 bits where products on the CPU would saturate.
+    """
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
 
     # On CUDA torchao (0.18) computes products of other sizes than cuBLAS takes on the CPU, in int32.
     multiple = 8 if next(model.parameters()).is_cuda else 1
-    config = Int8DynamicActivationInt8WeightConfig()
+    config = Int8DynamicActivationInt8WeightConfig(reduce_range=multiple == 1 and _saturates_on_cpu())
     quantize_(model, config, lambda module, name: _takes(module, multiple, multiple))
     return model
+
+
+def _saturates_on_cpu() -> bool:
+    # PyTorch (2.13) hands int8 products to oneDNN where the CPU has AVX-512 VNNI, without asking whether
+    # oneDNN is held below it. Elsewhere it multiplies in a loop of its own, exactly.
+    return torch.cpu._is_vnni_supported() and bool(int8_saturates(within_onednn=True))
 
 
 def quantize_float8(model: torch.nn.Module) -> torch.nn.Module:

@@ -11,6 +11,7 @@ import pytest
 
 from bench import machine
 from techniques.backends import BACKENDS
+from techniques.backends.cpu_features import cpu_features, int8_saturates
 
 SECTIONS = ("CPU", "Memory", "Accelerators", "Energy", "Probes", "A run uses", "Software", "Backends")
 
@@ -27,6 +28,12 @@ def test_it_prints_hardware_probes_what_a_run_uses_and_every_backend(printed):
         assert any(line.startswith(section) for line in printed.splitlines()), section
     for name in BACKENDS.rows():
         assert f"\n  {name} " in printed
+
+
+def test_it_prints_what_the_cpu_computes_with(printed):
+    features = ", ".join(cpu_features().cpu) or "none known"
+    assert f"has     {features}" in printed
+    assert int8_saturates(within_onednn=True) in printed
 
 
 def test_each_backend_runs_or_says_why_not_as_the_table_does(bench):

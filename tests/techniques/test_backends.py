@@ -5,12 +5,14 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 
 from bench.stages.evaluate import closeness
 from bench.workloads.image_classification import SimpleCNN
-from techniques.backends import BACKENDS, hardware
+from techniques.backends import BACKENDS, hardware, onnx_runtime, torchao_formats
 from techniques.backends.inductor import quantize_static
 from techniques.backends.kernels import kernels_of_format
 from techniques.backends.protocol import Numerics
@@ -99,6 +101,35 @@ def test_eager_int8_weights_rest_on_disk_as_int8_and_without_pickle(tmp_path):
     files = {path.parent.name: path for path in tmp_path.rglob("*.safetensors")}
     assert files["int8-dynamic"].stat().st_size < 0.3 * files["None"].stat().st_size
     assert not any(zipfile.is_zipfile(path) for path in files.values())
+
+
+def largest_int8(numbers) -> int:
+    return max(abs(int(extreme)) for each in numbers for extreme in (each.min(), each.max()))
+
+
+def test_int8_dynamic_takes_7_bits_where_onednns_products_would_saturate(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True)
+    largest = []
+    for reason in ("", "int8 products saturate"):
+        monkeypatch.setattr(torchao_formats, "int8_saturates", lambda reason=reason, **_: reason)
+        model = torchao_formats.quantize(torch.nn.Sequential(torch.nn.Linear(64, 32)), "int8-dynamic")
+        plain = torchao_formats.plain_tensors(model).values()
+        largest.append(largest_int8(entry for entry in plain if getattr(entry, "dtype", None) == torch.int8))
+    assert 64 < largest[0] <= 128 and largest[1] <= 64
+
+
+@pytest.mark.parametrize("format_", ["int8-dynamic", "int8-static"])
+def test_onnx_runtimes_weights_take_7_bits_where_products_would_saturate(tmp_path, monkeypatch, format_):
+    largest = []
+    for reason in ("", "int8 products saturate"):
+        monkeypatch.setattr(onnx_runtime, "int8_saturates", lambda reason=reason: reason)
+        model, batch = torch.nn.Linear(64, 32).eval(), torch.randn(4, 64)
+        onnx_runtime.OnnxRuntime().lower(model, batch, Numerics(format_, "fp32"), [batch], tmp_path)
+        weights = onnx.load(tmp_path / onnx_runtime.MODEL).graph.initializer
+        largest.append(
+            largest_int8(numpy_helper.to_array(entry) for entry in weights if entry.data_type == entry.INT8)
+        )
+    assert 64 < largest[0] <= 128 and largest[1] <= 64
 
 
 def test_outputs_out_of_tolerance_are_named():

@@ -19,6 +19,7 @@ pytest.importorskip("nncf")
 from bench.stages.evaluate import closeness
 from bench.workloads.image_classification import SimpleCNN
 from bench.workloads.vision_models import VisionTransformer
+from techniques.backends.cpu_features import int8_saturates
 from techniques.backends.kernels import kernels_of_format
 from techniques.backends.openvino_runtime import MODEL, OpenVino, has_attention, products_of_log
 from techniques.backends.protocol import Numerics, OwnClock, Program
@@ -58,7 +59,7 @@ def lowered(name: str, numerics: Numerics, folder: Path) -> Program:
     try:
         runtime.lower(model, draw(BATCH_SIZE), numerics, [draw(30)], folder)
     except CannotApply as reason:
-        if numerics.precision != "fp32":
+        if numerics.precision != "fp32" or "no VNNI" in str(reason):
             pytest.skip(str(reason))
         raise
     return runtime.load(folder, lambda: model, numerics, 1)
@@ -134,13 +135,15 @@ def test_a_format_is_close_and_its_kernels_are_proven(name, format_, expected, t
     program = lowered(name, Numerics(format_, "fp32"), tmp_path)
     assert measured(name, program, Tolerance(cosine=COSINES[format_])) == ""
     ran = program.kernels(None)
-    assert kernels_of_format(format_, ran) == expected
+    proven = kernels_of_format(format_, ran)
+    assert set(expected) <= set(proven) <= {*expected, "MatMul int8"}  # a MatMul on a CPU without VNNI
     other = [kernel for kernel in ran if kernel.startswith("FullyConnected") and kernel not in expected]
     assert other == (["FullyConnected fp32"] if name == "vit" else [])  # its product of means
     if name == "cnn" and format_ != "int8-static":
         assert "Convolution fp32" in ran  # only int8-static has a kernel for convolutions
 
 
+@pytest.mark.skipif(bool(int8_saturates()), reason=int8_saturates())
 def test_only_int8_dynamic_quantizes_the_activations_of_compressed_weights(tmp_path):
     lowered("text", Numerics("int8-weight", "fp32"), tmp_path)
     loaded = {

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.instruments import processor
+from techniques.backends import cpu_features
 
 CLOUD = """processor	: 0
 vendor_id	: GenuineIntel
@@ -27,7 +28,7 @@ CPU part	: {part}
 @pytest.fixture
 def cpuinfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Return a function that says what /proc/cpuinfo holds."""
-    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(cpu_features, "CPUINFO", tmp_path / "cpuinfo")
     return (tmp_path / "cpuinfo").write_text
 
 
@@ -56,7 +57,7 @@ def test_a_description_knows_the_hypervisor_the_clock_and_the_extensions(cpuinfo
 
 
 def test_a_machine_without_cpuinfo_is_still_described(tmp_path, monkeypatch):
-    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "none")
+    monkeypatch.setattr(cpu_features, "CPUINFO", tmp_path / "none")
     assert processor.describe_processor()["model"]
     assert processor.kind_of_processor()
     assert processor.clock_mhz() is None
