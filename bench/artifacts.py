@@ -23,6 +23,10 @@ from bench.json_files import read_json
 from bench.results_folder import is_full, no_space
 
 RECORD = "record.json"
+
+LEAVES_ARTIFACT = ("train", "teach", "compress", "lower")
+"""Kinds of stages that leave one."""
+
 _KEY = re.compile("[0-9a-f]{64}")
 
 

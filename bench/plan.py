@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench import datasets
+from bench.artifacts import LEAVES_ARTIFACT
 from bench.cells import cell_name, varying_axes
+from bench.digests import Sources
 from bench.keys import device_kind, make_key
 from bench.matrix import Cell, Matrix
 from bench.matrix_file import Budget, Server
 from bench.metrics import PRIMARY
 from bench.points import Lookup, Point, why_not
+from bench.reuse import Reuse
 from bench.roofline import CEILING_DEVICES
 from bench.store import CellRow, StageRow
 from techniques.backends import BackendRow
@@ -43,10 +47,14 @@ CEILING_S, SMOKE_CEILING_S = 0.1, 0.002
 
 @dataclass(frozen=True)
 class Plan:
-    """What a matrix comes to: its stages, parents first, and its cells, those left out with their reason."""
+    """What a matrix comes to: its stages, parents first, and its cells, those left out with their reason.
+
+    `again` says of a stage that was made before, by its key, why it is made again.
+    """
 
     stages: Mapping[str, StageRow]
     cells: tuple[CellRow, ...]
+    again: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def skipped(self) -> tuple[CellRow, ...]:
@@ -58,15 +66,23 @@ class Plan:
 
 
 def make_plan(
-    matrix: Matrix, cpus: int, *, smoke: bool = False, problems: Mapping[str, str] | None = None
+    matrix: Matrix,
+    cpus: int,
+    *,
+    smoke: bool = False,
+    problems: Mapping[str, str] | None = None,
+    reuse: Reuse | None = None,
 ) -> Plan:
-    """Plan a matrix. `problems` says of a workload why its data is not to be had."""
-    planner = _Planner(
-        matrix.budget, matrix.server, cpus, smoke, varying_axes(matrix.cells), dict(problems or {})
-    )
+    """Plan a matrix. `problems` says of a workload why its data is not to be had.
+
+    `reuse` finds which artifacts of earlier runs are still what would be made; without it none is looked for.
+    """
+    varying = varying_axes(matrix.cells)
+    planner = _Planner(matrix.budget, matrix.server, cpus, smoke, varying, dict(problems or {}), reuse)
     cells = tuple(planner.add(cell) for cell in matrix.cells)
     stages = sorted(planner.stages.values(), key=lambda stage: _ORDER[stage.kind])
-    return Plan({stage.key: stage for stage in stages}, cells)
+    again = {key: why for key, why in (reuse.again if reuse else {}).items() if key in planner.stages}
+    return Plan({stage.key: stage for stage in stages}, cells, again)
 
 
 @dataclass
@@ -77,8 +93,10 @@ class _Planner:
     smoke: bool
     varying: frozenset[str]
     problems: Mapping[str, str]
+    reuse: Reuse | None
     stages: dict[str, StageRow] = field(default_factory=dict)
     lookup: Lookup = field(default_factory=Lookup)
+    sources: Sources = field(default_factory=Sources)
 
     def add(self, cell: Cell) -> CellRow:
         """Plan a cell's stages, or say why it cannot run."""
@@ -186,7 +204,7 @@ class _Planner:
         if backend.device not in CEILING_DEVICES:
             return
         settings = {"seconds": SMOKE_CEILING_S if self.smoke else CEILING_S}
-        key = make_key("ceilings", settings, {}, (), device_kind(backend.device, self.cpus))
+        key = make_key("ceilings", settings, {}, (), device_kind(backend.device, self.cpus), (), self.sources)
         request = {
             "settings": settings,
             "parents": {},
@@ -228,7 +246,6 @@ class _Planner:
             "workload": point.cell.workload,
             "quality_metric": point.workload.row.quality_metric,
             "test_samples": SMOKE_TEST_SAMPLES if self.smoke else None,
-            **self.lookup.content(point.cell.workload),
         }
 
     def _place(self, point: Point) -> str:
@@ -255,7 +272,9 @@ class _Planner:
         own_parents: bool = True,
     ) -> str:
         backend = point.backend if kind in ("lower", *_RUN_LOWERED) else point.train_backend
-        implementations = [point.workload.row.implementation, backend.row.implementation, *references]
+        row = point.workload.row
+        loads = [datasets.get(name).load for name in row.datasets]
+        implementations = [row.implementation, *loads, backend.row.implementation, *references]
         if kind in ("train", "step", "compress"):
             implementations.append(point.optimizer.row.implementation)
         key = make_key(
@@ -264,7 +283,11 @@ class _Planner:
             parents if own_parents else {},
             implementations,
             device_kind(backend.row.device, self.cpus),
+            _libraries(kind, backend.row),
+            self.sources,
         )
+        if self.reuse is not None and kind in LEAVES_ARTIFACT:
+            key = self.reuse.key(key, settings)
         request = {
             "settings": settings,
             "parents": parents,
@@ -282,6 +305,12 @@ class _Planner:
 def runs_alone(stage: StageRow) -> bool:
     """Say whether a stage has all cores to itself while it runs."""
     return stage.timed or stage.kind in EXCLUSIVE or stage.request["device"] != "cpu"
+
+
+def _libraries(kind: str, backend: BackendRow) -> list[str]:
+    lowering = backend.lowering_imports if kind == "lower" else ()
+    running = backend.running_imports if kind in _RUN_LOWERED else ()
+    return [*lowering, *running, *backend.worker_imports]
 
 
 def _server_imports(kind: str, backend: BackendRow, implementations: list[str]) -> list[str]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from bench.axes import NO_OPTIMIZER
-from bench.keys import path_digest
 from bench.matrix import Cell
 from bench.workloads import WORKLOADS, WorkloadRow
 from techniques.backends import BACKENDS, BackendRow
@@ -25,7 +23,6 @@ class Lookup:
         self.optimizer = cache(OPTIMIZERS.parse)
         self.backend = cache(BACKENDS.parse)
         self.recipe = cache(parse_recipe)
-        self.content = cache(_content)
         self._reasons: dict[int, str | None] = {}
 
     def unavailable(self, row: Row) -> str | None:
@@ -76,23 +73,6 @@ class Point:
         seed = f" seed {cell.seed}" if cell.seed else ""
         optimizer = "" if self.workload.row.inference_only else f" {cell.optimizer}"
         return f"{cell.workload}{optimizer}{backend}{precision}{batch}{seed}"
-
-
-def content_path(workload: str) -> Path | None:
-    """Return the file or folder of the model that a workload names by a path, None for any other."""
-    technique = WORKLOADS.parse(workload)
-    if not technique.row.content:
-        return None
-    place = str(technique.settings[technique.row.content])
-    place = place.rpartition(":")[0] if ".py:" in place else place
-    path = Path(place).expanduser()
-    return path if path.exists() else None
-
-
-def _content(workload: str) -> dict[str, str]:
-    """Return the hash of the model that a workload names by a path, as a setting; empty for any other."""
-    path = content_path(workload)
-    return {"content": path_digest(path)} if path is not None else {}
 
 
 def why_not(point: Point, lookup: Lookup) -> str:

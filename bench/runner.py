@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from pathlib import Path
 
-from bench.artifacts import read_record
+from bench.artifacts import LEAVES_ARTIFACT, read_record
 from bench.errors import BenchError
 from bench.estimate import Estimator
 from bench.executor import ForkServerExecutor
@@ -20,10 +20,10 @@ from bench.progress import Display
 from bench.records import STRUCTURE, Measurement, Request, Result
 from bench.resources import Resources
 from bench.results_folder import WORK, full_disk, is_full, tells_of_full_disk
+from bench.reuse import Unchanged
 from bench.sharing import Sharing
 from bench.statistics import LOOKS, launch_interval
 from bench.store import StageRow, Store
-from bench.worker import LEAVES_ARTIFACT
 
 MOST_KILLS = 3
 """Launches of a stage that are killed, and servers in a row that end before they are ready."""
@@ -73,6 +73,7 @@ class Runner:
         self._smoke = smoke
         self._anew = anew
         self._estimator = estimator
+        self._unchanged = Unchanged(results)
         self._ended: dict[str, Result] = {}
         self._launches: Counter[str] = Counter()
         self._kills: Counter[str] = Counter()
@@ -308,6 +309,9 @@ class Runner:
         tried again."""
         if result.state not in ("ok", "skipped") and self._lacked_space(result):
             raise full_disk(self._results)
+        if result.state == "ok":
+            objection = self._unchanged.objection(stage, result.dynamic.get("modules", {}))
+            result = replace(result, state="failed", reason=objection) if objection else result
         if ran:
             self._timeline.body(result.start_s, result.body_s)
         with self._timeline.part(STORE):

@@ -17,6 +17,8 @@ from bench import datasets
 from bench.artifacts import clear_unfinished
 from bench.errors import DataError, MatrixError
 from bench.estimate import Estimator, make_estimator, prediction_text, progress_of, spent_bytes
+from bench.input_files import input_files
+from bench.loaded import loader
 from bench.matrix import Matrix, read_matrix
 from bench.metrics import counted
 from bench.overhead import REPORT, RUNNER, Timeline, now_s
@@ -24,10 +26,12 @@ from bench.plan import Plan, make_plan
 from bench.plugins import first_line, load_plugins
 from bench.resources import Resources, find_resources
 from bench.results_folder import WORK, alone_in, open_lock, refuse_bytes, refuse_file, run_name
+from bench.reuse import Reuse, what_changed
 from bench.runner import Runner
-from bench.store import Store
+from bench.store import StageRow, Store
 from bench.trust import trust
 from bench.workloads import EXPORTED, OWN, WORKLOADS
+from bench.workloads.content import content_path
 from techniques.registry import load_reference
 
 
@@ -119,7 +123,9 @@ def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = prin
             f"{old} is replaced by {new}: its data is not to be had" for old, new in substitutes.items()
         ]
     resources = find_resources(matrix.budget.memory_gib)
-    plan = make_plan(matrix, len(resources.cpus), smoke=options.smoke, problems=problems)
+    reuse = Reuse(options.results, loader(options.results, plugins, say))
+    plan = make_plan(matrix, len(resources.cpus), smoke=options.smoke, problems=problems, reuse=reuse)
+    notes += [_again(plan.stages[key], why) for key, why in plan.again.items()]
     if not plan.stages:
         raise MatrixError(f"{options.matrix}: no cell can run here: {plan.cells[0].skipped}")
     return Prepared(options, matrix, plan, plugins, resources, tuple(notes))
@@ -175,6 +181,10 @@ def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.S
     return Outcome(run_id, ok)
 
 
+def _again(stage: StageRow, why: str) -> str:
+    return f"{stage.kind} {stage.label}: again, {why}"
+
+
 def _try_own_workloads(matrix: Matrix) -> None:
     """Import what a workload of the user's own refers to, so that a mistake in it is told at once.
 
@@ -205,6 +215,9 @@ def _find_data(matrix: Matrix, fetch: bool, say: datasets.Say) -> tuple[dict[str
     problems: dict[str, str] = {}
     notes: list[str] = []
     for name in dict.fromkeys(cell.workload for cell in matrix.cells):
+        given = content_path(name)
+        if given is not None:
+            input_files(given)  # refuses what is too large to be read
         try:
             for dataset in WORKLOADS.parse(name).row.datasets:
                 if fetch:
@@ -220,8 +233,11 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
     identity = prepared.identity
     unfinished = None if prepared.options.fresh else store.unfinished_run(identity)
     if unfinished is not None:
-        say(f"run {unfinished}: goes on from where it stopped")
-        return unfinished
+        changed = what_changed(store.modules(unfinished))
+        if not changed:
+            say(f"run {unfinished}: goes on from where it stopped")
+            return unfinished
+        say(f"run {unfinished} does not go on: {changed} changed since; a new one starts")
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{run_name(prepared.matrix.name)}"
     while store.has_run(run_id):
         run_id += "+"

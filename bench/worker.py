@@ -12,16 +12,18 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from bench.artifacts import beside, publish
+from bench.artifacts import LEAVES_ARTIFACT, beside, publish
+from bench.discovered import Recorder
 from bench.errors import Diverged
 from bench.plugins import reload_plugins
 from bench.records import Measurement, Request, Result, State
 from bench.results_folder import FULL
+from bench.reuse import inputs_to_json
 from bench.trust import trust
 from techniques.registry import CannotApply
 
@@ -38,8 +40,6 @@ STAGES = {
     "generate": "bench.stages.generate",
 }
 """The module of each kind of stage; its `run(request, folder)` returns measurements."""
-
-LEAVES_ARTIFACT = ("train", "teach", "compress", "lower")
 
 _TELL_OF_DISTURBANCE = ("reference_s", "timed_cpu_over_wall", "gpu_throttled")
 
@@ -75,12 +75,16 @@ def run(request: Request) -> Result:
     disturbance = Disturbance(request.device)
     measurements: tuple[Measurement, ...] = ()
     artifact, state, reason = None, "ok", ""
+    modules: Mapping[str, str] = {}
     body = time.perf_counter()
     try:
         stage = prepare(request)
         body = time.perf_counter()
-        with disturbance:
-            measurements, artifact = _run_stage(stage, request)
+        # What is timed is heard of by its modules alone.
+        recorder = Recorder(Path(request.results), hears_files=request.kind in LEAVES_ARTIFACT)
+        with disturbance, recorder:
+            measurements, artifact = _run_stage(stage, request, recorder)
+        modules = recorder.modules()
     except Exception as error:
         traceback.print_exc()
         state, reason = classify(error)
@@ -92,7 +96,7 @@ def run(request: Request) -> Result:
         body_s=body_s,
         measurements=measurements,
         environment=_environment(request),
-        dynamic=_dynamic(disturbance, request, measurements),
+        dynamic={**_dynamic(disturbance, request, measurements), "modules": dict(modules)},
         artifact=artifact,
     )
 
@@ -125,7 +129,7 @@ def classify(error: Exception) -> tuple[State, str]:
 
 
 def _run_stage(
-    stage: Callable[[Request, Path], list[Measurement]], request: Request
+    stage: Callable[[Request, Path], list[Measurement]], request: Request, recorder: Recorder
 ) -> tuple[tuple[Measurement, ...], dict[str, Any] | None]:
     if request.kind not in LEAVES_ARTIFACT:
         return tuple(stage(request, Path(os.devnull))), None
@@ -134,6 +138,7 @@ def _run_stage(
         started = time.perf_counter()
         measurements = tuple(stage(request, folder))
         record = {
+            "inputs": inputs_to_json(recorder.inputs()),
             "kind": request.kind,
             "label": request.label,
             "settings": dict(request.settings),

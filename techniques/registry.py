@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -125,6 +126,11 @@ class Row:
 
 
 RowT = TypeVar("RowT", bound=Row)
+
+REFERENCED: set[str] = set()
+"""Names of the modules that references have been looked up in; who clears it learns what was used since."""
+
+_FOLDERS: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -244,6 +250,7 @@ def load_reference(reference: str) -> Any:
     """Import what `module:attribute` or `file.py:attribute` names."""
     place, attribute = split_reference(reference)
     module = load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    REFERENCED.add(module.__name__)
     if not hasattr(module, attribute):
         known = [name for name in vars(module) if not name.startswith("_")]
         raise TechniqueError(f"{place} has no {attribute!r}{nearest(attribute, known)}")
@@ -251,17 +258,21 @@ def load_reference(reference: str) -> Any:
 
 
 def load_file(path: Path) -> ModuleType:
-    """Import a Python file by its path, once for each content it has had."""
+    """Import a Python file by its path, once for each content it has had.
+
+    As for a script, its folder is where its imports are looked for first.
+    """
     if not path.is_file():
         raise TechniqueError(f"{path}: no such file")
     path = path.resolve()
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256(os.fsencode(path) + b"\0" + path.read_bytes()).hexdigest()
     name = f"{re.sub(r'[^0-9a-zA-Z]', '_', path.stem)}_{digest[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise TechniqueError(f"{path}: not a Python file")
+    _look_first_in(path.parent)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -270,3 +281,23 @@ def load_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def _look_first_in(folder: Path) -> None:
+    """Put a folder before all others, and forget what such folders have under the names that it has."""
+    place = str(folder)
+    _FOLDERS.add(place)
+    sys.path[:] = [place, *(entry for entry in sys.path if entry != place)]
+    importlib.invalidate_caches()
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        own = Path(file).parent if isinstance(file, str) else None
+        if "." in name or own is None or own == folder or not {str(own), str(own.parent)} & _FOLDERS:
+            continue
+        if (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file():
+            _forget(name)
+
+
+def _forget(package: str) -> None:
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        del sys.modules[name]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.datasets.cache import cache_folder, locked, write_whole
-from bench.keys import source_digest
+from bench.digests import source_digest
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from bench.estimate.classes import CostClass, cost_class, kin
 from bench.estimate.rates import disk_bytes
-from bench.points import content_path
 from bench.statistics import LOOKS
 from bench.store import LaunchCost, StageRow
+from bench.workloads.content import content_path
 from techniques.compression import COMPRESSIONS
 
 Source = Literal["store", "probe", "kin", "guess"]

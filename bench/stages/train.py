@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from bench.instruments.memory import PeakResident
+from bench.loaded import load_and_note
 from bench.models import save_model, save_outputs
 from bench.records import Measurement, Request
-from bench.stages.inputs import load_workload, make_trainer
+from bench.stages.inputs import make_trainer
 from bench.structures import Structure
 from bench.training import Goal, Trainer, TrainingRecord, batch_at, predict
 from bench.workloads.given import one_tensor
@@ -21,9 +22,7 @@ from bench.workloads.workload import Data, Workload, find_workload
 def run(request: Request, folder: Path) -> list[Measurement]:
     """Leave the trained model and its eager outputs on the test set; measure the way there."""
     settings = request.settings
-    workload, data = load_workload(settings)
-    torch.manual_seed(settings["seed"])
-    model = workload.model()
+    workload, data, model = load_and_note(settings)
     if workload.quality is None:
         return _as_given(settings, data, model, workload, folder)
     per_batch = min(settings["batch_size"], len(data.train_inputs))

@@ -162,6 +162,7 @@ class DynamicDocument(TypedDict, total=False):
 
     disturbed: str | None
     reference_s: Rate | None
+    modules: dict[str, str]
 
 
 class AcceleratorDocument(TypedDict):

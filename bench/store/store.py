@@ -272,6 +272,13 @@ class Store:
         with self._reading() as connection:
             return [tuple(row) for row in connection.execute(query)]
 
+    def modules(self, run_id: str) -> dict[str, str]:
+        """Return the digests of the user's modules that took part in a run's launches, by path."""
+        query = sa.select(schema.launches.c.dynamic).where(schema.launches.c.run_id == run_id)
+        with self._reading() as connection:
+            found = [row.dynamic.get("modules", {}) for row in connection.execute(query)]
+        return {path: digest for modules in found for path, digest in modules.items()}
+
     def launch_values(self, run_id: str, stage_key: str, metric: str) -> list[float]:
         """Return a metric's values over one stage's good launches that nothing disturbed, else over all."""
         query = (

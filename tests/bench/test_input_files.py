@@ -11,7 +11,6 @@ from bench import input_files
 from bench.errors import BenchError
 from bench.input_files import MAX_GIB_VARIABLE
 from bench.input_files import input_files as files_of
-from bench.keys import path_digest
 
 
 def test_a_folder_has_its_files_by_name_those_that_links_name_too(tmp_path: Path) -> None:
@@ -31,7 +30,7 @@ def test_a_sparse_file_of_200_gib_is_one_line_and_not_read(tmp_path: Path, insid
     with (tmp_path / "weights.bin").open("wb") as file:
         file.truncate(200 * 2**30)
     with pytest.raises(BenchError, match=rf"200 GiB is more than the 32 GiB .* {MAX_GIB_VARIABLE}"):
-        path_digest(tmp_path if inside_a_folder else tmp_path / "weights.bin")
+        files_of(tmp_path if inside_a_folder else tmp_path / "weights.bin")
 
 
 def test_who_wants_a_larger_model_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

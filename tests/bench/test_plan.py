@@ -214,19 +214,3 @@ def test_a_key_is_the_same_for_the_same_work():
 )
 def test_a_key_changes_with_all_that_decides_the_work(change):
     assert key(**change) != key()
-
-
-def test_a_key_changes_with_the_source_of_a_plug_in(tmp_path):
-    file = tmp_path / "mine.py"
-    file.write_text("def build(): return 1\n")
-    before = key(references=[f"{file}:build"])
-    file.write_text("def build(): return 2\n")
-    keys.source_digest.cache_clear()
-    keys._imports.cache_clear()
-    assert key(references=[f"{file}:build"]) != before
-
-
-def test_the_source_of_a_stage_reaches_what_it_imports_but_no_table():
-    reached = keys._closure("bench.stages.train")
-    assert {"bench.training", "bench.models", "techniques.optimizers.torch_optim"} <= set(reached)
-    assert "techniques.optimizers" not in reached and "bench.store" not in reached

@@ -15,7 +15,6 @@ import pytest
 from bench.datasets.packaged import Package, PackagedSet
 from bench.datasets.prepared import prepared
 from bench.errors import DataError
-from bench.keys import source_digest
 
 CONTENT = {"words/data/a.txt": b"first", "words/data/b.txt": b"second"}
 
@@ -97,6 +96,5 @@ def test_what_is_slow_to_make_is_made_once_for_each_version_of_its_code(given: P
         assert prepared("words", str(code), make)["numbers"].tolist() == [0, 1, 2]
     assert len(calls) == 1
     code.write_text("2")
-    source_digest.cache_clear()  # of a process, in which code does not change
     prepared("words", str(code), make)
     assert len(calls) == 2 and len(list((tmp_path / "cache/words").glob("prepared-*"))) == 1

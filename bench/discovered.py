@@ -1,0 +1,246 @@
+"""What a stage drew in while it worked: the user's source, the files it read, the packages, the loaded data.
+
+Build systems find out the same way what their outputs depend on (ninja's depfiles, ccache's direct mode). A
+hook of the interpreter's audits (PEP 578) sees every file that Python opens and every folder that it lists;
+what a library opens by itself, as safetensors does, shows in the loaded data and models, whose digests
+`note` takes. Our own source and the versions of libraries known beforehand are in the key already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import site
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from bench.datasets.cache import cache_folder
+from bench.digests import OUR_PACKAGES, Signature, file_digest, imported_names, signature, versions_of
+from techniques.registry import REFERENCED
+
+NOT_THERE = ""
+"""The digest of what was looked for and was not there."""
+
+Load = Callable[[Mapping[str, Any]], Mapping[str, str]]
+"""Loads what a stage of these settings begins with, and returns the digests that are noted of it."""
+
+_SYSTEM = ("/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as it was read: the digest of its content, and what tells quickly that it is the same."""
+
+    digest: str
+    signature: Signature | None = None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a stage drew in, beside what its key says. Paths are relative to the working folder if below it.
+
+    `folders` have the digests of their entries' names, `packages` the versions of their distributions,
+    `loaded` the digests of data and models as they were in memory.
+    """
+
+    files: Mapping[str, File] = field(default_factory=dict)
+    folders: Mapping[str, str] = field(default_factory=dict)
+    packages: Mapping[str, str] = field(default_factory=dict)
+    loaded: Mapping[str, str] = field(default_factory=dict)
+
+
+class Recorder:
+    """Records a stage's inputs between entering and leaving it; children that it forks are heard too."""
+
+    def __init__(self, results: Path, *, hears_files: bool = True) -> None:
+        self._not_inputs = _not_inputs(results)
+        self._hears_files = hears_files
+        self._loaded: dict[str, str] = {}
+        self._said: set[tuple[str, str]] = set()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        self._before: set[str] = set()
+
+    def __enter__(self) -> Recorder:
+        self._before = set(sys.modules)
+        REFERENCED.clear()
+        _listeners.append(self)
+        if self._hears_files and not _listening:
+            _listening.append(True)
+            sys.addaudithook(_hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _listeners.remove(self)
+
+    @property
+    def loaded(self) -> Mapping[str, str]:
+        """Return the digests of what was loaded, by what it is."""
+        return self._loaded
+
+    def hear(self, act: str, path: str) -> None:
+        """Note that a path was read, listed or written; a line of the log, which forked children share."""
+        if self._hears_files and (act, path) not in self._said:
+            self._said.add((act, path))
+            # Not resolved: a link may lead elsewhere the next time.
+            entry = f"{act}{os.path.abspath(path)}\0".encode("utf-8", "surrogateescape")  # noqa: PTH100
+            os.write(self._log.fileno(), entry)
+
+    def note(self, what: str, digest: str) -> None:
+        """Note the digest of data or of a model that was loaded."""
+        self._loaded[what] = digest
+
+    def inputs(self) -> Inputs:
+        """Return what was drawn in, as it is now."""
+        heard = self._heard()
+        written = heard["w"]
+        modules = self._user_modules()
+        read = {*heard["r"], *(str(path) for path in modules)} - written
+        folders = heard["l"] - {str(Path(path).parent) for path in written}
+        return Inputs(
+            {_told(path): _file(Path(path)) for path in sorted(read) if self._counts(path)},
+            {_told(path): folder_digest(Path(path)) for path in sorted(folders) if self._counts(path)},
+            versions_of(self._packages(heard["r"], modules)),
+            dict(self._loaded),
+        )
+
+    def modules(self) -> dict[str, str]:
+        """Return the digests of the user's modules that took part, by path."""
+        return {_told(str(path)): _file(path).digest for path in self._user_modules()}
+
+    def _heard(self) -> dict[str, set[str]]:
+        heard: dict[str, set[str]] = {"r": set(), "l": set(), "w": set()}
+        self._log.seek(0)
+        for entry in self._log.read().split(b"\0"):
+            if entry:
+                line = entry.decode("utf-8", "surrogateescape")
+                heard[line[0]].add(line[1:])
+        return heard
+
+    def _counts(self, path: str) -> bool:
+        """Say whether a path can be the user's: not the system's, a package's, ours, nor gone again."""
+        place = Path(path)
+        if any(place.is_relative_to(folder) for folder in self._not_inputs):
+            return False
+        passing = place.is_relative_to(tempfile.gettempdir()) and not place.exists()
+        return not passing and (place.is_file() or place.is_dir() or not place.exists())
+
+    def _user_modules(self) -> list[Path]:
+        """Return the files of the user's modules that came in meanwhile, or that a name referred to."""
+        new = {name for name in sys.modules if name not in self._before}
+        waiting = [*new, *REFERENCED]
+        found: dict[str, Path] = {}
+        while waiting:
+            name = waiting.pop()
+            path = self._user_file(sys.modules.get(name))
+            if name not in found and path is not None:
+                found[name] = path
+                waiting += _absolute(imported_names(path), sys.modules[name])
+        return sorted(set(found.values()))
+
+    def _user_file(self, module: ModuleType | None) -> Path | None:
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or not file.endswith(".py"):
+            return None
+        path = Path(file).absolute()
+        return path if path.is_file() and self._counts(str(path)) else None
+
+    def _packages(self, read: Iterable[str], modules: Iterable[Path]) -> set[str]:
+        """Return the top-level packages that were imported meanwhile, by the user's modules, or read from."""
+        new = {name.partition(".")[0] for name in sys.modules if name not in self._before}
+        named = {name.partition(".")[0] for path in modules for name in imported_names(path)}
+        inside = [
+            Path(path).relative_to(place).parts[0]
+            for path in read
+            for place in _package_folders()
+            if Path(path).is_relative_to(place) and Path(path) != place
+        ]
+        return (new | named | {part.partition(".")[0] for part in inside}) - set(OUR_PACKAGES)
+
+
+_listeners: list[Recorder] = []
+_listening: list[bool] = []
+
+
+def recorder() -> Recorder | None:
+    """Return the recorder of the stage at work, None outside one."""
+    return _listeners[-1] if _listeners else None
+
+
+def note_loaded(what: str, digest: Callable[[], str]) -> None:
+    """Note data or a model that the stage at work has loaded; outside a stage nothing is computed."""
+    at_work = recorder()
+    if at_work is not None:
+        at_work.note(what, digest())
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    if event not in _EVENTS or not _listeners:
+        return
+    path = arguments[0] if arguments and arguments[0] is not None else "."
+    if not isinstance(path, str | bytes | os.PathLike):
+        return  # a descriptor: whoever opened it was heard
+    if sys._getframe(1).f_code.co_filename.startswith("<frozen importlib"):
+        return  # modules are found in sys.modules
+    with contextlib.suppress(Exception):  # a hook that raises would stop the opening
+        act = _written(arguments[2]) if event == "open" else _EVENTS[event]
+        _listeners[-1].hear(act, os.fsdecode(path))
+
+
+_EVENTS = {"open": "r", "sqlite3.connect": "r", "os.listdir": "l", "os.scandir": "l"}
+
+
+def _written(flags: object) -> str:
+    only_writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_TRUNC | os.O_EXCL)
+    return "w" if only_writes else "r"
+
+
+def folder_digest(path: Path) -> str:
+    """Return a hash over the names of a folder's entries, `NOT_THERE` where there is none."""
+    try:
+        names = sorted(os.fsencode(entry.name) for entry in os.scandir(path) if entry.name != "__pycache__")
+    except OSError:
+        return NOT_THERE
+    return hashlib.sha256(b"\0".join(names)).hexdigest()
+
+
+def _file(path: Path) -> File:
+    try:
+        return File(file_digest(path), signature(path))
+    except OSError:
+        return File(NOT_THERE)
+
+
+def _told(path: str) -> str:
+    place = Path(path)
+    return str(place.relative_to(Path.cwd())) if place.is_relative_to(Path.cwd()) else path
+
+
+def _absolute(names: Iterable[str], module: ModuleType) -> Iterator[str]:
+    """Yield imported names in full: a relative one stands in its module's package."""
+    package = (getattr(module, "__package__", "") or "").split(".")
+    for name in names:
+        dots = len(name) - len(name.lstrip("."))
+        base = package[: len(package) - dots + 1] if dots else []
+        yield ".".join([*base, name[dots:]]) if name[dots:] else ".".join(base)
+
+
+def _package_folders() -> list[Path]:
+    named = {sysconfig.get_paths()[name] for name in ("purelib", "platlib")}
+    return [Path(place) for place in {*named, *site.getsitepackages(), site.getusersitepackages()}]
+
+
+def _not_inputs(results: Path) -> tuple[Path, ...]:
+    """Return the folders that hold no input of the user's: system, packages, ours, what is made here."""
+    ours = [Path(place) for name in OUR_PACKAGES for place in sys.modules[name].__path__]
+    # With the archive of modules that the interpreter looks for beside its own.
+    interpreter = [Path(sys.base_prefix) / "lib", Path(sysconfig.get_paths()["platstdlib"])]
+    system = [Path(place) for place in _SYSTEM]
+    made = [results.absolute(), cache_folder("any").parent]
+    return (*system, *interpreter, *_package_folders(), *ours, *made)
