@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.allocator import KEEP
+from bench.children import output_of
 from bench.instruments.ceilings import Ceilings, measure_ceilings
 from bench.instruments.kernel_files import read_text
 from bench.instruments.processor import CPU0
@@ -73,7 +73,7 @@ def diagnose() -> Diagnosis:
 def measure_launches(threads: int, launches: int = LAUNCHES) -> tuple[Medians, Medians]:
     """Return what equal launches measure, by metric: with memory kept, as workers do, and without.
 
-    In turns, so that both have the same machine.
+    In turns, so that both have the same machine. Raises BenchError where a launch fails or is killed.
     """
     kept: dict[str, list[float]] = {}
     left: dict[str, list[float]] = {}
@@ -81,9 +81,7 @@ def measure_launches(threads: int, launches: int = LAUNCHES) -> tuple[Medians, M
     command = [sys.executable, "-m", "bench.doctor_probe", str(threads)]
     for _ in range(launches):
         for measured, environment in zip((kept, left), environments, strict=True):
-            printed = subprocess.run(
-                command, capture_output=True, text=True, check=True, env={**os.environ, **environment}
-            ).stdout
+            printed = output_of(command, {**os.environ, **environment})
             for name, value in json.loads(printed).items():
                 measured.setdefault(name, []).append(float(value))
     return kept, left

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.allocator import Allocator, allocator_environment
+from bench.children import how_it_ended, signal_name
 from bench.compiler_cache import compiler_cache
 from bench.forkserver import end_session
 from bench.overhead import now_s
@@ -214,20 +215,6 @@ class ForkServerExecutor:
         pending.future.set_result(replace(result, start_s=start_s, wall_s=wall_s, output_tail=output_tail))
 
 
-def how_it_ended(code: int) -> str:
-    """Say how a process ended, from its exit code as `subprocess` has it: negative for a signal."""
-    if code >= 0:
-        return f"ended with exit code {code}"
-    return f"was killed by {_signal_name(-code)}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # most of the real-time signals have no name
-        return f"signal {number}"
-
-
 def judge_end(message: Mapping[str, Any], tail: str, timeout_s: float) -> tuple[State, str]:
     """Say how a worker ended that left no result: state and reason."""
     code = message["exit"]
@@ -241,7 +228,7 @@ def judge_end(message: Mapping[str, Any], tail: str, timeout_s: float) -> tuple[
         return "failed", os.strerror(errno.ENOSPC)
     if code >= 0:
         return "failed", f"ended with exit code {code} and left no result"
-    name = _signal_name(-code)
+    name = signal_name(-code)
     if -code == signal.SIGKILL and message["oom_kills"]:
         return "oom", "the kernel ended it because memory ran out"
     if -code in _FROM_OUTSIDE:

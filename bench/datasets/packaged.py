@@ -19,6 +19,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from bench.children import how_it_ended
 from bench.datasets import sources
 from bench.datasets.cache import cache_folder, locked, write_whole
 from bench.errors import DataError
@@ -173,7 +174,8 @@ def _tar_members(archive: Path) -> _Members:
 def _debian_members(archive: Path) -> _Members:
     done = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(archive)], capture_output=True, check=False)
     if done.returncode:
-        raise DataError(f"{archive}: {done.stderr.decode(errors='replace').strip()}")
+        errors = done.stderr.decode(errors="replace").strip()
+        raise DataError(f"{archive}: {errors or f'dpkg-deb {how_it_ended(done.returncode)}'}")
     with tarfile.open(fileobj=BytesIO(done.stdout)) as file:
         yield from _of_tar(file)
 

@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
+from bench.children import how_it_ended
 from bench.errors import DataError
 
 ANSWER_TIMEOUT_S = 5.0
@@ -130,4 +131,4 @@ def _run(command: list[str], folder: Path) -> None:
     if done.returncode != 0:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith(("E:", "ERROR:"))] or lines
-        raise DataError(f"{named}: {errors[0] if errors else f'exit code {done.returncode}'}")
+        raise DataError(f"{named}: {errors[0] if errors else how_it_ended(done.returncode)}")

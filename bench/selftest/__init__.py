@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.allocator import allocator_environment
+from bench.children import refuse_bad_end
 from bench.errors import BenchError
 from bench.resources import find_resources
 from techniques.registry import nearest
@@ -34,7 +35,8 @@ def print_part(part: str, results: Path, filter_text: str = "") -> None:
 def _loop(_: Path) -> None:
     # Like a worker: with the memory that it frees kept, which only a new process can be told.
     command = [sys.executable, "-m", "bench.selftest.loop", str(len(find_resources().cpus))]
-    subprocess.run(command, check=True, env={**os.environ, **allocator_environment("keep")})
+    done = subprocess.run(command, check=False, env={**os.environ, **allocator_environment("keep")})
+    refuse_bad_end(command, done.returncode)
 
 
 def _harness(results: Path) -> None:

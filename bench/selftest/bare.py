@@ -13,7 +13,6 @@ import itertools
 import os
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from bench.children import output_of
 from bench.instruments.speed import reference_s
 
 STEP_BATCH = 128
@@ -121,7 +121,7 @@ def benchmark_app(file: str, batches: np.ndarray, threads: str) -> float:
         ]
         # What says CI sends no telemetry.
         environment = {**os.environ, "CI": "true"}
-        told = subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout
+        told = output_of(words, environment)
     (value, unit) = re.findall(r"Median:\s+([\d.]+) (us|ms)", told)[0]
     return float(value) * {"us": 1e-6, "ms": 1e-3}[unit]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
-import shlex
 import subprocess
 import sys
 import threading
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.allocator import allocator_environment
 from bench.artifacts import artifact_folder
-from bench.errors import BenchError
+from bench.children import output_of, refuse_bad_end
 from bench.metrics import PRIMARY
 from bench.resources import find_resources
 from bench.statistics import Interval, paired_ratio_interval
@@ -103,9 +102,7 @@ def run_matrix(results: Path, matrix: Path, filter_text: str = "") -> None:
     """Run a matrix as a user does, at a terminal."""
     command = [sys.executable, "-m", "bench", "run", "--matrix", str(matrix), "--fresh"]
     command += [*(["--filter", filter_text] if filter_text else []), "--results", str(results)]
-    code = _run_at_terminal(command)
-    if code:
-        raise BenchError(f"{shlex.join(command)} ended with exit code {code}")
+    refuse_bad_end(command, _run_at_terminal(command))
 
 
 def _launch(results: Path) -> tuple[dict[str, StageRow], _Timings]:
@@ -181,11 +178,8 @@ def _batches(settings: Mapping[str, Any], results: Path) -> Path:
 
 def run_script(words: Sequence[str]) -> Timing:
     """Run a bare script, with the allocator that workers have."""
-    environment = {**os.environ, **allocator_environment("keep")}
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        raise BenchError(f"{shlex.join(words)}: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
-    call_s, reference_s = map(float, done.stdout.split())
+    printed = output_of(words, {**os.environ, **allocator_environment("keep")})
+    call_s, reference_s = map(float, printed.split())
     return Timing(call_s, reference_s)
 
 

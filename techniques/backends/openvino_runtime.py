@@ -277,7 +277,11 @@ openvino.Core().compile_model(sys.argv[1], "CPU", json.loads(sys.argv[2]))
 def _log_of_compiling(model: Path, config: Mapping[str, str]) -> str:
     command = [sys.executable, "-c", _COMPILE, str(model), json.dumps(dict(config))]
     logging_on = {**os.environ, "ONEDNN_VERBOSE": "profile_create"}
-    return subprocess.run(command, env=logging_on, check=True, capture_output=True, text=True).stdout
+    done = subprocess.run(command, env=logging_on, check=False, capture_output=True, text=True)
+    if done.returncode:
+        how = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        raise RuntimeError(f"the process that logs what OpenVINO compiles has failed: {how}")
+    return done.stdout
 
 
 def trace_request(request: Any, inputs: Sequence[Any], calls: int, path: Path) -> list[OperatorTime]:
