@@ -136,15 +136,15 @@ def _of_workload(question: FlopQuestion) -> FlopReport:
     row = WORKLOADS.parse(question.target).row
     try:
         workload = find_workload(question.target)
+        data = workload.data()
+        torch.manual_seed(0)
+        model = workload.model()
+        batch_size = workload.fixed_batch or question.batch_size
+        example = example_batch(workload, data, batch_size)
     except (BenchError, TechniqueError):
         raise
     except (Exception, SystemExit) as error:  # whatever the file or module of the user's own raises
         raise BenchError(f"workload {question.target}: {first_line(error)}") from error
-    data = workload.data()
-    torch.manual_seed(0)
-    model = workload.model()
-    batch_size = workload.fixed_batch or question.batch_size
-    example = example_batch(workload, data, batch_size)
     if isinstance(model, OnnxModel):
         return _of_file(model.onnx_file, example.shape, batch_size)
     notes = [] if row.inference_only else _training_step(question, workload, data, model, row.batch_size)

@@ -82,5 +82,9 @@ def _inputs(model: str, config: Any, length: int) -> torch.Tensor:
     if vocabulary is None:
         return drawn(getattr(config, "num_channels", 3), *image_sizes(config))
     check_length(model, config, length)
+    if not isinstance(vocabulary, int) or not 2 <= vocabulary < 2**63:
+        raise StageError(
+            f"huggingface:{model}: vocab_size must be an integer of at least 2, got {vocabulary}"
+        )
     generator = torch.Generator().manual_seed(0)
     return torch.randint(1, vocabulary, (SAMPLES, length), generator=generator)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
 """Those of ImageFolder, and `.gif`, of which the first frame is read; in any case."""
 
+_FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
 _NO_CLASSES = ("__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "lost+found")
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 _NAMED = 3
@@ -70,7 +71,8 @@ def read_pixels(path: Path, size: int) -> np.ndarray:
     if not path.is_file():
         raise DataError(f"{path}: no such file" if not path.exists() else f"{path}: is not a file")
     try:
-        with Image.open(path) as image:
+        # By its content Pillow would take an .png for EPS too, and run Ghostscript on it.
+        with Image.open(path, formats=_FORMATS) as image:
             upright = ImageOps.exif_transpose(_eight_bits(image))
             return np.asarray(_colours(upright).resize((size, size)))
     except Exception as error:  # whatever the many decoders raise

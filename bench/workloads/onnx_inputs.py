@@ -59,8 +59,9 @@ def inputs_of(path: Path, entries: list[Any], samples: int) -> torch.Tensor:
 def read_inputs(file: str, path: Path, entry: Any) -> torch.Tensor:
     """Return the inputs (samples, ...) that a .npy file holds, for an ONNX file's input."""
     try:
-        array = np.load(Path(file).expanduser(), allow_pickle=False)
-        inputs = torch.from_numpy(np.ascontiguousarray(array))
+        # Mapped first: a header that says more than the file holds is refused, not allocated.
+        array = np.load(Path(file).expanduser(), mmap_mode="r", allow_pickle=False)
+        inputs = torch.from_numpy(np.array(array, order="C"))
     except (OSError, ValueError, TypeError, EOFError) as error:
         raise StageError(f"inputs={file}: cannot be read as a .npy file: {_line(error)}") from None
     wanted = _FLOATS.get(entry.type) or _WHOLE.get(entry.type)

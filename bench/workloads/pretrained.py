@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -31,11 +32,16 @@ def named_class(config: Any) -> Any:
     import transformers
 
     named = [config.architectures] if isinstance(config.architectures, str) else config.architectures or ()
-    found = [each for each in (getattr(transformers, str(name), None) for name in named) if each is not None]
+    # Models only: transformers has functions and other classes by name too, which a file must not choose.
+    found = [
+        each
+        for each in (getattr(transformers, str(name), None) for name in named)
+        if isinstance(each, type) and issubclass(each, transformers.PreTrainedModel)
+    ]
     if named and not found:
         raise StageError(
-            f"transformers {transformers.__version__} has no {', '.join(map(str, named))}, which config.json "
-            "names in architectures; wrap your own class in module:FILE.py:FUNCTION"
+            f"transformers {transformers.__version__} has no model {', '.join(map(str, named))}, which "
+            "config.json names in architectures; wrap your own class in module:FILE.py:FUNCTION"
         )
     return found[0] if found else transformers.AutoModel
 
@@ -45,8 +51,17 @@ def load_weights(name: str, config: Any) -> Any:
     kind = named_class(config)
     try:
         model, found = kind.from_pretrained(
-            name, attn_implementation="sdpa", dtype=torch.float32, output_loading_info=True
+            name,
+            attn_implementation="sdpa",
+            dtype=torch.float32,
+            output_loading_info=True,
+            trust_remote_code=False,
         )
+    except UnpicklingError:  # of PyTorch's restricted unpickler
+        raise StageError(
+            f"huggingface:{name}: its weights are a pickle of more than tensors, which is not loaded; save "
+            "them as safetensors"
+        ) from None
     except Exception as error:  # whatever files that are no weights, or others' weights, raise
         raise StageError(f"huggingface:{name}: {_first_line(error)}") from None
     missing = sorted(found["missing_keys"])
@@ -121,5 +136,7 @@ def _listed(names: list[str]) -> str:
 
 def _first_line(error: Exception) -> str:
     """Return what an error says first, its headline without what follows to be done in Python."""
+    if "contains custom code" in str(error):
+        return "its model is code in the folder, which is not run; load it in module:FILE.py:FUNCTION"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[0][:300]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import DataError
+from bench.input_files import input_files
 from bench.metrics import counted
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -52,6 +53,8 @@ def read_texts(path: Path, text: str, label: str, separator: str | None, encodin
     What stands for a missing value is what pandas takes for one: an empty field, NaN, NA, null, None and the
     like in CSV, null and NaN in JSON. Raises DataError where the file or a column cannot be read.
     """
+    if path.exists():
+        input_files(path)
     if separator is not None and len(separator) != 1:
         raise DataError(f"separator={separator!r} must be one character")
     layout = _Layout(text, label, separator, _encoding(path, encoding))

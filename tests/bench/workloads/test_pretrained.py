@@ -102,7 +102,7 @@ def test_a_head_that_no_class_is_named_for_is_refused(copied: Callable[..., Path
 
 
 def test_an_architecture_that_transformers_lacks_is_refused(copied: Callable[..., Path]) -> None:
-    with pytest.raises(StageError, match=r"transformers .* has no MyBert, which config.json names"):
+    with pytest.raises(StageError, match=r"transformers .* has no model MyBert, which config.json names"):
         served(copied("BertForSequenceClassification", architectures=["MyBert"]))
 
 
