@@ -27,25 +27,34 @@ def measure(
     batch_sizes: Sequence[int] = (1,),
     max_launches: int = 6,
     scores: bool = True,
+    outputs: str = "",
     results: str | Path = "results",
 ) -> pd.DataFrame:
     """Measure a model's inference; return the report's table, one row for each cell.
 
     `inputs` has shape (samples, ...): batches are taken from it in turn. The model is handed over as a
     program of torch.export, in evaluation mode; its first dimension is the batch. The run is kept in the
-    folder `results` as any other. `scores` says that outputs are scores of classes: then quality is the share
-    of answers that stay, else, for numbers such as embeddings, the cosine to the model's own. Raises
-    BenchError where the model cannot be exported.
+    folder `results` as any other. `outputs` says what the model returns where its shape does not tell:
+    "scores:1" (of classes, on that axis), "probability", "logit", "labels" or "values". Quality is the share
+    of answers that stay, of values the cosine to the model's own; `scores=False` is short for "values".
+    Raises BenchError where the model cannot be exported, or `outputs` is none of these.
     """
     from bench.session import RunOptions, execute, prepare
     from bench.store import Store
+    from bench.workloads.given import declared
+    from bench.workloads.output_kinds import parse_kind
     from reports.tables import inference_table
     from reports.view import read
 
+    try:
+        parse_kind(outputs or "values")
+    except ValueError as error:
+        raise BenchError(str(error)) from None
     folder = Path(results)
     program = save_program(model, inputs, folder / PROGRAMS, batch_sizes)
     matrix = program.with_suffix(".toml")
-    workload = f"exported:{program.resolve()}" + ("" if scores else ",scores=false")
+    told = declared(scores, outputs)
+    workload = f"exported:{program.resolve()}" + (f",outputs={told}" if told else "")
     matrix.write_text(_matrix(workload, compressions, backends, batch_sizes, max_launches))
     options = RunOptions(str(matrix), folder, trusted=(program,))  # written a moment ago, from a live module
     outcome = execute(prepare(options), lambda run_id: None)

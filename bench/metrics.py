@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -157,11 +158,19 @@ _ROWS = (
     Metric("valid", "valid", "yes/no", "higher", "seeded", "any",
            "whether outputs are within the format's tolerance; what is not is never ranked"),
     Metric("relative_error", "relative error", "ratio", "lower", "seeded", "evaluate",
-           "largest difference from the eager fp32 outputs of the same model, over their largest magnitude"),
+           "largest difference from the eager outputs of the same model, over their largest size"),
     Metric("absolute_error", "largest error", "", "lower", "seeded", "evaluate",
-           "largest difference from the eager fp32 outputs of the same model, in their unit"),
+           "largest difference from the eager outputs of the same model, in their unit"),
     Metric("cosine", "cosine", "ratio", "higher", "seeded", "evaluate",
-           "cosine of all outputs, as one vector, to the eager fp32 outputs of the same model"),
+           "cosine of all unmasked outputs, as one vector, to the eager outputs of the same model"),
+    Metric("further_error", "error of a further output", "ratio", "lower", "seeded", "evaluate",
+           "largest difference of one more output, over its largest size"),
+    Metric("further_agreement", "agreement of a further output", "share", "higher", "seeded", "evaluate",
+           "share of the labels of one more output that are those of the same model"),
+    Metric("outputs_left_out", "outputs left out", "count", "neither", "exact", "train",
+           "outputs that are not compared: no tensors, or without a row for each sample"),
+    Metric("reference_bits", "bits of the reference", "count", "neither", "exact", "train",
+           "bits of the numbers that the reference outputs were computed in"),
     Metric("top1_agreement", "agreement with its model", "share", "higher", "seeded", "evaluate",
            "share of test samples that get the answer of the same model, eager, fp32"),
     Metric("reference_agreement", "agreement with uncompressed", "share", "higher", "seeded", "evaluate",
@@ -286,6 +295,15 @@ def metric_named(name: str) -> Metric:
     known = METRICS.get(name)
     return known or Metric(name, name, "", "neither", "seeded", "any", "not a metric of this version")
 
+
+def bounds(name: str) -> tuple[float, float]:
+    """Return the least and the largest value that a metric can have."""
+    low, high = _BOUNDS.get(name) or _BOUNDS_OF_UNITS.get(metric_named(name).unit, (-math.inf, math.inf))
+    return low, high
+
+
+_BOUNDS_OF_UNITS = {"share": (0.0, 1.0), "points": (0.0, 100.0), "nats": (0.0, math.inf)}
+_BOUNDS = {"r2": (-math.inf, 1.0), "mse": (0.0, math.inf)}
 
 QUALITIES = (
     *("accuracy", "macro_recall", "recall", "auc", "r2", "mse", "map50", "exact_match", "f1"),

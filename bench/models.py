@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from bench.errors import StageError
+from bench.predictions import Predictions
 from bench.structures import Structure, read_structure
+from bench.workloads.output_kinds import parse_kind
 from techniques.weights import UnknownState, load_state, save_state
 
 WEIGHTS = "weights.safetensors"
 OUTPUTS = "outputs.safetensors"
+_TOLD = "outputs"
 
 
 def save_model(folder: Path, structure: Structure, model: torch.nn.Module) -> None:
@@ -38,14 +43,30 @@ def load_model(folder: Path, workload: str | None = None) -> torch.nn.Module:
     return model.eval()
 
 
-def save_outputs(folder: Path, outputs: torch.Tensor) -> None:
-    """Write a model's eager fp32 outputs, (samples, ...), that others are held against or taught by."""
-    save_file({"outputs": outputs.contiguous()}, folder / OUTPUTS)
+def save_outputs(folder: Path, outputs: Predictions) -> None:
+    """Write a model's eager outputs, (samples, ...), that others are held against or taught by."""
+    tensors = {f"{number}": tensor.contiguous() for number, tensor in enumerate(outputs.tensors.values())}
+    told = {
+        "kept": list(outputs.tensors),
+        "names": outputs.names,
+        "left_out": outputs.left_out,
+        "kind": None if outputs.kind is None else [outputs.kind.text, outputs.kind.basis],
+    }
+    save_file(tensors, folder / OUTPUTS, {_TOLD: json.dumps(told)})
 
 
-def load_outputs(folder: Path) -> torch.Tensor:
+def load_outputs(folder: Path) -> Predictions:
     """Return the outputs that were saved in an artifact's folder."""
     try:
-        return load_file(folder / OUTPUTS)["outputs"]
-    except (OSError, KeyError, SafetensorError) as error:
+        with safe_open(folder / OUTPUTS, "pt") as file:
+            told = json.loads(file.metadata()[_TOLD])
+        tensors = load_file(folder / OUTPUTS)
+        kind = told["kind"] and replace(parse_kind(told["kind"][0]), basis=str(told["kind"][1]))
+        return Predictions(
+            {name: tensors[f"{number}"] for number, name in enumerate(told["kept"])},
+            tuple(told["names"]),
+            tuple(told["left_out"]),
+            kind,
+        )
+    except (OSError, LookupError, TypeError, ValueError, SafetensorError) as error:
         raise StageError(f"{folder.name[:12]}: its {OUTPUTS} is damaged: {error}") from None

@@ -19,6 +19,7 @@ from torch.nn.utils import parametrize
 from bench.errors import StageError
 from bench.json_files import read_json
 from bench.workloads.workload import find_workload
+from techniques.numbers import widened_weights
 from techniques.parametrizations import is_parametrized, make_plain
 from techniques.registry import CannotApply
 
@@ -50,7 +51,7 @@ class Structure:
     plain: bool = False
 
     def build(self) -> torch.nn.Module:
-        """Build the model with fresh weights, in training mode, on the CPU."""
+        """Build the model with fresh weights, none of them of 16 bits, in training mode, on the CPU."""
         model = self._unedited()
         modules = dict(model.named_modules())
         for edit in self.edits:
@@ -85,7 +86,7 @@ class Structure:
         (folder / MODEL).write_text(json.dumps(content))
 
     def _unedited(self) -> torch.nn.Module:
-        model = self._made()
+        model = widened_weights(self._made())
         return make_plain(model) if self.plain else model
 
     def _made(self) -> torch.nn.Module:

@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import torch
 
-from bench.errors import Diverged
+from bench.errors import Diverged, StageError
+from bench.predictions import Predictions, gathered
 from bench.workloads.workload import Data, Workload
 from techniques.backends.training import TrainingStep
+from techniques.numbers import as_taken
 
 EVALUATION_BATCH = 250
 """Samples evaluated at once: few enough that a small net's activations stay near the caches."""
@@ -116,7 +119,7 @@ class Trainer:
         while record.steps < steps:
             loss = self._train_on(batches, record, min(goal.period if goal else steps, steps - record.steps))
             if goal:
-                self._evaluate(record, loss)
+                self._evaluate(record, loss, goal.metric)
                 if record.sustained(goal):
                     break
         return record
@@ -139,11 +142,15 @@ class Trainer:
             raise Diverged(f"the mean training loss is {loss} after {record.steps} steps")
         return loss
 
-    def _evaluate(self, record: TrainingRecord, loss: float) -> None:
+    def _evaluate(self, record: TrainingRecord, loss: float, metric: str) -> None:
         started = time.perf_counter()
         outputs = predict(self.learn.model, self.workload, self.data.test_inputs, self.device)
         assert self.workload.quality is not None  # without one nothing is trained
-        quality = self.workload.quality(outputs, self.data.test_targets)
+        quality = self.workload.quality(outputs.as_returned, self.data.test_targets)
+        if math.isnan(quality[metric]):
+            if not torch.isfinite(outputs.main).all():
+                raise Diverged(f"outputs are not finite after {record.steps} steps")
+            raise StageError(f"quality: {metric} is not a number (NaN)")
         record.evaluations.append(Evaluation(record.steps, record.training_s, loss, quality, record.samples))
         record.evaluation_s += time.perf_counter() - started
 
@@ -164,17 +171,19 @@ def shuffled_batches(samples: int, batch_size: int, seed: int) -> Iterator[torch
 @torch.no_grad()
 def predict(
     model: torch.nn.Module, workload: Workload, inputs: torch.Tensor, device: torch.device
-) -> torch.Tensor:
-    """Return the model's outputs for kept inputs, float32 on the CPU, in evaluation mode.
+) -> Predictions:
+    """Return the model's outputs for kept inputs, on the CPU, in evaluation mode.
 
     Transforms and models may write to their inputs, and models to outputs that they gave: both are copies.
     """
     model.eval()
-    outputs = []
-    for start in range(0, len(inputs), workload.fixed_batch or EVALUATION_BATCH):
-        batch = batch_at(workload, inputs, start)
-        outputs.append(model(workload.transform(batch.to(device))).float().cpu().clone())
-    return torch.cat(outputs)[: len(inputs)]
+
+    def batches() -> Iterator[tuple[Any, int]]:
+        for start in range(0, len(inputs), workload.fixed_batch or EVALUATION_BATCH):
+            batch = batch_at(workload, inputs, start)
+            yield model(as_taken(model, workload.transform(batch.to(device)))), len(batch)
+
+    return gathered(batches()).first(len(inputs))
 
 
 def batch_at(workload: Workload, inputs: torch.Tensor, start: int = 0) -> torch.Tensor:

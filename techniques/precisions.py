@@ -23,5 +23,6 @@ PRECISIONS = {
         Precision("tf32", "float32", 2e-3),
         Precision("bf16", "bfloat16", 2e-2),
         Precision("fp16", "float16", 5e-3),
+        Precision("fp64", "float64", 1e-9),
     )
 }

@@ -12,11 +12,15 @@ import torch
 
 from bench.instruments.tensors import optimizer_state_bytes
 
-_WIDTHS = {"int4": 0.5, "int8": 1, "fp8": 1, "bf16": 2, "fp16": 2, "tf32": 4, "fp32": 4}
+_WIDTHS = {"int4": 0.5, "int8": 1, "fp8": 1, "bf16": 2, "fp16": 2, "tf32": 4, "fp32": 4, "fp64": 8}
 
 
 def call_bytes(
-    model: torch.nn.Module, inputs: torch.Tensor, outputs: torch.Tensor, format_: str | None, precision: str
+    model: torch.nn.Module,
+    inputs: torch.Tensor,
+    outputs: Iterable[torch.Tensor],
+    format_: str | None,
+    precision: str,
 ) -> int:
     """Return the least bytes of a forward pass, at a number format or None for none.
 
@@ -30,7 +34,8 @@ def call_bytes(
         for tensor in _once([*model.parameters(), *model.buffers()])
     )
     of_inputs = plain if inputs.is_floating_point() else inputs.element_size()
-    return round(weights + of_inputs * inputs.numel() + plain * outputs.numel())
+    numbers = sum(tensor.numel() for tensor in outputs)
+    return round(weights + of_inputs * inputs.numel() + plain * numbers)
 
 
 def step_bytes(model: torch.nn.Module, inputs: torch.Tensor, optimizer: torch.optim.Optimizer) -> int:

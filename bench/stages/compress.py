@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from bench.errors import StageError
 from bench.instruments.tensors import parameter_counts
 from bench.models import load_model, load_outputs, save_model, save_outputs
+from bench.predictions import Predictions
 from bench.records import Measurement, Request
 from bench.stages.inputs import (
     calibration_batches,
@@ -25,8 +27,12 @@ from bench.training import TrainingRecord, predict
 from bench.workloads.workload import Data, Workload
 from techniques.compression import COMPRESSIONS
 from techniques.compression.context import TaughtLoss
+from techniques.numbers import widened_weights
+from techniques.outputs import parts
+from techniques.registry import CannotApply
 
 _CPU = torch.device("cpu")
+_CHECKED = 64
 
 
 @dataclass
@@ -66,6 +72,7 @@ class StageContext:
         workload, data = self.workload, self.data
         if loss is not None:
             teacher = load_outputs(parent_folder(self.request, "teacher"))
+            teacher = replace(teacher, kind=load_outputs(parent_folder(self.request, "model")).kind)
             workload, data = taught_by(teacher, loss, workload, data)
         self._train(student, workload, data, "student_steps", order=self.request.settings["seed"])
 
@@ -75,25 +82,34 @@ class StageContext:
         settings = self.request.settings
         torch.manual_seed(settings["seed"])
         record = make_trainer(settings, workload, data, model).train(settings[budget], order)
-        model.to(_CPU, torch.float32)
+        widened_weights(model.to(_CPU))
         self.notes.append(Measurement("training_s", record.training_s, method="clock"))
         self.notes.append(Measurement("steps_trained", record.steps))
         return record
 
 
 def taught_by(
-    teacher: torch.Tensor, loss: TaughtLoss, workload: Workload, data: Data
+    teacher: Predictions, loss: TaughtLoss, workload: Workload, data: Data
 ) -> tuple[Workload, Data]:
     """Return workload and data whose targets are sample numbers, by which the loss finds label and teacher.
 
-    `teacher` holds the teacher's outputs on all training samples, shape (samples, ...).
+    `teacher` holds the teacher's outputs on all training samples. The loss gets logits (batch, ..., classes)
+    of both, two classes where there is one number for yes or no. Raises CannotApply where outputs are values.
     """
+    kind = teacher.kind
+    scores = None if kind is None else kind.class_scores(teacher.main)
+    if kind is None or scores is None:
+        raise CannotApply("a teacher's outputs are softened over classes, and these are values or labels")
+    name = teacher.main_name
 
-    def taught_loss(outputs: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+    def taught_loss(outputs: Any, numbers: torch.Tensor) -> torch.Tensor:
         rows = numbers.cpu()
-        labels, taught = data.train_targets[rows], teacher[rows]
-        own_loss = workload.loss(outputs, labels.to(outputs.device))
-        return loss(outputs, taught.to(outputs.device), own_loss)
+        labels, taught = data.train_targets[rows], scores[rows]
+        own = parts(outputs)[0][name]
+        own_loss = workload.loss(outputs, labels.to(own.device))
+        found = kind.class_scores(own)
+        assert found is not None  # as the teacher's
+        return loss(found, taught.to(own.device), own_loss)
 
     numbered = replace(data, train_targets=torch.arange(len(data.train_inputs)))
     return replace(workload, loss=taught_loss), numbered
@@ -107,7 +123,8 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     context.notes += quality(request.settings, data, load_outputs(parent), "before")
     technique = COMPRESSIONS.parse(request.settings["technique"])
     model: torch.nn.Module = technique.create(load_model(parent, request.settings["workload"]), context)
-    outputs = predict(model, workload, data.test_inputs, _CPU)
+    kind = load_outputs(parent).kind
+    outputs = replace(predict(model, workload, data.test_inputs, _CPU), kind=kind)
     save_model(folder, context.structure.edited(model), model)
     _check_reload(folder, workload, data, outputs)
     save_outputs(folder, outputs)
@@ -120,9 +137,10 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     ]
 
 
-def _check_reload(folder: Path, workload: Workload, data: Data, outputs: torch.Tensor) -> None:
+def _check_reload(folder: Path, workload: Workload, data: Data, outputs: Predictions) -> None:
     """Refuse an artifact that, loaded again, is not the model that was measured."""
-    few = min(len(outputs), 64)
+    few = min(len(outputs.main), _CHECKED)
     again = predict(load_model(folder), workload, data.test_inputs[:few], _CPU)
-    if not torch.allclose(again, outputs[:few], rtol=1e-3, atol=1e-5):
+    pairs = zip(again.tensors.values(), outputs.first(few).tensors.values(), strict=True)
+    if not all(torch.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True) for one, other in pairs):
         raise StageError("the saved model, loaded again, gives other outputs")

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench.closeness import agreement, closeness, further_closeness, kept_quality
+from bench.errors import StageError
 from bench.models import load_outputs
+from bench.predictions import Predictions, gathered, named_like
 from bench.records import Measurement, Request
 from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder
 from bench.stages.train import quality
 from bench.structures import read_structure
 from bench.training import EVALUATION_BATCH
 from bench.workloads.classification import class_recalls, flips
-from bench.workloads.workload import Answers, Data, Workload, highest
+from bench.workloads.workload import Data, Workload
 from techniques.backends import BACKENDS
 from techniques.backends.cpu_features import int8_saturates
 from techniques.backends.protocol import Program
 from techniques.compression import COMPRESSIONS, Tolerance
 from techniques.precisions import PRECISIONS
 
-COSINE = "all outputs as one vector"
 INT8_PRODUCTS = ("int8-dynamic", "int8-static")
 
 
@@ -35,45 +37,85 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     lowered = parent_folder(request, "lowered")
     build = read_structure(lowered, settings["workload"]).build
     program = load_backend(settings).load(lowered, build, numerics(settings), request.threads)
-    outputs = run_all(program, workload, data, settings["batch_size"])
     own = load_outputs(parent_folder(request, "model"))
     reference = load_outputs(parent_folder(request, "reference"))
-    kept = agreement("reference_agreement", outputs, reference, workload.answers)
+    outputs = run_all(program, workload, data, settings["batch_size"], own)
+    kind = reference.kind
+    assert kind is not None  # the train stage recognised it
+    kept = agreement("reference_agreement", outputs.main, reference.main, kind, workload.answers)
     return [
-        *(quality(settings, data, outputs) or [kept_quality(kept, outputs, reference)]),
-        *_with_saturation(closeness(outputs, own, tolerance(settings), workload.answers), settings),
+        *(quality(settings, data, outputs) or [kept_quality(kept, outputs.main, reference.main, kind)]),
+        *_with_saturation(judged(outputs, own, workload, tolerance(settings)), settings),
         kept,
-        *who_pays(outputs, reference, data.test_targets, workload.classes),
+        *who_pays(outputs, reference, data.test_targets, workload),
     ]
 
 
-def run_all(program: Program, workload: Workload, data: Data, batch_size: int) -> torch.Tensor:
-    """Return a program's outputs on the whole test set, in batches of exactly the size it was lowered for."""
+def run_all(
+    program: Program, workload: Workload, data: Data, batch_size: int, own: Predictions
+) -> Predictions:
+    """Return a program's outputs on the whole test set, in batches of exactly the size it was lowered for.
+
+    They have the names of the model's `own`.
+    """
     inputs = data.test_inputs
     missing = -len(inputs) % batch_size
     padded = torch.cat([inputs, inputs[:1].expand(missing, *inputs.shape[1:])]) if missing else inputs
-    outputs = []
-    # Transforming many batches at once is cheaper than one by one, and is not what is measured here.
-    for chunk in padded.split(batch_size * max(1, EVALUATION_BATCH // batch_size)):
-        for batch in workload.transform(chunk.clone()).split(batch_size):
-            outputs.append(program.to_tensor(program(program.prepare(batch))).clone())
-    return torch.cat(outputs)[: len(inputs)]
+
+    def batches() -> Iterator[tuple[Any, int]]:
+        # Transforming many batches at once is cheaper than one by one, and is not what is measured here.
+        for chunk in padded.split(batch_size * max(1, EVALUATION_BATCH // batch_size)):
+            for batch in workload.transform(chunk.clone()).split(batch_size):
+                outputs = program.to_tensors(program(program.prepare(batch)))
+                yield named_like(own, outputs), len(batch)
+
+    return alike(gathered(batches()).first(len(inputs)), own)
+
+
+def alike(outputs: Predictions, own: Predictions) -> Predictions:
+    """Return the outputs that the model's own have too."""
+    lacking = [name for name in own.tensors if name not in outputs.tensors]
+    if lacking:
+        raise StageError(
+            f"the runtime gives no row for each sample: {', '.join(lacking) or 'its one output'}"
+        )
+    return replace(outputs, tensors={name: outputs.tensors[name] for name in own.tensors}, kind=own.kind)
+
+
+def judged(
+    outputs: Predictions, own: Predictions, workload: Workload, allowed: Tolerance, *, few: bool = False
+) -> list[Measurement]:
+    """Compare outputs with the model's own, each by its name, and judge them together.
+
+    Of `few` samples the share of labels that stay is not judged. The verdict comes last.
+    """
+    assert own.kind is not None
+    entries = closeness(outputs.main, own.main, allowed, own.kind, workload.answers, few=few)
+    measured, faults = further_closeness(outputs, own, allowed, few=few)
+    *rest, valid = entries
+    reason = "; ".join(filter(None, [valid.reason, *faults]))
+    return [*rest, *measured, replace(valid, value=float(not reason), reason=reason)]
 
 
 def who_pays(
-    outputs: torch.Tensor, reference: torch.Tensor, targets: torch.Tensor, classes: Sequence[str]
+    outputs: Predictions, reference: Predictions, targets: torch.Tensor, workload: Workload
 ) -> list[Measurement]:
     """Measure the recall of each class, and the answers that were right and are wrong now or the other way.
 
-    Empty for a workload that names no classes.
+    Empty for a workload that names no classes, or whose answers are not one class for each sample.
     """
-    if not classes:
+    classes: Sequence[str] = workload.classes
+    assert reference.kind is not None
+    read = workload.answers or reference.kind.answers
+    found, before = read(outputs.main), read(reference.main)
+    if not classes or found is None or before is None or found.numel() != targets.numel():
         return []
-    lost, won = flips(outputs, reference, targets)
-    recalls = class_recalls(outputs, targets).tolist()
+    found, before = found.view_as(targets), before.view_as(targets)
+    lost, won = flips(found, before, targets)
+    recalls = class_recalls(found, targets, len(classes)).tolist()
     return [
-        Measurement("answers_lost", lost, n=len(outputs)),
-        Measurement("answers_won", won, n=len(outputs)),
+        Measurement("answers_lost", lost, n=len(targets)),
+        Measurement("answers_won", won, n=len(targets)),
         *(
             Measurement("class_recall", None, qualifier=name, reason="no test sample of this class")
             if math.isnan(recall)
@@ -90,65 +132,9 @@ def tolerance(settings: Mapping[str, Any]) -> Tolerance:
     return Tolerance(relative_error=PRECISIONS[settings["precision"]].relative_error)
 
 
-def closeness(
-    outputs: torch.Tensor, own: torch.Tensor, allowed: Tolerance, answers: Answers | None = highest
-) -> list[Measurement]:
-    """Compare outputs (samples, ...) with those of the same model run eagerly in fp32, and judge them."""
-    absolute_error = (outputs.double() - own.double()).abs().max().item()
-    largest = own.double().abs().max().item()
-    error_of_zeros = math.inf if absolute_error else 0.0
-    relative_error = absolute_error / largest if largest else error_of_zeros
-    near = cosine(outputs, own)
-    same = agreement("top1_agreement", outputs, own, answers)
-    faults = []
-    if not torch.isfinite(outputs).all():
-        faults.append("outputs are not finite")
-    if allowed.relative_error is not None and not relative_error <= allowed.relative_error:
-        faults.append(f"relative error {relative_error:.2g} is over {allowed.relative_error:g}")
-    if allowed.cosine is not None and not near >= allowed.cosine:
-        faults.append(f"cosine {near:.4f} is under {allowed.cosine:g}")
-    least = allowed.top1_agreement
-    if least is not None and same.value is not None and not same.value >= least:
-        faults.append(f"agreement {same.value:.4f} is under {least:g}")
-    return [
-        Measurement("absolute_error", absolute_error, n=len(outputs)),
-        Measurement("relative_error", relative_error, n=len(outputs)),
-        Measurement("cosine", near, n=len(outputs), method=COSINE),
-        same,
-        Measurement("valid", float(not faults), reason="; ".join(faults)),
-    ]
-
-
 def _with_saturation(judged: list[Measurement], settings: Mapping[str, Any]) -> list[Measurement]:
     """Say of an int8 model that is out of its tolerance that this CPU's products saturate, where they do."""
     on_cpu = BACKENDS.parse(settings["backend"]).row.device == "cpu"
     why = int8_saturates(within_onednn=True) if on_cpu and settings["format"] in INT8_PRODUCTS else ""
     *others, valid = judged
     return [*others, replace(valid, reason=f"{valid.reason}; {why}") if why and valid.reason else valid]
-
-
-def cosine(outputs: torch.Tensor, reference: torch.Tensor) -> float:
-    """Return the cosine between all outputs and all of the reference's.
-
-    Of each sample's own it would tell little: two scores near 0 turn round by the least of rounding.
-    """
-    flat, other = outputs.double().flatten(), reference.double().flatten()
-    return torch.nn.functional.cosine_similarity(flat, other, dim=0).item()
-
-
-def agreement(
-    metric: str, outputs: torch.Tensor, reference: torch.Tensor, answers: Answers | None
-) -> Measurement:
-    """Measure the share of answers that are the same in both outputs; None where outputs have no answers."""
-    if answers is None:
-        return Measurement(metric, None, reason="the outputs are numbers, not scores of answers")
-    same = answers(outputs) == answers(reference)
-    return Measurement(metric, same.double().mean().item(), n=len(outputs))
-
-
-def kept_quality(kept: Measurement, outputs: torch.Tensor, reference: torch.Tensor) -> Measurement:
-    """Measure the quality of a model that is served as it is: answers kept, else nearness to its outputs."""
-    if kept.value is not None:
-        return replace(kept, metric="quality", method="answers kept")
-    near = cosine(outputs, reference)
-    return Measurement("quality", near, n=len(outputs), method=f"cosine to the given model's, {COSINE}")

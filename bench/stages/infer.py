@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench.errors import StageError
 from bench.instruments import tensors
 from bench.instruments.memory import PeakResident
 from bench.models import load_outputs
+from bench.predictions import Predictions, gathered, named_like
 from bench.records import Measurement, Request
-from bench.stages.evaluate import closeness, tolerance
+from bench.stages.evaluate import alike, judged, tolerance
 from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder, rotating_batches
 from bench.stages.timing import device_pass, energy_pass, gpu_pass, own_clock_pass, timed_pass, timings
 from bench.structures import read_structure
+from bench.workloads.workload import Workload
 from techniques.backends.kernels import (
     kernels_of_format,
     kernels_of_precision,
@@ -58,8 +59,8 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     timed = timed_pass(call, backend.synchronize, request)
     samples = timed.samples
     own_clock = own_clock_pass(call, program, request)
-    outputs = [program.to_tensor(program(entry)).clone() for entry in prepared]
-    check(outputs, len(batches[0]))
+    own = load_outputs(lowered)
+    outputs = served(program, prepared, own, len(batches[0]))
     measurements = [
         *timings("latency_s", samples),
         *timed.steadiness(),
@@ -70,7 +71,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
             n=samples.calls,
             method=_repeated(len(data.test_inputs), len(batches[0])),
         ),
-        _judged(torch.cat(outputs), load_outputs(lowered), settings),
+        _judged(outputs, own, workload, settings),
         *_copied_inputs(program),
         Measurement("load_s", loaded - started),
         Measurement("first_call_s", first_call_s),
@@ -99,23 +100,21 @@ def _copied_inputs(program: Program) -> list[Measurement]:
     return [Measurement("copied_inputs", 1.0, method=method)]
 
 
-def check(outputs: Iterable[torch.Tensor], batch_size: int) -> None:
-    """Refuse the timing of a program whose output is not one finite row for each sample."""
-    for output in outputs:
-        if len(output) != batch_size:
-            raise StageError(f"{len(output)} outputs for a batch of {batch_size}")
-        if not torch.isfinite(output).all():
-            raise StageError("outputs are not finite")
+def served(program: Program, prepared: Sequence[Any], own: Predictions, batch_size: int) -> Predictions:
+    """Return a program's outputs for its batches, under the names of its model's own."""
+    called = ((named_like(own, program.to_tensors(program(batch))), batch_size) for batch in prepared)
+    return alike(gathered(called), own)
 
 
-def _judged(outputs: torch.Tensor, expected: torch.Tensor, settings: Mapping[str, Any]) -> Measurement:
-    """Hold what the timed program gives against the eager fp32 outputs of the model that it came from.
+def _judged(
+    outputs: Predictions, own: Predictions, workload: Workload, settings: Mapping[str, Any]
+) -> Measurement:
+    """Hold what the timed program gives against the eager outputs of the model that it came from.
 
     By its format's tolerance, less the agreement of answers: these samples are too few for a share.
     """
     allowed = replace(tolerance(settings), top1_agreement=None)
-    judged = closeness(outputs, expected, allowed)
-    return next(entry for entry in judged if entry.metric == "valid")
+    return judged(outputs, own, workload, allowed, few=True)[-1]
 
 
 def _kernels(ran: Sequence[str], settings: Mapping[str, Any]) -> list[Measurement]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,7 +16,8 @@ from bench.instruments.sizes import folder_bytes
 from bench.instruments.structure import observe
 from bench.instruments.tensors import parameter_counts
 from bench.instruments.traffic import call_bytes
-from bench.models import load_model, save_outputs
+from bench.models import load_model, load_outputs, save_outputs
+from bench.predictions import gathered
 from bench.records import ANY_BATCH, STRUCTURE, Measurement, Request
 from bench.stages.inputs import (
     calibration_batches,
@@ -29,6 +31,7 @@ from bench.stages.inputs import (
 from bench.stages.step import flop_measurements, incomplete, uncounted
 from bench.structures import read_structure
 from bench.workloads.given import OnnxModel
+from techniques.numbers import as_taken
 from techniques.registry import CannotApply
 
 
@@ -42,23 +45,26 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         )
     parent = parent_folder(request, "model")
     model = load_model(parent, settings["workload"])
-    example = example_batch(workload, data, settings["batch_size"])
+    example = as_taken(model, example_batch(workload, data, settings["batch_size"]))
     backend, copied = load_backend(settings), copy_of(model)
-    calibration = calibration_batches(workload, data, settings["batch_size"])
+    samples = calibration_batches(workload, data, settings["batch_size"])
+    calibration = (as_taken(model, batch) for batch in samples)
     started = time.perf_counter()
     backend.lower(copied, example.clone(), numerics(settings), calibration, folder)
     lowering_s = time.perf_counter() - started
     raw, compressed = folder_bytes(folder)
     # For runtimes that build the model; no part of what they ship.
     read_structure(parent, settings["workload"]).save(folder)
-    batches = rotating_batches(workload, data, settings["batch_size"])
+    batches = [as_taken(model, batch) for batch in rotating_batches(workload, data, settings["batch_size"])]
     structure = _structure(model, batches, folder)
     with torch.no_grad():
-        outputs = [model(batch).clone() for batch in batches]
-    save_outputs(folder, torch.cat(outputs))  # what a timing must give
+        outputs = gathered((model(batch.clone()), len(batch)) for batch in batches)
+    kind = load_outputs(parent).kind
+    save_outputs(folder, replace(outputs, kind=kind))  # what a timing must give
     of_file = isinstance(model, OnnxModel)
+    one_batch = list(outputs.first(settings["batch_size"]).tensors.values())
     moved = (
-        None if of_file else call_bytes(model, example, outputs[0], settings["format"], settings["precision"])
+        None if of_file else call_bytes(model, example, one_batch, settings["format"], settings["precision"])
     )
     return [
         Measurement("lowering_s", lowering_s, method="what a compiler's cache holds is not compiled again"),

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from bench.instruments.copies import copy_of
 from bench.instruments.memory import PeakResident
 from bench.loaded import load_and_note
 from bench.models import save_model, save_outputs
+from bench.predictions import Predictions
 from bench.records import Measurement, Request
 from bench.stages.inputs import make_trainer
 from bench.structures import Structure
-from bench.training import Goal, Trainer, TrainingRecord, batch_at, predict
-from bench.workloads.given import one_tensor
+from bench.training import EVALUATION_BATCH, Goal, Trainer, TrainingRecord, batch_at, predict
+from bench.workloads.given import OnnxModel
+from bench.workloads.output_kinds import OutputKind
+from bench.workloads.recognition import kind_of_given, kind_of_loss, kind_of_training, last_operator
 from bench.workloads.workload import Data, Workload, find_workload
+from techniques.numbers import as_taken, tensors_of, weight_types, widened_weights
+
+_CPU = torch.device("cpu")
 
 
 def run(request: Request, folder: Path) -> list[Measurement]:
@@ -28,11 +37,12 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     per_batch = min(settings["batch_size"], len(data.train_inputs))
     period = max(1, len(data.train_inputs) // (per_batch * settings["evaluations_per_epoch"]))
     goal = Goal(settings["quality_metric"], settings["target"], period)
+    kind = _kind(workload, data, model)
     with PeakResident() as resident:
         trainer = make_trainer(settings, workload, data, model)
         record = trainer.train(settings["steps"], settings["seed"], goal)
-    model.to("cpu", torch.float32)
-    outputs = predict(model, workload, data.test_inputs, torch.device("cpu"))
+    widened_weights(model.to("cpu"))
+    outputs = replace(predict(model, workload, data.test_inputs, _CPU), kind=kind)
     save_model(folder, Structure(settings["workload"]), model)
     save_outputs(folder, outputs)
     return [
@@ -43,6 +53,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         *_curves(record, goal.metric),
         Measurement("evaluation_period", goal.period),
         *quality(settings, data, outputs),
+        *_left_out(outputs),
         *_beside(workload, data, model),
         Measurement("peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason),
         Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),
@@ -53,12 +64,53 @@ def _as_given(
     settings: Mapping[str, Any], data: Data, model: torch.nn.Module, workload: Workload, folder: Path
 ) -> list[Measurement]:
     """Leave a model as it is: what all that is made of it is held against."""
-    first = workload.fixed_batch or 1
-    with torch.no_grad():
-        one_tensor(model.eval()(workload.transform(batch_at(workload, data.test_inputs)[:first])))
+    types = weight_types(model)
+    outputs = predict(widened_weights(model), workload, data.test_inputs, _CPU)
+    kind = kind_of_given(
+        workload.outputs, outputs.main, lambda: _last_operator(model, workload, data, outputs)
+    )
     save_model(folder, Structure(settings["workload"]), model)
-    save_outputs(folder, predict(model, workload, data.test_inputs, torch.device("cpu")))
-    return [Measurement("quality", 1.0, n=len(data.test_inputs), method="the model that was given")]
+    save_outputs(folder, replace(outputs, kind=kind))
+    method = f"the model that was given; outputs are {kind.text}: {kind.basis}"
+    return [
+        Measurement("quality", 1.0, n=len(data.test_inputs), method=method),
+        *_left_out(outputs),
+        *_reference(types, model),
+    ]
+
+
+def _kind(workload: Workload, data: Data, model: torch.nn.Module) -> OutputKind:
+    """Return what a model's outputs are; of a loss that does not tell, by what the untrained model gives."""
+    known = kind_of_loss(workload)
+    if known is not None:
+        return known
+    with torch.random.fork_rng(devices=[]):
+        outputs = predict(copy_of(model), workload, data.test_inputs[:EVALUATION_BATCH], _CPU)
+    targets = data.test_targets[:EVALUATION_BATCH]
+    return kind_of_training(workload.outputs, outputs.main, targets)
+
+
+def _last_operator(model: torch.nn.Module, workload: Workload, data: Data, outputs: Predictions) -> str:
+    if isinstance(model, OnnxModel):
+        return model.last_operator(outputs.main_name)
+    batch = batch_at(workload, data.test_inputs)[: workload.fixed_batch or 1]
+    return last_operator(model, as_taken(model, workload.transform(batch)), outputs.main_name)
+
+
+def _left_out(outputs: Predictions) -> list[Measurement]:
+    """Name the outputs that are not compared, where there are any."""
+    if not outputs.left_out:
+        return []
+    return [Measurement("outputs_left_out", len(outputs.left_out), method=", ".join(outputs.left_out))]
+
+
+def _reference(types: Sequence[str], model: torch.nn.Module) -> list[Measurement]:
+    """Say in which numbers the reference outputs were computed."""
+    floats = [torch.finfo(tensor.dtype).bits for tensor in tensors_of(model)]
+    if not floats:
+        return []
+    method = f"weights are {', '.join(types)}"
+    return [Measurement("reference_bits", max(floats), method=method)]
 
 
 def _beside(workload: Workload, data: Data, model: torch.nn.Module) -> list[Measurement]:
@@ -74,17 +126,21 @@ def _beside(workload: Workload, data: Data, model: torch.nn.Module) -> list[Meas
 
 
 def quality(
-    settings: Mapping[str, Any], data: Data, outputs: torch.Tensor, qualifier: str = ""
+    settings: Mapping[str, Any], data: Data, outputs: Predictions, qualifier: str = ""
 ) -> list[Measurement]:
     """Measure every quality metric of the workload, and the one its target is set on as `quality`."""
     measure = find_workload(settings["workload"]).quality
     if measure is None:
         return []
-    found = measure(outputs, data.test_targets)
+    found = measure(outputs.as_returned, data.test_targets)
     entries = {"quality": found[settings["quality_metric"]], **found}
-    return [
-        Measurement(metric, value, n=len(outputs), qualifier=qualifier) for metric, value in entries.items()
-    ]
+    return [_known(metric, value, len(data.test_inputs), qualifier) for metric, value in entries.items()]
+
+
+def _known(metric: str, value: float, n: int, qualifier: str) -> Measurement:
+    if math.isnan(value):
+        return Measurement(metric, None, n=n, qualifier=qualifier, reason="not a number (NaN)")
+    return Measurement(metric, value, n=n, qualifier=qualifier)
 
 
 def _to_target(record: TrainingRecord, goal: Goal) -> list[Measurement]:

@@ -293,9 +293,9 @@ _add(
     "module",
     "bench.workloads.given:module",
     about="A model as it is: a function that returns (nn.Module, example inputs), my.py:make_model; "
-    "scores=false where its outputs are numbers, as embeddings are",
+    "outputs= says what it returns: scores:1, probability, logit, labels, values",
     argument="factory",
-    defaults={"factory": "", "scores": True},
+    defaults={"factory": "", "scores": True, "outputs": ""},
     quality_metric="quality",
     inference_only=True,
     content="factory",
@@ -305,7 +305,7 @@ _add(
     "bench.workloads.given:exported",
     about="A model as it is: a program that torch.export has saved, model.pt2, at its example inputs",
     argument="file",
-    defaults={"file": "", "scores": True},
+    defaults={"file": "", "scores": True, "outputs": ""},
     quality_metric="quality",
     inference_only=True,
     content="file",
@@ -313,10 +313,10 @@ _add(
 _add(
     "onnx",
     "bench.workloads.given:onnx_file",
-    about="A model as it is: an ONNX file with one input and one output, at inputs drawn at random; "
+    about="A model as it is: an ONNX file with one input, at inputs drawn at random; "
     "inputs=samples.npy gives others",
     argument="file",
-    defaults={"file": "", "scores": True, "inputs": ""},
+    defaults={"file": "", "scores": True, "inputs": "", "outputs": ""},
     quality_metric="quality",
     inference_only=True,
     content="file",
@@ -327,7 +327,7 @@ _add(
     "bench.workloads.huggingface:load",
     about="A model as it is: a Hugging Face directory or id, at tokens or pixels drawn at random",
     argument="model",
-    defaults={"model": "", "length": 64},
+    defaults={"model": "", "length": 64, "outputs": ""},
     ranges={"length": "[1, inf)"},
     needs=("transformers",),
     install="pip install 'dl-efficiency-bench[workloads]'",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.errors import StageError
-from bench.metrics import QUALITIES
+from bench.metrics import QUALITIES, bounds, metric_named
 from techniques.registry import nearest
 
 if TYPE_CHECKING:
     from bench.workloads.workload import Data, Workload
+
+_ROUNDING = 1e-6
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -25,13 +28,15 @@ def checked(workload: Workload, quality_metric: str) -> Workload:
     """
     data, quality, finish, baselines = workload.data, workload.quality, workload.finish, workload.baselines
 
-    def checked_quality(outputs: torch.Tensor, targets: torch.Tensor) -> Mapping[str, float]:
+    def checked_quality(outputs: Any, targets: torch.Tensor) -> Mapping[str, float]:
         assert quality is not None
-        return _numbers("quality", _checked_names("quality", quality(outputs, targets), quality_metric))
+        return _in_range(
+            _numbers("quality", _checked_names("quality", quality(outputs, targets), quality_metric))
+        )
 
     def checked_finish(model: torch.nn.Module, samples: Data) -> Mapping[str, float]:
         assert finish is not None
-        return _numbers("finish", _checked_names("finish", finish(model, samples)))
+        return _in_range(_numbers("finish", _checked_names("finish", finish(model, samples))))
 
     return replace(
         workload,
@@ -118,6 +123,24 @@ def _numbers(function: str, found: Any) -> dict[str, float]:
     if not isinstance(found, Mapping):
         raise StageError(f"{function} must return numbers by name, got {_described(found)}")
     return {str(name): _number(f"{function}: {name}", value) for name, value in found.items()}
+
+
+def _in_range(found: dict[str, float]) -> dict[str, float]:
+    """Return metrics of which none is outside its range; NaN stays NaN."""
+    for name, value in found.items():
+        low, high = bounds(name)
+        if not math.isnan(value) and not low - _ROUNDING <= value <= high + _ROUNDING:
+            hint = "; 1 is all of them, not 100" if metric_named(name).unit == "share" and value > 1 else ""
+            raise StageError(
+                f"quality: {name} is {value:,.6g}, outside its range {_interval(low, high)}{hint}"
+            )
+    return found
+
+
+def _interval(low: float, high: float) -> str:
+    if math.isinf(low):
+        return f"(up to {high:g})"
+    return f"(from {low:g})" if math.isinf(high) else f"({low:g} to {high:g})"
 
 
 def _number(what: str, value: Any) -> float:

@@ -1,7 +1,7 @@
 """Workloads that are a model as it is: something to serve, and nothing to train on.
 
-Their quality is the share of answers, highest scores, that stay those of the model that was given, or, where
-its outputs are no scores but numbers such as embeddings, the cosine to them.
+Their quality is the share of answers that stay those of the model that was given, or, where its outputs are
+values such as embeddings, the cosine to them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from bench.errors import StageError
 from bench.instruments.onnx_parameters import onnx_parameter_counts
 from bench.instruments.onnx_reading import tensors
 from bench.workloads.exported_file import load_program
-from bench.workloads.onnx_inputs import fixed_batch, inputs_of, read_inputs
-from bench.workloads.workload import Data, Workload, highest
+from bench.workloads.onnx_inputs import fixed_batch, inputs_of, last_operator, read_inputs
+from bench.workloads.workload import Data, Workload
+from techniques.outputs import as_numbers
 from techniques.registry import CannotApply, load_reference
 
 _PLACE_IN_SOURCE = re.compile(r"/\S*onnxruntime\S+:\d+ .*\) (?=[A-Z])")
@@ -31,13 +32,12 @@ SAMPLES = 64
 def workload(
     model: Callable[[], torch.nn.Module],
     inputs: torch.Tensor,
-    scores: bool = True,
+    outputs: str = "",
     fixed_batch: int | None = None,
 ) -> Workload:
     """Return the workload of a model that is served as it is, at inputs of shape (samples, ...).
 
-    `scores` says that its outputs are scores (..., classes), of which the highest is the answer.
-    `fixed_batch` is the one batch size that it takes.
+    `outputs` says what its outputs are, see `Workload`. `fixed_batch` is the one batch size that it takes.
     """
     inputs = inputs.detach()
 
@@ -50,12 +50,17 @@ def workload(
         model=model,
         loss=no_loss,
         quality=None,
-        answers=highest if scores else None,
+        outputs=outputs,
         fixed_batch=fixed_batch,
     )
 
 
-def module(factory: str, scores: bool) -> Workload:
+def declared(scores: bool, outputs: str) -> str:
+    """Return what outputs are declared as: `scores=false` says that they are values."""
+    return outputs or ("" if scores else "values")
+
+
+def module(factory: str, scores: bool = True, outputs: str = "") -> Workload:
     """Return the workload of what `factory`, a reference to a function, returns: a model and its inputs.
 
     The inputs are a tensor (samples, ...); samples are taken in turn, and again where there are too few.
@@ -67,7 +72,7 @@ def module(factory: str, scores: bool) -> Workload:
         )
     if not isinstance(made[1], torch.Tensor):
         raise StageError(f"{factory}: its example inputs are {_described(made[1])}, not one tensor")
-    return workload(lambda: load_reference(factory)()[0], made[1], scores)
+    return workload(lambda: load_reference(factory)()[0], made[1], declared(scores, outputs))
 
 
 class Exported(torch.nn.Module):
@@ -81,12 +86,11 @@ class Exported(torch.nn.Module):
         """Change nothing: a program is exported in one mode."""
         return self
 
-    def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        outputs: torch.Tensor = self.program(batch)
-        return outputs
+    def forward(self, batch: torch.Tensor) -> Any:
+        return self.program(batch)
 
 
-def exported(file: str, scores: bool) -> Workload:
+def exported(file: str, scores: bool = True, outputs: str = "") -> Workload:
     """Return the workload of a file that torch.export.save wrote, at the example inputs that it holds.
 
     Raises StageError where the file could run code and is not trusted.
@@ -97,7 +101,7 @@ def exported(file: str, scores: bool) -> Workload:
     arguments, keywords = ([], {}) if kept is None else (list(kept[0]), kept[1])
     if len(arguments) != 1 or keywords or not isinstance(arguments[0], torch.Tensor):
         raise StageError(f"{file}: its example inputs are not one tensor")
-    return workload(lambda: Exported(path), arguments[0], scores, exported_batch(program))
+    return workload(lambda: Exported(path), arguments[0], declared(scores, outputs), exported_batch(program))
 
 
 def exported_batch(program: torch.export.ExportedProgram) -> int | None:
@@ -129,12 +133,20 @@ class OnnxModel(torch.nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> OnnxModel:
         return OnnxModel(self.onnx_file)
 
-    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+    def last_operator(self, output: str) -> str:
+        """Return the operator that makes the output of that name, or the only one, reshapes left out."""
+        return last_operator(self.onnx_file, output or self._session.get_outputs()[0].name)
+
+    def forward(self, batch: torch.Tensor) -> Any:
+        """Return the only output, or all by their names."""
         name = self._session.get_inputs()[0].name
-        return torch.as_tensor(self._session.run(None, {name: batch.detach().numpy()})[0])
+        found = self._session.run(None, {name: batch.detach().numpy()})
+        names = [entry.name for entry in self._session.get_outputs()]
+        outputs = {key: as_numbers(value) for key, value in zip(names, found, strict=True)}
+        return outputs[names[0]] if len(names) == 1 else outputs
 
 
-def onnx_file(file: str, scores: bool, inputs: str = "") -> Workload:
+def onnx_file(file: str, scores: bool = True, inputs: str = "", outputs: str = "") -> Workload:
     """Return the workload of an ONNX file with one input, at random samples or those of a .npy file.
 
     Where its batch is fixed it is served at that batch only.
@@ -146,7 +158,7 @@ def onnx_file(file: str, scores: bool, inputs: str = "") -> Workload:
         samples = read_inputs(inputs, path, entries[0])
     else:
         samples = inputs_of(path, entries, SAMPLES)
-    return workload(lambda: OnnxModel(path), samples, scores, fixed_batch(entries[0]))
+    return workload(lambda: OnnxModel(path), samples, declared(scores, outputs), fixed_batch(entries[0]))
 
 
 def _first_line(error: Exception) -> str:
@@ -169,13 +181,13 @@ def _refuse_weights_elsewhere(path: Path) -> None:
 def torchvision_model(model: str, size: int) -> Workload:
     """Return the workload of a model that torchvision knows by name, untrained, at square images."""
     vision = importlib.import_module("torchvision.models")
-    return workload(lambda: vision.get_model(model, weights=None), drawn(3, size, size))
+    return workload(lambda: vision.get_model(model, weights=None), drawn(3, size, size), "scores:1")
 
 
 def timm_model(model: str, size: int) -> Workload:
     """Return the workload of a model that timm knows by name, untrained, at square images."""
     timm = importlib.import_module("timm")
-    return workload(lambda: timm.create_model(model, pretrained=False), drawn(3, size, size))
+    return workload(lambda: timm.create_model(model, pretrained=False), drawn(3, size, size), "scores:1")
 
 
 def drawn(*sizes: int) -> torch.Tensor:
@@ -189,13 +201,6 @@ def existing(file: str) -> Path:
     if not path.is_file():
         raise StageError(f"{file}: no such file")
     return path
-
-
-def one_tensor(outputs: Any) -> torch.Tensor:
-    """Return a model's output; raises StageError that says what it is where that is not one tensor."""
-    if not isinstance(outputs, torch.Tensor):
-        raise StageError(f"the model returns {_described(outputs)}, not one tensor: wrap it")
-    return outputs
 
 
 def _described(value: Any) -> str:

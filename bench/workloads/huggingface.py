@@ -19,11 +19,25 @@ from bench.workloads.pretrained import (
 )
 from bench.workloads.workload import Workload
 
-_OUTPUTS = ("logits", "last_hidden_state")
+_KINDS = {
+    **dict.fromkeys(
+        (
+            *("ForSequenceClassification", "ForImageClassification", "ForAudioClassification"),
+            *("ForMultipleChoice", "ForNextSentencePrediction", "ForVideoClassification"),
+            *("ForSemanticSegmentation", "ForQuestionAnswering"),
+        ),
+        "scores:1",
+    ),
+    **dict.fromkeys(
+        ("ForMaskedLM", "ForCausalLM", "LMHeadModel", "ForTokenClassification", "ForCTC", "ForPreTraining"),
+        "scores:2",
+    ),
+}
+"""What the first output of a model is, by how its class's name ends."""
 
 
-class OneTensor(torch.nn.Module):
-    """A model of transformers that takes one tensor (batch, ...) and gives one: logits, else hidden states.
+class OneInput(torch.nn.Module):
+    """A model of transformers that takes one tensor (batch, ...); it gives its one output, or all by name.
 
     Padding tokens, if the model has one, are masked out as its tokenizer would.
     """
@@ -33,38 +47,45 @@ class OneTensor(torch.nn.Module):
         self.model = model
         self.padding = padding
 
-    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+    def forward(self, batch: torch.Tensor) -> Any:
         if batch.is_floating_point():
             found = self.model(pixel_values=batch)
         elif self.padding is None:
             found = self.model(input_ids=batch)
         else:
             found = self.model(input_ids=batch, attention_mask=(batch != self.padding).long())
-        for name in _OUTPUTS:
-            output = getattr(found, name, None)
-            if isinstance(output, torch.Tensor):
-                return output
-        raise StageError(
-            f"{type(self.model).__name__} returns none of {', '.join(_OUTPUTS)}: wrap it in a module"
-        )
+        outputs = {name: value for name, value in found.items() if value is not None}
+        (first, *others) = outputs.values()
+        return outputs if others else first
 
 
-def load(model: str, length: int) -> Workload:
+def load(model: str, length: int, outputs: str = "") -> Workload:
     """Return the workload of a model directory, or of an id where the hub or its cache can be reached.
 
     Inputs: `length` random tokens of the vocabulary, or random pixels at the size of the configuration.
+    `outputs` says what its outputs are, where the class that it names does not.
     """
     config = read_config(model)
-    return workload(partial(_model, model, length), _inputs(model, config, length), _scores(config))
+    found = outputs or kind_of(config)
+    return workload(partial(_model, model, length), _inputs(model, config, length), found)
 
 
-def _scores(config: Any) -> bool:
-    """Say whether its outputs are scores of classes: not without a head, or with one of one number."""
+def kind_of(config: Any) -> str:
+    """Return what the outputs are of the class that a configuration names, empty where that is unknown.
+
+    Without a head, or with one of one number, they are values (`problem_type` of transformers).
+    """
     from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-    headless = MODEL_MAPPING_NAMES.get(config.model_type)
-    kind = named_class(config).__name__
-    return kind != "AutoModel" and kind != headless and getattr(config, "num_labels", 2) > 1
+    name = named_class(config).__name__
+    labelled = "Classification" in name
+    if name in ("AutoModel", MODEL_MAPPING_NAMES.get(config.model_type)):
+        return "values"
+    if labelled and getattr(config, "problem_type", None) == "multi_label_classification":
+        return "logit"
+    if labelled and getattr(config, "num_labels", 2) == 1:
+        return "values"
+    return next((kind for end, kind in _KINDS.items() if name.endswith(end)), "")
 
 
 def _model(name: str, length: int) -> torch.nn.Module:
@@ -73,7 +94,7 @@ def _model(name: str, length: int) -> torch.nn.Module:
     loaded = load_weights(name, config)
     check_length(name, config, length, loaded)
     loaded.config.use_cache = False
-    return OneTensor(loaded, getattr(config, "pad_token_id", None))
+    return OneInput(loaded, getattr(config, "pad_token_id", None))
 
 
 def _inputs(model: str, config: Any, length: int) -> torch.Tensor:

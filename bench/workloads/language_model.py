@@ -163,6 +163,7 @@ SHAKESPEARE_GPT2 = Workload(
     model=CharacterGPT2,
     loss=cross_entropy,
     quality=likelihood_and_accuracy,
+    outputs="scores:2",
     baselines=character_frequencies,
     student=lambda width: CharacterGPT2(heads=max(1, round(6 * width))),
     generator=CachedDecoding,

@@ -205,6 +205,7 @@ LIBREOFFICE_EN_DE_TRANSFORMER = Workload(
     model=_transformer,
     loss=smoothed_loss,
     quality=token_quality,
+    outputs="scores:2",
     student=_transformer,
     baselines=token_frequencies,
     finish=_finish,

@@ -164,5 +164,6 @@ WORDNET_BERT = Workload(
     model=MaskedLanguageModel,
     loss=masked_cross_entropy,
     quality=accuracy_and_likelihood,
+    outputs="scores:2",
     baselines=frequent_characters,
 )

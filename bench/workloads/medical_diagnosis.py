@@ -32,7 +32,7 @@ def diagnosis(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
     malignant = outputs[:, MALIGNANT] - outputs[:, BENIGN]
     return {
         "auc": area_under_curve(malignant, targets == MALIGNANT),
-        "recall": class_recalls(outputs, targets)[MALIGNANT].item(),
+        "recall": class_recalls(outputs.argmax(dim=1), targets, 2)[MALIGNANT].item(),
         "accuracy": (outputs.argmax(dim=1) == targets).double().mean().item(),
     }
 

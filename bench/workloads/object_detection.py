@@ -231,7 +231,7 @@ COMPOSED_SCENES_DETECTOR = Workload(
     model=CellDetector,
     loss=focal_and_overlap,
     quality=_quality,
-    answers=None,
+    outputs="values",
     baselines=mean_boxes,
     student=CellDetector,
 )

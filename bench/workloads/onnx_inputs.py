@@ -10,15 +10,11 @@ import numpy as np
 import torch
 
 from bench.errors import StageError
+from techniques.backends.onnx_file import FLOATS
 
 if TYPE_CHECKING:
     import onnx
 
-_FLOATS = {
-    "tensor(float)": torch.float32,
-    "tensor(float16)": torch.float16,
-    "tensor(double)": torch.float64,
-}
 _WHOLE = {
     "tensor(uint8)": torch.uint8,
     "tensor(int8)": torch.int8,
@@ -47,8 +43,8 @@ def inputs_of(path: Path, entries: list[Any], samples: int) -> torch.Tensor:
             f"{path}: should have one input with fixed sizes but the batch, not {names[:150]}{how}"
         )
     generator = torch.Generator().manual_seed(0)
-    if entry.type in _FLOATS:
-        return torch.randn(samples, *sizes, generator=generator).to(_FLOATS[entry.type])
+    if entry.type in FLOATS:
+        return torch.randn(samples, *sizes, generator=generator).to(FLOATS[entry.type])
     dtype = _WHOLE.get(entry.type)
     bounds = None if dtype is None else _bounds(path, entry.name, dtype)
     if dtype is None or bounds is None:
@@ -64,7 +60,7 @@ def read_inputs(file: str, path: Path, entry: Any) -> torch.Tensor:
         inputs = torch.from_numpy(np.array(array, order="C"))
     except (OSError, ValueError, TypeError, EOFError) as error:
         raise StageError(f"inputs={file}: cannot be read as a .npy file: {_line(error)}") from None
-    wanted = _FLOATS.get(entry.type) or _WHOLE.get(entry.type)
+    wanted = FLOATS.get(entry.type) or _WHOLE.get(entry.type)
     fits = len(entry.shape) == inputs.dim() and all(
         not isinstance(size, int) or size == own
         for size, own in zip(entry.shape[1:], inputs.shape[1:], strict=True)
@@ -116,6 +112,20 @@ def _rows(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
     axis = next((entry.i for entry in node.attribute if entry.name == "axis"), 0)
     shape = shapes.get(node.input[0], ())
     return shape[axis] if -len(shape) <= axis < len(shape) else 0
+
+
+def last_operator(path: Path, output: str) -> str:
+    """Return the operator that makes an output of a file, reshapes and casts left out; empty if unknown."""
+    import onnx
+
+    made = {
+        name: node
+        for node in onnx.load(str(path), load_external_data=False).graph.node
+        for name in node.output
+    }
+    while output in made and made[output].op_type in (*_SAME_NUMBERS, "Gather") and made[output].input:
+        output = made[output].input[0]
+    return made[output].op_type if output in made else ""
 
 
 def _line(error: Exception) -> str:

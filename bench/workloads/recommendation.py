@@ -144,6 +144,6 @@ MOVIELENS_100K_FACTORS = Workload(
     model=lambda: Factors(USERS, ITEMS),
     loss=nn.functional.binary_cross_entropy_with_logits,
     quality=hits_and_gain,
-    answers=None,
+    outputs="values",
     baselines=most_popular,
 )

@@ -45,6 +45,6 @@ DIABETES_MLP = Workload(
     model=lambda: Perceptron(features=10, outputs=1),
     loss=nn.functional.mse_loss,
     quality=r2_and_mse,
-    answers=None,
+    outputs="values",
     baselines=without_training,
 )

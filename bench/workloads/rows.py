@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 from bench.metrics import METRICS, QUALITIES
+from bench.workloads.output_kinds import parse_kind
 from techniques.registry import Registry, Row, Technique, TechniqueError, nearest
 from techniques.settings import Setting
 
@@ -95,6 +96,8 @@ class WorkloadTable(Registry[WorkloadRow]):
                 f"workload {text!r} needs its {argument}; write {found.name}:{argument.upper()}"
             )
         try:
+            if found.settings.get("outputs"):
+                parse_kind(str(found.settings["outputs"]))
             return Technique(found.row.at(found.settings), found.settings)
         except ValueError as error:
             raise TechniqueError(f"workload {text!r}: {error}") from None

@@ -47,11 +47,6 @@ class Generator(Protocol):
 Answers = Callable[[torch.Tensor], torch.Tensor]
 
 
-def highest(outputs: torch.Tensor) -> torch.Tensor:
-    """Return the place of the highest of scores (..., classes)."""
-    return outputs.argmax(dim=-1)
-
-
 @dataclass(frozen=True)
 class Workload:
     """The code of a workload: data, model, loss and quality.
@@ -59,8 +54,10 @@ class Workload:
     `transform` turns a batch of kept inputs into what the model takes; it belongs to the training clock.
     `quality` maps outputs and targets of the whole test set to named metrics, the first better when higher;
     None where the model is served as it is: then quality is how far it keeps to its own outputs.
-    `answers` reads what the model answers out of outputs, one answer or several for each sample, to tell what
-    share of them stays; None where outputs are numbers, such as embeddings, which are only near or far.
+    `outputs` says what the model's outputs are, the first of several: `scores:1` (of classes, on axis 1),
+    `probability`, `logit`, `labels` or `values`; empty, it is read from the loss and the targets. `answers`
+    reads what the model answers, one answer or several for each sample, where outputs are none of these. What
+    share of the answers stays is measured.
     `student` builds the model with that many times the channels, where it comes in several widths.
     `classes` names the classes of a classification, in the order of its outputs: their recalls are measured
     one by one. `baselines` gives the quality metric of answers that need no training, by their name.
@@ -74,7 +71,8 @@ class Workload:
     model: Callable[[], torch.nn.Module]
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     quality: Callable[[torch.Tensor, torch.Tensor], Mapping[str, float]] | None
-    answers: Answers | None = highest
+    answers: Answers | None = None
+    outputs: str = ""
     student: Callable[[float], torch.nn.Module] | None = None
     classes: tuple[str, ...] = ()
     baselines: Callable[[Data], Mapping[str, float]] = lambda data: {}

@@ -82,8 +82,8 @@ _add(
     lowering_imports=("torchao.quantization",),
     formats={"int8-dynamic": "torchao", **_WEIGHTS},
     no_kernel={"int8-static": _EAGER_STATIC, "fp8": _CPU_FP8},
-    precisions=("fp32", "bf16", "fp16"),
-    format_precisions=_WEIGHTS_IN,
+    precisions=("fp32", "bf16", "fp16", "fp64"),
+    format_precisions={"int8-dynamic": ("fp32", "bf16", "fp16"), **_WEIGHTS_IN},
     trains=True,
     **_TRAINING,
 )
@@ -126,6 +126,8 @@ _add(
         "int8-weight": "its int8 weights become floats before each product; use int4-weight",
         "fp8": "its CPU provider has none",
     },
+    precisions=("fp32", "fp64"),
+    format_precisions=dict.fromkeys(("int8-dynamic", "int8-static", "int4-weight"), ("fp32",)),
 )
 _add(
     "executorch",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,7 +27,7 @@ class RecordedModel:
         self.model = model
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+    def __call__(self, batch: torch.Tensor) -> Any:
         if self._graph is None:
             self._graph = self._record(batch)
         self._input.copy_(batch)

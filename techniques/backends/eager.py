@@ -19,6 +19,7 @@ from techniques.backends.training import (
     TrainingStep,
     with_layout,
 )
+from techniques.numbers import in_numbers
 from techniques.registry import Row, Technique
 
 WEIGHTS = "weights.safetensors"
@@ -65,7 +66,7 @@ class Eager:
         return with_layout(model, self.options)
 
     def _convert(self, model: torch.nn.Module, numerics: Numerics) -> torch.nn.Module:
-        model = model.to(self.device, numerics.dtype)
+        model = in_numbers(model, numerics.dtype, self.device)
         return model if numerics.format is None else quantize(model, numerics.format)
 
 

@@ -22,8 +22,10 @@ import torch
 
 from techniques.backends.calibration import calibration_parts, quantize_pt2e
 from techniques.backends.onnx_file import given_file
-from techniques.backends.protocol import Numerics, Program, ServesOnCpu, in_precision
+from techniques.backends.protocol import Numerics, Program, ServesOnCpu
 from techniques.backends.tracing import OperatorTime, slowest_first
+from techniques.numbers import in_numbers, in_precision, refuse_complex
+from techniques.outputs import as_graph, compared
 from techniques.registry import CannotApply, TechniqueError
 
 MODEL = "model.pte"
@@ -53,7 +55,7 @@ class _Event:
 
 
 @dataclass(frozen=True)
-class ExecuTorchProgram:
+class ExecuTorchProgram(Program):
     """A loaded method; its inputs and outputs are tensors of PyTorch, each call's output a copy of its own.
 
     `program` is kept because the method runs in its memory.
@@ -67,12 +69,11 @@ class ExecuTorchProgram:
     def prepare(self, batch: torch.Tensor) -> Prepared:
         return [in_precision(batch, self.dtype).contiguous()]
 
-    def __call__(self, prepared: Prepared) -> torch.Tensor:
-        output: torch.Tensor = self.method.execute(prepared)[0]
-        return output
+    def __call__(self, prepared: Prepared) -> Any:
+        return self.method.execute(prepared)
 
-    def to_tensor(self, output: torch.Tensor) -> torch.Tensor:
-        return output.float()
+    def to_tensors(self, output: Any) -> tuple[torch.Tensor, ...]:
+        return compared(list(output))
 
     def kernels(self, prepared: Prepared) -> list[str]:
         """Name XNNPACK's products with their numbers, its other operators, and those that it did not take."""
@@ -104,7 +105,10 @@ class ExecuTorch(ServesOnCpu):
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
-        model, example = model.to(numerics.dtype), in_precision(example, numerics.dtype)
+        refuse_complex(model, "ExecuTorch")
+        example = in_precision(example, numerics.dtype)
+        calibration = (in_precision(batch, numerics.dtype) for batch in calibration)
+        model = as_graph(in_numbers(model, numerics.dtype), example)
         with torch.no_grad(), warnings.catch_warnings():
             # PyTorch's export warns of its own code hundreds of times.
             warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)

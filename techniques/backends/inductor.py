@@ -11,7 +11,7 @@ import torch
 
 from techniques.backends.calibration import calibration_parts, quantize_pt2e
 from techniques.backends.cpu_features import int8_saturates
-from techniques.backends.protocol import Numerics, Program, TorchProgram, in_precision
+from techniques.backends.protocol import Numerics, Program, TorchProgram
 from techniques.backends.torchao_formats import quantize
 from techniques.backends.training import (
     Loss,
@@ -21,6 +21,8 @@ from techniques.backends.training import (
     laid_out,
     with_layout,
 )
+from techniques.numbers import in_numbers, in_precision, refuse_complex
+from techniques.outputs import as_graph
 from techniques.registry import Row, Technique
 
 PACKAGE = "model.pt2"
@@ -51,8 +53,10 @@ class Inductor:
         import torch._inductor.config
 
         with torch.no_grad(), torch._inductor.config.patch(_config()):
-            model = with_layout(model.to(numerics.dtype), self.options)
+            refuse_complex(model, "a package that Inductor compiles")
+            model = with_layout(in_numbers(model, numerics.dtype), self.options)
             example = laid_out(in_precision(example, numerics.dtype), self.options.channels_last)
+            model = as_graph(model, example)
             program = _export(model, example, numerics, calibration)
             torch._inductor.aoti_compile_and_package(program, package_path=str(folder / PACKAGE))
 

@@ -12,7 +12,16 @@ from typing import Any
 import torch
 
 from techniques.backends.calibration import calibration_parts
+from techniques.numbers import in_numbers, in_precision, refuse_complex
+from techniques.outputs import as_graph
 from techniques.registry import TechniqueError
+
+FLOATS = {
+    "tensor(float)": torch.float32,
+    "tensor(float16)": torch.float16,
+    "tensor(double)": torch.float64,
+}
+"""What ONNX Runtime calls the types of floats that an input may have."""
 
 _INPUT = "input"
 _SCALE_OF_MASKS = 1e4
@@ -25,15 +34,29 @@ def given_file(model: torch.nn.Module) -> Path | None:
     return given
 
 
-def write_onnx(model: torch.nn.Module, example: torch.Tensor, path: Path) -> None:
-    """Export a model at the shape of `example`, or copy the file that it stands for.
+def has_double(file: Path) -> bool:
+    """Say whether a file computes in double: whether its input or one of its weights is."""
+    import onnx
 
-    Raises TechniqueError that says what could not be exported.
+    graph = onnx.load(str(file), load_external_data=False).graph
+    kinds = [entry.type.tensor_type.elem_type for entry in graph.input]
+    return onnx.TensorProto.DOUBLE in [*kinds, *(tensor.data_type for tensor in graph.initializer)]
+
+
+def write_onnx(
+    model: torch.nn.Module, example: torch.Tensor, path: Path, dtype: torch.dtype = torch.float32
+) -> None:
+    """Export a model with floats of that type, at the shape of `example`, or copy the file it stands for.
+
+    Raises TechniqueError that says what could not be exported, CannotApply for complex weights.
     """
     given = given_file(model)
     if given is not None:
         shutil.copyfile(given, path)
         return
+    refuse_complex(model, "ONNX")
+    example = in_precision(example, dtype)
+    model = as_graph(in_numbers(model, dtype), example)
     names = [_INPUT]
     try:
         program = torch.onnx.export(model, (example,), input_names=names, dynamo=True, verbose=False)

@@ -14,6 +14,9 @@ import torch
 from techniques.backends.cpu_features import int8_saturates
 from techniques.backends.kernels import kernels_of_onnx
 from techniques.backends.onnx_file import (
+    FLOATS,
+    given_file,
+    has_double,
     open_session,
     prepared_for_quantization,
     quantize_qdq,
@@ -21,6 +24,8 @@ from techniques.backends.onnx_file import (
 )
 from techniques.backends.protocol import Numerics, Program, ServesOnCpu
 from techniques.backends.tracing import OperatorTime, trace_onnx_runtime
+from techniques.numbers import in_precision
+from techniques.outputs import as_numbers, compared
 from techniques.registry import CannotApply, TechniqueError
 
 MODEL = "model.onnx"
@@ -28,7 +33,7 @@ _BLOCK = 32
 
 
 @dataclass(frozen=True)
-class OnnxProgram:
+class OnnxProgram(Program):
     """An inference session; its inputs and outputs are NumPy arrays."""
 
     session: Any
@@ -37,14 +42,15 @@ class OnnxProgram:
     threads: int
 
     def prepare(self, batch: torch.Tensor) -> dict[str, np.ndarray]:
-        return {self.session.get_inputs()[0].name: np.ascontiguousarray(batch.numpy())}
+        entry = self.session.get_inputs()[0]
+        fitting = in_precision(batch, FLOATS.get(entry.type, batch.dtype))
+        return {entry.name: np.ascontiguousarray(fitting.numpy())}
 
-    def __call__(self, prepared: dict[str, np.ndarray]) -> np.ndarray:
-        output: np.ndarray = self.session.run(self.outputs, prepared)[0]
-        return output
+    def __call__(self, prepared: dict[str, np.ndarray]) -> Any:
+        return self.session.run(self.outputs, prepared)
 
-    def to_tensor(self, output: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(output).float()
+    def to_tensors(self, output: Any) -> tuple[torch.Tensor, ...]:
+        return compared([as_numbers(value) for value in output])
 
     def kernels(self, prepared: dict[str, np.ndarray]) -> list[str]:
         return kernels_of_onnx(self.model, self.threads)
@@ -65,7 +71,9 @@ class OnnxRuntime(ServesOnCpu):
         folder: Path,
     ) -> None:
         path = folder / MODEL
-        write_onnx(model, example, path)
+        _refuse_double(model, numerics)
+        write_onnx(model, example, path, numerics.dtype)
+        calibration = (in_precision(batch, numerics.dtype) for batch in calibration)
         if numerics.format == "int4-weight":
             _quantize_weights(path)
         elif numerics.format is not None:
@@ -77,6 +85,16 @@ class OnnxRuntime(ServesOnCpu):
         path = folder / MODEL
         session = open_session(path, threads)
         return OnnxProgram(session, [output.name for output in session.get_outputs()], path, threads)
+
+
+def _refuse_double(model: torch.nn.Module, numerics: Numerics) -> None:
+    """Raise CannotApply where a file that is given computes in other floats than those it is listed under."""
+    given = given_file(model)
+    if given is None:
+        return
+    double = has_double(given)
+    if double != (numerics.precision == "fp64"):
+        raise CannotApply(f"the file computes in {'fp64' if double else 'fp32'}, not in {numerics.precision}")
 
 
 def _quantize(path: Path, format_: str, calibration: Iterable[torch.Tensor], batch_size: int) -> None:

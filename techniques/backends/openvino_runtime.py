@@ -23,6 +23,8 @@ from techniques.backends.kernels import kernels_of_format
 from techniques.backends.onnx_file import given_file
 from techniques.backends.protocol import Numerics, Program, ServesOnCpu
 from techniques.backends.tracing import OperatorTime, slowest_first
+from techniques.numbers import in_numbers, in_precision, refuse_complex
+from techniques.outputs import as_graph, as_numbers, compared
 from techniques.registry import CannotApply, TechniqueError
 
 # OpenVINO and NNCF report their use over the network, unasked and from threads of their own, as they are
@@ -41,6 +43,7 @@ _ACTIVATIONS_PER_SCALE = {"int8-dynamic": "32"}
 # NNCF's own 0.95 only 0.952, at 0.5 or without any 0.982.
 _SMOOTHING = 0.7
 
+_FLOATS = {"f16": torch.float16, "f32": torch.float32, "f64": torch.float64}
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 _NUMBERS = {"f32": "fp32", "f16": "fp16", "u8": "int8", "i8": "int8", "u4": "int4", "i4": "int4"}
 _PRODUCTS = ("Convolution", "FullyConnected", "MatMul")
@@ -48,7 +51,7 @@ _NO_KERNEL = ("Const", "Input", "Output", "Reshape")
 
 
 @dataclass(frozen=True)
-class OpenVinoProgram:
+class OpenVinoProgram(Program):
     """A compiled model with one inference request. Its output is a view that the next call overwrites."""
 
     compiled: Any
@@ -57,7 +60,10 @@ class OpenVinoProgram:
     config: Mapping[str, str]
 
     def prepare(self, batch: torch.Tensor) -> Any:
-        return openvino.Tensor(np.ascontiguousarray(batch.numpy()), shared_memory=True)
+        fitting = in_precision(
+            batch, _FLOATS.get(self.compiled.inputs[0].element_type.to_string(), batch.dtype)
+        )
+        return openvino.Tensor(np.ascontiguousarray(fitting.numpy()), shared_memory=True)
 
     def __call__(self, prepared: Any) -> Any:
         # The binding's own method: the one before it looks up how to convert an input, for 3 to 12 us. By
@@ -68,8 +74,8 @@ class OpenVinoProgram:
     def latest_call_s(self) -> float:
         return float(self.request.latency) / 1e3
 
-    def to_tensor(self, output: Any) -> torch.Tensor:
-        return torch.from_numpy(next(iter(output.values()))).float()
+    def to_tensors(self, output: Any) -> tuple[torch.Tensor, ...]:
+        return compared([as_numbers(output[port]) for port in self.compiled.outputs])
 
     def kernels(self, prepared: Any) -> list[str]:
         return kernels_of_compiled(self.compiled, self.model, self.config)
@@ -128,6 +134,9 @@ def _convert(model: torch.nn.Module, example: torch.Tensor) -> Any:
     """Return a model, or the ONNX file that it stands for, as OpenVINO's, at the example's shape."""
     given = given_file(model)
     if given is None:
+        refuse_complex(model, "OpenVINO")
+        example = in_precision(example, torch.float32)
+        model = as_graph(in_numbers(model, torch.float32), example)
         with _without_nested_tensors():
             return openvino.convert_model(model, example_input=example, input=[tuple(example.shape)])
     converted = openvino.Core().read_model(str(given))

@@ -13,6 +13,8 @@ import torch
 from techniques.backends.kernels import kernels_of_call, kernels_of_package
 from techniques.backends.tracing import OperatorTime, trace_torch
 from techniques.backends.training import Loss, TrainingStep, laid_out, same_numbers
+from techniques.numbers import in_precision
+from techniques.outputs import compared
 from techniques.precisions import PRECISIONS
 from techniques.registry import Row, Technique, TechniqueError
 
@@ -41,9 +43,13 @@ class Program(Protocol):
         """Run one batch; returns before a device has finished, where it works asynchronously."""
         ...
 
-    def to_tensor(self, output: Any) -> torch.Tensor:
-        """Return an output as a float32 CPU tensor."""
+    def to_tensors(self, output: Any) -> tuple[torch.Tensor, ...]:
+        """Return outputs as CPU tensors, in the model's order, none of fewer than 32 bits."""
         ...
+
+    def to_tensor(self, output: Any) -> torch.Tensor:
+        """Return the first of the outputs."""
+        return self.to_tensors(output)[0]
 
     def kernels(self, prepared: Any) -> list[str]:
         """Return the names of the kernels that really run, read from the runtime."""
@@ -114,20 +120,15 @@ class ServesOnCpu(ServesOnly):
         return
 
 
-def in_precision(batch: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return a batch in that precision; whole numbers, of tokens say, stay what they are."""
-    return batch.to(dtype) if batch.is_floating_point() else batch
-
-
 @dataclass(frozen=True)
-class TorchProgram:
+class TorchProgram(Program):
     """A program whose inputs and outputs are tensors of PyTorch. `package` is that of a compiled one.
 
     `channels_last` is the layout of images, with their channels innermost. `copies_input` hands each call a
     copy of the prepared batch.
     """
 
-    run: Callable[[torch.Tensor], torch.Tensor]
+    run: Callable[[torch.Tensor], Any]
     device: torch.device
     dtype: torch.dtype
     package: Path | None = None
@@ -137,12 +138,12 @@ class TorchProgram:
     def prepare(self, batch: torch.Tensor) -> torch.Tensor:
         return laid_out(in_precision(batch, self.dtype).to(self.device), self.channels_last)
 
-    def __call__(self, prepared: torch.Tensor) -> torch.Tensor:
+    def __call__(self, prepared: torch.Tensor) -> Any:
         with torch.inference_mode():
             return self.run(prepared.clone() if self.copies_input else prepared)
 
-    def to_tensor(self, output: torch.Tensor) -> torch.Tensor:
-        return output.float().cpu()
+    def to_tensors(self, output: Any) -> tuple[torch.Tensor, ...]:
+        return compared(output)
 
     def kernels(self, prepared: torch.Tensor) -> list[str]:
         return kernels_of_package(self.package) if self.package else kernels_of_call(lambda: self(prepared))

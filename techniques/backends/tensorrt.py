@@ -19,8 +19,10 @@ import torch
 
 from techniques.backends.accelerators import synchronize
 from techniques.backends.onnx_file import fix_batch, given_file, quantize_qdq, write_onnx
-from techniques.backends.protocol import Numerics, Program, ServesOnly, in_precision
+from techniques.backends.protocol import Numerics, Program, ServesOnly
 from techniques.backends.tracing import OperatorTime, trace_torch
+from techniques.numbers import in_precision, refuse_complex
+from techniques.outputs import compared
 from techniques.registry import CannotApply, TechniqueError
 
 ENGINE = "model.engine"
@@ -32,7 +34,7 @@ _DTYPES = {
 
 
 @dataclass(frozen=True)
-class EngineProgram:
+class EngineProgram(Program):
     """An engine with buffers for its outputs on the GPU; the next call overwrites them.
 
     It runs on a stream of its own: on the default one TensorRT waits more than it has to, says what documents
@@ -52,15 +54,15 @@ class EngineProgram:
         synchronize(self.device)  # the engine's stream does not wait for the copy's
         return prepared
 
-    def __call__(self, prepared: torch.Tensor) -> torch.Tensor:
+    def __call__(self, prepared: torch.Tensor) -> Any:
         self.context.set_tensor_address(self.input, prepared.data_ptr())
         if not self.context.execute_async_v3(self.stream.cuda_stream):
             raise RuntimeError("TensorRT could not start the engine; its log says why")
-        return next(iter(self.outputs.values()))
+        return list(self.outputs.values())
 
-    def to_tensor(self, output: torch.Tensor) -> torch.Tensor:
+    def to_tensors(self, output: Any) -> tuple[torch.Tensor, ...]:
         self.stream.synchronize()
-        return output.float().cpu()
+        return compared(output)
 
     def kernels(self, prepared: torch.Tensor) -> list[str]:
         from tensorrt import LayerInformationFormat
@@ -118,10 +120,10 @@ def export(model: torch.nn.Module, example: torch.Tensor, numerics: Numerics, pa
     """Write a model on the CPU as ONNX, in its precision and at the shape of `example`."""
     is_given = given_file(model) is not None
     if not is_given:
-        model, example = model.to(numerics.dtype), in_precision(example, numerics.dtype)
+        refuse_complex(model, "TensorRT")
     elif numerics.dtype != torch.float32:
         raise CannotApply(f"an ONNX file keeps its own numbers; it is not made {numerics.precision}")
-    write_onnx(model, example, path)
+    write_onnx(model, example, path, numerics.dtype)
     if is_given:
         fix_batch(path, example.shape)
 

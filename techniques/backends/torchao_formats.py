@@ -11,6 +11,7 @@ import torch
 from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
 from techniques.backends.cpu_features import int8_saturates
+from techniques.numbers import refuse_complex
 from techniques.parametrizations import make_plain
 from techniques.registry import CannotApply, TechniqueError
 from techniques.weights import load_state, save_state
@@ -29,6 +30,7 @@ def quantize(model: torch.nn.Module, format_: str) -> torch.nn.Module:
     """
     if format_ not in _FORMATS:
         raise TechniqueError(f"PyTorch has no kernel for {format_}")
+    refuse_complex(model, format_)
     weight = next(model.parameters(), None)
     if weight is not None:
         check_kernel(format_, weight.device, weight.dtype)

@@ -11,6 +11,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from techniques.backends.accumulation import Accumulation
+from techniques.numbers import weight_types
 from techniques.optimizers.torch_optim import build, evaluates_by_closure, step
 from techniques.precisions import PRECISIONS
 from techniques.registry import CannotApply, Row, Technique
@@ -119,6 +120,7 @@ class TorchTrainingStep:
         compiled: Callable[[torch.nn.Module], torch.nn.Module] = lambda model: model,
     ) -> TorchTrainingStep:
         """Move `model` to the device and build its optimizer; `compiled` makes of it what is called."""
+        refuse_other_numbers(model, precision)
         model = with_layout(model.to(device), options)
         if options.checkpoint:
             checkpoint_blocks(model)
@@ -203,7 +205,22 @@ class TorchTrainingStep:
 
     def _autocast(self) -> torch.autocast:
         dtype = getattr(torch, PRECISIONS[self.precision].dtype)
-        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+        return torch.autocast(self.device.type, dtype, enabled=dtype in (torch.bfloat16, torch.float16))
+
+
+def refuse_other_numbers(model: torch.nn.Module, precision: str) -> None:
+    """Raise CannotApply where training computes in other numbers than the precision that it is listed under.
+
+    Weights are fp32 (under autocast too) or complex64, and of twice the bits in fp64.
+    """
+    types = weight_types(model)
+    fitting = {"fp64", "complex128"} if precision == "fp64" else {"fp32", "complex64"}
+    if types and not fitting.issuperset(types):
+        own = "fp64" if set(types) <= {"fp64", "complex128"} else ""
+        how = f'; train it with precision = "{own}"' if own and precision != own else ""
+        raise CannotApply(
+            f"the model's weights are {', '.join(types)}, as training in {precision} has not{how}"
+        )
 
 
 def same_numbers(one: torch.Tensor, other: torch.Tensor) -> bool:

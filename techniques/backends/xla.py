@@ -22,11 +22,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from techniques.backends.onnx_file import given_file
-from techniques.backends.protocol import Numerics, Program, in_precision
+from techniques.backends.protocol import Numerics, Program
 from techniques.backends.tracing import OperatorTime, slowest_first
 from techniques.backends.training import Loss, TrainingStep
 from techniques.backends.xla_compat import call, environment, start, to_device, to_torch, tracing
 from techniques.backends.xla_training import XlaTrainingStep
+from techniques.numbers import in_numbers, in_precision, refuse_complex
+from techniques.outputs import as_graph, compared
 from techniques.registry import CannotApply, Row, Technique, TechniqueError
 
 PROGRAM = "model.stablehlo"
@@ -36,7 +38,7 @@ WEIGHTS = "weights.safetensors"
 class Latest:
     """The newest output of a device, which runs its programs in turn: when it is there, so are the others."""
 
-    output: jax.Array | None = None
+    output: Any = None
 
     def wait(self) -> None:
         """Wait for it."""
@@ -69,17 +71,19 @@ class Xla:
         if numerics.format is not None:
             raise TechniqueError(f"XLA has no kernel for {numerics.format}")
         device, env = start(self.platform, torch.get_num_threads()), environment()
-        model = model.to(numerics.dtype)
+        refuse_complex(model, "XLA")
+        example = in_precision(example, numerics.dtype)
+        model = as_graph(in_numbers(model, numerics.dtype), example)
         tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
-        def forward(weights: dict[str, jax.Array], batch: jax.Array) -> jax.Array:
+        def forward(weights: dict[str, jax.Array], batch: jax.Array) -> Any:
             with tracing(env, numerics.precision):
                 outputs = call(env, model, env.j2t_iso(weights), batch)
-                array: jax.Array = env.t2j_iso(outputs)
-            return array
+                arrays: Any = env.t2j_iso(outputs)
+            return arrays
 
         weights = {name: to_device(tensor, device) for name, tensor in tensors.items()}
-        batch = to_device(in_precision(example, numerics.dtype), device)
+        batch = to_device(example, device)
         exported = jax.export.export(jax.jit(forward), platforms=[self.platform])(weights, batch)
         (folder / PROGRAM).write_bytes(exported.serialize())
         save_file(
@@ -118,7 +122,7 @@ def tpu() -> Xla:
 
 
 @dataclass(frozen=True)
-class XlaProgram:
+class XlaProgram(Program):
     """A compiled program with its weights on the device. `latest` is what the backend waits for."""
 
     compiled: jax.stages.Compiled
@@ -130,13 +134,13 @@ class XlaProgram:
     def prepare(self, batch: torch.Tensor) -> jax.Array:
         return to_device(in_precision(batch, self.dtype), self.device)
 
-    def __call__(self, prepared: jax.Array) -> jax.Array:
-        output: jax.Array = self.compiled(self.weights, prepared)
+    def __call__(self, prepared: jax.Array) -> Any:
+        output: Any = self.compiled(self.weights, prepared)
         self.latest.output = output
         return output
 
-    def to_tensor(self, output: jax.Array) -> torch.Tensor:
-        return to_torch(output).float()
+    def to_tensors(self, output: Any) -> tuple[torch.Tensor, ...]:
+        return compared([to_torch(array) for array in jax.tree.leaves(output)])
 
     def kernels(self, prepared: jax.Array) -> list[str]:
         return kernels_of_hlo(self.compiled.as_text() or "")

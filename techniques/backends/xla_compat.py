@@ -74,9 +74,9 @@ def tracing(env: Any, precision: str) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fastpath)
 
 
-def call(env: Any, model: torch.nn.Module, tensors: dict[str, Any], batch: jax.Array) -> torch.Tensor:
+def call(env: Any, model: torch.nn.Module, tensors: dict[str, Any], batch: jax.Array) -> Any:
     """Call a model with these tensors of torchax, by name, in place of its own; for code that is traced."""
-    outputs: torch.Tensor = torch.func.functional_call(model, tensors, (env.j2t_iso(batch),))
+    outputs: Any = torch.func.functional_call(model, tensors, (env.j2t_iso(batch),))
     return outputs
 
 

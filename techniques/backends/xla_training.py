@@ -94,7 +94,7 @@ class XlaTrainingStep:
         tensors = env.j2t_iso({name: self._cast(name, array) for name, array in arrays.items()})
         with env.override_property(prng=key), tracing(env, self._precision):
             outputs = call(env, self.model, tensors, self._cast("", batch))
-            loss = env.t2j_iso(self._loss(outputs.float(), env.j2t_iso(targets)))
+            loss = env.t2j_iso(self._loss(_in_fp32(outputs), env.j2t_iso(targets)))
         left = {name: tensors[name].jax().astype(array.dtype) for name, array in others.items()}
         return loss.astype(jnp.float32), left
 
@@ -103,6 +103,11 @@ class XlaTrainingStep:
         if self._precision == "fp32" or statistic or not jnp.issubdtype(array.dtype, jnp.floating):
             return array
         return array.astype(jnp.bfloat16)
+
+
+def _in_fp32(outputs: Any) -> Any:
+    narrow = isinstance(outputs, torch.Tensor) and outputs.dtype == torch.bfloat16
+    return outputs.float() if narrow else outputs
 
 
 def update_rule(optimizer: Technique[Row]) -> optax.GradientTransformation:

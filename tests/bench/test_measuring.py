@@ -27,16 +27,16 @@ backend = ["cpu-eager", "onnxruntime"]
 MINE = """
     import torch
 
-    class Dictionary(torch.nn.Module):
+    class Describing(torch.nn.Module):
         def forward(self, batch):
-            return {"logits": batch}
+            return "a batch"
 
     def good():
         torch.manual_seed(0)
         return torch.nn.Linear(6, 3), torch.ones(5, 6)
 
     def bad():
-        return Dictionary(), torch.ones(5, 6)
+        return Describing(), torch.ones(5, 6)
 """
 
 
@@ -93,7 +93,7 @@ def test_a_model_that_does_not_fit_has_one_line_for_each_cell_and_the_others_run
         end = launches.loc[cell.stages["evaluate"]]
         if ":bad" in cell.name:
             assert end["state"] == "skipped" and end["reason"].endswith(
-                "the model returns a dict of logits, not one tensor: wrap it"
+                "the model returns a str without a tensor in it"
             )
         elif "finetune" in cell.name:
             assert end["state"] == "skipped" and "nothing to train on" in end["reason"]

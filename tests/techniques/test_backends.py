@@ -10,8 +10,9 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from bench.stages.evaluate import closeness
+from bench.closeness import closeness
 from bench.workloads.image_classification import SimpleCNN
+from bench.workloads.output_kinds import OutputKind
 from techniques.backends import BACKENDS, hardware, onnx_runtime, torchao_formats
 from techniques.backends.inductor import quantize_static
 from techniques.backends.kernels import kernels_of_format
@@ -43,7 +44,7 @@ def lowered(folder: Path, backend: str, numerics: Numerics, batch_size: int):
 
 
 def faults(outputs: torch.Tensor, expected: torch.Tensor, allowed: Tolerance) -> str:
-    measured = {entry.metric: entry for entry in closeness(outputs, expected, allowed)}
+    measured = {entry.metric: entry for entry in closeness(outputs, expected, allowed, OutputKind("scores"))}
     return measured["valid"].reason
 
 

@@ -16,8 +16,9 @@ from torch import nn
 pytest.importorskip("openvino")
 pytest.importorskip("nncf")
 
-from bench.stages.evaluate import closeness
+from bench.closeness import closeness
 from bench.workloads.image_classification import SimpleCNN
+from bench.workloads.output_kinds import OutputKind
 from bench.workloads.vision_models import VisionTransformer
 from techniques.backends.cpu_features import int8_saturates
 from techniques.backends.kernels import kernels_of_format
@@ -75,7 +76,10 @@ def measured(name: str, program: Program, allowed: Tolerance) -> str:
     """Return what is wrong with a program's outputs, or nothing."""
     with torch.no_grad():
         expected = make_model(name)((tokens if name == "text" else images)(4 * BATCH_SIZE))
-    judged = {entry.metric: entry for entry in closeness(outputs_of(name, program), expected, allowed)}
+    judged = {
+        entry.metric: entry
+        for entry in closeness(outputs_of(name, program), expected, allowed, OutputKind("scores"))
+    }
     return judged["valid"].reason
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ import torch
 
 from bench.artifacts import artifact_folder
 from bench.models import load_model, save_model, save_outputs
+from bench.predictions import Predictions
 from bench.records import Request
 from bench.stages.compress import StageContext, run, taught_by
 from bench.structures import Structure, read_structure
 from bench.training import predict
 from bench.worker import classify
 from bench.workloads.image_classification import DIGITS
+from bench.workloads.output_kinds import OutputKind
 from techniques.registry import CannotApply
 
 SETTINGS = {
@@ -60,7 +63,8 @@ def results(tmp_path: Path) -> Path:
     for key, inputs in (("a" * 64, data.test_inputs[:64]), ("b" * 64, data.train_inputs)):
         folder = artifact_folder(tmp_path, key)
         folder.mkdir(parents=True)
-        save_outputs(folder, predict(model, DIGITS, inputs, torch.device("cpu")))
+        outputs = predict(model, DIGITS, inputs, torch.device("cpu"))
+        save_outputs(folder, replace(outputs, kind=OutputKind("scores", 1)))
     save_model(artifact_folder(tmp_path, "a" * 64), structure, model)
     return tmp_path
 
@@ -71,7 +75,8 @@ def context(results: Path) -> StageContext:
 
 def test_a_taught_loss_finds_the_teachers_row_of_each_sample():
     data = DIGITS.data()
-    teacher = torch.randn(len(data.train_inputs), 10)
+    scores = torch.randn(len(data.train_inputs), 10)
+    teacher = Predictions({"": scores}, kind=OutputKind("scores", 1))
     seen = []
 
     def loss(outputs: torch.Tensor, taught: torch.Tensor, own_loss: torch.Tensor) -> torch.Tensor:
@@ -83,7 +88,7 @@ def test_a_taught_loss_finds_the_teachers_row_of_each_sample():
     outputs = torch.randn(3, 10)
     workload.loss(outputs, numbered.train_targets[chosen])
     taught, own_loss = seen[0]
-    assert torch.equal(taught, teacher[chosen])
+    assert torch.equal(taught, scores[chosen])
     assert own_loss == DIGITS.loss(outputs, data.train_targets[chosen])
 
 
@@ -114,7 +119,7 @@ def test_what_is_left_is_the_model_that_was_measured(results, technique):
     }
     data = DIGITS.data()
     outputs = predict(load_model(folder), DIGITS, data.test_inputs[:64], torch.device("cpu"))
-    again = DIGITS.quality(outputs, data.test_targets[:64])
+    again = DIGITS.quality(outputs.main, data.test_targets[:64])
     assert measured["accuracy", "recovered"] == again["accuracy"]
     parameters = sum(p.numel() for p in read_structure(folder).build().parameters())
     assert measured["parameters", ""] == parameters

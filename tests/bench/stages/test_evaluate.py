@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.stages.evaluate import agreement, closeness, kept_quality
+from bench.closeness import agreement, closeness, kept_quality
+from bench.workloads.output_kinds import OutputKind
 from techniques.compression import Tolerance
 
+SCORES, VALUES = OutputKind("scores", 1), OutputKind("values")
 OWN = torch.tensor([[2.0, -2.0], [-1.5, 1.5], [0.001, -0.001]])
 
 
 def judged(outputs: torch.Tensor, allowed: Tolerance) -> dict[str, object]:
-    return {entry.metric: entry for entry in closeness(outputs, OWN, allowed)}
+    return {entry.metric: entry for entry in closeness(outputs, OWN, allowed, SCORES)}
 
 
 def test_a_sample_between_two_classes_may_turn_round():
@@ -39,20 +41,22 @@ def test_outputs_that_point_elsewhere_or_are_no_numbers_are_invalid(outputs, rea
 def test_a_model_that_answers_zero_is_held_to_zero():
     zeros, allowed = torch.zeros(2, 3), Tolerance(relative_error=1e-3)
     for outputs, error, valid in ((zeros, 0.0, 1), (zeros + 1e-6, float("inf"), 0)):
-        found = {entry.metric: entry for entry in closeness(outputs, zeros, allowed)}
+        found = {entry.metric: entry for entry in closeness(outputs, zeros, allowed, SCORES)}
         assert (found["relative_error"].value, found["valid"].value) == (error, valid)
 
 
 def test_numbers_that_are_no_scores_have_no_answers_that_could_stay():
     outputs = OWN.flip(1) * 0.001 + OWN
-    entries = {entry.metric: entry for entry in closeness(outputs, OWN, Tolerance(top1_agreement=0.97), None)}
-    assert entries["top1_agreement"].value is None and "numbers" in entries["top1_agreement"].reason
+    entries = {
+        entry.metric: entry for entry in closeness(outputs, OWN, Tolerance(top1_agreement=0.97), VALUES)
+    }
+    assert entries["top1_agreement"].value is None and "values" in entries["top1_agreement"].reason
     assert entries["valid"].value == 1
-    quality = kept_quality(agreement("reference_agreement", outputs, OWN, None), outputs, OWN)
+    quality = kept_quality(agreement("reference_agreement", outputs, OWN, VALUES), outputs, OWN, VALUES)
     assert quality.value == entries["cosine"].value and "cosine" in quality.method
 
 
 def test_quality_of_scores_is_the_share_of_answers_kept():
     turned = OWN * torch.tensor([[1.0], [1.0], [-1.0]])
-    quality = kept_quality(agreement("reference_agreement", turned, OWN, lambda x: x.argmax(-1)), turned, OWN)
+    quality = kept_quality(agreement("reference_agreement", turned, OWN, SCORES), turned, OWN, SCORES)
     assert (quality.metric, quality.value) == ("quality", pytest.approx(2 / 3))

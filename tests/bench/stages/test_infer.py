@@ -6,11 +6,20 @@ import pytest
 import torch
 
 from bench.errors import StageError
+from bench.predictions import Predictions
 from bench.records import Measurement
-from bench.stages.infer import _judged, _kernels, check
+from bench.stages.infer import _judged, _kernels, served
+from bench.workloads.given import workload
+from bench.workloads.output_kinds import OutputKind
+from techniques.backends.protocol import TorchProgram
 
 EXPECTED = torch.tensor([[1.0, 2.0, 3.0], [3.0, 1.0, 0.0]])
 FP32 = {"format": None, "precision": "fp32"}
+SERVED = workload(lambda: torch.nn.Identity(), EXPECTED)
+
+
+def scores(outputs: torch.Tensor) -> Predictions:
+    return Predictions({"": outputs}, kind=OutputKind("scores", 1))
 
 
 def judged(*kernels: str, format_: str | None = None, precision: str = "fp32") -> dict[str, Measurement]:
@@ -56,13 +65,17 @@ def test_in_fp32_kernels_are_only_listed():
 
 
 def test_outputs_that_are_not_the_models_make_a_timing_invalid():
-    assert _judged(EXPECTED.clone(), EXPECTED, FP32).value == 1
-    wrong = _judged(EXPECTED + 0.1, EXPECTED, FP32)
+    assert _judged(scores(EXPECTED.clone()), scores(EXPECTED), SERVED, FP32).value == 1
+    wrong = _judged(scores(EXPECTED + 0.1), scores(EXPECTED), SERVED, FP32)
     assert wrong.value == 0 and "relative error" in wrong.reason
 
 
-def test_outputs_that_are_no_rows_of_numbers_stop_it():
-    with pytest.raises(StageError, match="2 outputs for a batch of 3"):
-        check([EXPECTED], 3)
-    with pytest.raises(StageError, match="not finite"):
-        check([EXPECTED, EXPECTED * float("nan")], 2)
+def test_outputs_that_are_no_numbers_make_a_timing_invalid():
+    lost = _judged(scores(EXPECTED * float("nan")), scores(EXPECTED), SERVED, FP32)
+    assert lost.value == 0 and "outputs are not finite: 6 of 6 are NaN" in lost.reason
+
+
+def test_outputs_without_a_row_for_each_sample_stop_it():
+    program = TorchProgram(lambda batch: EXPECTED, torch.device("cpu"), torch.float32)
+    with pytest.raises(StageError, match=r"no row for each of the 3 samples of a batch: \(2, 3\)"):
+        served(program, [EXPECTED], scores(EXPECTED), 3)

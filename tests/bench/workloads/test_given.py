@@ -10,7 +10,7 @@ import torch
 
 from bench.errors import StageError
 from bench.workloads import WORKLOADS
-from bench.workloads.given import Exported, one_tensor
+from bench.workloads.given import Exported
 from bench.workloads.workload import find_workload
 from techniques.registry import CannotApply, TechniqueError
 
@@ -45,22 +45,26 @@ def test_a_function_gives_a_model_and_the_inputs_it_is_served_at(mine: Path) -> 
         workload.loss(torch.ones(1), torch.ones(1))
 
 
-def test_the_highest_output_is_the_answer_unless_they_are_said_to_be_numbers(mine: Path) -> None:
-    assert find_workload(f"module:{mine}:make_model").answers is not None
-    assert find_workload(f"module:{mine}:make_model,scores=false").answers is None
+def test_what_the_outputs_are_can_be_said(mine: Path) -> None:
+    assert find_workload(f"module:{mine}:make_model").outputs == ""
+    assert find_workload(f"module:{mine}:make_model,scores=false").outputs == "values"
+    assert find_workload(f"module:{mine}:make_model,outputs=scores:1").outputs == "scores:1"
+    with pytest.raises(TechniqueError, match="outputs='guess' must be scores"):
+        find_workload(f"module:{mine}:make_model,outputs=guess")
 
 
 @pytest.mark.parametrize(
-    ("architecture", "labels", "scores"),
+    ("architecture", "labels", "kind"),
     [
-        ("BertModel", 2, False),
-        ("BertForSequenceClassification", 3, True),
-        ("BertForSequenceClassification", 1, False),
-        ("BertForMaskedLM", 2, True),
+        ("BertModel", 2, "values"),
+        ("BertForSequenceClassification", 3, "scores:1"),
+        ("BertForSequenceClassification", 1, "values"),
+        ("BertForMaskedLM", 2, "scores:2"),
+        ("BertForQuestionAnswering", 2, "scores:1"),
     ],
 )
 def test_a_hugging_face_model_scores_classes_where_its_head_does(
-    tmp_path: Path, architecture: str, labels: int, scores: bool
+    tmp_path: Path, architecture: str, labels: int, kind: str
 ) -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.BertConfig(
@@ -68,7 +72,7 @@ def test_a_hugging_face_model_scores_classes_where_its_head_does(
     )
     config.architectures = [architecture]
     config.save_pretrained(tmp_path)
-    assert (find_workload(f"huggingface:{tmp_path}").answers is not None) == scores
+    assert find_workload(f"huggingface:{tmp_path}").outputs == kind
 
 
 @pytest.mark.parametrize(
@@ -81,11 +85,6 @@ def test_a_hugging_face_model_scores_classes_where_its_head_does(
 def test_what_is_no_model_with_inputs_is_told_in_one_line(mine: Path, name: str, told: str) -> None:
     with pytest.raises(StageError, match=told):
         find_workload(f"module:{mine}:{name}")
-
-
-def test_an_output_that_is_no_tensor_is_told_with_what_is_in_it() -> None:
-    with pytest.raises(StageError, match="a dict of logits, loss, not one tensor: wrap it"):
-        one_tensor({"logits": 1, "loss": 2})
 
 
 def test_an_exported_program_is_served_at_its_own_inputs(tmp_path: Path) -> None:

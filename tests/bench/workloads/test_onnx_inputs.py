@@ -47,7 +47,7 @@ _OF_PIXELS = [
 
 
 def outputs_of(workload: Workload) -> torch.Tensor:
-    return predict(workload.model(), workload, workload.data().test_inputs, torch.device("cpu"))
+    return predict(workload.model(), workload, workload.data().test_inputs, torch.device("cpu")).main
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,9 @@ def test_a_file_of_a_fixed_batch_is_run_at_that_batch(tmp_path: Path) -> None:
     assert (fixed.fixed_batch, open_.fixed_batch) == (8, None)
     torch.testing.assert_close(outputs_of(fixed), outputs_of(open_))
     few = fixed.data().test_inputs[:3]
-    torch.testing.assert_close(predict(fixed.model(), fixed, few, torch.device("cpu")), outputs_of(open_)[:3])
+    torch.testing.assert_close(
+        predict(fixed.model(), fixed, few, torch.device("cpu")).main, outputs_of(open_)[:3]
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@ import pytest
 import torch
 from learning import losses_of
 
-from bench.stages.evaluate import closeness
+from bench.closeness import closeness
+from bench.workloads.output_kinds import OutputKind
 from bench.workloads.regression import DIABETES_MLP, r2_and_mse, without_training
 from techniques.compression import Tolerance
 
@@ -53,7 +54,10 @@ def test_least_squares_baseline_is_scikit_learns_linear_regression() -> None:
 def test_one_answer_near_0_of_the_other_sign_makes_no_output_invalid() -> None:
     own = torch.tensor([[1.0], [-2.0], [0.001]])
     for outputs, valid in ((torch.tensor([[1.0], [-2.0], [-0.001]]), 1.0), (-own, 0.0)):
-        judged = {entry.metric: entry.value for entry in closeness(outputs, own, Tolerance(cosine=0.98))}
+        judged = {
+            entry.metric: entry.value
+            for entry in closeness(outputs, own, Tolerance(cosine=0.98), OutputKind("values"))
+        }
         assert judged["valid"] == valid
 
 

@@ -1,0 +1,80 @@
+"""Metrics have ranges, and a value outside is no result."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from bench.errors import StageError
+from bench.metrics import QUALITIES, bounds
+from bench.workloads.checks import checked
+from bench.workloads.classification import accuracy_and_recall, binary_accuracy
+from bench.workloads.workload import Data, Workload
+
+SCORES = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0], [0.0, 2.0]])
+LABELS = torch.tensor([0, 1, 1, 1])
+
+
+def measured(found: Any) -> dict[str, float]:
+    data = Data(SCORES, LABELS, SCORES, LABELS)
+    own = Workload(
+        lambda: data, lambda x: x, torch.nn.Identity, functional.cross_entropy, lambda outputs, targets: found
+    )
+    quality = checked(own, "").quality
+    assert quality is not None
+    return dict(quality(SCORES, LABELS))
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"accuracy": 50.47}, r"accuracy is 50\.47, outside its range \(0 to 1\); 1 is all of them, not 100"),
+        ({"accuracy": -0.1}, r"accuracy is -0\.1, outside its range \(0 to 1\)"),
+        ({"bleu": 101.0}, r"bleu is 101, outside its range \(0 to 100\)"),
+        ({"r2": 1.5}, r"r2 is 1\.5, outside its range \(up to 1\)"),
+    ],
+)
+def test_a_quality_outside_its_range_is_one_line(found: Any, told: str) -> None:
+    with pytest.raises(StageError, match=told):
+        measured(found)
+
+
+@pytest.mark.parametrize("value", [0.75, torch.tensor(0.75), np.float32(0.75), 1 + 1e-9])
+def test_numbers_of_any_library_are_numbers(value: Any) -> None:
+    found = measured({"accuracy": value})["accuracy"]
+    assert isinstance(found, float) and found == pytest.approx(float(value))
+
+
+def test_a_quality_that_is_no_number_stays_none() -> None:
+    assert math.isnan(measured({"accuracy": math.nan})["accuracy"])
+
+
+def test_every_quality_has_a_range() -> None:
+    assert all(bounds(name) != (-math.inf, math.inf) for name in QUALITIES)
+
+
+def test_accuracy_leaves_ignored_labels_out_and_takes_one_hot_ones() -> None:
+    assert accuracy_and_recall(SCORES, LABELS)["accuracy"] == 0.75
+    ignored = torch.tensor([0, 1, -100, 1])
+    assert accuracy_and_recall(SCORES, ignored) == {"accuracy": 1.0, "macro_recall": 1.0}
+    assert accuracy_and_recall(SCORES, functional.one_hot(LABELS, 2).float())["accuracy"] == 0.75
+
+
+def test_accuracy_of_pixels_is_along_the_axis_of_classes() -> None:
+    scores = torch.zeros(2, 3, 4, 4)
+    scores[:, 1] = 1
+    assert accuracy_and_recall(scores, torch.ones(2, 4, 4).long())["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("outputs", [torch.randn(4), torch.randn(4, 1)])
+def test_one_number_for_each_sample_is_not_taken_for_scores(outputs: torch.Tensor) -> None:
+    with pytest.raises(StageError, match="binary_accuracy takes one number for each sample"):
+        accuracy_and_recall(outputs, LABELS)
+    right = torch.where(LABELS == 1, 0.9, 0.1).reshape(outputs.shape)
+    assert binary_accuracy(0.5)(right, LABELS) == {"accuracy": 1.0, "macro_recall": 1.0}
+    assert binary_accuracy(0.0)(right - 1, LABELS)["accuracy"] == 0.25
