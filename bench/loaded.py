@@ -53,8 +53,8 @@ def load_and_note(settings: Mapping[str, Any]) -> tuple[Workload, Data, torch.nn
     model = workload.model()
     _hear_content(name)
     if is_users(name):
-        note_loaded(f"the data of {name}", lambda: _digest(vars(data).items()))
-        note_loaded(f"the model of {name}", lambda: _digest(model.state_dict().items()))
+        note_loaded(f"the data of {name}", lambda: digest_of(vars(data).items()))
+        note_loaded(f"the model of {name}", lambda: digest_of(model.state_dict().items()))
     return workload, data, model
 
 
@@ -107,7 +107,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _digest(entries: Iterable[tuple[str, Any]]) -> str:
+def digest_of(entries: Iterable[tuple[str, Any]]) -> str:
     """Return a hash over named values: tensors by dtype, shape and content, others as JSON has them."""
     import torch
 
@@ -115,7 +115,7 @@ def _digest(entries: Iterable[tuple[str, Any]]) -> str:
     for name, value in entries:
         digest.update(name.encode() + b"\0")
         if isinstance(value, torch.Tensor):
-            digest.update(f"{value.dtype} {tuple(value.shape)}".encode() + tensor_bytes(value))
+            digest.update(f"{value.dtype} {tuple(value.shape)}".encode() + _tensor_bytes(value))
         else:
             digest.update(json.dumps(value, sort_keys=True, default=_type_name).encode())
     return digest.hexdigest()
@@ -125,7 +125,7 @@ def _type_name(value: object) -> str:
     return type(value).__name__
 
 
-def tensor_bytes(tensor: torch.Tensor) -> bytes:
+def _tensor_bytes(tensor: torch.Tensor) -> bytes:
     """Return the content of a tensor of any layout and dtype."""
     import torch
 

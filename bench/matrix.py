@@ -23,6 +23,7 @@ from bench.matrix_file import Budget, Device, Estimate, Peak, Prices, Server, pa
 from bench.workloads import WORKLOADS
 from techniques.optimizers import OPTIMIZERS
 from techniques.registry import TechniqueError, nearest
+from techniques.settings import split
 
 SHIPPED = Path(__file__).parent / "matrices"
 
@@ -187,15 +188,16 @@ def parse_filter(text: str) -> dict[str, Axis]:
     A technique's own settings may stand in a pattern: `optimizer=adam:lr=0.01,eps=1e-7,backend=onnx*`.
     """
     rule: dict[str, str] = {}
-    for part in text.split(","):
-        key, equals, value = (piece.strip() for piece in part.partition("="))
+    for part in split(text, ","):
+        key, *values = split(part, "=", 1)
+        value = "".join(values)
         latest = next(reversed(rule), "")
         if latest and ":" in rule[latest] and _axis_of(key) is None:
-            rule[latest] += f",{part.strip()}"
+            rule[latest] += f",{part}"
             continue
         name = _axis_of(key)
-        if not equals:
-            raise MatrixError(f"--filter: {part.strip()!r} is no axis=value{nearest(key, AXIS_BY_NAME)}")
+        if not values:
+            raise MatrixError(f"--filter: {part!r} is no axis=value{nearest(key, AXIS_BY_NAME)}")
         if name is None:
             raise MatrixError(f"--filter: unknown axis {key!r}{nearest(key, AXIS_BY_NAME)}")
         if not value:
@@ -203,7 +205,7 @@ def parse_filter(text: str) -> dict[str, Axis]:
         if name in rule:
             raise MatrixError(f"--filter: {key} is given twice; write {key}=one|other")
         rule[name] = value
-    return {name: [piece.strip() for piece in value.split("|")] for name, value in rule.items()}
+    return {name: list(split(value, "|")) for name, value in rule.items()}
 
 
 def _axis_of(key: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
+from bench.loaded import digest_of
+from techniques.settings import quote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ def measure(
     program = save_program(model, inputs, folder / PROGRAMS, batch_sizes)
     matrix = program.with_suffix(".toml")
     told = declared(scores, outputs)
-    workload = f"exported:{program.resolve()}" + (f",outputs={told}" if told else "")
+    workload = "exported:" + quote(str(program.resolve()), "=") + (f",outputs={told}" if told else "")
     matrix.write_text(_matrix(workload, compressions, backends, batch_sizes, max_launches))
     options = RunOptions(str(matrix), folder, trusted=(program,))  # written a moment ago, from a live module
     outcome = execute(prepare(options), lambda run_id: None)
@@ -82,11 +83,24 @@ def save_program(
     if fixed is not None and batch_sizes and fixed not in batch_sizes:
         raise BenchError(f"the model takes batches of {fixed} only: pass batch_sizes=[{fixed}]")
     folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f"new-{os.getpid()}.pt2"
-    torch.export.save(exported, beside)
-    path = folder / f"{_digest(model, batch)}.pt2"
-    beside.replace(path)
+    path = folder / f"{type(model).__name__.lower()}-{_digest(exported, batch)[:12]}.pt2"
+    if not _is_harmless(path):
+        beside = folder / f"new-{os.getpid()}.pt2"
+        torch.export.save(exported, beside)
+        beside.replace(path)
     return path
+
+
+def _is_harmless(path: Path) -> bool:
+    """Say whether a program is there that can be kept: artifacts may have been made from it."""
+    from bench.errors import StageError
+    from bench.workloads.exported_file import check_file
+
+    try:
+        check_file(path)
+    except StageError:
+        return False  # nothing of that name, or what somebody else may have put there
+    return True
 
 
 def _export(model: torch.nn.Module, batch: torch.Tensor) -> torch.export.ExportedProgram:
@@ -110,19 +124,12 @@ def _export(model: torch.nn.Module, batch: torch.Tensor) -> torch.export.Exporte
         raise BenchError(f"the model cannot be exported by torch.export: {lines[0]}") from error
 
 
-def _digest(model: torch.nn.Module, inputs: torch.Tensor) -> str:
-    """Name a model by its code's text, its weights and its inputs: the archive itself differs each time."""
-    digest = hashlib.sha256(str(model).encode())
-    for name, tensor in [*model.state_dict().items(), ("inputs", inputs)]:
-        digest.update(name.encode() + _bytes(tensor))
-    return f"{type(model).__name__.lower()}-{digest.hexdigest()[:12]}"
-
-
-def _bytes(tensor: torch.Tensor) -> bytes:
-    import torch
-
-    # NumPy has no bf16.
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+def _digest(program: torch.export.ExportedProgram, inputs: torch.Tensor) -> str:
+    """Name a program by graph, weights, constants and inputs: its archive differs each time."""
+    shapes = [str(node.meta.get("val", "")) for node in program.graph.nodes]
+    texts = [program.graph_module.code, str(program.graph_signature), str(program.range_constraints), *shapes]
+    tensors = [*program.state_dict.items(), *program.constants.items(), ("inputs", inputs)]
+    return digest_of([*((f"text {number}", text) for number, text in enumerate(texts)), *tensors])
 
 
 def _matrix(

@@ -13,6 +13,7 @@ from reports.tables import worst_classes
 from reports.tables.compression import CONTROL
 from reports.tables.tradeoff import NONE, over_seeds
 from reports.view import place_of, records, training_of
+from techniques.settings import split
 
 Row = dict[str, Any]
 
@@ -154,7 +155,7 @@ def _combinations(rows: Sequence[Row]) -> Iterator[str]:
     by_place = {(row["workload"], _place(row), row["compression"]): row for row in rows}
     for row in rows:
         parts = [
-            by_place.get((row["workload"], _place(row), part)) for part in str(row["compression"]).split("+")
+            by_place.get((row["workload"], _place(row), part)) for part in split(str(row["compression"]), "+")
         ]
         if len(parts) < 2 or any(part is None for part in parts) or row["speedup"] is None:
             continue

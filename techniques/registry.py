@@ -22,7 +22,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Generic, TypeVar
 
-from techniques.settings import Setting, in_range, read_setting, spell
+from techniques.settings import Setting, in_range, quote, read_setting, spell, split, unquote
 
 _MOST_KNOWN = 12
 
@@ -149,9 +149,9 @@ class Technique(Generic[RowT]):
         """The canonical spelling: the argument always, other settings where they differ from defaults."""
         parts = []
         if self.row.argument:
-            parts.append(spell(self.settings[self.row.argument]))
+            parts.append(_written(self.settings[self.row.argument], "="))
         parts += [
-            f"{key}={spell(value)}"
+            f"{key}={_written(value)}"
             for key, value in self.settings.items()
             if key != self.row.argument and value != self.row.defaults[key]
         ]
@@ -210,25 +210,30 @@ class Registry(Generic[RowT]):
         return rows[name]
 
     def parse(self, text: str) -> Technique[RowT]:
-        """Read `name[:argument][,key=value...]`, fill in the defaults, check names and types."""
+        """Read `name[:argument][,key=value...]`, fill in the defaults, check names and types.
+
+        A value with one of `,=+|` stands in double quotes; a file of that name may be the argument without.
+        """
         name, _, rest = text.strip().partition(":")
         row = self.get(name.strip())
         settings = dict(row.defaults)
         given: set[str] = set()
-        for position, part in enumerate(piece.strip() for piece in rest.split(",") if piece.strip()):
-            key, equals, value = (piece.strip() for piece in part.partition("="))
-            if not equals:
+        for position, part in enumerate(piece for piece in split(rest, ",") if piece):
+            key, *values = split(part, "=", 1)
+            value = "".join(values)
+            if not values or (key not in settings and position == 0 and Path(part).exists()):
                 if position or row.argument is None:
                     known = nearest("", settings)
                     raise TechniqueError(f"{self.axis} {text!r}: {part!r} is no key=value{known}")
                 key, value = row.argument, part
             if key not in settings:
-                raise TechniqueError(f"{self.axis} {text!r}: unknown setting {key!r}{nearest(key, settings)}")
+                known = f"{nearest(key, settings)}; a name with ',' or '=' in it stands in double quotes"
+                raise TechniqueError(f"{self.axis} {text!r}: unknown setting {key!r}{known}")
             if key in given:
                 raise TechniqueError(f"{self.axis} {text!r}: {key} is given twice")
             given.add(key)
             try:
-                settings[key] = row.read(key, value)
+                settings[key] = row.read(key, unquote(value))
             except ValueError as error:
                 raise TechniqueError(f"{self.axis} {text!r}: {key}: {error}") from None
         return Technique(row, MappingProxyType(settings))
@@ -236,6 +241,10 @@ class Registry(Generic[RowT]):
     def default(self, name: str) -> Technique[RowT]:
         """Return the technique at its default settings."""
         return Technique(self.get(name), MappingProxyType(dict(self.get(name).defaults)))
+
+
+def _written(value: Setting, also: str = "") -> str:
+    return quote(value, also) if isinstance(value, str) else spell(value)
 
 
 def split_reference(reference: str) -> tuple[str, str]:

@@ -7,6 +7,8 @@ import re
 
 Setting = bool | int | float | str
 
+_NEEDS_QUOTES = re.compile(r'[,+|"]|^\s|\s$')
+
 _RANGE = re.compile(r"([\[(])\s*(\S+)\s*,\s*(\S+)\s*([\])])")
 
 
@@ -31,6 +33,44 @@ def spell(value: Setting) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def quote(text: str, also: str = "") -> str:
+    """Write text so that it is one piece wherever it stands, in double quotes if it has to be.
+
+    `also` is what needs quotes at its place beside what always does.
+    """
+    needed = _NEEDS_QUOTES.search(text) or (also and also in text)
+    return '"' + text.replace('"', '""') + '"' if needed else text
+
+
+def unquote(text: str) -> str:
+    """Return what `quote` was given; text without quotes stays.
+
+    Raises ValueError where a quote is not the first and the last character.
+    """
+    if '"' not in text:
+        return text
+    inner = text[1:-1]
+    if len(text) < 2 or text[0] != '"' or text[-1] != '"' or '"' in inner.replace('""', ""):
+        raise ValueError(f'{text} has a quote out of place; write "all of it", and "" for one quote')
+    return inner.replace('""', '"')
+
+
+def split(text: str, separator: str, most: int = -1) -> list[str]:
+    """Split text at a separator of one character that stands outside double quotes; pieces lose outer spaces.
+
+    At most `most` splits are made where that is not negative.
+    """
+    pieces: list[str] = []
+    start, quoted = 0, False
+    for place, character in enumerate(text):
+        if character == '"':
+            quoted = not quoted
+        elif character == separator and not quoted and len(pieces) != most:
+            pieces.append(text[start:place].strip())
+            start = place + 1
+    return [*pieces, text[start:].strip()]
 
 
 def in_range(value: Setting, range_: str) -> bool:

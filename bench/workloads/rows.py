@@ -87,7 +87,8 @@ class WorkloadTable(Registry[WorkloadRow]):
     def parse(self, text: str) -> Technique[WorkloadRow]:
         """Read a workload as any technique, or a reference to one, whose settings are traits of its row."""
         place = text.strip().partition(":")[0]
-        if place not in self.rows() and (place.endswith(".py") or ("." in place and ":" in text)):
+        quoted = text.strip().startswith('"')
+        if quoted or (place not in self.rows() and (place.endswith(".py") or ("." in place and ":" in text))):
             text = f"{OWN}:{text.strip()}"
         found = super().parse(text)
         argument = found.row.argument

@@ -9,6 +9,7 @@ import pandas as pd
 
 from reports.tables.training import final_quality
 from reports.view import TRAIN_AXES, RunView, Training
+from techniques.settings import split
 
 CONTROL = "finetune"
 BEFORE, AFTER = "before", "recovered"
@@ -44,7 +45,7 @@ def _rows(view: RunView) -> Iterator[dict[str, Any]]:
     for cell in view.cells:
         training = trainings.get(str(cell.stages.get("train") or ""))
         chain = _chain(view, str(cell.stages.get("compress") or ""))
-        parts = str(cell.axes.get("compression")).split("+")
+        parts = split(str(cell.axes.get("compression")), "+")
         for position, key in enumerate(chain, start=1):
             if training and key not in seen:
                 seen.add(key)

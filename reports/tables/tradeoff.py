@@ -11,6 +11,7 @@ import pandas as pd
 from bench.statistics import Interval, mean_interval
 from reports.tables.compression import CONTROL
 from reports.view import PLACE, RunView, place_of, records, training_of
+from techniques.settings import split
 
 NONE = "none"
 _OWN_CONTROL = {"distill": "student"}
@@ -51,7 +52,7 @@ def control_of(compression: str, format_: str | None = None) -> str:
 
     It is empty for what trains nothing, `none` and a format alone, and for the controls themselves.
     """
-    steps = compression.split("+")
+    steps = split(compression, "+")
     formats = [format_] if format_ else []
     if formats:
         steps.pop()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from techniques.registry import Registry, Row, Technique, TechniqueError
-from techniques.settings import Setting, spell
+from techniques.settings import Setting, spell, split
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class Recipe:
 
 def parse_recipe(text: str) -> Recipe:
     """Read `step+step+format`; raises TechniqueError where a format is not the one last step."""
-    techniques = [COMPRESSIONS.parse(part) for part in text.split("+")]
+    techniques = [COMPRESSIONS.parse(part) for part in split(text, "+")]
     changing = [technique for technique in techniques if technique.row.kind != "identity"]
     if len(techniques) > 1 and len(changing) < len(techniques):
         raise TechniqueError(f"compression {text!r}: 'none' stands alone")

@@ -68,6 +68,41 @@ def test_weights_of_any_numbers_name_a_module(tmp_path: Path) -> None:
     assert save_program(model, inputs, tmp_path) != first
 
 
+class Scaled(torch.nn.Module):
+    """Two of these differ in what they do alone: equal weights, equal text."""
+
+    def __init__(self, factor: float, table: tuple[float, ...] = (1.0,)) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.factor, self.table = torch.nn.Linear(3, 3), factor, torch.tensor(table)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        hidden = self.layer(batch)
+        for _ in range(int(self.factor)):
+            hidden = self.layer(hidden)
+        return hidden * self.table[0]
+
+
+def test_modules_of_equal_weights_and_another_forward_are_told_apart(tmp_path: Path) -> None:
+    inputs = torch.ones(4, 3)
+    models = [Scaled(1.0), Scaled(2.0), Scaled(1.0, (2.0,))]
+    assert len({str(model) for model in models}) == 1
+    programs = [save_program(model, inputs, tmp_path) for model in models]
+    assert len(set(programs)) == 3
+    for model, program in zip(models, programs, strict=True):
+        assert torch.allclose(torch.export.load(program).module()(inputs), model(inputs))
+
+
+def test_an_equal_module_has_the_same_program_which_is_not_written_again(tmp_path: Path) -> None:
+    inputs = torch.ones(4, 3)
+    first = save_program(Scaled(1.0), inputs, tmp_path)
+    written = first.stat()
+    again = save_program(Scaled(1.0), inputs, tmp_path)
+    assert (
+        again == first and again.stat().st_ino == written.st_ino and again.stat().st_mtime == written.st_mtime
+    )
+
+
 def test_a_module_that_cannot_be_exported_is_told_in_one_line(tmp_path: Path) -> None:
     class Branches(torch.nn.Module):
         def forward(self, batch: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -138,6 +139,20 @@ def test_a_resumed_run_makes_again_what_was_disturbed_when_it_was_interrupted(tm
     again = Launches(0)
     resume(tmp_path, again, monkeypatch)
     assert first.rounds == [0, 1] and len(again.rounds) == 2
+
+
+def test_a_module_that_is_edited_while_the_run_goes_on_fails_its_stage(tmp_path, monkeypatch):
+    class Edited(Launches):
+        def submit(self, request: Request) -> Future[Result]:
+            result = super().submit(request).result()
+            digest = "old" if len(self.rounds) < 2 else "new"
+            future: Future[Result] = Future()
+            future.set_result(replace(result, dynamic={**result.dynamic, "modules": {"mine.py": digest}}))
+            return future
+
+    store = run(tmp_path, Edited(0), monkeypatch, ends_well=False)
+    assert store.reasons("run-1")[STAGE.key] == "mine.py changed since the run began; start the run again"
+    assert store.modules("run-1")["mine.py"] in ("old", "new")
 
 
 def test_servers_that_end_before_they_are_ready_stop_the_run_with_one_line(tmp_path, monkeypatch):
