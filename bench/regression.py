@@ -156,6 +156,7 @@ def check(store: Store, run_id: str, name: str, results: Path, threshold: float)
             lacking = _incomplete_in(metrics, now["stages"][stage])
             comparison.findings.append(_unless_incomplete(finding, lacking))
     comparison.notes += _notes_of_counts(before["stages"], now["stages"])
+    comparison.notes += _notes_of_unreadable(store, run_id)
     for stage in now["stages"].keys() - before["stages"].keys():
         comparison.findings.append(Finding("new", stage, "", "is in this run, not in the baseline"))
     if all(finding.verdict in ("missing", "new") for finding in comparison.findings):
@@ -164,6 +165,15 @@ def check(store: Store, run_id: str, name: str, results: Path, threshold: float)
             "have no stage in common"
         )
     return comparison
+
+
+def _notes_of_unreadable(store: Store, run_id: str) -> Iterator[str]:
+    labels = {stage.key: f"{stage.kind} {stage.label}" for stage in store.stages(run_id)}
+    for record in store.unreadable_records(run_id):
+        yield f"a launch of {labels.get(record.stage_key, record.stage_key)} is left out: {record.reason}"
+    unknown = sorted(set(store.measurements(run_id)["metric"]) - METRICS.keys())
+    if unknown:
+        yield f"not compared, no metrics of this version: {first_few(unknown)}"
 
 
 def _refuse_smoke(store: Store, run_id: str) -> None:

@@ -202,10 +202,12 @@ def all_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:
 
 
 def problem_grids(frame: pd.DataFrame) -> list[Grid]:
-    """Return what failed and what was left out, one row for each state and reason."""
+    """Return what failed, could not be read or was left out, one row for each state and reason."""
     stages, cells = frame[frame["kind"] != "cell"], frame[frame["kind"] == "cell"]
+    unreadable = stages["state"] == "unreadable"
     grids = (
-        _problem_grid("failed", "Stages without a result", stages),
+        _problem_grid("failed", "Stages without a result", stages[~unreadable]),
+        _problem_grid("unreadable", "Records of which something cannot be read", stages[unreadable]),
         _problem_grid("skipped", "Cells left out or INVALID", cells),
     )
     return [grid for grid in grids if grid.rows]

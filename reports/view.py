@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.estimate.comparison import Comparison, compare
-from bench.metrics import CURVES, metric_named
+from bench.metrics import CURVES, METRICS, metric_named
 from bench.statistics import Interval, ratio_interval
 from bench.summary import summarize, undisturbed
 
@@ -91,7 +91,10 @@ class Training:
 
 @dataclass(frozen=True)
 class RunView:
-    """Everything stored about one run. Build it by `read`."""
+    """Everything stored about one run. Build it by `read`.
+
+    `unreadable` has the stage and the reason of each record of which something cannot be read.
+    """
 
     run: Mapping[str, Any]
     cells: tuple[CellRow, ...]
@@ -100,6 +103,7 @@ class RunView:
     overheads: Mapping[str, float]
     body_s: float
     comparison: Comparison | None
+    unreadable: tuple[tuple[str, str], ...]
     _statuses: Mapping[str, Status]
     _readings: Mapping[tuple[str, str, str], Reading]
     _launch_values: Mapping[tuple[str, str, str], list[float]]
@@ -195,12 +199,22 @@ def read(store: Store, run_id: str) -> RunView:
         overheads=store.overheads(run_id),
         body_s=float(own["body_s"].sum()),
         comparison=compare(store, run_id),
+        unreadable=(
+            *((record.stage_key, record.reason) for record in store.unreadable_records(run_id)),
+            *_unknown_metrics(measurements),
+        ),
         _statuses=_statuses(launches),
         _readings=_readings(measurements, stages),
         _launch_values=_launch_values(undisturbed(measurements)),
         _invalid=_invalid(measurements),
         _curves=_curves(measurements),
     )
+
+
+def _unknown_metrics(measurements: pd.DataFrame) -> Iterable[tuple[str, str]]:
+    unknown = measurements[~measurements["metric"].isin(METRICS.keys())]
+    for key, metric in sorted(set(_rows(unknown, ("stage_key", "metric")))):
+        yield key, f"it measured {metric!r}, which is no metric of this version: that value is not shown"
 
 
 def training_of(row: Mapping[str, Any]) -> tuple[Any, ...]:

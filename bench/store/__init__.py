@@ -3,5 +3,6 @@
 from bench.store.costs import CostHistory, LaunchCost, RunCosts
 from bench.store.rows import CellRow, StageRow
 from bench.store.store import Store
+from bench.store.unreadable import UnreadableRecord
 
-__all__ = ["CellRow", "CostHistory", "LaunchCost", "RunCosts", "StageRow", "Store"]
+__all__ = ["CellRow", "CostHistory", "LaunchCost", "RunCosts", "StageRow", "Store", "UnreadableRecord"]

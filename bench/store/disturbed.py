@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,13 +16,17 @@ _BEST = 0.1
 """The best is the quantile below which a tenth of the launches lie: a cool chip's first are faster still."""
 
 
-def disturbances(connection: sa.Connection, run_id: str) -> dict[int, str]:
+def disturbances(connection: sa.Connection, run_id: str, without: Collection[int] = ()) -> dict[int, str]:
     """Return for each good launch of a run, by its id, what disturbed it; an empty text where nothing did.
+
+    Launches `without` which it is judged are those that cannot be read.
 
     Judged anew each time: a later launch may show that an earlier one had a slow machine.
     """
     launches = schema.launches.c
-    query = sa.select(launches.id, launches.dynamic).where(launches.run_id == run_id, launches.state == "ok")
+    query = sa.select(launches.id, launches.dynamic).where(
+        launches.run_id == run_id, launches.state == "ok", launches.id.not_in(without)
+    )
     found: dict[int, dict[str, Any]] = {row.id: row.dynamic for row in connection.execute(query)}
     known = [dynamic["reference_s"] for dynamic in found.values() if dynamic.get("reference_s") is not None]
     best_s = best_reference_s(known) if known else None

@@ -24,6 +24,7 @@ from bench.store.disturbed import disturbances
 from bench.store.opening import create as create_file
 from bench.store.opening import explained, open_engine, unreadable
 from bench.store.rows import CellRow, LaunchCount, StageRow
+from bench.store.unreadable import UnreadableRecord, as_launch, unreadable_records
 from techniques.registry import first_few, nearest
 
 if TYPE_CHECKING:
@@ -207,11 +208,20 @@ class Store:
         return self._frame(schema.runs.select().order_by(schema.runs.c.number))
 
     def launches(self, run_id: str) -> pd.DataFrame:
-        """Return one row for each launch of a run, in the order they ended, and what `disturbed` it."""
-        frame = self._frame(
-            schema.launches.select().where(schema.launches.c.run_id == run_id).order_by(schema.launches.c.id)
-        )
-        return frame.assign(disturbed=self._disturbed(run_id, frame["id"]))
+        """Return one row for each launch of a run, in the order they ended, and what `disturbed` it.
+
+        One whose record cannot be read is a failed launch that says why.
+        """
+        import pandas as pd
+
+        launches, unreadable = schema.launches.c, self.unreadable_records(run_id)
+        without = [record.launch_id for record in unreadable]
+        query = schema.launches.select().where(launches.run_id == run_id, launches.id.not_in(without))
+        frame = self._frame(query.order_by(launches.id))
+        if unreadable:
+            rows = pd.DataFrame([as_launch(record, run_id) for record in unreadable])
+            frame = pd.concat([frame, rows], ignore_index=True).sort_values("id", ignore_index=True)
+        return frame.assign(disturbed=self._disturbed(run_id, frame["id"], without))
 
     def measurements(self, run_id: str) -> pd.DataFrame:
         """Return a run's measurements, long form: one row for each launch × metric × qualifier.
@@ -235,13 +245,23 @@ class Store:
             .where(schema.launches.c.run_id == run_id)
             .order_by(schema.launches.c.id)
         )
-        frame = self._frame(query)
+        without = [record.launch_id for record in self.unreadable_records(run_id)]
+        frame = self._frame(query.where(schema.launches.c.id.not_in(without)))
         # No call takes no time, and a ratio to it is no number: such a value is unknown.
         timed = frame["metric"].isin(set(PRIMARY.values()))
         of_nothing = timed & (frame["value"].astype(float) <= 0)
         return frame.assign(
-            value=frame["value"].mask(of_nothing), disturbed=self._disturbed(run_id, frame["launch_id"])
+            value=frame["value"].mask(of_nothing),
+            disturbed=self._disturbed(run_id, frame["launch_id"], without),
         )
+
+    def unreadable_records(self, run_id: str) -> list[UnreadableRecord]:
+        """Return the launches of a run whose record cannot be read, each with the reason.
+
+        Raises StoreError where half of them or more cannot.
+        """
+        with self._reading() as connection:
+            return unreadable_records(connection, run_id)
 
     def launch_results(self, run_id: str) -> list[tuple[str, int, str]]:
         """Return (stage key, round, state) of each launch, oldest first: what a resumed run needs."""
@@ -357,9 +377,9 @@ class Store:
         with explained(self.path):
             return cleaning.bytes_without(self._engine, run_ids)
 
-    def _disturbed(self, run_id: str, launch_ids: Iterable[int]) -> list[str]:
+    def _disturbed(self, run_id: str, launch_ids: Iterable[int], without: Collection[int]) -> list[str]:
         with self._reading() as connection:
-            found = disturbances(connection, run_id)
+            found = disturbances(connection, run_id, without)
         return [found.get(launch_id, "") for launch_id in launch_ids]
 
     def _frame(self, query: sa.sql.Select[Any]) -> pd.DataFrame:

@@ -14,7 +14,8 @@ _COLUMNS = ("what", "kind", "state", "reason", "last_line", "launches", "cells",
 
 
 def problems_table(view: RunView) -> pd.DataFrame:
-    """Return one row for each stage without a good launch, then for each cell left out or INVALID.
+    """Return one row for each stage without a good launch, for each record that cannot be read, then for each
+    cell left out or INVALID.
 
     `cells` counts the cells that need the stage. Stages not launched yet are no problem.
     """
@@ -31,6 +32,20 @@ def problems_table(view: RunView) -> pd.DataFrame:
                     "reason": status.reason,
                     "last_line": status.last_line,
                     "launches": status.launches,
+                    "cells": needed[key],
+                    "stage_key": key,
+                }
+            )
+    for key, reason in view.unreadable:
+        if key in view.stages and view.status(key).reason != reason:
+            rows.append(
+                {
+                    "what": view.stages[key].label,
+                    "kind": view.stages[key].kind,
+                    "state": "unreadable",
+                    "reason": reason,
+                    "last_line": "",
+                    "launches": 1,
                     "cells": needed[key],
                     "stage_key": key,
                 }
