@@ -79,6 +79,7 @@ class ForkServerExecutor:
                 env={**os.environ, **_environment(results), **allocator_environment(allocator)},
                 start_new_session=True,
             )
+        self._server = os.pidfd_open(self._process.pid)
         self._submitted = os.eventfd(0, os.EFD_CLOEXEC)
         self._reader = threading.Thread(target=self._read_until_the_end, daemon=True)
         self._reader.start()
@@ -140,30 +141,36 @@ class ForkServerExecutor:
 
     def _read_until_the_end(self) -> None:
         """Answer requests as replies come in; when the server has ended, or hangs, those that are left."""
-        server, replies = os.pidfd_open(self._process.pid), _pipe(self._process.stdout)
-        os.set_blocking(replies.fileno(), False)
-        unread = b""
-        with selectors.DefaultSelector() as selector:
-            for descriptor in (server, replies.fileno(), self._submitted):
+        try:
+            self._take_up_replies()
+        finally:
+            # Before the server is reaped: until then nobody else has its number.
+            end_session(self._process.pid)
+            self._tell_end(self._process.wait())
+            os.close(self._server)
+            os.close(self._submitted)
+
+    def _take_up_replies(self) -> None:
+        unread, ended = b"", False
+        with selectors.DefaultSelector() as selector, _pipe(self._process.stdout) as replies:
+            os.set_blocking(replies.fileno(), False)
+            for descriptor in (self._server, replies.fileno(), self._submitted):
                 selector.register(descriptor, selectors.EVENT_READ)
-            ended = False
             while not ended:
                 events = {key.fd for key, _ in selector.select(self._until_next_deadline())}
-                ended = server in events
+                ended = self._server in events
                 if self._submitted in events:
                     os.eventfd_read(self._submitted)
                 # Also when it has ended: what it replied before counts.
-                *lines, unread = (unread + _read_what_is_there(replies)).split(b"\n")
+                read = _read_what_is_there(replies)
+                if not read and replies.fileno() in events:
+                    selector.unregister(replies.fileno())  # closed: it is about to end
+                *lines, unread = (unread + read).split(b"\n")
                 for line in lines:
                     self._take_up(json.loads(line))
                 if not events and self._until_next_deadline() == 0:
                     self._hung = True
                     self._process.kill()
-        end_session(self._process.pid)  # before the server is reaped: until then nobody else has its number
-        self._tell_end(self._process.wait())
-        os.close(server)
-        os.close(self._submitted)
-        replies.close()
 
     def _until_next_deadline(self) -> float | None:
         with self._lock:

@@ -201,6 +201,8 @@ def main(modules: list[str]) -> None:
 
     def stop(*_: object) -> NoReturn:
         server.kill_all()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)  # which tells the runner how it ended
         os._exit(1)
 
     signal.signal(signal.SIGTERM, stop)

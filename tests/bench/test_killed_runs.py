@@ -29,7 +29,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_nobody_running(tmp_path
     def heed() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    command = [*COMMAND, str(tmp_path)]
+    command = [*COMMAND, str(tmp_path), "--smoke"]
     runner = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     while launches(tmp_path) < 1:
         time.sleep(0.05)
@@ -41,7 +41,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_nobody_running(tmp_path
 
 
 def test_two_runs_in_one_folder_are_refused(bench, tmp_path):
-    runner = start(tmp_path)
+    runner = start(tmp_path, "--smoke")
     try:
         while launches(tmp_path) < 1:
             time.sleep(0.05)

@@ -20,6 +20,7 @@ from bench.closeness import closeness
 from bench.workloads.image_classification import SimpleCNN
 from bench.workloads.output_kinds import OutputKind
 from bench.workloads.vision_models import VisionTransformer
+from techniques.backends import openvino_runtime
 from techniques.backends.cpu_features import int8_saturates
 from techniques.backends.kernels import kernels_of_format
 from techniques.backends.openvino_runtime import MODEL, OpenVino, has_attention, products_of_log
@@ -247,6 +248,14 @@ def test_only_a_logged_group_of_activations_proves_that_they_were_quantized():
     assert products_of_log(line.format("")) == {"FullyConnected int8-weight"}
     assert products_of_log(line.format("").replace("u8", "s4")) == {"FullyConnected int4-weight"}
     assert products_of_log(line.format("").replace("u8", "f32")) == set()
+
+
+def test_a_process_that_cannot_log_what_is_compiled_is_told_with_its_last_line(tmp_path, monkeypatch):
+    (tmp_path / "python").write_text("#!/bin/sh\necho no memory >&2\nexit 1\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(RuntimeError, match=r"logs what OpenVINO compiles has failed: no memory$"):
+        openvino_runtime._log_of_compiling(tmp_path / "model.xml", {})
 
 
 def test_importing_it_sends_nothing_over_the_network():
