@@ -7,6 +7,7 @@ sees what was edited.
 from __future__ import annotations
 
 import ast
+import errno
 import hashlib
 import importlib.util
 import sys
@@ -24,6 +25,8 @@ _NO_PART = frozenset(
 ) | {"techniques.registry"}
 """Modules of words and records. What a row of a table says reaches a key as a setting."""
 
+_MAX_SOURCE_BYTES = 2**24
+
 _ALWAYS = ("numpy", "torch")
 """What every stage computes with, whether or not its own module says so."""
 
@@ -39,7 +42,8 @@ def signature(path: Path) -> Signature:
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file's content, of Python source that of its code: comments are none of it.
 
-    A file too large to be read is known by its size and time.
+    A file too large to be read is known by its size and time. Raises OSError of what is no file: a device or
+    a pipe would be read for ever.
     """
     return _file_digest(path, signature(path))
 
@@ -113,7 +117,7 @@ def version_of(distribution: str) -> str | None:
     """Return the version of an installed distribution, None where it is not installed."""
     try:
         return version(distribution)
-    except PackageNotFoundError:
+    except (PackageNotFoundError, ValueError):  # ValueError of an empty name
         return None
 
 
@@ -128,10 +132,12 @@ def imported_names(path: Path, *, lazily: bool = True) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def _file_digest(path: Path, sign: Signature) -> str:
-    if path.suffix == ".py":
+    if not path.is_file():
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    if path.suffix == ".py" and path.stat().st_size <= _MAX_SOURCE_BYTES:
         try:
             return hashlib.sha256(ast.dump(_parsed(path, sign)).encode("utf-8", "surrogatepass")).hexdigest()
-        except (SyntaxError, ValueError, RecursionError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             pass  # no Python after all: its bytes stand for it
     if path.stat().st_size > max_input_gib() * 2**30:
         return hashlib.sha256(str(sign).encode()).hexdigest()
@@ -148,7 +154,7 @@ def _parsed(path: Path, _: Signature) -> ast.Module:
 def _imported_names(path: Path, sign: Signature, lazily: bool) -> tuple[str, ...]:
     try:
         return tuple(dict.fromkeys(_names(_statements(_parsed(path, sign), lazily))))
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ()
 
 

@@ -205,7 +205,7 @@ def folder_digest(path: Path) -> str:
     """Return a hash over the names of a folder's entries, `NOT_THERE` where there is none."""
     try:
         names = sorted(os.fsencode(entry.name) for entry in os.scandir(path) if entry.name != "__pycache__")
-    except OSError:
+    except (OSError, ValueError):
         return NOT_THERE
     return hashlib.sha256(b"\0".join(names)).hexdigest()
 

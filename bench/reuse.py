@@ -22,6 +22,7 @@ from bench.digests import file_digest, signature, versions_of_distributions
 from bench.discovered import NOT_THERE, File, Inputs, Load, folder_digest
 from bench.json_files import read_json
 from bench.store import StageRow
+from bench.terminal import one_line
 
 ALIKE = 32
 """Hexadecimal digits by which the keys of one stage with different inputs begin."""
@@ -59,7 +60,7 @@ class Reuse:
             if not changed:
                 return key
             state.update(json.dumps(now, sort_keys=True).encode())
-            reason = f"{changed} changed"
+            reason = one_line(f"{changed} changed")
         if not reason:
             return base
         variant = base[:ALIKE] + state.hexdigest()[: len(base) - ALIKE]
@@ -152,5 +153,5 @@ def _digest_now(path: str, file: File) -> str:
         if file.signature is not None and signature(place) == tuple(file.signature):
             return file.digest
         return file_digest(place)
-    except OSError:
+    except (OSError, ValueError):  # ValueError of a path that no system has
         return NOT_THERE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bench.artifacts import beside, publish, read_record
+from bench.artifacts import RECORD, artifact_folder, beside, publish, read_record
 from bench.errors import StageError
 from bench.models import OUTPUTS, WEIGHTS, load_model, load_outputs, save_model
+from bench.reuse import Reuse
 from bench.structures import MODEL, Structure, read_structure
 
 MINE = """
@@ -139,3 +141,22 @@ def test_a_file_swapped_for_a_huge_one_is_not_hashed(tmp_path: Path) -> None:
     with file.open("wb") as sparse:
         sparse.truncate(2**40)
     assert read_record(tmp_path, key) is None
+
+
+def test_inputs_that_a_record_names_are_neither_waited_for_nor_read_for_ever(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "deep.py").write_text("(" * 100_000)
+    with (tmp_path / "huge.py").open("wb") as sparse:
+        sparse.truncate(2**40)
+    names = ["/dev/zero", str(tmp_path / "pipe"), str(tmp_path), "\0", "", "x" * 5000, "\ud800"]
+    names += [str(tmp_path / "deep.py"), str(tmp_path / "huge.py")]
+    key = "0" * 64
+    for field in ("files", "folders", "packages"):
+        for name in names:
+            told = {"digest": "1"} if field == "files" else "1"
+            folder = artifact_folder(tmp_path, key)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / RECORD).write_text(json.dumps({"inputs": {field: {name: told}}}))
+            reuse = Reuse(tmp_path)
+            again = reuse.key(key, {})
+            assert len(reuse.again.get(again, "")) <= 500
