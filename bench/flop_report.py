@@ -105,7 +105,7 @@ def _of_cell(question: FlopQuestion, run_id: str, cell: CellRow) -> FlopReport:
     from bench.cells import artifact_of
     from bench.models import load_model
     from bench.stages.inputs import example_batch
-    from bench.workloads.given import OnnxModel
+    from bench.workloads.onnx_model import OnnxModel
     from bench.workloads.workload import find_workload
     from techniques.backends.onnx_runtime import MODEL
 
@@ -130,7 +130,7 @@ def _of_workload(question: FlopQuestion) -> FlopReport:
     import torch
 
     from bench.stages.inputs import example_batch
-    from bench.workloads.given import OnnxModel
+    from bench.workloads.onnx_model import OnnxModel
     from bench.workloads.workload import find_workload
 
     row = WORKLOADS.parse(question.target).row

@@ -30,7 +30,7 @@ from bench.stages.inputs import (
 )
 from bench.stages.step import flop_measurements, incomplete, uncounted
 from bench.structures import read_structure
-from bench.workloads.given import OnnxModel
+from bench.workloads.onnx_model import OnnxModel
 from techniques.numbers import as_taken
 from techniques.registry import CannotApply
 

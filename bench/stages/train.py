@@ -19,7 +19,7 @@ from bench.records import Measurement, Request
 from bench.stages.inputs import make_trainer
 from bench.structures import Structure
 from bench.training import EVALUATION_BATCH, Goal, Trainer, TrainingRecord, batch_at, predict
-from bench.workloads.given import OnnxModel
+from bench.workloads.onnx_model import OnnxModel
 from bench.workloads.output_kinds import OutputKind
 from bench.workloads.recognition import kind_of_given, kind_of_loss, kind_of_training, last_operator
 from bench.workloads.workload import Data, Workload, find_workload

@@ -7,7 +7,6 @@ values such as embeddings, the cosine to them.
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,12 @@ from typing import Any
 import torch
 
 from bench.errors import StageError
-from bench.instruments.onnx_parameters import onnx_parameter_counts
 from bench.instruments.onnx_reading import tensors
 from bench.workloads.exported_file import load_program
-from bench.workloads.onnx_inputs import fixed_batch, inputs_of, last_operator, read_inputs
+from bench.workloads.onnx_inputs import fixed_batch, inputs_of, read_inputs
+from bench.workloads.onnx_model import OnnxModel, first_line_of_runtime
 from bench.workloads.workload import Data, Workload
-from techniques.outputs import as_numbers
 from techniques.registry import CannotApply, load_reference
-
-_PLACE_IN_SOURCE = re.compile(r"/\S*onnxruntime\S+:\d+ .*\) (?=[A-Z])")
 
 SAMPLES = 64
 """Inputs drawn at random: as many as a few batches take in turn."""
@@ -113,39 +109,6 @@ def exported_batch(program: torch.export.ExportedProgram) -> int | None:
     return fixed
 
 
-class OnnxModel(torch.nn.Module):
-    """An ONNX file run by ONNX Runtime, as a module without parameters; `onnx_file` is where it lies."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        from onnxruntime import InferenceSession
-
-        self.onnx_file = path
-        try:
-            self._session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        except Exception as error:  # whatever a file that is no model of its raises
-            raise StageError(f"{path}: ONNX Runtime cannot load it: {_first_line(error)}") from error
-
-    def parameter_counts(self) -> tuple[int, int | None]:
-        """Return how many numbers the file's weights are, and how many of them are not zero, if known."""
-        return onnx_parameter_counts(self.onnx_file)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> OnnxModel:
-        return OnnxModel(self.onnx_file)
-
-    def last_operator(self, output: str) -> str:
-        """Return the operator that makes the output of that name, or the only one, reshapes left out."""
-        return last_operator(self.onnx_file, output or self._session.get_outputs()[0].name)
-
-    def forward(self, batch: torch.Tensor) -> Any:
-        """Return the only output, or all by their names."""
-        name = self._session.get_inputs()[0].name
-        found = self._session.run(None, {name: batch.detach().numpy()})
-        names = [entry.name for entry in self._session.get_outputs()]
-        outputs = {key: as_numbers(value) for key, value in zip(names, found, strict=True)}
-        return outputs[names[0]] if len(names) == 1 else outputs
-
-
 def onnx_file(file: str, scores: bool = True, inputs: str = "", outputs: str = "") -> Workload:
     """Return the workload of an ONNX file with one input, at random samples or those of a .npy file.
 
@@ -161,19 +124,13 @@ def onnx_file(file: str, scores: bool = True, inputs: str = "", outputs: str = "
     return workload(lambda: OnnxModel(path), samples, declared(scores, outputs), fixed_batch(entries[0]))
 
 
-def _first_line(error: Exception) -> str:
-    """Return the first line of an error of ONNX Runtime, less the place in its source that it names."""
-    text = (str(error).splitlines() or [type(error).__name__])[0]
-    return _PLACE_IN_SOURCE.sub(" ", text)[:300]
-
-
 def _refuse_weights_elsewhere(path: Path) -> None:
     import onnx
 
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # whatever reading a file raises that is no ONNX graph
-        raise StageError(f"{path}: is not a whole ONNX file: {_first_line(error)}") from None
+        raise StageError(f"{path}: is not a whole ONNX file: {first_line_of_runtime(error)}") from None
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors(model)):
         raise StageError(f"{path}: keeps its weights in other files; save it whole (external_data=False)")
 

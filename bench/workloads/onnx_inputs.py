@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from bench.errors import StageError
+from bench.workloads.onnx_model import SAME_NUMBERS
 from techniques.backends.onnx_file import FLOATS
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ _WHOLE = {
     "tensor(int32)": torch.int32,
     "tensor(int64)": torch.int64,
 }
-_SAME_NUMBERS = ("Cast", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice")
 _HOW = "give the inputs in a file: inputs=samples.npy"
 
 
@@ -102,7 +102,7 @@ def _tables(graph: onnx.GraphProto, name: str) -> Iterator[int]:
             shapes.update(zip(node.output, held, strict=False))
     names = {name}
     for node in graph.node:  # which are in an order where what is read was made before
-        if node.op_type in _SAME_NUMBERS and node.input and node.input[0] in names:
+        if node.op_type in SAME_NUMBERS and node.input and node.input[0] in names:
             names.update(node.output)
         elif node.op_type in ("Gather", "GatherElements") and len(node.input) > 1 and node.input[1] in names:
             yield _rows(node, shapes)
@@ -112,20 +112,6 @@ def _rows(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
     axis = next((entry.i for entry in node.attribute if entry.name == "axis"), 0)
     shape = shapes.get(node.input[0], ())
     return shape[axis] if -len(shape) <= axis < len(shape) else 0
-
-
-def last_operator(path: Path, output: str) -> str:
-    """Return the operator that makes an output of a file, reshapes and casts left out; empty if unknown."""
-    import onnx
-
-    made = {
-        name: node
-        for node in onnx.load(str(path), load_external_data=False).graph.node
-        for name in node.output
-    }
-    while output in made and made[output].op_type in (*_SAME_NUMBERS, "Gather") and made[output].input:
-        output = made[output].input[0]
-    return made[output].op_type if output in made else ""
 
 
 def _line(error: Exception) -> str:

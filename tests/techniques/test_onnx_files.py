@@ -9,7 +9,7 @@ import torch
 
 from bench.matrix import read_matrix
 from bench.points import Lookup, Point, why_not
-from bench.workloads.given import OnnxModel
+from bench.workloads.onnx_model import OnnxModel
 from techniques.backends import BACKENDS
 from techniques.backends.onnx_file import fix_batch, write_onnx
 from techniques.backends.protocol import Numerics

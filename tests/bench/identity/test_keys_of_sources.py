@@ -79,7 +79,7 @@ def test_a_technique_works_anew_when_its_code_changes_and_not_when_the_progress_
 NO_PART_OF_A_STAGE = (
     *("bench.cli", "bench.commands", "bench.estimate.model", "bench.listing", "bench.matrix", "bench.plan"),
     *("bench.progress", "bench.regression", "bench.runner", "bench.session", "bench.store.store"),
-    *("bench.summary", "bench.terminal", "reports.report"),
+    *("bench.summary", "bench.terminal", "bench.workloads.given", "reports.report"),
 )
 
 

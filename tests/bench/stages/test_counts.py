@@ -15,7 +15,7 @@ from bench.instruments import flops
 from bench.instruments.flops import FlopCount
 from bench.records import Measurement
 from bench.stages import lower, step
-from bench.workloads.given import OnnxModel
+from bench.workloads.onnx_model import OnnxModel
 from bench.workloads.workload import Data, Workload
 
 
