@@ -24,6 +24,7 @@ from bench.metrics import at_least, counted, format_value
 from bench.plan import KINDS
 from bench.plugins import load_plugins
 from bench.session import Prepared, RunOptions, execute, prepare
+from bench.sharing import shares
 from bench.store import Store
 from bench.store.store import STORE_NAME
 from bench.terminal import say, visible
@@ -64,7 +65,8 @@ def dry_run(options: RunOptions, *, probes: bool) -> None:
         f"{counted(len(plan.stages), 'distinct stage')}:"
     )
     for kind in KINDS:
-        say(f"  {kind:9} {len(plan.of_kind(kind))}")
+        several = " (more where artifacts turn out to differ in structure)" if shares(plan, kind) else ""
+        say(f"  {kind:9} {len(plan.of_kind(kind))}{several}")
     for reason, count in Counter(cell.skipped for cell in plan.skipped).items():
         say(f"skipped, {counted(count, 'cell')}: {reason}")
     for cell in plan.cells:

@@ -152,7 +152,7 @@ _ROWS = (
            "files the runtime loads"),
     Metric("artifact_compressed_bytes", "size compressed", "bytes", "lower", "seeded", "lower",
            "the same files by xz: what pruning saves in a download"),
-    Metric("structure", "parts of the structure", "count", "neither", "seeded", "lower",
+    Metric("structure", "parts of the structure", "count", "neither", "seeded", "any",
            "modules, operators and shapes that the time depends on; what has the same ones shares a timing"),
     # Quality of an artifact on its backend
     Metric("valid", "valid", "yes/no", "higher", "seeded", "any",

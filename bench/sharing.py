@@ -17,7 +17,7 @@ from bench.plan import Plan
 from bench.records import ANY_BATCH, STRUCTURE, Result
 from bench.store import CellRow, StageRow
 
-ARTIFACT = {"serve": "lower", "generate": "lower", "infer": "lower"}
+ARTIFACT = {"serve": "lower", "generate": "lower", "infer": "lower", "step": "train"}
 """Kinds of stages that several artifacts may share, and the kind that leaves these."""
 
 _PASSED_OVER = ("failed", "diverged")
@@ -45,7 +45,7 @@ class Sharing:
         """Take up a measurement of a stage."""
         if metric == STRUCTURE and method:
             self._digests[key, qualifier] = method
-        elif metric == "valid" and value == 0:
+        elif metric == "valid" and value == 0 and qualifier != "kernels":  # those run for any weights
             self._invalid.add(key)
 
     def ready(self, stage: StageRow, ended: Mapping[str, Result]) -> bool:
@@ -56,24 +56,25 @@ class Sharing:
         """Split what has come to be known since the last time; None where that changes nothing.
 
         `ended` has the results by the keys of stages, `launched` the keys of timings with a good launch: what
-        was timed stays what it is.
+        was timed stays what it is, but where it is INVALID for what it was timed of.
         """
         before, launched = self.plan, set(launched)
         for stage in before.stages.values():
-            if stage.kind in ARTIFACT and stage.key not in launched and self.ready(stage, ended):
-                self._split(stage, ended)
+            if stage.kind in ARTIFACT and self.ready(stage, ended):
+                self._split(stage, ended, stage.key in launched)
         stages = tuple(stage for key, stage in self.plan.stages.items() if stage != before.stages.get(key))
         cells = (now for was, now in zip(before.cells, self.plan.cells, strict=True) if was != now)
         return Changes(stages, tuple(cells)) if stages else None
 
-    def _split(self, stage: StageRow, ended: Mapping[str, Result]) -> None:
+    def _split(self, stage: StageRow, ended: Mapping[str, Result], launched: bool) -> None:
         groups = None
-        if stage.key in ended:
-            artifacts = self._artifacts(stage)
-            if ended[stage.key].state in _PASSED_OVER and len(artifacts) > 1:
-                groups = [artifacts[:1], artifacts[1:]]
-        elif stage.key not in self._grouped:
-            groups = self._groups(stage, ended)
+        first, *others = self._artifacts(stage) or [""]
+        failed = stage.key in ended and ended[stage.key].state in _PASSED_OVER and not launched
+        if failed or stage.key in self._invalid:
+            if stage.parents and (failed or any(self._is_well(key, ended) for key in others)):
+                groups = [[first], others] if others else None
+        elif first and not launched and stage.key not in ended and stage.key not in self._grouped:
+            groups = self._groups_of_steps(stage) if stage.kind == "step" else self._groups(stage, ended)
         self._grouped.add(stage.key)
         if groups:
             self._keep(self._with_groups(stage, groups, ended))
@@ -90,6 +91,18 @@ class Sharing:
                 lost.setdefault(ended[key].reason if ended[key].state == "skipped" else key, []).append(key)
         return [*well.values(), *lost.values()]
 
+    def _groups_of_steps(self, stage: StageRow) -> list[list[str]]:
+        """Group trainings by structure; a step takes none of their artifacts, so it has those that failed."""
+        groups: dict[str, list[str]] = {}
+        for key in self._artifacts(stage):
+            known = self._digests.get((key, ""))
+            groups.setdefault(known or next(iter(groups), ""), []).append(key)
+        if "" in groups and len(groups) > 1:  # failed ones before the first that is known
+            unknown = groups.pop("")
+            first = next(iter(groups))
+            groups[first] = unknown + groups[first]
+        return list(groups.values())
+
     def _with_groups(self, stage: StageRow, groups: list[list[str]], ended: Mapping[str, Result]) -> Plan:
         """Return the plan with a stage for each group, the first in place of `stage`.
 
@@ -98,17 +111,21 @@ class Sharing:
         """
         kind, cells = ARTIFACT[stage.kind], self._cells[stage.key]
         recipes = {str(cell.stages[kind]): cell.axes.get("compression") for cell in reversed(cells)}
-        planned = next(
-            (n for n, group in enumerate(groups) if recipes.get(stage.parents[0]) in map(recipes.get, group)),
-            0,
-        )
+        recipe = recipes.get(self._artifacts(stage)[0])
+        fitting = [n for n, group in enumerate(groups) if recipe in map(recipes.get, group)] or [0]
+        planned = fitting[-1] if stage.key in ended or stage.key in self._invalid else fitting[0]
         stages, places = {}, {}
         for number, group in enumerate(groups):
             chosen = next((key for key in group if self._is_well(key, ended)), group[0])
             key = _derived(stage.key, group[0]) if number else stage.key
             label = stage.label if number == planned else self._own_label(stage, group[0])
             request = {**stage.request, "parents": dict.fromkeys(stage.request["parents"], chosen)}
-            stages[key] = replace(stage, key=key, label=label, parents=(chosen,), request=request)
+            if stage.kind == "step" and len(groups) > 1:
+                known = next(key for key in group if (key, "") in self._digests)
+                seed = self.plan.stages[known].request["settings"]["seed"]
+                request["settings"] = {**request["settings"], "seed": seed}
+            parents = (chosen,) if request["parents"] else ()
+            stages[key] = replace(stage, key=key, label=label, parents=parents, request=request)
             places.update(dict.fromkeys(group, key))
         moved = {
             cell.name: replace(cell, stages={**cell.stages, stage.kind: places[str(cell.stages[kind])]})
@@ -147,8 +164,18 @@ class Sharing:
         return evaluate is None or (ended[evaluate].state == "ok" and evaluate not in self._invalid)
 
     def _own_label(self, stage: StageRow, artifact: str) -> str:
-        scenario = {"serve": " server", "generate": " generation"}.get(stage.kind, "")
+        scenario = {"serve": " server", "generate": " generation", "step": " step"}.get(stage.kind, "")
         return f"{self.plan.stages[artifact].label}{scenario}"
+
+
+def shares(plan: Plan, kind: str) -> bool:
+    """Say whether any stage of a kind is planned for several artifacts, and so may be split."""
+    pairs = {
+        (str(cell.stages[kind]), str(cell.stages.get(ARTIFACT[kind])))
+        for cell in plan.cells
+        if kind in ARTIFACT and kind in cell.stages
+    }
+    return len(pairs) > len({stage for stage, _ in pairs})
 
 
 def _derived(key: str, artifact: str) -> str:

@@ -99,7 +99,10 @@ def _training(workload: str, scores: Sequence[Score]) -> ShortTable:
             f"{score.reached}/{score.seeds}",
             _steps(score),
             format_value("time_to_target_s", score.time_s),
-            _interval(score.rows[0], "step_latency"),
+            _interval(
+                next((row for row in score.rows if row["step_latency_s"] is not None), score.rows[0]),
+                "step_latency",
+            ),
             format_value("quality", score.quality),
         )
         for score in scores
@@ -120,7 +123,7 @@ def _inference(workload: str, rows: Sequence[dict[str, Any]], best: Score | None
     shown = list(rows)
     if best:
         # By axes, not by stage key: a cell that was left out may name no stages.
-        own = best.rows[0]
+        own = next((row for row in best.rows if row["state"] == "ok"), best.rows[0])
         shown = [row for row in rows if all(row[axis] == own[axis] for axis in TRAIN_AXES.values())]
     varying = [name for name in ("precision", "batch_size") if len({row[name] for row in shown}) > 1]
     columns = ("compression", "backend", *varying, "quality", "latency", "× eager none", "size", "")

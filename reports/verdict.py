@@ -159,7 +159,7 @@ def _describe(point: Mapping[str, Any], cost: str) -> str:
 def _others(view: RunView, best: Mapping[str, Any], points: list[dict[str, Any]]) -> str:
     """Name other choices that keep their quality: those timed as one with the best, those maybe as fast."""
     keeping = [point for point in points if _keeps_quality(point) and _choice(point) != _choice(best)]
-    same = [point for point in keeping if point["infer_key"] == best["infer_key"]]
+    same = [point for point in keeping if point["infer_keys"] == best["infer_keys"]]
     close = [point for point in keeping if point not in same and _maybe_as_fast(view, point, best)]
     parts = [
         f"; {verb} {', '.join(dict.fromkeys(map(_choice, found)))}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 import torch
 
 from bench.artifacts import artifact_folder
-from bench.records import Request
+from bench.instruments.copies import copy_of
+from bench.instruments.structure import observe
+from bench.records import ANY_BATCH, STRUCTURE, Measurement, Request
 from bench.training import Trainer, shuffled_batches
 from bench.workloads.checks import checked_loss
 from bench.workloads.workload import Data, Workload, find_workload
@@ -72,6 +74,21 @@ def calibration_batches(workload: Workload, data: Data, least: int = 0) -> Itera
     enough = -(-least // min(samples, _CALIBRATION_BATCH))
     for _ in range(max(enough, CALIBRATION_SAMPLES // _CALIBRATION_BATCH)):
         yield workload.transform(data.train_inputs[next(batches)])
+
+
+def structure_measurements(
+    model: torch.nn.Module, batches: Iterable[torch.Tensor], folder: Path | None = None
+) -> list[Measurement]:
+    """Observe what a model's time depends on; unknown, its artifact shares no timing."""
+    try:
+        found = observe(copy_of(model).eval(), batches, folder)
+    except Exception as error:  # whatever observing does to a model that runs without it
+        reason = f"could not be observed: {type(error).__name__}: {error}".splitlines()[0]
+        return [Measurement(STRUCTURE, None, reason=reason[:200])]
+    return [
+        Measurement(STRUCTURE, found.parts, method=found.digest),
+        Measurement(STRUCTURE, found.parts, method=found.any_batch, qualifier=ANY_BATCH),
+    ]
 
 
 def make_trainer(

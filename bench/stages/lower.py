@@ -13,12 +13,11 @@ from bench.instruments.copies import copy_of
 from bench.instruments.fvcore_count import trace
 from bench.instruments.onnx_flops import count_onnx
 from bench.instruments.sizes import folder_bytes
-from bench.instruments.structure import observe
 from bench.instruments.tensors import parameter_counts
 from bench.instruments.traffic import call_bytes
 from bench.models import load_model, load_outputs, save_outputs
 from bench.predictions import gathered
-from bench.records import ANY_BATCH, STRUCTURE, Measurement, Request
+from bench.records import Measurement, Request
 from bench.stages.inputs import (
     calibration_batches,
     example_batch,
@@ -27,6 +26,7 @@ from bench.stages.inputs import (
     numerics,
     parent_folder,
     rotating_batches,
+    structure_measurements,
 )
 from bench.stages.step import flop_measurements, incomplete, uncounted
 from bench.structures import read_structure
@@ -56,7 +56,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     # For runtimes that build the model; no part of what they ship.
     read_structure(parent, settings["workload"]).save(folder)
     batches = [as_taken(model, batch) for batch in rotating_batches(workload, data, settings["batch_size"])]
-    structure = _structure(model, batches, folder)
+    structure = structure_measurements(model, batches, folder)
     with torch.no_grad():
         outputs = gathered((model(batch.clone()), len(batch)) for batch in batches)
     kind = load_outputs(parent).kind
@@ -76,19 +76,6 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         *structure,
         *_parameters(model),
         *_operations(model, example),
-    ]
-
-
-def _structure(model: torch.nn.Module, batches: list[torch.Tensor], folder: Path) -> list[Measurement]:
-    """Observe what the time of the artifact depends on; unknown, it shares no timing."""
-    try:
-        found = observe(copy_of(model), batches, folder)
-    except Exception as error:  # whatever observing does to a model that runs without it
-        reason = f"could not be observed: {type(error).__name__}: {error}".splitlines()[0]
-        return [Measurement(STRUCTURE, None, reason=reason[:200])]
-    return [
-        Measurement(STRUCTURE, found.parts, method=found.digest),
-        Measurement(STRUCTURE, found.parts, method=found.any_batch, qualifier=ANY_BATCH),
     ]
 
 

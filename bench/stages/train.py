@@ -16,7 +16,7 @@ from bench.loaded import load_and_note
 from bench.models import save_model, save_outputs
 from bench.predictions import Predictions
 from bench.records import Measurement, Request
-from bench.stages.inputs import make_trainer
+from bench.stages.inputs import example_batch, make_trainer, structure_measurements
 from bench.structures import Structure
 from bench.training import EVALUATION_BATCH, Goal, Trainer, TrainingRecord, batch_at, predict
 from bench.workloads.onnx_model import OnnxModel
@@ -55,6 +55,9 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         *quality(settings, data, outputs),
         *_left_out(outputs),
         *_beside(workload, data, model),
+        *structure_measurements(
+            model, [as_taken(model, example_batch(workload, data, workload.fixed_batch or 1))]
+        ),
         Measurement("peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason),
         Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),
     ]

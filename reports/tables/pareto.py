@@ -58,5 +58,6 @@ def _average(rows: list[dict[str, Any]]) -> dict[str, Any]:
     qualities = [row["quality"] for row in rows]
     point |= {"quality_low": min(qualities), "quality_high": max(qualities), "seeds": len(rows)}
     point["preliminary"] = any(row["latency_preliminary"] for row in rows)
+    point["infer_keys"] = {row["infer_key"] for row in rows}
     point["cells"] = [row["cell"] for row in rows]
     return point

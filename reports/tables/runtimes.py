@@ -29,7 +29,8 @@ FP32 = "fp32"
 def runtimes_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each workload × batch size × backend × format × precision, skipped ones too.
 
-    Of models that no step has changed, by the first of their trainings: kernels take as long for any weights.
+    Of models that no step has changed, by the first of their trainings that is well: kernels take as long for
+    any weights.
     `speedup` is over eager PyTorch in fp32 at that batch size, without a format; `fastest` marks the row of
     each workload and batch size that no other is faster than.
     """
@@ -38,7 +39,8 @@ def runtimes_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
         format_ = _format(str(row["compression"]))
         if format_ is not None:
             place = (row["workload"], row["batch_size"], row["backend"], format_, row["precision"])
-            rows.setdefault(place, _row(view, row, format_))
+            if place not in rows or (row["ranked"] and not rows[place]["ranked"]):
+                rows[place] = _row(view, row, format_)
     _compare(view, list(rows.values()))
     return pd.DataFrame(list(rows.values()), columns=list(_COLUMNS))
 

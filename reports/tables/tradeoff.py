@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from statistics import geometric_mean
 from typing import Any
 
 import pandas as pd
@@ -121,12 +122,18 @@ def _speedup(view: RunView, pairs: list[tuple[Row, Row]]) -> Row:
     names = ("speedup", "speedup_low", "speedup_high", "same_timing")
     if not pairs:
         return dict.fromkeys(names)
-    own, plain = pairs[0][0]["infer_key"], pairs[0][1]["infer_key"]
-    if own == plain:
+    timings = [(plain["infer_key"], row["infer_key"]) for row, plain in pairs]
+    if all(own == plain for plain, own in timings):
         return dict(zip(names, (1.0, None, None, True), strict=True))
-    ratio = view.latency_ratio(plain, own)
-    bounds = (ratio.value, ratio.low, ratio.high) if ratio else (None, None, None)
-    return dict(zip(names, (*bounds, False), strict=True))
+    ratios = [ratio for pair in timings if (ratio := view.latency_ratio(*pair)) is not None]
+    if not ratios:
+        return dict(zip(names, (None, None, None, False), strict=True))
+    # Trainings of one recipe may differ in structure: then the bounds are those of all.
+    lows = [ratio.low for ratio in ratios if ratio.low is not None]
+    highs = [ratio.high for ratio in ratios if ratio.high is not None]
+    known = len(lows) == len(highs) == len(ratios)
+    bounds = (min(lows), max(highs)) if known else (None, None)
+    return dict(zip(names, (geometric_mean(r.value for r in ratios), *bounds, False), strict=True))
 
 
 def _known(rows: Iterable[Row], name: str) -> Iterator[float]:

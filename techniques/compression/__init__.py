@@ -27,10 +27,10 @@ class CompressionRow(Row):
     """`kind`: identity (changes nothing), step (changes the model) or format (changes its numbers' storage).
 
     `structure` spells the layer shapes that a step leaves, from its settings, as `student:{width}`: models of
-    one spelling are timed once, all others apart. It is empty where a step changes no shape. `taught` steps
-    learn from the outputs of the model they are given. `budget` says which of the workload's budgets of steps
-    a step trains by: that of a recovery or that of a student. `tolerance` bounds a format's distance from the
-    model it was lowered from.
+    one spelling are planned to share a timing, and do where they are observed to have one structure. It is
+    empty where a step changes no shape. `taught` steps learn from the outputs of the model they are given.
+    `budget` says which of the workload's budgets of steps a step trains by: that of a recovery or that of a
+    student. `tolerance` bounds a format's distance from the model it was lowered from.
     """
 
     kind: Literal["identity", "step", "format"] = "step"

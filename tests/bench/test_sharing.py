@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,69 @@ def test_a_timing_that_fails_for_one_artifact_is_taken_of_the_next(tmp_path, mon
     assert shared.key == cells["sgd", "prune-mean:1"].stages["infer"]
     assert [state for state, _ in states_of(store, shared)] == ["ok"] * 3
     assert len(workers.timed()) == 4
+
+
+def test_a_timing_that_is_invalid_for_one_artifact_is_taken_of_the_next(tmp_path, monkeypatch):
+    plan = plan_of(tmp_path, ("none",))
+    first = next(cell for cell in plan.cells if cell.axes["optimizer"] == "sgd").stages["lower"]
+    well = answers()
+
+    def answer(request: Request) -> Result:
+        result = well(request)
+        if request.kind != "infer" or request.parents["lowered"] != first:
+            return result
+        return replace(result, measurements=(*result.measurements, Measurement("valid", 0.0)))
+
+    store = carry_out(tmp_path, plan, Simulated(answer), monkeypatch)
+    cells = cells_by(store)
+    assert read(store, RUN).invalid(cells["sgd", "none"].stages["infer"])
+    good = timing(store, cells["adam", "none"])
+    assert not read(store, RUN).invalid(good.key) and good.label == "digits dense @ cpu-eager b1"
+    assert [state for state, _ in states_of(store, good)] == ["ok"] * 3
+
+
+def seeds(folder: Path) -> Plan:
+    file = folder / "seeds.toml"
+    file.write_text(
+        '[train]\nworkload = "digits"\noptimizer = "adam"\nseed = [0, 1, 2]\n'
+        '[infer]\ncompression = "none"\nbackend = "cpu-eager"\n'
+    )
+    return make_plan(read_matrix(str(file)), cpus=1)
+
+
+def steps_of(store: Store) -> dict[int, StageRow]:
+    stages = {stage.key: stage for stage in store.stages(RUN)}
+    return {cell.axes["seed"]: stages[str(cell.stages["step"])] for cell in store.cells(RUN)}
+
+
+def test_seeds_share_the_time_of_a_step_also_with_one_that_diverged(tmp_path, monkeypatch):
+    nan = {"train digits adam": Result("diverged", "loss is nan")}  # seed 0: its label names no seed
+
+    def answer(request: Request) -> Result:
+        result = answers(states=nan if not request.settings.get("seed") else {})(request)
+        return with_structure(request, result, "same")
+
+    store = carry_out(tmp_path, seeds(tmp_path), Simulated(answer), monkeypatch)
+    assert len({stage.key for stage in steps_of(store).values()}) == 1
+    assert "seed" not in steps_of(store)[1].request["settings"]
+
+
+def with_structure(request: Request, result: Result, digest: str) -> Result:
+    if request.kind != "train" or result.state != "ok":
+        return result
+    return replace(result, measurements=(Measurement(STRUCTURE, 1, method=digest),))
+
+
+def test_a_seed_that_makes_another_model_has_a_step_of_its_own(tmp_path, monkeypatch):
+    def answer(request: Request) -> Result:
+        digest = "odd" if request.settings.get("seed") == 1 else "even"
+        return with_structure(request, answers()(request), digest)
+
+    store = carry_out(tmp_path, seeds(tmp_path), Simulated(answer), monkeypatch)
+    steps = steps_of(store)
+    assert steps[0].key == steps[2].key != steps[1].key
+    assert steps[1].request["settings"]["seed"] == 1 and steps[0].request["settings"]["seed"] in (0, 2)
+    assert [state for state, _ in states_of(store, steps[1])] == ["ok"] * 3
 
 
 def test_an_interrupted_run_makes_the_same_choices_and_repeats_nothing(tmp_path, monkeypatch):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from synthetic_run import Synthetic, build
 
+from bench.records import Result
 from bench.store import Store
 from reports.content import gather
 from reports.runtimes_grid import compares_runtimes, memory
@@ -76,6 +78,39 @@ def test_memory_is_the_devices_where_a_program_runs_on_one(
 def test_a_run_of_steps_that_change_the_model_keeps_its_own_table(tmp_path: Path) -> None:
     store = build(tmp_path, Synthetic(optimizers=("adam",)))
     assert short_tables(store, "run-1")[-1].title.startswith("Inference")
+
+
+DIVERGED = Result("diverged", "the mean training loss is nan")
+
+
+def after(*labels: str) -> dict[str, Result]:
+    """Return the results of stages that a diverged training leaves nothing for."""
+    return {label: Result("skipped", "its train stage diverged") for label in labels}
+
+
+def test_a_first_training_that_diverged_takes_no_row_from_the_others(tmp_path: Path) -> None:
+    lost = after("compress digits/adam", "lower digits/adam", "evaluate digits/adam")
+    store = build(
+        tmp_path,
+        replace(
+            FORMATS_ALONE,
+            optimizers=("adam", "momentum"),
+            batch_sizes=(1,),
+            results={"train digits/adam": DIVERGED, **lost},
+        ),
+    )
+    view = read(store, "run-1")
+    rows = records(runtimes_table(view, inference_table(view)))
+    assert {row["state"] for row in rows} == {"ok", "skipped"}
+    assert all(row["speedup"] for row in rows if row["state"] == "ok")
+
+
+def test_inference_is_shown_of_a_seed_that_is_well(tmp_path: Path) -> None:
+    lost = after("compress digits/adam/0", "lower digits/adam/0", "evaluate digits/adam/0")
+    made_up = Synthetic(optimizers=("adam",), seeds=(0, 1), results={"train digits/adam/0": DIVERGED, **lost})
+    table = short_tables(build(tmp_path, made_up), "run-1")[-1]
+    latency = table.columns.index("latency")
+    assert table.rows and all(row[latency] != "–" for row in table.rows)
 
 
 def test_one_format_or_one_backend_compares_nothing(tmp_path: Path) -> None:
