@@ -102,7 +102,7 @@ def _probe(prepared: Prepared, model: CostModel) -> None:
 
 def report(run_id: str | None, results: Path, *, complete: bool = False) -> None:
     """Write a run's report anew and print its short form; `complete` where that is the run's last act."""
-    from reports.report import estimate_text, overhead_text, short_tables, write
+    from reports.report import estimate_text, notes_text, overhead_text, short_tables, write
     from reports.verdict import SMOKE
 
     store = Store.open(results, create=False)
@@ -119,6 +119,9 @@ def report(run_id: str | None, results: Path, *, complete: bool = False) -> None
         for row in short.rows:
             table.add_row(*map(visible, row))
         console.print(table)
+    notes = visible(notes_text(store, run_id))
+    if notes:
+        console.print(notes, markup=False, soft_wrap=True)
     console.print(visible(overhead_text(store, run_id)), markup=False)
     console.print(visible(estimate_text(store, run_id)), markup=False, soft_wrap=True)
     console.print(visible(f"report: {path}"), markup=False, soft_wrap=True)

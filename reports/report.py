@@ -10,14 +10,14 @@ from bench.results_folder import refuse_links
 from reports.content import Content, gather
 from reports.html import render_html
 from reports.markdown import render_markdown
-from reports.short import ShortTable, estimate_text, overhead_text, short_tables
+from reports.short import ShortTable, estimate_text, notes_text, overhead_text, short_tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.store import Store
 
-__all__ = ["ShortTable", "estimate_text", "overhead_text", "short_tables", "write"]
+__all__ = ["ShortTable", "estimate_text", "notes_text", "overhead_text", "short_tables", "write"]
 
 
 def write(store: Store, run_id: str, folder: Path, *, complete: bool = False) -> Path:

@@ -53,6 +53,22 @@ def short_tables(store: Store, run_id: str) -> list[ShortTable]:
     return found
 
 
+def notes_text(store: Store, run_id: str) -> str:
+    """Return a line on what was left out of each workload's data, and on each record that cannot be read."""
+    view = read(store, run_id)
+    left_out = {
+        str(training.axes["workload"]): view.reading(training.key, "training_samples").method
+        for training in view.trainings()
+    }
+    lines = [f"data of {workload}: {text}" for workload, text in left_out.items() if text]
+    lines += [
+        f"{view.stages[key].kind} {view.stages[key].label}: {reason}"
+        for key, reason in view.unreadable
+        if key in view.stages
+    ]
+    return "\n".join(f"note: {line}" for line in lines)
+
+
 def _formats_alone(runtimes: pd.DataFrame, inference: pd.DataFrame) -> bool:
     return set(inference["compression"]) <= {"none", *runtimes["format"]}
 

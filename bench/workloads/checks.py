@@ -115,7 +115,8 @@ def _checked_names(function: str, found: Any, needed: str = "") -> Mapping[str, 
 
 
 def _others(name: object) -> str:
-    close = nearest(str(name), QUALITIES)
+    meant = [known for known in QUALITIES if len(str(name)) > 1 and known.startswith(str(name))]
+    close = f"; did you mean {meant[0]!r}?" if meant else nearest(str(name), QUALITIES)
     return close if "did you mean" in close else f"; it may have {', '.join(QUALITIES)}"
 
 

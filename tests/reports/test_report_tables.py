@@ -9,6 +9,8 @@ from synthetic_run import Synthetic, build, key_of
 
 from bench.records import Measurement, Result
 from bench.statistics import launch_interval
+from bench.store import Store
+from reports.report import notes_text
 from reports.tables import (
     compression_table,
     curves,
@@ -79,6 +81,7 @@ def test_what_a_reader_left_out_of_the_data_is_a_note_of_the_training(tmp_path: 
     left_out = Measurement("training_samples", 40, method="3 rows left out: column 'label' is empty")
     made_up = Synthetic(("adam",), results={"train digits/adam": Result("ok", measurements=(left_out,))})
     assert "data: 3 rows left out" in training_table(made_up_view(tmp_path, made_up)).iloc[0]["notes"]
+    assert notes_text(Store.open(tmp_path), "run-1").startswith("note: data of digits: 3 rows left out")
 
 
 def test_every_cell_has_a_row_whatever_became_of_it(view: RunView) -> None:

@@ -13,7 +13,7 @@ from bench.errors import StoreError
 from bench.regression import check, save
 from bench.showing import show
 from bench.store import Store
-from reports.report import write
+from reports.report import notes_text, write
 from reports.tables import inference_table, problems_table
 from reports.view import read
 
@@ -70,7 +70,7 @@ def test_a_damaged_record_fails_its_own_stage_alone(results: Path, reason: str) 
     assert table.loc["momentum", "state"] == "ok" and table.loc["momentum", "quality"] > 0.5
     assert table.loc["adam", "quality"] != table.loc["adam", "quality"]
     page = write(store, RUN, results / "report").read_text()
-    assert "its record cannot be read" in page
+    assert "its record cannot be read" in page and f"{label}: its record" in notes_text(store, RUN)
     store.close()
 
 

@@ -46,6 +46,7 @@ def test_a_quality_is_any_one_number(value: object) -> None:
             "quality returns 'brier', which is no metric of quality; it may have acc",
         ),
         ({"acuracy": 0.9}, "quality returns 'acuracy', .*did you mean 'accuracy'"),
+        ({"acc": 0.9}, "quality returns 'acc', which is no metric of quality; did you mean 'accuracy'"),
         ({"accuracy": 0.9, "latency_s": 1.0}, "quality returns 'latency_s', which is no metric of quality"),
         ({"accuracy": 0.9, 3: 1.0}, "quality returns 3, which is no metric of quality"),
         ({"recall": 0.9}, "quality returns recall, not 'accuracy', which the target is set on"),
