@@ -18,7 +18,8 @@ class Difference:
     """The largest difference, over the largest magnitude of the reference (`scale`), and the cosine.
 
     `compared` of `total` numbers are finite and unmasked in both. `elsewhere` counts those that are masked or
-    infinite in one only, `lost` those that are no number where the reference is one.
+    infinite in one only, `lost` those that are NaN where the reference is not, `undefined` those of the
+    reference that are NaN.
     """
 
     absolute: float
@@ -29,6 +30,7 @@ class Difference:
     total: int
     elsewhere: int
     lost: int
+    undefined: int
 
     @property
     def fault(self) -> str:
@@ -42,9 +44,10 @@ class Difference:
     @property
     def method(self) -> str:
         """Say relative to what, and what was left out."""
-        left_out = self.total - self.compared
-        masked = f"; {left_out:,} of {self.total:,} masked or not finite in both" if left_out else ""
-        return f"over {self.scale:.3g}, the reference's largest magnitude{masked}"
+        masked = self.total - self.compared - self.undefined
+        left_out = {"masked or not finite in both": masked, "NaN in the reference": self.undefined}
+        told = (f"; {count:,} of {self.total:,} {what}" for what, count in left_out.items() if count)
+        return f"over {self.scale:.3g}, the reference's largest magnitude{''.join(told)}"
 
 
 def difference(outputs: torch.Tensor, reference: torch.Tensor, *, masks: bool = True) -> Difference:
@@ -77,6 +80,7 @@ def difference(outputs: torch.Tensor, reference: torch.Tensor, *, masks: bool = 
         len(found),
         int(elsewhere.sum()),
         int(lost.sum()),
+        int(wanted.isnan().sum()),
     )
 
 

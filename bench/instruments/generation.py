@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from bench.instruments import clock
+from bench.instruments.differences import difference
 from bench.workloads.workload import Generator
 
 
@@ -92,13 +93,15 @@ def cache_fault(
     `without_cache` gives the logits (batch, time, symbols) of whole texts (batch, time).
     """
     made = list(continuation(generator, prompts, tokens))
-    logits = torch.stack([token.logits for token in made], dim=1).double()
+    logits = torch.stack([token.logits for token in made], dim=1)
     chosen = torch.cat([token.chosen for token in made], dim=1)
     texts = torch.cat([prompts, chosen[:, :-1]], dim=1)
-    whole = without_cache(texts)[:, prompts.shape[1] - 1 :].double()
-    error = ((logits - whole).abs().max() / whole.abs().max()).item()
-    if not error <= most_relative_error:
-        return f"relative error {error:.2g} of logits with the cache is over {most_relative_error:g}"
+    whole = without_cache(texts)[:, prompts.shape[1] - 1 :]
+    found = difference(logits.cpu(), whole.cpu())
+    if found.fault:
+        return f"logits with the cache: {found.fault}"
+    if not found.relative <= most_relative_error:
+        return f"relative error {found.relative:.2g} of logits with the cache is over {most_relative_error:g}"
     differ = int((whole.argmax(dim=-1) != chosen).sum())
     if same_tokens and differ:
         return f"{differ} of {chosen.numel()} greedy tokens are others with the cache"

@@ -110,6 +110,7 @@ def who_pays(
     found, before = read(outputs.main), read(reference.main)
     if not classes or found is None or before is None or found.numel() != targets.numel():
         return []
+    targets = targets.long()
     found, before = found.view_as(targets), before.view_as(targets)
     lost, won = flips(found, before, targets)
     recalls = class_recalls(found, targets, len(classes)).tolist()

@@ -94,7 +94,10 @@ def _refuse_double(model: torch.nn.Module, numerics: Numerics) -> None:
         return
     double = has_double(given)
     if double != (numerics.precision == "fp64"):
-        raise CannotApply(f"the file computes in {'fp64' if double else 'fp32'}, not in {numerics.precision}")
+        own = "fp64" if double else "fp32"
+        raise CannotApply(
+            f'the file computes in {own}, not in {numerics.precision}; set precision = "{own}" in [infer]'
+        )
 
 
 def _quantize(path: Path, format_: str, calibration: Iterable[torch.Tensor], batch_size: int) -> None:

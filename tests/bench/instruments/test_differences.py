@@ -51,6 +51,7 @@ def test_what_is_no_number_is_a_fault_where_the_reference_is_one() -> None:
     lost[0, 0] = math.nan
     assert "1 of 48 are NaN" in difference(lost, SCORES).fault
     assert difference(lost, lost).fault == "" and difference(lost, lost).compared == 47
+    assert difference(lost, lost).method.endswith("; 1 of 48 NaN in the reference")
     assert difference(SCORES * math.nan, SCORES * math.nan).fault == "no output is finite in both"
 
 
