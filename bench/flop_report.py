@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bench.errors import BenchError
+from bench.input_files import input_files
 from bench.metrics import at_least
 from bench.plugins import first_line
 from bench.store import CellRow, Store
@@ -89,6 +90,7 @@ def _of_file(path: Path, shape: Sequence[int], batch_size: int) -> FlopReport:
 
     if not path.is_file():
         raise BenchError(f"{path}: no such file")
+    input_files(path)
     try:
         file = count_onnx_file(path, shape, batch_size)
     except GraphError as error:

@@ -28,6 +28,8 @@ Say = Callable[[str], None]
 
 PARTIAL = ".partial"
 
+_MAX_MEMBER_BYTES = 2**30
+
 
 @dataclass(frozen=True)
 class Package:
@@ -162,8 +164,9 @@ _Members = Iterator[tuple[str, Callable[[], bytes]]]
 
 def _zip_members(archive: Path) -> _Members:
     with zipfile.ZipFile(archive) as file:
-        for name in file.namelist():
-            yield name, lambda name=name: file.read(name)  # type: ignore[misc]
+        for member in file.infolist():
+            _refuse_large(member.filename, member.file_size)
+            yield member.filename, lambda member=member: file.read(member)  # type: ignore[misc]
 
 
 def _tar_members(archive: Path) -> _Members:
@@ -183,8 +186,16 @@ def _debian_members(archive: Path) -> _Members:
 def _of_tar(file: tarfile.TarFile) -> _Members:
     for member in file:
         if member.isfile():
+            _refuse_large(member.name, member.size)
             name = member.name.removeprefix("./")
             yield name, lambda member=member: file.extractfile(member).read()  # type: ignore[misc,union-attr]
+
+
+def _refuse_large(name: str, size: int) -> None:
+    if size > _MAX_MEMBER_BYTES:
+        raise DataError(
+            f"a member of the archive has {size:,} bytes, more than {_MAX_MEMBER_BYTES:,}: {name}"
+        )
 
 
 _READERS: dict[str, Callable[[Path], _Members]] = {

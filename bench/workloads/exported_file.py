@@ -62,7 +62,8 @@ def _guarded(path: Path, read: Any) -> Any:
         ) from None
     except Exception as error:  # whatever reading a file raises that is no such archive
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise StageError(f"{path}: is no program that torch.export.save wrote: {lines[0][:200]}") from None
+        what = f"it lacks {lines[0]}" if isinstance(error, KeyError) else lines[0]
+        raise StageError(f"{path}: is no program that torch.export.save wrote: {what[:200]}") from None
     finally:
         logger.setLevel(before)
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from bench.errors import StageError
+from bench.input_files import input_files
 from bench.instruments.onnx_reading import tensors
 from bench.workloads.exported_file import load_program
 from bench.workloads.onnx_inputs import fixed_batch, inputs_of, read_inputs
@@ -153,10 +154,11 @@ def drawn(*sizes: int) -> torch.Tensor:
 
 
 def existing(file: str) -> Path:
-    """Return the path of a file that is there."""
+    """Return the path of a file that is there, and not too large to be a model."""
     path = Path(file).expanduser()
     if not path.is_file():
         raise StageError(f"{file}: no such file")
+    input_files(path)
     return path
 
 

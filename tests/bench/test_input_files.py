@@ -11,6 +11,7 @@ from bench import input_files
 from bench.errors import BenchError
 from bench.input_files import MAX_GIB_VARIABLE
 from bench.input_files import input_files as files_of
+from tests.bench.fuzz.harness import run
 
 
 def test_a_folder_has_its_files_by_name_those_that_links_name_too(tmp_path: Path) -> None:
@@ -58,3 +59,14 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "model.pt2")
     with pytest.raises(BenchError, match="must be a file or a folder"):
         files_of(tmp_path / "model.pt2")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "onnx:model.onnx", "exported:model.pt2"])
+def test_a_sparse_model_is_not_read_to_be_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Path(name.rpartition(":")[2]).open("wb") as file:
+        file.truncate(200 * 2**30)
+    outcome = run(("flops", name))
+    assert (outcome.code, outcome.uncaught) == (2, "") and "200 GiB is more than" in outcome.err

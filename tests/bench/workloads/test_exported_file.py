@@ -18,6 +18,8 @@ from torch.export import Dim
 
 from bench import trust
 from bench.errors import StageError
+from bench.records import Request
+from bench.session import RunOptions
 from bench.workloads.exported_checks import CouldRunCode, check_operator
 from bench.workloads.exported_expressions import NotArithmetic, check_guard, check_size
 from bench.workloads.exported_file import check_file, load_program
@@ -227,6 +229,16 @@ def test_what_the_user_trusts_is_loaded_as_it_is(
     with contextlib.suppress(Exception):  # what PyTorch makes of it
         load_program(path)
     assert marker.exists()
+
+
+def test_a_run_hands_what_is_trusted_to_its_workers_and_repeats_it_in_its_command(tmp_path: Path) -> None:
+    options = RunOptions("serve", tmp_path, trusted=(tmp_path / "model.pt2",))
+    assert f"--trust {tmp_path / 'model.pt2'} --results" in options.command
+    planned = {"settings": {}, "parents": {}, "server_imports": [], "worker_imports": [], "device": "cpu"}
+    launch = {"plugins": {}, "results": "", "run_id": "", "round": 0, "threads": 1, "cpus": (0,)}
+    launch |= {"memory_bytes": 1, "timeout_s": 1.0, "trusted": ("model.pt2",)}
+    request = Request.planned("infer", "", "", {**planned, "fork_safe": True}, **launch)
+    assert Request.from_json(json.loads(json.dumps(request.to_json()))) == request
 
 
 @pytest.mark.parametrize("command", ["run", "flops"])
