@@ -39,6 +39,7 @@ class Sharing:
         self._digests: dict[tuple[str, str], str] = {}
         self._invalid: set[str] = set()
         self._grouped: set[str] = set()
+        self._missing: dict[str, str | None] = {}
         self._keep(plan)
 
     def note(self, key: str, metric: str, qualifier: str, value: float | None, method: str) -> None:
@@ -50,7 +51,14 @@ class Sharing:
 
     def ready(self, stage: StageRow, ended: Mapping[str, Result]) -> bool:
         """Say whether all have ended that a stage builds on, or that may share it."""
-        return all(key in ended for key in self._awaited(stage))
+        if stage.kind not in ARTIFACT:
+            return all(parent in ended for parent in stage.parents)
+        missing = self._missing.get(stage.key)
+        if missing is not None and missing not in ended:
+            return False  # asked often, of thousands of artifacts
+        missing = next((key for key in self._awaited(stage) if key not in ended), None)
+        self._missing[stage.key] = missing
+        return missing is None
 
     def split(self, ended: Mapping[str, Result], launched: Iterable[str]) -> Changes | None:
         """Split what has come to be known since the last time; None where that changes nothing.
@@ -58,26 +66,44 @@ class Sharing:
         `ended` has the results by the keys of stages, `launched` the keys of timings with a good launch: what
         was timed stays what it is, but where it is INVALID for what it was timed of.
         """
-        before, launched = self.plan, set(launched)
-        for stage in before.stages.values():
-            if stage.kind in ARTIFACT and self.ready(stage, ended):
-                self._split(stage, ended, stage.key in launched)
-        stages = tuple(stage for key, stage in self.plan.stages.items() if stage != before.stages.get(key))
-        cells = (now for was, now in zip(before.cells, self.plan.cells, strict=True) if was != now)
-        return Changes(stages, tuple(cells)) if stages else None
+        launched = set(launched)
+        stages: dict[str, StageRow] = {}
+        moved: dict[str, dict[str, str]] = defaultdict(dict)
+        for stage in self._shared:
+            groups = self._groups_now(stage, ended, stage.key in launched)
+            if groups:
+                rows, places = self._regrouped(stage, groups, ended)
+                stages.update((row.key, row) for row in rows if row != self.plan.stages.get(row.key))
+                for cell in self._cells[stage.key] if len(groups) > 1 else ():
+                    key = places[str(cell.stages[ARTIFACT[stage.kind]])]
+                    if key != stage.key:
+                        moved[cell.name][stage.kind] = key
+        if not stages:
+            return None
+        cells = [
+            replace(cell, stages={**cell.stages, **moved[cell.name]}) if cell.name in moved else cell
+            for cell in self.plan.cells
+        ]
+        self._keep(replace(self.plan, stages={**self.plan.stages, **stages}, cells=tuple(cells)))
+        return Changes(tuple(stages.values()), tuple(cell for cell in cells if cell.name in moved))
 
-    def _split(self, stage: StageRow, ended: Mapping[str, Result], launched: bool) -> None:
-        groups = None
-        first, *others = self._artifacts(stage) or [""]
+    def _groups_now(
+        self, stage: StageRow, ended: Mapping[str, Result], launched: bool
+    ) -> list[list[str]] | None:
+        """Return the groups that a timing's artifacts fall into; None where that is nothing new."""
         failed = stage.key in ended and ended[stage.key].state in _PASSED_OVER and not launched
-        if failed or stage.key in self._invalid:
-            if stage.parents and (failed or any(self._is_well(key, ended) for key in others)):
-                groups = [[first], others] if others else None
-        elif first and not launched and stage.key not in ended and stage.key not in self._grouped:
-            groups = self._groups_of_steps(stage) if stage.kind == "step" else self._groups(stage, ended)
+        passed_over = bool(stage.parents) and (failed or stage.key in self._invalid)
+        known = launched or stage.key in ended or stage.key in self._grouped
+        if (known and not passed_over) or not self.ready(stage, ended):
+            return None
         self._grouped.add(stage.key)
-        if groups:
-            self._keep(self._with_groups(stage, groups, ended))
+        first, *others = self._artifacts(stage) or [""]
+        if not passed_over:
+            if stage.kind == "step":
+                return self._groups_of_steps(stage)
+            return self._groups(stage, ended) if first else None
+        instead = failed or any(self._is_well(key, ended) for key in others)
+        return [[first], others] if others and instead else None
 
     def _groups(self, stage: StageRow, ended: Mapping[str, Result]) -> list[list[str]]:
         """Group artifacts: by structure, then by what went wrong. One without a digest is like no other."""
@@ -103,8 +129,10 @@ class Sharing:
             groups[first] = unknown + groups[first]
         return list(groups.values())
 
-    def _with_groups(self, stage: StageRow, groups: list[list[str]], ended: Mapping[str, Result]) -> Plan:
-        """Return the plan with a stage for each group, the first in place of `stage`.
+    def _regrouped(
+        self, stage: StageRow, groups: list[list[str]], ended: Mapping[str, Result]
+    ) -> tuple[list[StageRow], dict[str, str]]:
+        """Return a stage for each group, the first in place of `stage`, and its key for each artifact.
 
         The planned label stays with a group that has the compression it was planned for: a baseline goes by
         it, and there another training may have failed.
@@ -114,7 +142,8 @@ class Sharing:
         recipe = recipes.get(self._artifacts(stage)[0])
         fitting = [n for n, group in enumerate(groups) if recipe in map(recipes.get, group)] or [0]
         planned = fitting[-1] if stage.key in ended or stage.key in self._invalid else fitting[0]
-        stages, places = {}, {}
+        rows: list[StageRow] = []
+        places: dict[str, str] = {}
         for number, group in enumerate(groups):
             chosen = next((key for key in group if self._is_well(key, ended)), group[0])
             key = _derived(stage.key, group[0]) if number else stage.key
@@ -125,18 +154,13 @@ class Sharing:
                 seed = self.plan.stages[known].request["settings"]["seed"]
                 request["settings"] = {**request["settings"], "seed": seed}
             parents = (chosen,) if request["parents"] else ()
-            stages[key] = replace(stage, key=key, label=label, parents=parents, request=request)
+            rows.append(replace(stage, key=key, label=label, parents=parents, request=request))
             places.update(dict.fromkeys(group, key))
-        moved = {
-            cell.name: replace(cell, stages={**cell.stages, stage.kind: places[str(cell.stages[kind])]})
-            for cell in cells
-        }
-        return Plan(
-            {**self.plan.stages, **stages}, tuple(moved.get(cell.name, cell) for cell in self.plan.cells)
-        )
+        return rows, places
 
     def _keep(self, plan: Plan) -> None:
         self.plan = plan
+        self._shared = [stage for stage in plan.stages.values() if stage.kind in ARTIFACT]
         self._cells: dict[str, list[CellRow]] = defaultdict(list)
         self._evaluate: dict[str, str] = {}
         for cell in plan.cells:
