@@ -2,15 +2,29 @@ PYTHON ?= python3
 MATRIX ?= quick
 VENV := .venv
 
-.PHONY: bench test lint clean
+.PHONY: bench test test-capped test-busy lint clean
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/python -m bench run --matrix $(MATRIX)
 
-# Most tests keep one core busy, so two are run at a time, a file's in one process. What times has the machine alone.
+# Most tests keep one core busy, so two are run at a time, a file's in one process; threads that wait, sleep. The
+# order is random; `--randomly-seed=last` repeats the one before.
+PYTEST := OMP_WAIT_POLICY=passive $(VENV)/bin/python -m pytest
+TWO := --numprocesses 2 --dist loadfile
 test: $(VENV)/.installed-dev
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile tests/bench tests/reports tests/techniques
-	$(VENV)/bin/python -m pytest tests/performance tests/truth
+	$(PYTEST) $(TWO) tests
+
+# What runs PyTorch's kernels, as on a CPU that has AVX2 and nothing above it.
+KERNELS := tests/bench/test_kinds_of_models.py tests/techniques/test_backends.py tests/techniques/test_kernels.py \
+	tests/techniques/test_served_kinds.py tests/techniques/test_weight_formats.py \
+	tests/truth/test_flops_of_formats.py
+test-capped: $(VENV)/.installed-dev
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(PYTEST) $(TWO) $(KERNELS)
+
+# What reads clocks and counters, beside a process that keeps a core busy.
+test-busy: $(VENV)/.installed-dev
+	$(VENV)/bin/python -c "while True: pass" & busy=$$!; trap "kill $$busy" EXIT; \
+		$(PYTEST) tests/bench/instruments tests/bench/selftest tests/performance tests/truth
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .

@@ -6,15 +6,15 @@ import os
 import random
 import sys
 import time
+from collections.abc import Generator
 
 import pytest
 
 SEED = 0
 
 
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    """Start each test from the same random numbers, in whatever order tests run."""
+def seed() -> None:
+    """Start from the same random numbers, in whatever order tests and fixtures run."""
     random.seed(SEED)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(SEED)
@@ -22,6 +22,19 @@ def seeded() -> None:
         torch.manual_seed(SEED)
         if "PYTEST_XDIST_WORKER" in os.environ:
             torch.set_num_threads(1)  # processes at a time as there are cores: more threads would only wait
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup() -> None:
+    """Seed what fixtures of any scope draw."""
+    seed()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """Seed what a test draws."""
+    seed()
+    return (yield)
 
 
 class SimulatedClock:

@@ -173,6 +173,7 @@ _add(
         "int8-weight": ("fp32", "bf16"),
         "int4-weight": ("fp32", "bf16"),
     },
+    check="techniques.backends.hardware:without_whole_cpu",
 )
 _NO_XLA = "no quantizer of PyTorch models for XLA is used here"
 _XLA: Any = {

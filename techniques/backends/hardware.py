@@ -10,6 +10,7 @@ import shutil
 from functools import cache
 from pathlib import Path
 
+from techniques.backends.cpu_features import ONEDNN_LIMITS, cpu_features
 from techniques.registry import Obstacle
 
 _JETSON = Path("/etc/nv_tegra_release")  # boards whose GPU NVML may not know
@@ -62,6 +63,19 @@ def without_tensorrt() -> Obstacle | None:
 def without_cuda_compiler() -> Obstacle | None:
     """Say why Inductor cannot compile for an NVIDIA GPU here, or None where it can."""
     return without_cuda() or without_cpp_compiler()
+
+
+def without_whole_cpu() -> Obstacle | None:
+    """Say why OpenVINO cannot run here, or None where it can.
+
+    Its plugin chooses kernels by the CPU alone; its oneDNN then refuses those above a limit.
+    """
+    held = {name: isa for name, isa in cpu_features().limits.items() if name in ONEDNN_LIMITS}
+    for name, isa in held.items():
+        return Obstacle(
+            f"{name}={isa} holds oneDNN below this CPU, which OpenVINO does not heed", f"unset {name}"
+        )
+    return None
 
 
 def without_cpp_compiler() -> Obstacle | None:

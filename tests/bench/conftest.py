@@ -26,6 +26,20 @@ def bench() -> Bench:
 
 
 @pytest.fixture(scope="session")
+def command() -> Bench:
+    """Run the command line in this process, which starts none: for what neither trains nor has a plug-in."""
+    from tests.bench.fuzz.harness import run
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        words = tuple(map(str, arguments))
+        outcome = run(words)
+        assert not outcome.uncaught, outcome.uncaught
+        return subprocess.CompletedProcess(words, outcome.code, outcome.out, outcome.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
 def plugins() -> Path:
     """Return the folder of the tests' plug-in files."""
     return Path(__file__).parent / "plugins"

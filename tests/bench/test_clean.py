@@ -78,9 +78,9 @@ def is_whole(results: Path) -> bool:
         return connection.execute("PRAGMA integrity_check").fetchone() == ("ok",) and not broken
 
 
-def test_without_yes_it_only_shows(bench, results):
+def test_without_yes_it_only_shows(command, results):
     before = files(results)
-    done = bench("clean", "--keep", 1, "--results", results)
+    done = command("clean", "--keep", 1, "--results", results)
     assert done.returncode == 0, done.stderr
     for text in (
         f"report: {FIRST}",
@@ -96,10 +96,10 @@ def test_without_yes_it_only_shows(bench, results):
     assert after == before
 
 
-def test_yes_removes_and_frees_to_the_byte_what_was_shown(bench, results):
-    shown = bench("clean", "--keep", 1, "--results", results).stdout
+def test_yes_removes_and_frees_to_the_byte_what_was_shown(command, results):
+    shown = command("clean", "--keep", 1, "--results", results).stdout
     before = disk_bytes(results)
-    done = bench("clean", "--keep", 1, "--yes", "--results", results)
+    done = command("clean", "--keep", 1, "--yes", "--results", results)
     freed = told_bytes(r"^freed: ([\d,]+) bytes", done.stdout)
     assert freed == before - disk_bytes(results)
     assert freed == told_bytes(r"^would free: ([\d,]+) bytes", shown) > 0
@@ -116,22 +116,22 @@ def test_yes_removes_and_frees_to_the_byte_what_was_shown(bench, results):
     store = Store.open(results)
     assert store.runs()["id"].tolist() == [SECOND]
     assert len(store.measurements(SECOND)) == 2
-    again = bench("clean", "--keep", 1, "--results", results).stdout
+    again = command("clean", "--keep", 1, "--results", results).stdout
     assert told_bytes(r"^would free: ([\d,]+) bytes", again) == 0
 
 
-def test_a_run_that_a_baseline_names_stays(bench, results):
-    assert bench("baseline", "save", "main", FIRST, "--results", results).returncode == 0
-    done = bench("clean", "--keep", 0, "--results", results)
+def test_a_run_that_a_baseline_names_stays(command, results):
+    assert command("baseline", "save", "main", FIRST, "--results", results).returncode == 0
+    done = command("clean", "--keep", 0, "--results", results)
     assert f"kept: {FIRST}\n" in done.stdout
     assert OLD[:12] not in done.stdout and NEW[:12] in done.stdout
 
 
-def test_a_baseline_that_cannot_be_read_stops_it(bench, results):
+def test_a_baseline_that_cannot_be_read_stops_it(command, results):
     (results / "baselines").mkdir()
     (results / "baselines" / "main.json").write_text("{")
     before = files(results)
-    done = bench("clean", "--yes", "--keep", 0, "--results", results)
+    done = command("clean", "--yes", "--keep", 0, "--results", results)
     assert done.returncode == 2 and "main.json: not a baseline" in done.stderr
     assert before.items() <= files(results).items()
 
@@ -144,7 +144,7 @@ def test_it_refuses_while_a_run_is_at_work(bench, results):
     assert (results / "work").exists()
 
 
-def test_what_is_not_the_suites_own_stays(bench, results, tmp_path_factory):
+def test_what_is_not_the_suites_own_stays(command, results, tmp_path_factory):
     outside = tmp_path_factory.mktemp("outside")
     kept = [
         results / name for name in ("notes.txt", "mine.part", "artifacts/mine", "artifacts/content/aa/mine")
@@ -154,7 +154,7 @@ def test_what_is_not_the_suites_own_stays(bench, results, tmp_path_factory):
         place.write_text("mine")
     (results / "work" / "link").symlink_to(outside)
     (results / "20250101-000000-ci").symlink_to(outside)
-    assert bench("clean", "--keep", 0, "--yes", "--results", results).returncode == 0
+    assert command("clean", "--keep", 0, "--yes", "--results", results).returncode == 0
     assert all(place.read_text() == "mine" for place in (*kept, outside / "file", outside / SHARED))
 
 

@@ -155,13 +155,13 @@ def test_the_last_line_counts_the_verdicts(store):
     assert "REGRESSION" in last and "1 regression" in last
 
 
-def test_the_command_holds_a_run_against_its_own_baseline(bench, store, tmp_path):
-    saved = bench("baseline", "save", "again", "--results", tmp_path)
+def test_the_command_holds_a_run_against_its_own_baseline(command, store, tmp_path):
+    saved = command("baseline", "save", "again", "--results", tmp_path)
     assert saved.returncode == 0 and "again.json, from run before" in saved.stdout
-    checked = bench("check", "--baseline", "again", "--results", tmp_path)
+    checked = command("check", "--baseline", "again", "--results", tmp_path)
     assert checked.returncode == 0 and "clean" in checked.stdout.splitlines()[-1]
     make_run(store, "later")
-    assert "in place of run before" in bench("baseline", "save", "again", "--results", tmp_path).stdout
+    assert "in place of run before" in command("baseline", "save", "again", "--results", tmp_path).stdout
 
 
 TIMED = '"infer dense @ cpu": {"latency_s": '

@@ -20,12 +20,13 @@ from techniques.backends.protocol import Numerics
 from techniques.compression import COMPRESSIONS, Tolerance
 from techniques.precisions import PRECISIONS
 
+OF_WEIGHT_FORMATS = [("cpu-inductor", "int8-weight"), ("cpu-inductor", "int4-weight")]
 PAIRS = [
     (name, format_)
     for name, row in BACKENDS.rows().items()
     for format_ in (None, *row.formats)
-    # What needs a process of its own has tests of its own.
-    if row.unavailable() is None and row.fork_safe
+    # These have tests of their own: what needs a process of its own, and what compiles formats of weights.
+    if row.unavailable() is None and row.fork_safe and (name, format_) not in OF_WEIGHT_FORMATS
 ]
 
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from techniques.backends import hardware
+from techniques.backends.cpu_features import CpuFeatures
 
 CPU_BUILD = "__version__ = '2.13.0+cpu'\ncuda: Optional[str] = None\nhip: Optional[str] = None\n"
 ROCM_BUILD = "__version__ = '2.13.0+rocm7.1'\ncuda: Optional[str] = None\nhip: Optional[str] = '7.1'\n"
@@ -165,3 +166,12 @@ def test_only_the_compiler_that_inductor_takes_counts(monkeypatch, system, named
 def test_every_obstacle_is_one_line(name):
     found = getattr(hardware, f"without_{name}")()
     assert found is None or "\n" not in str(found)
+
+
+def test_openvino_is_not_run_where_onednn_is_held_below_the_cpu(monkeypatch):
+    limits = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    for held, told in ((limits, "ONEDNN_MAX_CPU_ISA=AVX2 holds oneDNN below this CPU"), ({}, None)):
+        features = CpuFeatures((), (), (), held)
+        monkeypatch.setattr(hardware, "cpu_features", lambda features=features: features)
+        obstacle = hardware.without_whole_cpu()
+        assert (obstacle and told in obstacle.reason) or (obstacle is None and told is None)

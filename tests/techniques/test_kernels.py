@@ -59,7 +59,6 @@ def test_the_kernels_that_multiply_int8_are_read_from_the_runtime(backend, forma
     [
         ("cpu-eager", "fp32", "aten::addmm fp32"),
         ("cpu-eager", "bf16", "aten::addmm bf16"),
-        ("cpu-inductor", "bf16", "tensors of bfloat16"),
         ("onnxruntime", "fp32", "Gemm fp32"),
     ],
 )

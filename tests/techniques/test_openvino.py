@@ -20,7 +20,7 @@ from bench.closeness import closeness
 from bench.workloads.image_classification import SimpleCNN
 from bench.workloads.output_kinds import OutputKind
 from bench.workloads.vision_models import VisionTransformer
-from techniques.backends import openvino_runtime
+from techniques.backends import BACKENDS, openvino_runtime
 from techniques.backends.cpu_features import int8_saturates
 from techniques.backends.kernels import kernels_of_format
 from techniques.backends.openvino_runtime import MODEL, OpenVino, has_attention, products_of_log
@@ -28,6 +28,10 @@ from techniques.backends.protocol import Numerics, OwnClock, Program
 from techniques.compression import Tolerance
 from techniques.precisions import PRECISIONS
 from techniques.registry import CannotApply, TechniqueError
+
+pytestmark = pytest.mark.skipif(
+    BACKENDS.get("openvino").unavailable() is not None, reason=str(BACKENDS.get("openvino").unavailable())
+)
 
 BATCH_SIZE = 4
 COSINES = {"int8-static": 0.98, "int8-dynamic": 0.98, "int8-weight": 0.98, "int4-weight": 0.95}

@@ -17,9 +17,14 @@ from techniques.backends import BACKENDS
 from techniques.backends.onnx_runtime import OnnxRuntime
 from techniques.backends.protocol import Numerics
 
-GENERATOR = torch.Generator().manual_seed(0)
-RUNTIMES = ["cpu-eager", "onnxruntime", "openvino"]
+RUNTIMES = [
+    name for name in ("cpu-eager", "onnxruntime", "openvino") if BACKENDS.get(name).unavailable() is None
+]
 FP32 = Numerics(None, "fp32")
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
 
 
 class Padded(nn.Module):
@@ -79,7 +84,7 @@ class Counting(nn.Module):
 
 
 def padded_tokens() -> torch.Tensor:
-    tokens = torch.randint(1, 20, (4, 6), generator=GENERATOR)
+    tokens = torch.randint(1, 20, (4, 6), generator=seeded())
     for number in range(4):
         tokens[number, 2 + number :] = 0
     return tokens
@@ -87,9 +92,9 @@ def padded_tokens() -> torch.Tensor:
 
 KINDS: dict[str, tuple[type[nn.Module], torch.Tensor]] = {
     "padding mask": (Padded, padded_tokens()),
-    "uint8": (Bytes, torch.randint(0, 256, (4, 3, 8, 8), generator=GENERATOR).to(torch.uint8)),
-    "embedding bag": (Bag, torch.randint(0, 20, (4, 5), generator=GENERATOR)),
-    "counting": (Counting, torch.randn(4, 8, generator=GENERATOR)),
+    "uint8": (Bytes, torch.randint(0, 256, (4, 3, 8, 8), generator=seeded()).to(torch.uint8)),
+    "embedding bag": (Bag, torch.randint(0, 20, (4, 5), generator=seeded())),
+    "counting": (Counting, torch.randn(4, 8, generator=seeded())),
 }
 
 

@@ -14,7 +14,7 @@ from torch.nn.functional import cosine_similarity, linear
 
 from techniques.backends.eager import WEIGHTS, Eager
 from techniques.backends.inductor import Inductor
-from techniques.backends.kernels import kernels_of_format
+from techniques.backends.kernels import kernels_of_format, kernels_of_precision
 from techniques.backends.onnx_runtime import MODEL, OnnxRuntime
 from techniques.backends.protocol import Numerics, Program
 from techniques.backends.torchao_formats import (
@@ -80,7 +80,8 @@ def test_fp16_is_within_its_own_tolerance_on_a_cpu(backend, kernel, tmp_path):
     program = lowered(backend, Numerics(None, "fp16"), tmp_path)
     error = (outputs(program) - expected()).abs().max() / expected().abs().max()
     assert error <= PRECISIONS["fp16"].relative_error
-    assert kernel in program.kernels(program.prepare(EXAMPLE))
+    ran = program.kernels(program.prepare(EXAMPLE))
+    assert kernel in ran and kernel in kernels_of_precision("fp16", ran)
 
 
 @pytest.mark.parametrize(("numerics", "share", "dtype"), [(INT8, 0.3, torch.int8), (INT4, 0.2, torch.uint8)])

@@ -18,11 +18,9 @@ from bench.workloads.workload import Workload
 from techniques.backends.onnx_runtime import OnnxRuntime
 from techniques.backends.protocol import Numerics
 
-GENERATOR = np.random.default_rng(0)
-
 
 def weights(*shape: int, dtype: str = "float32", name: str = "W") -> Any:
-    return numpy_helper.from_array(GENERATOR.standard_normal(shape).astype(dtype), name)
+    return numpy_helper.from_array(np.random.default_rng(0).standard_normal(shape).astype(dtype), name)
 
 
 def save(path: Path, nodes: list[Any], shape: list[Any], kind: int, *tensors: Any) -> str:
