@@ -55,3 +55,12 @@ def simulated_clock(monkeypatch: pytest.MonkeyPatch) -> SimulatedClock:
     monkeypatch.setattr(time, "perf_counter_ns", lambda: round(1e9 * clock.now_s))
     monkeypatch.setattr(time, "sleep", clock.work)
     return clock
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    """Say after a failure how to run the tests in the same order again."""
+    order = config.getoption("randomly_seed", None)
+    if exitstatus and order is not None:
+        terminalreporter.write_line(f"the same order again: --randomly-seed={order}")

@@ -45,7 +45,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
     kept = agreement("reference_agreement", outputs.main, reference.main, kind, workload.answers)
     return [
         *(quality(settings, data, outputs) or [kept_quality(kept, outputs.main, reference.main, kind)]),
-        *_with_saturation(judged(outputs, own, workload, tolerance(settings)), settings),
+        *with_saturation(judged(outputs, own, workload, tolerance(settings)), settings),
         kept,
         *who_pays(outputs, reference, data.test_targets, workload),
     ]
@@ -133,9 +133,9 @@ def tolerance(settings: Mapping[str, Any]) -> Tolerance:
     return Tolerance(relative_error=PRECISIONS[settings["precision"]].relative_error)
 
 
-def _with_saturation(judged: list[Measurement], settings: Mapping[str, Any]) -> list[Measurement]:
+def with_saturation(entries: list[Measurement], settings: Mapping[str, Any]) -> list[Measurement]:
     """Say of an int8 model that is out of its tolerance that this CPU's products saturate, where they do."""
     on_cpu = BACKENDS.parse(settings["backend"]).row.device == "cpu"
     why = int8_saturates(within_onednn=True) if on_cpu and settings["format"] in INT8_PRODUCTS else ""
-    *others, valid = judged
+    *others, valid = entries
     return [*others, replace(valid, reason=f"{valid.reason}; {why}") if why and valid.reason else valid]

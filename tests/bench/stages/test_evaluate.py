@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from bench.closeness import agreement, closeness, kept_quality
+from bench.stages import evaluate
 from bench.workloads.output_kinds import OutputKind
 from techniques.compression import Tolerance
 
 SCORES, VALUES = OutputKind("scores", 1), OutputKind("values")
+SATURATES = "int8 products saturate on this CPU: no VNNI"
 OWN = torch.tensor([[2.0, -2.0], [-1.5, 1.5], [0.001, -0.001]])
 
 
@@ -60,3 +62,26 @@ def test_quality_of_scores_is_the_share_of_answers_kept():
     turned = OWN * torch.tensor([[1.0], [1.0], [-1.0]])
     quality = kept_quality(agreement("reference_agreement", turned, OWN, SCORES), turned, OWN, SCORES)
     assert (quality.metric, quality.value) == ("quality", pytest.approx(2 / 3))
+
+
+@pytest.mark.parametrize(
+    ("backend", "format_", "told"),
+    [
+        (
+            "cpu-eager",
+            "int8-dynamic",
+            "cosine -1.0000 is under 0.98; int8 products saturate on this CPU: no VNNI",
+        ),
+        ("onnxruntime", None, "cosine -1.0000 is under 0.98"),
+        ("cuda-eager", "int8-dynamic", "cosine -1.0000 is under 0.98"),
+    ],
+)
+def test_an_int8_model_that_is_invalid_on_a_cpu_whose_products_saturate_says_so(
+    monkeypatch, backend, format_, told
+):
+    monkeypatch.setattr(evaluate, "int8_saturates", lambda **_: SATURATES)
+    settings = {"backend": backend, "format": format_}
+    entries = evaluate.with_saturation(closeness(-OWN, OWN, Tolerance(cosine=0.98), SCORES), settings)
+    assert entries[-1].metric == "valid" and entries[-1].reason == told
+    good = evaluate.with_saturation(closeness(OWN, OWN, Tolerance(cosine=0.98), SCORES), settings)
+    assert good[-1].reason == ""
