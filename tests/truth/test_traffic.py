@@ -22,7 +22,7 @@ from bench.instruments.traffic import call_bytes, step_bytes
 def test_a_call_moves_weights_inputs_and_outputs_once(format_, precision, weight, rest):
     model = nn.Linear(10, 20)
     inputs = torch.zeros(3, 10)
-    moved = call_bytes(model, inputs, model(inputs), format_, precision)
+    moved = call_bytes(model, inputs, [model(inputs)], format_, precision)
     assert moved == weight * 200 + rest * (20 + 30 + 60)
 
 
@@ -30,7 +30,7 @@ def test_a_weight_that_two_layers_share_moves_once():
     first, second = nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False)
     second.weight = first.weight
     inputs = torch.zeros(1, 8)
-    assert call_bytes(nn.Sequential(first, second), inputs, inputs, None, "fp32") == 4 * (64 + 8 + 8)
+    assert call_bytes(nn.Sequential(first, second), inputs, [inputs], None, "fp32") == 4 * (64 + 8 + 8)
 
 
 def test_a_step_reads_and_writes_weights_gradients_and_optimizer_state():
