@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from bench.datasets.cache import cache_folder, locked, write_whole
+from bench.digests import Sources
 from bench.errors import DataError
 from bench.estimate.classes import cost_class
 from bench.estimate.rates import Rates
@@ -31,7 +32,10 @@ def read_probes(stages: Iterable[StageRow], cpus: int) -> tuple[list[LaunchCost]
     stages = list(stages)
     content = _read()
     launches, rates = content.get("launches", {}), content.get("rates", {})
-    keys = {_stage_key(stage.kind, stage.request["settings"], _device(stage, cpus)) for stage in stages}
+    sources = Sources()
+    keys = {
+        _stage_key(stage.kind, stage.request["settings"], _device(stage, cpus), sources) for stage in stages
+    }
     try:
         kept = [_LAUNCHES.validate_python(launches[key]) for key in sorted(keys) if key in launches]
         rate = _RATES.validate_python(rates.get(_rates_key(stages, cpus)))
@@ -46,9 +50,10 @@ def keep_probes(
     """Keep what probes of these stages found; a cache that cannot be written costs time, nothing else."""
     stages = list(stages)
     devices = {stage.kind: _device(stage, cpus) for stage in stages}
+    sources = Sources()
     fresh: dict[str, list[dict[str, Any]]] = {}
     for cost in costs:
-        key = _stage_key(cost.kind, cost.settings, devices[cost.kind])
+        key = _stage_key(cost.kind, cost.settings, devices[cost.kind], sources)
         fresh.setdefault(key, []).append(asdict(cost))
     try:
         folder = cache_folder("costs")
@@ -71,8 +76,8 @@ def _read() -> dict[str, dict[str, Any]]:
     return {name: table for name, table in tables if isinstance(table, dict)}
 
 
-def _stage_key(kind: str, settings: Mapping[str, Any], device: str) -> str:
-    return make_key(kind, {"class": list(cost_class(kind, settings))}, {}, (), device)
+def _stage_key(kind: str, settings: Mapping[str, Any], device: str, sources: Sources) -> str:
+    return make_key(kind, {"class": list(cost_class(kind, settings))}, {}, (), device, sources=sources)
 
 
 def _rates_key(stages: Iterable[StageRow], cpus: int) -> str:
