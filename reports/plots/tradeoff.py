@@ -96,7 +96,7 @@ def _backend(point: dict[str, Any], points: list[dict[str, Any]]) -> str:
 
 def _coincide(one: dict[str, Any], other: dict[str, Any], cost: str) -> bool:
     near = abs(one["quality"] - other["quality"]) < 0.02 * DEPTH
-    return near and abs(math.log(one[cost] / other[cost])) < 0.02
+    return near and abs(one[cost] - other[cost]) < 0.02 * max(one[cost], other[cost])
 
 
 def _draw_front(axes: Axes, points: list[dict[str, Any]], cost: str, floor: float) -> None:
