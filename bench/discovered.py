@@ -15,6 +15,7 @@ import site
 import sys
 import sysconfig
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,9 @@ from techniques.registry import REFERENCED
 
 NOT_THERE = ""
 """The digest of what was looked for and was not there."""
+
+UNKNOWN = "written while the stage worked"
+"""The digest of what may have been another when it was read: no content has it, so it counts as changed."""
 
 Load = Callable[[Mapping[str, Any]], Mapping[str, str]]
 """Loads what a stage of these settings begins with, and returns the digests that are noted of it."""
@@ -66,6 +70,7 @@ class Recorder:
         self._said: set[tuple[str, str]] = set()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self._before: set[str] = set()
+        self._began_ns = time.time_ns()
 
     def __enter__(self) -> Recorder:
         self._before = set(sys.modules)
@@ -104,7 +109,7 @@ class Recorder:
         read = {*heard["r"], *(str(path) for path in modules)} - written
         folders = heard["l"] - {str(Path(path).parent) for path in written}
         return Inputs(
-            {_told(path): _file(Path(path)) for path in sorted(read) if self._counts(path)},
+            {_told(path): self._file(Path(path)) for path in sorted(read) if self._counts(path)},
             {_told(path): folder_digest(Path(path)) for path in sorted(folders) if self._counts(path)},
             versions_of(self._packages(heard["r"], modules)),
             dict(self._loaded),
@@ -112,7 +117,15 @@ class Recorder:
 
     def modules(self) -> dict[str, str]:
         """Return the digests of the user's modules that took part, by path."""
-        return {_told(str(path)): _file(path).digest for path in self._user_modules()}
+        return {_told(str(path)): self._file(path).digest for path in self._user_modules()}
+
+    def _file(self, path: Path) -> File:
+        try:
+            now = signature(path)
+            # Its times are of the kernel's clock, which no program sets back with the file.
+            return File(UNKNOWN) if now[-1] > self._began_ns else File(file_digest(path), now)
+        except OSError:
+            return File(NOT_THERE)
 
     def _heard(self) -> dict[str, set[str]]:
         heard: dict[str, set[str]] = {"r": set(), "l": set(), "w": set()}
@@ -208,13 +221,6 @@ def folder_digest(path: Path) -> str:
     except (OSError, ValueError):
         return NOT_THERE
     return hashlib.sha256(b"\0".join(names)).hexdigest()
-
-
-def _file(path: Path) -> File:
-    try:
-        return File(file_digest(path), signature(path))
-    except OSError:
-        return File(NOT_THERE)
 
 
 def _told(path: str) -> str:

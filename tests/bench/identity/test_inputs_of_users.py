@@ -146,6 +146,17 @@ def test_a_file_that_was_looked_for_in_vain_is_an_input_too(here: Path) -> None:
             assert recorder.inputs().files["later.txt"].digest == ""
 
 
+def test_what_is_edited_while_a_stage_works_is_not_taken_for_what_it_read(here: Path) -> None:
+    case, results = CASES["own, module beside"], here / "results"
+    case.files()
+    during = "import pathlib; pathlib.os.system('echo SCALE = 2.0 > mydata.py')"
+    write("mine.py", own("import mydata", f"inputs = inputs * mydata.SCALE; {during}"))()
+    first = train(plan_of(case, results), results)
+    plan = plan_of(case, results)
+    assert next(iter(plan.stages)) != first
+    assert set(plan.again.values()) == {"mydata.py changed"}
+
+
 def test_a_process_of_its_own_loads_what_the_plan_asks_for(here: Path) -> None:
     case = CASES["own, module beside"]
     case.files()
