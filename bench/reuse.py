@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from bench.artifacts import LEAVES_ARTIFACT, RECORD, artifact_folder
+from bench.artifacts import LEAVES_ARTIFACT, RECORD, artifact_folder, artifact_folders
 from bench.digests import file_digest, signature, versions_of_distributions
 from bench.discovered import NOT_THERE, File, Inputs, Load, folder_digest
 from bench.json_files import read_json
@@ -39,6 +40,7 @@ class Reuse:
     again: dict[str, str] = field(default_factory=dict)
     _keys: dict[str, str] = field(default_factory=dict)
     _loaded: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    _alike: defaultdict[str, list[Path]] | None = None
 
     def key(self, base: str, settings: Mapping[str, Any]) -> str:
         """Return the key of a stage whose key from what is known beforehand is `base`.
@@ -69,9 +71,11 @@ class Reuse:
 
     def _made_before(self, base: str) -> Iterator[tuple[str, Inputs]]:
         """Yield key and inputs of each artifact made by what is known beforehand, the latest last."""
-        folder = artifact_folder(self.results, base)
-        places = [place for place in folder.parent.glob(f"{base[:ALIKE]}*") if len(place.name) == len(base)]
-        for place in sorted(places, key=lambda place: place.stat().st_mtime_ns):
+        if self._alike is None:
+            self._alike = defaultdict(list)
+            for place in artifact_folders(self.results):
+                self._alike[place.name[:ALIKE]].append(place)
+        for place in sorted(self._alike[base[:ALIKE]], key=lambda place: place.stat().st_mtime_ns):
             inputs = read_inputs(place)
             if inputs is not None:
                 yield place.name, inputs
