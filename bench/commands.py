@@ -27,7 +27,7 @@ from bench.session import Prepared, RunOptions, execute, prepare
 from bench.sharing import shares
 from bench.store import Store
 from bench.store.store import STORE_NAME
-from bench.terminal import say, visible
+from bench.terminal import one_line, say, visible
 
 if TYPE_CHECKING:
     from bench.flop_report import FlopQuestion
@@ -70,7 +70,8 @@ def dry_run(options: RunOptions, *, probes: bool) -> None:
     for reason, count in Counter(cell.skipped for cell in plan.skipped).items():
         say(f"skipped, {counted(count, 'cell')}: {reason}")
     for cell in plan.cells:
-        say(f"  {cell.name}" + (f"  (skipped: {cell.skipped})" if cell.skipped else ""))
+        skipped = f"  (skipped: {cell.skipped})" if cell.skipped else ""
+        say(f"  {one_line(cell.name + skipped)}")
     for line in prediction_lines(_predicted(prepared, probes)):
         say(line)
 

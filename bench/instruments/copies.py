@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
 import torch
+
+from bench.instruments.tensors import tensors_in
 
 
 def copy_of(model: torch.nn.Module, memo: dict[int, Any] | None = None) -> torch.nn.Module:
@@ -18,17 +19,7 @@ def copy_of(model: torch.nn.Module, memo: dict[int, Any] | None = None) -> torch
     """
     memo = {} if memo is None else memo
     for module in model.modules():
-        for tensor in _tensors(vars(module).values()):
+        for tensor in tensors_in(vars(module).values()):
             if not tensor.is_leaf and id(tensor) not in memo:
                 memo[id(tensor)] = tensor.detach().clone().requires_grad_(tensor.requires_grad)
     return deepcopy(model, memo)
-
-
-def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from _tensors(value)
-        elif isinstance(value, Mapping):
-            yield from _tensors(value.values())

@@ -200,6 +200,17 @@ def walk_tensors(content: object, seen: set[int] | None = None) -> Iterator[torc
             yield from walk_tensors(vars(leaf), seen)
 
 
+def tensors_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+    """Yield the tensors among values, those in lists, tuples and mappings too, however deep."""
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from tensors_in(value)
+        elif isinstance(value, Mapping):
+            yield from tensors_in(value.values())
+
+
 def _leaves(content: object, seen: set[int]) -> Iterator[object]:
     """Yield the tensors, modules and optimizers in nested containers and objects, nothing inside of them."""
     if id(content) in seen:

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from bench.instruments.flop_formulas import tokens
 from bench.instruments.flop_table import is_whole_layer
-from bench.instruments.tensors import identities, nonzero, stored_elements
+from bench.instruments.tensors import identities, nonzero, stored_elements, tensors_in
 
 
 class ZeroWeights:
@@ -50,12 +50,12 @@ class ZeroWeights:
     def saw(self, packet: Any, flops: int, args: Iterable[Any]) -> None:
         """Add what an operator saved that took a weight."""
         operands = [
-            tensor for tensor in _tensors(args) if tensor.dim() > 1 and self._owner(tensor) is not None
+            tensor for tensor in tensors_in(args) if tensor.dim() > 1 and self._owner(tensor) is not None
         ]
         if not operands:
             return
         if is_whole_layer(packet):
-            positions = tokens(next(iter(_tensors(args))))
+            positions = tokens(next(iter(tensors_in(args))))
             self.saved += 2 * positions * sum(self._zeros_of(weight)[0] for weight in operands)
         else:
             zeros, elements = max(map(self._zeros_of, operands), key=lambda entry: entry[1])
@@ -87,11 +87,3 @@ class ZeroWeights:
 def _zeros(weight: torch.Tensor) -> tuple[int, int]:
     elements = stored_elements(weight)
     return elements - nonzero(weight), elements
-
-
-def _tensors(args: Iterable[Any]) -> Iterator[torch.Tensor]:
-    for value in args:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from _tensors(value)

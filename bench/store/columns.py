@@ -23,6 +23,7 @@ from bench.json_files import parse_json
 MOST_TEXT = 2**24
 MOST_SAMPLES = 1_000_000
 _LARGEST = 2**53
+_HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")  # what stands for bytes that are not UTF-8
 _LARGEST_MEASURED = 1e100  # ratios of two such numbers, and their logarithms, are numbers still
 
 
@@ -66,7 +67,7 @@ class Text(_Checked, TypeDecorator[str]):
     def process_result_value(self, value: Any, dialect: Any) -> str | None:
         if self.is_missing(value):
             return None
-        if not isinstance(value, str) or len(value) > MOST_TEXT:
+        if not isinstance(value, str) or len(value) > MOST_TEXT or _HALF_OF_A_PAIR.search(value):
             raise self.refuse(f"must be text, got {_brief(value)}")
         if self.pattern and not re.fullmatch(self.pattern, value):
             raise self.refuse(f"has the form {_brief(value)}")
@@ -210,14 +211,14 @@ class Document(_Own):
         """Return a document's text, once it is sure that it can be read again."""
         text = json.dumps(content, ensure_ascii=False)
         # Halves of pairs, from paths that are not UTF-8: no JSON that everybody reads has them.
-        text = re.sub("[\ud800-\udfff]", lambda half: f"\\\\u{ord(half[0]):04x}", text)
+        text = _HALF_OF_A_PAIR.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text)
         self._read(text)
         return text
 
     def _read(self, text: Any) -> Any:
         if self.is_missing(text):
             return None
-        if not isinstance(text, str) or len(text) > MOST_TEXT:
+        if not isinstance(text, str) or len(text) > MOST_TEXT or _HALF_OF_A_PAIR.search(text):
             raise self.refuse(f"must be JSON, got {_brief(text)}")
         try:
             content = parse_json(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,15 +60,17 @@ class CostHistory:
     launches_in_store: int
 
 
-def cost_history(connection: sa.Connection) -> CostHistory:
-    """Return what recent launches and the latest finished run took."""
+def cost_history(connection: sa.Connection, without: Collection[int] = ()) -> CostHistory:
+    """Return what recent launches and the latest finished run took; those `without` cannot be read."""
     count = sa.select(sa.func.count()).select_from(schema.launches)
     return CostHistory(
-        tuple(_launch_costs(connection)), _run_costs(connection), connection.execute(count).scalar_one()
+        tuple(_launch_costs(connection, without)),
+        _run_costs(connection, without),
+        connection.execute(count).scalar_one(),
     )
 
 
-def _launch_costs(connection: sa.Connection) -> list[LaunchCost]:
+def _launch_costs(connection: sa.Connection, without: Collection[int]) -> list[LaunchCost]:
     """Return the most recent good launches that did their own work, oldest first."""
     launches, runs, stages = schema.launches.c, schema.runs.c, schema.stages.c
     in_stage = sa.func.count().over(partition_by=(launches.run_id, launches.stage_key))
@@ -81,11 +83,12 @@ def _launch_costs(connection: sa.Connection) -> list[LaunchCost]:
         .join(schema.stages, sa.and_(stages.run_id == launches.run_id, stages.key == launches.stage_key))
         .outerjoin(schema.artifacts, schema.artifacts.c.key == launches.stage_key)
         .where(launches.state == "ok", launches.reused == 0, launches.wall_s > 0)
+        .where(launches.id.not_in(without))
         .order_by(launches.id.desc())
         .limit(RECENT_LAUNCHES)
     )
     rows = connection.execute(query).all()[::-1]
-    values = _values(connection, rows[0].id if rows else 0)
+    values = _values(connection, rows[0].id if rows else 0, without)
     return [
         LaunchCost(
             row.kind,
@@ -100,13 +103,14 @@ def _launch_costs(connection: sa.Connection) -> list[LaunchCost]:
     ]
 
 
-def _run_costs(connection: sa.Connection) -> RunCosts | None:
+def _run_costs(connection: sa.Connection, without: Collection[int]) -> RunCosts | None:
     """Return what the latest finished run that launched anything spent beside its launches, or None."""
     launches, runs = schema.launches.c, schema.runs.c
     query = (
         sa.select(runs.id, sa.func.count().label("launches"), sa.func.max(launches.round).label("last_round"))
         .join(schema.launches, launches.run_id == runs.id)
         .where(runs.state == "finished", launches.reused == 0, launches.wall_s > 0)
+        .where(launches.id.not_in(without))
         .group_by(runs.id)
         .order_by(sa.func.max(launches.id).desc())
         .limit(1)
@@ -142,11 +146,16 @@ def keep_prediction(connection: sa.Connection, run_id: str, prediction: Mapping[
     )
 
 
-def _values(connection: sa.Connection, first_id: int) -> dict[int, dict[str, float]]:
+def _values(
+    connection: sa.Connection, first_id: int, without: Collection[int]
+) -> dict[int, dict[str, float]]:
     found: dict[int, dict[str, float]] = defaultdict(dict)
     columns = schema.measurements.c
     query = sa.select(columns.launch_id, columns.metric, columns.value, columns.n).where(
-        columns.launch_id >= first_id, columns.metric.in_(COST_METRICS), columns.value.is_not(None)
+        columns.launch_id >= first_id,
+        columns.launch_id.not_in(without),
+        columns.metric.in_(COST_METRICS),
+        columns.value.is_not(None),
     )
     for row in connection.execute(query):
         value = row.n if row.metric == "curve_step" else row.value

@@ -76,7 +76,7 @@ def _explain(path: Path, error: BaseException) -> StoreError:
     for beginning, text in _FAULTS.items():
         if name.startswith(beginning):
             return StoreError(f"{path}: {text}")
-    # Tables or columns are missing, or it holds text that is not UTF-8 or a value of hundreds of megabytes.
+    # Tables or columns are missing, or it holds a value of hundreds of megabytes.
     return unreadable(path, f"damaged: {ascii(str(error)[:_MOST_DETAIL])[1:-1]}")
 
 
@@ -145,6 +145,8 @@ def _connect(path: Path) -> sa.Engine:
 def _configure(connection: Any, _: Any) -> None:
     # The driver's own transactions would leave DDL outside them; ours begin explicitly.
     connection.isolation_level = None
+    # What is no UTF-8 becomes halves of pairs, which columns refuse: one record fails, and not the store.
+    connection.text_factory = lambda text: text.decode(errors="surrogateescape")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE_BYTES)
     connection.execute("PRAGMA trusted_schema=OFF")
     connection.execute("PRAGMA cell_size_check=ON")

@@ -18,7 +18,7 @@ from bench.errors import StoreError
 from bench.metrics import PRIMARY
 from bench.records import Result
 from bench.results_folder import refuse_file
-from bench.store import cleaning, costs, schema, writing
+from bench.store import cleaning, costs, schema, so_far, writing
 from bench.store.columns import Damaged
 from bench.store.disturbed import disturbances
 from bench.store.opening import create as create_file
@@ -39,6 +39,7 @@ class Store:
     def __init__(self, engine: sa.Engine, path: Path) -> None:
         self._engine = engine
         self.path = path
+        self._left_out: dict[str, tuple[int, ...]] = {}
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = True) -> Store:
@@ -103,7 +104,9 @@ class Store:
             launch_id = writing.enter_launch(connection, run_id, stage_key, round_, result, reused=reused)
             if result.artifact:
                 writing.enter_artifact(connection, stage_key, kind, result.artifact)
-            return disturbances(connection, run_id).get(launch_id, "") if kind in PRIMARY else ""
+            if kind not in PRIMARY:
+                return ""
+            return disturbances(connection, run_id, self._unread(connection, run_id)).get(launch_id, "")
 
     def add_overhead(self, run_id: str, part: str, seconds: float) -> None:
         """Enter seconds that the run spent outside the stages' own bodies, by what they went to."""
@@ -265,81 +268,48 @@ class Store:
 
     def launch_results(self, run_id: str) -> list[tuple[str, int, str]]:
         """Return (stage key, round, state) of each launch, oldest first: what a resumed run needs."""
-        query = (
-            sa.select(schema.launches.c.stage_key, schema.launches.c.round, schema.launches.c.state)
-            .where(schema.launches.c.run_id == run_id)
-            .order_by(schema.launches.c.id)
-        )
         with self._reading() as connection:
-            return [(row.stage_key, row.round, row.state) for row in connection.execute(query)]
+            return so_far.launch_results(connection, self._readable(connection, run_id))
 
     def reasons(self, run_id: str) -> dict[str, str]:
         """Return why the latest launch of each stage ended as it did, by its key."""
-        launches = schema.launches.c
-        query = sa.select(launches.stage_key, launches.reason).where(launches.run_id == run_id)
         with self._reading() as connection:
-            return {row.stage_key: row.reason for row in connection.execute(query.order_by(launches.id))}
+            return so_far.reasons(connection, self._readable(connection, run_id))
 
     def values_of(self, run_id: str, *metrics: str) -> list[tuple[str, str, str, float | None, str]]:
         """Return (stage key, metric, qualifier, value, method) of each measurement of these metrics."""
-        found = schema.measurements.c
-        query = (
-            sa.select(schema.launches.c.stage_key, found.metric, found.qualifier, found.value, found.method)
-            .join(schema.launches, schema.launches.c.id == found.launch_id)
-            .where(schema.launches.c.run_id == run_id, found.metric.in_(metrics))
-            .order_by(schema.launches.c.id)
-        )
         with self._reading() as connection:
-            return [tuple(row) for row in connection.execute(query)]
+            return so_far.values_of(connection, self._readable(connection, run_id), *metrics)
 
     def modules(self, run_id: str) -> dict[str, str]:
         """Return the digests of the user's modules that took part in a run's launches, by path."""
-        query = sa.select(schema.launches.c.dynamic).where(schema.launches.c.run_id == run_id)
         with self._reading() as connection:
-            found = [row.dynamic.get("modules", {}) for row in connection.execute(query)]
-        return {path: digest for modules in found for path, digest in modules.items()}
+            return so_far.modules(connection, self._readable(connection, run_id))
 
     def launch_values(self, run_id: str, stage_key: str, metric: str) -> list[float]:
         """Return a metric's values over one stage's good launches that nothing disturbed, else over all."""
-        query = (
-            sa.select(schema.measurements.c.launch_id, schema.measurements.c.value)
-            .join(schema.launches, schema.launches.c.id == schema.measurements.c.launch_id)
-            .where(
-                schema.launches.c.run_id == run_id,
-                schema.launches.c.stage_key == stage_key,
-                schema.launches.c.state == "ok",
-                schema.measurements.c.metric == metric,
-                schema.measurements.c.value.is_not(None),
-            )
-            .order_by(schema.launches.c.id)
-        )
         with self._reading() as connection:
-            disturbed = disturbances(connection, run_id)
-            found = [(row.launch_id, float(row.value)) for row in connection.execute(query)]
+            disturbed = disturbances(connection, run_id, self._unread(connection, run_id))
+            readable = self._readable(connection, run_id)
+            found = so_far.launch_values(connection, readable, stage_key, metric)
         calm = [value for launch_id, value in found if not disturbed[launch_id]]
         return calm or [value for _, value in found]
 
     def launch_counts(self, run_id: str) -> dict[str, LaunchCount]:
         """Count the good launches of each stage of a run, by its key."""
-        query = (
-            sa.select(schema.launches.c.id, schema.launches.c.stage_key)
-            .where(schema.launches.c.run_id == run_id, schema.launches.c.state == "ok")
-            .order_by(schema.launches.c.id)
-        )
-        found: dict[str, LaunchCount] = {}
         with self._reading() as connection:
-            disturbed = disturbances(connection, run_id)
-            for row in connection.execute(query):
-                before = found.get(row.stage_key, LaunchCount(0, 0))
-                found[row.stage_key] = LaunchCount(
-                    before.good + 1, before.disturbed + bool(disturbed[row.id])
-                )
-        return found
+            disturbed = disturbances(connection, run_id, self._unread(connection, run_id))
+            return so_far.launch_counts(connection, self._readable(connection, run_id), disturbed)
 
     def cost_history(self) -> costs.CostHistory:
         """Return what recent launches and the latest finished run took, over all runs."""
         with self._reading() as connection:
-            return costs.cost_history(connection)
+            try:
+                return costs.cost_history(connection)
+            except Damaged:
+                ids = connection.execute(sa.select(schema.runs.c.id)).scalars().all()
+                without = [launch for run_id in ids for launch in self._unread(connection, run_id)]
+                return costs.cost_history(connection, without)
 
     def artifact_bytes(self, keys: Iterable[str]) -> dict[str, int]:
         """Return the bytes of those artifacts that are entered."""
@@ -376,6 +346,17 @@ class Store:
         """Return the size that the store's file would have without these runs."""
         with explained(self.path):
             return cleaning.bytes_without(self._engine, run_ids)
+
+    def _unread(self, connection: sa.Connection, run_id: str) -> tuple[int, ...]:
+        """Return the launches that a run going on does without; what it enters itself can be read."""
+        if run_id not in self._left_out:
+            found = unreadable_records(connection, run_id)
+            self._left_out[run_id] = tuple(record.launch_id for record in found)
+        return self._left_out[run_id]
+
+    def _readable(self, connection: sa.Connection, run_id: str) -> sa.ColumnElement[bool]:
+        launches = schema.launches.c
+        return sa.and_(launches.run_id == run_id, launches.id.not_in(self._unread(connection, run_id)))
 
     def _disturbed(self, run_id: str, launch_ids: Iterable[int], without: Collection[int]) -> list[str]:
         with self._reading() as connection:

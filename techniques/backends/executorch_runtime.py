@@ -12,6 +12,7 @@ import json
 import re
 import tempfile
 import warnings
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -54,15 +55,33 @@ class _Event:
     seconds: float
 
 
-@dataclass(frozen=True)
-class ExecuTorchProgram(Program):
-    """A loaded method; its inputs and outputs are tensors of PyTorch, each call's output a copy of its own.
+class _Loaded:
+    """A file's method. It keeps the pool of threads that there was when it was loaded.
 
     `program` is kept because the method runs in its memory.
     """
 
-    program: Any
-    method: Any
+    def __init__(self, model: Path) -> None:
+        self._model = model
+        self.program, self.method = _load(model)
+
+    def drop(self) -> None:
+        self.program = self.method = None
+
+    def execute(self, prepared: Prepared) -> Any:
+        if self.method is None:
+            self.program, self.method = _load(self._model)
+        return self.method.execute(prepared)
+
+
+_ALIVE: weakref.WeakSet[_Loaded] = weakref.WeakSet()
+
+
+@dataclass(frozen=True)
+class ExecuTorchProgram(Program):
+    """A loaded method; its inputs and outputs are tensors of PyTorch, each call's output a copy of its own."""
+
+    loaded: _Loaded
     model: Path
     dtype: torch.dtype
 
@@ -70,7 +89,7 @@ class ExecuTorchProgram(Program):
         return [in_precision(batch, self.dtype).contiguous()]
 
     def __call__(self, prepared: Prepared) -> Any:
-        return self.method.execute(prepared)
+        return self.loaded.execute(prepared)
 
     def to_tensors(self, output: Any) -> tuple[torch.Tensor, ...]:
         return compared(list(output))
@@ -124,13 +143,24 @@ class ExecuTorch(ServesOnCpu):
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
-        from executorch.extension.pybindings import portable_lib
+        _set_threads(threads)
+        loaded = _Loaded(folder / MODEL)
+        _ALIVE.add(loaded)
+        return ExecuTorchProgram(loaded, folder / MODEL, numerics.dtype)
 
-        # The pool's own size is that of the machine, not of the CPUs that this process may use.
-        if portable_lib._threadpool_get_thread_count() != threads:
-            portable_lib._unsafe_reset_threadpool(threads)
-        path = folder / MODEL
-        return ExecuTorchProgram(*_load(path), path, numerics.dtype)
+
+def _set_threads(threads: int) -> None:
+    """Give the pool this many threads; what was loaded before is loaded anew when it is called next.
+
+    A method whose pool is gone would end the process, or wait for ever.
+    """
+    from executorch.extension.pybindings import portable_lib
+
+    # The pool's own size is that of the machine, not of the CPUs that this process may use.
+    if portable_lib._threadpool_get_thread_count() != threads:
+        for loaded in _ALIVE:
+            loaded.drop()
+        portable_lib._unsafe_reset_threadpool(threads)
 
 
 def _layer_norm(

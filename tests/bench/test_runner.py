@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from concurrent.futures import Future
 from dataclasses import replace
@@ -139,6 +140,33 @@ def test_a_resumed_run_makes_again_what_was_disturbed_when_it_was_interrupted(tm
     again = Launches(0)
     resume(tmp_path, again, monkeypatch)
     assert first.rounds == [0, 1] and len(again.rounds) == 2
+
+
+@pytest.mark.parametrize(
+    "damage", ("wall_s = 'long'", "dynamic = '{'", "reason = CAST(x'fffe' AS TEXT)", "state = 'fine'")
+)
+def test_a_run_goes_on_and_a_new_one_starts_beside_a_record_that_cannot_be_read(
+    tmp_path, monkeypatch, damage
+):
+    class Interrupted(Launches):
+        def submit(self, request: Request) -> Future[Result]:
+            if len(self.rounds) == 3:
+                raise KeyboardInterrupt
+            return super().submit(request)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, Interrupted(disturbed=1), monkeypatch)
+    connection = sqlite3.connect(tmp_path / "bench.sqlite")
+    connection.execute(f"UPDATE launches SET {damage} WHERE id = 3")
+    connection.commit()
+    connection.close()
+    again = Launches(0)
+    store = resume(tmp_path, again, monkeypatch)
+    assert len(again.rounds) == 2
+    assert len(store.launch_results("run-1")) == 4 and store.cost_history().launches_in_store == 5
+    reasons = store.launches("run-1")["reason"]
+    assert [reason[:26] for reason in reasons if reason] == ["its record cannot be read:"]
+    store.close()
 
 
 def test_a_module_that_is_edited_while_the_run_goes_on_fails_its_stage(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from bench.matrix import read_matrix
 from bench.matrix_file import Budget
 from bench.overhead import Timeline, now_s
 from bench.plan import Plan, make_plan
-from bench.records import STRUCTURE, Measurement, Request, Result
+from bench.records import ANY_BATCH, STRUCTURE, Measurement, Request, Result
 from bench.resources import find_resources
 from bench.runner import Runner
 from bench.store import CellRow, StageRow, Store
@@ -55,6 +55,19 @@ class Simulated:
     def timed(self) -> list[str]:
         """Return which artifact each launch of an inference was of."""
         return [request.parents["lowered"] for request in self.requests if request.kind == "infer"]
+
+
+SCENARIOS = """
+[train]
+workload = "shakespeare-gpt2"
+optimizer = ["sgd", "adam"]
+[infer]
+compression = ["none", "prune-mean:1"]
+backend = "cpu-eager"
+batch_size = [1, 2]
+[server]
+p99_ms = 10
+"""
 
 
 def plan_of(folder: Path, recipes: tuple[str, ...] = RECIPES) -> Plan:
@@ -136,6 +149,35 @@ def test_a_compression_that_says_nothing_of_other_shapes_has_a_timing_of_its_own
     assert smaller.request["parents"] == {"lowered": cells["sgd", "prune-mean:1"].stages["lower"]}
     assert smaller.label == "digits sgd + prune-mean:1 @ cpu-eager b1"
     assert timing(store, cells["adam", "none"]).label == "digits dense @ cpu-eager b1"
+
+
+@pytest.mark.parametrize("kind", ("serve", "generate"))
+def test_scenarios_are_split_as_timings_are(tmp_path, monkeypatch, kind):
+    """A generation has batches of its own, so those of artifacts for other batches are one."""
+
+    def answer(request: Request) -> Result:
+        result = answers()(request)
+        if request.kind != "lower":
+            return result
+        model = "smaller" if "prune-mean" in request.label else "dense"
+        of_batch = f"{model} b{request.settings['batch_size']}"
+        digests = {"": of_batch, ANY_BATCH: model}
+        marks = (Measurement(STRUCTURE, 1, method=name, qualifier=at) for at, name in digests.items())
+        return replace(result, measurements=tuple(marks))
+
+    (tmp_path / "s.toml").write_text(SCENARIOS)
+    workers = Simulated(answer)
+    plan = make_plan(read_matrix(str(tmp_path / "s.toml")), cpus=1)
+    store = carry_out(tmp_path, plan, workers, monkeypatch)
+    groups: dict[tuple[object, ...], set[str]] = {}
+    for cell in store.cells(RUN):
+        batch = cell.axes["batch_size"] if kind == "serve" else "any"
+        groups.setdefault((cell.axes["compression"], batch), set()).add(str(cell.stages[kind]))
+    stages = [stage for of_group in groups.values() for stage in of_group]
+    assert all(len(of_group) == 1 for of_group in groups.values()), "both trainings share it"
+    assert len(set(stages)) == len(groups) == (4 if kind == "serve" else 2)
+    launched = [request.key for request in workers.requests if request.kind == kind]
+    assert set(launched) == set(stages)
 
 
 def test_what_could_not_be_observed_shares_no_timing(tmp_path, monkeypatch):

@@ -13,6 +13,9 @@ from tests.bench.fuzz.cases import make_case, prepare
 from tests.bench.fuzz.harness import empty_folder, judge
 from tests.bench.fuzz.quick_plots import draw_without_files
 
+PROGRESS = 500
+"""Examples between two lines that say how far it is."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -22,7 +25,9 @@ def main() -> int:
     started, kinds, failed = time.monotonic(), Counter[str](), 0
     with empty_folder() as shared:
         valid = prepare(Path(shared))
-        for seed in range(asked.seed, asked.seed + asked.examples):
+        for number, seed in enumerate(range(asked.seed, asked.seed + asked.examples)):
+            if number and number % PROGRESS == 0:
+                print(f"{number} of {asked.examples} in {time.monotonic() - started:.0f} s", flush=True)
             with empty_folder() as folder, draw_without_files(seed % 20 != 0):
                 case = make_case(random.Random(seed), valid, folder)
                 kinds[case.kind] += 1
