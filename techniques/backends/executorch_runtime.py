@@ -79,7 +79,7 @@ _ALIVE: weakref.WeakSet[_Loaded] = weakref.WeakSet()
 
 @dataclass(frozen=True)
 class ExecuTorchProgram(Program):
-    """A loaded method; its inputs and outputs are tensors of PyTorch, each call's output a copy of its own."""
+    """A loaded method. Inputs and outputs are tensors of PyTorch, each call's output a copy of its own."""
 
     loaded: _Loaded
     model: Path
