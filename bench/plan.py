@@ -36,6 +36,8 @@ EXCLUSIVE = ("train", "ceilings", "serve", "generate")
 """Kinds that have all cores to themselves: their clock is a result. All others run side by side, one core
 each: a small net's step is far from twice as fast on two."""
 
+_TRAINS = ("train", "teach", "step", "compress")
+"""Kinds that make an optimizer of PyTorch, which imports its compiler."""
 _RUN_LOWERED = ("evaluate", "serve", "generate", "infer")
 
 GENERATING_BACKENDS = ("cpu-eager", "cuda-eager")
@@ -321,4 +323,5 @@ def _server_imports(kind: str, backend: BackendRow, implementations: list[str]) 
         for place, _, _ in (reference.rpartition(":") for reference in implementations)
         if place.partition(".")[0] in ("bench", "techniques") and not place.endswith(".py")
     ]
-    return list(dict.fromkeys([f"bench.stages.{kind}", *ours, *lowering, *running]))
+    training = ("torch._dynamo",) if kind in _TRAINS else ()
+    return list(dict.fromkeys([f"bench.stages.{kind}", *ours, *training, *lowering, *running]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bench.estimate.comparison import Comparison, compare
@@ -155,7 +156,14 @@ class RunView:
 
     def qualifiers(self, key: str, metric: str) -> list[str]:
         """Return the qualifiers under which a stage measured a metric, in the order it did."""
-        return [entry[2] for entry in self._readings if entry[:2] == (key, metric)]
+        return self._qualifiers.get((key, metric), [])
+
+    @cached_property
+    def _qualifiers(self) -> dict[tuple[str, str], list[str]]:
+        found: dict[tuple[str, str], list[str]] = {}
+        for key, metric, qualifier in self._readings:
+            found.setdefault((key, metric), []).append(qualifier)
+        return found
 
     def trainings(self) -> list[Training]:
         """Return each point of `[train]` once, in the order of the matrix."""

@@ -12,6 +12,9 @@ import pytest
 
 SEED = 0
 
+# What calls a package's kernels need not be fast here, and half of a compiler's time goes into it.
+os.environ.setdefault("AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL", "O0")
+
 
 def seed() -> None:
     """Start from the same random numbers, in whatever order tests and fixtures run."""

@@ -114,7 +114,7 @@ _add(
     about="ONNX Runtime's CPU provider",
     needs=("onnxruntime", "onnx", "onnxscript"),
     install="pip install onnxruntime onnx onnxscript",
-    lowering_imports=("onnx", "onnxscript", "torch.onnx"),
+    lowering_imports=("onnx", "onnxscript.function_libs.torch_lib.ops", "torch.onnx", "torch.export._trace"),
     worker_imports=("onnxruntime",),
     reads_onnx=True,
     formats={
@@ -157,6 +157,7 @@ _add(
     about="OpenVINO's CPU plugin",
     needs=("openvino", "nncf"),
     install=_RUNTIMES,
+    lowering_imports=("torch.export._trace",),
     worker_imports=("techniques.backends.openvino_runtime",),
     reads_onnx=True,
     formats={
