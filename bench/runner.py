@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from bench.artifacts import LEAVES_ARTIFACT, read_record
-from bench.errors import BenchError
 from bench.estimate import Estimator
 from bench.executor import ForkServerExecutor
 from bench.matrix_file import Budget
 from bench.metrics import PRIMARY, counted, metric_named
-from bench.overhead import SERVERS, STOPPING, STORE, Timeline, now_s
+from bench.overhead import STORE, Timeline, now_s
 from bench.plan import Plan, runs_alone
 from bench.progress import Display
 from bench.records import STRUCTURE, Measurement, Request, Result
 from bench.resources import Resources
 from bench.results_folder import WORK, full_disk, is_full, tells_of_full_disk
 from bench.reuse import Unchanged
+from bench.servers import Servers
 from bench.sharing import Sharing
 from bench.statistics import LOOKS, launch_interval
 from bench.store import StageRow, Store
 
 MOST_KILLS = 3
-"""Launches of a stage that are killed, and servers in a row that end before they are ready."""
+"""Launches of a stage that are killed: it has failed then."""
 
 LEAST_REPEATS = 9
 """Disturbed launches of a stage that are made again, or as many as its most launches if that is more.
@@ -81,6 +82,11 @@ class Runner:
         self._disturbed: dict[str, str] = {}
         self._reopened: set[str] = set()
         self._display = Display(len(plan.stages), self._rest_s)
+        self._servers = Servers(
+            lambda imports: ForkServerExecutor(self._work, results, imports, budget.allocator),
+            timeline,
+            kept=smoke,
+        )
 
     @property
     def _plan(self) -> Plan:
@@ -89,7 +95,7 @@ class Runner:
     def run(self) -> bool:
         """Carry out what is left of the plan; returns whether no stage failed."""
         self._remember()
-        with self._display:
+        with self._display, closing(self._servers):
             self._share_out()
             untimed = [stage for stage in self._left() if not stage.timed]
             if untimed:
@@ -189,7 +195,7 @@ class Runner:
                     if (alone and running) or not free:
                         break  # nobody overtakes: what needs all cores would wait for ever
                     if executor is None or not executor.alive:
-                        executor = self._start_executor(waiting, executor)
+                        executor = self._servers.start(self._left() if self._smoke else waiting, executor)
                     cpus = tuple(free) if alone else (free[0],)
                     free = [cpu for cpu in free if cpu not in cpus]
                     waiting.remove(stage)
@@ -206,7 +212,7 @@ class Runner:
                 waiting = [self._plan.stages[stage.key] for stage in waiting] + new
         finally:
             if executor is not None:
-                self._stop_executor(executor)
+                self._servers.stop(executor)
 
     def _startable(self, waiting: Iterable[StageRow]) -> list[StageRow]:
         return [stage for stage in waiting if self._sharing.ready(stage, self._ended)]
@@ -254,14 +260,14 @@ class Runner:
         due = [stage for stage in runnable if self._launches[stage.key] == round_]
         if round_ % 2:
             due.reverse()
-        executor = self._start_executor(due)
+        executor = self._servers.start(due)
         try:
             for stage in due:
                 self._launch(stage, executor)
                 if not executor.alive:
                     break  # what is still due comes in the next round, from a server of its own
         finally:
-            self._stop_executor(executor)
+            self._servers.stop(executor)
 
     def _launch(self, stage: StageRow, executor: ForkServerExecutor) -> None:
         """Launch a stage, and once more where that was disturbed, as long as the round's tries last."""
@@ -360,26 +366,6 @@ class Runner:
             all_passes=round_ == 0,
             trusted=self._trusted,
         )
-
-    def _start_executor(
-        self, stages: Iterable[StageRow], old: ForkServerExecutor | None = None
-    ) -> ForkServerExecutor:
-        if old is not None:
-            self._stop_executor(old)
-        modules = list(dict.fromkeys(name for stage in stages for name in stage.request["server_imports"]))
-        # At last without what may crash it: the worker that needs it will crash alone.
-        for imports in (*[modules] * (MOST_KILLS - 1), []):
-            with self._timeline.part(SERVERS):
-                executor = ForkServerExecutor(self._work, self._results, imports, self._budget.allocator)
-                executor.wait_until_ready()
-            if executor.alive:
-                return executor
-            self._stop_executor(executor)
-        raise BenchError(f"no fork server could be started: it {executor.end}; the same command goes on")
-
-    def _stop_executor(self, executor: ForkServerExecutor) -> None:
-        with self._timeline.part(STOPPING):
-            executor.close()
 
 
 def _title(stage: StageRow) -> str:

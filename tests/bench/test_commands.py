@@ -12,7 +12,6 @@ import pytest
 from bench.matrix import SHIPPED
 from bench.store import Store
 
-
 PART = ("run", "--matrix", "ci", "--smoke", "--filter", "optimizer=adam")
 
 
