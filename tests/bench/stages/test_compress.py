@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stage_requests import request_of
 
 from bench.artifacts import artifact_folder
 from bench.models import load_model, save_model, save_outputs
@@ -35,23 +36,8 @@ SETTINGS = {
 
 
 def request(results: Path, technique: str) -> Request:
-    return Request(
-        kind="compress",
-        key="c" * 64,
-        label="compress",
-        settings=SETTINGS | {"technique": technique},
-        parents={"model": "a" * 64, "teacher": "b" * 64},
-        plugins={},
-        imports=(),
-        results=str(results),
-        run_id="run",
-        round=0,
-        device="cpu",
-        threads=1,
-        cpus=(0,),
-        memory_bytes=2**33,
-        timeout_s=60,
-    )
+    parents = {"model": "a" * 64, "teacher": "b" * 64}
+    return request_of("compress", results, SETTINGS | {"technique": technique}, key="c" * 64, parents=parents)
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from stage_requests import request_of
 
 from bench import datasets
 from bench.artifacts import artifact_folder
 from bench.errors import DataError
-from bench.records import Request
 from bench.stages import generate
 from bench.structures import Structure
 from techniques.backends.eager import cpu
@@ -34,12 +34,8 @@ def measured(request, tmp_path_factory):
     structure = Structure("shakespeare-gpt2", width=0.34)
     cpu().lower(structure.build(), torch.zeros(1), Numerics(None, precision), (), lowered)
     structure.save(lowered)
-    asked = Request(
-        **{"kind": "generate", "key": "b" * 64, "label": "", "plugins": {}, "imports": (), "run_id": ""},
-        **{"settings": {**SETTINGS, "precision": precision}, "parents": {"lowered": key}, "smoke": True},
-        **{"results": str(results), "round": 0, "device": "cpu", "threads": 1, "cpus": (0,)},
-        **{"memory_bytes": 1 << 40, "timeout_s": 60.0},
-    )
+    settings = {**SETTINGS, "precision": precision}
+    asked = request_of("generate", results, settings, key="b" * 64, parents={"lowered": key}, smoke=True)
     return precision, {(entry.metric, entry.qualifier): entry for entry in generate.run(asked, Path())}
 
 

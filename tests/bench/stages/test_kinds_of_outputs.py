@@ -12,11 +12,12 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from stage_requests import request_of
 
 from bench.artifacts import artifact_folder
 from bench.errors import StageError
 from bench.models import WEIGHTS, load_outputs
-from bench.records import Measurement, Request
+from bench.records import Measurement
 from bench.stages import compress, evaluate, lower, teach, train
 from techniques.registry import CannotApply
 from techniques.weights import load_state
@@ -98,23 +99,9 @@ def stage(tmp_path: Path) -> Stage:
         place = {"own": f"own:{tmp_path}/mine.py", "module": f"module:{tmp_path}/mine.py"}
         kind, _, name = workload.partition(":")
         text = f"{place[kind]}:{name}" if kind in place else workload
-        request = Request(
-            kind="evaluate",
-            key=key,
-            label="",
-            settings=SETTINGS | {"workload": text, "backend": "cpu-eager"} | settings,
-            parents={"model": TRAINED, "reference": TRAINED, "lowered": LOWERED, "teacher": TAUGHT},
-            plugins={},
-            imports=(),
-            results=str(tmp_path),
-            run_id="run",
-            round=0,
-            device="cpu",
-            threads=1,
-            cpus=(0,),
-            memory_bytes=2**33,
-            timeout_s=60,
-        )
+        asked = SETTINGS | {"workload": text, "backend": "cpu-eager"} | settings
+        parents = {"model": TRAINED, "reference": TRAINED, "lowered": LOWERED, "teacher": TAUGHT}
+        request = request_of("evaluate", tmp_path, asked, key=key, parents=parents)
         folder = artifact_folder(tmp_path, key)
         folder.mkdir(parents=True, exist_ok=True)
         return {(entry.metric, entry.qualifier): entry for entry in module.run(request, folder)}

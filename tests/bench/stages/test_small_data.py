@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from stage_requests import request_of
 
 from bench.instruments.clock import Samples, Warmup
 from bench.records import Measurement, Request
@@ -43,23 +44,8 @@ SETTINGS = {
 def request(folder: Path, kind: str, **settings: object) -> Request:
     (folder / "mine.py").write_text(OWN)
     workload = f"own:{folder / 'mine.py'}:make_workload"
-    return Request(
-        kind=kind,
-        key="a" * 64,
-        label=kind,
-        settings=SETTINGS | {"workload": workload, "backend": "cpu-eager", "batch_size": 32} | settings,
-        parents={},
-        plugins={},
-        imports=(),
-        results=str(folder),
-        run_id="run",
-        round=1,
-        device="cpu",
-        threads=1,
-        cpus=(0,),
-        memory_bytes=2**33,
-        timeout_s=60,
-    )
+    asked = SETTINGS | {"workload": workload, "backend": "cpu-eager", "batch_size": 32} | settings
+    return request_of(kind, folder, asked, round=1)
 
 
 def by_metric(measurements: list[Measurement]) -> dict[str, Measurement]:
