@@ -45,8 +45,8 @@ def model(tmp_path: Path) -> str:
     return f"{tmp_path}/mine.py"
 
 
-def test_of_a_workload_modules_and_the_training_step_are_counted(bench):
-    done = bench("flops", "digits", "--optimizer", "adam:lr=0.01")
+def test_of_a_workload_modules_and_the_training_step_are_counted(command):
+    done = command("flops", "digits", "--optimizer", "adam:lr=0.01")
     assert done.returncode == 0, done.stderr
     whole = 2 * (64 * 27 * 16 + 16 * 9 * 16 * 32 + 2 * 2 * 32 * 128 + 128 * 10)
     assert f"{whole:,}" in done.stdout
@@ -56,22 +56,22 @@ def test_of_a_workload_modules_and_the_training_step_are_counted(bench):
     assert "optimizer: 0 FLOPs" in done.stdout
 
 
-def test_of_a_users_own_model_every_difference_to_fvcore_has_its_reason(bench, model):
-    done = bench("flops", f"{model}:net", "--input", "1,3,8,8")
+def test_of_a_users_own_model_every_difference_to_fvcore_has_its_reason(command, model):
+    done = command("flops", f"{model}:net", "--input", "1,3,8,8")
     assert done.returncode == 0, done.stderr
     assert f"{2 * 36 * 27 * 8:,}" in done.stdout
     assert "fvcore counts batch_norm too" in done.stdout
 
 
-def test_of_an_onnx_file_its_graph_is_counted(bench, tmp_path):
+def test_of_an_onnx_file_its_graph_is_counted(command, tmp_path):
     path = tmp_path / "layer.onnx"
     torch.onnx.export(torch.nn.Linear(20, 30).eval(), (torch.zeros(7, 20),), path, dynamo=True, verbose=False)
-    done = bench("flops", path)
+    done = command("flops", path)
     assert done.returncode == 0, done.stderr
     assert f"one run: {2 * 7 * 20 * 30:,} FLOPs" in done.stdout
 
 
-def test_of_an_onnx_file_with_an_open_batch_the_sizes_are_said(bench, tmp_path):
+def test_of_an_onnx_file_with_an_open_batch_the_sizes_are_said(command, tmp_path):
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])],
@@ -83,13 +83,13 @@ def test_of_an_onnx_file_with_an_open_batch_the_sizes_are_said(bench, tmp_path):
     path = tmp_path / "layer.onnx"
     imports = [onnx.helper.make_opsetid("", 17)]
     onnx.save(onnx.helper.make_model(graph, opset_imports=imports, ir_version=8), path)
-    done = bench("flops", f"onnx:{path}", "--batch", "3")
+    done = command("flops", f"onnx:{path}", "--batch", "3")
     assert done.returncode == 0, done.stderr
     assert f"one run: {2 * 3 * 20 * 30:,} FLOPs" in done.stdout and "input x (3, 20)" in done.stdout
-    done = bench("flops", path, "--input", "3,21")
+    done = command("flops", path, "--input", "3,21")
     assert done.returncode == 2 and "must be of shape (batch, 20), got (3, 21)" in done.stderr
     (tmp_path / "empty.onnx").touch()
-    done = bench("flops", tmp_path / "empty.onnx")
+    done = command("flops", tmp_path / "empty.onnx")
     assert done.returncode == 2 and "it holds no graph that returns anything" in done.stderr
 
 
@@ -105,7 +105,7 @@ def test_what_is_counted_of_an_incomplete_model_is_a_lower_bound(tmp_path):
     )
 
 
-def test_of_a_cell_the_model_that_it_serves_is_counted(bench, tmp_path):
+def test_of_a_cell_the_model_that_it_serves_is_counted(bench, command, tmp_path):
     matrix = tmp_path / "one.toml"
     matrix.write_text(
         '[train]\nworkload = "digits"\noptimizer = "adam"\n'
@@ -113,7 +113,7 @@ def test_of_a_cell_the_model_that_it_serves_is_counted(bench, tmp_path):
     )
     results = tmp_path / "results"
     assert bench("run", "--matrix", matrix, "--smoke", "--results", results).returncode == 0
-    done = bench("flops", "digits/adam/prune-channels:0.5@onnxruntime", "--results", results)
+    done = command("flops", "digits/adam/prune-channels:0.5@onnxruntime", "--results", results)
     assert done.returncode == 0, done.stderr
     whole = 2 * (64 * 27 * 8 + 16 * 9 * 8 * 16 + 2 * 2 * 16 * 64 + 64 * 10)
     assert f"{whole:,}" in done.stdout
@@ -133,9 +133,9 @@ def test_of_a_cell_the_model_that_it_serves_is_counted(bench, tmp_path):
         (["flops", "MODEL"], "is no workload, no cell, no .onnx file and no module:name"),
     ],
 )
-def test_a_mistake_gets_one_line(bench, model, tmp_path, words, message):
+def test_a_mistake_gets_one_line(command, model, tmp_path, words, message):
     words = [word.replace("MODEL", model) for word in words]
-    done = bench(*words, "--results", tmp_path / "none")
+    done = command(*words, "--results", tmp_path / "none")
     assert done.returncode == 2
     assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
