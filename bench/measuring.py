@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,10 +85,28 @@ def save_program(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{type(model).__name__.lower()}-{_digest(exported, batch)[:12]}.pt2"
     if not _is_harmless(path):
-        beside = folder / f"new-{os.getpid()}.pt2"
+        _save(exported, path)
+    return path
+
+
+def _save(exported: torch.export.ExportedProgram, path: Path) -> None:
+    import torch
+
+    beside = path.with_name(f"new-{os.getpid()}.pt2")
+    try:
         torch.export.save(exported, beside)
         beside.replace(path)
-    return path
+    except OSError:
+        raise
+    except Exception as error:  # of an operator that no file can hold, as torch.cond's
+        raise _not_exported(error) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _not_exported(error: Exception) -> BenchError:
+    lines = str(error).strip().splitlines() or ["no message"]
+    return BenchError(f"the model cannot be exported by torch.export: {lines[0]}")
 
 
 def _is_harmless(path: Path) -> bool:
@@ -120,16 +138,24 @@ def _export(model: torch.nn.Module, batch: torch.Tensor) -> torch.export.Exporte
                 copied, (batch,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=False
             )
     except Exception as error:  # whatever tracing or copying raises
-        lines = str(error).strip().splitlines() or ["no message"]
-        raise BenchError(f"the model cannot be exported by torch.export: {lines[0]}") from error
+        raise _not_exported(error) from error
 
 
 def _digest(program: torch.export.ExportedProgram, inputs: torch.Tensor) -> str:
     """Name a program by graph, weights, constants and inputs: its archive differs each time."""
-    shapes = [str(node.meta.get("val", "")) for node in program.graph.nodes]
-    texts = [program.graph_module.code, str(program.graph_signature), str(program.range_constraints), *shapes]
+    texts = [str(program.graph_signature), str(program.range_constraints), *_graphs(program.graph_module)]
     tensors = [*program.state_dict.items(), *program.constants.items(), ("inputs", inputs)]
     return digest_of([*((f"text {number}", text) for number, text in enumerate(texts)), *tensors])
+
+
+def _graphs(whole: torch.fx.GraphModule) -> Iterator[str]:
+    """Yield what a graph and those below it say: what stands under no_grad or in a loop has its own."""
+    import torch
+
+    for name, module in whole.named_modules():
+        if isinstance(module, torch.fx.GraphModule):
+            yield from (name, module.code)
+            yield from (str(node.meta.get("val", "")) for node in module.graph.nodes)
 
 
 def _matrix(

@@ -93,6 +93,54 @@ def test_modules_of_equal_weights_and_another_forward_are_told_apart(tmp_path: P
         assert torch.allclose(torch.export.load(program).module()(inputs), model(inputs))
 
 
+class Within(torch.nn.Module):
+    """Multiplies in a graph of its own below the model's."""
+
+    def __init__(self, factor: float, kind: str) -> None:
+        super().__init__()
+        self.factor, self.kind = factor, kind
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        from torch._higher_order_ops import while_loop
+
+        if self.kind == "loop":
+            return while_loop(  # type: ignore[no-any-return]
+                lambda number, _: number < 3,
+                lambda number, each: (number + 1, each * self.factor),
+                (torch.tensor(0), batch),
+            )[1]
+        mode = torch.no_grad() if self.kind == "no_grad" else torch.autocast("cpu", dtype=torch.bfloat16)
+        batch = batch + 1
+        with mode:
+            hidden = batch * self.factor
+        return hidden + 1
+
+
+class Choosing(torch.nn.Module):
+    """Has branches that use its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 3)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return torch.cond(  # type: ignore[no-any-return]
+            batch.sum() > 0, lambda each: self.layer(each), lambda each: self.layer(each) - 2.0, (batch,)
+        )
+
+
+@pytest.mark.parametrize("kind", ["loop", "no_grad", "autocast"])
+def test_modules_that_differ_below_the_top_of_their_graph_are_told_apart(kind: str, tmp_path: Path) -> None:
+    programs = {save_program(Within(factor, kind), torch.ones(4, 3), tmp_path) for factor in (2.0, 9.0, 2.0)}
+    assert len(programs) == 2
+
+
+def test_a_program_that_no_file_can_hold_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"cannot be exported by torch.export: [^\n]+$"):
+        save_program(Choosing(), torch.ones(2, 3), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_equal_module_has_the_same_program_which_is_not_written_again(tmp_path: Path) -> None:
     inputs = torch.ones(4, 3)
     first = save_program(Scaled(1.0), inputs, tmp_path)
