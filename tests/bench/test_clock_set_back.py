@@ -37,6 +37,7 @@ def wall_clock(tmp_path) -> tuple[dict[str, str], Path]:
     return environment, set_back
 
 
+@pytest.mark.timeout(900)
 def test_a_clock_set_back_during_a_run_and_before_the_next(wall_clock, tmp_path):
     environment, set_back = wall_clock
     results = tmp_path / "results"
@@ -48,9 +49,9 @@ def test_a_clock_set_back_during_a_run_and_before_the_next(wall_clock, tmp_path)
     told = [next(first.stderr) for _ in range(2)]  # its first stage has ended
     set_back.touch()
     told += list(first.stderr)
-    assert first.wait(timeout=120) == 0, "".join(told)
+    assert first.wait(timeout=500) == 0, "".join(told)
     elapsed_s = time.monotonic() - began
-    subprocess.run(command, env=environment, capture_output=True, check=True, timeout=120)
+    subprocess.run(command, env=environment, capture_output=True, check=True, timeout=500)
 
     store = Store.open(results)
     first_run, second_run = store.runs().to_dict("records")

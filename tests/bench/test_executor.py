@@ -74,12 +74,12 @@ def test_a_killed_server_is_told_though_a_worker_has_children_and_none_lives_on(
     wait_for_processes(executor, 1 + 2 + 1)
     os.kill(pid_of(executor), number)
     for future in futures:
-        result = future.result(timeout=60)
+        result = future.result(timeout=300)
         assert (result.state, result.reason) == ("killed", f"its fork server was killed by {number.name}")
         assert running_in_session(pid_of(executor)) == []
     assert not executor.alive
     # At once, also for what nobody took.
-    assert executor.submit(request(tmp_path, "sleeps")).result(timeout=60).state == "killed"
+    assert executor.submit(request(tmp_path, "sleeps")).result(timeout=300).state == "killed"
     assert not list((tmp_path / "work").iterdir())
 
 
@@ -88,7 +88,7 @@ def test_a_server_that_is_stopped_is_ended_after_the_stages_time(start, tmp_path
     executor = start()
     executor.wait_until_ready()
     os.kill(pid_of(executor), signal.SIGSTOP)
-    result = executor.submit(request(tmp_path, "sleeps", timeout_s=1.0)).result(timeout=60)
+    result = executor.submit(request(tmp_path, "sleeps", timeout_s=1.0)).result(timeout=300)
     assert (result.state, result.reason) == ("killed", "its fork server did not answer in time")
 
 
@@ -100,9 +100,9 @@ def test_workers_are_answered_for_one_by_one(start, tmp_path):
     psutil.Process(pid_of(executor)).children()[0].suspend()
     killed = executor.submit(request(tmp_path, "ends_by_a_signal_without_a_name"))
     broken = executor.submit(request(tmp_path, "cannot_be_imported"))
-    assert killed.result(timeout=60).reason == f"ended by signal {signal.SIGRTMIN + 3}"
-    assert broken.result(timeout=60).reason == "RuntimeError: a broken library"
-    assert stopped.result(timeout=60).state == "timeout"
+    assert killed.result(timeout=300).reason == f"ended by signal {signal.SIGRTMIN + 3}"
+    assert broken.result(timeout=300).reason == "RuntimeError: a broken library"
+    assert stopped.result(timeout=300).state == "timeout"
     assert executor.alive
 
 
