@@ -9,7 +9,7 @@ import torch
 from bench.instruments.differences import Difference, difference
 from bench.predictions import Predictions
 from bench.records import Measurement
-from bench.workloads.output_kinds import OutputKind
+from bench.workloads.output_kinds import UNANSWERED, OutputKind
 from bench.workloads.workload import Answers
 from techniques.compression import Tolerance
 
@@ -43,6 +43,8 @@ def closeness(
     else:
         found = difference(outputs, own, masks=kind.name != "values")
         faults, measured = _faults(found, same, allowed), _distances(found)
+        if answers is None and allowed.relative_error is not None:
+            faults += _turned(outputs, own, kind, found.scale, allowed.relative_error)
     return [*measured, same, Measurement("valid", float(not faults), reason="; ".join(faults))]
 
 
@@ -53,6 +55,27 @@ def _faults(found: Difference, same: Measurement, allowed: Tolerance) -> list[st
     if allowed.cosine is not None and not found.cosine >= allowed.cosine:
         faults.append(f"cosine {found.cosine:.4f} is under {allowed.cosine:g}")
     return faults + _too_few(same, allowed.top1_agreement)
+
+
+def _turned(
+    outputs: torch.Tensor, own: torch.Tensor, kind: OutputKind, largest: float, error: float
+) -> list[str]:
+    """Say so where more answers are others than may be, not counting those that are as good within `error`.
+
+    The error is over the largest of all outputs here too, but over that of each sample by itself: a sample
+    with large outputs makes the errors of the others look small.
+    """
+    if kind.name not in ("scores", "logit") or own.is_complex():
+        return []
+    scores, found, wanted = kind.class_scores(own.double()), kind.answers(outputs), kind.answers(own)
+    assert scores is not None and found is not None and wanted is not None
+    scale = torch.where(scores.abs() <= largest, scores.abs(), 0.0).amax(dim=-1)
+    pair = torch.stack([found, wanted], dim=-1).clamp(min=0)
+    there, here = scores.gather(-1, pair).unbind(-1)
+    share = ((found != wanted) & (here - there > 2 * error * scale)).double().mean().item()
+    if not share > 1 - _LABELS_KEPT:
+        return []
+    return [f"{share:.1%} of the answers are others, by more than a relative error of {error:g} of each"]
 
 
 def _label_faults(same: Measurement, allowed: Tolerance) -> list[str]:
@@ -95,7 +118,10 @@ def agreement(
     kind: OutputKind,
     answers: Answers | None = None,
 ) -> Measurement:
-    """Measure the share of answers that are the same in both outputs; None where outputs have no answers."""
+    """Measure the share of answers that are the same in both outputs; None where outputs have no answers.
+
+    What is NaN answers nothing, and agrees with nothing.
+    """
     if outputs.shape != reference.shape:
         return Measurement(metric, None, reason="the outputs have other shapes")
     read = answers or kind.answers
@@ -103,7 +129,8 @@ def agreement(
     if found is None or wanted is None:
         return Measurement(metric, None, reason=_VALUES)
     method = f"{kind.text}: {kind.basis}"
-    return Measurement(metric, (found == wanted).double().mean().item(), n=len(outputs), method=method)
+    same = (found == wanted) & (wanted != UNANSWERED)
+    return Measurement(metric, same.double().mean().item(), n=len(outputs), method=method)
 
 
 def kept_quality(

@@ -1,4 +1,7 @@
-"""How far outputs are from others: where both are finite and unmasked, over a scale that masks do not set."""
+"""How far outputs are from others, where both are finite: of numbers far larger than the rest, by themselves.
+
+Else a mask of -1e9, or one number that is much the largest, would make every error small beside it.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,25 @@ from dataclasses import dataclass
 
 import torch
 
-MASK = -1e3
-"""Numbers below may stand for minus infinity: -1e4, -1e9, the least of a type."""
-MASK_GAP = 100
-"""They do where they are so many times as large as any other number."""
+LARGE = 100.0
+"""Numbers of this magnitude may be of another scale than the rest; probabilities are small, but no rest."""
+GAP = 20.0
+"""They are where they are so many times as large as the next smaller one ..."""
+CHANCE = 1e-4
+"""... and this by no chance: of numbers around 0 the nearest n leave a gap of r with a chance of r**-n."""
+LEAST_MASK = 500.0
+"""Outputs beyond may be masks of a type whose range is narrower than the reference's: fp16 ends at -65504."""
+BOUNDS = tuple(
+    torch.finfo(kind).min for kind in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+)
 
 
 @dataclass(frozen=True)
 class Difference:
     """The largest difference, over the largest magnitude of the reference (`scale`), and the cosine.
 
+    Numbers far larger than the rest are over a scale of their own: `relative` and `cosine` are those of the
+    scale that is worst, `absolute` leaves masks out, `beyond` counts those that are far larger and no masks.
     `compared` of `total` numbers are finite and unmasked in both. `elsewhere` counts those that are masked or
     infinite in one only, `lost` those that are NaN where the reference is not, `undefined` those of the
     reference that are NaN.
@@ -31,6 +43,7 @@ class Difference:
     elsewhere: int
     lost: int
     undefined: int
+    beyond: int = 0
 
     @property
     def fault(self) -> str:
@@ -45,7 +58,11 @@ class Difference:
     def method(self) -> str:
         """Say relative to what, and what was left out."""
         masked = self.total - self.compared - self.undefined
-        left_out = {"masked or not finite in both": masked, "NaN in the reference": self.undefined}
+        left_out = {
+            "far larger, over a scale of their own": self.beyond,
+            "masked or not finite in both": masked,
+            "NaN in the reference": self.undefined,
+        }
         told = (f"; {count:,} of {self.total:,} {what}" for what, count in left_out.items() if count)
         return f"over {self.scale:.3g}, the reference's largest magnitude{''.join(told)}"
 
@@ -53,34 +70,39 @@ class Difference:
 def difference(outputs: torch.Tensor, reference: torch.Tensor, *, masks: bool = True) -> Difference:
     """Compare outputs with a reference of the same shape; complex numbers part by part.
 
-    With `masks`, negative numbers far beyond all others stand for minus infinity; without, they are compared
-    at a scale of their own.
+    Numbers of the reference that are far larger than the rest are compared at a scale of their own. With
+    `masks`, the negative ones stand for minus infinity: the outputs must have theirs at the same places.
     """
     found, wanted = _flat(outputs), _flat(reference)
-    hidden = _masked(wanted)
+    levels = _levels(wanted, masks=masks)
+    hidden = (levels > 0) & (wanted < 0) if masks else torch.zeros_like(wanted, dtype=torch.bool)
     low, own_low = found == -math.inf, wanted == -math.inf
-    if masks and hidden.any():
-        # Not near the reference's own masks: the least number of fp16 stands for the least of fp32.
-        rest = wanted[~hidden & wanted.isfinite()].abs().max().item()
-        low |= found <= min(MASK, -MASK_GAP * rest) / 2
+    if hidden.any():
+        low |= found <= -_least_mask(wanted, levels, hidden)
         own_low |= hidden
     high, own_high = found == math.inf, wanted == math.inf
     lost = found.isnan() & ~wanted.isnan()
     elsewhere = ((low != own_low) | (high != own_high)) & ~lost & ~wanted.isnan()
-    both = found.isfinite() & wanted.isfinite() & ~low & ~own_low
-    groups = [both] if masks else [both & ~hidden, both & hidden]
-    errors = [_error(found[group], wanted[group]) for group in groups]
-    absolute = max(error for error, _ in errors)
+    finite = found.isfinite() & wanted.isfinite()
+    both = finite & ~low & ~own_low
+    groups = [both & (levels == level) for level in range(int(levels.max()) + 1)] if len(levels) else [both]
+    # Masks are compared too: a number that is only very low could be taken for one.
+    masked = finite & low & hidden
+    groups += [masked & (levels == level) & ~_bound(found) for level in levels[masked].unique()]
+    pairs = [(found[group], wanted[group]) for group in groups if group.any()] or [
+        (found[both], wanted[both])
+    ]
     return Difference(
-        absolute,
-        max(_over(error, scale) for error, scale in errors),
-        _cosine(found[groups[0]], wanted[groups[0]]),
-        errors[0][1],
+        _error(found[both], wanted[both])[0],
+        max(_over(*_error(*pair)) for pair in pairs),
+        min(_cosine(*pair) for pair in pairs),
+        _error(found[groups[0]], wanted[groups[0]])[1],
         int(both.sum()),
         len(found),
         int(elsewhere.sum()),
         int(lost.sum()),
         int(wanted.isnan().sum()),
+        int((both & (levels > 0)).sum()),
     )
 
 
@@ -89,14 +111,34 @@ def _flat(tensor: torch.Tensor) -> torch.Tensor:
     return numbers.flatten()
 
 
-def _masked(reference: torch.Tensor) -> torch.Tensor:
-    """Say which numbers are finite and so far below all others that they must be masks."""
-    candidates = (reference <= MASK) & reference.isfinite()
-    rest = reference[~candidates & reference.isfinite()]
-    if not candidates.any() or not rest.numel():
-        return torch.zeros_like(candidates)
-    beyond = -reference[candidates].max() >= MASK_GAP * rest.abs().max()
-    return candidates if beyond else torch.zeros_like(candidates)
+def _levels(reference: torch.Tensor, *, masks: bool) -> torch.Tensor:
+    """Return of each number how many gaps lie below its magnitude: 0 for all where there is no gap."""
+    sizes = torch.where(reference.isfinite(), reference.abs(), 0.0)
+    large = sizes[sizes >= LARGE].sort().values
+    rest = sizes[(sizes < LARGE) & reference.isfinite()]
+    if not len(large):
+        return torch.zeros_like(sizes, dtype=torch.long)
+    only_masks = masks and not bool((reference[sizes >= LARGE] > 0).any())
+    # Beside zeros alone every number is far larger: they are of another scale only where it is that of masks.
+    with_rest = len(rest) > 0 and (bool(rest.any()) or only_masks)
+    steps = torch.cat([rest.max().reshape(1), large]) if with_rest else large
+    smaller = int((rest > 0).sum()) - 1 if with_rest else 0
+    below = torch.arange(1, len(steps), device=steps.device) + max(smaller, 0)
+    ratios = steps[1:] / steps[:-1]
+    apart = (ratios >= GAP) & (below * ratios.log() >= -math.log(CHANCE))
+    return torch.bucketize(sizes, steps[1:][apart], right=True)
+
+
+def _least_mask(reference: torch.Tensor, levels: torch.Tensor, hidden: torch.Tensor) -> float:
+    """Return the magnitude from which on outputs are masks: between the masks and the rest, near the rest."""
+    below = levels == levels[hidden].min() - 1
+    rest = reference[below & reference.isfinite()].abs().max().item()
+    return min(math.sqrt(rest * -reference[hidden].max().item()) or LEAST_MASK, max(LEAST_MASK, 3 * rest))
+
+
+def _bound(outputs: torch.Tensor) -> torch.Tensor:
+    """Say which numbers are as low as a type of numbers goes, or nearly."""
+    return torch.stack([(outputs / bound - 1).abs() <= 0.01 for bound in BOUNDS]).any(dim=0)
 
 
 def _error(found: torch.Tensor, wanted: torch.Tensor) -> tuple[float, float]:
@@ -116,4 +158,5 @@ def _cosine(found: torch.Tensor, wanted: torch.Tensor) -> float:
     """
     if not found.numel():
         return math.nan
-    return torch.nn.functional.cosine_similarity(found, wanted, dim=0).item()
+    scale = wanted.abs().max().item() or 1.0  # the square of a large number is infinite
+    return torch.nn.functional.cosine_similarity(found / scale, wanted / scale, dim=0).item()

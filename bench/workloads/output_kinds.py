@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 KINDS = ("scores", "probability", "logit", "labels", "values")
 HOW = "scores (scores:1 with the classes on axis 1), probability, logit, labels or values"
 
+UNANSWERED = -(2**63)
+"""The answer of outputs that are NaN: no class, and no label that a model gives."""
+
 _THRESHOLDS = {"probability": 0.5, "logit": 0.0}
 
 
@@ -34,11 +37,14 @@ class OutputKind:
         return f"{self.name}:{self.axis}" if self.name == "scores" else self.name
 
     def answers(self, outputs: torch.Tensor) -> torch.Tensor | None:
-        """Return the answers that outputs (samples, ...) give, None where they are values."""
+        """Return the answers that outputs (samples, ...) give, None where they are values.
+
+        They are `UNANSWERED` where outputs are NaN.
+        """
         if self.name == "scores":
-            return outputs.argmax(dim=self.axis)
+            return best_class(outputs, self.axis)
         if self.name in _THRESHOLDS:
-            return (outputs > _THRESHOLDS[self.name]).long()
+            return yes_or_no(outputs, _THRESHOLDS[self.name])
         return outputs if self.name == "labels" else None
 
     def class_scores(self, outputs: torch.Tensor) -> torch.Tensor | None:
@@ -68,6 +74,16 @@ class OutputKind:
         if self.name == "labels" and outputs.is_floating_point() and not (outputs == outputs.round()).all():
             return "outputs are no whole numbers"
         return ""
+
+
+def best_class(scores: torch.Tensor, axis: int) -> torch.Tensor:
+    """Return the number of the highest score along an axis, `UNANSWERED` where one of them is NaN."""
+    return scores.argmax(dim=axis).masked_fill(scores.isnan().any(dim=axis), UNANSWERED)
+
+
+def yes_or_no(outputs: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Return 1 above the threshold, else 0; `UNANSWERED` where outputs are NaN."""
+    return (outputs > threshold).long().masked_fill(outputs.isnan(), UNANSWERED)
 
 
 _OPEN_INTERVAL = (1e-7, 1 - 1e-7)

@@ -61,6 +61,41 @@ def test_values_far_below_the_others_are_compared_at_their_own_scale() -> None:
     assert difference(own * torch.tensor([1.0, 1.0, 1.1]), own, masks=False).relative == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(
+    ("far", "spread"),
+    [((-1e9, -1e4), 50.0), ((-1e9, -1500.0), 10.0), ((1e9,), 1.0), ((1e9, -1e9), 1.0), ((-500.0,), 0.01)],
+)
+@pytest.mark.parametrize("masks", [True, False])
+def test_no_number_that_is_far_larger_hides_an_error(
+    far: tuple[float, ...], spread: float, masks: bool
+) -> None:
+    columns = torch.tensor(far).expand(8, len(far))
+    own = torch.cat([SCORES * spread, columns], dim=1)
+    other = torch.cat([SCORES.flip(0) * spread, columns], dim=1)
+    found = difference(other, own, masks=masks)
+    assert found.scale == pytest.approx(spread * SCORES.abs().max().item())
+    assert found.relative > 0.5 and found.cosine < 0.5 and found.fault == ""
+    assert difference(own, own, masks=masks).relative == 0
+
+
+def test_one_number_between_the_masks_and_the_rest_hides_no_error() -> None:
+    own = torch.tensor([1.0, 2, 3, -1e4, 120])
+    assert difference(torch.tensor([1.9, 2, 3, -1e4, 120]), own).relative == pytest.approx(0.3)
+
+
+def test_what_is_far_larger_is_compared_too() -> None:
+    own = torch.cat([SCORES.flatten(), torch.tensor([5e4])])
+    found = difference(torch.where(own > 1e4, own * 1.1, own), own)
+    assert found.relative == pytest.approx(0.1) and "; 1 of 49 far larger, over a scale" in found.method
+    low = masked(-1e4)
+    assert difference(torch.where(low < -1e3, low * 2, low), low).relative == pytest.approx(1)
+
+
+def test_a_number_near_0_is_of_the_scale_of_the_others() -> None:
+    own = torch.tensor([300.0, 0.5, -200.0, 150.0, 0.0])
+    assert difference(own + 1, own).relative == pytest.approx(1 / 300)
+
+
 def test_numbers_of_one_size_are_no_masks() -> None:
     prices = torch.tensor([-2e5, -1e4, -3e3])
     assert difference(prices * 1.01, prices).compared == 3

@@ -85,3 +85,23 @@ def test_an_int8_model_that_is_invalid_on_a_cpu_whose_products_saturate_says_so(
     assert entries[-1].metric == "valid" and entries[-1].reason == told
     good = evaluate.with_saturation(closeness(OWN, OWN, Tolerance(cosine=0.98), SCORES), settings)
     assert good[-1].reason == ""
+
+
+def test_a_small_relative_error_is_not_enough_where_the_answers_are_others() -> None:
+    """Sizes without a gap between them are of one scale, and the largest makes all errors small."""
+    sizes = torch.logspace(0, 6, 64)[:, None]
+    own = torch.tensor([[1.0, 0.5, -1.0]]) * sizes
+    answers_turned = own.clone()
+    answers_turned[:16] = own[:16].flip(1)
+    exact = Tolerance(relative_error=1e-4)
+    found = {entry.metric: entry for entry in closeness(answers_turned, own, exact, SCORES)}
+    assert found["relative_error"].value < 1e-4 and found["top1_agreement"].value == 0.75
+    assert found["valid"].value == 0 and found["valid"].reason.startswith("25.0% of the answers are others")
+    tied = torch.tensor([[1.0, 1.0 - 1e-6]]).expand(8, 2)
+    assert closeness(tied.flip(1), tied, exact, SCORES)[-1].value == 1
+
+
+def test_what_is_nan_agrees_with_nothing() -> None:
+    lost = torch.full((6, 3), float("nan"))
+    for kind in (SCORES, OutputKind("logit"), OutputKind("probability"), OutputKind("labels")):
+        assert agreement("top1_agreement", lost, lost, kind).value == 0
