@@ -11,9 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import site
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,8 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench.datasets.cache import cache_folder
 from bench.digests import OUR_PACKAGES, Signature, file_digest, imported_names, signature, versions_of
+from bench.places import Places, package_folders, told
 from techniques.registry import REFERENCED
 
 NOT_THERE = ""
@@ -34,8 +32,6 @@ UNKNOWN = "written while the stage worked"
 
 Load = Callable[[Mapping[str, Any]], Mapping[str, str]]
 """Loads what a stage of these settings begins with, and returns the digests that are noted of it."""
-
-_SYSTEM = ("/bin", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr")
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ class Recorder:
     """Records a stage's inputs between entering and leaving it; children that it forks are heard too."""
 
     def __init__(self, results: Path, *, hears_files: bool = True) -> None:
-        self._not_inputs = _not_inputs(results)
+        self._places = Places(results)
         self._hears_files = hears_files
         self._loaded: dict[str, str] = {}
         self._said: set[tuple[str, str]] = set()
@@ -97,6 +93,11 @@ class Recorder:
             entry = f"{act}{os.path.abspath(path)}\0".encode("utf-8", "surrogateescape")  # noqa: PTH100
             os.write(self._log.fileno(), entry)
 
+    def hear_named(self, act: str, path: Path) -> None:
+        """Note that a path was read or listed that the user named: it counts wherever it lies."""
+        self._places.name(os.path.abspath(path))  # noqa: PTH100
+        self.hear(act, str(path))
+
     def note(self, what: str, digest: str) -> None:
         """Note the digest of data or of a model that was loaded."""
         self._loaded[what] = digest
@@ -109,15 +110,15 @@ class Recorder:
         read = {*heard["r"], *(str(path) for path in modules)} - written
         folders = heard["l"] - {str(Path(path).parent) for path in written}
         return Inputs(
-            {_told(path): self._file(Path(path)) for path in sorted(read) if self._counts(path)},
-            {_told(path): folder_digest(Path(path)) for path in sorted(folders) if self._counts(path)},
+            {told(path): self._file(Path(path)) for path in sorted(read) if self._places.counts(path)},
+            {told(path): folder_digest(Path(path)) for path in sorted(folders) if self._places.counts(path)},
             versions_of(self._packages(heard["r"], modules)),
             dict(self._loaded),
         )
 
     def modules(self) -> dict[str, str]:
         """Return the digests of the user's modules that took part, by path."""
-        return {_told(str(path)): self._file(path).digest for path in self._user_modules()}
+        return {told(str(path)): self._file(path).digest for path in self._user_modules()}
 
     def _file(self, path: Path) -> File:
         try:
@@ -135,14 +136,6 @@ class Recorder:
                 line = entry.decode("utf-8", "surrogateescape")
                 heard[line[0]].add(line[1:])
         return heard
-
-    def _counts(self, path: str) -> bool:
-        """Say whether a path can be the user's: not the system's, a package's, ours, nor gone again."""
-        place = Path(path)
-        if any(place.is_relative_to(folder) for folder in self._not_inputs):
-            return False
-        passing = place.is_relative_to(tempfile.gettempdir()) and not place.exists()
-        return not passing and (place.is_file() or place.is_dir() or not place.exists())
 
     def _user_modules(self) -> list[Path]:
         """Return the files of the user's modules that came in meanwhile, or that a name referred to."""
@@ -162,7 +155,7 @@ class Recorder:
         if not isinstance(file, str) or not file.endswith(".py"):
             return None
         path = Path(file).absolute()
-        return path if path.is_file() and self._counts(str(path)) else None
+        return path if path.is_file() and self._places.counts(str(path)) else None
 
     def _packages(self, read: Iterable[str], modules: Iterable[Path]) -> set[str]:
         """Return the top-level packages that were imported meanwhile, by the user's modules, or read from."""
@@ -171,7 +164,7 @@ class Recorder:
         inside = [
             Path(path).relative_to(place).parts[0]
             for path in read
-            for place in _package_folders()
+            for place in package_folders()
             if Path(path).is_relative_to(place) and Path(path) != place
         ]
         return (new | named | {part.partition(".")[0] for part in inside}) - set(OUR_PACKAGES)
@@ -223,11 +216,6 @@ def folder_digest(path: Path) -> str:
     return hashlib.sha256(b"\0".join(names)).hexdigest()
 
 
-def _told(path: str) -> str:
-    place = Path(path)
-    return str(place.relative_to(Path.cwd())) if place.is_relative_to(Path.cwd()) else path
-
-
 def _absolute(names: Iterable[str], module: ModuleType) -> Iterator[str]:
     """Yield imported names in full: a relative one stands in its module's package."""
     package = (getattr(module, "__package__", "") or "").split(".")
@@ -235,18 +223,3 @@ def _absolute(names: Iterable[str], module: ModuleType) -> Iterator[str]:
         dots = len(name) - len(name.lstrip("."))
         base = package[: len(package) - dots + 1] if dots else []
         yield ".".join([*base, name[dots:]]) if name[dots:] else ".".join(base)
-
-
-def _package_folders() -> list[Path]:
-    named = {sysconfig.get_paths()[name] for name in ("purelib", "platlib")}
-    return [Path(place) for place in {*named, *site.getsitepackages(), site.getusersitepackages()}]
-
-
-def _not_inputs(results: Path) -> tuple[Path, ...]:
-    """Return the folders that hold no input of the user's: system, packages, ours, what is made here."""
-    ours = [Path(place) for name in OUR_PACKAGES for place in sys.modules[name].__path__]
-    # With the archive of modules that the interpreter looks for beside its own.
-    interpreter = [Path(sys.base_prefix) / "lib", Path(sysconfig.get_paths()["platstdlib"])]
-    system = [Path(place) for place in _SYSTEM]
-    made = [results.absolute(), cache_folder("any").parent]
-    return (*system, *interpreter, *_package_folders(), *ours, *made)

@@ -64,9 +64,9 @@ def _hear_content(workload: str) -> None:
     if at_work is None or path is None:
         return
     for file in input_files(path):
-        at_work.hear("r", str(file))
+        at_work.hear_named("r", file)
     if path.is_dir():
-        at_work.hear("l", str(path))
+        at_work.hear_named("l", path)
 
 
 def loader(results: Path, plugins: Iterable[str], say: Callable[[str], None]) -> Load:

@@ -7,8 +7,10 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 
+import numpy as np
 import pytest
 from users_folders import CASES, Case, own, scale, write
 
@@ -17,6 +19,7 @@ from bench.artifacts import artifact_folder
 from bench.discovered import Recorder
 from bench.loaded import load_and_note, loader
 from bench.matrix import read_matrix
+from bench.places import Places
 from bench.plan import Plan, make_plan
 from bench.plugins import load_plugins
 from bench.records import Request
@@ -124,6 +127,31 @@ def test_what_the_stage_itself_wrote_or_only_passed_by_is_no_input(here: Path) -
     assert sorted(inputs.loaded) == [
         f"the {what} of own:mine.py:make,train_steps=2" for what in ("data", "model")
     ]
+
+
+@pytest.mark.parametrize("place", ["/dev/shm", "/usr/src", "/run/media"])
+def test_a_project_below_a_folder_of_the_system_has_its_own_inputs(
+    place: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Path(place, "some-project", "src")
+    monkeypatch.setattr(sys, "path", [str(project), *sys.path])
+    places = Places(here / "results")
+    for name in ("mydata.py", "data/scale.json"):
+        assert places.counts(str(project / name)) is (place != "/dev/shm")  # where what is gone has passed by
+    if place == "/dev/shm" and os.access(place, os.W_OK):
+        with TemporaryDirectory(dir=place) as folder:
+            write(f"{folder}/mydata.py", "SCALE = 1.0")()
+            assert places.counts(f"{folder}/mydata.py")
+
+
+def test_a_folder_that_holds_parts_of_the_system_makes_them_no_inputs(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", ["/", "/usr", "/etc", *sys.path])
+    monkeypatch.chdir("/")
+    places = Places(here / "results")
+    system = ("/etc/hosts", "/proc/meminfo", "/usr/lib/any.so", "/dev/null", np.__file__, os.__file__)
+    assert not any(map(places.counts, system))
 
 
 def test_children_that_a_stage_forks_are_heard(here: Path) -> None:

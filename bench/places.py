@@ -1,0 +1,90 @@
+"""Which places can hold a user's inputs, and which are the system's, a package's, ours or made here."""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+from bench.datasets.cache import cache_folder
+from bench.digests import OUR_PACKAGES
+
+_NEVER = ("/proc", "/sys")
+
+_SYSTEM = (
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/sbin"),
+    *("/run/lock", "/run/log", "/run/systemd", "/run/udev"),
+    *(f"/usr/{name}" for name in ("bin", "include", "lib", "lib32", "lib64", "libexec", "sbin", "share")),
+)
+
+_USERS = ("/dev/shm",)
+
+_PASSING = ("/dev/shm",)
+
+
+class Places:
+    """Says of paths whether they can be a user's inputs.
+
+    A folder of the system is none, unless the user works in one below it: a container keeps its project in
+    /usr/src/app, a cluster its data in /dev/shm.
+    """
+
+    def __init__(self, results: Path) -> None:
+        ours = [place for name in OUR_PACKAGES for place in sys.modules[name].__path__]
+        made = [results.absolute(), cache_folder("any").parent]
+        self._named: set[str] = set()
+        self._not_inputs = _texts([*ours, *made, *_NEVER, *_interpreter(), *package_folders()])
+
+    def name(self, path: str) -> None:
+        """Count what the user named, wherever it lies."""
+        self._named.add(path)
+
+    def counts(self, path: str) -> bool:
+        """Say whether a path can be the user's: not the system's, a package's, ours, nor gone again."""
+        if _below(path, self._not_inputs):
+            return False
+        if _below(path, _SYSTEM) and path not in self._named and not _below(path, self._users):
+            return False
+        place = Path(path)
+        if place.is_file() or place.is_dir():
+            return True
+        passing = _below(path, (tempfile.gettempdir(), *_PASSING))
+        return not passing and not place.exists()
+
+    @cached_property
+    def _users(self) -> tuple[str, ...]:
+        """Return the folders that the user works in; one that has parts of the system in it tells nothing."""
+        worked_in = _texts([Path.cwd(), *sys.path])
+        return (*_USERS, *(folder for folder in worked_in if not any(_below(s, (folder,)) for s in _SYSTEM)))
+
+
+def package_folders() -> list[Path]:
+    """Return where the interpreter's packages are installed."""
+    named = {sysconfig.get_paths()[name] for name in ("purelib", "platlib")}
+    return [Path(place) for place in {*named, *site.getsitepackages(), site.getusersitepackages()}]
+
+
+def told(path: str) -> str:
+    """Return a path as records have it: relative to the working folder if below it."""
+    place = Path(path)
+    return str(place.relative_to(Path.cwd())) if place.is_relative_to(Path.cwd()) else path
+
+
+def _interpreter() -> list[str]:
+    """Return the folders of the standard library, and the archive that is looked for beside it."""
+    stdlib = sysconfig.get_paths()["stdlib"]
+    archive = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
+    return [stdlib, sysconfig.get_paths()["platstdlib"], str(Path(stdlib).parent / archive)]
+
+
+def _texts(places: Iterable[str | Path]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(os.path.abspath(place) for place in places))  # noqa: PTH100
+
+
+def _below(path: str, folders: Iterable[str]) -> bool:
+    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)
