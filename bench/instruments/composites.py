@@ -27,9 +27,10 @@ _CONVOLUTIONS = (
 _DIRECT = (
     *("fbgemm_linear_fp16_weight", "fbgemm_linear_fp16_weight_fp32_activation"),
     *("fbgemm_linear_int8_weight", "fbgemm_linear_int8_weight_fp32_activation"),
-    *("_wrapped_quantized_linear_prepacked", "outer"),
+    *("_wrapped_quantized_linear_prepacked", "outer", "outer.out", "kron", "kron.out"),
+    *("linalg_vecdot", "linalg_vecdot.out"),
 )
-"""Composites that call no operator for their product."""
+"""Composites that call no operator for their product; `linalg_vecdot` of two vectors calls `dot`."""
 
 
 @contextmanager
@@ -44,7 +45,8 @@ def counted_whole(enter: Callable[..., None], outer_products: Callable[[], Any])
         def kernel(*args: Any, **kwargs: Any) -> Any:
             with _RecordFunctionFast(SEEN):
                 result = overload.decompose(*args, **kwargs)
-            enter(overload, result, args, kwargs)
+            if not _calls_dot(overload, args):
+                enter(overload, result, args, kwargs)
             return result
 
         return kernel
@@ -83,6 +85,11 @@ def by_parts(overload: Any) -> Kernel:
         return whole if bias is None else whole + bias.reshape(-1, *[1] * (weight.dim() - 2))
 
     return kernel
+
+
+def _calls_dot(overload: Any, args: tuple[Any, ...]) -> bool:
+    is_vecdot = overload._overloadpacket is torch.ops.aten.linalg_vecdot
+    return is_vecdot and all(operand.dim() == 1 for operand in args[:2])
 
 
 def is_convolution(packet: Any) -> bool:

@@ -47,6 +47,32 @@ def dot(_: Tensor, left: Tensor, /, *__: object, **___: object) -> int:
     return 2 * left.numel()
 
 
+def vecdot(_: Tensor, left: Tensor, right: Tensor, /, **__: object) -> int:
+    """Dot products along one dimension, of operands that are repeated to one shape."""
+    return 2 * prod(torch.broadcast_shapes(left.shape, right.shape))
+
+
+def embedding_bag(outs: Any, _: object, indices: Tensor, /, *settings: Any, **named: Any) -> int:
+    """Sums of rows: a sparse matrix of the samples' weights by the dense table; without weights only sums."""
+    weights = settings[4] if len(settings) > 4 else named.get("per_sample_weights")
+    out = outs if isinstance(outs, Tensor) else outs[0]
+    return 0 if weights is None else 2 * indices.numel() * out.shape[-1]
+
+
+def embedding_bag_backward(weights: int) -> Formula:
+    """The table's gradient: the same sparse matrix, which is this argument, by that of the sums."""
+
+    def formula(_: object, grad: Tensor, indices: Tensor, /, *settings: Any) -> int:
+        return 0 if settings[weights - 2] is None else 2 * indices.numel() * grad.shape[-1]
+
+    return formula
+
+
+def sample_weights_backward(_: object, grad: Tensor, _table: Tensor, indices: Tensor, /, *__: Any) -> int:
+    """A dot product for each weight: its row with the gradient of its sum."""
+    return 2 * indices.numel() * grad.shape[-1]
+
+
 def outer(out: Tensor, /, *_: object, **__: object) -> int:
     return 2 * out.numel()
 

@@ -60,9 +60,8 @@ _NONE = {
         _test_parallel_materialize _test_warn_in_autograd
     """,
     "indexing and embedding": """
-        embedding _embedding_bag _embedding_bag_dense _embedding_bag_forward_only
-        _embedding_bag_per_sample_weights embedding_dense embedding_renorm gather index index_add index_fill
-        index_put _index_put_impl index_reduce index_select masked_fill masked_scatter masked_select put
+        embedding embedding_dense embedding_renorm gather index index_add index_fill index_put
+        _index_put_impl index_reduce index_select masked_fill masked_scatter masked_select put
         repeat_interleave scatter scatter_add scatter_reduce take _unsafe_index _unsafe_index_put
         _unsafe_masked_index _unsafe_masked_index_put_accumulate where
     """,
@@ -199,17 +198,14 @@ _NONE_ELSEWHERE = {
         conv_transpose3d_dilation conv_transpose3d_groups conv_transpose3d_output_padding
         conv_transpose3d_padding conv_transpose3d_prepack conv_transpose3d_stride conv_transpose3d_transpose
         conv_transpose3d_unpack conv_unpack dropout elu embedding_4bit embedding_bag_2bit_prepack
-        embedding_bag_2bit_prepack_with_rowwise_min_max embedding_bag_2bit_rowwise_offsets
-        embedding_bag_2bit_unpack embedding_bag_4bit embedding_bag_4bit_prepack
-        embedding_bag_4bit_prepack_with_rowwise_min_max embedding_bag_4bit_rowwise_offsets
-        embedding_bag_4bit_unpack embedding_bag_byte embedding_bag_byte_prepack
-        embedding_bag_byte_prepack_with_rowwise_min_max embedding_bag_byte_rowwise_offsets
-        embedding_bag_byte_unpack embedding_bag_prepack embedding_bag_unpack embedding_byte group_norm
-        hardswish instance_norm layer_norm leaky_relu linear_prepack linear_prepack_fp16
-        linear_prepack_fp16_legacy linear_prepack_legacy linear_unpack linear_unpack_fp16
-        make_quantized_cell_params make_quantized_cell_params_dynamic make_quantized_cell_params_fp16
-        max_pool1d max_pool2d mul mul_out mul_relu mul_relu_out mul_scalar mul_scalar_out mul_scalar_relu
-        mul_scalar_relu_out prelu relu6 sigmoid softmax threshold
+        embedding_bag_2bit_prepack_with_rowwise_min_max embedding_bag_2bit_unpack embedding_bag_4bit_prepack
+        embedding_bag_4bit_prepack_with_rowwise_min_max embedding_bag_4bit_unpack embedding_bag_byte_prepack
+        embedding_bag_byte_prepack_with_rowwise_min_max embedding_bag_byte_unpack embedding_bag_prepack
+        embedding_bag_unpack embedding_byte group_norm hardswish instance_norm layer_norm leaky_relu
+        linear_prepack linear_prepack_fp16 linear_prepack_fp16_legacy linear_prepack_legacy linear_unpack
+        linear_unpack_fp16 make_quantized_cell_params make_quantized_cell_params_dynamic
+        make_quantized_cell_params_fp16 max_pool1d max_pool2d mul mul_out mul_relu mul_relu_out mul_scalar
+        mul_scalar_out mul_scalar_relu mul_scalar_relu_out prelu relu6 sigmoid softmax threshold
     """,
     "sparse": "qlinear_prepack qlinear_unpack",
     "torchvision": """

@@ -27,6 +27,23 @@ Note = Callable[[str], None]
 
 _PROFILER = threading.Lock()
 
+_WAYS: tuple[tuple[Any, str, str], ...] = (
+    (torch.Tensor, "numpy", "numpy"),
+    (torch.Tensor, "__array__", "numpy"),
+    (torch.Tensor, "tolist", "tolist"),
+    (torch.Tensor, "__dlpack__", "dlpack"),
+    (torch, "to_dlpack", "dlpack"),
+    (torch.utils.dlpack, "to_dlpack", "dlpack"),
+    (torch._C, "_to_dlpack", "dlpack"),
+    (torch._C, "_to_dlpack_versioned", "dlpack"),
+    *((torch.UntypedStorage, name, "storage") for name in ("__iter__", "__getitem__", "tolist")),
+    *((torch.TypedStorage, name, "storage") for name in ("__iter__", "__getitem__", "tolist")),
+)
+"""Where numbers leave PyTorch, and the name that a count has for it."""
+
+_MOST_SIZES = 16
+"""Whole numbers that NumPy may get as sizes or indices, which a product of matrices is not made of."""
+
 
 @contextmanager
 def naming_unseen(note: Note) -> Iterator[None]:
@@ -89,14 +106,15 @@ def counting_threads(mode: Callable[[], AbstractContextManager[Any]]) -> Iterato
 
 @contextmanager
 def naming_other_libraries(note: Note) -> Iterator[None]:
-    """Name NumPy, or who takes a tensor by DLPack, where they get numbers in the block, and Triton's kernels.
+    """Name the ways by which numbers leave PyTorch in the block, to NumPy or by DLPack, and Triton's kernels.
 
     What they do with tensors no operator shows. An operator that is registered with PyTorch has its own name.
     """
 
     def watched(library: str, convert: Callable[..., Any]) -> Callable[..., Any]:
         def watching(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-            if tensor.numel() > 1 and (tensor.is_floating_point() or tensor.is_complex()):
+            printing = sys._getframe(1).f_globals.get("__name__") == "torch._tensor_str"
+            if not printing and _may_be_multiplied(tensor, library):
                 note(library)
             return convert(tensor, *args, **kwargs)
 
@@ -109,15 +127,24 @@ def naming_other_libraries(note: Note) -> Iterator[None]:
 
         return launching
 
-    ways = {"numpy": "numpy", "__array__": "numpy", "__dlpack__": "dlpack"}
     with ExitStack() as stack:
-        for name, library in ways.items():
-            by = watched(library, getattr(torch.Tensor, name))
-            stack.enter_context(replaced(torch.Tensor, name, by))
+        for owner, name, library in _WAYS:
+            by = watched(library, getattr(owner, name))
+            stack.enter_context(replaced(owner, name, by))
         if "triton.runtime.jit" in sys.modules:
             function = sys.modules["triton.runtime.jit"].JITFunction
             stack.enter_context(replaced(function, "run", launched(function.run)))
         yield
+
+
+def _may_be_multiplied(numbers: Any, library: str) -> bool:
+    """Say whether somebody who takes these numbers may multiply them: not sizes, indices nor masks."""
+    if not isinstance(numbers, torch.Tensor):
+        return len(numbers) > 1
+    if numbers.is_floating_point() or numbers.is_complex():
+        return numbers.numel() > 1
+    # Lists of whole numbers are sizes and tokens; NumPy gets few of those, but whole matrices too.
+    return library != "tolist" and numbers.dtype != torch.bool and numbers.numel() > _MOST_SIZES
 
 
 @contextmanager

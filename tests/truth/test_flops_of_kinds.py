@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from flop_counts import both_modes, forward
+from flop_counts import backward, both_modes, forward
 from torch import nn
 from torch.nn import functional
 
@@ -55,6 +55,50 @@ def test_counting_complex_convolutions_changes_neither_results_nor_gradients() -
     flops.count(call)
     torch.testing.assert_close(results[0], plain)
     torch.testing.assert_close(layer.weight.grad, gradient)
+
+
+def test_dot_products_along_a_dimension_count_as_dot_does() -> None:
+    square, batch = torch.randn(8, 8), torch.randn(4, 8, 8)
+    vecdot = torch.linalg.vecdot
+    assert both_modes(lambda: vecdot(square, square)) == 2 * 8 * 8
+    assert both_modes(lambda: vecdot(batch, square, dim=0)) == 2 * 4 * 8 * 8
+    assert both_modes(lambda: vecdot(square, square[0])) == 2 * 8 * 8
+    assert both_modes(lambda: vecdot(square[0], square[0])) == 2 * 8
+    assert both_modes(lambda: vecdot(square, square, out=torch.empty(8))) == 2 * 8 * 8
+    assert both_modes(lambda: vecdot(square.cfloat(), square.cfloat())) == 8 * 8 * 8
+
+
+def test_a_kronecker_product_counts_as_the_outer_product_that_it_is() -> None:
+    left, right = torch.randn(8, 8), torch.randn(3, 5)
+    assert both_modes(lambda: torch.kron(left, right)) == 2 * 64 * 15
+    assert both_modes(lambda: torch.kron(left, right, out=torch.empty(24, 40))) == 2 * 64 * 15
+    assert both_modes(lambda: torch.outer(left[0], right[0], out=torch.empty(8, 5))) == 2 * 8 * 5
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_weighted_bag_of_embeddings_counts_its_sparse_product_and_a_plain_one_none(sparse: bool) -> None:
+    rows = torch.randint(9, (4, 5), generator=torch.Generator().manual_seed(0))
+    table = torch.randn(9, 8, requires_grad=True)
+    weights = torch.randn(4, 5, requires_grad=True)
+    product = 2 * 4 * 5 * 8
+
+    def bag(**named: torch.Tensor) -> torch.Tensor:
+        return functional.embedding_bag(rows, table, mode="sum", sparse=sparse, **named)
+
+    assert both_modes(bag) == 0
+    assert both_modes(lambda: bag(per_sample_weights=weights)) == product
+    assert backward(bag) == 0
+    assert backward(lambda: bag(per_sample_weights=weights)) == 2 * product
+
+
+def test_a_weighted_bag_of_quantized_embeddings_counts_as_a_plain_one() -> None:
+    from torch.ao.quantization import float_qparams_weight_only_qconfig as by_row
+
+    bags = nn.Sequential(nn.EmbeddingBag(9, 8, mode="sum"))
+    bag = torch.ao.quantization.quantize_dynamic(bags, {nn.EmbeddingBag: by_row})[0]
+    rows, starts = torch.arange(20) % 9, torch.arange(0, 20, 5)
+    assert both_modes(lambda: bag(rows, starts)) == 0
+    assert both_modes(lambda: bag(rows, starts, torch.ones(20))) == 2 * 20 * 8
 
 
 def test_distances_of_many_rows_count_the_product_that_they_are_made_of() -> None:

@@ -6,6 +6,7 @@ import queue
 import sys
 import threading
 import types
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -153,6 +154,35 @@ def test_what_numpy_makes_of_a_tensor_is_named() -> None:
     assert flops.count(call).unknown == ("numpy",)
     assert "numpy" not in vars(torch.Tensor)
     assert flops.count(lambda: torch.arange(3).numpy()).unknown == ()
+
+
+def test_whole_numbers_that_numpy_multiplies_are_named_and_sizes_are_not() -> None:
+    whole = (10 * SQUARE).int()
+    assert flops.count(lambda: torch.from_numpy(whole.numpy() @ whole.numpy())).unknown == ("numpy",)
+    assert flops.count(lambda: torch.randint(9, (4, 3)).numpy()).unknown == ()
+    assert flops.count(lambda: (SQUARE > 0).numpy()).unknown == ()
+
+
+@pytest.mark.parametrize(
+    ("take", "name"),
+    [
+        (lambda matrix: matrix.tolist(), "tolist"),
+        (lambda matrix: torch.utils.dlpack.to_dlpack(matrix), "dlpack"),
+        (lambda matrix: torch._C._to_dlpack(matrix), "dlpack"),
+        (lambda matrix: bytes(matrix.untyped_storage()), "storage"),
+        (lambda matrix: matrix.untyped_storage().tolist(), "storage"),
+    ],
+)
+def test_every_way_by_which_numbers_leave_pytorch_is_named(
+    take: Callable[[torch.Tensor], object], name: str
+) -> None:
+    assert flops.count(lambda: take(SQUARE)).unknown == (name,)
+
+
+def test_lists_of_whole_numbers_printing_and_addresses_are_no_products() -> None:
+    whole = (10 * SQUARE).int()
+    assert flops.count(lambda: (whole.tolist(), repr(SQUARE))).unknown == ()
+    assert flops.count(lambda: SQUARE.untyped_storage().data_ptr()).unknown == ()
 
 
 def test_a_kernel_of_triton_and_who_takes_a_tensor_over_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
