@@ -30,6 +30,9 @@ NOT_THERE = ""
 UNKNOWN = "written while the stage worked"
 """The digest of what may have been another when it was read: no content has it, so it counts as changed."""
 
+OUTPUTS = "the outputs of"
+"""How the name begins of loaded data that is compared as outputs are: to a tolerance."""
+
 Load = Callable[[Mapping[str, Any]], Mapping[str, str]]
 """Loads what a stage of these settings begins with, and returns the digests that are noted of it."""
 
@@ -180,10 +183,14 @@ def recorder() -> Recorder | None:
 
 
 def note_loaded(what: str, digest: Callable[[], str]) -> None:
-    """Note data or a model that the stage at work has loaded; outside a stage nothing is computed."""
+    """Note data or a model that the stage at work has loaded; outside a stage nothing is computed.
+
+    What has no digest is not noted.
+    """
     at_work = recorder()
-    if at_work is not None:
-        at_work.note(what, digest())
+    found = digest() if at_work is not None else ""
+    if at_work is not None and found:
+        at_work.note(what, found)
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:

@@ -9,13 +9,14 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from bench.digests import OUR_PACKAGES
-from bench.discovered import Load, note_loaded, recorder
+from bench.discovered import OUTPUTS, Load, note_loaded, recorder
+from bench.first_outputs import first_outputs
 from bench.input_files import input_files
 from bench.workloads import WORKLOADS
 from bench.workloads.content import content_path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import torch
 
     from bench.workloads.workload import Data, Workload
+
+_DEEPEST = 8
 
 LONGEST_S = 900.0
 """Seconds that loading may take, as long as a person waits for a plan."""
@@ -54,7 +57,8 @@ def load_and_note(settings: Mapping[str, Any]) -> tuple[Workload, Data, torch.nn
     _hear_content(name)
     if is_users(name):
         note_loaded(f"the data of {name}", lambda: digest_of(vars(data).items()))
-        note_loaded(f"the model of {name}", lambda: digest_of(model.state_dict().items()))
+        note_loaded(f"the model of {name}", lambda: digest_of(_contents(model)))
+        note_loaded(f"{OUTPUTS} {name}", lambda: first_outputs(workload, data, model))
     return workload, data, model
 
 
@@ -119,6 +123,40 @@ def digest_of(entries: Iterable[tuple[str, Any]]) -> str:
         else:
             digest.update(json.dumps(value, sort_keys=True, default=_type_name).encode())
     return digest.hexdigest()
+
+
+def _contents(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield what a model holds: its state, and buffers, tensors and numbers that are none of its state."""
+    import torch
+
+    state = model.state_dict()
+    yield from state.items()
+    yield from ((name, buffer) for name, buffer in model.named_buffers() if name not in state)
+    of_any = vars(torch.nn.Module())
+    for path, module in model.named_modules():
+        for name, value in vars(module).items():
+            if name not in of_any:
+                yield from _plain(f"{path}.{name}", value)
+
+
+def _plain(name: str, value: object, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Yield the tensors, arrays and numbers in an attribute; text may only tell of a place or a time."""
+    import numpy as np
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        if not (value.is_meta or value.is_nested):
+            yield name, value
+    elif isinstance(value, np.ndarray):
+        if value.dtype.kind in "biufc":
+            yield name, [str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
+    elif isinstance(value, bool | int | float | complex | np.number):
+        yield name, repr(value)
+    elif isinstance(value, list | tuple | dict) and depth < _DEEPEST:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            if isinstance(key, str | int):
+                yield from _plain(f"{name}.{key}", item, depth + 1)
 
 
 def _type_name(value: object) -> str:

@@ -20,7 +20,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.artifacts import LEAVES_ARTIFACT, RECORD, artifact_folder, artifact_folders
 from bench.digests import file_digest, signature, versions_of_distributions
-from bench.discovered import NOT_THERE, File, Inputs, Load, folder_digest
+from bench.discovered import NOT_THERE, OUTPUTS, File, Inputs, Load, folder_digest
+from bench.first_outputs import same_outputs
 from bench.json_files import read_json
 from bench.store import StageRow
 from bench.terminal import one_line
@@ -57,7 +58,9 @@ class Reuse:
             now, changed = _now(inputs), _difference(inputs)
             if not changed and inputs.loaded:
                 loaded = self._load(settings)
-                now["loaded"] = {what: loaded.get(what, NOT_THERE) for what in inputs.loaded}
+                now["loaded"] = {
+                    what: _loaded_now(what, found, loaded) for what, found in inputs.loaded.items()
+                }
                 changed = _first_other(inputs.loaded, now["loaded"])
             if not changed:
                 return key
@@ -140,6 +143,14 @@ def _difference(inputs: Inputs) -> str:
 
 def _first_other(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     return next((name for name, value in before.items() if now[name] != value), "")
+
+
+def _loaded_now(what: str, before: str, now: Mapping[str, str]) -> str:
+    """Return the digest of what is loaded now; of other outputs a word that no noise is in."""
+    found = now.get(what, NOT_THERE)
+    if what.startswith(OUTPUTS):
+        return before if same_outputs(before, found) else "others"
+    return found
 
 
 def _now(inputs: Inputs) -> dict[str, Any]:

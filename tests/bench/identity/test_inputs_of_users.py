@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,13 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+import torch
 from users_folders import CASES, Case, own, scale, write
 
 from bench import worker
 from bench.artifacts import artifact_folder
 from bench.discovered import Recorder
+from bench.first_outputs import first_outputs, same_outputs
 from bench.loaded import load_and_note, loader
 from bench.matrix import read_matrix
 from bench.places import Places
@@ -24,6 +27,7 @@ from bench.plan import Plan, make_plan
 from bench.plugins import load_plugins
 from bench.records import Request
 from bench.reuse import Reuse, read_inputs
+from bench.workloads.workload import Data, Workload
 from techniques.optimizers import OPTIMIZERS
 
 
@@ -103,6 +107,29 @@ def test_what_a_training_drew_in_decides_whether_it_is_made_again(name: str, her
         assert lowered == {key}
 
 
+def test_outputs_are_the_same_but_for_their_last_digits() -> None:
+    def told(values: list[float], tolerance: float = 1e-3) -> str:
+        return json.dumps({"tolerance": tolerance, "count": len(values), "values": values})
+
+    before = told([1.0, -20.0, 1e-9])
+    assert same_outputs(before, told([1.005, -20.01, -1e-9]))
+    assert not same_outputs(before, told([1.05, -20.0, 1e-9]))
+    assert not same_outputs(before, told([1.0, -20.0])) and not same_outputs(before, "")
+
+
+def test_a_model_that_answers_otherwise_each_time_is_known_by_what_it_holds(here: Path) -> None:
+    class Random(torch.nn.Linear):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            return super().forward(batch) * random.random()
+
+    ones = torch.ones(4, 3)
+    data = Data(ones, torch.ones(4), ones, torch.ones(4))
+    workload = Workload(lambda: data, lambda x: x, lambda: Random(3, 2), torch.nn.functional.mse_loss, None)
+    assert not first_outputs(workload, data, Random(3, 2))
+    assert not first_outputs(workload, data, torch.nn.Linear(4, 2))  # takes no such samples
+    assert first_outputs(workload, data, torch.nn.Linear(3, 2))
+
+
 def test_a_made_variant_is_taken_up_again_and_so_is_the_first(here: Path) -> None:
     case, results = CASES["own, module beside"], here / "results"
     case.files()
@@ -125,7 +152,7 @@ def test_what_the_stage_itself_wrote_or_only_passed_by_is_no_input(here: Path) -
     assert list(inputs.files) == ["mine.py"] and not inputs.folders
     assert {"numpy", "psutil"} <= set(inputs.packages)
     assert sorted(inputs.loaded) == [
-        f"the {what} of own:mine.py:make,train_steps=2" for what in ("data", "model")
+        f"the {what} of own:mine.py:make,train_steps=2" for what in ("data", "model", "outputs")
     ]
 
 
@@ -192,7 +219,7 @@ def test_a_process_of_its_own_loads_what_the_plan_asks_for(here: Path) -> None:
     said: list[str] = []
     load = loader(here / "results", (), said.append)
     found = load(settings)
-    assert sorted(found) == [f"the {what} of {case.workload}" for what in ("data", "model")]
+    assert sorted(found) == [f"the {what} of {case.workload}" for what in ("data", "model", "outputs")]
     assert "loading mine.py:make" in said[0]
     assert load({**settings, "workload": "gone.py:make"}) == {}
 

@@ -186,6 +186,37 @@ def own(imports: str = "", data: str = "pass") -> str:
     return OWN.format(imports=imports, data=data)
 
 
+CLASS_NET = """
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last, self.factor = torch.nn.Linear(4, 2), 1.0
+        {begin}
+
+    def forward(self, batch):
+        return self.last(batch) * {factor}
+"""
+
+
+def net(begin: str = "pass", factor: str = "self.factor", imports: str = "import os") -> str:
+    return own(f"{imports}\n{CLASS_NET.format(begin=begin, factor=factor)}").replace(NET, "    return Net()")
+
+
+HOLDS = {
+    "buffer not saved": "self.register_buffer('s', load_file('s.safetensors')['bias'], False)",
+    "tensor": "self.s = load_file('s.safetensors')['bias']",
+    "tensors in a list in a dictionary": "self.s = {'a': [load_file('s.safetensors')['bias']]}",
+    "number": "self.s = load_file('s.safetensors')['bias'][0].item()",
+    "array": "self.s = load_file('s.safetensors')['bias'].numpy()",
+}
+"""What a model holds that is none of its state, though all of it counts."""
+
+ASKS = {
+    "variable": ("float(os.environ['SCALE'])", lambda: os.environ.update(SCALE="2")),
+    "whether a file is there": ("(2.0 if os.path.exists('flag') else 1.0)", write("flag", "")),
+}
+"""What only `forward` asks, and an edit of it."""
+
 READS = {
     "module beside": ("import mydata", "inputs = inputs * mydata.SCALE"),
     "package beside": ("from mine_parts import scales", "inputs = inputs * scales.SCALE"),
@@ -224,82 +255,110 @@ def scale(number: float) -> Callable[[], None]:
     return writing
 
 
-CASES = {
-    f"own, {what}": Case(
-        "mine.py:make,train_steps=2",
-        all_of(scale(1.0), write("mine.py", own(*reads)), write("other.py", "x = 1\n")),
-        {what: scale(2.0)},
-        {"other file": write("other.py", "x = 2\n"), "comment": write("mine.py", "# new\n" + own(*reads))},
-    )
-    for what, reads in READS.items()
-} | {
-    "own, its file": Case(
-        "mine.py:make,train_steps=2",
-        write("mine.py", own()),
-        {"mine.py": write("mine.py", own().replace("> 0", "> 1"))},
-    ),
-    "own, weights read by a library": Case(
-        "mine.py:make,train_steps=2",
-        all_of(
-            save_safely("start.safetensors", 1.0),
-            write(
-                "mine.py",
-                own("from safetensors.torch import load_file").replace(
-                    NET,
-                    "    model = torch.nn.Sequential(torch.nn.Linear(4, 2))\n"
-                    "    model[0].bias.data = load_file('start.safetensors')['bias']\n    return model",
+CASES = (
+    {
+        f"own, {what}": Case(
+            "mine.py:make,train_steps=2",
+            all_of(scale(1.0), write("mine.py", own(*reads)), write("other.py", "x = 1\n")),
+            {what: scale(2.0)},
+            {
+                "other file": write("other.py", "x = 2\n"),
+                "comment": write("mine.py", "# new\n" + own(*reads)),
+            },
+        )
+        for what, reads in READS.items()
+    }
+    | {
+        f"own, {what} in the model": Case(
+            "mine.py:make,train_steps=2",
+            all_of(
+                save_safely("s.safetensors", 1.0),
+                write("mine.py", net(begin, imports="from safetensors.torch import load_file")),
+            ),
+            {"the model of": save_safely("s.safetensors", 2.0)},
+        )
+        for what, begin in HOLDS.items()
+    }
+    | {
+        f"own, forward asks for a {what}": Case(
+            "mine.py:make,train_steps=2",
+            all_of(lambda: os.environ.update(SCALE="1"), write("mine.py", net(factor=factor))),
+            {"the outputs of": edit},
+        )
+        for what, (factor, edit) in ASKS.items()
+    }
+    | {
+        "own, its file": Case(
+            "mine.py:make,train_steps=2",
+            write("mine.py", own()),
+            {"mine.py": write("mine.py", own().replace("> 0", "> 1"))},
+        ),
+        "own, weights read by a library": Case(
+            "mine.py:make,train_steps=2",
+            all_of(
+                save_safely("start.safetensors", 1.0),
+                write(
+                    "mine.py",
+                    own("from safetensors.torch import load_file").replace(
+                        NET,
+                        "    model = torch.nn.Sequential(torch.nn.Linear(4, 2))\n"
+                        "    model[0].bias.data = load_file('start.safetensors')['bias']\n    return model",
+                    ),
                 ),
             ),
+            {"the model of": save_safely("start.safetensors", 2.0)},
         ),
-        {"the model of": save_safely("start.safetensors", 2.0)},
-    ),
-    "module": Case(
-        "module:mine.py:make",
-        all_of(
-            save("bias.pt", 1.0),
-            write("helper.py", "SIZE = 1\n"),
-            write("mine.py", MODULE.format(imports="import helper", data="torch.load('bias.pt')")),
+        "module": Case(
+            "module:mine.py:make",
+            all_of(
+                save("bias.pt", 1.0),
+                write("helper.py", "SIZE = 1\n"),
+                write("mine.py", MODULE.format(imports="import helper", data="torch.load('bias.pt')")),
+            ),
+            {"bias.pt": save("bias.pt", 2.0), "helper.py": write("helper.py", "SIZE = 2\n")},
+            {"comment": write("helper.py", "SIZE = 1  # one\n")},
         ),
-        {"bias.pt": save("bias.pt", 2.0), "helper.py": write("helper.py", "SIZE = 2\n")},
-        {"comment": write("helper.py", "SIZE = 1  # one\n")},
-    ),
-    "exported": Case("exported:model.pt2", exported(1.0), {"model.pt2": exported(2.0)}),
-    "onnx": Case(
-        "onnx:model.onnx", onnx_file(1.0), {"model.onnx": onnx_file(2.0)}, {"new": write("n.txt", "new")}
-    ),
-    "onnx with samples": Case(
-        "onnx:model.onnx,inputs=samples.npy",
-        all_of(onnx_file(1.0), lambda: np.save("samples.npy", np.ones((3, 4), np.float32))),
-        {"samples.npy": lambda: np.save("samples.npy", np.zeros((3, 4), np.float32))},
-    ),
-    "huggingface": Case(
-        "huggingface:bert,length=8", transformer(0), {"bert/model.safetensors": transformer(1)}
-    ),
-    "images": Case(
-        "mine.py:make,train_steps=2",
-        all_of(photographs(9), write("mine.py", IMAGES)),
-        {"photos/cat/0.png": photographs(200), "what lies in photos/cat": photographs(9, count=7)},
-        {"written again, the same": photographs(9)},
-    ),
-    "texts": Case(
-        "mine.py:make,train_steps=2",
-        all_of(texts("good thing"), write("mine.py", TABLE)),
-        {"texts.csv": texts("fine thing")},
-    ),
-    "plug-in": Case(
-        "digits",
-        all_of(
-            write("plugin.py", OPTIMIZER),
-            write("halved_sgd.py", BUILD),
-            write("helper.py", "FACTOR = 0.5\n"),
-            write("other.py", "x = 1\n"),
+        "exported": Case("exported:model.pt2", exported(1.0), {"model.pt2": exported(2.0)}),
+        "onnx": Case(
+            "onnx:model.onnx", onnx_file(1.0), {"model.onnx": onnx_file(2.0)}, {"new": write("n.txt", "new")}
         ),
-        {
-            "halved_sgd.py": write("halved_sgd.py", BUILD.replace("SGD([", "Adam([")),
-            "helper.py": write("helper.py", "FACTOR = 0.25\n"),
-        },
-        {"other file": write("other.py", "x = 2\n"), "comment": write("helper.py", "FACTOR = 0.5 # 1/2\n")},
-        optimizer="halved",
-        plugins=("plugin.py",),
-    ),
-}
+        "onnx with samples": Case(
+            "onnx:model.onnx,inputs=samples.npy",
+            all_of(onnx_file(1.0), lambda: np.save("samples.npy", np.ones((3, 4), np.float32))),
+            {"samples.npy": lambda: np.save("samples.npy", np.zeros((3, 4), np.float32))},
+        ),
+        "huggingface": Case(
+            "huggingface:bert,length=8", transformer(0), {"bert/model.safetensors": transformer(1)}
+        ),
+        "images": Case(
+            "mine.py:make,train_steps=2",
+            all_of(photographs(9), write("mine.py", IMAGES)),
+            {"photos/cat/0.png": photographs(200), "what lies in photos/cat": photographs(9, count=7)},
+            {"written again, the same": photographs(9)},
+        ),
+        "texts": Case(
+            "mine.py:make,train_steps=2",
+            all_of(texts("good thing"), write("mine.py", TABLE)),
+            {"texts.csv": texts("fine thing")},
+        ),
+        "plug-in": Case(
+            "digits",
+            all_of(
+                write("plugin.py", OPTIMIZER),
+                write("halved_sgd.py", BUILD),
+                write("helper.py", "FACTOR = 0.5\n"),
+                write("other.py", "x = 1\n"),
+            ),
+            {
+                "halved_sgd.py": write("halved_sgd.py", BUILD.replace("SGD([", "Adam([")),
+                "helper.py": write("helper.py", "FACTOR = 0.25\n"),
+            },
+            {
+                "other file": write("other.py", "x = 2\n"),
+                "comment": write("helper.py", "FACTOR = 0.5 # 1/2\n"),
+            },
+            optimizer="halved",
+            plugins=("plugin.py",),
+        ),
+    }
+)
