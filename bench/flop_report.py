@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, str, str, str]
 _MAX_CAUSE = 200
+_MOST_NUMBERS = 2**40
+_RAISED = (Exception, SystemExit, GeneratorExit)
+"""Whatever code of a user's own may raise, but for Ctrl-C."""
 HEADINGS: Row = ("module", "type", "forward FLOPs", "fvcore × 2", "why they differ")
 
 
@@ -81,6 +85,8 @@ def parse_shape(text: str) -> tuple[int, ...]:
         shape = ()
     if not shape or min(shape) < 1:
         raise BenchError(f"--input: {text!r} is no shape; write it as 1,3,28,28")
+    if prod(shape) >= _MOST_NUMBERS:
+        raise BenchError(f"--input: {text!r} is too large; it has more than 2**40 numbers")
     return shape
 
 
@@ -145,7 +151,7 @@ def _of_workload(question: FlopQuestion) -> FlopReport:
         example = example_batch(workload, data, batch_size)
     except (BenchError, TechniqueError):
         raise
-    except (Exception, SystemExit) as error:  # whatever the file or module of the user's own raises
+    except _RAISED as error:
         raise BenchError(f"workload {question.target}: {first_line(error)}") from error
     if isinstance(model, OnnxModel):
         return _of_file(model.onnx_file, example.shape, batch_size)
@@ -190,20 +196,39 @@ def _of_reference(question: FlopQuestion) -> FlopReport:
     try:
         found = load_reference(question.target)
         made = found if isinstance(found, torch.nn.Module) else found()
-    except (ImportError, TechniqueError, TypeError) as error:
-        raise BenchError(f"{question.target}: {error}") from None
+    except _RAISED as error:
+        raise BenchError(f"{question.target}: {first_line(error)[:_MAX_CAUSE]}") from None
     model, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, torch.nn.Module):
         raise BenchError(f"{question.target} is no torch.nn.Module, nor makes one without arguments")
     if isinstance(inputs, torch.Tensor) and not question.input_shape:
-        examples = [inputs[: question.batch_size].detach()]
+        examples = iter([inputs[: question.batch_size].detach()])
     elif question.input_shape:
-        examples = [torch.randn(question.input_shape), whole_numbers(model, question.input_shape)]
+        examples = _drawn(model, question.input_shape)
     else:
         raise BenchError(f"{question.target}: give the shape of its input, as --input 1,3,224,224")
     example = _taken(model.eval(), examples, question)
-    kind = "" if example.is_floating_point() else " of whole numbers"
+    kind = "" if example.is_floating_point() or example.is_complex() else " of whole numbers"
     return _of_model(f"{question.target}, input {tuple(example.shape)}{kind}", model, example, [])
+
+
+def _drawn(model: torch.nn.Module, shape: Sequence[int]) -> Iterator[torch.Tensor]:
+    """Draw inputs of a shape: of the type of the model's weights, then whole numbers."""
+    import psutil
+    import torch
+
+    weights = (
+        weight.dtype for weight in model.parameters() if weight.is_floating_point() or weight.is_complex()
+    )
+    dtype = next(weights, torch.get_default_dtype())
+    free = psutil.virtual_memory().available
+    if prod(shape) * dtype.itemsize > free // 2:
+        raise BenchError(
+            f"--input: {', '.join(map(str, shape))} is too large for the {free / 1e9:,.0f} GB free"
+        )
+    # Types of 8 bits have no random numbers of their own.
+    yield torch.randn(tuple(shape), dtype=torch.cfloat if dtype.is_complex else torch.float).to(dtype)
+    yield whole_numbers(model, shape)
 
 
 def whole_numbers(model: torch.nn.Module, shape: Sequence[int]) -> torch.Tensor:
@@ -227,8 +252,8 @@ def _taken(model: torch.nn.Module, examples: Iterable[torch.Tensor], question: F
         try:
             with torch.no_grad():
                 model(example.clone())
-        except Exception as error:  # whatever a model raises of an input it was not made for
-            told = told or (str(error).splitlines() or [type(error).__name__])[0]
+        except _RAISED as error:  # as of an input that the model was not made for
+            told = told or (str(error).splitlines() or [type(error).__name__])[0][:_MAX_CAUSE]
         else:
             return example
     shape = question.input_shape or "that it comes with"
@@ -242,7 +267,7 @@ def _of_model(title: str, model: torch.nn.Module, example: torch.Tensor, notes: 
     try:
         rows = module_flops(model, example)
         whole, kept = rows[0], effective(model, example)
-    except Exception as error:  # whatever a counter does to a model that runs without one
+    except _RAISED as error:  # as a counter may do to a model that runs without one
         what = str(error).partition("\n")[0][:200]
         raise BenchError(f"{title}: could not be counted: {type(error).__name__}: {what}") from None
     own = [f"without zero weights: {_number(kept, whole.unknown)} FLOPs"]

@@ -33,7 +33,8 @@ class ModuleFlops:
 def module_flops(model: torch.nn.Module, example: torch.Tensor) -> list[ModuleFlops]:
     """Return a row for the model (its name is empty) and for each module of it that ran, in order.
 
-    A module that is called twice counts twice, under its first name. The model runs once in evaluation mode
+    A module that is called twice counts twice, under its first name. What TorchScript has compiled counts in
+    the module that calls it, and has no rows of its own. The model runs once in evaluation mode
     without gradients, once more for fvcore, whose multiply-adds are doubled.
     """
     totals, unknown = _count(model, example)
@@ -71,12 +72,17 @@ def _count(model: torch.nn.Module, example: torch.Tensor) -> tuple[dict[str, int
         border()
         opened.pop()
 
-    modules = list(names)
+    modules = [module for module in names if not isinstance(module, torch.jit.ScriptModule)]
     handles = [module.register_forward_pre_hook(enter) for module in modules]
     handles += [module.register_forward_hook(leave) for module in modules]
     try:
         with evaluating(model), counting() as counter:
-            model(example)
+            if model in modules:
+                model(example)
+            else:  # a script takes no hooks
+                enter(model)
+                model(example)
+                leave()
     finally:
         for handle in handles:
             handle.remove()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import onnx
@@ -138,6 +140,101 @@ def test_a_mistake_gets_one_line(command, model, tmp_path, words, message):
     done = command(*words, "--results", tmp_path / "none")
     assert done.returncode == 2
     assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+OF_ANY_KIND = """
+import torch
+from torch import nn
+
+class Raises(nn.Module):
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def forward(self, source):
+        raise self.error
+
+def fails():
+    raise RuntimeError("y" * 2000)
+
+def exits():
+    raise SystemExit(7)
+
+def exits_forward():
+    return Raises(SystemExit(7))
+
+def stops_forward():
+    return Raises(GeneratorExit("b"))
+
+def long_forward():
+    return Raises(ValueError("x" * 3000))
+
+def half():
+    return nn.Linear(8, 4).half()
+
+def double():
+    return nn.Linear(8, 4).double()
+
+def complex():
+    return nn.Linear(8, 4, dtype=torch.cfloat)
+
+def scripted():
+    return torch.jit.script(nn.Sequential(nn.Linear(8, 4), nn.ReLU()))
+
+def traced():
+    return torch.jit.trace(nn.Linear(8, 4), torch.ones(2, 8))
+
+def frozen():
+    return torch.jit.freeze(torch.jit.script(nn.Linear(8, 4).eval()))
+
+def partly():
+    return nn.Sequential(torch.jit.script(nn.Linear(8, 4)), nn.Linear(4, 4))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("fails", "2,8", "fails: RuntimeError: yyy"),
+        ("exits", "2,8", "exits: SystemExit: 7"),
+        ("exits_forward", "2,8", "does not take an input of shape (2, 8): 7"),
+        ("stops_forward", "2,8", "does not take an input of shape (2, 8): b"),
+        ("long_forward", "2,8", "does not take an input of shape (2, 8): xxx"),
+        ("half", "100000000000,8", "is too large"),
+        ("half", "100000000,1000", "is too large"),
+        ("half", "9" * 30 + ",8", "is too large"),
+    ],
+)
+def test_whatever_a_model_of_the_users_own_raises_is_one_short_line(
+    command: Callable[..., CompletedProcess[str]], tmp_path: Path, name: str, shape: str, message: str
+) -> None:
+    (tmp_path / "mine.py").write_text(OF_ANY_KIND)
+    done = command("flops", f"{tmp_path}/mine.py:{name}", "--input", shape, "--results", tmp_path / "none")
+    assert done.returncode == 2
+    assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert len(done.stderr) <= 520
+
+
+@pytest.mark.parametrize(
+    ("name", "flops", "rows"),
+    [
+        ("half", 2 * 2 * 8 * 4, 1),
+        ("double", 2 * 2 * 8 * 4, 1),
+        ("complex", 8 * 2 * 8 * 4, 1),
+        ("scripted", 2 * 2 * 8 * 4, 1),
+        ("traced", 2 * 2 * 8 * 4, 1),
+        ("frozen", 2 * 2 * 8 * 4, 1),
+        ("partly", 2 * 2 * (8 * 4 + 4 * 4), 2),
+    ],
+)
+def test_models_of_any_number_type_and_scripts_are_counted(
+    name: str, flops: int, rows: int, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(OF_ANY_KIND)
+    report = flop_report(FlopQuestion(f"{tmp_path}/mine.py:{name}", tmp_path, input_shape=(2, 8)))
+    assert report.rows[0][2] == f"{flops:,}"
+    assert len(report.rows) == rows
+    assert "whole numbers" not in report.title
 
 
 OF_WHOLE_NUMBERS = """
