@@ -19,7 +19,7 @@ from bench.stages.inputs import load_backend, load_workload, numerics, parent_fo
 from bench.stages.train import quality
 from bench.structures import read_structure
 from bench.training import EVALUATION_BATCH
-from bench.workloads.classification import class_recalls, flips
+from bench.workloads.classification import class_numbers, class_recalls, flips, yes_or_no_targets
 from bench.workloads.workload import Data, Workload
 from techniques.backends import BACKENDS
 from techniques.backends.cpu_features import int8_saturates
@@ -110,7 +110,8 @@ def who_pays(
     found, before = read(outputs.main), read(reference.main)
     if not classes or found is None or before is None or found.numel() != targets.numel():
         return []
-    targets = targets.long()
+    yes_or_no = workload.answers is None and reference.kind.name in ("probability", "logit")
+    targets = yes_or_no_targets(targets) if yes_or_no else class_numbers(targets, len(classes))
     found, before = found.view_as(targets), before.view_as(targets)
     lost, won = flips(found, before, targets)
     recalls = class_recalls(found, targets, len(classes)).tolist()

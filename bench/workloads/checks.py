@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 _ROUNDING = 1e-6
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Quality = Callable[[torch.Tensor, torch.Tensor], Mapping[str, float]]
 
 
 def checked(workload: Workload, quality_metric: str) -> Workload:
@@ -26,7 +29,8 @@ def checked(workload: Workload, quality_metric: str) -> Workload:
 
     `quality_metric` is the one of the quality that its target is set on.
     """
-    data, quality, finish, baselines = workload.data, workload.quality, workload.finish, workload.baselines
+    data, finish, baselines = workload.data, workload.finish, workload.baselines
+    quality = _along_declared_axis(workload)
 
     def checked_quality(outputs: Any, targets: torch.Tensor) -> Mapping[str, float]:
         assert quality is not None
@@ -44,6 +48,25 @@ def checked(workload: Workload, quality_metric: str) -> Workload:
         quality=quality and checked_quality,
         finish=finish and checked_finish,
         baselines=lambda samples: _numbers("baselines", baselines(samples)),
+    )
+
+
+def _along_declared_axis(workload: Workload) -> Quality | None:
+    """Return the workload's quality; the accuracy of classes along the axis that its outputs have them on.
+
+    PyTorch's own losses take classes on an axis of theirs, which says it as well.
+    """
+    from bench.workloads.classification import accuracy_and_recall
+    from bench.workloads.recognition import kind_of_loss
+
+    if workload.quality is not accuracy_and_recall or workload.answers is not None:
+        return workload.quality
+    name, _, declared = workload.outputs.strip().partition(":")
+    if name == "scores" and re.fullmatch(r"-?\d{1,3}", declared):
+        return partial(accuracy_and_recall, axis=int(declared))
+    kind = kind_of_loss(workload)
+    return (
+        partial(accuracy_and_recall, axis=kind.axis) if kind and kind.name == "scores" else workload.quality
     )
 
 

@@ -65,6 +65,87 @@ def test_accuracy_leaves_ignored_labels_out_and_takes_one_hot_ones() -> None:
     assert accuracy_and_recall(SCORES, functional.one_hot(LABELS, 2).float())["accuracy"] == 0.75
 
 
+def test_outputs_that_are_nan_are_wrong_answers() -> None:
+    lost = torch.full((4, 2), math.nan)
+    assert accuracy_and_recall(lost, LABELS) == {"accuracy": 0.0, "macro_recall": 0.0}
+    one = torch.tensor([math.nan, -2.0, 3.0])
+    assert binary_accuracy(0.0)(one, torch.tensor([0, 0, 1])) == {
+        "accuracy": pytest.approx(2 / 3),
+        "macro_recall": 0.75,
+    }
+
+
+def test_a_binary_target_is_yes_from_a_half_on_and_may_not_count() -> None:
+    outputs = torch.tensor([2.0, -2.0, 3.0])
+    for targets in ([0.9, 0.1, 0.9], [1, -100, 1], [1.0, -100.0, 0.5], [True, False, True]):
+        found = binary_accuracy(0.0)(outputs, torch.tensor(targets))
+        assert found == {"accuracy": 1.0, "macro_recall": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("targets", "told"),
+    [
+        (
+            [1.0, -1.0, 1.0, -1.0],
+            "2 of 4 targets are wrong, the first is -1 of sample 1: no is 0 and yes is 1",
+        ),
+        ([0, 1, 2, 1], "1 of 4 targets are wrong, the first is 2 of sample 2"),
+        ([0.0, math.nan, 1.0, 1.0], "the first is nan of sample 1"),
+    ],
+)
+def test_binary_targets_that_are_neither_yes_nor_no_are_one_line(targets: list[float], told: str) -> None:
+    with pytest.raises(StageError, match=told):
+        binary_accuracy(0.0)(torch.randn(4), torch.tensor(targets))
+
+
+@pytest.mark.parametrize(
+    ("targets", "told"),
+    [
+        (
+            [0, -1, 1, 1],
+            "1 of 4 targets are wrong, the first is -1 of sample 1: classes are numbered 0 to 1, ",
+        ),
+        ([0, 1, 7, 2], "2 of 4 targets are wrong, the first is 7 of sample 2: .* -100 .* does not count"),
+        ([0.0, 0.5, 1.0, 1.0], "the first is 0.5 of sample 1"),
+        ([[1, 1], [0, 1], [1, 0], [0, 0]], "do not fit .*one-hot ones are 0 for each class but one"),
+    ],
+)
+def test_targets_that_number_no_class_are_one_line(targets: list[Any], told: str) -> None:
+    with pytest.raises(StageError, match=told):
+        accuracy_and_recall(SCORES, torch.tensor(targets))
+
+
+def test_the_axis_of_classes_is_asked_for_where_two_fit() -> None:
+    labels = torch.arange(40).reshape(8, 5) % 5
+    scores = functional.one_hot(labels, 5).float()
+    with pytest.raises(
+        StageError, match=r'classes on axis 1 or 2: add outputs="scores:AXIS" to the Workload'
+    ):
+        accuracy_and_recall(scores, labels)
+    assert accuracy_and_recall(scores, labels, axis=2)["accuracy"] == 1.0
+    assert accuracy_and_recall(scores, labels, axis=-1)["accuracy"] == 1.0
+    assert accuracy_and_recall(scores[:, :3], labels[:, :3])["accuracy"] == 1.0
+    shuffled = scores[:, [0, 0, 1, 2, 3]]  # one-hot on the last axis only
+    assert accuracy_and_recall(shuffled, shuffled)["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("declared", "loss", "axis"),
+    [
+        ("scores:2", lambda o, t: o.sum(), 2),
+        ("", functional.cross_entropy, 1),
+        ("scores:1", lambda o, t: o, 1),
+    ],
+)
+def test_a_workload_says_the_axis_of_its_classes(declared: str, loss: Any, axis: int) -> None:
+    labels = torch.arange(40).reshape(8, 5) % 5
+    scores = functional.one_hot(labels, 5).float().movedim(-1, axis)
+    data = Data(scores, labels, scores, labels)
+    own = Workload(lambda: data, lambda x: x, torch.nn.Identity, loss, accuracy_and_recall, outputs=declared)
+    quality = checked(own, "accuracy").quality
+    assert quality is not None and quality(scores, labels)["accuracy"] == 1.0
+
+
 def test_accuracy_of_pixels_is_along_the_axis_of_classes() -> None:
     scores = torch.zeros(2, 3, 4, 4)
     scores[:, 1] = 1
