@@ -56,14 +56,69 @@ def test_hidden_folders_and_other_files_are_no_classes_nor_samples_and_are_told(
         save(images / name / "copy.png", BLACK)
     (images / "dog" / "._0.jpg").write_bytes(b"of another system")
     (images / "dog" / "Thumbs.db").write_bytes(b"x")
-    with pytest.warns(UserWarning, match="4 hidden entries left out"):
+    (images / "dog" / "licence.txt").write_text("x")
+    with pytest.warns(UserWarning, match="5 hidden entries left out"):
         found = image_folder(images, 8)
     assert found.classes == ("cat", "dog")
     assert len(found.data.train_inputs) + len(found.data.test_inputs) == 40
     assert found.data.notes == (
-        "4 hidden entries left out: .ipynb_checkpoints/, __MACOSX/, cat/.cache/, ...",
-        "1 file left out, no image by extension: dog/Thumbs.db",
+        "5 hidden entries left out: .ipynb_checkpoints/, __MACOSX/, cat/.cache/, ...",
+        "1 file left out, no image by extension: dog/licence.txt",
     )
+
+
+@pytest.mark.parametrize("name", ["System Volume Information", "$RECYCLE.BIN", "__MACOSX", "Thumbs.db"])
+def test_folders_that_systems_leave_are_never_classes(images: Path, name: str) -> None:
+    save(images / name / "copy.png", BLACK)
+    with pytest.warns(UserWarning, match="1 hidden entry left out"):
+        found = image_folder(images, 8)
+    assert found.classes == ("cat", "dog")
+
+
+def test_images_beside_the_classes_are_left_out_and_told(images: Path) -> None:
+    save(images / "stray.png", BLACK)
+    (images / "labels.csv").write_text("x")
+    with pytest.warns(UserWarning, match="1 image left out"):
+        found = image_folder(images, 8)
+    assert found.data.notes == ("1 image left out, in no folder of a class: stray.png",)
+    assert len(found.data.train_inputs) + len(found.data.test_inputs) == 40
+
+
+@pytest.mark.parametrize("place", ["cat/loop", "loop"])
+@pytest.mark.parametrize("up", [0, 1])
+def test_links_to_the_folder_or_above_it_bring_no_images_of_other_classes(
+    images: Path, place: str, up: int
+) -> None:
+    (images / place).symlink_to([images, images.parent][up])
+    with pytest.warns(UserWarning, match="1 link left out"):
+        found = image_folder(images, 8)
+    assert found.classes == ("cat", "dog")
+    assert found.data.notes == (f"1 link left out, back to a folder above: {place}",)
+    assert len(found.data.train_inputs) + len(found.data.test_inputs) == 40
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [("train", "dev"), ("Train", "eval"), ("holdout", "train"), ("train", "validate", "evaluation")],
+)
+def test_splits_by_any_usual_name_are_no_classes(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    for part in parts:
+        save(tmp_path / part / "cat" / "0.png", BLACK)
+    with pytest.raises(DataError, match=r"splits and no classes; give .*/[Tt]rain instead"):
+        image_folder(tmp_path, 8)
+
+
+def test_what_lies_beside_splits_without_images_by_class_is_left_out(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        save(tmp_path / part / "cat" / "0.png", BLACK)
+    save(tmp_path / "labels" / "0.png", BLACK)
+    (tmp_path / "annotations" / "train").mkdir(parents=True)
+    told = r"train, val, splits .* \(left out: annotations, labels, without images by class\); give .*train"
+    with pytest.raises(DataError, match=told):
+        image_folder(tmp_path, 8)
+    save(tmp_path / "labels" / "cat" / "0.png", BLACK)
+    with pytest.raises(DataError, match="class 'annotations' has no image"):
+        image_folder(tmp_path, 8)
 
 
 def test_every_extension_of_image_folder_is_read_in_any_case_and_below_subfolders(images: Path) -> None:
