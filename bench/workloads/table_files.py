@@ -7,7 +7,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +18,7 @@ from bench.input_files import input_files
 from bench.metrics import counted
 
 SEPARATORS = (",", ";", "\t", "|")
+_NO_SEPARATORS = '"\r\n\0'
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -27,6 +28,8 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+_SPACES = " \t\n\v\f\r"
+_BOOLEANS = {"False": False, "FALSE": False, "false": False, "True": True, "TRUE": True, "true": True}
 _NAMED = 12
 
 
@@ -51,12 +54,18 @@ def read_texts(path: Path, text: str, label: str, separator: str | None, encodin
     """Read two columns of a table, all as text; rows without a text or a label are left out.
 
     What stands for a missing value is what pandas takes for one: an empty field, NaN, NA, null, None and the
-    like in CSV, null and NaN in JSON. Raises DataError where the file or a column cannot be read.
+    like in CSV, null and NaN, quoted or not, in JSON. Raises DataError where the file or a column cannot be
+    read.
     """
     if path.exists():
         input_files(path)
-    if separator is not None and len(separator) != 1:
-        raise DataError(f"separator={separator!r} must be one character")
+    for setting, column in (("text", text), ("label", label)):
+        if not isinstance(column, str) or not column:
+            raise DataError(f"{setting}={column!r} must be the name of a column")
+    if separator is not None and not (
+        isinstance(separator, str) and len(separator) == 1 and separator not in _NO_SEPARATORS
+    ):
+        raise DataError(f"separator={separator!r} must be one character, and no quote nor line's end")
     layout = _Layout(text, label, separator, _encoding(path, encoding))
     if path.suffix.lower() not in _SUFFIXES:
         raise DataError(f"{path}: a table of texts is one of {', '.join(_SUFFIXES)}")
@@ -84,25 +93,37 @@ def read_texts(path: Path, text: str, label: str, separator: str | None, encodin
 
 
 def numbered(labels: Sequence[str]) -> dict[str, str]:
-    """Return the class of each label: its own text, and the same for all that write one number.
+    """Return the class of each label: its own text, and the same for all that write one number or boolean.
 
-    The order is that of class numbers: by value where all are numbers, as pandas sorts them, else by text.
+    As pandas reads a column: labels are numbers, with spaces around them or not, where all are, and booleans
+    where all are. The order is that of class numbers: by value, else by text.
     """
     names = sorted(set(labels))
-    if not all(_NUMBER.fullmatch(name) for name in names):
+    value: Callable[[str], Decimal | bool]
+    if all(name in _BOOLEANS for name in names):
+        value = _BOOLEANS.__getitem__
+    elif all(_NUMBER.fullmatch(name.strip(_SPACES)) for name in names):
+        value = _decimal
+    else:
         return {name: name for name in names}
-    first: dict[Decimal, str] = {}
-    for name in names:
-        first.setdefault(Decimal(name), name)
-    return {name: first[Decimal(name)] for name in sorted(names, key=Decimal)}
+    first: dict[Decimal | bool, str] = {}
+    for name in sorted(names, key=lambda name: name.strip(_SPACES)):
+        first.setdefault(value(name), name.strip(_SPACES))
+    return {name: first[value(name)] for name in sorted(names, key=value)}
+
+
+def _decimal(label: str) -> Decimal:
+    return Decimal(label.strip(_SPACES))
 
 
 def _encoding(path: Path, encoding: str) -> str:
     """Return the encoding that the file's byte order mark tells, else the one that was given."""
     try:
-        codecs.lookup(encoding)
-    except LookupError:
-        raise DataError(f"encoding={encoding!r} is unknown; give one as 'utf-8' or 'cp1252'") from None
+        of_texts = codecs.lookup(encoding)._is_text_encoding
+    except (LookupError, TypeError, ValueError):
+        of_texts = False
+    if not of_texts:
+        raise DataError(f"encoding={encoding!r} is unknown; give one as 'utf-8' or 'cp1252'")
     if not path.is_file():
         raise DataError(f"{path}: is not a file" if path.exists() else f"{path}: no such file")
     try:
@@ -174,7 +195,7 @@ def _plain(value: Any, name: str, line: int) -> str:
         return ""
     if isinstance(value, list | dict):
         raise ValueError(f"line {line}: {name!r} is {type(value).__name__}, not a text or a number")
-    return str(value) if str(value).strip() else ""
+    return "" if str(value).strip() in ("", "NaN", "nan") else str(value)
 
 
 def _listed(columns: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 
 from bench.errors import DataError
@@ -99,6 +100,63 @@ def float_or(text: str) -> object:
         return float(text)
     except ValueError:
         return text
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (("1", " 2", "2", "3 ", "10"), ("1", "2", "3", "10")),
+        ((" 1.0", "1", "2"), ("1", "2")),
+        (("True", "true", "TRUE", "false", "False"), ("False", "TRUE")),
+        (("yes", " yes"), (" yes", "yes")),
+        (("True", "true", "maybe"), ("True", "maybe", "true")),
+        (("True", "1", "False"), ("1", "False", "True")),
+    ],
+)
+def test_labels_are_one_where_pandas_reads_one(
+    tmp_path: Path, labels: tuple[str, ...], classes: tuple[str, ...]
+) -> None:
+    rows = [(f"thing {number}", labels[number % len(labels)]) for number in range(60)]
+    path = write(tmp_path / "a.csv", rows)
+    assert text_table(path, 4).classes == classes
+    assert len(set(pandas.read_csv(path)["label"])) == len(classes)
+
+
+def test_booleans_of_json_and_their_texts_are_one_label(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    written = ("true", '"True"', '"true"', "false")
+    path.write_text("\n".join(f'{{"text": "w{n} y", "label": {written[n % 4]}}}' for n in range(60)))
+    assert text_table(path, 4).classes == ("False", "True")
+
+
+@pytest.mark.parametrize("missing", ["NaN", '"NaN"', '"nan"'])
+def test_nan_of_json_is_missing_quoted_or_not(tmp_path: Path, missing: str) -> None:
+    path = tmp_path / "a.jsonl"
+    written = ('"yes"', '"no"', missing)
+    path.write_text("\n".join(f'{{"text": "w{n} y", "label": {written[n % 3]}}}' for n in range(60)))
+    with pytest.warns(UserWarning, match="20 rows left out: column 'label' is null, NaN or empty"):
+        assert text_table(path, 4).classes == ("no", "yes")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"encoding": "base64"}, "encoding='base64' is unknown"),
+        ({"encoding": "rot13"}, "encoding='rot13' is unknown"),
+        ({"encoding": 5}, "encoding=5 is unknown"),
+        ({"separator": 5}, "separator=5 must be one character"),
+        ({"separator": '"'}, "must be one character, and no quote"),
+        ({"text": ""}, "text='' must be the name of a column"),
+        ({"label": None}, "label=None must be the name of a column"),
+    ],
+)
+def test_settings_that_no_file_can_be_read_with_are_one_line(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(",label\nx,a\ny,b\n")
+    with pytest.raises(DataError, match=message):
+        text_table(path, 4, **settings)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
