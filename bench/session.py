@@ -31,8 +31,8 @@ from bench.runner import Runner
 from bench.store import StageRow, Store
 from bench.trust import trust
 from bench.workloads import EXPORTED, OWN, WORKLOADS
-from bench.workloads.content import content_path
-from techniques.registry import load_reference
+from bench.workloads.content import check_content, content_path
+from techniques.registry import TechniqueError, load_reference
 
 
 @dataclass(frozen=True)
@@ -188,10 +188,15 @@ def _again(stage: StageRow, why: str) -> str:
 def _try_own_workloads(matrix: Matrix) -> None:
     """Import what a workload of the user's own refers to, so that a mistake in it is told at once.
 
-    A program of torch.export that could run code is refused here too, before anything runs.
+    What is no reference, file or folder of a model is refused here too, before anything runs, and so is a
+    program of torch.export that could run code.
     """
     for name in dict.fromkeys(cell.workload for cell in matrix.cells):
         technique = WORKLOADS.parse(name)
+        try:
+            check_content(name)
+        except TechniqueError as error:
+            raise MatrixError(f"workload {name}: {error}") from None
         if technique.name == EXPORTED:
             _check_program(str(technique.settings["file"]))
         if technique.name != OWN:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.workloads import WORKLOADS
+from bench.workloads import EXPORTED, WORKLOADS
+from techniques.registry import TechniqueError, split_reference
 
 
 def content_path(workload: str) -> Path | None:
@@ -16,3 +17,27 @@ def content_path(workload: str) -> Path | None:
     place = place.rpartition(":")[0] if ".py:" in place else place
     path = Path(place).expanduser()
     return path if path.exists() else None
+
+
+def check_content(workload: str) -> None:
+    """Raise TechniqueError where a workload names no reference, or a file for a folder or the reverse.
+
+    What is not there at all is told by its stage: an id of the hub is no path either.
+    """
+    technique = WORKLOADS.parse(workload)
+    if technique.name == "module":
+        _check_reference(str(technique.settings["factory"]))
+    path = content_path(workload)
+    if path is None:
+        return
+    if (technique.name == EXPORTED or technique.row.is_onnx) and not path.is_file():
+        raise TechniqueError(f"{path} is not a file" + (", but a folder" if path.is_dir() else ""))
+    if technique.name == "huggingface" and not path.is_dir():
+        raise TechniqueError(f"{path} is not a folder; give the one that save_pretrained wrote, or an id")
+
+
+def _check_reference(reference: str) -> None:
+    place, attribute = split_reference(reference)
+    is_module = all(part.isidentifier() for part in place.split("."))
+    if not attribute.isidentifier() or not (is_module or (place.endswith(".py") and ".py:" not in place)):
+        raise TechniqueError(f"{reference!r} is no reference; write package.module:name or file.py:name")

@@ -185,6 +185,29 @@ def test_a_mistake_gets_one_line_and_exit_code_2(command, arguments, message):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("workload", "message"),
+    [
+        ("own:x.py", "'x.py' is no reference; write package.module:name or file.py:name"),
+        ("module:x", "'x' is no reference; write package.module:name or file.py:name"),
+        ("module:m.py:f:g", "'m.py:f:g' is no reference; write package.module:name or file.py:name"),
+        ("huggingface:FILE,length=8", "model.bin is not a folder; give the one that save_pretrained wrote"),
+        ("onnx:FOLDER", "is not a file, but a folder"),
+        ("exported:FOLDER", "is not a file, but a folder"),
+        ("onnx:/dev/null", "/dev/null is not a file"),
+    ],
+)
+def test_a_model_that_its_workload_cannot_take_is_refused_before_anything_runs(
+    command, tmp_path, workload, message
+):
+    (tmp_path / "model.bin").write_bytes(b"x")
+    workload = workload.replace("FILE", f"{tmp_path}/model.bin").replace("FOLDER", str(tmp_path))
+    words = ("--workload", workload, "--dry-run", "--no-probe", "--results", tmp_path / "none")
+    done = command("run", "--matrix", "quick", *words)
+    assert done.returncode == 2
+    assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
 def test_showing_what_is_not_there_names_the_nearest(command, finished):
     _, results = finished
     done = command("show", "digits/adm/none@onnxruntime", "--results", results)
