@@ -71,9 +71,10 @@ def class_numbers(targets: torch.Tensor, classes: int) -> torch.Tensor:
 
 def yes_or_no_targets(targets: torch.Tensor) -> torch.Tensor:
     """Return targets as 1 from 0.5 on, else 0, or -100; raises StageError for those outside of 0 to 1."""
-    ignored = targets == IGNORED
-    _refuse(targets, ~(((targets >= 0) & (targets <= 1)) | ignored), "no is 0 and yes is 1")
-    return (targets >= 0.5).long().masked_fill(ignored, IGNORED)
+    numbers = targets.double()  # -100 is 156 to unsigned bytes
+    ignored = numbers == IGNORED
+    _refuse(targets, ~(((numbers >= 0) & (numbers <= 1)) | ignored), "no is 0 and yes is 1")
+    return (numbers >= 0.5).long().masked_fill(ignored, IGNORED)
 
 
 def _refuse(targets: torch.Tensor, wrong: torch.Tensor, right: str) -> None:

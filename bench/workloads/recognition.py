@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from bench.errors import StageError
+from bench.workloads.classification import IGNORED, class_axes, one_hot_axes
 from bench.workloads.output_kinds import OutputKind, parse_kind
 from bench.workloads.workload import Workload
 from techniques.outputs import parts
@@ -53,6 +54,13 @@ _RESHAPES = (
 )
 
 
+_PROBABILITIES = ("sigmoid", "softmax")
+_LIMITS = ("", "clamp", "clip", "hardsigmoid", "hardtanh", "minimum", "min")
+"""Operators, or none that is known, after which numbers between 0 and 1 may be probabilities or not."""
+
+Operator = Callable[[], str]
+
+
 def kind_of_loss(workload: Workload) -> OutputKind | None:
     """Return what outputs are by the workload's own reading of them, or by a loss of PyTorch's; else None."""
     if workload.outputs:
@@ -62,41 +70,49 @@ def kind_of_loss(workload: Workload) -> OutputKind | None:
     return _of_loss(workload.loss)
 
 
-def kind_of_training(declared: str, outputs: torch.Tensor, targets: torch.Tensor) -> OutputKind:
+def kind_of_training(
+    declared: str, outputs: torch.Tensor, targets: torch.Tensor, last_operator: Operator = lambda: ""
+) -> OutputKind:
     """Return what outputs (samples, ...) are that are trained towards targets (samples, ...).
 
-    Raises StageError that asks for `Workload(outputs=...)` where that cannot be known, or is wrong.
+    `last_operator` is asked where targets are 0 and 1. Raises StageError that asks for
+    `Workload(outputs=...)` where that cannot be known, or is wrong.
     """
     if declared:
         return _declared(declared, outputs)
-    found = _of_targets(outputs, targets)
-    if found is None:
+    found = _of_targets(outputs, targets, last_operator)
+    if isinstance(found, str):
+        shapes = f"outputs of shape {_shape(outputs)} for targets of shape {_shape(targets)}"
         raise StageError(
-            f"outputs of shape {_shape(outputs)} for targets of shape {_shape(targets)}: what they are "
+            f"{shapes}{found}: what they are "
             'cannot be told; add outputs="scores:AXIS", "probability", "logit", "labels" or "values" '
             "to the Workload"
         )
     return found
 
 
-def kind_of_given(
-    declared: str, outputs: torch.Tensor, last_operator: Callable[[], str] = lambda: ""
-) -> OutputKind:
+def kind_of_given(declared: str, outputs: torch.Tensor, last_operator: Operator = lambda: "") -> OutputKind:
     """Return what outputs (samples, ...) are of a model that is served as it is, without labels.
 
-    `last_operator` is asked of one number for each sample. Raises StageError that asks for the setting
-    `outputs` where that cannot be known, or is wrong.
+    `last_operator` is asked of one number or one row for each sample. Raises StageError that asks for the
+    setting `outputs` where that cannot be known, or is wrong.
     """
     if declared:
         return _declared(declared, outputs)
     if not outputs.is_floating_point() and not outputs.is_complex():
         return OutputKind("labels", basis="whole numbers")
-    if outputs.dim() == 2 and outputs.shape[1] > 1 and not outputs.is_complex():
-        return OutputKind("scores", 1, "a row of numbers for each sample is taken as scores of classes")
     single = outputs.dim() == 1 or (outputs.dim() == 2 and outputs.shape[1] == 1)
-    if single and last_operator().lower() == "sigmoid":
-        return OutputKind("probability", basis="one number for each sample, of a sigmoid")
-    choices = "probability, logit or values" if single else "scores:AXIS (the axis of the classes) or values"
+    row = outputs.dim() == 2 and not single and not outputs.is_complex()
+    operator = last_operator().lower() if single or row else ""
+    if operator == "sigmoid":
+        return OutputKind(
+            "probability", basis=f"{'one number' if single else 'a row'} for each sample, of a sigmoid"
+        )
+    if row and not (operator in _LIMITS and _inside(outputs) and not one_hot_axes(outputs)):
+        return OutputKind("scores", 1, "a row of numbers for each sample is taken as scores of classes")
+    choices = "scores:AXIS (the axis of the classes) or values"
+    if single or row:
+        choices = f"probability, logit{', scores:1' if row else ''} or values"
     raise StageError(
         f"outputs of shape {_shape(outputs)}: what they are cannot be told; "
         f"add the setting outputs= to the workload: {choices}"
@@ -109,8 +125,12 @@ def last_operator(model: torch.nn.Module, batch: torch.Tensor, name: str = "") -
     Empty where no gradient tells.
     """
     with torch.enable_grad():
-        given = batch.clone()
-        outputs = model(given.requires_grad_() if given.is_floating_point() else given)
+        # Of a clone: the model may write to its input, and must not where that is what is derived by.
+        given = batch.clone().requires_grad_(batch.is_floating_point() or batch.is_complex()).clone()
+        try:
+            outputs = model(given)
+        except Exception:  # what a model raises that is made to run without gradients, or not at this batch
+            return ""
     function = getattr(parts(outputs)[0].get(name), "grad_fn", None)
     while function is not None:
         operator = type(function).__name__.partition("Backward")[0]
@@ -141,26 +161,49 @@ def _of_loss(loss: Any) -> OutputKind | None:
     return None if found is None else OutputKind(*found, basis=f"the loss is {named.__name__}")
 
 
-def _of_targets(outputs: torch.Tensor, targets: torch.Tensor) -> OutputKind | None:
-    """Read the kind from what outputs are trained towards: class numbers, yes and no, other numbers."""
+def _of_targets(outputs: torch.Tensor, targets: torch.Tensor, last_operator: Operator) -> OutputKind | str:
+    """Read the kind from what outputs are trained towards, or say what about the targets leaves it open."""
     whole = not targets.is_floating_point() and not targets.is_complex()
     if whole and outputs.dim() == targets.dim() + 1:
-        fitting = [axis for axis in range(1, outputs.dim()) if _has_classes(outputs, targets, axis)]
+        fitting = [
+            axis for axis in class_axes(outputs, targets) if bool((targets < outputs.shape[axis]).all())
+        ]
         if len(fitting) == 1:
             basis = f"targets number the {outputs.shape[fitting[0]]} classes of axis {fitting[0]}"
             return OutputKind("scores", fitting[0], basis)
     if outputs.numel() != targets.numel() or outputs.is_complex():
-        return None
-    if bool(((targets == 0) | (targets == 1)).all()):
-        inside = bool(((outputs >= 0) & (outputs <= 1)).all())
-        return OutputKind("probability" if inside else "logit", basis="one number for each target of 0 or 1")
-    return None if whole else OutputKind("values", basis="targets are numbers of the same shape")
+        return ""
+    if targets.isnan().any():
+        return ", some of them NaN"
+    counted = targets[targets != IGNORED]
+    if bool(((counted == 0) | (counted == 1)).all()):
+        if counted.unique().numel() < 2:
+            return ", all of them the same"
+        return _of_yes_or_no(outputs, targets, last_operator)
+    if bool(((counted == 0) | (counted.abs() == 1)).all()):
+        return ", of which each is -1, 0 or 1"
+    if targets.shape == outputs.shape and one_hot_axes(targets):
+        return " that are shares of classes"
+    return "" if whole else OutputKind("values", basis="targets are numbers of the same shape")
 
 
-def _has_classes(outputs: torch.Tensor, targets: torch.Tensor, axis: int) -> bool:
-    shape = outputs.shape
-    fits = shape[:axis] + shape[axis + 1 :] == targets.shape and shape[axis] > 1
-    return fits and bool((targets < shape[axis]).all())
+def _of_yes_or_no(outputs: torch.Tensor, targets: torch.Tensor, last_operator: Operator) -> OutputKind | str:
+    operator = last_operator().lower()
+    one_hot = one_hot_axes(targets) if targets.shape == outputs.shape else []
+    if one_hot and operator != "sigmoid":
+        if len(one_hot) > 1:
+            return f", one-hot on axis {' or '.join(map(str, one_hot))}"
+        return OutputKind("scores", one_hot[0], f"targets are one-hot on axis {one_hot[0]}")
+    basis = "one number for each target of 0 or 1"
+    if not _inside(outputs):
+        return OutputKind("logit", basis=basis)
+    if operator in _PROBABILITIES:
+        return OutputKind("probability", basis=f"{basis}, of a {operator}")
+    return ", all between 0 and 1" if operator in _LIMITS else OutputKind("logit", basis=basis)
+
+
+def _inside(outputs: torch.Tensor) -> bool:
+    return bool(((outputs >= 0) & (outputs <= 1)).all())
 
 
 def _shape(tensor: torch.Tensor) -> str:

@@ -18,6 +18,7 @@ from bench.workloads.workload import Data, Workload
 
 X = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
 BINARY = torch.arange(12) % 2
+ONE_HOT = functional.one_hot(torch.arange(12) % 3)
 
 
 def trained_by(loss: Callable[..., torch.Tensor], **options: str) -> Workload:
@@ -50,12 +51,59 @@ def test_losses_of_pytorch_tell_what_they_take(loss: Callable[..., torch.Tensor]
         (torch.randn(12, 7, 5), torch.zeros(12, 7).long(), "scores:2"),  # tokens
         (torch.randn(12, 1), BINARY, "logit"),
         (torch.randn(12), BINARY.float(), "logit"),
-        (torch.rand(12, 1), BINARY.bool(), "probability"),
+        (torch.randn(12), torch.where(torch.arange(12) == 3, -100, BINARY), "logit"),  # one does not count
+        (torch.randn(12, 3), ONE_HOT, "scores:1"),
+        (torch.softmax(torch.randn(12, 3), 1), ONE_HOT.float(), "scores:1"),
+        (torch.randn(12, 3, 2, 2), ONE_HOT[..., None, None].expand(12, 3, 2, 2), "scores:1"),
+        (torch.randn(12, 3), 1 - ONE_HOT, "logit"),  # several classes at once
         (torch.randn(12, 1), torch.randn(12, 1), "values"),
     ],
 )
 def test_targets_tell_what_outputs_are(outputs: torch.Tensor, targets: torch.Tensor, kind: str) -> None:
     assert kind_of_training("", outputs, targets).text == kind
+
+
+@pytest.mark.parametrize(
+    ("operator", "targets", "kind"),
+    [
+        ("Sigmoid", BINARY, "probability"),
+        ("Softmax", BINARY, "probability"),
+        ("Addmm", BINARY, "logit"),
+        ("Addmm", BINARY.bool(), "logit"),
+    ],
+)
+def test_the_last_operator_tells_whether_numbers_from_0_to_1_are_probabilities(
+    operator: str, targets: torch.Tensor, kind: str
+) -> None:
+    assert kind_of_training("", torch.rand(12, 1), targets, lambda: operator).text == kind
+
+
+def test_a_sigmoid_for_each_class_has_no_highest() -> None:
+    several = kind_of_training("", torch.rand(12, 3), ONE_HOT, lambda: "Sigmoid")
+    assert several.text == kind_of_given("", torch.rand(12, 3), lambda: "Sigmoid").text == "probability"
+    model = nn.Sequential(nn.Linear(4, 5), nn.Sigmoid())
+    assert kind_of_given("", model(X), lambda: last_operator(model, X)).text == "probability"
+    ended = nn.Sequential(nn.Linear(4, 5), nn.Softmax(1))
+    assert kind_of_given("", ended(X), lambda: last_operator(ended, X)).text == "scores:1"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "targets", "told"),
+    [
+        (torch.rand(12, 1), BINARY, "all between 0 and 1: "),
+        (torch.randn(12, 1), BINARY * 2.0 - 1, "of which each is -1, 0 or 1: "),
+        (torch.randn(12, 1), BINARY.float() - torch.eye(12)[0], "of which each is -1, 0 or 1: "),
+        (torch.randn(12, 1), BINARY / BINARY.flip(0) * 0 + BINARY, "some of them NaN: "),
+        (torch.randn(12, 1), torch.ones(12), "all of them the same: "),
+        (torch.randn(12, 3), ONE_HOT * 0.9 + 0.1 / 3, "that are shares of classes: "),
+        (torch.randn(12, 2, 2), torch.eye(2).expand(12, 2, 2), "one-hot on axis 1 or 2: "),
+    ],
+)
+def test_targets_that_leave_it_open_are_asked_about(
+    outputs: torch.Tensor, targets: torch.Tensor, told: str
+) -> None:
+    with pytest.raises(StageError, match=f'{told}what they are cannot be told; add outputs="scores:AXIS"'):
+        kind_of_training("", outputs, targets)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +132,9 @@ def test_a_given_models_outputs_are_known_by_what_they_are(
     assert kind_of_given("", outputs, lambda: operator).text == kind
 
 
-@pytest.mark.parametrize("outputs", [torch.rand(12), torch.randn(12, 1), torch.randn(12, 5, 3, 3)])
+@pytest.mark.parametrize(
+    "outputs", [torch.rand(12), torch.randn(12, 1), torch.randn(12, 5, 3, 3), torch.rand(12, 5)]
+)
 def test_a_given_models_outputs_are_asked_for_where_nothing_tells(outputs: torch.Tensor) -> None:
     with pytest.raises(StageError, match="cannot be told; add the setting outputs= to the workload: "):
         kind_of_given("", outputs)
@@ -94,6 +144,7 @@ def test_a_sigmoid_is_found_behind_reshapes() -> None:
     model = nn.Sequential(nn.Linear(4, 1), nn.Sigmoid(), nn.Flatten(0))
     assert last_operator(model, X) == "Sigmoid"
     assert last_operator(nn.Linear(4, 1), X) != "Sigmoid"
+    assert last_operator(nn.Sequential(nn.ReLU(inplace=True), nn.Sigmoid()), X) == "Sigmoid"
 
 
 @pytest.mark.parametrize(
