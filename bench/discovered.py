@@ -11,16 +11,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from bench.digests import OUR_PACKAGES, Signature, file_digest, imported_names, signature, versions_of
+from bench.imports import Imports, imports_of
 from bench.places import Places, package_folders, told
 from techniques.registry import REFERENCED
 
@@ -50,13 +53,14 @@ class Inputs:
     """What a stage drew in, beside what its key says. Paths are relative to the working folder if below it.
 
     `folders` have the digests of their entries' names, `packages` the versions of their distributions,
-    `loaded` the digests of data and models as they were in memory.
+    `loaded` the digests of data and models as they were in memory, `imports` says where modules lie.
     """
 
     files: Mapping[str, File] = field(default_factory=dict)
     folders: Mapping[str, str] = field(default_factory=dict)
     packages: Mapping[str, str] = field(default_factory=dict)
     loaded: Mapping[str, str] = field(default_factory=dict)
+    imports: Imports = field(default_factory=Imports)
 
 
 class Recorder:
@@ -110,18 +114,27 @@ class Recorder:
         heard = self._heard()
         written = heard["w"]
         modules = self._user_modules()
-        read = {*heard["r"], *(str(path) for path in modules)} - written
+        passed = {path for path in heard["p"] if not self._is_new(path)}
+        read = {*heard["r"], *passed, *map(str, modules.values())} - written
         folders = heard["l"] - {str(Path(path).parent) for path in written}
         return Inputs(
             {told(path): self._file(Path(path)) for path in sorted(read) if self._places.counts(path)},
             {told(path): folder_digest(Path(path)) for path in sorted(folders) if self._places.counts(path)},
-            versions_of(self._packages(heard["r"], modules)),
+            versions_of(self._packages(heard["r"], modules.values())),
             dict(self._loaded),
+            imports_of(modules, self._imported(modules), self._places),
         )
 
     def modules(self) -> dict[str, str]:
         """Return the digests of the user's modules that took part, by path."""
-        return {told(str(path)): self._file(path).digest for path in self._user_modules()}
+        return {told(str(path)): self._file(path).digest for path in self._user_modules().values()}
+
+    def _is_new(self, path: str) -> bool:
+        """Say whether a file was made by the stage, as the output of a program that it ran."""
+        try:
+            return signature(Path(path))[-1] > self._began_ns
+        except OSError:
+            return True
 
     def _file(self, path: Path) -> File:
         try:
@@ -132,7 +145,7 @@ class Recorder:
             return File(NOT_THERE)
 
     def _heard(self) -> dict[str, set[str]]:
-        heard: dict[str, set[str]] = {"r": set(), "l": set(), "w": set()}
+        heard: dict[str, set[str]] = {act: set() for act in "rlwp"}
         self._log.seek(0)
         for entry in self._log.read().split(b"\0"):
             if entry:
@@ -140,7 +153,12 @@ class Recorder:
                 heard[line[0]].add(line[1:])
         return heard
 
-    def _user_modules(self) -> list[Path]:
+    def _imported(self, modules: Mapping[str, Path]) -> set[str]:
+        return {
+            used for name, path in modules.items() for used in _absolute(_names_in(path), sys.modules[name])
+        }
+
+    def _user_modules(self) -> dict[str, Path]:
         """Return the files of the user's modules that came in meanwhile, or that a name referred to."""
         new = {name for name in sys.modules if name not in self._before}
         waiting = [*new, *REFERENCED]
@@ -150,20 +168,21 @@ class Recorder:
             path = self._user_file(sys.modules.get(name))
             if name not in found and path is not None:
                 found[name] = path
-                waiting += _absolute(imported_names(path), sys.modules[name])
-        return sorted(set(found.values()))
+                waiting += self._imported({name: path})
+        return dict(sorted(found.items()))
 
     def _user_file(self, module: ModuleType | None) -> Path | None:
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or not file.endswith(".py"):
+        if not isinstance(file, str) or not file.endswith((".py", *EXTENSION_SUFFIXES)):
             return None
         path = Path(file).absolute()
-        return path if path.is_file() and self._places.counts(str(path)) else None
+        is_users = path.is_file() and self._places.counts(str(path))
+        return path if is_users and (path.suffix == ".py" or not self._is_new(str(path))) else None
 
     def _packages(self, read: Iterable[str], modules: Iterable[Path]) -> set[str]:
         """Return the top-level packages that were imported meanwhile, by the user's modules, or read from."""
         new = {name.partition(".")[0] for name in sys.modules if name not in self._before}
-        named = {name.partition(".")[0] for path in modules for name in imported_names(path)}
+        named = {name.partition(".")[0] for path in modules for name in _names_in(path)}
         inside = [
             Path(path).relative_to(place).parts[0]
             for path in read
@@ -194,7 +213,13 @@ def note_loaded(what: str, digest: Callable[[], str]) -> None:
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
-    if event not in _EVENTS or not _listeners:
+    if not _listeners:
+        return
+    if event in _PROGRAMS:
+        with contextlib.suppress(Exception):
+            for path in _passed(event, arguments):
+                _listeners[-1].hear("p", path)
+    if event not in _EVENTS:
         return
     path = arguments[0] if arguments and arguments[0] is not None else "."
     if not isinstance(path, str | bytes | os.PathLike):
@@ -209,6 +234,21 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 _EVENTS = {"open": "r", "sqlite3.connect": "r", "os.listdir": "l", "os.scandir": "l"}
 
 
+_PROGRAMS = {"ctypes.dlopen", "os.exec", "os.posix_spawn", "os.system", "subprocess.Popen"}
+
+
+def _passed(event: str, arguments: tuple[Any, ...]) -> Iterator[str]:
+    """Yield the files that another program or a library of C is, or is told of."""
+    folder = arguments[2] if event == "subprocess.Popen" else None
+    told_of = arguments[1] if event in ("subprocess.Popen", "os.exec", "os.posix_spawn") else ()
+    words = [arguments[0], *([told_of] if isinstance(told_of, str | bytes | os.PathLike) else told_of)]
+    for word in map(os.fsdecode, filter(None, words)):
+        for part in {word, *re.split(r"[\s=;|<>&'\"]+", word)}:
+            path = Path(os.fsdecode(folder or "."), part)
+            if part and path.is_file():
+                yield str(path)
+
+
 def _written(flags: object) -> str:
     only_writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_TRUNC | os.O_EXCL)
     return "w" if only_writes else "r"
@@ -221,6 +261,10 @@ def folder_digest(path: Path) -> str:
     except (OSError, ValueError):
         return NOT_THERE
     return hashlib.sha256(b"\0".join(names)).hexdigest()
+
+
+def _names_in(path: Path) -> tuple[str, ...]:
+    return imported_names(path) if path.suffix == ".py" else ()
 
 
 def _absolute(names: Iterable[str], module: ModuleType) -> Iterator[str]:

@@ -8,7 +8,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from bench.datasets.cache import cache_folder
@@ -19,6 +19,8 @@ _NEVER = ("/proc", "/sys")
 _SYSTEM = (
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/sbin"),
     *("/run/lock", "/run/log", "/run/systemd", "/run/udev"),
+    *map(str, Path("/usr/local").glob("cuda*")),
+    *(f"/usr/local/{name}" for name in ("bin", "include", "lib", "lib64", "sbin", "share")),
     *(f"/usr/{name}" for name in ("bin", "include", "lib", "lib32", "lib64", "libexec", "sbin", "share")),
 )
 
@@ -56,6 +58,10 @@ class Places:
         passing = _below(path, (tempfile.gettempdir(), *_PASSING))
         return not passing and not place.exists()
 
+    def are_libraries(self, path: str) -> bool:
+        """Say whether modules in a folder are none of the user's."""
+        return _below(path, self._not_inputs)
+
     @cached_property
     def _users(self) -> tuple[str, ...]:
         """Return the folders that the user works in; one that has parts of the system in it tells nothing."""
@@ -69,6 +75,13 @@ def package_folders() -> list[Path]:
     return [Path(place) for place in {*named, *site.getsitepackages(), site.getusersitepackages()}]
 
 
+@cache
+def library_folders() -> tuple[str, ...]:
+    """Return where modules of Python and of packages lie."""
+    stdlib = sysconfig.get_paths()["stdlib"]
+    return _texts([stdlib, Path(stdlib) / "lib-dynload", *package_folders()])
+
+
 def told(path: str) -> str:
     """Return a path as records have it: relative to the working folder if below it."""
     place = Path(path)
@@ -76,10 +89,11 @@ def told(path: str) -> str:
 
 
 def _interpreter() -> list[str]:
-    """Return the folders of the standard library, and the archive that is looked for beside it."""
+    """Return the folders of the standard library, of programs, and the archive looked for beside it."""
     stdlib = sysconfig.get_paths()["stdlib"]
     archive = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
-    return [stdlib, sysconfig.get_paths()["platstdlib"], str(Path(stdlib).parent / archive)]
+    programs = [sysconfig.get_paths()["scripts"], str(Path(sys.base_prefix) / "bin")]
+    return [*programs, stdlib, sysconfig.get_paths()["platstdlib"], str(Path(stdlib).parent / archive)]
 
 
 def _texts(places: Iterable[str | Path]) -> tuple[str, ...]:

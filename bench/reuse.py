@@ -22,6 +22,7 @@ from bench.artifacts import LEAVES_ARTIFACT, RECORD, artifact_folder, artifact_f
 from bench.digests import file_digest, signature, versions_of_distributions
 from bench.discovered import NOT_THERE, OUTPUTS, File, Inputs, Load, folder_digest
 from bench.first_outputs import same_outputs
+from bench.imports import Listings, first_moved, found_now
 from bench.json_files import read_json
 from bench.store import StageRow
 from bench.terminal import one_line
@@ -41,6 +42,7 @@ class Reuse:
     again: dict[str, str] = field(default_factory=dict)
     _keys: dict[str, str] = field(default_factory=dict)
     _loaded: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    _listings: Listings = field(default_factory=Listings)
     _alike: defaultdict[str, list[Path]] | None = None
 
     def key(self, base: str, settings: Mapping[str, Any]) -> str:
@@ -55,7 +57,7 @@ class Reuse:
     def _find(self, base: str, settings: Mapping[str, Any]) -> str:
         state, reason = hashlib.sha256(), ""
         for key, inputs in self._made_before(base):
-            now, changed = _now(inputs), _difference(inputs)
+            now, changed = _now(inputs, self._listings), _difference(inputs, self._listings)
             if not changed and inputs.loaded:
                 loaded = self._load(settings)
                 now["loaded"] = {
@@ -128,7 +130,7 @@ def what_changed(files: Mapping[str, str]) -> str:
     return next((path for path, digest in files.items() if _digest_now(path, File(digest)) != digest), "")
 
 
-def _difference(inputs: Inputs) -> str:
+def _difference(inputs: Inputs, listings: Listings) -> str:
     """Return what is another now than it was when an artifact was made; empty where nothing is."""
     for path, file in inputs.files.items():
         if _digest_now(path, file) != file.digest:
@@ -136,6 +138,8 @@ def _difference(inputs: Inputs) -> str:
     for path, digest in inputs.folders.items():
         if folder_digest(Path(path)) != digest:
             return f"what lies in {path}"
+    if moved := first_moved(inputs.imports, listings):
+        return f"where {moved} is imported from"
     versions = versions_of_distributions(inputs.packages)
     other = _first_other(inputs.packages, versions)
     return f"{other}'s version" if other else ""
@@ -153,11 +157,12 @@ def _loaded_now(what: str, before: str, now: Mapping[str, str]) -> str:
     return found
 
 
-def _now(inputs: Inputs) -> dict[str, Any]:
+def _now(inputs: Inputs, listings: Listings) -> dict[str, Any]:
     return {
         "files": {path: _digest_now(path, file) for path, file in inputs.files.items()},
         "folders": {path: folder_digest(Path(path)) for path in inputs.folders},
         "packages": versions_of_distributions(inputs.packages),
+        "imports": found_now(inputs.imports, listings),
     }
 
 

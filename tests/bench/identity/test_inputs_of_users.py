@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
 import json
 import os
 import random
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -101,7 +106,7 @@ def test_what_a_training_drew_in_decides_whether_it_is_made_again(name: str, her
         plan = plan_of(case, results)
         (key,) = (stage.key for stage in plan.of_kind("train"))
         assert key != before and list(plan.again) == [key]
-        if "." in edited or edited.startswith("the "):
+        if "." in edited or edited.startswith(("the ", "where ")):
             assert plan.again[key].startswith(edited) and plan.again[key].endswith(" changed")
         lowered = {stage.request["parents"]["model"] for stage in plan.of_kind("lower")}
         assert lowered == {key}
@@ -190,6 +195,35 @@ def test_children_that_a_stage_forks_are_heard(here: Path) -> None:
             os._exit(0)
         os.waitpid(child, 0)
     assert list(recorder.inputs().files) == ["beside.txt"]
+
+
+def test_what_another_program_or_a_library_of_c_is_told_of_is_an_input(here: Path) -> None:
+    for name in ("listed.txt", "joined.txt", "lib.so", "sub/there.txt", "out.txt"):
+        write(name, "1")()
+    with Recorder(here / "results") as recorder:
+        subprocess.run(["cat", "listed.txt", "--none", "gone.txt"], capture_output=True)
+        subprocess.run("cat <joined.txt >out.txt", shell=True)
+        subprocess.run(["cat", "there.txt"], cwd="sub", capture_output=True)
+        os.system("cat --other=joined.txt 2>/dev/null")
+        with pytest.raises(OSError):
+            ctypes.CDLL("./lib.so")
+    found = recorder.inputs().files  # not what a program wrote
+    assert sorted(found) == ["joined.txt", "lib.so", "listed.txt", "sub/there.txt"]
+    assert not any(file.digest == "" for file in found.values())
+
+
+def test_a_users_extension_module_is_an_input(here: Path) -> None:
+    suffix = EXTENSION_SUFFIXES[0]
+    shutil.copy(importlib.import_module("_json").__file__ or "", f"_json{suffix}")
+    json_module = sys.modules.pop("_json")
+    try:
+        with Recorder(here / "results") as recorder:
+            spec = importlib.util.spec_from_file_location("_json", here / f"_json{suffix}")
+            assert spec is not None
+            sys.modules["_json"] = importlib.util.module_from_spec(spec)
+        assert list(recorder.inputs().files) == [f"_json{suffix}"]
+    finally:
+        sys.modules["_json"] = json_module
 
 
 def test_a_file_that_was_looked_for_in_vain_is_an_input_too(here: Path) -> None:

@@ -217,6 +217,27 @@ ASKS = {
 }
 """What only `forward` asks, and an edit of it."""
 
+IN_TURN = {
+    "made earlier on the path": ("import sys; sys.path.append('lib'); import later", "later"),
+    "that was not there": ("import later", "later"),
+    "that was not there, in a package": ("from parts import more", "parts.more"),
+    "of a package that was not there": ("from later_parts import SCALE", "later_parts"),
+}
+"""Imports that lead elsewhere once there are the files of `made_later`, and which module then does."""
+
+
+def made_later() -> None:
+    for name in ("later", "parts/more", "later_parts/__init__"):
+        write(f"{name}.py", "SCALE = 2.0\n")()
+
+
+def not_yet_made() -> None:
+    for name in ("later", "parts/more", "later_parts/__init__"):
+        Path(f"{name}.py").unlink(missing_ok=True)
+    write("lib/later.py", "SCALE = 1.0\n")()
+    write("parts/__init__.py", "")()
+
+
 READS = {
     "module beside": ("import mydata", "inputs = inputs * mydata.SCALE"),
     "package beside": ("from mine_parts import scales", "inputs = inputs * scales.SCALE"),
@@ -278,6 +299,15 @@ CASES = (
             {"the model of": save_safely("s.safetensors", 2.0)},
         )
         for what, begin in HOLDS.items()
+    }
+    | {
+        f"own, module {what}": Case(
+            "mine.py:make,train_steps=2",
+            all_of(not_yet_made, write("mine.py", own(f"try:\n    {line}\nexcept ImportError:\n    pass"))),
+            {f"where {module} is": made_later},
+            {"other file": write("other.py", "x = 1\n"), "beside it": write("lib/other.py", "x = 1\n")},
+        )
+        for what, (line, module) in IN_TURN.items()
     }
     | {
         f"own, forward asks for a {what}": Case(
