@@ -62,14 +62,15 @@ def _turned(
 ) -> list[str]:
     """Say so where more answers are others than may be, not counting those that are as good within `error`.
 
-    The error is over the largest of all outputs here too, but over that of each sample by itself: a sample
-    with large outputs makes the errors of the others look small.
+    The error is over the largest score of each sample here, or of the one in the middle where that is larger:
+    a sample with large outputs makes the errors of the others look small. `largest` leaves masks out.
     """
     if kind.name not in ("scores", "logit") or own.is_complex():
         return []
     scores, found, wanted = kind.class_scores(own.double()), kind.answers(outputs), kind.answers(own)
     assert scores is not None and found is not None and wanted is not None
     scale = torch.where(scores.abs() <= largest, scores.abs(), 0.0).amax(dim=-1)
+    scale = scale.clamp(min=scale.median().item()) if scale.numel() else scale
     pair = torch.stack([found, wanted], dim=-1).clamp(min=0)
     there, here = scores.gather(-1, pair).unbind(-1)
     share = ((found != wanted) & (here - there > 2 * error * scale)).double().mean().item()

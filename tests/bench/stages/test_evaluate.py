@@ -99,6 +99,9 @@ def test_a_small_relative_error_is_not_enough_where_the_answers_are_others() -> 
     assert found["valid"].value == 0 and found["valid"].reason.startswith("25.0% of the answers are others")
     tied = torch.tensor([[1.0, 1.0 - 1e-6]]).expand(8, 2)
     assert closeness(tied.flip(1), tied, exact, SCORES)[-1].value == 1
+    between = torch.tensor([[2.0], [-1.0], [1e-5], [-1.5]])
+    turned = between * torch.tensor([[1.0], [1.0], [-1.0], [1.0]])
+    assert closeness(turned, between, exact, OutputKind("logit"))[-1].value == 1
 
 
 def test_what_is_nan_agrees_with_nothing() -> None:
