@@ -2,7 +2,7 @@ PYTHON ?= python3
 MATRIX ?= quick
 VENV := .venv
 
-.PHONY: bench test test-capped test-busy lint clean
+.PHONY: bench test test-slow test-capped test-busy lint clean
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/python -m bench run --matrix $(MATRIX)
@@ -13,6 +13,10 @@ PYTEST := OMP_WAIT_POLICY=passive $(VENV)/bin/python -m pytest
 TWO := --numprocesses 2 --dist loadfile
 test: $(VENV)/.installed-dev
 	$(PYTEST) $(TWO) tests
+
+# Whole runs and runtimes that take half a minute each: `make test` is without them.
+test-slow: $(VENV)/.installed-dev
+	$(PYTEST) $(TWO) -m slow tests
 
 # What runs PyTorch's kernels, as on a CPU that has AVX2 and nothing above it.
 KERNELS := tests/bench/test_kinds_of_models.py tests/techniques/test_backends.py tests/techniques/test_kernels.py \

@@ -37,6 +37,7 @@ def wall_clock(tmp_path) -> tuple[dict[str, str], Path]:
     return environment, set_back
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_clock_set_back_during_a_run_and_before_the_next(wall_clock, tmp_path):
     environment, set_back = wall_clock

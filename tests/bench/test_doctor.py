@@ -38,6 +38,7 @@ def test_advice_has_the_effect_that_was_measured(machine, monkeypatch):
     assert "powersave" in governor and told[governor] is None
 
 
+@pytest.mark.slow
 def test_launches_are_processes_with_memory_kept_and_without_in_turns():
     kept, left = measure_launches(threads=1, launches=2)
     for medians in (kept, left):

@@ -28,6 +28,7 @@ def one_line(errors: str) -> str:
     return last
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_full_disk_at_any_moment_of_a_run_loses_nothing(bench, small_disk):
     results = small_disk(16 * 1024) / "results"

@@ -33,6 +33,7 @@ def test_it_is_planned_once_for_a_structure_and_only_on_request(matrix):
     assert make_plan(read_matrix(str(matrix)), cpus=2).of_kind("serve") == []
 
 
+@pytest.mark.slow
 def test_the_rate_that_held_the_bound_or_why_there_is_none_is_on_record(bench, matrix, tmp_path):
     pytest.importorskip("mlperf_loadgen")
     done = bench("run", "--matrix", matrix, "--smoke", "--results", tmp_path)

@@ -59,6 +59,7 @@ def test_a_launch_entered_into_the_store(benchmark: Any, tmp_path: Path) -> None
     store.close()
 
 
+@pytest.mark.slow
 def test_the_tables_of_600_cells(benchmark: Any, tmp_path: Path) -> None:
     made_up = Synthetic(
         optimizers=("adam", "momentum", "sgd"),

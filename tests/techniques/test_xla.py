@@ -12,5 +12,6 @@ from own_process import passes
     any(importlib.util.find_spec(name) is None for name in ("jax", "torchax", "optax")),
     reason="needs jax, torchax and optax",
 )
+@pytest.mark.slow
 def test_xla_gives_the_outputs_of_pytorchs_models_and_trains_them_as_pytorch_does():
     passes("xla_in_its_own_process.py")
