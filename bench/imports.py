@@ -7,10 +7,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES
-from pathlib import Path
 
 from bench.digests import OUR_PACKAGES
-from bench.places import Places, library_folders, told
+from bench.places import Places, below, library_folders, told
 
 LIBRARY = "a library"
 """Where the modules of installed packages and of Python lie: it differs between machines."""
@@ -110,5 +109,4 @@ def _steps(name: str) -> Iterator[tuple[str, str]]:
 
 def _is_library(package: str) -> bool:
     file = getattr(sys.modules[package], "__file__", None)
-    folders = [str(place) for place in library_folders()]
-    return file is not None and any(Path(file).is_relative_to(place) for place in folders)
+    return file is not None and below(file, library_folders())

@@ -24,9 +24,7 @@ _SYSTEM = (
     *(f"/usr/{name}" for name in ("bin", "include", "lib", "lib32", "lib64", "libexec", "sbin", "share")),
 )
 
-_USERS = ("/dev/shm",)
-
-_PASSING = ("/dev/shm",)
+_SHARED_MEMORY = "/dev/shm"
 
 
 class Places:
@@ -48,25 +46,28 @@ class Places:
 
     def counts(self, path: str) -> bool:
         """Say whether a path can be the user's: not the system's, a package's, ours, nor gone again."""
-        if _below(path, self._not_inputs):
+        if below(path, self._not_inputs):
             return False
-        if _below(path, _SYSTEM) and path not in self._named and not _below(path, self._users):
+        if below(path, _SYSTEM) and path not in self._named and not below(path, self._users):
             return False
         place = Path(path)
         if place.is_file() or place.is_dir():
             return True
-        passing = _below(path, (tempfile.gettempdir(), *_PASSING))
+        passing = below(path, (tempfile.gettempdir(), _SHARED_MEMORY))
         return not passing and not place.exists()
 
     def are_libraries(self, path: str) -> bool:
         """Say whether modules in a folder are none of the user's."""
-        return _below(path, self._not_inputs)
+        return below(path, self._not_inputs)
 
     @cached_property
     def _users(self) -> tuple[str, ...]:
         """Return the folders that the user works in; one that has parts of the system in it tells nothing."""
         worked_in = _texts([Path.cwd(), *sys.path])
-        return (*_USERS, *(folder for folder in worked_in if not any(_below(s, (folder,)) for s in _SYSTEM)))
+        return (
+            _SHARED_MEMORY,
+            *(folder for folder in worked_in if not any(below(s, (folder,)) for s in _SYSTEM)),
+        )
 
 
 def package_folders() -> list[Path]:
@@ -100,5 +101,6 @@ def _texts(places: Iterable[str | Path]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(os.path.abspath(place) for place in places))  # noqa: PTH100
 
 
-def _below(path: str, folders: Iterable[str]) -> bool:
+def below(path: str, folders: Iterable[str]) -> bool:
+    """Say whether a path is one of the folders, or lies in one."""
     return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)

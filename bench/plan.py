@@ -38,6 +38,7 @@ each: a small net's step is far from twice as fast on two."""
 
 _TRAINS = ("train", "teach", "step", "compress")
 """Kinds that make an optimizer of PyTorch, which imports its compiler."""
+
 _RUN_LOWERED = ("evaluate", "serve", "generate", "infer")
 
 GENERATING_BACKENDS = ("cpu-eager", "cuda-eager")

@@ -63,15 +63,14 @@ class _Loaded:
 
     def __init__(self, model: Path) -> None:
         self._model = model
-        self.program, self.method = _load(model)
+        self.load()
+
+    def load(self) -> Any:
+        self.program, self.method = _load(self._model)
+        return self.method
 
     def drop(self) -> None:
         self.program = self.method = None
-
-    def execute(self, prepared: Prepared) -> Any:
-        if self.method is None:
-            self.program, self.method = _load(self._model)
-        return self.method.execute(prepared)
 
 
 _ALIVE: weakref.WeakSet[_Loaded] = weakref.WeakSet()
@@ -89,7 +88,7 @@ class ExecuTorchProgram(Program):
         return [in_precision(batch, self.dtype).contiguous()]
 
     def __call__(self, prepared: Prepared) -> Any:
-        return self.loaded.execute(prepared)
+        return (self.loaded.method or self.loaded.load()).execute(prepared)
 
     def to_tensors(self, output: Any) -> tuple[torch.Tensor, ...]:
         return compared(list(output))
