@@ -19,7 +19,7 @@ test-slow: $(VENV)/.installed-dev
 	$(PYTEST) $(TWO) -m slow tests
 
 # What runs PyTorch's kernels, as on a CPU that has AVX2 and nothing above it.
-KERNELS := tests/bench/test_kinds_of_models.py tests/techniques/test_backends.py tests/techniques/test_kernels.py \
+KERNELS := tests/bench/models/test_kinds_of_models.py tests/techniques/test_backends.py tests/techniques/test_kernels.py \
 	tests/techniques/test_served_kinds.py tests/techniques/test_weight_formats.py \
 	tests/truth/test_flops_of_formats.py
 test-capped: $(VENV)/.installed-dev
@@ -28,7 +28,7 @@ test-capped: $(VENV)/.installed-dev
 # What reads clocks and counters, beside a process that keeps a core busy.
 test-busy: $(VENV)/.installed-dev
 	$(VENV)/bin/python -c "while True: pass" & busy=$$!; trap "kill $$busy" EXIT; \
-		$(PYTEST) tests/bench/instruments tests/bench/selftest tests/performance tests/truth
+		$(PYTEST) tests/bench/selftest tests/performance tests/truth
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .

@@ -2,13 +2,15 @@
 
 from typing import Any
 
-__all__ = ["measure"]
+__all__ = ["__version__", "measure"]
+
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     """Import what Python users call only once they do: the command line starts without torch."""
     if name == "measure":
-        from bench.measuring import measure
+        from bench.api import measure
 
         return measure
     raise AttributeError(f"module 'bench' has no attribute {name!r}")

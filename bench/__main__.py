@@ -8,8 +8,8 @@ import sys
 from typing import Any
 
 from bench.errors import BenchError
-from bench.results_folder import FULL
-from bench.terminal import one_line, visible
+from bench.formatting import one_line, visible
+from bench.results.folder import FULL
 from techniques.registry import TechniqueError
 
 BAD_USE = 2

@@ -10,25 +10,34 @@ import ast
 import errno
 import hashlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
-from bench.input_files import max_input_gib
+from bench.errors import BenchError
 
 OUR_PACKAGES = ("bench", "techniques")
 
 _NO_PART = frozenset(
-    ("bench.errors", "bench.metrics", "bench.plugins", "bench.records", "bench.workloads.rows")
-) | {"techniques.registry"}
+    (
+        *("bench.errors", "bench.formatting", "bench.metrics", "bench.plugins", "bench.records"),
+        *("bench.workloads.rows", "techniques.registry"),
+    )
+)
 """Modules of words and records. What a row of a table says reaches a key as a setting."""
 
 _MAX_SOURCE_BYTES = 2**24
 
 _ALWAYS = ("numpy", "torch")
 """What every stage computes with, whether or not its own module says so."""
+
+MAX_GIB = 32
+"""GiB that a model or data set may have, unless the variable says otherwise: a few minutes of hashing."""
+
+MAX_GIB_VARIABLE = "BENCH_MAX_INPUT_GIB"
 
 Signature = tuple[int, int, int, int]
 
@@ -46,6 +55,18 @@ def file_digest(path: Path) -> str:
     a pipe would be read for ever.
     """
     return _file_digest(path, signature(path))
+
+
+def max_input_gib() -> float:
+    """Return how many GiB a model or data set may have; raises BenchError where the variable is no number."""
+    text = os.environ.get(MAX_GIB_VARIABLE) or str(MAX_GIB)
+    try:
+        most = float(text)
+    except ValueError:
+        most = -1.0
+    if not 0 < most < 2**40:
+        raise BenchError(f"{MAX_GIB_VARIABLE} must be a number of GiB above 0, got {text!r}")
+    return most
 
 
 class Sources:

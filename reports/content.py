@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.terminal import visible
-from reports import tables
-from reports.answers import Answer, answers
-from reports.compression_grids import compression_grids
-from reports.estimates import estimate_summary
-from reports.generation_grid import generation_grids
-from reports.grids import Grid, all_grids, environment_grid, problem_grids
-from reports.overheads import overhead_text
+from bench.formatting import visible
+from reports.frames.run import read_frames
+from reports.frames.view import RunView, read
+from reports.grids.compression import compression_grids
+from reports.grids.generation import generation_grids
+from reports.grids.run import Grid, all_grids, environment_grid, problem_grids
+from reports.grids.runtimes import runtimes_grids
 from reports.plots import Plot, draw_all
-from reports.runtimes_grid import runtimes_grids
-from reports.verdict import verdict
-from reports.view import RunView, read
+from reports.prose.answers import Answer, answers
+from reports.prose.overheads import overhead_text
+from reports.prose.predicted import estimate_summary
+from reports.prose.verdict import verdict
 
 if TYPE_CHECKING:
-    from bench.store import Store
+    from bench.results.store import Store
 
 
 @dataclass(frozen=True)
@@ -72,37 +72,6 @@ def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:
     if smoke:
         return [grid for grid in grids if grid.name != "estimate"]
     return [*runtimes_grids(frames), *compression_grids(frames), *grids]
-
-
-def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
-    """Return all tables of a run by name."""
-    inference, generation = tables.inference_table(view), tables.generation_table(view)
-    found = {
-        "training": tables.training_table(view),
-        "curves": tables.curves(view),
-        "compression": tables.compression_table(view),
-        "inference": inference,
-        **({"generation": generation} if len(generation) else {}),
-        "tradeoff": tables.tradeoff_table(view, inference),
-        "classes": tables.classes_table(view, inference),
-        "runtimes": tables.runtimes_table(view, inference),
-        "memory": tables.memory_table(view),
-        "problems": tables.problems_table(view),
-        "overhead": tables.overhead_table(view),
-        "estimate": tables.estimate_table(view),
-    }
-    return {name: _visible(frame) for name, frame in found.items()}
-
-
-def _visible(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame whose texts show all that is in them, in any figure, table and file."""
-    texts = frame.select_dtypes(include=["object", "string"])
-    return frame.assign(
-        **{
-            str(name): [visible(value) if isinstance(value, str) else value for value in column]
-            for name, column in texts.items()
-        }
-    )
 
 
 def _about(view: RunView, complete: bool) -> tuple[tuple[str, str], ...]:

@@ -10,6 +10,8 @@ from collections.abc import Generator
 
 import pytest
 
+pytest_plugins = ["tests.support.runs"]
+
 SEED = 0
 
 # What calls a package's kernels need not be fast here, and half of a compiler's time goes into it.

@@ -91,7 +91,7 @@ MATRIX
 
 logged machine.txt "$python" -m bench machine
 logged doctor.txt "$python" -m bench doctor
-logged tests.txt "$python" -m pytest -rs tests/techniques tests/bench/instruments tests/truth/test_ceilings.py \
+logged tests.txt "$python" -m pytest -rs tests/techniques tests/truth/test_ceilings.py \
   -k "cuda or gpu or tensorrt or board or accelerator or ceiling"
 for matrix in gpu gpu-training; do
   logged "$matrix.txt" "$python" -m bench run --matrix "$folder/$matrix.toml" --results "$folder/results"

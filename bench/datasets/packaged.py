@@ -19,10 +19,10 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from bench.children import how_it_ended
 from bench.datasets import sources
 from bench.datasets.cache import cache_folder, locked, write_whole
 from bench.errors import DataError
+from bench.processes import how_it_ended
 
 Say = Callable[[str], None]
 

@@ -12,8 +12,8 @@ import urllib.request
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
-from bench.children import how_it_ended
 from bench.errors import DataError
+from bench.processes import how_it_ended
 
 ANSWER_TIMEOUT_S = 5.0
 TRANSFER_TIMEOUT_S = 600.0

@@ -8,13 +8,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from bench.instruments import clock
 from bench.instruments.differences import difference
-from bench.workloads.workload import Generator
+
+
+class Generator(Protocol):
+    """A language model that continues texts one token at a time, and keeps what it has read in a cache."""
+
+    def prefill(self, tokens: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        """Read prompts (batch, time); return the logits of the next token (batch, symbols), and the cache."""
+        ...
+
+    def decode(self, token: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]:
+        """Read one more token of each text (batch, 1); return as `prefill`. The old cache is used up."""
+        ...
+
+    def cache_bytes(self, cache: Any) -> int:
+        """Return the bytes of the cache's tensors."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A neighbour on the same physical core, or a clock that has been lowered, shows in no counter of a virtual
 machine; it shows here. On a 2-core virtual machine launches whose product took a third longer than the
-fastest ran 1.5 times as long, at no pressure, no steal and no switches. `bench.store.disturbed` judges it.
+fastest ran 1.5 times as long, at no pressure, no steal and no switches. `bench.analysis.disturbed` judges it.
 """
 
 from __future__ import annotations

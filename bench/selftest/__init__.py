@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench.allocator import allocator_environment
-from bench.children import refuse_bad_end
 from bench.errors import BenchError
-from bench.resources import find_resources
+from bench.execution.allocator import allocator_environment
+from bench.execution.resources import find_resources
+from bench.formatting import print_table
+from bench.processes import refuse_bad_end
 from techniques.registry import nearest
 
 
@@ -55,14 +56,13 @@ def _runtimes(results: Path, filter_text: str = "") -> None:
 
 
 def _intervals(results: Path) -> None:
-    from bench.listing import print_table
-    from bench.selftest.intervals import judge, run_pool, worth_rows, write_pools
+    from bench.selftest.intervals import WORTH_HEADINGS, judge, run_pool, worth_rows, write_pools
 
     pools = run_pool(results)
     path = results / "selftest-intervals.csv"
     write_pools(pools, path)
     print(f"every launch: {path}")
-    print_table("What intervals are worth here", worth_rows([judge(pool) for pool in pools]))
+    print_table("What intervals are worth here", worth_rows([judge(pool) for pool in pools]), WORTH_HEADINGS)
 
 
 _PARTS: Mapping[str, Callable[[Path], None]] = {

@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from bench.children import output_of
 from bench.instruments.speed import reference_s
+from bench.processes import output_of
 
 STEP_BATCH = 128
 WARM_S = 0.5

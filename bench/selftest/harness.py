@@ -18,14 +18,14 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from bench.allocator import allocator_environment
-from bench.artifacts import artifact_folder
-from bench.children import output_of, refuse_bad_end
+from bench.analysis.disturbed import SLOWER, best_reference_s
+from bench.analysis.statistics import Interval, paired_ratio_interval
+from bench.execution.allocator import allocator_environment
+from bench.execution.resources import find_resources
 from bench.metrics import PRIMARY
-from bench.resources import find_resources
-from bench.statistics import Interval, paired_ratio_interval
-from bench.store import StageRow, Store
-from bench.store.disturbed import SLOWER, best_reference_s
+from bench.processes import output_of, refuse_bad_end
+from bench.results.artifacts import artifact_folder
+from bench.results.store import StageRow, Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,7 +169,8 @@ def _batches(settings: Mapping[str, Any], results: Path) -> Path:
     if not path.exists():
         import numpy as np
 
-        from bench.stages.inputs import load_workload, rotating_batches
+        from bench.stages.inputs import rotating_batches
+        from bench.workloads.loading import load_workload
 
         batches = rotating_batches(*load_workload(settings), settings["batch_size"])
         np.save(path, np.stack([batch.numpy() for batch in batches]))

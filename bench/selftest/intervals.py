@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.analysis.statistics import launch_interval, ratio_interval, relative_spread
 from bench.errors import BenchError
+from bench.execution.session import RunOptions, execute, prepare
 from bench.metrics import PRIMARY
-from bench.session import RunOptions, execute, prepare
-from bench.statistics import launch_interval, ratio_interval, relative_spread
-from bench.store import Store
+from bench.results.store import Store
 
 MATRIX = Path(__file__).parent / "pool.toml"
 SIZE = 10
@@ -134,19 +134,21 @@ def _holds(low: float | None, value: float, high: float | None) -> bool:
     return low is not None and high is not None and low <= value <= high
 
 
+WORTH_HEADINGS = (
+    "timed stage",
+    "launches",
+    "spread",
+    "carry-over",
+    "A/A splits that exclude 1",
+    f"intervals of {SIZE} that hold the median",
+    "median half-width",
+    "verdict",
+)
+
+
 def worth_rows(found: Sequence[Worth]) -> list[tuple[str, ...]]:
-    """Return a table for a person, headings first."""
-    headings = (
-        "timed stage",
-        "launches",
-        "spread",
-        "carry-over",
-        "A/A splits that exclude 1",
-        f"intervals of {SIZE} that hold the median",
-        "median half-width",
-        "verdict",
-    )
-    rows = [
+    """Return a table for a person; `WORTH_HEADINGS` are its columns."""
+    return [
         (
             worth.label,
             str(worth.launches),
@@ -159,4 +161,3 @@ def worth_rows(found: Sequence[Worth]) -> list[tuple[str, ...]]:
         )
         for worth in found
     ]
-    return [headings, *rows]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from bench.analysis.statistics import Interval, launch_interval, paired_ratio_interval
 from bench.instruments import clock
-from bench.statistics import Interval, launch_interval, paired_ratio_interval
 from bench.workloads.image_classification import SimpleCNN
 
 Call = Callable[[], object]

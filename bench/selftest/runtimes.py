@@ -15,12 +15,12 @@ from pathlib import Path
 from statistics import median
 
 from bench.errors import BenchError
-from bench.executor import ForkServerExecutor
+from bench.execution.executor import ForkServerExecutor
+from bench.execution.resources import find_resources
 from bench.records import Request
-from bench.resources import find_resources
-from bench.results_folder import WORK
+from bench.results.folder import WORK
+from bench.results.store import StageRow, Store
 from bench.selftest.harness import SERVED, HarnessCost, Timing, cost, run_matrix, run_script, script_of
-from bench.store import StageRow, Store
 
 ROUNDS = 64
 ENOUGH = 20

@@ -11,19 +11,14 @@ import torch
 
 from bench.errors import StageError
 from bench.instruments.tensors import parameter_counts
-from bench.models import load_model, load_outputs, save_model, save_outputs
-from bench.predictions import Predictions
+from bench.models.files import load_model, load_outputs, save_model, save_outputs
+from bench.models.predictions import Predictions
+from bench.models.structures import Structure, read_structure
+from bench.models.training import TrainingRecord, predict
 from bench.records import Measurement, Request
-from bench.stages.inputs import (
-    calibration_batches,
-    example_batch,
-    load_workload,
-    make_trainer,
-    parent_folder,
-)
+from bench.stages.inputs import calibration_batches, make_trainer, parent_folder
 from bench.stages.train import quality
-from bench.structures import Structure, read_structure
-from bench.training import TrainingRecord, predict
+from bench.workloads.loading import example_batch, load_workload
 from bench.workloads.workload import Data, Workload
 from techniques.compression import COMPRESSIONS
 from techniques.compression.context import TaughtLoss

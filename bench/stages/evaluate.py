@@ -10,16 +10,17 @@ from typing import Any
 
 import torch
 
-from bench.closeness import agreement, closeness, further_closeness, kept_quality
 from bench.errors import StageError
-from bench.models import load_outputs
-from bench.predictions import Predictions, gathered, named_like
+from bench.models.closeness import agreement, closeness, further_closeness, kept_quality
+from bench.models.files import load_outputs
+from bench.models.predictions import Predictions, gathered, named_like
+from bench.models.structures import read_structure
+from bench.models.training import EVALUATION_BATCH
 from bench.records import Measurement, Request
-from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder
+from bench.stages.inputs import load_backend, numerics, parent_folder
 from bench.stages.train import quality
-from bench.structures import read_structure
-from bench.training import EVALUATION_BATCH
 from bench.workloads.classification import class_numbers, class_recalls, flips, yes_or_no_targets
+from bench.workloads.loading import load_workload
 from bench.workloads.workload import Data, Workload
 from techniques.backends import BACKENDS
 from techniques.backends.cpu_features import int8_saturates

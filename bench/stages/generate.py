@@ -9,10 +9,11 @@ import torch
 
 from bench.errors import StageError
 from bench.instruments.generation import Generated, cache_bytes_per_token, cache_fault, time_generation
+from bench.models.structures import read_structure
 from bench.records import Measurement, Request
-from bench.stages.inputs import example_batch, load_backend, load_workload, numerics, parent_folder
+from bench.stages.inputs import load_backend, numerics, parent_folder
 from bench.stages.timing import quantile_of
-from bench.structures import read_structure
+from bench.workloads.loading import example_batch, load_workload
 from techniques.backends.protocol import TorchProgram
 from techniques.precisions import PRECISIONS
 

@@ -13,13 +13,14 @@ import torch
 
 from bench.instruments import tensors
 from bench.instruments.memory import PeakResident
-from bench.models import load_outputs
-from bench.predictions import Predictions, gathered, named_like
+from bench.models.files import load_outputs
+from bench.models.predictions import Predictions, gathered, named_like
+from bench.models.structures import read_structure
 from bench.records import Measurement, Request
 from bench.stages.evaluate import alike, judged, tolerance
-from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder, rotating_batches
+from bench.stages.inputs import load_backend, numerics, parent_folder, rotating_batches
 from bench.stages.timing import device_pass, energy_pass, gpu_pass, own_clock_pass, timed_pass, timings
-from bench.structures import read_structure
+from bench.workloads.loading import load_workload
 from bench.workloads.workload import Workload
 from techniques.backends.kernels import (
     kernels_of_format,

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench.artifacts import artifact_folder
 from bench.instruments.copies import copy_of
 from bench.instruments.structure import observe
+from bench.models.training import Trainer, shuffled_batches
 from bench.records import ANY_BATCH, STRUCTURE, Measurement, Request
-from bench.training import Trainer, shuffled_batches
+from bench.results.artifacts import artifact_folder
 from bench.workloads.checks import checked_loss
-from bench.workloads.workload import Data, Workload, find_workload
+from bench.workloads.loading import example_batch
+from bench.workloads.workload import Data, Workload
 from techniques.backends import BACKENDS
 from techniques.backends.protocol import Backend, Numerics
 from techniques.optimizers import OPTIMIZERS
@@ -25,16 +25,6 @@ _CALIBRATION_BATCH = 64
 _CALIBRATION_SEED = 0
 
 ROTATING = 4
-
-
-def load_workload(settings: Mapping[str, Any]) -> tuple[Workload, Data]:
-    """Return the workload and its data, the test set cut to the request's `test_samples` where it has any."""
-    workload = find_workload(settings["workload"])
-    data = workload.data()
-    most = settings["test_samples"]
-    if most is not None:
-        data = replace(data, test_inputs=data.test_inputs[:most], test_targets=data.test_targets[:most])
-    return workload, data
 
 
 def load_backend(settings: Mapping[str, Any]) -> Backend:
@@ -51,12 +41,6 @@ def numerics(settings: Mapping[str, Any]) -> Numerics:
 def parent_folder(request: Request, role: str) -> Path:
     """Return the folder of the artifact that plays this role."""
     return artifact_folder(Path(request.results), request.parents[role])
-
-
-def example_batch(workload: Workload, data: Data, batch_size: int, number: int = 0) -> torch.Tensor:
-    """Return a batch of real test inputs as the model takes them; samples repeat where there are too few."""
-    numbers = (number * batch_size + torch.arange(batch_size)) % len(data.test_inputs)
-    return workload.transform(data.test_inputs[numbers])
 
 
 def rotating_batches(workload: Workload, data: Data, batch_size: int) -> list[torch.Tensor]:

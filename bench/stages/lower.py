@@ -15,21 +15,20 @@ from bench.instruments.onnx_flops import count_onnx
 from bench.instruments.sizes import folder_bytes
 from bench.instruments.tensors import parameter_counts
 from bench.instruments.traffic import call_bytes
-from bench.models import load_model, load_outputs, save_outputs
-from bench.predictions import gathered
+from bench.models.files import load_model, load_outputs, save_outputs
+from bench.models.predictions import gathered
+from bench.models.structures import read_structure
 from bench.records import Measurement, Request
 from bench.stages.inputs import (
     calibration_batches,
-    example_batch,
     load_backend,
-    load_workload,
     numerics,
     parent_folder,
     rotating_batches,
     structure_measurements,
 )
 from bench.stages.step import flop_measurements, incomplete, uncounted
-from bench.structures import read_structure
+from bench.workloads.loading import example_batch, load_workload
 from bench.workloads.onnx_model import OnnxModel
 from techniques.numbers import as_taken
 from techniques.registry import CannotApply

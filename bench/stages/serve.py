@@ -10,9 +10,10 @@ from statistics import median
 
 from bench.instruments import clock
 from bench.instruments.arrivals import HALVINGS, LEAST_ARRIVALS, Offered, highest_rate, offer_rate
+from bench.models.structures import read_structure
 from bench.records import Measurement, Request
-from bench.stages.inputs import load_backend, load_workload, numerics, parent_folder, rotating_batches
-from bench.structures import read_structure
+from bench.stages.inputs import load_backend, numerics, parent_folder, rotating_batches
+from bench.workloads.loading import load_workload
 from techniques.backends.protocol import sparing_inputs
 from techniques.registry import CannotApply
 

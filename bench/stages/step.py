@@ -11,11 +11,12 @@ import torch
 from bench.instruments import flops, tensors
 from bench.instruments.memory import PeakResident
 from bench.instruments.traffic import step_bytes
+from bench.models.training import Trainer, shuffled_batches
 from bench.records import Measurement, Request
-from bench.stages.inputs import load_workload, make_trainer
+from bench.stages.inputs import make_trainer
 from bench.stages.timing import device_pass, energy_pass, gpu_pass, timed_pass, timings
 from bench.stages.train import effective_batch
-from bench.training import Trainer, shuffled_batches
+from bench.workloads.loading import load_workload
 from bench.workloads.workload import Workload
 from techniques.optimizers import OPTIMIZERS
 from techniques.optimizers.torch_optim import build

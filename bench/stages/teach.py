@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
-from bench.models import load_model, save_outputs
+from bench.models.files import load_model, save_outputs
+from bench.models.training import predict
 from bench.records import Measurement, Request
-from bench.stages.inputs import load_workload, parent_folder
-from bench.training import predict
+from bench.stages.inputs import parent_folder
+from bench.workloads.loading import load_workload
 
 
 def run(request: Request, folder: Path) -> list[Measurement]:

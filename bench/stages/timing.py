@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from bench.analysis.statistics import effective_samples, relative_spread, sample_quantile
 from bench.instruments import clock
 from bench.instruments.boards import Throttling
 from bench.instruments.clock import Call, Samples, Warmup
@@ -18,7 +19,6 @@ from bench.instruments.energy import WINDOW_S, measure_energy
 from bench.instruments.gpu import WATCHED_S, GpuProbe
 from bench.instruments.speed import reference_s
 from bench.records import Measurement, Request
-from bench.statistics import effective_samples, relative_spread, sample_quantile
 from techniques.backends.accelerators import QUEUED_CALLS, EventTimer, flush_cache, torch_device
 from techniques.backends.protocol import OwnClock
 

@@ -10,15 +10,16 @@ from typing import Any
 
 import torch
 
+from bench.identity.loaded import load_and_note
 from bench.instruments.copies import copy_of
 from bench.instruments.memory import PeakResident
-from bench.loaded import load_and_note
-from bench.models import save_model, save_outputs
-from bench.predictions import Predictions
+from bench.models.files import save_model, save_outputs
+from bench.models.predictions import Predictions
+from bench.models.structures import Structure
+from bench.models.training import EVALUATION_BATCH, Goal, Trainer, TrainingRecord, batch_at, predict
 from bench.records import Measurement, Request
-from bench.stages.inputs import example_batch, make_trainer, structure_measurements
-from bench.structures import Structure
-from bench.training import EVALUATION_BATCH, Goal, Trainer, TrainingRecord, batch_at, predict
+from bench.stages.inputs import make_trainer, structure_measurements
+from bench.workloads.loading import example_batch
 from bench.workloads.onnx_model import OnnxModel
 from bench.workloads.output_kinds import OutputKind
 from bench.workloads.recognition import kind_of_given, kind_of_loss, kind_of_training, last_operator

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from bench.errors import StageError
-from bench.trust import is_trusted
 from bench.workloads.exported_checks import CouldRunCode, check_program
+from bench.workloads.trust import is_trusted
 
 _MAX_PROGRAM_BYTES = 2**28
 _MAX_SAMPLE_BYTES = 2**33

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from bench.errors import StageError
-from bench.input_files import input_files
 from bench.instruments.onnx_reading import tensors
 from bench.workloads.exported_file import load_program
+from bench.workloads.input_files import input_files
 from bench.workloads.onnx_inputs import fixed_batch, inputs_of, read_inputs
 from bench.workloads.onnx_model import OnnxModel, first_line_of_runtime
 from bench.workloads.workload import Data, Workload

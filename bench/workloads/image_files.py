@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.errors import DataError
-from bench.metrics import counted
+from bench.formatting import counted
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

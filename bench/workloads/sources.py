@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from bench.errors import DataError
-from bench.terminal import one_line
+from bench.formatting import one_line
 from bench.workloads.image_files import find_images, read_pixels
 from bench.workloads.table_files import numbered, read_texts
 from bench.workloads.words import RESERVED, encode, vocabulary

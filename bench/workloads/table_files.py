@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import DataError
-from bench.input_files import input_files
-from bench.metrics import counted
+from bench.formatting import counted
+from bench.workloads.input_files import input_files
 
 SEPARATORS = (",", ";", "\t", "|")
 _NO_SEPARATORS = '"\r\n\0'

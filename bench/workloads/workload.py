@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
 from bench.errors import StageError
 from bench.workloads import WORKLOADS
 from bench.workloads.checks import checked
+
+if TYPE_CHECKING:
+    from bench.instruments.generation import Generator
 
 
 @dataclass(frozen=True)
@@ -26,22 +29,6 @@ class Data:
     test_inputs: torch.Tensor
     test_targets: torch.Tensor
     notes: tuple[str, ...] = field(default=(), kw_only=True)
-
-
-class Generator(Protocol):
-    """A language model that continues texts one token at a time, and keeps what it has read in a cache."""
-
-    def prefill(self, tokens: torch.Tensor) -> tuple[torch.Tensor, Any]:
-        """Read prompts (batch, time); return the logits of the next token (batch, symbols), and the cache."""
-        ...
-
-    def decode(self, token: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]:
-        """Read one more token of each text (batch, 1); return as `prefill`. The old cache is used up."""
-        ...
-
-    def cache_bytes(self, cache: Any) -> int:
-        """Return the bytes of the cache's tensors."""
-        ...
 
 
 Answers = Callable[[torch.Tensor], torch.Tensor]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.metrics import format_points
+from bench.formatting import format_points
 from reports.plots.figure import INK, Plot, render, shorten
 
 _LEAST_SCALE = 1.0

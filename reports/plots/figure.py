@@ -14,7 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from bench.metrics import METRICS, format_value
+from bench.formatting import format_value
+from bench.metrics import METRICS
 
 # Okabe & Ito (2008) without black and yellow, then Paul Tol's muted: distinct to colour-blind readers.
 PALETTE = (

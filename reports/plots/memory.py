@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from reports.frames.view import records
 from reports.plots.figure import INK, PALETTE, Plot, format_axis, render, shorten
-from reports.view import records
 
 _MARKS = {
     "peak_tensor_bytes": ("o", PALETTE[0], "peak of tensors"),

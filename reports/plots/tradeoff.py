@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from reports.frames.pareto import ranked_points
+from reports.frames.training import training_label
 from reports.plots.figure import GREY, INK, MARKERS, PALETTE, Plot, assign, format_axis, render, shorten
-from reports.tables.pareto import ranked_points
-from reports.tables.training import training_label
 
 DEPTH = 0.10
 """Points this far under the best quality are drawn on the lower edge."""

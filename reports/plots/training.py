@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.metrics import METRICS
+from reports.frames.training import training_label
+from reports.frames.view import records
 from reports.plots.figure import (
     DASHES,
     GREY,
@@ -22,8 +24,6 @@ from reports.plots.figure import (
     render,
     shorten,
 )
-from reports.tables.training import training_label
-from reports.view import records
 
 _STEPS_COLOUR, _SECONDS_COLOUR = PALETTE[0], PALETTE[1]
 

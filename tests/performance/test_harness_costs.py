@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_run import Synthetic, build
 
 from bench.instruments import clock
-from bench.matrix import read_matrix
-from bench.plan import make_plan
+from bench.matrix.reading import read_matrix
+from bench.plan.planner import make_plan
 from bench.records import Measurement, Result
-from bench.store import CellRow, StageRow, Store
-from reports.content import read_frames
-from reports.view import read
+from bench.results.store import CellRow, StageRow, Store
+from reports.frames.run import read_frames
+from reports.frames.view import read
+from tests.support.synthetic_run import Synthetic, build
 
 HUNDRED_THOUSAND = """
 [train]

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from synthetic_run import Synthetic, build
 
-from bench.store import Store
-from reports.view import RunView, read
+from bench.results.store import Store
+from reports.frames.view import RunView, read
+from tests.support.synthetic_run import Synthetic, build
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +28,6 @@ def view(store: Store) -> RunView:
 @pytest.fixture(scope="session")
 def report(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the whole report."""
-    from reports.report import write
+    from reports.write import write
 
     return write(store, "run-1", tmp_path_factory.mktemp("report")).parent

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench.training import shuffled_batches
+from bench.models.training import shuffled_batches
 from techniques.backends.accumulation import Accumulation
 from techniques.backends.training import TorchTrainingStep, TrainingOptions
 from techniques.registry import CannotApply

@@ -10,7 +10,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from bench.closeness import closeness
+from bench.models.closeness import closeness
 from bench.workloads.image_classification import SimpleCNN
 from bench.workloads.output_kinds import OutputKind
 from techniques.backends import BACKENDS, hardware, onnx_runtime, torchao_formats

@@ -11,7 +11,7 @@ from torch import nn
 from bench.workloads.image_classification import SimpleCNN
 from techniques.compression.channels import prune_channels
 from techniques.registry import CannotApply
-from tests.techniques.untrained import Untrained
+from tests.support.untrained import Untrained
 
 
 class Residual(nn.Module):

@@ -13,7 +13,7 @@ from torch import nn
 
 pytest.importorskip("executorch")
 
-from bench.closeness import closeness
+from bench.models.closeness import closeness
 from bench.workloads.image_classification import SimpleCNN
 from bench.workloads.output_kinds import OutputKind
 from bench.workloads.vision_models import ResidualBlock, VisionTransformer

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.matrix import read_matrix
-from bench.points import Lookup, Point, why_not
+from bench.matrix.reading import read_matrix
+from bench.plan.points import Lookup, Point, why_not
 from bench.workloads.onnx_model import OnnxModel
 from techniques.backends import BACKENDS
 from techniques.backends.onnx_file import fix_batch, write_onnx

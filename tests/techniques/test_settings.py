@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.matrix import parse_filter
+from bench.matrix.filters import parse_filter
 from bench.workloads import WORKLOADS
 from techniques.compression import parse_recipe
 from techniques.registry import TechniqueError

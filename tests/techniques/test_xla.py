@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import pytest
-from own_process import passes
+
+from tests.support.own_process import passes
 
 
 @pytest.mark.skipif(
@@ -14,4 +16,4 @@ from own_process import passes
 )
 @pytest.mark.slow
 def test_xla_gives_the_outputs_of_pytorchs_models_and_trains_them_as_pytorch_does():
-    passes("xla_in_its_own_process.py")
+    passes(Path(__file__).with_name("xla_in_its_own_process.py"))

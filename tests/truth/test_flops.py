@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from flop_counts import backward, both_modes, forward
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize, prune
@@ -15,26 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.instruments import flops
 from bench.instruments.fvcore_count import trace
+from tests.support.flop_counts import backward, both_modes, forward, simple_cnn
 
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)  # of any draw, one weight in some millions is exactly 0
-
-
-def seed_cnn() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(3, 16, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(1568, 128),
-        nn.ReLU(),
-        nn.Linear(128, 10),
-    )
 
 
 def test_a_linear_layer_takes_two_flops_for_each_weight_and_sample() -> None:
@@ -133,8 +118,8 @@ def test_the_known_answers_tell_a_naive_counter_from_this_one(name: str) -> None
     assert flops.count(call).total == expected
 
 
-def test_the_seed_cnn_takes_1_022_164_992_flops_a_step_of_128() -> None:
-    model = seed_cnn()
+def test_the_simple_cnn_takes_1_022_164_992_flops_a_step_of_128() -> None:
+    model = simple_cnn()
     optimizer = torch.optim.Adam(model.parameters())
     inputs, targets = torch.randn(128, 3, 28, 28), torch.randint(10, (128,))
     counted = flops.count_step(model, functional.cross_entropy, inputs, targets, optimizer)
@@ -269,7 +254,7 @@ def test_legacy_quantized_layers_count_their_logical_products() -> None:
 
 
 def test_effective_flops_leave_out_exactly_the_zero_weights() -> None:
-    model = seed_cnn()
+    model = simple_cnn()
     with torch.no_grad():
         model[3].weight[:16] = 0
         model[7].weight[:, ::4] = 0
@@ -392,7 +377,7 @@ def test_effective_flops_of_an_encoder_that_skips_padding_are_never_more_than_de
 
 
 def test_fvcore_agrees_on_a_cnn_and_says_nothing_of_what_it_cannot_trace() -> None:
-    model, example = seed_cnn(), torch.randn(2, 3, 28, 28)
+    model, example = simple_cnn(), torch.randn(2, 3, 28, 28)
     traced = trace(model, example)
     assert traced is not None
     assert 2 * traced.macs() == flops.count(lambda: model(example)).total
@@ -405,7 +390,7 @@ def test_fvcore_agrees_on_a_cnn_and_says_nothing_of_what_it_cannot_trace() -> No
 
 
 def test_a_compiled_model_counts_as_its_graph() -> None:
-    model = seed_cnn().eval()
+    model = simple_cnn().eval()
     compiled = torch.compile(model, backend="eager")
     example = torch.randn(2, 3, 28, 28)
     with torch.no_grad():

@@ -6,13 +6,13 @@ from copy import deepcopy
 
 import pytest
 import torch
-from test_flops import both_modes, forward, seed_cnn
 from torch import nn
 
 from bench.instruments import flops
 from techniques.backends.inductor import quantize_static
 from techniques.backends.torchao_formats import quantize_dynamic
 from techniques.compression.channels import prune_channels
+from tests.support.flop_counts import both_modes, forward, simple_cnn
 
 LAYERS = 2 * 7 * (32 * 64 + 64 * 16)
 
@@ -60,7 +60,7 @@ def test_an_exported_model_counts_as_the_one_it_came_from() -> None:
 
 
 def test_a_model_without_memory_counts_the_same() -> None:
-    model = seed_cnn().to("meta")
+    model = simple_cnn().to("meta")
     example = torch.empty(128, 3, 28, 28, device="meta")
     with torch.no_grad():
         assert forward(lambda: model(example)) == 369_623_040
@@ -86,7 +86,7 @@ class _Context:
 
 
 def test_a_structurally_pruned_model_counts_its_smaller_layers() -> None:
-    model = prune_channels(seed_cnn(), _Context(), share=0.5)  # type: ignore[arg-type]
+    model = prune_channels(simple_cnn(), _Context(), share=0.5)  # type: ignore[arg-type]
     expected = 2 * 2 * (784 * 27 * 8 + 196 * 9 * 8 * 16 + 784 * 64 + 64 * 10)
     with torch.no_grad():
         assert forward(lambda: model(torch.randn(2, 3, 28, 28))) == expected

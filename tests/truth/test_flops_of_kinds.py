@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from flop_counts import backward, both_modes, forward
 from torch import nn
 from torch.nn import functional
 
 from bench.instruments import flops
+from tests.support.flop_counts import backward, both_modes, forward
 
 COMPLEX = torch.complex64
 

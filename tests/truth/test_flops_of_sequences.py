@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from flop_counts import backward, both_modes, forward
 from torch import nn
 from torch.nn import functional
+
+from tests.support.flop_counts import backward, both_modes, forward
 
 
 def test_fused_attention_counts_two_products_forward_and_five_backward() -> None:

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from flop_counts import both_modes
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map_only
 
 from bench.instruments import flops, operators
+from tests.support.flop_counts import both_modes
 
 SQUARE = torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
 PRODUCT = 2 * 8**3

@@ -17,9 +17,9 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from bench.analysis.statistics import launch_interval, sample_quantile
 from bench.instruments import clock, tensors
 from bench.instruments.memory import PeakResident, resident_bytes
-from bench.statistics import launch_interval, sample_quantile
 
 MIB = 1 << 20
 linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux only")

@@ -8,7 +8,8 @@ from pathlib import Path
 import onnx
 import pytest
 from onnx import TensorProto
-from onnx_files import body, counted, node, number, value, weight, write
+
+from tests.support.onnx_files import body, counted, node, number, value, weight, write
 
 STEP = body(
     [node("MatMul", ["h", "w"], ["next"]), node("Identity", ["go"], ["goes"])],

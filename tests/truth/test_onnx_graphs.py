@@ -8,12 +8,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnx_files import counted, node, number, runtime, value, weight, write
 
 from bench.instruments.onnx_flops import count_onnx, count_onnx_file
 from bench.instruments.onnx_parameters import onnx_parameter_counts
 from bench.instruments.onnx_reading import GraphError
 from bench.instruments.tally import FlopCount
+from tests.support.onnx_files import counted, node, number, runtime, value, weight, write
 
 # Attention
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.roofline import last_cache_bytes, number_format, roofline
+from bench.analysis.roofline import last_cache_bytes, number_format, roofline
 
 PEAK, BYTES_PER_S = 100.0, 10.0
 

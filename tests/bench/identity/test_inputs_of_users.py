@@ -19,21 +19,21 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 import torch
-from users_folders import CASES, Case, own, scale, write
 
-from bench import worker
-from bench.artifacts import artifact_folder
-from bench.discovered import Recorder
-from bench.first_outputs import first_outputs, same_outputs
-from bench.loaded import load_and_note, loader
-from bench.matrix import read_matrix
-from bench.places import Places
-from bench.plan import Plan, make_plan
+from bench.execution import worker
+from bench.identity.discovered import Recorder
+from bench.identity.first_outputs import first_outputs, same_outputs
+from bench.identity.loaded import load_and_note, loader
+from bench.identity.places import Places
+from bench.identity.reuse import Reuse, read_inputs
+from bench.matrix.reading import read_matrix
+from bench.plan.planner import Plan, make_plan
 from bench.plugins import load_plugins
 from bench.records import Request
-from bench.reuse import Reuse, read_inputs
+from bench.results.artifacts import artifact_folder
 from bench.workloads.workload import Data, Workload
 from techniques.optimizers import OPTIMIZERS
+from tests.support.users_folders import CASES, Case, own, scale, write
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 
 import bench
 from bench import datasets, digests
-from bench.keys import make_key
-from bench.matrix import read_matrix
-from bench.plan import make_plan
+from bench.matrix.reading import read_matrix
+from bench.plan.keys import make_key
+from bench.plan.planner import make_plan
 from bench.workloads import WORKLOADS
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS
@@ -47,7 +47,7 @@ def test_a_shipped_workload_is_trained_again_when_its_code_or_its_data_sets_code
     module = split_reference(row.implementation)[0]
     loads = [datasets.get(name).load for name in row.datasets]
     before = key_of("train", row.implementation, *loads)
-    for place in [module, *(split_reference(load)[0] for load in loads), "bench.training"]:
+    for place in [module, *(split_reference(load)[0] for load in loads), "bench.models.training"]:
         with pytest.MonkeyPatch.context() as patch:
             original, path = digests.file_digest, ROOT / f"{place.replace('.', '/')}.py"
             patch.setattr(
@@ -68,18 +68,31 @@ TECHNIQUES = [
 def test_a_technique_works_anew_when_its_code_changes_and_not_when_the_progress_bar_does(axis, row, edit):
     kind = {"optimizer": "train", "compression": "compress", "backend": "lower"}[axis]
     before = key_of(kind, row.implementation)
-    edit("bench.progress")
+    edit("bench.execution.progress")
     edit("bench.workloads.recommendation")
-    edit("reports.verdict")
+    edit("reports.prose.verdict")
     assert key_of(kind, row.implementation) == before
     edit(split_reference(row.implementation)[0])
     assert key_of(kind, row.implementation) != before
 
 
 NO_PART_OF_A_STAGE = (
-    *("bench.cli", "bench.commands", "bench.estimate.model", "bench.listing", "bench.matrix", "bench.plan"),
-    *("bench.progress", "bench.regression", "bench.runner", "bench.session", "bench.store.store"),
-    *("bench.summary", "bench.terminal", "bench.workloads.given", "reports.report"),
+    *(
+        "bench.cli",
+        "bench.commands",
+        "bench.costs.model",
+        "bench.commands.listing",
+        "bench.matrix.reading",
+        "bench.plan.planner",
+    ),
+    *(
+        "bench.execution.progress",
+        "bench.regression.verdict",
+        "bench.execution.runner",
+        "bench.execution.session",
+        "bench.results.store.store",
+    ),
+    *("bench.analysis.summary", "bench.formatting", "bench.workloads.given", "reports.write"),
 )
 
 

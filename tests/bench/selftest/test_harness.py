@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from bench.errors import BenchError
+from bench.results.store import StageRow
 from bench.selftest import harness
-from bench.store import StageRow
 from techniques.backends import BACKENDS
 from techniques.backends.protocol import Numerics
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from bench.errors import BenchError
+from bench.results.store import StageRow
 from bench.selftest import runtimes
 from bench.selftest.harness import Timing, harness_line
-from bench.store import StageRow
 
 CALL_S = {"onnxruntime": 3e-3, "openvino": 2e-3, "executorch": 1e-3}
 

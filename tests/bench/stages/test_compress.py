@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from stage_requests import request_of
 
-from bench.artifacts import artifact_folder
-from bench.models import load_model, save_model, save_outputs
-from bench.predictions import Predictions
+from bench.execution.worker import classify
+from bench.models.files import load_model, save_model, save_outputs
+from bench.models.predictions import Predictions
+from bench.models.structures import Structure, read_structure
+from bench.models.training import predict
 from bench.records import Request
+from bench.results.artifacts import artifact_folder
 from bench.stages.compress import StageContext, run, taught_by
-from bench.structures import Structure, read_structure
-from bench.training import predict
-from bench.worker import classify
 from bench.workloads.image_classification import DIGITS
 from bench.workloads.output_kinds import OutputKind
 from techniques.registry import CannotApply
+from tests.support.stage_requests import request_of
 
 SETTINGS = {
     "workload": "digits",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.closeness import agreement, closeness, kept_quality
+from bench.models.closeness import agreement, closeness, kept_quality
 from bench.stages import evaluate
 from bench.workloads.output_kinds import OutputKind
 from techniques.compression import Tolerance

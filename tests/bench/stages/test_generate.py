@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from stage_requests import request_of
 
 from bench import datasets
-from bench.artifacts import artifact_folder
 from bench.errors import DataError
+from bench.models.structures import Structure
+from bench.results.artifacts import artifact_folder
 from bench.stages import generate
-from bench.structures import Structure
 from techniques.backends.eager import cpu
 from techniques.backends.protocol import Numerics
+from tests.support.stage_requests import request_of
 
 pytest.importorskip("transformers")
 

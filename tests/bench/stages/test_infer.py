@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench.errors import StageError
-from bench.predictions import Predictions
+from bench.models.predictions import Predictions
 from bench.records import Measurement
 from bench.stages.infer import _judged, _kernels, served
 from bench.workloads.given import workload

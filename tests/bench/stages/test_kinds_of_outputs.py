@@ -12,15 +12,15 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from stage_requests import request_of
 
-from bench.artifacts import artifact_folder
 from bench.errors import StageError
-from bench.models import WEIGHTS, load_outputs
+from bench.models.files import WEIGHTS, load_outputs
 from bench.records import Measurement
+from bench.results.artifacts import artifact_folder
 from bench.stages import compress, evaluate, lower, teach, train
 from techniques.registry import CannotApply
 from techniques.weights import load_state
+from tests.support.stage_requests import request_of
 
 MINE = """
     import torch

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stage_requests import request_of
 
 from bench.instruments.clock import Samples, Warmup
 from bench.records import Measurement, Request
 from bench.stages import step, train
 from bench.stages.timing import TimedPass
+from tests.support.stage_requests import request_of
 
 SAMPLES = 20
 OWN = """

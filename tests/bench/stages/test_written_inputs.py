@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from bench.models.training import predict
 from bench.stages.evaluate import run_all
-from bench.training import predict
 from bench.workloads.workload import Data, Workload
 from techniques.backends.eager import Eager
 from techniques.backends.onnx_runtime import OnnxRuntime
@@ -77,7 +77,7 @@ def test_evaluating_leaves_the_test_set(transform: bool) -> None:
 def test_outputs_that_a_model_overwrites_are_those_of_their_own_sample(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bench.training.EVALUATION_BATCH", 1)
+    monkeypatch.setattr("bench.models.training.EVALUATION_BATCH", 1)
     assert torch.equal(predict(Reusing(), workload(Reusing()), INPUTS, torch.device("cpu")).main, INPUTS)
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from bench.commands.flops import FlopQuestion, flop_report
 from bench.errors import StageError
-from bench.flop_report import FlopQuestion, flop_report
 from bench.workloads import WORKLOADS
 from bench.workloads.checks import checked, checked_data, checked_loss
 from bench.workloads.workload import Data, Workload, find_workload

@@ -16,14 +16,14 @@ import pytest
 import torch
 from torch.export import Dim
 
-from bench import trust
 from bench.errors import StageError
+from bench.execution.session import RunOptions
 from bench.records import Request
-from bench.session import RunOptions
+from bench.workloads import trust
 from bench.workloads.exported_checks import CouldRunCode, check_operator
 from bench.workloads.exported_expressions import NotArithmetic, check_guard, check_size
 from bench.workloads.exported_file import check_file, load_program
-from tests.bench.fuzz.harness import run
+from tests.fuzz.harness import run
 
 Members = dict[str, bytes]
 Change = Callable[[Members, str], None]

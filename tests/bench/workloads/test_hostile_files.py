@@ -18,7 +18,7 @@ import torch
 from bench.errors import BenchError, DataError, StageError
 from bench.workloads.sources import image_folder, text_table
 from bench.workloads.workload import find_workload
-from tests.bench.fuzz.harness import run
+from tests.fuzz.harness import run
 
 
 class Evil:

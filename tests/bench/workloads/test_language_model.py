@@ -6,13 +6,13 @@ import math
 
 import pytest
 import torch
-from learning import losses_of
 
 from bench import datasets
 from bench.errors import DataError
 from bench.workloads import language_model
 from bench.workloads.language_model import LENGTH, SHAKESPEARE_GPT2, SYMBOLS, CharacterGPT2
 from bench.workloads.workload import Data
+from tests.support.learning import losses_of
 
 pytest.importorskip("transformers")
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learning import losses_of
 
 from bench import datasets
 from bench.datasets.libreoffice_help import ParagraphPairs
@@ -30,6 +29,7 @@ from bench.workloads.machine_translation import (
 )
 from bench.workloads.machine_translation import LIBREOFFICE_EN_DE_TRANSFORMER as WORKLOAD
 from bench.workloads.workload import Data
+from tests.support.learning import losses_of
 
 
 @pytest.fixture(scope="session")

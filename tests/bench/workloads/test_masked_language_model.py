@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from learning import losses_of
 
 from bench import datasets
 from bench.errors import DataError
@@ -28,6 +27,7 @@ from bench.workloads.masked_language_model import (
 )
 from bench.workloads.words import PADDING
 from bench.workloads.workload import Data
+from tests.support.learning import losses_of
 
 pytest.importorskip("transformers")
 

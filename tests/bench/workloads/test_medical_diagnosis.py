@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from learning import losses_of
 
 from bench.workloads.medical_diagnosis import (
     BREAST_CANCER_MLP,
@@ -11,6 +10,7 @@ from bench.workloads.medical_diagnosis import (
     diagnosis,
     without_training,
 )
+from tests.support.learning import losses_of
 
 
 @pytest.mark.parametrize("levels", [5, 1_000_000])

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learning import losses_of
 
 from bench import datasets
 from bench.errors import DataError
 from bench.workloads import object_detection, scenes
 from bench.workloads.object_detection import CLASSES, COMPOSED_SCENES_DETECTOR, STRIDE, CellDetector
 from bench.workloads.workload import Data
+from tests.support.learning import losses_of
 
 pytest.importorskip("pycocotools")
 

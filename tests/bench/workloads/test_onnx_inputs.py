@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from bench.errors import StageError
-from bench.training import predict
+from bench.models.training import predict
 from bench.workloads.given import onnx_file
 from bench.workloads.workload import Workload
 from techniques.backends.onnx_runtime import OnnxRuntime

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from learning import losses_of
 
-from bench.closeness import closeness
+from bench.models.closeness import closeness
 from bench.workloads.output_kinds import OutputKind
 from bench.workloads.regression import DIABETES_MLP, r2_and_mse, without_training
 from techniques.compression import Tolerance
+from tests.support.learning import losses_of
 
 
 def test_r2_is_scikit_learns() -> None:

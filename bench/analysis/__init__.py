@@ -1,0 +1,1 @@
+"""Measurements become numbers: intervals, summaries, rooflines, what may be compared. Pure functions."""

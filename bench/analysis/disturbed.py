@@ -1,0 +1,37 @@
+"""What disturbed a run's launches: by their own signs, or because the machine was slower than at its best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+SLOWER = 1.12
+"""A launch is disturbed beside which the reference product took this much longer than at the run's best."""
+
+_BEST = 0.1
+"""The best is the quantile below which a tenth of the launches lie: a cool chip's first are faster still."""
+
+
+def what_disturbed(launches: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
+    """Return what disturbed each good launch of a run, an empty text where nothing did.
+
+    `launches` map a launch to what it recorded of its surroundings. All are judged together and again each
+    time: a later launch may show that an earlier one had a slow machine.
+    """
+    known = [found["reference_s"] for found in launches.values() if found.get("reference_s") is not None]
+    best_s = best_reference_s(known) if known else None
+    return {
+        launch: found.get("disturbed") or _slowed(found.get("reference_s"), best_s)
+        for launch, found in launches.items()
+    }
+
+
+def best_reference_s(known_s: Sequence[float]) -> float:
+    """Return the reference product's seconds of the machine at its best, from those beside launches."""
+    return sorted(known_s)[int(_BEST * (len(known_s) - 1))]
+
+
+def _slowed(reference_s: float | None, best_s: float | None) -> str:
+    if reference_s is None or best_s is None or reference_s <= SLOWER * best_s:
+        return ""
+    return f"the machine was {100 * (reference_s / best_s - 1):.0f} % slower than at its best in this run"

@@ -1,0 +1,34 @@
+"""`bench check`: hold a run against a baseline."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bench.commands import RESULTS, Command, Results, RunId
+from bench.formatting import say
+
+
+def check(
+    name: Annotated[str, typer.Option("--baseline", help="Name of a saved baseline.")],
+    run_id: RunId = None,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=10, help="Slowdown that counts, as a share: 0.1 is ten percent.")
+    ] = 0.1,
+    results: Results = RESULTS,
+) -> None:
+    """Hold a run against a baseline. Exits with 0 clean, 1 regression, 2 bad use."""
+    from bench.regression.verdict import check as compare
+    from bench.regression.verdict import verdict_lines
+    from bench.results.store import Store
+
+    store = Store.open(results, create=False)
+    comparison = compare(store, store.find_run(run_id), name, results, threshold)
+    for line in verdict_lines(comparison):
+        say(line)
+    if not comparison.clean:
+        raise typer.Exit(1)
+
+
+COMMANDS = (Command("check", "Compare", check),)

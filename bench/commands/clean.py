@@ -1,0 +1,258 @@
+"""`bench clean`: what of a results folder nobody needs any more, how many bytes it takes, and its removal."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.commands import RESULTS, Command, Results
+from bench.files import read_json
+from bench.formatting import counted, say
+from bench.results.artifacts import RECORD, artifact_folders, content_files, unfinished
+from bench.results.folder import COMPILE_CACHE, RUN_FOLDER, WORK, alone_in
+
+if TYPE_CHECKING:
+    from bench.results.store import Store
+
+KEPT_RUNS = 3
+
+Inode = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as the choice of what to keep sees it. A later one of the same `series` takes its place."""
+
+    id: str
+    series: tuple[str, bool]  # matrix, smoke
+    identity: str
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file or folder that would go, and the bytes that this frees; `in_store` where rows tell of it."""
+
+    what: str
+    name: str
+    path: Path
+    bytes: int
+    in_store: bool
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All that would go. `shared_bytes` is what artifacts would take more if each had its own copies."""
+
+    kept: tuple[str, ...]
+    runs: tuple[str, ...]
+    items: tuple[Item, ...]
+    row_bytes: int
+    shared_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        return self.row_bytes + sum(item.bytes for item in self.items)
+
+
+def clean(
+    keep: Annotated[
+        int, typer.Option("--keep", min=0, help="Finished runs of each matrix to keep, the latest.")
+    ] = KEPT_RUNS,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this it is only shown.")] = False,
+    results: Results = RESULTS,
+) -> None:
+    """Show what nobody needs any more and its bytes: old runs, artifacts that no kept run uses, left-overs.
+
+    A run that a baseline names is always kept, and so is one that its command can still go on with.
+    """
+    from bench.results.store import STORE_NAME, Store
+
+    store = Store.open(results, create=False)
+    with alone_in(results):
+        found = survey(store, results, keep)
+        for item in found.items:
+            say(f"{item.bytes:>15,} bytes  {item.what}: {item.name}")
+        if found.row_bytes:
+            rows = f"rows of {counted(len(found.runs), 'run')}" if found.runs else "unused room"
+            say(f"{found.row_bytes:>15,} bytes  {rows} in {STORE_NAME}")
+        say(f"kept: {', '.join(found.kept) or 'no run'}")
+        say(f"shared: {found.shared_bytes:,} bytes that artifacts have in common are kept once")
+        if yes:
+            say(f"freed: {remove(store, results, found):,} bytes")
+        else:
+            say(f"would free: {found.bytes:,} bytes; `bench clean --yes` does")
+
+
+COMMANDS = (Command("clean", "Maintain", clean),)
+
+
+def survey(store: Store, results: Path, keep: int) -> Survey:
+    """Find what would go if of each matrix the latest `keep` finished runs are kept; changes nothing."""
+    from bench.regression.baseline import baseline_runs
+
+    runs = [_run(row) for row in store.runs().to_dict("records")]
+    kept = choose_kept(runs, baseline_runs(results), keep)
+    gone = tuple(run.id for run in runs if run.id not in kept)
+    needed = {stage.key for run in kept for stage in store.stages(run)}
+    artifacts = [folder for folder in artifact_folders(results) if folder.name not in needed]
+    open_runs = any(run.id in kept and not run.finished for run in runs)
+    weigh = _scale(results, artifacts)
+    items = [
+        *_leftovers(results, weigh),
+        *_compile_cache(results, artifacts, open_runs, weigh),
+        *(Item("artifact", _title(folder), folder, weigh(folder), True) for folder in artifacts),
+        *_reports(results, kept, weigh),
+    ]
+    row_bytes = store.path.stat().st_size - store.bytes_without(gone)
+    return Survey(tuple(kept), gone, tuple(items), max(0, row_bytes), _shared_bytes(results))
+
+
+def choose_kept(runs: Sequence[Run], baselines: Collection[str], keep: int) -> list[str]:
+    """Return the ids of the runs to keep, of `runs` in the order they were entered.
+
+    Those are the latest `keep` finished ones of each series, those that a baseline names, and unfinished
+    ones that their command would go on with, unless as many finished ones of their series came later.
+    """
+    later: Counter[tuple[str, bool]] = Counter()
+    resumable: set[str] = set()
+    kept = []
+    for run in reversed(runs):
+        wanted = run.id in baselines
+        if run.finished:
+            wanted |= later[run.series] < keep
+            later[run.series] += 1
+        elif run.identity not in resumable:
+            resumable.add(run.identity)
+            wanted |= later[run.series] < max(keep, 1)
+        kept += [run.id] if wanted else []
+    return kept[::-1]
+
+
+def remove(store: Store, results: Path, found: Survey) -> int:
+    """Remove what was found; returns the bytes that this freed.
+
+    Rows go before their files, so that killed anywhere in it, a second call finds and removes the rest.
+    Files go first only where the transaction would lack the space: a row without its file does no harm.
+    """
+    size = store.path.stat().st_size
+    _delete(item for item in found.items if not item.in_store or shutil.disk_usage(results).free < size)
+    _delete_unlinked(results)
+    store.remove_runs(found.runs)
+    _delete(found.items)
+    _delete_unlinked(results)
+    if found.row_bytes:
+        store.compact()
+    freed = sum(item.bytes for item in found.items if not item.path.exists())
+    return freed + size - store.path.stat().st_size
+
+
+def _run(row: Mapping[Any, Any]) -> Run:
+    series = (row["matrix"], bool(row["request"].get("smoke")))
+    return Run(row["id"], series, row["identity"], row["state"] == "finished")
+
+
+def _leftovers(results: Path, weigh: Callable[[Path], int]) -> Iterator[Item]:
+    """Yield what killed runs left, and content that no artifact links to."""
+    parts = [*unfinished(results), *results.glob("bench.part"), *results.glob("baselines/*.part")]
+    work = results / WORK
+    for path in [*parts, *([work] if work.exists() else [])]:
+        yield Item("left over", path.name, path, weigh(path), False)
+    for path in content_files(results):
+        if path.stat().st_nlink == 1:
+            yield Item("content", path.name[:12], path, weigh(path), False)
+
+
+def _compile_cache(
+    results: Path, artifacts: Iterable[Path], open_runs: bool, weigh: Callable[[Path], int]
+) -> Iterator[Item]:
+    """Yield the compile cache where an artifact that was compiled goes.
+
+    Lowered artifacts hold all they need, so that the rest can do without it; a run that goes on cannot: its
+    launches would have been compiled some from the cache and some anew.
+    """
+    cache = results / COMPILE_CACHE
+    lowered = any(_record(folder).get("kind") == "lower" for folder in artifacts)
+    if lowered and not open_runs and cache.exists():
+        yield Item("cache", COMPILE_CACHE.as_posix(), cache, weigh(cache), False)
+
+
+def _reports(results: Path, kept: Collection[str], weigh: Callable[[Path], int]) -> Iterator[Item]:
+    # By what is there, never by a path made from a row: a store may come from elsewhere.
+    for folder in sorted(results.iterdir()):
+        if RUN_FOLDER.fullmatch(folder.name) and folder.is_dir() and folder.name not in kept:
+            yield Item("report", folder.name, folder, weigh(folder), True)
+
+
+def _record(folder: Path) -> dict[str, object]:
+    try:
+        content = read_json(folder / RECORD)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _title(folder: Path) -> str:
+    record = _record(folder)
+    return f"{record.get('kind', 'of unknown kind')} {record.get('label', '')} ({folder.name[:12]})"
+
+
+def _scale(results: Path, artifacts: Iterable[Path]) -> Callable[[Path], int]:
+    """Return what weighs a path: the bytes that its going frees, each file's where its last link goes."""
+    going = Counter(_inode(file) for folder in [*artifacts, *unfinished(results)] for file in _files(folder))
+    going.update(_inode(file) for file in content_files(results))
+    weighed: set[Inode] = set()
+
+    def weigh(path: Path) -> int:
+        total = 0
+        for file in _files(path):
+            status, inode = file.lstat(), _inode(file)
+            if inode not in weighed and going.get(inode, status.st_nlink) >= status.st_nlink:
+                weighed.add(inode)
+                total += status.st_size
+        return total
+
+    return weigh
+
+
+def _shared_bytes(results: Path) -> int:
+    links: defaultdict[Inode, list[int]] = defaultdict(list)
+    for folder in artifact_folders(results):
+        for file in _files(folder):
+            links[_inode(file)].append(file.lstat().st_size)
+    return sum(sum(sizes[1:]) for sizes in links.values())
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_symlink() or not path.is_dir():
+        return [path]
+    return [file for file in path.rglob("*") if file.is_symlink() or not file.is_dir()]
+
+
+def _inode(file: Path) -> Inode:
+    status = file.lstat()
+    return status.st_dev, status.st_ino
+
+
+def _delete(items: Iterable[Item]) -> None:
+    for item in items:
+        if item.path.is_dir() and not item.path.is_symlink():
+            shutil.rmtree(item.path)
+        else:
+            item.path.unlink(missing_ok=True)
+
+
+def _delete_unlinked(results: Path) -> None:
+    """Delete content that no artifact links to any more, and folders that this left empty."""
+    for file in content_files(results):
+        if file.stat().st_nlink == 1:
+            file.unlink()
+    for folder in [*results.glob("artifacts/content/??"), *results.glob("artifacts/??")]:
+        if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
+            folder.rmdir()

@@ -1,0 +1,74 @@
+"""`bench list`: what there is to choose from. Imports no runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+
+from bench.commands import Command, Plugins
+from bench.errors import BenchError
+from bench.formatting import print_table
+from bench.plugins import load_plugins
+from bench.workloads import WORKLOADS, WorkloadRow
+from techniques.backends import BACKENDS
+from techniques.compression import COMPRESSIONS
+from techniques.optimizers import OPTIMIZERS
+from techniques.registry import Registry, Row, nearest
+from techniques.settings import spell
+
+
+def list_(
+    table: Annotated[
+        str | None,
+        typer.Argument(help="optimizers, compressions, backends, workloads or metrics; all without it."),
+    ] = None,
+    plugin: Plugins = None,
+) -> None:
+    """List what there is, and what of it cannot run here and why."""
+    load_plugins(plugin or [])
+    if table is not None and table not in TABLES:
+        raise BenchError(f"unknown table {table!r}{nearest(table, TABLES)}")
+    for name, lines in TABLES.items():
+        if table in (None, name):
+            print_table(name, lines())
+
+
+def _techniques(registry: Registry[Row]) -> list[tuple[str, str, str]]:
+    rows = []
+    for row in registry.rows().values():
+        settings = ", ".join(f"{key}={spell(value)}" for key, value in row.defaults.items())
+        reason = row.unavailable()
+        rows.append((row.name, settings, row.about + (f"  [not here: {reason}]" if reason else "")))
+    return rows
+
+
+def _workloads() -> list[tuple[str, str, str]]:
+    return [(row.name, _aim(row), row.about) for row in WORKLOADS.rows().values()]
+
+
+def _aim(row: WorkloadRow) -> str:
+    """Say what a workload is trained to, if it is."""
+    if row.inference_only:
+        return "served as it is"
+    return (
+        f"{row.quality_metric} >= {row.target:g} in {row.train_steps} steps" if row.complete else "as you say"
+    )
+
+
+def _metrics() -> list[tuple[str, str, str, str, str]]:
+    from bench.metrics import METRICS
+
+    return [(row.name, row.unit, row.kind, row.better, row.about) for row in METRICS.values()]
+
+
+TABLES: dict[str, Callable[[], Sequence[Sequence[str]]]] = {
+    "optimizers": lambda: _techniques(OPTIMIZERS),
+    "compressions": lambda: _techniques(COMPRESSIONS),  # type: ignore[arg-type]
+    "backends": lambda: _techniques(BACKENDS),  # type: ignore[arg-type]
+    "workloads": _workloads,
+    "metrics": _metrics,
+}
+
+COMMANDS = (Command("list", "Look", list_),)

@@ -1,0 +1,199 @@
+"""`bench profile`: what a cell serves, under its runtime's profiler; never mixed with timings."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.commands import RESULTS, Command, Plugins, Results, RunOption, Trust
+from bench.formatting import at_least, format_value, print_table, say
+from bench.plugins import load_plugins
+from bench.results.folder import refuse_links
+from bench.workloads.trust import trust
+
+if TYPE_CHECKING:
+    from bench.analysis.roofline import RooflinePoint
+    from techniques.backends.tracing import OperatorTime
+
+CALLS = 20
+_MOST_STEM = 200
+MOST_OPERATORS = 25
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where the trace lies, its operators, slowest first, and the calls it covers.
+
+    `memory` are the bytes of tensors alive over the trace, as (seconds, bytes); empty where the runtime's own
+    buffers are not PyTorch's to see. `run_id`, `lower` and `infer` say which record it belongs to.
+    """
+
+    run_id: str
+    lower: str
+    infer: str
+    trace: Path
+    operators: tuple[OperatorTime, ...]
+    memory: tuple[tuple[float, int], ...]
+    calls: int
+
+    @property
+    def timeline(self) -> Path:
+        """Where the memory's timeline lies, as CSV."""
+        return self.trace.with_suffix(".memory.csv")
+
+
+def profile(
+    cell: Annotated[str, typer.Argument(help="A cell's name, as `bench show` and the report have it.")],
+    run_id: RunOption = None,
+    plugin: Plugins = None,
+    trusted: Trust = None,
+    results: Results = RESULTS,
+) -> None:
+    """Trace what a cell serves by its runtime's own profiler: operators by time, and a file for Perfetto.
+
+    In a pass of its own: nothing of it is ever mixed with timings.
+    """
+    trust(trusted or ())
+    load_plugins(plugin or [])
+    profiled = profile_cell(cell, run_id, results)
+    whole = sum(operator.self_s for operator in profiled.operators) or 1.0
+    rows = [
+        (
+            operator.name,
+            f"{operator.calls / profiled.calls:.3g}",
+            format_value("latency_s", operator.self_s / profiled.calls),
+            f"{100 * operator.self_s / whole:.1f} %",
+        )
+        for operator in profiled.operators[:MOST_OPERATORS]
+        if operator.self_s
+    ]
+    title = f"{cell}: operators by their own time, of {profiled.calls} calls under the profiler"
+    print_table(title, rows, ("operator", "calls per call", "time per call", "share"))
+    say(f"trace, for ui.perfetto.dev or Chrome: {profiled.trace}")
+    _print_memory(cell, profiled)
+    _print_roofline(results, profiled)
+
+
+COMMANDS = (Command("profile", "Measure", profile),)
+
+
+def _print_memory(cell: str, profiled: Profile) -> None:
+    if not profiled.memory:
+        say("memory timeline: this runtime's buffers are not PyTorch's to see")
+        return
+    from reports.plots.timeline import draw_timeline
+
+    figure = profiled.timeline.with_suffix(".svg")
+    figure.write_bytes(draw_timeline(cell, profiled.memory, profiled.calls).svg)
+    peak = format_value("peak_tensor_bytes", max(size for _, size in profiled.memory))
+    say(f"memory timeline: {profiled.timeline} and {figure.name}, {peak} at the peak of the trace")
+
+
+def _print_roofline(results: Path, profiled: Profile) -> None:
+    """Print where the cell's own timing, not the profiler's, lies under this machine's ceilings."""
+    from bench.results.store import Store
+    from reports.frames.roofline import infer_point
+    from reports.frames.view import read
+
+    store = Store.open(results, create=False)
+    point = infer_point(read(store, profiled.run_id), profiled.infer, profiled.lower)
+    store.close()
+    if point is None:
+        say("roofline: unknown, the run has no timing, count of operations or ceiling for this cell")
+        return
+    say(f"roofline: {_roofline(point)}")
+
+
+def _roofline(point: RooflinePoint) -> str:
+    """Write a point; of an incomplete count its numbers are the least that they can be."""
+    numbers = (
+        format_value("achieved_operations_per_s", point.operations_per_s),
+        f"{point.operations_per_byte:.3g} operations a byte",
+        f"{100 * point.utilization:.1f} %",
+    )
+    rate, intensity, peak = map(at_least, numbers) if point.incomplete else numbers
+    text = f"{rate} at {intensity} (an estimate: the least bytes), {peak} of this machine's peak"
+    if point.binds is None:
+        text += "; what binds it is unknown"
+    elif point.share is None:
+        text += f"; bound by {point.binds}, its ceiling is unknown"
+    else:
+        share = f"{100 * point.share:.1f} %"
+        text += f"; bound by {point.binds}, {at_least(share) if point.incomplete else share} of that ceiling"
+    return text + (f"; FLOPs are incomplete: {point.incomplete}" if point.incomplete else "")
+
+
+def profile_cell(name: str, run_id: str | None, results: Path) -> Profile:
+    """Run what a cell of a run serves under its runtime's profiler, after a warm-up.
+
+    Raises BenchError where there is no such cell, or its artifact is gone. The trace opens in Perfetto
+    (ui.perfetto.dev) and in Chrome.
+    """
+    import torch
+
+    from bench.execution.resources import find_resources
+    from bench.instruments.clock import warm_up
+    from bench.models.structures import read_structure
+    from bench.results.lookup import artifact_of, find_cell
+    from bench.results.store import Store
+    from bench.stages.inputs import load_backend, numerics, rotating_batches
+    from bench.workloads.loading import example_batch, load_workload
+    from techniques.backends.protocol import sparing_inputs
+
+    store = Store.open(results, create=False)
+    run_id = store.find_run(run_id)
+    cell = find_cell(store, run_id, name)
+    folder = artifact_of(cell, run_id, results, "lower")
+    lower = next(stage for stage in store.stages(run_id) if stage.key == cell.stages["lower"])
+    settings = lower.request["settings"]
+    threads = len(find_resources().cpus)
+    torch.set_num_threads(threads)
+    workload, data = load_workload(settings)
+    backend = load_backend(settings)
+    build = read_structure(folder, settings["workload"]).build
+    program = backend.load(folder, build, numerics(settings), threads)
+    program = sparing_inputs(program, example_batch(workload, data, settings["batch_size"]))
+    prepared = [program.prepare(batch) for batch in rotating_batches(workload, data, settings["batch_size"])]
+    warm_up(lambda: program(prepared[0]), backend.synchronize)
+    path = results / run_id / "profiles" / f"{_stem(cell.name)}.json"
+    refuse_links(results, f"{run_id}/profiles")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    operators = tuple(program.trace(prepared, CALLS, path))
+    memory = tuple(memory_timeline(path))
+    keys = (str(cell.stages["lower"]), str(cell.stages["infer"]))
+    profile = Profile(run_id, *keys, path, operators, memory, CALLS)
+    if memory:
+        with profile.timeline.open("w", newline="") as file:
+            csv.writer(file).writerows([("seconds", "bytes"), *memory])
+    store.close()
+    return profile
+
+
+def _stem(name: str) -> str:
+    """Return a cell's name as a file's, which has at most 255 bytes; what is cut off is told by its hash."""
+    stem = name.replace("/", " ")
+    return (
+        stem if len(stem.encode()) <= _MOST_STEM else f"{stem[:40]} {sha256(name.encode()).hexdigest()[:12]}"
+    )
+
+
+def memory_timeline(trace: Path) -> Iterator[tuple[float, int]]:
+    """Yield (seconds since the first, bytes of tensors alive) after each allocation and release in a trace.
+
+    The trace is a Chrome trace of torch.profiler with its memory; another runtime's has no such events. Only
+    the CPU's or, where there are any, the GPU's are counted, from what was alive before the trace.
+    """
+    content = json.loads(trace.read_text())
+    listed = content["traceEvents"] if isinstance(content, dict) else content
+    events = [event for event in listed if event.get("name") == "[memory]"]
+    device = max((event["args"].get("Device Type", 0) for event in events), default=0)
+    own = sorted((e for e in events if e["args"].get("Device Type", 0) == device), key=lambda e: e["ts"])
+    for event in own:
+        yield (event["ts"] - own[0]["ts"]) / 1e6, int(event["args"]["Total Allocated"])

@@ -1,0 +1,140 @@
+"""`bench show`: everything known of one cell or one stage."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.commands import RESULTS, Command, Results, RunOption
+from bench.errors import BenchError
+from bench.formatting import at_least, counted, format_value, say
+from bench.metrics import COUNTS, CURVES
+from techniques.registry import first_few, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.results.store import CellRow, StageRow, Store
+
+_SHORT_KEY = 12
+
+
+def show(
+    record: Annotated[str, typer.Argument(help="A cell's name, or the key of a stage or its beginning.")],
+    run_id: RunOption = None,
+    results: Results = RESULTS,
+) -> None:
+    """Show everything known of one cell or stage, with the command that makes it again."""
+    from bench.results.store import Store
+
+    store = Store.open(results, create=False)
+    run_id = store.find_run(run_id)
+    cells = {cell.name: cell for cell in store.cells(run_id)}
+    stages = {stage.key: stage for stage in store.stages(run_id)}
+    if record in cells:
+        cell = cells[record]
+        say(f"cell {cell.name} of run {run_id}")
+        _print_mapping("axes", cell.axes)
+        if cell.skipped:
+            say(f"skipped: {cell.skipped}")
+            return
+        say(f"make it again: {command(store.run(run_id), cell, results)}")
+        for key in cell.stages.values():
+            say()
+            _print_stage(store, run_id, stages[key])
+        return
+    found = [stage for key, stage in stages.items() if key.startswith(record)]
+    if not found:
+        raise BenchError(f"{record!r} is no cell or stage key of run {run_id}{nearest(record, cells)}")
+    if len(found) > 1:
+        names = first_few([f"{stage.key[:_SHORT_KEY]} ({stage.kind} {stage.label})" for stage in found])
+        raise BenchError(f"{record!r} is the start of several stage keys of run {run_id}: {names}")
+    stage = found[0]
+    users = [cell for cell in cells.values() if stage.key in cell.stages.values()]
+    used_by = f"used by {counted(len(users), 'cell')}: {', '.join(cell.name for cell in users)}"
+    say(f"stage of run {run_id}, {used_by if users else 'of no single cell'}")
+    if users:
+        say(f"make it again: {command(store.run(run_id), users[0], results)}")
+    _print_stage(store, run_id, stage)
+
+
+COMMANDS = (Command("show", "Look", show),)
+
+
+def command(run: Mapping[str, Any], cell: CellRow, results: Path) -> str:
+    """Return the command that makes a cell's records again, as a run of its own, artifacts and all."""
+    filter_text = ",".join(f"{axis}={value}" for axis, value in cell.axes.items())
+    matrix = run["request"].get("matrix_path") or run["matrix"]
+    words = ["python", "-m", "bench", "run", "--matrix", matrix, "--filter", filter_text, "--anew"]
+    words += [word for path in run["request"].get("plugins", {}) for word in ("--plugin", path)]
+    words += [word for path in run["request"].get("trusted", ()) for word in ("--trust", path)]
+    words += ["--smoke"] if run["request"].get("smoke") else []
+    words += ["--results", str(results.resolve())]
+    return shlex.join(words)
+
+
+def _print_stage(store: Store, run_id: str, stage: StageRow) -> None:
+    say(f"{stage.kind}: {stage.label}")
+    say(f"  key: {stage.key}")
+    for parent in stage.parents:
+        say(f"  parent: {parent}")
+    _print_mapping("settings", stage.request.get("settings", {}))
+    launches = store.launches(run_id)
+    measurements = store.measurements(run_id)
+    for launch in launches[launches["stage_key"] == stage.key].to_dict("records"):
+        environment = f", environment {launch['environment_id']}" if launch["environment_id"] else ""
+        reused = ", reused from an earlier run" if launch["reused"] else ""
+        say(
+            f"  launch {launch['round'] + 1}: {launch['state']}{reused}, body {launch['body_s']:.3f} s of "
+            f"{launch['wall_s']:.3f} s{environment}"
+        )
+        if launch["reason"]:
+            say(f"    reason: {launch['reason']}")
+        for line in launch["output_tail"].splitlines():
+            say(f"    | {line}")
+        if launch["disturbed"]:
+            say(f"    disturbed: {launch['disturbed']}")
+        _print_measurements(measurements[measurements["launch_id"] == launch["id"]])
+    for id_, content in store.environments(run_id).items():
+        if id_ in set(launches[launches["stage_key"] == stage.key]["environment_id"]):
+            _print_mapping(f"environment {id_}", content)
+
+
+def _print_measurements(measurements: pd.DataFrame) -> None:
+    incomplete = _incomplete_counts(measurements)
+    for row in measurements.to_dict("records"):
+        name = row["metric"] + (f"[{row['qualifier']}]" if row["qualifier"] else "")
+        text = format_value(row["metric"], row["value"])
+        if row["metric"] in incomplete and row["value"] is not None and row["value"] == row["value"]:
+            text = at_least(text)
+        if row["low"] == row["low"] and row["low"] is not None:
+            text += (
+                f"  [{format_value(row['metric'], row['low'])}, {format_value(row['metric'], row['high'])}]"
+            )
+        notes = [note for note in (row["method"], row["reason"]) if note]
+        count = f"n={row['n']:.0f}" if row["n"] == row["n"] and row["n"] is not None else ""
+        if row["metric"] in CURVES and row["samples"] is not None:
+            text = ", ".join(f"{value:.4g}" for value in row["samples"])
+        say(f"    {name}: {text}  {'; '.join([count, *notes] if count else notes)}".rstrip())
+
+
+def _incomplete_counts(measurements: pd.DataFrame) -> set[str]:
+    """Return which counts of a launch lack an operator: all, where only their launch says that some do."""
+    own = {
+        row["metric"]
+        for row in measurements.to_dict("records")
+        if row["metric"] in COUNTS and str(row["reason"]).startswith("incomplete")
+    }
+    complete = measurements[measurements["metric"] == "flops_complete"]["value"]
+    return own or (set(COUNTS) if (complete == 0).any() else set())
+
+
+def _print_mapping(title: str, content: Mapping[str, Any]) -> None:
+    say(f"  {title}:")
+    for key, value in content.items():
+        say(f"    {key}: {value if isinstance(value, str) else json.dumps(value)}")

@@ -1,0 +1,171 @@
+"""Predicted against taken: what a run said of itself at its start, and what then came."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.costs.rates import disk_bytes
+from bench.costs.timeline import HANDOVER, length_s, union
+from bench.results.store import StageRow, Store
+
+BESIDE = "servers, store, report"
+WHOLE = "whole run, elapsed"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One part of a run. `stage_errors` are |predicted - taken| / taken of its stages' seconds.
+
+    Seconds of a kind are those of its launches added up, whatever ran side by side; the whole is clocked.
+    """
+
+    part: str
+    stages: int | None
+    predicted_s: float
+    taken_s: float | None
+    predicted_bytes: int
+    taken_bytes: int | None
+    stage_errors: tuple[float, ...] = ()
+
+    @property
+    def median_error(self) -> float | None:
+        return median(self.stage_errors) if self.stage_errors else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run's prediction against what came of it. `bound_s` of it was an upper bound of trainings.
+
+    It covers the run's latest execution: `ended` stages were finished by an earlier one, `reused` ones had
+    their artifacts from other runs, and neither is in the rows.
+    """
+
+    rows: tuple[Compared, ...]
+    stages: int
+    ended: int
+    reused: int
+    bound_s: float
+    sources: Mapping[str, int]
+
+    @property
+    def median_error(self) -> float | None:
+        """Return the median over stages of |predicted - taken| / taken, None where no stage ended well."""
+        errors = [error for row in self.rows for error in row.stage_errors]
+        return median(errors) if errors else None
+
+    @property
+    def compared_stages(self) -> int:
+        return sum(len(row.stage_errors) for row in self.rows)
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What the launches of one stage took in the latest execution."""
+
+    wall_s: float
+    ok: bool
+
+
+def compare(store: Store, run_id: str) -> Comparison | None:
+    """Hold a run's prediction against its launches; None where it made no prediction."""
+    predicted = store.run(run_id)["request"].get("prediction")
+    if not predicted:
+        return None
+    stages = store.stages(run_id)
+    if len(predicted["stages"]) > len(stages) or "before" not in predicted:
+        raise store.damaged("runs.request: prediction is of other stages than the run's")
+    launches = store.launches(run_id).iloc[predicted["before"]["launches"] :]
+    own = launches[~launches["reused"].astype(bool)]
+    taken = {
+        str(key): _Taken(float(group["wall_s"].sum()), bool((group["state"] == "ok").all()))
+        for key, group in own.groupby("stage_key", sort=False)
+    }
+    sizes = store.artifact_bytes(taken)
+    rows = _kind_rows(predicted, stages, taken, sizes)
+    before = predicted["before"]["overheads"]
+    overheads = {
+        part: seconds - before.get(part, 0.0)
+        for part, seconds in store.overheads(run_id).items()
+        if seconds > before.get(part, 0.0)
+    }
+    beside = _beside_row(predicted, overheads, store.path.parent / run_id)
+    bodies = [(start, start + body) for start, body in zip(own["start_s"], own["body_s"], strict=True)]
+    whole = _whole_row(predicted, [*rows, beside], overheads, length_s(union(bodies)))
+    return Comparison(
+        (*rows, beside, whole),
+        len(stages),
+        predicted["ended"],
+        predicted["reused"],
+        predicted["bound_s"],
+        predicted["sources"],
+    )
+
+
+def _whole_row(
+    predicted: Mapping[str, Any], rows: list[Compared], overheads: Mapping[str, float], bodies_s: float
+) -> Compared:
+    """Compare the run by the clock; unknown what it took until every kind of stage has been launched."""
+    complete = bool(overheads) and all(row.taken_s is not None for row in rows)
+    to_come_s = sum(seconds for part, seconds in predicted["overheads"].items() if part not in overheads)
+    return Compared(
+        WHOLE,
+        None,
+        predicted["wall_s"] - to_come_s,
+        sum(overheads.values()) + bodies_s if complete else None,
+        sum(row.predicted_bytes for row in rows),
+        sum(row.taken_bytes or 0 for row in rows) if complete else None,
+    )
+
+
+def _kind_rows(
+    predicted: Mapping[str, Any],
+    stages: list[StageRow],
+    taken: Mapping[str, _Taken],
+    sizes: Mapping[str, int],
+) -> list[Compared]:
+    of_kind: dict[str, list[tuple[StageRow, float, int]]] = defaultdict(list)
+    # Stages that a run came to need on its way are the last, and were not predicted.
+    known = stages[: len(predicted["stages"])]
+    for stage, place, seconds in zip(known, predicted["stages"], predicted["seconds"], strict=True):
+        if place is not None:
+            of_kind[stage.kind].append((stage, seconds, predicted["costs"][place]["artifact_bytes"] or 0))
+    rows = []
+    for kind, entries in of_kind.items():
+        ended = [(seconds, taken[stage.key]) for stage, seconds, _ in entries if stage.key in taken]
+        rows.append(
+            Compared(
+                kind,
+                len(entries),
+                sum(seconds for _, seconds, _ in entries),
+                sum(found.wall_s for _, found in ended) if ended else None,
+                sum(size for _, _, size in entries),
+                sum(sizes.get(stage.key, 0) for stage, _, _ in entries) if ended else None,
+                tuple(
+                    abs(seconds - found.wall_s) / found.wall_s
+                    for seconds, found in ended
+                    if found.ok and found.wall_s > 0
+                ),
+            )
+        )
+    return rows
+
+
+def _beside_row(predicted: Mapping[str, Any], overheads: Mapping[str, float], report: Path) -> Compared:
+    """Compare what belongs to no stage; a report that is only being written has no size and time yet."""
+    grown = dict(predicted.get("grown", {}))
+    if report.is_dir():
+        grown["report"] = disk_bytes(report)
+    seconds = {part: overheads[part] for part in overheads if part != HANDOVER}
+    return Compared(
+        BESIDE,
+        None,
+        sum(predicted["overheads"].get(part, 0.0) for part in seconds),
+        sum(seconds.values()) if seconds else None,
+        sum(predicted["disk"].get(name, 0) for name in grown),
+        sum(grown.values()) if grown else None,
+    )

@@ -1,0 +1,53 @@
+"""A prediction as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from bench.costs.model import SOURCES
+from bench.costs.prediction import Prediction
+from bench.formatting import clock_text, counted, format_value
+
+
+def prediction_text(prediction: Prediction) -> str:
+    """Return what is predicted in one line."""
+    done = _done_text(prediction.ended, prediction.reused)
+    what = f"predicted: {clock_text(prediction.wall_s)}, {_bytes(prediction.disk_bytes)} on disk"
+    return what + (f" ({done})" if done else "")
+
+
+def prediction_lines(prediction: Prediction) -> Iterator[str]:
+    """Yield the whole prediction: a line for each kind of stage, what it goes by, the total last."""
+    yield "time in stages, added up whatever runs side by side:"
+    for kind, total in prediction.kinds.items():
+        launches = f" in {counted(round(total.launches), 'launch')}" if total.launches > total.stages else ""
+        size = f", {_bytes(total.artifact_bytes)}" if total.artifact_bytes else ""
+        yield f"  {kind:9} {clock_text(total.wall_s):>8}  {counted(total.stages, 'stage')}{launches}{size}"
+    beside = sum(prediction.overheads.values())
+    size = _bytes(prediction.disk_bytes - prediction.disk["artifacts"])
+    yield f"  {'beside':9} {clock_text(beside):>8}  start, fork servers, store, report: {size}"
+    yield f"predicted from: {sources_text(prediction.sources)}"
+    if done := _done_text(prediction.ended, prediction.reused):
+        yield f"not counted: {done}"
+    if prediction.bound_s:
+        share = clock_text(prediction.bound_s)
+        yield f"upper bound: {share} of it are trainings that count their whole budget of steps"
+    yield f"estimated time: {clock_text(prediction.wall_s)} from start to end"
+    yield f"estimated disk: {_bytes(prediction.disk_bytes)}"
+
+
+def sources_text(sources: Mapping[str, int]) -> str:
+    """Say how many stages were predicted from what."""
+    known = {name: count for name, count in sources.items() if name in SOURCES}
+    named = [f"{counted(count, 'stage')} by {SOURCES[name]}" for name, count in known.items()]  # type: ignore[index]
+    return "; ".join(named) or "nothing is left to run"
+
+
+def _done_text(ended: int, reused: int) -> str:
+    parts = [f"{counted(ended, 'stage')} that this run has finished"] if ended else []
+    parts += [f"{counted(reused, 'stage')} whose artifacts are there"] if reused else []
+    return ", ".join(parts)
+
+
+def _bytes(size: float) -> str:
+    return format_value("artifact_bytes", size)

@@ -1,0 +1,225 @@
+"""What a stage will cost, from what launches of its class cost before."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Literal
+
+from bench.analysis.statistics import LOOKS
+from bench.costs.classes import CostClass, cost_class, kin
+from bench.costs.rates import disk_bytes
+from bench.results.store import LaunchCost, StageRow
+from bench.workloads.content import content_path
+from techniques.compression import COMPRESSIONS
+
+Source = Literal["store", "probe", "kin", "guess"]
+
+SOURCES: Mapping[Source, str] = {
+    "store": "launches of their class in this results folder",
+    "probe": "one measured probe of their class",
+    "kin": "other stages of their kind",
+    "guess": "a rough guess",
+}
+"""What a prediction goes by, best first."""
+
+# Seconds on two cores of a server and bytes, of a small CNN: where nothing has been measured at all.
+_GUESSES = {
+    "train": (40.0, 500_000),
+    "compress": (6.0, 500_000),
+    "lower": (8.0, 300_000),
+    "evaluate": (2.0, None),
+    "ceilings": (3.0, None),
+    "serve": (15.0, None),
+    "generate": (10.0, None),
+    "step": (2.0, None),
+    "infer": (1.5, None),
+}
+_GUESS = (5.0, None)
+_RECENT = 20
+_WARM_STEPS = 100
+"""Steps after which a training's mean step is a warm process's; the first take several times as long."""
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What a stage will take: seconds of its first and of each later launch, how many, bytes it leaves.
+
+    `bound` says that it trains towards a target that nothing here has reached yet: its whole budget of
+    steps is counted, which is an upper bound.
+    """
+
+    first_s: float
+    later_s: float
+    launches: float
+    artifact_bytes: int | None
+    source: Source
+    bound: bool = False
+
+    def wall_s(self, done: int = 0) -> float:
+        """Return the seconds of the launches that are left after `done`; at least one is."""
+        left = max(1.0, self.launches - done)
+        return left * self.later_s if done else self.first_s + (left - 1) * self.later_s
+
+
+class CostModel:
+    """Predicts stages; learns from launches as they end. `most_launches` bounds those of a timed stage."""
+
+    def __init__(
+        self, stored: Iterable[LaunchCost], probed: Iterable[LaunchCost] = (), most_launches: int = 1
+    ) -> None:
+        self._stored: dict[CostClass, deque[LaunchCost]] = defaultdict(lambda: deque(maxlen=_RECENT))
+        self._probed: dict[CostClass, deque[LaunchCost]] = defaultdict(lambda: deque(maxlen=_RECENT))
+        self._most_launches = most_launches
+        self._classes: dict[str, CostClass] = {}
+        self._costs: dict[tuple[object, ...], StageCost] = {}
+        for known, costs in ((self._stored, stored), (self._probed, probed)):
+            for cost in costs:
+                _enter(known, cost)
+
+    def learn(self, cost: LaunchCost) -> None:
+        """Take up a launch that has just ended."""
+        _enter(self._stored, cost)
+        self._costs.clear()
+
+    def knows(self, stage: StageRow) -> bool:
+        """Say whether a launch of the stage's class has been measured."""
+        name = self.class_of(stage)
+        return name in self._stored or name in self._probed
+
+    def class_of(self, stage: StageRow) -> CostClass:
+        if stage.key not in self._classes:
+            self._classes[stage.key] = cost_class(stage.kind, stage.request["settings"])
+        return self._classes[stage.key]
+
+    def cost_of(self, stage: StageRow) -> StageCost:
+        """Return what the stage will take; of a class never seen, what its kin take, else a guess."""
+        settings = stage.request["settings"]
+        name = self.class_of(stage)
+        place = (name, _budget_steps(settings), settings.get("sample_s"), settings.get("optimizer"))
+        if place not in self._costs:
+            self._costs[place] = self._cost(stage, name)
+        return self._costs[place]
+
+    def _cost(self, stage: StageRow, class_: CostClass) -> StageCost:
+        settings = stage.request["settings"]
+        pool, source = self._pool(stage.kind, settings, class_)
+        launches = self._launches(pool if source == "store" else ()) if stage.timed else 1.0
+        if not pool:
+            seconds, size = _GUESSES.get(stage.kind, _GUESS)
+            return StageCost(seconds, seconds, launches, _at_least_given(size, settings), "guess")
+        sizes = [cost.artifact_bytes for cost in pool if cost.artifact_bytes is not None]
+        size = round(median(sizes)) if sizes else None
+        size = _at_least_given(size, settings) if source == "kin" else size
+        trained = [cost for cost in pool if cost.values.get("steps_trained")]
+        if trained and _budget_steps(settings):
+            seconds, bound = self._training_s(trained, settings)
+            return StageCost(seconds, seconds, launches, size, source, bound)
+        first = [_resampled_s(cost, settings) for cost in pool if cost.round == 0]
+        later = [_resampled_s(cost, settings) for cost in pool if cost.round > 0]
+        return StageCost(median(first or later), median(later or first), launches, size, source)
+
+    def _pool(
+        self, kind: str, settings: Mapping[str, Any], class_: CostClass
+    ) -> tuple[Sequence[LaunchCost], Source]:
+        if class_ in self._stored:
+            return self._stored[class_], "store"
+        if class_ in self._probed:
+            return self._probed[class_], "probe"
+        for relation in kin(kind, settings):
+            pool = self._stored.get(relation) or self._probed.get(relation)
+            if pool:
+                return pool, "kin"
+        return (), "guess"
+
+    def _launches(self, pool: Iterable[LaunchCost]) -> float:
+        """Return how many launches a timed stage took before, else the middle of what its budget allows."""
+        known = [cost.launches for cost in pool if cost.launches is not None]
+        looks = [look for look in LOOKS if look <= self._most_launches] or [self._most_launches]
+        return min(self._most_launches, median(known or looks))
+
+    def _training_s(self, pool: Sequence[LaunchCost], settings: Mapping[str, Any]) -> tuple[float, bool]:
+        """Return the seconds of a stage that trains, and whether they are an upper bound."""
+        own = [cost for cost in pool if cost.settings.get("optimizer") == settings.get("optimizer")] or pool
+        steps, bound = _steps(own, settings)
+        spent = ("training_s", "evaluation_s")
+        fixed_s = median(c.wall_s - sum(c.values.get(metric, 0.0) for metric in spent) for c in own)
+        evaluating_s = 0.0
+        evaluated = [cost for cost in own if cost.values.get("evaluation_s")]
+        if evaluated:
+            period = median(_period(cost) for cost in evaluated)
+            each_s = median(
+                cost.values["evaluation_s"] / cost.values.get("curve_step", 1.0) for cost in evaluated
+            )
+            evaluating_s = math.ceil(steps / period) * each_s
+        return fixed_s + steps * self._step_s(own, settings, steps) + evaluating_s, bound
+
+    def _step_s(self, own: Sequence[LaunchCost], settings: Mapping[str, Any], steps: float) -> float:
+        """Return the seconds of a step: of trainings as long, else the step's own timing, else of any."""
+        each = [
+            cost.values["training_s"] / cost.values["steps_trained"]
+            for cost in own
+            if cost.values["steps_trained"] >= min(_WARM_STEPS, steps / 2) and "training_s" in cost.values
+        ]
+        if each:
+            return median(each)
+        alone = {key: value for key, value in settings.items() if key != "technique"}
+        timed, _ = self._pool("step", alone, cost_class("step", alone))
+        each = [cost.values["step_latency_s"] for cost in timed if "step_latency_s" in cost.values]
+        return median(
+            each or [cost.values.get("training_s", 0.0) / cost.values["steps_trained"] for cost in own]
+        )
+
+
+def _enter(known: dict[CostClass, deque[LaunchCost]], cost: LaunchCost) -> None:
+    known[cost_class(cost.kind, cost.settings)].append(cost)
+    for relation in kin(cost.kind, cost.settings):
+        known[relation].append(cost)
+
+
+def _resampled_s(cost: LaunchCost, settings: Mapping[str, Any]) -> float:
+    """Return a launch's seconds as they would be, had it sampled for as long as `settings` ask."""
+    difference = settings.get("sample_s", 0.0) - cost.settings.get("sample_s", 0.0)
+    return max(0.0, cost.wall_s + float(difference))
+
+
+def _budget_steps(settings: Mapping[str, Any]) -> int | None:
+    """Return the steps that a stage may train for, None where it does not train."""
+    if "technique" not in settings:
+        steps = settings.get("steps")
+    else:
+        row = COMPRESSIONS.rows().get(str(settings["technique"]).partition(":")[0])
+        # What is measured may be of a plug-in that is not loaded now.
+        steps = settings.get(f"{row.budget if row else 'recover'}_steps")
+    return int(steps) if steps else None
+
+
+def _steps(own: Sequence[LaunchCost], settings: Mapping[str, Any]) -> tuple[float, bool]:
+    """Return the steps that a stage will train for, and whether they are an upper bound."""
+    budget = _budget_steps(settings) or 0
+    if "target" not in settings:
+        # A step of a recipe may train for several times what the budget calls a recovery.
+        shares = [cost.values["steps_trained"] / (_budget_steps(cost.settings) or budget) for cost in own]
+        return budget * median(shares), False
+    known = [
+        cost.values["steps_trained"] if cost.values.get("target_reached") else math.inf
+        for cost in own
+        if cost.values.get("target_reached") or (_budget_steps(cost.settings) or 0) >= budget
+    ]
+    return min(budget, median(known or [budget])), not known
+
+
+def _at_least_given(size: int | None, settings: Mapping[str, Any]) -> int | None:
+    """Return what an artifact is guessed to take: of a model that was given, as much as its files do."""
+    workload = str(settings.get("workload"))
+    path = content_path(workload) if size is not None and ":" in workload else None
+    return size if path is None or size is None else max(size, disk_bytes(path))
+
+
+def _period(cost: LaunchCost) -> float:
+    """Return the steps from one evaluation to the next."""
+    found = cost.values.get("evaluation_period")
+    return found or cost.values["steps_trained"] / cost.values.get("curve_step", 1.0)

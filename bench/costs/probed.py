@@ -1,0 +1,92 @@
+"""Probes measured once on this machine, kept in the user's cache for results folders yet to come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from bench.costs.classes import cost_class
+from bench.costs.rates import Rates
+from bench.datasets.cache import cache_folder, locked, write_whole
+from bench.digests import Sources
+from bench.errors import DataError
+from bench.files import read_json
+from bench.plan.keys import device_kind, make_key
+from bench.results.store import LaunchCost, StageRow
+
+_FILE = "probes.json"
+_LAUNCHES = TypeAdapter(list[LaunchCost])
+_RATES = TypeAdapter(Rates | None)
+
+
+def read_probes(stages: Iterable[StageRow], cpus: int) -> tuple[list[LaunchCost], Rates | None]:
+    """Return the kept probes of these stages' classes, and the rates of a run with the same imports.
+
+    A probe is known by its class and by what an artifact key holds besides: the source of the stage, the
+    versions of libraries, the kind of device. One of other sources or another device is as good as none.
+    """
+    stages = list(stages)
+    content = _read()
+    launches, rates = content.get("launches", {}), content.get("rates", {})
+    sources = Sources()
+    keys = {
+        _stage_key(stage.kind, stage.request["settings"], _device(stage, cpus), sources) for stage in stages
+    }
+    try:
+        kept = [_LAUNCHES.validate_python(launches[key]) for key in sorted(keys) if key in launches]
+        rate = _RATES.validate_python(rates.get(_rates_key(stages, cpus)))
+    except ValidationError:
+        return [], None  # a damaged cache costs the time of new probes, nothing else
+    return [cost for costs in kept for cost in costs], rate
+
+
+def keep_probes(
+    stages: Iterable[StageRow], cpus: int, costs: Iterable[LaunchCost], rates: Rates | None
+) -> None:
+    """Keep what probes of these stages found; a cache that cannot be written costs time, nothing else."""
+    stages = list(stages)
+    devices = {stage.kind: _device(stage, cpus) for stage in stages}
+    sources = Sources()
+    fresh: dict[str, list[dict[str, Any]]] = {}
+    for cost in costs:
+        key = _stage_key(cost.kind, cost.settings, devices[cost.kind], sources)
+        fresh.setdefault(key, []).append(asdict(cost))
+    try:
+        folder = cache_folder("costs")
+        with locked(folder):
+            content = _read()
+            content["launches"] = content.get("launches", {}) | fresh
+            if rates is not None:
+                content["rates"] = content.get("rates", {}) | {_rates_key(stages, cpus): asdict(rates)}
+            write_whole(folder / _FILE, json.dumps(content).encode())
+    except (OSError, DataError):
+        return
+
+
+def _read() -> dict[str, dict[str, Any]]:
+    try:
+        content = read_json(cache_folder("costs") / _FILE)
+    except (OSError, ValueError, DataError):
+        return {}
+    tables = content.items() if isinstance(content, dict) else ()
+    return {name: table for name, table in tables if isinstance(table, dict)}
+
+
+def _stage_key(kind: str, settings: Mapping[str, Any], device: str, sources: Sources) -> str:
+    return make_key(kind, {"class": list(cost_class(kind, settings))}, {}, (), device, sources=sources)
+
+
+def _rates_key(stages: Iterable[StageRow], cpus: int) -> str:
+    """Return a key of all that the servers of a run import: that is what their start costs."""
+    stages = list(stages)
+    imports = {module for stage in stages for module in stage.request["server_imports"]}
+    devices = sorted({_device(stage, cpus) for stage in stages})
+    return make_key("run", {"imports": sorted(imports)}, {}, (), ", ".join(devices))
+
+
+def _device(stage: StageRow, cpus: int) -> str:
+    return device_kind(stage.request["device"], cpus)

@@ -1,0 +1,1 @@
+"""Carries out a plan: processes, rounds of launches, and the ledger of what has ended."""

@@ -1,0 +1,289 @@
+"""Requests to worker processes: an executor is `submit(request) -> result`, here a future of one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import IO, Any
+
+from bench.costs.timeline import now_s
+from bench.execution.allocator import allocator_environment
+from bench.execution.compiler_cache import compiler_cache
+from bench.execution.forkserver import end_session
+from bench.execution.worker import NO_SPACE_EXIT
+from bench.matrix.file import Allocator
+from bench.processes import how_it_ended, signal_name
+from bench.records import Request, Result, State
+from bench.results.folder import COMPILE_CACHE
+
+TAIL_LINES = 20
+
+START_TIMEOUT_S = 300.0
+"""A server that has not done its imports by then hangs."""
+
+GRACE_S = 60.0
+"""A server ends a worker whose time is over; one that has not by this much later hangs itself."""
+
+# A signal of these kinds is somebody's wish, not the stage's fault: the launch is tried again.
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+_NUMBERS = count()
+"""Of requests and servers, unique in this process: the files of an ended server may still lie there."""
+
+
+@dataclass
+class _Pending:
+    request: Request
+    future: Future[Result]
+    submitted_s: float
+    deadline: float
+
+
+class ForkServerExecutor:
+    """Runs each request in a fresh process forked from one server, which has imported `modules`.
+
+    However the server ends, its workers end before their requests are answered, so that whoever is told that
+    a launch was killed can start it again.
+    """
+
+    def __init__(
+        self, work: Path, results: Path, modules: Sequence[str], allocator: Allocator = "keep"
+    ) -> None:
+        work.mkdir(parents=True, exist_ok=True)
+        self._work = work
+        self._pending: dict[int, _Pending] = {}
+        self._lock = threading.Lock()
+        self._ready = threading.Event()
+        self._end: str | None = None  # how the server ended
+        self._hung = False
+        self._start_deadline = time.monotonic() + START_TIMEOUT_S
+        self._log = self._place(next(_NUMBERS))("server")
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bench.execution.forkserver", *modules],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **_environment(results), **allocator_environment(allocator)},
+                start_new_session=True,
+            )
+        self._server = os.pidfd_open(self._process.pid)
+        self._submitted = os.eventfd(0, os.EFD_CLOEXEC)
+        self._reader = threading.Thread(target=self._read_until_the_end, daemon=True)
+        self._reader.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server still takes requests."""
+        return self._end is None
+
+    @property
+    def end(self) -> str:
+        """How the server ended, with the last line of what it printed; empty while it is alive."""
+        return self._end or ""
+
+    def wait_until_ready(self) -> None:
+        """Wait until the server has done its imports, or has ended."""
+        self._ready.wait()
+
+    def submit(self, request: Request) -> Future[Result]:
+        """Start the request in a process of its own; the future never raises for what the stage does."""
+        number = next(_NUMBERS)
+        place = self._place(number)
+        place("request").write_text(json.dumps(request.to_json()))
+        deadline = time.monotonic() + request.timeout_s + GRACE_S
+        pending = _Pending(request, Future(), now_s(), deadline)
+        command = {
+            "id": number,
+            "request": str(place("request")),
+            "result": str(place("result")),
+            "log": str(place("log")),
+            "cpus": request.cpus,
+            "memory_bytes": request.memory_bytes,
+            "timeout_s": request.timeout_s,
+            "fork_safe": request.fork_safe,
+        }
+        with self._lock:
+            if self._end is not None:
+                self._answer(number, pending, None)
+                return pending.future
+            self._pending[number] = pending
+            with contextlib.suppress(OSError):  # the server has gone, which the reader finds
+                stdin = _pipe(self._process.stdin)
+                stdin.write(json.dumps(command).encode() + b"\n")
+                stdin.flush()
+            os.eventfd_write(self._submitted, 1)
+        return pending.future
+
+    def close(self) -> None:
+        """Stop the server; workers that still run are killed."""
+        with contextlib.suppress(OSError):
+            _pipe(self._process.stdin).close()
+        self._reader.join(timeout=5)
+        if self._reader.is_alive():
+            self._process.kill()
+            self._reader.join()
+
+    def _place(self, number: int) -> Callable[[str], Path]:
+        return lambda what: self._work / f"{os.getpid()}-{number}.{what}"
+
+    def _read_until_the_end(self) -> None:
+        """Answer requests as replies come in; when the server has ended, or hangs, those that are left."""
+        try:
+            self._take_up_replies()
+        finally:
+            # Before the server is reaped: until then nobody else has its number.
+            end_session(self._process.pid)
+            self._tell_end(self._process.wait())
+            os.close(self._server)
+            os.close(self._submitted)
+
+    def _take_up_replies(self) -> None:
+        unread, ended = b"", False
+        with selectors.DefaultSelector() as selector, _pipe(self._process.stdout) as replies:
+            os.set_blocking(replies.fileno(), False)
+            for descriptor in (self._server, replies.fileno(), self._submitted):
+                selector.register(descriptor, selectors.EVENT_READ)
+            while not ended:
+                events = {key.fd for key, _ in selector.select(self._until_next_deadline())}
+                ended = self._server in events
+                if self._submitted in events:
+                    os.eventfd_read(self._submitted)
+                # Also when it has ended: what it replied before counts.
+                read = _read_what_is_there(replies)
+                if not read and replies.fileno() in events:
+                    selector.unregister(replies.fileno())  # closed: it is about to end
+                *lines, unread = (unread + read).split(b"\n")
+                for line in lines:
+                    self._take_up(json.loads(line))
+                if not events and self._until_next_deadline() == 0:
+                    self._hung = True
+                    self._process.kill()
+
+    def _until_next_deadline(self) -> float | None:
+        with self._lock:
+            deadlines = [pending.deadline for pending in self._pending.values()]
+        if not self._ready.is_set():
+            deadlines.append(self._start_deadline)
+        if self._hung or not deadlines:
+            return None
+        return max(0.0, min(deadlines) - time.monotonic())
+
+    def _take_up(self, reply: Mapping[str, Any]) -> None:
+        if reply.get("ready"):
+            self._ready.set()
+            return
+        with self._lock:
+            pending = self._pending.pop(reply["id"])
+        self._answer(reply["id"], pending, reply)
+
+    def _tell_end(self, code: int) -> None:
+        """Answer what is pending: the server is gone, and its workers with it."""
+        how = "did not answer in time" if self._hung else how_it_ended(code)
+        last = read_tail(self._log).rpartition("\n")[2]
+        with contextlib.suppress(OSError):
+            self._log.unlink()
+        with self._lock:
+            self._end = f"{how}: {last}" if last and code > 0 else how
+            for number, pending in self._pending.items():
+                self._answer(number, pending, None)
+            self._pending.clear()
+        self._ready.set()  # it will never be: nobody should wait
+
+    def _answer(self, number: int, pending: _Pending, reply: Mapping[str, Any] | None) -> None:
+        """Tell whoever waits what the worker left; `reply` says how it ended, None where its server did."""
+        place = self._place(number)
+        tail = read_tail(place("log"))
+        result = None if reply is not None and reply["timed_out"] else read_result(place("result"))
+        if result is None:
+            reason = f"its fork server {self._end}"
+            end = judge_end(reply, tail, pending.request.timeout_s) if reply else ("killed", reason)
+            result = Result(*end, start_s=pending.submitted_s, output_tail=tail)
+        with contextlib.suppress(OSError):  # what cannot be removed must not keep the result from its waiter
+            for what in ("request", "result", "log"):
+                place(what).unlink(missing_ok=True)
+        wall_s = now_s() - pending.submitted_s
+        # A worker goes by the wall clock, which may have been set meanwhile.
+        latest_s = pending.submitted_s + max(0.0, wall_s - result.body_s)
+        start_s = min(max(result.start_s, pending.submitted_s), latest_s)
+        output_tail = "" if result.state == "ok" else tail
+        pending.future.set_result(replace(result, start_s=start_s, wall_s=wall_s, output_tail=output_tail))
+
+
+def judge_end(message: Mapping[str, Any], tail: str, timeout_s: float) -> tuple[State, str]:
+    """Say how a worker ended that left no result: state and reason."""
+    code = message["exit"]
+    if message.get("error"):
+        return "failed", message["error"]
+    if message["timed_out"]:
+        return "timeout", f"took longer than its {timeout_s:g} s"
+    if "std::bad_alloc" in tail or "MemoryError" in tail:
+        return "oom", "could not allocate memory"
+    if code == NO_SPACE_EXIT:
+        return "failed", os.strerror(errno.ENOSPC)
+    if code >= 0:
+        return "failed", f"ended with exit code {code} and left no result"
+    name = signal_name(-code)
+    if -code == signal.SIGKILL and message["oom_kills"]:
+        return "oom", "the kernel ended it because memory ran out"
+    if -code in _FROM_OUTSIDE:
+        return "killed", f"ended from outside by {name}"
+    return "failed", f"ended by {name}"
+
+
+def read_result(path: Path) -> Result | None:
+    """Return the result that a worker left, or None where it left none that is whole."""
+    try:
+        return Result.from_json(json.loads(path.read_text()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read_tail(path: Path) -> str:
+    """Return the last lines of a worker's output."""
+    try:
+        with path.open("rb") as log:
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - 16384))
+            lines = log.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(lines[-TAIL_LINES:])
+
+
+def _read_what_is_there(pipe: IO[bytes]) -> bytes:
+    chunks = []
+    with contextlib.suppress(BlockingIOError):
+        while chunk := os.read(pipe.fileno(), 65536):
+            chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None, "the server was started with pipes"
+    return pipe
+
+
+def _environment(results: Path) -> dict[str, str]:
+    """Return what a server's environment must have before a library is loaded."""
+    return {
+        # Compiled kernels and headers are kept with the results that they were made for.
+        "TORCHINDUCTOR_CACHE_DIR": str(results / COMPILE_CACHE),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        # BLAS threads that an import starts would not survive a fork.
+        "OPENBLAS_NUM_THREADS": "1",
+        **compiler_cache(results / COMPILE_CACHE / "ccache"),
+    }

@@ -1,0 +1,76 @@
+"""What a run shows while it goes on: a live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.text import Text
+
+from bench.formatting import clock_text, visible
+
+
+class Display:
+    """Tells of stages as they start and end. It draws only when told to, never beside a timed launch."""
+
+    def __init__(self, total: int, rest_s: Callable[[], float], stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._console = Console(file=self._stream, highlight=False)
+        self._total = total
+        self._done = 0
+        self._rest_s = rest_s
+        self._started = time.monotonic()
+        self._running: dict[str, tuple[str, float]] = {}
+        self._live: Live | None = None
+
+    def __enter__(self) -> Display:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        self._console.print(visible(text), markup=False, soft_wrap=True)
+
+    def started(self, what: str, detail: str = "") -> None:
+        self._running[what] = (detail, time.monotonic())
+        self.draw()
+
+    def ended(self, what: str, how: str, *, counts: bool = True) -> None:
+        """Tell how a stage ended; `counts` is false where it is to be tried again."""
+        self._running.pop(what, None)
+        self._done += counts
+        line = f"[{self._done}/{self._total}] {what}  {how}"
+        self.say(line if self._live else f"{line}  ({self._clock()})")
+        self.draw()
+
+    def expect(self, more: int) -> None:
+        """Count so many more stages in."""
+        self._total += more
+
+    def draw(self) -> None:
+        """Draw the display anew, on a terminal."""
+        if self._live is None:
+            return
+        now = time.monotonic()
+        lines = [
+            Text(visible(f"  {what}{detail}  {now - since:.0f} s"))
+            for what, (detail, since) in self._running.items()
+        ]
+        head = Text(f"{self._done} of {self._total} stages, {self._clock()}")
+        bar = ProgressBar(total=max(1, self._total), completed=self._done, width=60)
+        self._live.update(Group(*lines, head, bar), refresh=True)
+
+    def _clock(self) -> str:
+        elapsed = time.monotonic() - self._started
+        return f"{clock_text(elapsed)} elapsed, about {clock_text(self._rest_s())} to go"

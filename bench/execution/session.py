@@ -1,0 +1,323 @@
+"""From a command to a finished run: data, plan, which run it is, its execution."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench import datasets
+from bench.costs import Estimator, make_estimator, prediction_text, progress_of, spent_bytes
+from bench.costs.timeline import REPORT, RUNNER, Timeline, now_s
+from bench.errors import DataError, MatrixError
+from bench.execution.resources import Resources, find_resources
+from bench.execution.runner import Runner
+from bench.formatting import counted
+from bench.identity.loaded import loader
+from bench.identity.reuse import Reuse, what_changed
+from bench.matrix.cells import Matrix
+from bench.matrix.reading import read_matrix
+from bench.plan.planner import Plan, make_plan
+from bench.plugins import first_line, load_plugins
+from bench.results.artifacts import clear_unfinished
+from bench.results.folder import WORK, alone_in, open_lock, refuse_bytes, refuse_file, run_name
+from bench.results.store import StageRow, Store
+from bench.workloads import EXPORTED, OWN, WORKLOADS
+from bench.workloads.content import check_content, content_path
+from bench.workloads.input_files import input_files
+from bench.workloads.trust import trust
+from techniques.registry import TechniqueError, load_reference
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the user asked for."""
+
+    matrix: str
+    results: Path
+    filter: str = ""
+    workloads: tuple[str, ...] = ()
+    plugins: tuple[Path, ...] = ()
+    smoke: bool = False
+    fresh: bool = False
+    anew: bool = False
+    trusted: tuple[Path, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """Return the command that does this again."""
+        words = ["python", "-m", "bench", "run", "--matrix", self.matrix]
+        words += ["--filter", self.filter] if self.filter else []
+        words += [word for name in self.workloads for word in ("--workload", name)]
+        words += [word for path in self.plugins for word in ("--plugin", str(path))]
+        words += [word for path in self.trusted for word in ("--trust", str(path))]
+        words += ["--smoke"] if self.smoke else []
+        words += ["--anew"] if self.anew else []
+        words += ["--results", str(self.results)]
+        return shlex.join(words)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A matrix made ready: what will run here, with what, and what was changed on the way."""
+
+    options: RunOptions
+    matrix: Matrix
+    plan: Plan
+    plugins: dict[str, str]
+    resources: Resources
+    notes: tuple[str, ...]
+
+    @property
+    def most_launches(self) -> int:
+        """Return how many launches a timed stage may have."""
+        return 1 if self.options.smoke else self.matrix.budget.max_launches
+
+    @property
+    def identity(self) -> str:
+        """Return a hash of all that makes two commands ask for the same run."""
+        content = {
+            "matrix": self.matrix.name,
+            "budget": self.matrix.budget.model_dump(),
+            **_asked(self.matrix),
+            "stages": sorted(self.plan.stages),
+            "cells": [asdict(cell) for cell in self.plan.cells],
+            "plugins": sorted(self.plugins.values()),
+            "smoke": self.options.smoke,
+            "anew": self.options.anew,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run that ended: its id, whether every stage of it is ok."""
+
+    run_id: str
+    ok: bool
+
+
+def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = print) -> Prepared:
+    """Read the matrix, find its data, plan it. Data is fetched only where `fetch` is true."""
+    refuse_file(options.results)
+    refuse_bytes(options.results)
+    trust(options.trusted)
+    plugins = load_plugins(options.plugins)
+    matrix = read_matrix(options.matrix, options.filter, workloads=options.workloads)
+    _try_own_workloads(matrix)
+    if fetch:
+        open_lock(options.results).close()  # a folder that cannot be written must not cost a download first
+    problems, notes = _find_data(matrix, fetch, say)
+    notes = [*map(str, matrix.left_out), *notes]
+    substitutes = {name: matrix.fallback[name] for name in problems if name in matrix.fallback}
+    if substitutes:
+        matrix = read_matrix(options.matrix, options.filter, substitutes, options.workloads)
+        problems = {name: why for name, why in problems.items() if name not in substitutes}
+        notes += [
+            f"{old} is replaced by {new}: its data is not to be had" for old, new in substitutes.items()
+        ]
+    resources = find_resources(matrix.budget.memory_gib)
+    reuse = Reuse(options.results, loader(options.results, plugins, say))
+    plan = make_plan(matrix, len(resources.cpus), smoke=options.smoke, problems=problems, reuse=reuse)
+    notes += [_again(plan.stages[key], why) for key, why in plan.again.items()]
+    if not plan.stages:
+        raise MatrixError(f"{options.matrix}: no cell can run here: {plan.cells[0].skipped}")
+    return Prepared(options, matrix, plan, plugins, resources, tuple(notes))
+
+
+def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.Say = print) -> Outcome:
+    """Run what was prepared, from where an interrupted run of the same identity stopped.
+
+    `conclude` is called with the run's id once all stages have ended, before the run counts as finished.
+    """
+    results = prepared.options.results.resolve()
+    with alone_in(results):
+        store = Store.open(results)
+        clear_unfinished(results)
+        shutil.rmtree(results / WORK, ignore_errors=True)
+        run_id = _start_or_resume(prepared, store, say)
+        stages = {stage.key: stage for stage in store.stages(run_id)}
+        # As an interrupted run has changed it: a timing that was planned for all may have been split.
+        prepared = replace(
+            prepared, plan=replace(prepared.plan, stages=stages, cells=tuple(store.cells(run_id)))
+        )
+        timeline = Timeline(_process_started_s())
+        estimator = _predict(prepared, store, run_id, results, say)
+        timeline.add_part(RUNNER, _process_started_s(), now_s())
+        runner = Runner(
+            prepared.plan,
+            store,
+            run_id,
+            results,
+            prepared.matrix.budget,
+            prepared.resources,
+            prepared.plugins,
+            timeline,
+            estimator,
+            smoke=prepared.options.smoke,
+            anew=prepared.options.anew,
+            trusted=trust(prepared.options.trusted),
+        )
+        try:
+            ok = runner.run()
+        finally:
+            # First: on a full disk it makes room for what follows.
+            shutil.rmtree(results / WORK, ignore_errors=True)
+            clear_unfinished(results)
+            for part, seconds in timeline.outside(now_s()).items():
+                store.add_overhead(run_id, part, seconds)
+        _note_growth(store, run_id, results)
+        started = time.perf_counter()
+        conclude(run_id)
+        store.add_overhead(run_id, REPORT, time.perf_counter() - started)
+        store.finish_run(run_id)
+        store.close()
+    return Outcome(run_id, ok)
+
+
+def _again(stage: StageRow, why: str) -> str:
+    return f"{stage.kind} {stage.label}: again, {why}"
+
+
+def _try_own_workloads(matrix: Matrix) -> None:
+    """Import what a workload of the user's own refers to, so that a mistake in it is told at once.
+
+    What is no reference, file or folder of a model is refused here too, before anything runs, and so is a
+    program of torch.export that could run code.
+    """
+    for name in dict.fromkeys(cell.workload for cell in matrix.cells):
+        technique = WORKLOADS.parse(name)
+        try:
+            check_content(name)
+        except TechniqueError as error:
+            raise MatrixError(f"workload {name}: {error}") from None
+        if technique.name == EXPORTED:
+            _check_program(str(technique.settings["file"]))
+        if technique.name != OWN:
+            continue
+        try:
+            load_reference(technique.row.implementation)
+        except (Exception, SystemExit) as error:
+            raise MatrixError(f"workload {name}: {first_line(error)}") from error
+
+
+def _check_program(file: str) -> None:
+    from bench.workloads.exported_file import check_file  # which imports torch
+
+    path = Path(file).expanduser()
+    if path.is_file():  # else its stage tells
+        check_file(path)
+
+
+def _find_data(matrix: Matrix, fetch: bool, say: datasets.Say) -> tuple[dict[str, str], list[str]]:
+    """Return why the data of a workload is not to be had, and notes on data that will be fetched."""
+    problems: dict[str, str] = {}
+    notes: list[str] = []
+    for name in dict.fromkeys(cell.workload for cell in matrix.cells):
+        given = content_path(name)
+        if given is not None:
+            input_files(given)  # refuses what is too large to be read
+        try:
+            for dataset in WORKLOADS.parse(name).row.datasets:
+                if fetch:
+                    datasets.fetch(dataset, say)
+                elif datasets.locate(dataset) is None:
+                    notes.append(f"{name}: data set {dataset} is not here; the run will fetch it")
+        except DataError as error:
+            problems[name] = str(error)
+    return problems, notes
+
+
+def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str:
+    identity = prepared.identity
+    unfinished = None if prepared.options.fresh else store.unfinished_run(identity)
+    if unfinished is not None:
+        changed = what_changed(store.modules(unfinished))
+        if not changed:
+            say(f"run {unfinished}: goes on from where it stopped")
+            return unfinished
+        say(f"run {unfinished} does not go on: {changed} changed since; a new one starts")
+    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{run_name(prepared.matrix.name)}"
+    while store.has_run(run_id):
+        run_id += "+"
+    request = {
+        "filter": prepared.options.filter,
+        "smoke": prepared.options.smoke,
+        "anew": prepared.options.anew,
+        "plugins": prepared.plugins,
+        "trusted": list(trust(prepared.options.trusted)),
+        "budget": prepared.matrix.budget.model_dump(),
+        **_asked(prepared.matrix),
+        "text": prepared.matrix.text,
+        "notes": list(prepared.notes),
+        "matrix_path": _path_of(prepared.options.matrix),
+    }
+    plan = prepared.plan
+    store.start_run(
+        run_id,
+        identity,
+        prepared.options.matrix,
+        prepared.options.command,
+        request,
+        list(plan.stages.values()),
+        plan.cells,
+    )
+    say(f"run {run_id}: {counted(len(plan.cells), 'cell')}, {counted(len(plan.stages), 'stage')}")
+    return run_id
+
+
+def _asked(matrix: Matrix) -> dict[str, Any]:
+    """Return what the report is to reckon with: a run's record keeps it."""
+    prices = matrix.prices.model_dump() if matrix.prices else None
+    peaks = {device: peak.model_dump() for device, peak in matrix.peaks.items()}
+    return {"prices": prices, "estimate": matrix.estimate.model_dump(), "peaks": peaks}
+
+
+def _path_of(matrix: str) -> str:
+    """Return where a matrix file of the user's own lies, empty for a shipped one."""
+    return str(Path(matrix).resolve()) if matrix.endswith(".toml") else ""
+
+
+def _predict(prepared: Prepared, store: Store, run_id: str, results: Path, say: datasets.Say) -> Estimator:
+    """Predict what is left of the run, and keep that with the run, to be held against what comes."""
+    stages = list(prepared.plan.stages.values())
+    cpus = len(prepared.resources.cpus)
+    estimator = make_estimator(stages, cpus, prepared.most_launches, store, results)
+    anew = prepared.options.anew
+    prediction = estimator.predict(stages, progress_of(stages, results, store, run_id, anew=anew))
+    before = {
+        "launches": len(store.launch_results(run_id)),
+        "overheads": store.overheads(run_id),
+        "bytes": spent_bytes(store, results),
+    }
+    store.keep_prediction(run_id, {**prediction.to_json(), "before": before})
+    say(prediction_text(prediction))
+    return estimator
+
+
+def _note_growth(store: Store, run_id: str, results: Path) -> None:
+    """Keep how much store and compile cache have grown: later runs will grow them further."""
+    prediction = store.run(run_id)["request"]["prediction"]
+    before, now = prediction["before"]["bytes"], spent_bytes(store, results)
+    grown = {name: size - before[name] for name, size in now.items()}
+    store.keep_prediction(run_id, {**prediction, "grown": grown})
+
+
+def _process_started_s() -> float:
+    """Return when this process started, in seconds since the epoch.
+
+    Taken by the clock that the kernel stamps processes with: its boot time, which other ways go by, drifts
+    away from the wall clock on machines that sleep.
+    """
+    if not Path("/proc/self/stat").exists():
+        return now_s()
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return now_s() - age_s

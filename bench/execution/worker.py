@@ -1,0 +1,190 @@
+"""Runs one request: `python -m bench.execution.worker REQUEST.json RESULT.json`, or a fork server's child.
+
+What it needs is in the request and in the artifact folder; what it found goes into the result file. It
+writes artifacts and nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+from bench.errors import Diverged
+from bench.identity.discovered import Recorder
+from bench.identity.reuse import inputs_to_json
+from bench.plugins import reload_plugins
+from bench.records import Measurement, Request, Result, State
+from bench.results.artifacts import LEAVES_ARTIFACT, beside, publish
+from bench.results.folder import FULL
+from bench.workloads.trust import trust
+from techniques.registry import CannotApply
+
+STAGES = {
+    "ceilings": "bench.stages.ceilings",
+    "train": "bench.stages.train",
+    "teach": "bench.stages.teach",
+    "step": "bench.stages.step",
+    "compress": "bench.stages.compress",
+    "lower": "bench.stages.lower",
+    "evaluate": "bench.stages.evaluate",
+    "infer": "bench.stages.infer",
+    "serve": "bench.stages.serve",
+    "generate": "bench.stages.generate",
+}
+"""The module of each kind of stage; its `run(request, folder)` returns measurements."""
+
+_TELL_OF_DISTURBANCE = ("reference_s", "timed_cpu_over_wall", "gpu_throttled")
+
+NO_SPACE_EXIT = os.EX_IOERR
+"""The exit code of a worker that could not leave its result because the disk is full."""
+
+OUT_OF_MEMORY = (
+    *("can't allocate memory", "std::bad_alloc", "out of memory", "cannot allocate memory"),
+    *("resource_exhausted", "out_of_device_memory"),  # XLA, Intel's GPUs
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Read the request, run it, write the result beside and rename it into place."""
+    request_path, result_path = map(Path, arguments)
+    request = Request.from_json(json.loads(request_path.read_text()))
+    try:
+        result = run(request)
+        part = result_path.with_suffix(".part")
+        part.write_text(json.dumps(result.to_json()))
+        part.rename(result_path)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        return NO_SPACE_EXIT  # neither the result nor the log has room to say so
+    return 0
+
+
+def run(request: Request) -> Result:
+    """Run the stage of a request; whatever goes wrong in it becomes the result's state and reason."""
+    from bench.instruments.disturbance import Disturbance
+
+    disturbance = Disturbance(request.device)
+    measurements: tuple[Measurement, ...] = ()
+    artifact, state, reason = None, "ok", ""
+    modules: Mapping[str, str] = {}
+    body = time.perf_counter()
+    try:
+        stage = prepare(request)
+        body = time.perf_counter()
+        # What is timed is heard of by its modules alone.
+        recorder = Recorder(Path(request.results), hears_files=request.kind in LEAVES_ARTIFACT)
+        with disturbance, recorder:
+            measurements, artifact = _run_stage(stage, request, recorder)
+        modules = recorder.modules()
+    except Exception as error:
+        traceback.print_exc()
+        state, reason = classify(error)
+    body_s = time.perf_counter() - body
+    return Result(
+        cast(State, state),
+        reason,
+        start_s=time.time() - body_s,
+        body_s=body_s,
+        measurements=measurements,
+        environment=_environment(request),
+        dynamic={**_dynamic(disturbance, request, measurements), "modules": dict(modules)},
+        artifact=artifact,
+    )
+
+
+def prepare(request: Request) -> Callable[[Request, Path], list[Measurement]]:
+    """Do what belongs to starting up, outside the stage's body: plug-ins, imports, threads."""
+    import torch
+
+    torch.set_num_threads(request.threads)
+    trust(request.trusted)
+    reload_plugins(request.plugins)
+    for module in request.imports:
+        importlib.import_module(module)
+    _describe(request.device)
+    stage: Callable[[Request, Path], list[Measurement]] = importlib.import_module(STAGES[request.kind]).run
+    return stage
+
+
+def classify(error: Exception) -> tuple[State, str]:
+    """Return the state and the one-line reason of a stage that raised."""
+    lines = str(error).strip().splitlines()
+    reason = f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    if isinstance(error, Diverged):
+        return "diverged", lines[0]
+    if isinstance(error, CannotApply):
+        return "skipped", lines[0]
+    if isinstance(error, MemoryError) or any(text in str(error).lower() for text in OUT_OF_MEMORY):
+        return "oom", reason
+    return "failed", reason
+
+
+def _run_stage(
+    stage: Callable[[Request, Path], list[Measurement]], request: Request, recorder: Recorder
+) -> tuple[tuple[Measurement, ...], dict[str, Any] | None]:
+    if request.kind not in LEAVES_ARTIFACT:
+        return tuple(stage(request, Path(os.devnull))), None
+    results = Path(request.results)
+    with beside(results, request.key) as folder:
+        started = time.perf_counter()
+        measurements = tuple(stage(request, folder))
+        record = {
+            "inputs": inputs_to_json(recorder.inputs()),
+            "kind": request.kind,
+            "label": request.label,
+            "settings": dict(request.settings),
+            "parents": dict(request.parents),
+            "run_id": request.run_id,
+            "body_s": time.perf_counter() - started,
+            "measurements": [measurement.to_json() for measurement in measurements],
+        }
+        return measurements, publish(folder, results, request.key, record)
+
+
+@cache
+def _describe(device: str) -> dict[str, Any]:
+    from bench.instruments.environment import describe
+
+    return describe(device)
+
+
+def _environment(request: Request) -> dict[str, Any]:
+    from bench.analysis.comparable import fingerprint
+    from bench.instruments.accelerators import named_accelerators
+    from bench.instruments.environment import describe_torch_cuda
+
+    described = _describe(request.device)
+    known = request.device == "cpu" or described["accelerators"]
+    found = {
+        **described,
+        "accelerators": described["accelerators"] if known else named_accelerators(request.device),
+        # Anew: a backend sets how fp32 is multiplied as it loads.
+        "torch_cuda": describe_torch_cuda() if request.device == "cuda" else None,
+        "threads": request.threads,
+        "cpus": len(request.cpus),
+        "launched": "forked from a fresh server" if request.fork_safe else "a process of its own",
+    }
+    return {"fingerprint": fingerprint(found), **found}
+
+
+def _dynamic(disturbance: Any, request: Request, measurements: tuple[Measurement, ...]) -> dict[str, Any]:
+    told = {entry.metric: entry.value for entry in measurements if entry.metric in _TELL_OF_DISTURBANCE}
+    try:
+        found: dict[str, Any] = disturbance.to_json()
+        disturbed = disturbance.disturbed(request.threads, told)
+        return {**found, **told, "disturbed": disturbed}
+    except Exception as error:  # the stage failed before the probe had begun
+        return {"disturbed": "", "unknown": str(error)}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,137 @@
+"""How values, counts and tables are written for people, and text so that nothing in it acts on a terminal."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+from bench.metrics import metric_named
+
+_SCALES = {
+    "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
+    "bytes": ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")),
+    "operations/s": ((1e12, "Top/s"), (1e9, "Gop/s"), (1e6, "Mop/s"), (1.0, "op/s")),
+    "bytes/s": ((2.0**30, "GiB/s"), (2.0**20, "MiB/s"), (1.0, "B/s")),
+    "FLOPs": ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP"), (1.0, "FLOP")),
+}
+
+MOST_CHARACTERS = 500
+"""The most that a message has; what matters is where it begins, and what to do where it ends."""
+
+_KEPT_AT_END = 140
+_UNBOUNDED = 100_000
+
+# Controls but tab and line feed, marks that change the direction of text, invisible characters, halves of
+# pairs: what a terminal obeys or a reader does not see.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def visible(text: str) -> str:
+    r"""Return text with each character that acts or hides written as an escape, as `\x1b` or `\u202e`."""
+    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def one_line(text: str) -> str:
+    """Return text as a message: visible, in one line, and its middle left out where it is too long."""
+    line = visible(" ".join(text.split("\n")).strip())
+    if len(line) <= MOST_CHARACTERS:
+        return line
+    end = line[-_KEPT_AT_END:]
+    return f"{line[: MOST_CHARACTERS - len(end) - 3]} … {end}"
+
+
+def say(text: object = "", file: TextIO | None = None) -> None:
+    """Print text visibly."""
+    print(visible(str(text)), file=file or sys.stdout)
+
+
+def print_table(
+    title: str, rows: Iterable[Sequence[str]], headings: Sequence[str] = (), *, wrap: bool = True
+) -> None:
+    """Print rows in columns under a title.
+
+    A terminal's width is kept: long fields wrap, or are cut where `wrap` is false. In a file or a pipe each
+    row is one line, as long as it needs to be.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    style = box.SIMPLE if headings else None
+    table = Table(*headings, title=visible(title), title_justify="left", box=style, pad_edge=False)
+    table.show_header = bool(headings)
+    for row in rows:
+        table.add_row(*map(visible, row))
+    for column in table.columns:
+        column.no_wrap = not wrap or not console.is_terminal
+    if console.is_terminal:
+        console.print(table)
+    else:
+        console.width = _UNBOUNDED
+        with console.capture() as captured:
+            console.print(table)
+        say("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    say()
+
+
+def format_value(metric: str, value: float | None) -> str:
+    """Write a metric's value for people: its unit scaled, four significant digits, `–` for unknown."""
+    if value is None or value != value:
+        return "–"
+    unit = metric_named(metric).unit
+    if unit == "yes/no":
+        return "yes" if value else "no"
+    if unit == "share":
+        return f"{100 * value:.2f} %"
+    if unit in ("steps", "samples", "count"):
+        return f"{value:,.0f}"
+    if unit in _SCALES:
+        for scale, name in _SCALES[unit]:
+            if abs(value) >= scale or scale == _SCALES[unit][-1][0]:
+                return (
+                    f"{value / scale:.4g} {name}"
+                    if abs(value / scale) < 1000
+                    else f"{value / scale:,.0f} {name}"
+                )
+    number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return number + ("" if unit == "ratio" else f" {unit}")
+
+
+def at_least(text: str) -> str:
+    """Mark a value as the least that it can be."""
+    return f"≥ {text}"
+
+
+def format_interval(metric: str, value: float | None, low: float | None, high: float | None) -> str:
+    """Write a value with its bounds in the value's own unit: `52.3 µs (41.1 to 54.8)`."""
+    text = format_value(metric, value)
+    if not value or low is None or high is None:
+        return text
+    scale = next((s for s, _ in _SCALES.get(metric_named(metric).unit, ()) if abs(value) >= s), 1.0)
+    return f"{text} ({low / scale:.3g} to {high / scale:.3g})"
+
+
+def format_points(points: float | None, digits: int = 2) -> str:
+    """Write percentage points with their sign; what rounds to nothing has none."""
+    if points is None:
+        return "–"
+    text = f"{points:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text
+
+
+def counted(count: int, noun: str) -> str:
+    """Return `1 cell`, `2 cells`, `2 launches`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith("ch") else "s")
+
+
+def clock_text(seconds: float) -> str:
+    """Write seconds as minutes and seconds, or hours and minutes."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 60}:{whole % 60:02d}"

@@ -1,0 +1,1 @@
+"""From a matrix file to cells."""

@@ -1,0 +1,172 @@
+"""What may stand in a matrix file: its sections, checked, and what is said of a mistake in them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from bench.analysis.statistics import LOOKS
+from bench.errors import MatrixError
+from bench.matrix.axes import Axis
+from techniques.precisions import PRECISIONS
+from techniques.registry import nearest
+
+Allocator = Literal["keep", "system"]
+
+Device = Literal["cpu", "cuda", "rocm", "mps", "xpu", "tpu"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class TrainAxes(_Strict):
+    """`batch_size` is the workload's own where it is not given; `backend` may be "auto"."""
+
+    workload: Axis
+    optimizer: Axis
+    backend: Axis = "cpu-eager"
+    precision: Axis = "fp32"
+    batch_size: Axis = "default"
+    seed: Axis = 0
+
+
+class InferAxes(_Strict):
+    """`backend` may be "auto"."""
+
+    compression: Axis
+    backend: Axis
+    precision: Axis = "fp32"
+    batch_size: Axis = 1
+
+
+def _a_number_of_launches(value: int) -> int:
+    if value not in (1, *LOOKS) and value < LOOKS[-1]:
+        raise ValueError(f"should be one of 1, {', '.join(map(str, LOOKS))}, or more")
+    return value
+
+
+class Budget(_Strict):
+    """What a run may spend. Steps are the workload's own where they are not given.
+
+    `target_interval` is the half-width of a timing's 95 % interval, as a share of its value, at which no
+    more launches are made; `max_launches` bounds them, and `max_repeats` how many that were disturbed are
+    made again: 9, or as many as `max_launches` if that is more, where it is not given. `sample_s` is how long
+    a launch samples. `flush_cache` drives all out of the device's caches before each sample, as other work
+    would between calls that are far apart. `timeout_s` ends a stage that hangs, and `memory_gib` one that
+    allocates without end. `allocator` says whether workers keep the memory that they free or leave that to
+    the system's allocator.
+    """
+
+    train_steps: int | None = Field(default=None, ge=1, le=10**9)
+    recover_steps: int | None = Field(default=None, ge=1, le=10**9)
+    student_steps: int | None = Field(default=None, ge=1, le=10**9)
+    target_interval: float = Field(default=0.05, gt=0, le=1)
+    max_launches: Annotated[int, AfterValidator(_a_number_of_launches)] = 10
+    max_repeats: int | None = Field(default=None, ge=0, le=10**6)
+    sample_s: float = Field(default=0.4, gt=0, le=3600)
+    flush_cache: bool = False
+    timeout_s: float = Field(default=1800, ge=1, le=30 * 24 * 3600)
+    memory_gib: float | None = Field(default=None, ge=0.125, le=2**20)
+    allocator: Allocator = "keep"
+
+
+class Prices(_Strict):
+    """What machine time and energy cost. `name` says whose prices they are; the record keeps them all."""
+
+    name: str = Field(min_length=1)
+    currency: str = Field(default="USD", min_length=1)
+    machine_per_hour: float | None = Field(default=None, ge=0, le=1e18)
+    energy_per_kwh: float | None = Field(default=None, ge=0, le=1e18)
+
+
+class Estimate(_Strict):
+    """What may be estimated where it cannot be measured, in columns of its own: energy, from `watts`."""
+
+    watts: float | None = Field(default=None, gt=0, le=1e6)
+
+
+class Server(_Strict):
+    """Ask for the highest rate of Poisson arrivals at which 99 % of batches are answered within `p99_ms`.
+
+    Each rate that is tried is offered for `seconds`, and longer where that is under 1,000 arrivals.
+    """
+
+    p99_ms: float = Field(gt=0, le=3.6e6)
+    seconds: float = Field(default=2.0, gt=0, le=3600)
+
+
+class Peak(_Strict):
+    """What a device does at most, where that is not to be measured or read off its name.
+
+    `operations_per_s` by precision, `int8` or `fp8`; `bytes_per_s` to and from memory.
+    """
+
+    operations_per_s: dict[str, Annotated[float, Field(gt=0, le=1e30)]] = {}
+    bytes_per_s: float | None = Field(default=None, gt=0, le=1e30)
+
+    @field_validator("operations_per_s")
+    @classmethod
+    def _of_known_numbers(cls, rates: dict[str, float]) -> dict[str, float]:
+        known = [*PRECISIONS, "int8", "fp8"]
+        for name in rates:
+            if name not in known:
+                raise ValueError(f"unknown number format {name!r}{nearest(name, known)}")
+        return rates
+
+
+class MatrixFile(_Strict):
+    """The content of a matrix file."""
+
+    about: str = ""
+    train: TrainAxes
+    infer: InferAxes
+    exclude: list[dict[str, Axis]] = []
+    budget: Budget = Budget()
+    prices: Prices | None = None
+    estimate: Estimate = Estimate()
+    server: Server | None = None
+    peaks: dict[Device, Peak] = {}
+    fallback: dict[str, str] = {}
+
+
+def parse_matrix_file(path: Path, text: str) -> MatrixFile:
+    """Read the text of a matrix file; raises MatrixError with what is wrong and where."""
+    try:
+        return MatrixFile.model_validate(tomllib.loads(text))
+    except ValidationError as error:
+        raise MatrixError(f"{path}: {_explain(error)}") from None
+    except RecursionError:
+        raise MatrixError(f"{path}: tables or lists are nested too deeply") from None
+    except ValueError as error:  # no TOML, or an integer of more digits than Python reads
+        raise MatrixError(f"{path}: {error}") from None
+
+
+_SECTIONS: Mapping[str, type[BaseModel]] = {
+    **{"train": TrainAxes, "infer": InferAxes},
+    **{"budget": Budget, "prices": Prices, "estimate": Estimate, "server": Server, "peaks": Peak},
+}
+
+
+def _explain(error: ValidationError) -> str:
+    """Say the first thing that is wrong in one line, with the nearest key where one is unknown."""
+    first = max(error.errors(), key=lambda entry: (entry["type"] == "extra_forbidden", len(entry["loc"])))
+    place = [str(part) for part in first["loc"]]
+    where = ".".join(part for part in place if part not in ("str", "int", "list[union[str,int]]"))
+    if first["type"] == "extra_forbidden":
+        model = _SECTIONS.get(place[0], MatrixFile) if len(place) > 1 else MatrixFile
+        return f"unknown key {where!r}{nearest(place[-1], model.model_fields)}"
+    if first["type"] == "missing":
+        return f"{where!r} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    if len(place) == 1 and place[0] in _SECTIONS:
+        message = f"should be a table, [{place[0]}]"
+    elif place[0] == "exclude" and len(place) < 3:
+        message = "should be a list of tables, each [[exclude]]"
+    elif place[0] in ("train", "infer", "exclude"):
+        message = "should be text, a whole number, or a list of these"
+    return f"{where}: {message[0].lower()}{message[1:]}, not {first['input']!r}"

@@ -1,0 +1,82 @@
+"""Which cells a filter or an exclusion means: patterns of the values of axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+from bench.errors import MatrixError
+from bench.matrix.axes import AXIS_BY_NAME, Axis, AxisRule, LeftOut
+from bench.matrix.cells import Cell
+from techniques.registry import TechniqueError, nearest
+from techniques.settings import split
+
+
+def parse_filter(text: str) -> dict[str, Axis]:
+    """Read `axis=pattern|pattern,axis=pattern`; patterns may hold `*` and `?`.
+
+    A technique's own settings may stand in a pattern: `optimizer=adam:lr=0.01,eps=1e-7,backend=onnx*`.
+    """
+    rule: dict[str, str] = {}
+    for part in split(text, ","):
+        key, *values = split(part, "=", 1)
+        value = "".join(values)
+        latest = next(reversed(rule), "")
+        if latest and ":" in rule[latest] and _axis_of(key) is None:
+            rule[latest] += f",{part}"
+            continue
+        name = _axis_of(key)
+        if not values:
+            raise MatrixError(f"--filter: {part!r} is no axis=value{nearest(key, AXIS_BY_NAME)}")
+        if name is None:
+            raise MatrixError(f"--filter: unknown axis {key!r}{nearest(key, AXIS_BY_NAME)}")
+        if not value:
+            raise MatrixError(f"--filter: {key!r} has no value; write axis=value")
+        if name in rule:
+            raise MatrixError(f"--filter: {key} is given twice; write {key}=one|other")
+        rule[name] = value
+    return {name: list(split(value, "|")) for name, value in rule.items()}
+
+
+def matches(cell: Cell, patterns: Mapping[str, list[str]]) -> bool:
+    """Say whether the cell meets one pattern of every axis named."""
+    axes = cell.axes()
+    return all(meets(axes[name], wanted) for name, wanted in patterns.items())
+
+
+def patterns_of(
+    where: str, rule: Mapping[str, Axis], cells: Iterable[Cell], left_out: Iterable[LeftOut]
+) -> dict[str, list[str]]:
+    patterns: dict[str, list[str]] = {}
+    for key, given in rule.items():
+        name = _axis_of(key)
+        if name is None:
+            raise MatrixError(f"{where}: unknown axis {key!r}{nearest(key, AXIS_BY_NAME)}")
+        known = {str(cell.axes()[name]) for cell in cells}
+        # A rule for what runs on another machine is no mistake here.
+        known |= {out.value for out in left_out if out.axis == name}
+        patterns[name] = []
+        for value in given if isinstance(given, list) else [given]:
+            pattern = _canonical(AXIS_BY_NAME[name], value)
+            if not any(fnmatchcase(entry, pattern) for entry in known):
+                raise MatrixError(f"{where}: {key} = {value!r} is in no cell{nearest(pattern, known)}")
+            patterns[name].append(pattern)
+    return patterns
+
+
+def meets(value: str | int, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(str(value), pattern) for pattern in patterns)
+
+
+def _axis_of(key: str) -> str | None:
+    """Return the axis that a key names: `backend` and `infer.backend` are one."""
+    name = key.removeprefix("infer.")
+    known = name in AXIS_BY_NAME and (name == key or AXIS_BY_NAME[name].section == "infer")
+    return name if known else None
+
+
+def _canonical(axis: AxisRule, value: str | int) -> str:
+    try:
+        return str(axis.read(value))
+    except TechniqueError:  # a pattern, or a name that the caller will not find
+        return str(value)

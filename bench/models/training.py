@@ -1,0 +1,196 @@
+"""The one training loop: for training to a target, and for recovery after a compression step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import torch
+
+from bench.errors import Diverged, StageError
+from bench.models.predictions import Predictions, gathered
+from bench.workloads.workload import Data, Workload
+from techniques.backends.training import TrainingStep
+from techniques.numbers import as_taken
+
+EVALUATION_BATCH = 250
+"""Samples evaluated at once: few enough that a small net's activations stay near the caches."""
+_WARM_UP_SEED = 0
+SUSTAINED = 2
+"""Evaluations in a row that must meet the target: after a first crossing the next often falls below it."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What training is for: a quality metric's target, looked for every `period` steps."""
+
+    metric: str
+    target: float
+    period: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One point of the training curve; `seconds` is the training clock, evaluation excluded.
+
+    `samples` went forward and backward until then, repeats counted.
+    """
+
+    step: int
+    seconds: float
+    loss: float
+    quality: Mapping[str, float]
+    samples: int = 0
+
+
+@dataclass
+class TrainingRecord:
+    """What a training did. `target_step` is the first of two evaluations in a row that met the target."""
+
+    evaluations: list[Evaluation] = field(default_factory=list)
+    steps: int = 0
+    samples: int = 0
+    training_s: float = 0.0
+    evaluation_s: float = 0.0
+
+    def first_crossing(self, goal: Goal) -> Evaluation | None:
+        """Return the first evaluation that met the target."""
+        return next((point for point in self.evaluations if point.quality[goal.metric] >= goal.target), None)
+
+    def sustained(self, goal: Goal) -> Evaluation | None:
+        """Return the first of `SUSTAINED` evaluations in a row that met the target."""
+        in_a_row = 0
+        for position, point in enumerate(self.evaluations):
+            in_a_row = in_a_row + 1 if point.quality[goal.metric] >= goal.target else 0
+            if in_a_row == SUSTAINED:
+                return self.evaluations[position - SUSTAINED + 1]
+        return None
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Everything that stays the same over the steps of one training."""
+
+    workload: Workload
+    data: Data
+    learn: TrainingStep
+    batch_size: int
+    device: torch.device
+    synchronize: Callable[[], None] = lambda: None
+
+    @property
+    def samples_per_batch(self) -> int:
+        """Return how many samples a batch has: `batch_size`, or all where there are fewer."""
+        return min(self.batch_size, len(self.data.train_inputs))
+
+    def step(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Take one optimizer step on a batch of kept inputs; return the loss without waiting for it."""
+        return self.learn(self.workload.transform(inputs.to(self.device)), targets.to(self.device))
+
+    def warm_up(self) -> None:
+        """Do once what only the first step does, so that no clock sees compilation or a cold start.
+
+        Leaves weights, buffers and random numbers as they were.
+        """
+        samples = len(self.data.train_inputs)
+        chosen = torch.arange(self.samples_per_batch)
+        inputs, targets = self.data.train_inputs[chosen], self.data.train_targets[chosen]
+        epoch = islice(
+            shuffled_batches(samples, self.batch_size, _WARM_UP_SEED), samples // self.samples_per_batch
+        )
+        self.learn.warm_up(
+            self.workload.transform(inputs.to(self.device)),
+            targets.to(self.device),
+            (self.data.train_targets[numbers] for numbers in epoch),
+        )
+        self.synchronize()
+
+    def train(self, steps: int, seed: int, goal: Goal | None = None) -> TrainingRecord:
+        """Train for `steps`, or until the goal's target holds for two evaluations in a row.
+
+        Without a goal nothing is evaluated. Raises Diverged on a loss that is not finite.
+        """
+        record = TrainingRecord()
+        batches = shuffled_batches(len(self.data.train_inputs), self.batch_size, seed)
+        while record.steps < steps:
+            loss = self._train_on(batches, record, min(goal.period if goal else steps, steps - record.steps))
+            if goal:
+                self._evaluate(record, loss, goal.metric)
+                if record.sustained(goal):
+                    break
+        return record
+
+    def _train_on(self, batches: Iterator[torch.Tensor], record: TrainingRecord, steps: int) -> float:
+        self.learn.model.train()
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64  # which Apple's GPUs lack
+        total = torch.zeros((), dtype=dtype, device=self.device)
+        passes = self.learn.passes
+        started = time.perf_counter()
+        for chosen in islice(batches, steps):
+            total += self.step(self.data.train_inputs[chosen], self.data.train_targets[chosen])
+        self.learn.write_back()
+        self.synchronize()
+        record.training_s += time.perf_counter() - started
+        record.steps += steps
+        record.samples += (self.learn.passes - passes) * self.samples_per_batch
+        loss = total.item() / steps
+        if not math.isfinite(loss):
+            raise Diverged(f"the mean training loss is {loss} after {record.steps} steps")
+        return loss
+
+    def _evaluate(self, record: TrainingRecord, loss: float, metric: str) -> None:
+        started = time.perf_counter()
+        outputs = predict(self.learn.model, self.workload, self.data.test_inputs, self.device)
+        assert self.workload.quality is not None  # without one nothing is trained
+        quality = self.workload.quality(outputs.as_returned, self.data.test_targets)
+        if math.isnan(quality[metric]):
+            if not torch.isfinite(outputs.main).all():
+                raise Diverged(f"outputs are not finite after {record.steps} steps")
+            raise StageError(f"quality: {metric} is not a number (NaN)")
+        record.evaluations.append(Evaluation(record.steps, record.training_s, loss, quality, record.samples))
+        record.evaluation_s += time.perf_counter() - started
+
+
+def shuffled_batches(samples: int, batch_size: int, seed: int) -> Iterator[torch.Tensor]:
+    """Yield the sample numbers of each batch, without end; every epoch has an order of its own.
+
+    The last batch of an epoch is left out where it would be smaller than the rest.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    batch_size = min(batch_size, samples)
+    while True:
+        order = torch.randperm(samples, generator=generator)
+        for start in range(0, samples - batch_size + 1, batch_size):
+            yield order[start : start + batch_size]
+
+
+@torch.no_grad()
+def predict(
+    model: torch.nn.Module, workload: Workload, inputs: torch.Tensor, device: torch.device
+) -> Predictions:
+    """Return the model's outputs for kept inputs, on the CPU, in evaluation mode.
+
+    Transforms and models may write to their inputs, and models to outputs that they gave: both are copies.
+    """
+    model.eval()
+
+    def batches() -> Iterator[tuple[Any, int]]:
+        for start in range(0, len(inputs), workload.fixed_batch or EVALUATION_BATCH):
+            batch = batch_at(workload, inputs, start)
+            yield model(as_taken(model, workload.transform(batch.to(device)))), len(batch)
+
+    return gathered(batches()).first(len(inputs))
+
+
+def batch_at(workload: Workload, inputs: torch.Tensor, start: int = 0) -> torch.Tensor:
+    """Return a copy of the inputs to evaluate at once from `start` on; of a fixed batch all of its samples.
+
+    Samples repeat where there are too few.
+    """
+    if workload.fixed_batch is None:
+        return inputs[start : start + EVALUATION_BATCH].clone()
+    return inputs[(start + torch.arange(workload.fixed_batch)) % len(inputs)]

@@ -1,0 +1,1 @@
+"""From cells to stages, each there once under its key."""

@@ -1,0 +1,105 @@
+"""A cell with its techniques looked up, and why it cannot run here, where it cannot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from bench.matrix.axes import NO_OPTIMIZER
+from bench.matrix.cells import Cell
+from bench.workloads import WORKLOADS, WorkloadRow
+from techniques.backends import BACKENDS, BackendRow
+from techniques.compression import Recipe, parse_recipe
+from techniques.optimizers import OPTIMIZERS
+from techniques.registry import Row, Technique
+
+
+class Lookup:
+    """Finds each technique once, and whether it runs here: a large matrix names few in many cells."""
+
+    def __init__(self) -> None:
+        self.workload = cache(WORKLOADS.parse)
+        self.optimizer = cache(OPTIMIZERS.parse)
+        self.backend = cache(BACKENDS.parse)
+        self.recipe = cache(parse_recipe)
+        self._reasons: dict[int, str | None] = {}
+
+    def unavailable(self, row: Row) -> str | None:
+        """Say why a row cannot run on this machine, or None."""
+        if id(row) not in self._reasons:
+            self._reasons[id(row)] = row.unavailable()
+        return self._reasons[id(row)]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A cell with its techniques looked up."""
+
+    cell: Cell
+    workload: Technique[WorkloadRow]
+    optimizer: Technique[Any]
+    train_backend: Technique[BackendRow]
+    backend: Technique[BackendRow]
+    recipe: Recipe
+
+    @classmethod
+    def of(cls, cell: Cell, lookup: Lookup) -> Point:
+        return cls(
+            cell,
+            lookup.workload(cell.workload),
+            lookup.optimizer(cell.optimizer),
+            lookup.backend(cell.train_backend),
+            lookup.backend(cell.backend),
+            lookup.recipe(cell.compression),
+        )
+
+    @property
+    def format(self) -> str | None:
+        return self.recipe.format.text if self.recipe.format else None
+
+    @property
+    def structure(self) -> str:
+        """Spell what the recipe makes of the model's shapes, empty where it leaves them."""
+        spelled = [step.row.structure_of(step.settings) for step in self.recipe.steps]
+        return "+".join(text for text in spelled if text)
+
+    @property
+    def training_label(self) -> str:
+        cell = self.cell
+        batch = "" if cell.train_batch_size == self.workload.row.batch_size else f" b{cell.train_batch_size}"
+        precision = "" if cell.train_precision == "fp32" else f" {cell.train_precision}"
+        backend = "" if cell.train_backend == "cpu-eager" else f" on {cell.train_backend}"
+        seed = f" seed {cell.seed}" if cell.seed else ""
+        optimizer = "" if self.workload.row.inference_only else f" {cell.optimizer}"
+        return f"{cell.workload}{optimizer}{backend}{precision}{batch}{seed}"
+
+
+def why_not(point: Point, lookup: Lookup) -> str:
+    """Say why a cell cannot run on this machine, or return an empty text."""
+    cell = point.cell
+    techniques: list[Technique[Any]] = [
+        point.workload,
+        point.optimizer,
+        point.train_backend,
+        point.backend,
+        *point.recipe.techniques,
+    ]
+    for technique in techniques:
+        reason = lookup.unavailable(technique.row)
+        if reason:
+            return f"{technique.name}: {reason}"
+    format_ = point.recipe.format.name if point.recipe.format else None
+    if point.optimizer.name == NO_OPTIMIZER and not point.workload.row.inference_only:
+        return f"{NO_OPTIMIZER}: stands for the optimizer of a model that is served as it is"
+    for name in point.backend.row.training_only:
+        if point.backend.settings[name] != point.backend.row.defaults[name]:
+            return f"{point.backend.text}: {name} says how a model is trained; leave it out of [infer]"
+    if point.workload.row.is_onnx and not point.backend.row.reads_onnx:
+        readers = ", ".join(row.name for row in BACKENDS.rows().values() if row.reads_onnx)
+        return f"{point.backend.name} does not read ONNX files; these do: {readers}"
+    return (
+        point.train_backend.row.cannot_train(cell.train_precision)
+        or point.backend.row.cannot_lower(format_, cell.precision)
+        or ""
+    )

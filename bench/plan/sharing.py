@@ -1,0 +1,206 @@
+"""Which artifacts share a timing: those that were observed to have one structure, whatever was declared.
+
+A plan has one timing for all artifacts of one declared structure. Once these are there, it is split into one
+timing for each structure observed, taken from an artifact that is well. A cell whose artifact failed has a
+record of its own that says so: it neither takes another's timing nor keeps others from theirs. All of this
+follows from records, so that a resumed run comes to the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from bench.plan.planner import Plan
+from bench.records import ANY_BATCH, STRUCTURE, Result
+from bench.results.store import CellRow, StageRow
+
+ARTIFACT = {"serve": "lower", "generate": "lower", "infer": "lower", "step": "train"}
+"""Kinds of stages that several artifacts may share, and the kind that leaves these."""
+
+_PASSED_OVER = ("failed", "diverged")
+"""Ends of a timing that another artifact of the structure need not come to."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What of a plan became another: stages, some of them new, and cells that have other stages now."""
+
+    stages: tuple[StageRow, ...]
+    cells: tuple[CellRow, ...]
+
+
+class Sharing:
+    """A plan whose timings are split as their artifacts are observed."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._digests: dict[tuple[str, str], str] = {}
+        self._invalid: set[str] = set()
+        self._grouped: set[str] = set()
+        self._missing: dict[str, str | None] = {}
+        self._keep(plan)
+
+    def note(self, key: str, metric: str, qualifier: str, value: float | None, method: str) -> None:
+        """Take up a measurement of a stage."""
+        if metric == STRUCTURE and method:
+            self._digests[key, qualifier] = method
+        elif metric == "valid" and value == 0 and qualifier != "kernels":  # those run for any weights
+            self._invalid.add(key)
+
+    def ready(self, stage: StageRow, ended: Mapping[str, Result]) -> bool:
+        """Say whether all have ended that a stage builds on, or that may share it."""
+        if stage.kind not in ARTIFACT:
+            return all(parent in ended for parent in stage.parents)
+        missing = self._missing.get(stage.key)
+        if missing is not None and missing not in ended:
+            return False  # asked often, of thousands of artifacts
+        missing = next((key for key in self._awaited(stage) if key not in ended), None)
+        self._missing[stage.key] = missing
+        return missing is None
+
+    def split(self, ended: Mapping[str, Result], launched: Iterable[str]) -> Changes | None:
+        """Split what has come to be known since the last time; None where that changes nothing.
+
+        `ended` has the results by the keys of stages, `launched` the keys of timings with a good launch: what
+        was timed stays what it is, but where it is INVALID for what it was timed of.
+        """
+        launched = set(launched)
+        stages: dict[str, StageRow] = {}
+        moved: dict[str, dict[str, str]] = defaultdict(dict)
+        for stage in self._shared:
+            groups = self._groups_now(stage, ended, stage.key in launched)
+            if groups:
+                rows, places = self._regrouped(stage, groups, ended)
+                stages.update((row.key, row) for row in rows if row != self.plan.stages.get(row.key))
+                for cell in self._cells[stage.key] if len(groups) > 1 else ():
+                    key = places[str(cell.stages[ARTIFACT[stage.kind]])]
+                    if key != stage.key:
+                        moved[cell.name][stage.kind] = key
+        if not stages:
+            return None
+        cells = [
+            replace(cell, stages={**cell.stages, **moved[cell.name]}) if cell.name in moved else cell
+            for cell in self.plan.cells
+        ]
+        self._keep(replace(self.plan, stages={**self.plan.stages, **stages}, cells=tuple(cells)))
+        return Changes(tuple(stages.values()), tuple(cell for cell in cells if cell.name in moved))
+
+    def _groups_now(
+        self, stage: StageRow, ended: Mapping[str, Result], launched: bool
+    ) -> list[list[str]] | None:
+        """Return the groups that a timing's artifacts fall into; None where that is nothing new."""
+        failed = stage.key in ended and ended[stage.key].state in _PASSED_OVER and not launched
+        passed_over = bool(stage.parents) and (failed or stage.key in self._invalid)
+        known = launched or stage.key in ended or stage.key in self._grouped
+        if (known and not passed_over) or not self.ready(stage, ended):
+            return None
+        self._grouped.add(stage.key)
+        first, *others = self._artifacts(stage) or [""]
+        if not passed_over:
+            if stage.kind == "step":
+                return self._groups_of_steps(stage)
+            return self._groups(stage, ended) if first else None
+        instead = failed or any(self._is_well(key, ended) for key in others)
+        return [[first], others] if others and instead else None
+
+    def _groups(self, stage: StageRow, ended: Mapping[str, Result]) -> list[list[str]]:
+        """Group artifacts: by structure, then by what went wrong. One without a digest is like no other."""
+        qualifier = ANY_BATCH if stage.kind == "generate" else ""  # it has batches of its own
+        well: dict[str, list[str]] = {}
+        lost: dict[str, list[str]] = {}
+        for key in self._artifacts(stage):
+            if ended[key].state == "ok":
+                well.setdefault(self._digests.get((key, qualifier), key), []).append(key)
+            else:
+                lost.setdefault(ended[key].reason if ended[key].state == "skipped" else key, []).append(key)
+        return [*well.values(), *lost.values()]
+
+    def _groups_of_steps(self, stage: StageRow) -> list[list[str]]:
+        """Group trainings by structure; a step takes none of their artifacts, so it has those that failed."""
+        groups: dict[str, list[str]] = {}
+        for key in self._artifacts(stage):
+            known = self._digests.get((key, ""))
+            groups.setdefault(known or next(iter(groups), ""), []).append(key)
+        if "" in groups and len(groups) > 1:  # failed ones before the first that is known
+            unknown = groups.pop("")
+            first = next(iter(groups))
+            groups[first] = unknown + groups[first]
+        return list(groups.values())
+
+    def _regrouped(
+        self, stage: StageRow, groups: list[list[str]], ended: Mapping[str, Result]
+    ) -> tuple[list[StageRow], dict[str, str]]:
+        """Return a stage for each group, the first in place of `stage`, and its key for each artifact.
+
+        The planned label stays with a group that has the compression it was planned for: a baseline goes by
+        it, and there another training may have failed.
+        """
+        kind, cells = ARTIFACT[stage.kind], self._cells[stage.key]
+        recipes = {str(cell.stages[kind]): cell.axes.get("compression") for cell in reversed(cells)}
+        recipe = recipes.get(self._artifacts(stage)[0])
+        fitting = [n for n, group in enumerate(groups) if recipe in map(recipes.get, group)] or [0]
+        planned = fitting[-1] if stage.key in ended or stage.key in self._invalid else fitting[0]
+        rows: list[StageRow] = []
+        places: dict[str, str] = {}
+        for number, group in enumerate(groups):
+            chosen = next((key for key in group if self._is_well(key, ended)), group[0])
+            key = _derived(stage.key, group[0]) if number else stage.key
+            label = stage.label if number == planned else self._own_label(stage, group[0])
+            request = {**stage.request, "parents": dict.fromkeys(stage.request["parents"], chosen)}
+            if stage.kind == "step" and len(groups) > 1:
+                known = next(key for key in group if (key, "") in self._digests)
+                seed = self.plan.stages[known].request["settings"]["seed"]
+                request["settings"] = {**request["settings"], "seed": seed}
+            parents = (chosen,) if request["parents"] else ()
+            rows.append(replace(stage, key=key, label=label, parents=parents, request=request))
+            places.update(dict.fromkeys(group, key))
+        return rows, places
+
+    def _keep(self, plan: Plan) -> None:
+        self.plan = plan
+        self._shared = [stage for stage in plan.stages.values() if stage.kind in ARTIFACT]
+        self._cells: dict[str, list[CellRow]] = defaultdict(list)
+        self._evaluate: dict[str, str] = {}
+        for cell in plan.cells:
+            for kind in ARTIFACT.keys() & cell.stages.keys():
+                self._cells[str(cell.stages[kind])].append(cell)
+            if {"lower", "evaluate"} <= cell.stages.keys():
+                self._evaluate[str(cell.stages["lower"])] = str(cell.stages["evaluate"])
+
+    def _artifacts(self, stage: StageRow) -> list[str]:
+        """Return the keys of the artifacts that a timing stands for, first that of the one it takes."""
+        kind = ARTIFACT[stage.kind]
+        found = (str(cell.stages[kind]) for cell in self._cells[stage.key] if kind in cell.stages)
+        return list(dict.fromkeys([*stage.parents, *found]))
+
+    def _awaited(self, stage: StageRow) -> Iterator[str]:
+        yield from stage.parents
+        if stage.kind in ARTIFACT:
+            for key in self._artifacts(stage):
+                yield key
+                if key in self._evaluate:
+                    yield self._evaluate[key]
+
+    def _is_well(self, artifact: str, ended: Mapping[str, Result]) -> bool:
+        evaluate = self._evaluate.get(artifact)
+        return evaluate is None or (ended[evaluate].state == "ok" and evaluate not in self._invalid)
+
+    def _own_label(self, stage: StageRow, artifact: str) -> str:
+        scenario = {"serve": " server", "generate": " generation", "step": " step"}.get(stage.kind, "")
+        return f"{self.plan.stages[artifact].label}{scenario}"
+
+
+def shares(plan: Plan, kind: str) -> bool:
+    """Say whether any stage of a kind is planned for several artifacts, and so may be split."""
+    pairs = {
+        (str(cell.stages[kind]), str(cell.stages.get(ARTIFACT[kind])))
+        for cell in plan.cells
+        if kind in ARTIFACT and kind in cell.stages
+    }
+    return len(pairs) > len({stage for stage, _ in pairs})
+
+
+def _derived(key: str, artifact: str) -> str:
+    return hashlib.sha256(f"{key} {artifact}".encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""A run held against a baseline: the file that is kept, and the judgement."""

@@ -1,0 +1,174 @@
+"""A baseline: a JSON file, small enough to keep in git.
+
+It holds a run's exact and seeded values, and each launch's value of the sampled metrics, with the environment
+they were measured in.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench.analysis.comparable import deciding
+from bench.analysis.summary import undisturbed
+from bench.errors import BenchError
+from bench.files import read_json
+from bench.metrics import CURVES, METRICS, PRIMARY, metric_named
+from bench.results.folder import refuse_links
+from bench.results.store import Store
+from techniques.registry import nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VERSION = 1
+
+
+COMPARED = tuple(PRIMARY.values())
+"""Sampled metrics that can regress: those that enough launches are made for. The rest is told, not judged."""
+
+
+def _of_this_world(value: float) -> float:
+    if not 1e-100 <= value <= 1e100:
+        raise ValueError("not a time")
+    return value
+
+
+_Timing = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(_of_this_world)]
+
+
+class _Entry(BaseModel):
+    """A metric of a stage: its exact value, or a value for each launch."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    value: float | None = None
+    launches: Annotated[list[_Timing], Field(max_length=1000)] = []
+
+
+def _a_metric(name: str) -> str:
+    if name.partition("[")[0] not in METRICS:
+        raise ValueError("unknown metric")
+    return name
+
+
+class _BaselineFile(BaseModel):
+    version: int
+    run: str
+    matrix: str
+    environment: dict[str, Any]
+    stages: dict[str, dict[Annotated[str, AfterValidator(_a_metric)], _Entry]]
+
+    @model_validator(mode="after")
+    def _timings_have_launches(self) -> _BaselineFile:
+        for stage, entries in self.stages.items():
+            for name, entry in entries.items():
+                if METRICS[name.partition("[")[0]].kind == "sampled" and not entry.launches:
+                    raise ValueError(f"{stage} {name} has no launches")
+        return self
+
+
+def save(store: Store, run_id: str, name: str, results: Path) -> Path:
+    """Write the values of a finished run's good stages as a baseline; returns the file."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise BenchError(
+            f"baseline {name!r}: a name has only letters, digits, '.', '_' and '-', no '.' first"
+        )
+    if store.run(run_id)["state"] != "finished":
+        raise BenchError(f"run {run_id} has not finished; the command it was started with goes on with it")
+    refuse_smoke(store, run_id)
+    path = results / "baselines" / f"{name}.json"
+    refuse_links(results, "baselines")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    with part.open("x") as file:
+        json.dump(collect(store, run_id), file, indent=1, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(path)
+    return path
+
+
+def collect(store: Store, run_id: str) -> dict[str, Any]:
+    """Return what a baseline holds of a run."""
+    environments = [deciding(content) for content in store.environments(run_id).values()]
+    return {
+        "version": VERSION,
+        "run": run_id,
+        "matrix": store.run(run_id)["matrix"],
+        "environment": _widest(environments),
+        "stages": _values(store.measurements(run_id)),
+    }
+
+
+def baseline_runs(results: Path) -> set[str]:
+    """Return the ids of the runs that the folder's baselines were made from."""
+    names = [path.stem for path in (results / "baselines").glob("*.json")]
+    return {baseline_run(name, results) for name in names}
+
+
+def baseline_run(name: str, results: Path) -> str:
+    """Return the id of the run that a baseline was made from, empty where there is no such baseline."""
+    if not (results / "baselines" / f"{name}.json").is_file():
+        return ""
+    return str(read_baseline(name, results)["run"])
+
+
+def _values(measurements: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return per stage label and metric the exact value, or the values of all launches."""
+    stages: dict[str, dict[str, Any]] = {}
+    for row in undisturbed(measurements).to_dict("records"):
+        metric = metric_named(row["metric"])
+        if metric.name not in METRICS:
+            continue
+        if metric.name in CURVES or (metric.kind == "sampled" and metric.name not in COMPARED):
+            continue
+        name = metric.name + (f"[{row['qualifier']}]" if row["qualifier"] else "")
+        value = None if row["value"] is None or math.isnan(row["value"]) else float(row["value"])
+        entries = stages.setdefault(f"{row['kind']} {row['label']}", {})
+        if metric.kind != "sampled":
+            entries[name] = {"value": value}
+        elif value is not None:
+            entries.setdefault(name, {"launches": []})["launches"].append(value)
+    return stages
+
+
+def _widest(environments: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the environment of the stages that had the most threads: the timed ones."""
+    return max(environments, key=lambda entry: entry.get("threads") or 0, default={})
+
+
+def read_baseline(name: str, results: Path) -> dict[str, Any]:
+    path = results / "baselines" / f"{name}.json"
+    known = [file.stem for file in path.parent.glob("*.json")]
+    if name not in known:
+        near = nearest(name, known) or "; `bench baseline save NAME` keeps one"
+        raise BenchError(f"no baseline {name!r} in {path.parent}{near}")
+    try:
+        content: dict[str, Any] = read_json(path)
+        version = content["version"]
+    except (ValueError, KeyError, TypeError):
+        raise BenchError(f"{path}: not a baseline; save it again") from None
+    if version != VERSION:
+        raise BenchError(f"{path}: baseline of version {version}, this one reads {VERSION}; save it again")
+    try:
+        return _BaselineFile.model_validate(content).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = " ".join([*map(str, first["loc"]), first["msg"]])
+        raise BenchError(f"{path}: not a baseline: {what[:_MOST_DETAIL]}; save it again") from None
+
+
+def refuse_smoke(store: Store, run_id: str) -> None:
+    if store.run(run_id)["request"].get("smoke"):
+        raise BenchError(f"run {run_id} is a smoke run: its numbers mean nothing to compare")
+
+
+_MOST_DETAIL = 160

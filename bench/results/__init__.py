@@ -1,0 +1,1 @@
+"""What lies in a results folder: the store, the artifacts, the reports."""

@@ -1,0 +1,183 @@
+"""The folder of artifacts: each whole or not there at all, none with a pickle in it.
+
+An artifact is written beside its place, synced to disk and renamed. It carries the record of the stage that
+made it, so that whatever finds it can tell what it is and whether a bit of it has changed. Files that are
+equal in several artifacts are kept once: each is a hard link to the one under the hash of its content.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.files import read_json
+from bench.results.folder import is_full, no_space
+
+RECORD = "record.json"
+
+LEAVES_ARTIFACT = ("train", "teach", "compress", "lower")
+"""Kinds of stages that leave one."""
+
+_KEY = re.compile("[0-9a-f]{64}")
+
+
+def artifact_folder(results: Path, key: str) -> Path:
+    """Return where the artifact of that key lies, or will."""
+    return results / "artifacts" / key[:2] / key
+
+
+def artifact_folders(results: Path) -> Iterator[Path]:
+    """Yield the folder of each artifact that is there, sorted by key."""
+    for folder in sorted(_entries(results / "artifacts")):
+        if _KEY.fullmatch(folder.name):
+            yield folder
+
+
+def content_file(results: Path, sha256: str) -> Path:
+    """Return where content of that hash is kept for all artifacts that have it, or will be."""
+    return results / "artifacts" / "content" / sha256[:2] / sha256
+
+
+def content_files(results: Path) -> Iterator[Path]:
+    """Yield each file that is kept under the hash of its content."""
+    for file in _entries(results / "artifacts" / "content"):
+        if _KEY.fullmatch(file.name) and file.is_file() and not file.is_symlink():
+            yield file
+
+
+@contextlib.contextmanager
+def beside(results: Path, key: str) -> Iterator[Path]:
+    """Give an empty folder to write an artifact into; it goes when the block ends, unless published."""
+    place = artifact_folder(results, key)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    folder = place.with_name(f"{key}.{os.getpid()}.part")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    except Exception as error:
+        if is_full(folder):
+            # While the torn files still fill it: libraries call a full disk many things.
+            raise no_space(folder) from error
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(folder: Path, results: Path, key: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Sync the folder, add its record, and rename it into place; returns its entry for the store."""
+    files = _hash_files(folder)
+    entry = {"sha256": _total(files), "bytes": sum(file.bytes for file in files), "created_s": time.time()}
+    (folder / RECORD).write_text(json.dumps({**record, "artifact": entry}))
+    for path in sorted(folder.rglob("*")):
+        _sync(path)
+    for file in files:
+        _share(folder / file.name, file, content_file(results, file.sha256))
+    _sync(folder)
+    place = artifact_folder(results, key)
+    if place.exists():
+        # Left by a launch that ended before the runner could enter it, and found wanting.
+        shutil.rmtree(place)
+    folder.rename(place)
+    _sync(place.parent)
+    return entry
+
+
+def read_record(results: Path, key: str) -> dict[str, Any] | None:
+    """Return the record of an artifact whose content is what its record says, else None."""
+    folder = artifact_folder(results, key)
+    try:
+        record: dict[str, Any] = read_json(folder / RECORD)
+        told = record["artifact"]
+        # Sizes first: what has been swapped for a huge file is not read.
+        if sum(path.stat().st_size for path in _paths(folder)) != told["bytes"]:
+            return None
+        return record if digest(folder)[0] == told["sha256"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def digest(folder: Path) -> tuple[str, int]:
+    """Return the SHA-256 over names and contents of a folder's files, less its record, and their bytes."""
+    files = _hash_files(folder)
+    return _total(files), sum(file.bytes for file in files)
+
+
+def unfinished(results: Path) -> Iterator[Path]:
+    """Yield what killed launches left beside the artifacts."""
+    yield from (entry for entry in _entries(results / "artifacts") if entry.suffix == ".part")
+
+
+def clear_unfinished(results: Path) -> None:
+    """Remove what killed launches left; no other run may be writing."""
+    for folder in unfinished(results):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    """Yield what lies in the folder's folders of two letters; what a link leads to is not ours."""
+    for shard in folder.glob("??"):
+        if shard.is_dir() and not shard.is_symlink():
+            yield from shard.iterdir()
+
+
+@dataclass(frozen=True)
+class _File:
+    name: str
+    sha256: str
+    bytes: int
+
+
+def _hash_files(folder: Path) -> list[_File]:
+    return [
+        _File(path.relative_to(folder).as_posix(), _hash(path), path.stat().st_size)
+        for path in _paths(folder)
+    ]
+
+
+def _paths(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != RECORD]
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _total(files: Iterable[_File]) -> str:
+    total = hashlib.sha256()
+    for file in files:
+        total.update(file.name.encode() + b"\0" + bytes.fromhex(file.sha256))
+    return total.hexdigest()
+
+
+def _share(path: Path, file: _File, kept: Path) -> None:
+    """Make a file a link to the equal one that is kept, or the one that is kept from now on."""
+    twin = path.with_name(f"{path.name}.link")
+    # Where the file system has no hard links, or no room for one, the artifact keeps a copy of its own.
+    with contextlib.suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        if kept.exists() and (kept.stat().st_size != file.bytes or _hash(kept) != file.sha256):
+            kept.unlink()  # torn or changed: whoever links to it already finds out by its own digest
+        if not kept.exists():
+            kept.hardlink_to(path)
+            return
+        twin.hardlink_to(kept)
+        twin.replace(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,28 @@
+"""A cell of a run by its name, and what its stages left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.results.artifacts import artifact_folder
+from bench.results.store import CellRow, Store
+from techniques.registry import nearest
+
+
+def find_cell(store: Store, run_id: str, name: str) -> CellRow:
+    """Return a run's cell; raises BenchError that names the nearest one."""
+    cells = {cell.name: cell for cell in store.cells(run_id)}
+    if name not in cells:
+        raise BenchError(f"{name!r} is no cell of run {run_id}{nearest(name, cells)}")
+    return cells[name]
+
+
+def artifact_of(cell: CellRow, run_id: str, results: Path, *kinds: str) -> Path:
+    """Return the folder that the first of these stages which the cell has left; raises BenchError without."""
+    key = next((cell.stages[kind] for kind in kinds if cell.stages.get(kind)), "")
+    folder = artifact_folder(results, str(key))
+    if cell.skipped or not folder.is_dir():
+        why = cell.skipped or "its artifact is not in the results folder; the run's command makes it again"
+        raise BenchError(f"cell {cell.name} of run {run_id}: {why}")
+    return folder

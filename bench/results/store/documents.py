@@ -1,0 +1,188 @@
+"""The shapes of the JSON that the store's tables hold; keys that are not named here may hold anything."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, NotRequired
+
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter
+from typing_extensions import TypedDict
+
+KEY = r"[0-9A-Za-z_-]{1,64}"
+"""The form of a stage's or an artifact's key: it names a folder."""
+
+_OPEN = ConfigDict(extra="allow")
+
+Key = Annotated[str, StringConstraints(pattern=f"^{KEY}$")]
+Number = Annotated[float, Field(ge=-1e18, le=1e18, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, le=1e18, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Positive = Annotated[int, Field(ge=1, le=2**53)]
+Change = Annotated[int, Field(ge=-(2**53), le=2**53)]
+
+
+class Before(TypedDict):
+    """What a run had taken when it was predicted."""
+
+    launches: Count
+    overheads: dict[str, Number]
+    bytes: NotRequired[dict[str, Count]]
+
+
+class Cost(TypedDict):
+    __pydantic_config__ = _OPEN  # type: ignore[misc]
+
+    artifact_bytes: Count | None
+
+
+class PredictionDocument(TypedDict):
+    """`bench.costs.Prediction` as JSON. Each of `stages` is a place in `costs`."""
+
+    __pydantic_config__ = _OPEN  # type: ignore[misc]
+
+    wall_s: Number
+    bound_s: Number
+    disk: dict[str, Count]
+    overheads: dict[str, Number]
+    ended: Count
+    reused: Count
+    sources: dict[str, Count]
+    costs: list[Cost]
+    stages: list[Count | None]
+    seconds: list[Number]
+    before: NotRequired[Before]
+    grown: NotRequired[dict[str, Change]]
+
+
+def _places_exist(prediction: PredictionDocument) -> PredictionDocument:
+    places = [place for place in prediction["stages"] if place is not None]
+    if max(places, default=-1) >= len(prediction["costs"]):
+        raise ValueError("stages must be places in costs")
+    if len(prediction["stages"]) != len(prediction["seconds"]):
+        raise ValueError("stages and seconds must be as many")
+    return prediction
+
+
+class PricesDocument(TypedDict):
+    name: str
+    currency: str
+    machine_per_hour: NotRequired[Amount | None]
+    energy_per_kwh: NotRequired[Amount | None]
+
+
+class EstimateDocument(TypedDict, total=False):
+    watts: Amount | None
+
+
+class PeakDocument(TypedDict, total=False):
+    operations_per_s: dict[str, Rate]
+    bytes_per_s: Rate | None
+
+
+class BudgetDocument(TypedDict, total=False):
+    __pydantic_config__ = _OPEN  # type: ignore[misc]
+
+    target_interval: Amount | None
+
+
+class RunDocument(TypedDict, total=False):
+    """What a run was asked for."""
+
+    __pydantic_config__ = _OPEN  # type: ignore[misc]
+
+    filter: str
+    smoke: bool
+    anew: bool
+    plugins: dict[str, str]
+    trusted: list[str]
+    budget: BudgetDocument
+    prices: PricesDocument | None
+    estimate: EstimateDocument
+    peaks: dict[str, PeakDocument]
+    notes: list[str]
+    matrix_path: str
+    prediction: Annotated[PredictionDocument, AfterValidator(_places_exist)]
+
+
+class SettingsDocument(TypedDict, total=False):
+    """Settings of a stage that others than the stage itself read."""
+
+    __pydantic_config__ = _OPEN  # type: ignore[misc]
+
+    workload: str
+    optimizer: str
+    backend: str
+    precision: str
+    technique: str
+    quality_metric: str | None
+    format: str | None
+    batch_size: Positive
+    target: Number | None
+    steps: Count | None
+    recover_steps: Count | None
+    student_steps: Count | None
+    sample_s: Amount
+
+
+class StageDocument(TypedDict, total=False):
+    """A stage's request."""
+
+    __pydantic_config__ = _OPEN  # type: ignore[misc]
+
+    settings: SettingsDocument
+    parents: dict[str, Key]
+    device: str
+    fork_safe: bool
+    server_imports: list[str]
+    worker_imports: list[str]
+
+
+AxesDocument = TypedDict(
+    "AxesDocument",
+    {
+        "workload": str,
+        "optimizer": str,
+        "train.backend": str,
+        "train.precision": str,
+        "train.batch_size": Positive,
+        "seed": Count,
+        "compression": str,
+        "backend": str,
+        "precision": str,
+        "batch_size": Positive,
+    },
+    total=False,
+)
+
+
+class DynamicDocument(TypedDict, total=False):
+    """What else went on beside a launch."""
+
+    __pydantic_config__ = _OPEN  # type: ignore[misc]
+
+    disturbed: str | None
+    reference_s: Rate | None
+    modules: dict[str, str]
+
+
+class AcceleratorDocument(TypedDict):
+    __pydantic_config__ = _OPEN  # type: ignore[misc]
+
+    name: str
+
+
+class EnvironmentDocument(TypedDict, total=False):
+    __pydantic_config__ = _OPEN  # type: ignore[misc]
+
+    cpu: dict[str, Any] | str
+    accelerators: list[AcceleratorDocument]
+    threads: Count | None
+
+
+RUN: TypeAdapter[Any] = TypeAdapter(RunDocument)
+STAGE: TypeAdapter[Any] = TypeAdapter(StageDocument)
+PARENTS: TypeAdapter[Any] = TypeAdapter(list[Key])
+AXES: TypeAdapter[Any] = TypeAdapter(AxesDocument)
+STAGE_KEYS: TypeAdapter[Any] = TypeAdapter(dict[str, Key])
+DYNAMIC: TypeAdapter[Any] = TypeAdapter(DynamicDocument)
+ENVIRONMENT: TypeAdapter[Any] = TypeAdapter(EnvironmentDocument)

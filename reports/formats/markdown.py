@@ -1,0 +1,103 @@
+"""`report.md`: the same report in brief, with links to plots and raw tables beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from bench.formatting import visible
+from reports.content import Content
+from reports.grids.cell import LEGEND, Entry
+from reports.grids.run import Grid
+
+_SPECIAL = re.compile(r"([\\`*_\[\]|#~$!])")
+_MOST_NAMES = 5
+# What a reader of Markdown is spared of the widest tables; the page and the raw tables have it.
+_LEFT_OUT = {
+    "training": {
+        "throughput",
+        "forward FLOPs",
+        "backward FLOPs",
+        "recomputed FLOPs",
+        "optimizer FLOPs",
+        "resident growth",
+    },
+    "inference": {
+        *("interval as narrow as asked", "variation within launches", "between launches", "fastest"),
+        *(
+            "effective samples",
+            "p90",
+            "p99",
+            "throughput",
+            "size on disk",
+            "resident growth",
+            "GPU allocated",
+            "FLOPs dense",
+        ),
+        *("FLOPs effective", "parameters", "non-zero", "agrees with its model"),
+    },
+}
+
+
+def render_markdown(content: Content) -> str:
+    """Return the report as Markdown; links are relative to the folder it is written to."""
+    return "\n".join(_lines(content)) + "\n"
+
+
+def escape(text: str) -> str:
+    """Make text mean itself in a Markdown table: no markup, no HTML, one line."""
+    text = visible(" ".join(text.split()))
+    return _SPECIAL.sub(r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _lines(content: Content) -> Iterator[str]:
+    yield f"# {escape(content.title)}"
+    yield ""
+    yield from (f"- {escape(sentence)}" for sentence in content.verdict)
+    yield ""
+    yield from (f"- {name}: {escape(value)}" for name, value in content.about)
+    for answer in content.answers:
+        yield from ("", f"## {escape(answer.question)}", "")
+        yield from (f"- {escape(sentence)}" for sentence in answer.sentences)
+    for plot in content.plots:
+        yield from ("", f"## {escape(plot.title)}", "", f"![{escape(plot.title)}](plots/{plot.name}.svg)", "")
+        yield escape(plot.caption)
+    yield from ("", escape(LEGEND))
+    for grid in content.grids:
+        yield from ("", f"## {escape(grid.title)}", "")
+        if grid.name in content.captions:
+            yield from (escape(content.captions[grid.name]), "")
+        yield from _table(grid)
+        if grid.name in content.frames:
+            yield from ("", f"Raw numbers: [tables/{grid.name}.csv](tables/{grid.name}.csv)")
+    yield from ("", "## Left out and failed", "")
+    if not content.problems:
+        yield "Nothing."
+    for grid in content.problems:
+        yield from (f"### {escape(grid.title)}", "", *_table(grid), "")
+    yield from ("", f"## {content.environment.title}", "", *_table(content.environment))
+
+
+def _table(grid: Grid) -> Iterator[str]:
+    if grid.shared:
+        yield "All rows: " + escape(", ".join(f"{name} {value}" for name, value in grid.shared))
+        yield ""
+    left_out = _LEFT_OUT.get(grid.name, set())
+    kept = [index for index, heading in enumerate(grid.columns) if heading not in left_out]
+    yield _row(escape(grid.columns[index]) for index in kept)
+    yield _row("---" for _ in kept)
+    yield from (_row(_field(row[index]) for index in kept) for row in grid.rows)
+
+
+def _row(fields: Iterable[str]) -> str:
+    return f"| {' | '.join(fields)} |"
+
+
+def _field(entry: Entry) -> str:
+    if entry.mark == "list":
+        names = entry.detail.splitlines()
+        more = f", and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        return escape(", ".join(names[:_MOST_NAMES]) + more)
+    if not entry.text:
+        return escape(entry.detail.replace("\n", ", "))
+    return escape(entry.text + (f" ({entry.detail})" if entry.detail else ""))

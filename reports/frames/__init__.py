@@ -1,0 +1,31 @@
+"""A run's results as pandas frames: SI units, units in column names, one row for each thing measured."""
+
+from reports.frames.classes import classes_table, worst_classes
+from reports.frames.compression import compression_table
+from reports.frames.estimate import estimate_table
+from reports.frames.generation import generation_table
+from reports.frames.inference import inference_table
+from reports.frames.memory import memory_table
+from reports.frames.pareto import ranked_points
+from reports.frames.problems import overhead_table, problems_table
+from reports.frames.runtimes import runtimes_table
+from reports.frames.tradeoff import control_of, tradeoff_table
+from reports.frames.training import curves, training_table
+
+__all__ = [
+    "classes_table",
+    "compression_table",
+    "control_of",
+    "curves",
+    "estimate_table",
+    "generation_table",
+    "inference_table",
+    "memory_table",
+    "overhead_table",
+    "problems_table",
+    "ranked_points",
+    "runtimes_table",
+    "tradeoff_table",
+    "training_table",
+    "worst_classes",
+]

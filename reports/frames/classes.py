@@ -1,0 +1,58 @@
+"""Who pays for a compression: the recall of each class against that of the uncompressed model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from reports.frames.tradeoff import NONE, over_seeds
+from reports.frames.view import PLACE, RunView, place_of, records, training_of
+
+_COLUMNS = (
+    *(*PLACE, "compression", "class", "trainings", "seeds", "recall", "recall_uncompressed"),
+    *("change_points", "change_points_low", "change_points_high"),
+)
+
+
+def classes_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each workload × backend × compression × class, averaged over optimizers and seeds.
+
+    `change_points` is the recall less that of the uncompressed model of the same training on the same
+    backend, in percentage points; its bounds are a Student interval over seeds.
+    """
+    rows = [row for row in records(inference) if row["ranked"]]
+    plain = {_group(row): row["evaluate_key"] for row in rows if row["compression"] == NONE}
+    found: dict[tuple[Any, ...], list[tuple[Any, float, float]]] = {}
+    for row in rows:
+        reference = plain.get(_group(row))
+        for name in view.qualifiers(row["evaluate_key"], "class_recall") if reference else ():
+            own = view.value(row["evaluate_key"], "class_recall", name)
+            before = view.value(str(reference), "class_recall", name)
+            if own is not None and before is not None:
+                key = (*place_of(row), row["compression"], name)
+                found.setdefault(key, []).append((row["seed"], own, before))
+    return pd.DataFrame([_row(key, recalls) for key, recalls in found.items()], columns=list(_COLUMNS))
+
+
+def worst_classes(classes: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return the row of the class that loses most, by workload, backend, precision, batch, compression."""
+    worst: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in records(classes):
+        key = (*place_of(row), row["compression"])
+        if key not in worst or row["change_points"] < worst[key]["change_points"]:
+            worst[key] = row
+    return worst
+
+
+def _group(row: dict[str, Any]) -> tuple[Any, ...]:
+    return (*training_of(row), *place_of(row))
+
+
+def _row(key: tuple[Any, ...], recalls: list[tuple[Any, float, float]]) -> dict[str, Any]:
+    seeds, own, before = zip(*recalls, strict=True)
+    change = over_seeds((seed, 100 * (after - was)) for seed, after, was in recalls)
+    bounds = (change.value, change.low, change.high) if change else (None, None, None)
+    count = len(recalls)
+    values = (*key, count, len(set(seeds)), sum(own) / count, sum(before) / count, *bounds)
+    return dict(zip(_COLUMNS, values, strict=True))

@@ -1,0 +1,71 @@
+"""Money and estimated energy, only where the matrix file asks: by its price table, by its watts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reports.frames.view import RunView
+
+SERVING_COLUMNS = ("energy_estimate_j", "energy_estimate_method", "money_per_million", "money_method")
+TRAINING_COLUMNS = (
+    "energy_estimate_to_target_j",
+    "energy_estimate_method",
+    "money_to_target",
+    "money_method",
+)
+
+_MILLION, _HOUR_S, _KWH_J = 1e6, 3600.0, 3.6e6
+
+
+def serving_columns(
+    view: RunView, latency_s: float | None, samples: int, energy_j: float | None
+) -> dict[str, Any]:
+    """Return what a call is estimated to use, and what a million samples cost in calls of this size."""
+    estimate_j, method = _estimate(view, latency_s)
+    money, how = _money(view, latency_s, energy_j, estimate_j)
+    per_million = None if money is None else money * _MILLION / samples
+    return dict(zip(SERVING_COLUMNS, (estimate_j, method, per_million, how), strict=True))
+
+
+def training_columns(view: RunView, seconds: float | None, energy_j: float | None) -> dict[str, Any]:
+    """Return what training to the target is estimated to use, and what it costs."""
+    estimate_j, method = _estimate(view, seconds)
+    return dict(
+        zip(
+            TRAINING_COLUMNS,
+            (estimate_j, method, *_money(view, seconds, energy_j, estimate_j)),
+            strict=True,
+        )
+    )
+
+
+def _estimate(view: RunView, seconds: float | None) -> tuple[float | None, str]:
+    watts = _asked(view, "estimate").get("watts")
+    if watts is None or seconds is None:
+        return None, ""
+    return watts * seconds, f"{watts:g} W, as the matrix says, for as long as it takes"
+
+
+def _money(
+    view: RunView, seconds: float | None, energy_j: float | None, estimate_j: float | None
+) -> tuple[float | None, str]:
+    """Return the cost in the table's currency and what it is made of; None where there is no price table."""
+    prices = _asked(view, "prices")
+    if not prices or seconds is None:
+        return None, ""
+    total, parts = 0.0, []
+    if prices.get("machine_per_hour") is not None:
+        total += seconds * prices["machine_per_hour"] / _HOUR_S
+        parts.append("machine time")
+    joules = estimate_j if energy_j is None else energy_j
+    if prices.get("energy_per_kwh") is not None and joules is not None:
+        total += joules * prices["energy_per_kwh"] / _KWH_J
+        parts.append("estimated energy" if energy_j is None else "measured energy")
+    if not parts:
+        return None, f"{prices['name']}: energy is unknown, and no machine price is given"
+    return total, f"{prices['name']}: {' and '.join(parts)}, {prices['currency']}"
+
+
+def _asked(view: RunView, section: str) -> Mapping[str, Any]:
+    return view.run["request"].get(section) or {}

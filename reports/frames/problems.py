@@ -1,0 +1,78 @@
+"""What was left out or went wrong, and what the run spent outside its stages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from reports.frames.inference import cell_state
+from reports.frames.view import RunView
+
+_COLUMNS = ("what", "kind", "state", "reason", "last_line", "launches", "cells", "stage_key")
+
+
+def problems_table(view: RunView) -> pd.DataFrame:
+    """Return one row for each stage without a good launch, for each record that cannot be read, then for each
+    cell left out or INVALID.
+
+    `cells` counts the cells that need the stage. Stages not launched yet are no problem.
+    """
+    needed = Counter(str(key) for cell in view.cells for key in cell.stages.values() if not cell.skipped)
+    rows: list[dict[str, Any]] = []
+    for key, stage in view.stages.items():
+        status = view.status(key)
+        if status.bad:
+            rows.append(
+                {
+                    "what": stage.label,
+                    "kind": stage.kind,
+                    "state": status.state,
+                    "reason": status.reason,
+                    "last_line": status.last_line,
+                    "launches": status.launches,
+                    "cells": needed[key],
+                    "stage_key": key,
+                }
+            )
+    for key, reason in view.unreadable:
+        if key in view.stages and view.status(key).reason != reason:
+            rows.append(
+                {
+                    "what": view.stages[key].label,
+                    "kind": view.stages[key].kind,
+                    "state": "unreadable",
+                    "reason": reason,
+                    "last_line": "",
+                    "launches": 1,
+                    "cells": needed[key],
+                    "stage_key": key,
+                }
+            )
+    for cell in view.cells:
+        state, reason = cell_state(view, cell)
+        if cell.skipped or state == "INVALID":
+            rows.append(
+                {
+                    "what": cell.name,
+                    "kind": "cell",
+                    "state": state,
+                    "reason": reason,
+                    "last_line": "",
+                    "launches": 0,
+                    "cells": 1,
+                    "stage_key": "",
+                }
+            )
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def overhead_table(view: RunView) -> pd.DataFrame:
+    """Return seconds of wall time outside stage bodies by what they went to, largest first."""
+    total = sum(view.overheads.values())
+    rows = [
+        {"part": part, "seconds": seconds, "share": seconds / total if total else 0.0}
+        for part, seconds in sorted(view.overheads.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    return pd.DataFrame(rows, columns=["part", "seconds", "share"])

@@ -1,0 +1,85 @@
+"""What a timed call achieves of its machine's own ceilings, as columns of a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.analysis.peaks import Peak, nameplate
+from bench.analysis.roofline import RooflinePoint, last_cache_bytes, number_format, roofline
+from reports.frames.counts import flops_incomplete
+from reports.frames.view import RunView
+
+ROOFLINE_COLUMNS = (
+    *("achieved_operations_per_s", "operations_per_byte"),
+    *("utilization", "roofline_binds", "roofline_share"),
+)
+
+
+def infer_point(view: RunView, infer: str, lower: str) -> RooflinePoint | None:
+    """Place an inference: the logical operations of its model, the least bytes that a call moves."""
+    operations, moved = view.value(lower, "dense_flops"), view.value(lower, "least_bytes_moved")
+    lacking = flops_incomplete(view, lower)
+    return _point(view, infer, operations, moved, view.value(infer, "latency_s"), incomplete=lacking)
+
+
+def step_point(view: RunView, step: str) -> RooflinePoint | None:
+    """Place a training step: forward, backward and the optimizer's products, and what is computed again."""
+    parts = [view.value(step, f"{part}_flops") for part in ("forward", "backward", "optimizer")]
+    again = view.value(step, "recomputed_flops") or 0.0
+    operations = None if None in parts else again + sum(part or 0.0 for part in parts)
+    moved = view.value(step, "least_bytes_moved")
+    seconds = view.value(step, "step_latency_s")
+    return _point(view, step, operations, moved, seconds, again, flops_incomplete(view, step))
+
+
+def roofline_columns(point: RooflinePoint | None) -> dict[str, Any]:
+    """Return a point as columns; all None where there is none."""
+    if point is None:
+        return dict.fromkeys(ROOFLINE_COLUMNS)
+    values = (
+        *(point.operations_per_s, point.operations_per_byte),
+        *(point.utilization, point.binds, point.share),
+    )
+    return dict(zip(ROOFLINE_COLUMNS, values, strict=True))
+
+
+def _point(
+    view: RunView,
+    key: str,
+    operations: float | None,
+    moved: float | None,
+    seconds: float | None,
+    recomputed: float = 0.0,
+    incomplete: str = "",
+) -> RooflinePoint | None:
+    stage = view.stages.get(key)
+    if stage is None:
+        return None
+    device, settings = stage.request.get("device", ""), stage.request.get("settings", {})
+    peak, bytes_per_s = _ceilings(view, device, number_format(settings))
+    caches = [last_cache_bytes(content) for content in view.environments.values()] if device == "cpu" else []
+    cache_bytes = max(caches, default=0)
+    return roofline(operations, moved, seconds, peak, bytes_per_s, cache_bytes, recomputed, incomplete)
+
+
+def _ceilings(view: RunView, device: str, number: str) -> tuple[float | None, float | None]:
+    """Return what a device does at most: as the matrix says, else as measured, else as its name promises."""
+    said = (view.run["request"].get("peaks") or {}).get(device, {})
+    named = None if device == "cpu" else _nameplate(view)
+    peak = (
+        (said.get("operations_per_s") or {}).get(number)
+        or view.ceiling(device, "ceiling_operations_per_s", number)
+        or (named.operations_per_s.get(number) if named else None)
+    )
+    bytes_per_s = (
+        said.get("bytes_per_s")
+        or view.ceiling(device, "ceiling_bytes_per_s")
+        or (named.bytes_per_s if named else None)
+    )
+    return peak, bytes_per_s
+
+
+def _nameplate(view: RunView) -> Peak | None:
+    """Return the peak of the accelerator that a run's launches name first, None where none is known."""
+    boards = [board for content in view.environments.values() for board in content.get("accelerators", ())]
+    return nameplate(str(boards[0]["name"])) if boards else None

@@ -1,0 +1,53 @@
+"""All tables of a run, by name."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bench.formatting import visible
+from reports.frames import (
+    classes_table,
+    compression_table,
+    curves,
+    estimate_table,
+    generation_table,
+    inference_table,
+    memory_table,
+    overhead_table,
+    problems_table,
+    runtimes_table,
+    tradeoff_table,
+    training_table,
+)
+from reports.frames.view import RunView
+
+
+def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
+    """Return all tables of a run by name."""
+    inference, generation = inference_table(view), generation_table(view)
+    found = {
+        "training": training_table(view),
+        "curves": curves(view),
+        "compression": compression_table(view),
+        "inference": inference,
+        **({"generation": generation} if len(generation) else {}),
+        "tradeoff": tradeoff_table(view, inference),
+        "classes": classes_table(view, inference),
+        "runtimes": runtimes_table(view, inference),
+        "memory": memory_table(view),
+        "problems": problems_table(view),
+        "overhead": overhead_table(view),
+        "estimate": estimate_table(view),
+    }
+    return {name: _visible(frame) for name, frame in found.items()}
+
+
+def _visible(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose texts show all that is in them, in any figure, table and file."""
+    texts = frame.select_dtypes(include=["object", "string"])
+    return frame.assign(
+        **{
+            str(name): [visible(value) if isinstance(value, str) else value for value in column]
+            for name, column in texts.items()
+        }
+    )

@@ -1,0 +1,84 @@
+"""Optimizers held against each other over seeds, and the training that inference is shown for."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from reports.frames.training import training_label
+from reports.frames.view import records
+
+
+@dataclass(frozen=True)
+class Score:
+    """One optimizer (and training setting) over its seeds; medians, None where half of them are censored.
+
+    `time_s` is steps × median step time where the step was timed, else the clocked time.
+    """
+
+    label: str
+    rows: tuple[dict[str, Any], ...]
+    reached: int
+    steps: float | None
+    time_s: float | None
+    time_low_s: float | None
+    time_high_s: float | None
+    quality: float | None
+
+    @property
+    def seeds(self) -> int:
+        return len(self.rows)
+
+
+def optimizer_scores(training: pd.DataFrame, workload: str) -> list[Score]:
+    """Return a score for each optimizer of a workload that has ended any training, best steps first."""
+    rows = [row for row in records(training) if row["workload"] == workload]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["state"] != "pending":
+            groups.setdefault(training_label(row, rows), []).append(row)
+    scores = [_score(label, members) for label, members in groups.items()]
+    return sorted(scores, key=lambda score: (_or_never(score.steps), -score.reached, -(score.quality or 0)))
+
+
+def fastest(scores: Iterable[Score]) -> Score | None:
+    """Return the score with the least time to target, else least steps, else the best final quality."""
+    return min(
+        scores,
+        key=lambda score: (_or_never(score.time_s), _or_never(score.steps), -(score.quality or 0)),
+        default=None,
+    )
+
+
+def _score(label: str, rows: list[dict[str, Any]]) -> Score:
+    times = [_first_known(row["time_to_target_by_steps_s"], row["time_to_target_s"]) for row in rows]
+    qualities = [row["quality"] for row in rows if row["quality"] is not None]
+    return Score(
+        label=label,
+        rows=tuple(rows),
+        reached=sum(bool(row["target_reached"]) for row in rows),
+        steps=_median(row["steps_to_target"] for row in rows),
+        time_s=_median(times),
+        time_low_s=_median(row["time_to_target_by_steps_low_s"] for row in rows),
+        time_high_s=_median(row["time_to_target_by_steps_high_s"] for row in rows),
+        quality=statistics.fmean(qualities) if qualities else None,
+    )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    """Take the median with what was never reached as later than anything."""
+    median = statistics.median([_or_never(value) for value in values])
+    return None if math.isinf(median) else median
+
+
+def _or_never(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
+def _first_known(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)

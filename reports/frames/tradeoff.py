@@ -1,0 +1,173 @@
+"""What each compression costs and saves on each backend, over all trainings, held against its control."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from statistics import geometric_mean
+from typing import Any
+
+import pandas as pd
+
+from bench.analysis.statistics import Interval, mean_interval
+from reports.frames.compression import CONTROL
+from reports.frames.view import PLACE, RunView, place_of, records, training_of
+from techniques.settings import split
+
+NONE = "none"
+_OWN_CONTROL = {"distill": "student"}
+"""Steps whose control is not `finetune`: what the same model gets in as many steps without the technique."""
+
+_POINTS = ("loss_points", "vs_control_points")
+_COLUMNS = (
+    *(*PLACE, "compression", "control", "trainings", "seeds", "quality", "quality_low", "quality_high"),
+    *(f"{name}{bound}" for name in _POINTS for bound in ("", "_low", "_high")),
+    *("latency_s", "latency_preliminary", "speedup", "speedup_low", "speedup_high", "same_timing"),
+    *("artifact_bytes", "artifact_compressed_bytes", "times_smaller", "times_smaller_compressed"),
+    *("nonzero_share", "answers_flipped", "answers_lost", "answers_won"),
+)
+
+Row = dict[str, Any]
+
+
+def tradeoff_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each workload × backend × compression, averaged over optimizers and seeds.
+
+    `loss_points` is quality lost to the uncompressed model, `vs_control_points` quality won over the control
+    (`finetune`; for `distill` the `student` without a teacher), both in percentage points on one backend,
+    paired by training; their bounds are a Student interval over seeds. `speedup` and `times_smaller` are over
+    the uncompressed model on the same backend; `same_timing` says that it runs as that very structure and was
+    timed with it.
+    """
+    rows = [row for row in records(inference) if row["ranked"]]
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((*place_of(row), row["compression"]), []).append(row)
+    qualities = {(training_of(row), *place_of(row), row["compression"]): row for row in rows}
+    found = [_row(view, members, qualities) for members in groups.values()]
+    return pd.DataFrame(found, columns=list(_COLUMNS))
+
+
+def control_of(compression: str, format_: str | None = None) -> str:
+    """Return the compression that gets as much training without the technique; its format is kept.
+
+    It is empty for what trains nothing, `none` and a format alone, and for the controls themselves.
+    """
+    steps = split(compression, "+")
+    formats = [format_] if format_ else []
+    if formats:
+        steps.pop()
+    name, _, argument = steps[-1].partition(":") if steps else ("", "", "")
+    if name in ("", NONE, CONTROL, *_OWN_CONTROL.values()):
+        return ""
+    if name in _OWN_CONTROL:
+        width = argument.partition(",")[0]
+        return "+".join([*steps[:-1], f"{_OWN_CONTROL[name]}:{width}", *formats])
+    return "+".join([CONTROL, *formats])
+
+
+def _row(view: RunView, members: list[Row], qualities: Mapping[tuple[Any, ...], Row]) -> Row:
+    first = members[0]
+    place = place_of(first)
+
+    def others(compression: str) -> list[tuple[Row, Row]]:
+        found = ((row, qualities.get((training_of(row), *place, compression))) for row in members)
+        return [(row, other) for row, other in found if other is not None]
+
+    settings = view.stages[first["lower_key"]].request.get("settings") or {}
+    control = control_of(first["compression"], settings.get("format"))
+    # A format on the control is rarely in a matrix; the control itself then stands in.
+    control = next((name for name in (control, control.partition("+")[0]) if name and others(name)), "")
+    plain = others(NONE)
+    return {
+        **{name: first[name] for name in (*PLACE, "compression")},
+        "control": control,
+        "trainings": len(members),
+        "seeds": len({row["seed"] for row in members}),
+        **dict(zip(("quality", "quality_low", "quality_high"), _spread(members, "quality"), strict=True)),
+        **_interval("loss_points", [(row, _points(other, row)) for row, other in plain]),
+        **_interval("vs_control_points", [(row, _points(row, other)) for row, other in others(control)]),
+        "latency_s": _mean(members, "latency_s"),
+        "latency_preliminary": any(row["latency_preliminary"] for row in members),
+        **_speedup(view, plain),
+        **{name: _mean(members, name) for name in ("artifact_bytes", "artifact_compressed_bytes")},
+        "times_smaller": _times(plain, "artifact_bytes"),
+        "times_smaller_compressed": _times(plain, "artifact_compressed_bytes"),
+        "nonzero_share": _nonzero_share(members),
+        "answers_flipped": _complement(_mean(members, "reference_agreement")),
+        **{name: _mean(members, name) for name in ("answers_lost", "answers_won")},
+    }
+
+
+def _points(better: Row, than: Row) -> float:
+    return 100 * (float(better["quality"]) - float(than["quality"]))
+
+
+def _interval(name: str, pairs: Iterable[tuple[Row, float]]) -> Row:
+    found = over_seeds((row["seed"], points) for row, points in pairs)
+    if found is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def over_seeds(values: Iterable[tuple[Any, float]]) -> Interval | None:
+    """Average over the trainings of each seed, then over seeds, which are what repeats; None of nothing."""
+    by_seed: dict[Any, list[float]] = {}
+    for seed, value in values:
+        by_seed.setdefault(seed, []).append(value)
+    return mean_interval([sum(own) / len(own) for own in by_seed.values()]) if by_seed else None
+
+
+def _speedup(view: RunView, pairs: list[tuple[Row, Row]]) -> Row:
+    names = ("speedup", "speedup_low", "speedup_high", "same_timing")
+    if not pairs:
+        return dict.fromkeys(names)
+    timings = [(plain["infer_key"], row["infer_key"]) for row, plain in pairs]
+    if all(own == plain for plain, own in timings):
+        return dict(zip(names, (1.0, None, None, True), strict=True))
+    ratios = [ratio for pair in timings if (ratio := view.latency_ratio(*pair)) is not None]
+    if not ratios:
+        return dict(zip(names, (None, None, None, False), strict=True))
+    # Trainings of one recipe may differ in structure: then the bounds are those of all.
+    lows = [ratio.low for ratio in ratios if ratio.low is not None]
+    highs = [ratio.high for ratio in ratios if ratio.high is not None]
+    known = len(lows) == len(highs) == len(ratios)
+    bounds = (min(lows), max(highs)) if known else (None, None)
+    return dict(zip(names, (geometric_mean(r.value for r in ratios), *bounds, False), strict=True))
+
+
+def _known(rows: Iterable[Row], name: str) -> Iterator[float]:
+    return (float(row[name]) for row in rows if row[name] is not None)
+
+
+def _mean(rows: Iterable[Row], name: str) -> float | None:
+    values = list(_known(rows, name))
+    return sum(values) / len(values) if values else None
+
+
+def _spread(rows: list[Row], name: str) -> tuple[float | None, float | None, float | None]:
+    values = list(_known(rows, name))
+    return (_mean(rows, name), min(values, default=None), max(values, default=None))
+
+
+def _times(pairs: list[tuple[Row, Row]], name: str) -> float | None:
+    """Return the geometric mean of how many times smaller each is than its uncompressed model."""
+    ratios = [other[name] / row[name] for row, other in pairs if _is_size(row[name], other[name])]
+    return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
+
+
+def _is_size(*values: float | None) -> bool:
+    return all(value is not None and value > 0 for value in values)
+
+
+def _nonzero_share(rows: list[Row]) -> float | None:
+    shares = [
+        row["nonzero_parameters"] / row["parameters"]
+        for row in rows
+        if row["parameters"] and row["nonzero_parameters"] is not None
+    ]
+    return sum(shares) / len(shares) if shares else None
+
+
+def _complement(value: float | None) -> float | None:
+    return None if value is None else 1 - value

@@ -1,0 +1,200 @@
+"""Training efficiency: what each point of `[train]` needed to reach the target, and its curves."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bench.formatting import format_value
+from bench.metrics import CURVES, QUALITIES
+from reports.frames.counts import flops_incomplete, incomplete_counts
+from reports.frames.money import TRAINING_COLUMNS, training_columns
+from reports.frames.roofline import ROOFLINE_COLUMNS, roofline_columns, step_point
+from reports.frames.validity import timing_fault
+from reports.frames.view import TRAIN_AXES, Reading, RunView, Training
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+GAP_LIMIT = 0.05
+"""Above this gap between the clocked time to target and steps × median step time, a note says so."""
+
+_TRAIN_METRICS = (
+    "steps_to_target",
+    "steps_to_first_crossing",
+    "steps_trained",
+    "effective_batch_size",
+    "samples_to_target",
+    "time_to_target_s",
+    "training_s",
+    "evaluation_s",
+)
+_FLOPS = ("forward_flops", "backward_flops", "recomputed_flops", "optimizer_flops")
+_STEP_METRICS = (
+    *_FLOPS,
+    "optimizer_state_bytes",
+    "peak_tensor_bytes",
+    "peak_rss_bytes",
+    "rss_growth_bytes",
+    "gpu_allocated_peak_bytes",
+)
+_COLUMNS = (
+    *TRAIN_AXES.values(),
+    *("state", "reason", "quality_metric", "target", "target_reached", "censored"),
+    *_TRAIN_METRICS,
+    *("time_to_target_by_steps_s", "time_to_target_by_steps_low_s", "time_to_target_by_steps_high_s"),
+    *("time_gap", "time_gap_flagged", "flops_to_target", "train_throughput_samples_per_s"),
+    *("step_latency_s", "step_latency_low_s", "step_latency_high_s"),
+    *("step_latency_launches", "step_latency_preliminary", "step_latency_disturbed"),
+    *("step_latency_p90_s", "step_latency_p99_s"),
+    *("step_within_variation", "step_throughput_samples_per_s"),
+    *_STEP_METRICS,
+    *(*ROOFLINE_COLUMNS, "hardware_utilization", "flops_incomplete", "flops_incomplete_in"),
+    *("energy_j", *TRAINING_COLUMNS),
+    *("quality", "without_training", "baseline_quality", *QUALITIES, "notes", "train_key", "step_key"),
+)
+
+
+def training_table(view: RunView) -> pd.DataFrame:
+    """Return one row for each point of `[train]`, censored and failed ones included.
+
+    `flops_incomplete` says what the count of a step lacks, `flops_incomplete_in` which of its parts lack it:
+    they and all that is derived from them (FLOP/s, utilization, FLOPs to target) are then lower bounds.
+    """
+    return pd.DataFrame([_row(view, training) for training in view.trainings()], columns=list(_COLUMNS))
+
+
+def curves(view: RunView) -> pd.DataFrame:
+    """Return one row for each evaluation during each training: step, seconds, loss, quality."""
+    names = ("step", "seconds", "loss", "quality")
+    rows = [
+        {**training.axes, "train_key": training.key, **dict(zip(names, entry, strict=True))}
+        for training in view.trainings()
+        for entry in zip_longest(*(view.curve(training.key, metric) for metric in CURVES))
+    ]
+    return pd.DataFrame(rows, columns=[*TRAIN_AXES.values(), "train_key", *names])
+
+
+def final_quality(view: RunView, training: Training) -> float | None:
+    """Return the quality that training ended with, by the workload's first metric."""
+    quality = view.value(training.key, "quality")
+    return view.value(training.key, training.quality_metric) if quality is None else quality
+
+
+def _row(view: RunView, training: Training) -> dict[str, Any]:
+    key, step_key = training.key, training.step_key
+    status = view.status(key)
+    reached = view.value(key, "target_reached")
+    step, point = view.reading(step_key, "step_latency_s"), step_point(view, step_key)
+    row: dict[str, Any] = {
+        **training.axes,
+        "state": status.state,
+        "reason": status.reason,
+        "quality_metric": training.quality_metric,
+        "target": training.target,
+        "target_reached": None if reached is None else bool(reached),
+        "censored": None if reached is None else not reached,
+        **{metric: view.value(key, metric) for metric in _TRAIN_METRICS},
+        "train_throughput_samples_per_s": view.value(key, "train_throughput"),
+        "step_latency_s": step.value,
+        "step_latency_low_s": step.low,
+        "step_latency_high_s": step.high,
+        "step_latency_launches": step.launches,
+        "step_latency_preliminary": step.preliminary,
+        "step_latency_disturbed": view.status(step_key).disturbed,
+        "step_latency_p90_s": view.value(step_key, "step_latency_p90_s"),
+        "step_latency_p99_s": view.value(step_key, "step_latency_p99_s"),
+        "step_within_variation": view.value(step_key, "within_variation"),
+        "step_throughput_samples_per_s": view.value(step_key, "step_throughput"),
+        **{metric: view.value(step_key, metric) for metric in _STEP_METRICS},
+        **roofline_columns(point),
+        "hardware_utilization": None if point is None else point.hardware_utilization,
+        "flops_incomplete": flops_incomplete(view, step_key),
+        "flops_incomplete_in": incomplete_counts(view, step_key, _FLOPS),
+        "quality": final_quality(view, training),
+        **_without_training(view, key),
+        **{metric: view.value(key, metric) for metric in QUALITIES},
+        "train_key": key,
+        "step_key": step_key,
+    }
+    row |= _time_by_steps(row["steps_to_target"], step, row["time_to_target_s"])
+    row["flops_to_target"] = _flops_to_target(view, row)
+    row |= _spent(view, row)
+    row["notes"] = "; ".join(_notes(view, row))
+    return row
+
+
+def _without_training(view: RunView, key: str) -> dict[str, Any]:
+    """Return the best of the answers that need no training, and what it is."""
+    known = {
+        name: view.value(key, "baseline_quality", name) for name in view.qualifiers(key, "baseline_quality")
+    }
+    found = {name: value for name, value in known.items() if value is not None}
+    best = max(found, key=lambda name: found[name], default="")
+    return {"without_training": best, "baseline_quality": found.get(best)}
+
+
+def _time_by_steps(steps: float | None, step: Reading, clocked_s: float | None) -> dict[str, Any]:
+    def times(step_s: float | None) -> float | None:
+        return None if steps is None or step_s is None else steps * step_s
+
+    computed_s = times(step.value)
+    gap = None if clocked_s is None or not computed_s else clocked_s / computed_s - 1
+    return {
+        "time_to_target_by_steps_s": computed_s,
+        "time_to_target_by_steps_low_s": times(step.low),
+        "time_to_target_by_steps_high_s": times(step.high),
+        "time_gap": gap,
+        "time_gap_flagged": None if gap is None else abs(gap) > GAP_LIMIT,
+    }
+
+
+def _spent(view: RunView, row: Mapping[str, Any]) -> dict[str, Any]:
+    step_j, steps = view.value(row["step_key"], "energy_j"), row["steps_to_target"]
+    energy_j = None if step_j is None or steps is None else step_j * steps
+    return {"energy_j": energy_j, **training_columns(view, row["time_to_target_by_steps_s"], energy_j)}
+
+
+def _flops_to_target(view: RunView, row: Mapping[str, Any]) -> float | None:
+    measured = view.value(row["train_key"], "flops_to_target")
+    if measured is not None:
+        return measured
+    parts = [row[name] for name in ("forward_flops", "backward_flops", "optimizer_flops", "steps_to_target")]
+    forward, backward, optimizer, steps = parts
+    return None if None in parts else steps * (forward + backward + optimizer)
+
+
+def _notes(view: RunView, row: Mapping[str, Any]) -> list[str]:
+    notes: list[str] = []
+    if row["censored"]:
+        trained = format_value("steps_trained", row["steps_trained"])
+        notes.append(f"censored: target not held within {trained} steps")
+    elif row["time_to_target_s"] is None:
+        reason = view.reading(row["train_key"], "time_to_target_s").reason
+        notes += [f"no clocked time: {reason}"] if reason else []
+    held, asked = row["effective_batch_size"], row["train_batch_size"]
+    if held is not None and asked is not None and held < asked:
+        notes.append(f"batches of {held:g} samples: the training set has no {asked:g}")
+    read = view.reading(row["train_key"], "training_samples").method
+    notes += [f"data: {read}"] if read else []
+    if row["time_gap_flagged"]:
+        notes.append(f"clocked time is {100 * row['time_gap']:+.1f} % off steps × median step time")
+    step = view.status(row["step_key"])
+    if row["step_key"] and step.bad:
+        notes.append(f"step timing {step.state}: {step.reason}")
+    fault = view.invalid(row["step_key"]) or timing_fault(view, row["step_key"], "step_latency_s")
+    if fault:
+        notes.append(f"step timing INVALID: {fault}")
+    return notes
+
+
+def training_label(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Name a training by its optimizer and by what else tells it from the others; the seed is left out."""
+    others = list(rows)
+    parts = [str(row["optimizer"])]
+    for column in ("train_backend", "train_precision", "train_batch_size"):
+        if len({other[column] for other in others}) > 1:
+            parts.append(f"batch {row[column]}" if column == "train_batch_size" else str(row[column]))
+    return ", ".join(parts)

@@ -1,0 +1,325 @@
+"""One run as the reports see it: read from the store once, looked up by stage, metric and qualifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from bench.analysis.statistics import Interval, ratio_interval
+from bench.analysis.summary import summarize, undisturbed
+from bench.costs.comparison import Comparison, compare
+from bench.metrics import CURVES, METRICS, metric_named
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from bench.results.store import CellRow, StageRow, Store
+
+TRAIN_AXES = {
+    "workload": "workload",
+    "optimizer": "optimizer",
+    "train.backend": "train_backend",
+    "train.precision": "train_precision",
+    "train.batch_size": "train_batch_size",
+    "seed": "seed",
+}
+"""Axes of `[train]` as cells name them → the column that holds them."""
+
+INFER_AXES = {
+    "compression": "compression",
+    "backend": "backend",
+    "precision": "precision",
+    "batch_size": "batch_size",
+}
+
+PLACE = ("workload", "backend", "precision", "batch_size")
+"""Columns that say where a compression is used, whatever was trained."""
+
+# A cell's stages in the order they depend on each other. `step` times training: a cell can do without it.
+CELL_STAGES = ("train", "compress", "lower", "evaluate", "infer")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A metric's value over the good launches of a stage, in the metric's unit; None where unknown."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    launches: int = 0
+    preliminary: bool = False
+    reason: str = ""
+    method: str = ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a stage stands. `pending` has no launch yet, or never got one if the run is finished.
+
+    `good` of its `launches` ended well, `disturbed` of these were disturbed.
+    """
+
+    state: str = "pending"
+    reason: str = ""
+    last_line: str = ""
+    launches: int = 0
+    reused: bool = False
+    good: int = 0
+    disturbed: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return self.state == "ok"
+
+    @property
+    def bad(self) -> bool:
+        return self.state not in ("ok", "pending")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One point of `[train]`: its axes by column, the keys of its stages, what it aimed at."""
+
+    axes: Mapping[str, Any]
+    key: str
+    step_key: str
+    target: float | None
+    quality_metric: str
+
+
+@dataclass(frozen=True)
+class RunView:
+    """Everything stored about one run. Build it by `read`.
+
+    `unreadable` has the stage and the reason of each record of which something cannot be read.
+    """
+
+    run: Mapping[str, Any]
+    cells: tuple[CellRow, ...]
+    stages: Mapping[str, StageRow]
+    environments: Mapping[str, Mapping[str, Any]]
+    overheads: Mapping[str, float]
+    body_s: float
+    comparison: Comparison | None
+    unreadable: tuple[tuple[str, str], ...]
+    _statuses: Mapping[str, Status]
+    _readings: Mapping[tuple[str, str, str], Reading]
+    _launch_values: Mapping[tuple[str, str, str], list[float]]
+    _invalid: Mapping[str, str]
+    _curves: Mapping[tuple[str, str], np.ndarray]
+
+    @property
+    def smoke(self) -> bool:
+        """Say whether the run was only to see that every stage runs: its numbers mean nothing."""
+        return bool(self.run["request"].get("smoke"))
+
+    def status(self, key: str) -> Status:
+        return self._statuses.get(key, Status())
+
+    def reading(self, key: str, metric: str, qualifier: str = "") -> Reading:
+        """Return a metric of a stage; an empty reading where nothing was measured."""
+        return self._readings.get((key, metric, qualifier), Reading())
+
+    def value(self, key: str, metric: str, qualifier: str = "") -> float | None:
+        return self.reading(key, metric, qualifier).value
+
+    def launch_values(self, key: str, metric: str, qualifier: str = "") -> list[float]:
+        """Return one value for each good launch that knows the metric."""
+        return self._launch_values.get((key, metric, qualifier), [])
+
+    def invalid(self, key: str) -> str:
+        """Say why a stage is INVALID, or return an empty text: one launch, disturbed or not, is enough."""
+        return self._invalid.get(key, "")
+
+    def latency_ratio(self, before: str, after: str) -> Interval | None:
+        """Return how many times as fast the stage `after` infers as `before`; None where one is unknown."""
+        slow, fast = self.launch_values(before, "latency_s"), self.launch_values(after, "latency_s")
+        if not slow or not fast:
+            return None
+        if before == after:
+            return Interval(1.0, 1.0, 1.0, len(slow), "the same measurement")
+        return ratio_interval(slow, fast)
+
+    def ceiling(self, device: str, metric: str, qualifier: str = "") -> float | None:
+        """Return what a device can do at most, as this run measured it."""
+        for key, stage in self.stages.items():
+            if stage.kind == "ceilings" and stage.request.get("device") == device:
+                return self.value(key, metric, qualifier)
+        return None
+
+    def curve(self, key: str, metric: str) -> list[float]:
+        """Return one of the metrics in `CURVES`, an entry for each evaluation; empty where unknown."""
+        return [float(entry) for entry in self._curves.get((key, metric), ())]
+
+    def qualifiers(self, key: str, metric: str) -> list[str]:
+        """Return the qualifiers under which a stage measured a metric, in the order it did."""
+        return self._qualifiers.get((key, metric), [])
+
+    @cached_property
+    def _qualifiers(self) -> dict[tuple[str, str], list[str]]:
+        found: dict[tuple[str, str], list[str]] = {}
+        for key, metric, qualifier in self._readings:
+            found.setdefault((key, metric), []).append(qualifier)
+        return found
+
+    def trainings(self) -> list[Training]:
+        """Return each point of `[train]` once, in the order of the matrix."""
+        found: dict[str, Training] = {}
+        for cell in self.cells:
+            key = str(cell.stages.get("train") or "")
+            step_key = str(cell.stages.get("step") or "")
+            if key in self.stages and (key not in found or (step_key and not found[key].step_key)):
+                settings = self._settings(key)
+                target = settings.get("target")
+                found[key] = Training(
+                    {column: cell.axes.get(axis) for axis, column in TRAIN_AXES.items()},
+                    key,
+                    step_key,
+                    float(target) if isinstance(target, int | float) else None,
+                    str(settings.get("quality_metric") or "quality"),
+                )
+        return list(found.values())
+
+    def _settings(self, key: str) -> Mapping[str, Any]:
+        settings = self.stages[key].request.get("settings")
+        return settings if isinstance(settings, Mapping) else {}
+
+
+def read(store: Store, run_id: str) -> RunView:
+    """Read all that is stored about a run, finished or not."""
+    stages = {stage.key: stage for stage in store.stages(run_id)}
+    cells = store.cells(run_id)
+    for cell in cells:
+        missing = (TRAIN_AXES | INFER_AXES).keys() - cell.axes.keys()
+        if missing:
+            raise store.damaged(f"cells.axes of {cell.name[:60]!r} has no {min(missing)}")
+    launches = store.launches(run_id)
+    measurements = store.measurements(run_id)
+    own = launches[~launches["reused"].astype(bool)]
+    return RunView(
+        run=store.run(run_id),
+        cells=tuple(cells),
+        stages=stages,
+        environments=store.environments(run_id),
+        overheads=store.overheads(run_id),
+        body_s=float(own["body_s"].sum()),
+        comparison=compare(store, run_id),
+        unreadable=(
+            *((record.stage_key, record.reason) for record in store.unreadable_records(run_id)),
+            *_unknown_metrics(measurements),
+        ),
+        _statuses=_statuses(launches),
+        _readings=_readings(measurements, stages),
+        _launch_values=_launch_values(undisturbed(measurements)),
+        _invalid=_invalid(measurements),
+        _curves=_curves(measurements),
+    )
+
+
+def _unknown_metrics(measurements: pd.DataFrame) -> Iterable[tuple[str, str]]:
+    unknown = measurements[~measurements["metric"].isin(METRICS.keys())]
+    for key, metric in sorted(set(_rows(unknown, ("stage_key", "metric")))):
+        yield key, f"it measured {metric!r}, which is no metric of this version: that value is not shown"
+
+
+def training_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return which training a row of a table belongs to."""
+    return tuple(row[column] for column in TRAIN_AXES.values())
+
+
+def place_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return where a row's compression is used, see `PLACE`."""
+    return tuple(row[column] for column in PLACE)
+
+
+def number(value: Any) -> float | None:
+    """Turn what a frame holds into a float, None for NaN and NULL."""
+    return None if value is None or value != value else float(value)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a frame's rows as dictionaries with None, not NaN, for what is unknown."""
+    plain = frame.astype(object)
+    return [
+        {str(k): v for k, v in row.items()} for row in plain.where(frame.notna(), None).to_dict("records")
+    ]
+
+
+def _statuses(launches: pd.DataFrame) -> dict[str, Status]:
+    found: dict[str, Status] = {}
+    columns = ("stage_key", "state", "reason", "output_tail", "reused", "disturbed")
+    for key, state, reason, tail, reused, disturbed in _rows(launches, columns):
+        before, state_now = found.get(key, Status()), state
+        if before.ok and state != "ok":
+            state, reason, tail, reused = before.state, before.reason, before.last_line, before.reused
+        elif before.ok:
+            reused = before.reused and bool(reused)
+        lines = [line.strip() for line in str(tail).splitlines() if line.strip()]
+        last_line = lines[-1] if lines else ""
+        counts = (before.good + (state_now == "ok"), before.disturbed + bool(disturbed))
+        found[key] = Status(state, reason or "", last_line, before.launches + 1, bool(reused), *counts)
+    return found
+
+
+def _readings(
+    measurements: pd.DataFrame, stages: Mapping[str, StageRow]
+) -> dict[tuple[str, str, str], Reading]:
+    columns = (
+        "stage_key",
+        "metric",
+        "qualifier",
+        "value",
+        "low",
+        "high",
+        "launches",
+        "preliminary",
+        "reason",
+        "method",
+    )
+    found: dict[tuple[str, str, str], Reading] = {}
+    for row in _rows(summarize(measurements), columns):
+        key, metric, qualifier, value, low, high, launches, preliminary, reason, method = row
+        # The interval of a single launch says nothing of how launches differ.
+        alone = launches < 2 and metric_named(metric).kind == "sampled" and stages[key].timed
+        found[key, metric, qualifier] = Reading(
+            number(value),
+            number(low),
+            number(high),
+            int(launches),
+            bool(preliminary) or alone,
+            reason or "",
+            method or "",
+        )
+    return found
+
+
+def _launch_values(measurements: pd.DataFrame) -> dict[tuple[str, str, str], list[float]]:
+    found: dict[tuple[str, str, str], list[float]] = {}
+    columns = ("stage_key", "metric", "qualifier", "value")
+    for key, metric, qualifier, value in _rows(measurements, columns):
+        known = number(value)
+        if known is not None:
+            found.setdefault((key, metric, qualifier), []).append(known)
+    return found
+
+
+def _invalid(measurements: pd.DataFrame) -> dict[str, str]:
+    rows = measurements[(measurements["metric"] == "valid") & (measurements["value"] == 0)]
+    return {key: reason or "without a reason" for key, reason in _rows(rows, ("stage_key", "reason"))}
+
+
+def _curves(measurements: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
+    curves = measurements[measurements["metric"].isin(CURVES)]
+    columns = ("stage_key", "metric", "samples")
+    return {
+        (key, metric): samples
+        for key, metric, samples in _rows(curves, columns)
+        if samples is not None and not isinstance(samples, float)
+    }
+
+
+def _rows(frame: pd.DataFrame, columns: Iterable[str]) -> Iterable[tuple[Any, ...]]:
+    return zip(*(frame[column].tolist() for column in columns), strict=True)

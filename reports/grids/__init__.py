@@ -1,0 +1,1 @@
+"""What each table for people shows: fields with their units, intervals and notes."""

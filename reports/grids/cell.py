@@ -1,0 +1,200 @@
+"""The fields of tables for people: how each kind of value is written, and what it sorts by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.formatting import at_least, counted, format_points, format_value
+from bench.metrics import COUNTS, METRICS, QUALITIES
+
+UNKNOWN = "–"
+PRELIMINARY = "†"
+LEGEND = (
+    "† preliminary: fewer than 6 launches, or all disturbed. Launches that were disturbed are made again and "
+    "set aside. ◆ on the Pareto front of quality against latency, ◇ against "
+    "compressed size. – unknown. ≥ at least: the FLOP count is incomplete, it lacks the operators named. "
+    "Intervals are 95 %. The command bench show KEY prints the record of a key."
+)
+
+_MAX_DETAIL = 100
+_AFTER_ALL = 1e300  # what a censored value sorts by
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One field of a table: `text`, a second line under it, what it sorts by, and how it is marked."""
+
+    text: str
+    detail: str = ""
+    sort: float | None = None
+    mark: str = ""
+
+
+Column = tuple[str, Callable[[Row], Entry]]
+
+
+def plain(key: str) -> Callable[[Row], Entry]:
+    """Show a value as it is."""
+
+    def make(row: Row) -> Entry:
+        value = row[key]
+        known = value is not None and value != ""
+        return Entry(str(value) if known else UNKNOWN, sort=value if isinstance(value, int | float) else None)
+
+    return make
+
+
+def metric(key: str, name: str = "") -> Callable[[Row], Entry]:
+    """Show a value formatted as its metric."""
+    return lambda row: Entry(format_value(name or key, row[key]), sort=row[key])
+
+
+def of_count(key: str, name: str = "") -> Callable[[Row], Entry]:
+    """Show a number that rests on a count of FLOPs: of an incomplete one it is the least that it can be."""
+
+    def make(row: Row) -> Entry:
+        lacking, value = row["flops_incomplete"], row[key]
+        if not lacking or (key in COUNTS and key not in row.get("flops_incomplete_in", key)):
+            return metric(key, name)(row)
+        why = shortened(lacking.removeprefix("no formula for "), _MAX_DETAIL)
+        if value is None:
+            return Entry(UNKNOWN, why if key in COUNTS else "")
+        return Entry(at_least(format_value(name or key, value)), f"incomplete: {why}", value)
+
+    return make
+
+
+def binds(row: Row) -> Entry:
+    """Show which ceiling binds a call, or why none can be named."""
+    if row["roofline_binds"] is None and row["flops_incomplete"] and row["achieved_operations_per_s"]:
+        return Entry(UNKNOWN, "FLOPs are incomplete")
+    return plain("roofline_binds")(row)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of so many characters at most."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def points(key: str) -> Callable[[Row], Entry]:
+    """Show a difference in percentage points."""
+    return lambda row: Entry(format_points(row[key]), sort=row[key])
+
+
+def signed_share(key: str) -> Callable[[Row], Entry]:
+    """Show a relative difference in percent."""
+    return lambda row: Entry(UNKNOWN if row[key] is None else f"{100 * row[key]:+.1f} %", sort=row[key])
+
+
+def timing(key: str, name: str) -> Callable[[Row], Entry]:
+    """Show a time with its interval, launches and preliminary mark; `key` lacks the unit."""
+
+    def make(row: Row) -> Entry:
+        value, low, high = row[f"{key}_s"], row[f"{key}_low_s"], row[f"{key}_high_s"]
+        if value is None:
+            return Entry(UNKNOWN)
+        mark = PRELIMINARY if row[f"{key}_preliminary"] else ""
+        launches = counted(int(row[f"{key}_launches"]), "launch")
+        if row.get(f"{key}_disturbed"):
+            launches += f", {int(row[f'{key}_disturbed'])} disturbed"
+        return Entry(format_value(name, value) + mark, f"{_interval(name, low, high)}, {launches}", value)
+
+    return make
+
+
+def within_launch(key: str) -> Callable[[Row], Entry]:
+    """Show a time of one launch with the interval inside that, and whether it was disturbed; `key` lacks the
+    unit."""
+    name = f"{key}_s"
+
+    def make(row: Row) -> Entry:
+        value, low, high = row[name], row[f"{key}_low_s"], row[f"{key}_high_s"]
+        if value is None:
+            return Entry(UNKNOWN)
+        interval = f"{_interval(name, low, high)}, within 1 launch{', disturbed' if row['disturbed'] else ''}"
+        return Entry(format_value(name, value) + PRELIMINARY, interval, value)
+
+    return make
+
+
+def _interval(name: str, low: float | None, high: float | None) -> str:
+    if low is None:
+        return "no interval"
+    return f"{format_value(name, low)} … {format_value(name, high)}"
+
+
+def estimated(key: str) -> Callable[[Row], Entry]:
+    """Show an estimated energy with how it was estimated."""
+    return lambda row: Entry(
+        format_value("energy_j", row[key]), row["energy_estimate_method"] or "", row[key]
+    )
+
+
+def money(key: str) -> Callable[[Row], Entry]:
+    """Show a cost with the price table's name and what it is made of."""
+    return lambda row: Entry(
+        UNKNOWN if row[key] is None else f"{row[key]:.4g}", row["money_method"] or "", row[key]
+    )
+
+
+def keys(*names: str) -> Callable[[Row], Entry]:
+    """Show the first 12 characters of stage keys, each with its stage."""
+
+    def make(row: Row) -> Entry:
+        lines = [f"{name.removesuffix('_key')} {row[name][:12]}" for name in names if row[name]]
+        return Entry("", "\n".join(lines), mark="key")
+
+    return make
+
+
+def state(row: Row) -> Entry:
+    told = str(row["state"])
+    return Entry(told, str(row.get("reason") or ""), mark="" if told in ("ok", "pending") else "bad")
+
+
+def reached(row: Row) -> Entry:
+    if row["censored"]:
+        text = f"> {format_value('steps_to_target', row['steps_trained'])}"
+        return Entry(text, "censored", _AFTER_ALL, "bad")
+    return metric("steps_to_target")(row)
+
+
+def gap(row: Row) -> Entry:
+    if row["time_gap"] is None:
+        return Entry(UNKNOWN)
+    mark = "bad" if row["time_gap_flagged"] else ""
+    return Entry(f"{100 * row['time_gap']:+.1f} %", "over 5 %" if mark else "", row["time_gap"], mark)
+
+
+def speedup(row: Row) -> Entry:
+    """Show how many times as fast something is, with its interval."""
+    value, low, high = row["speedup"], row["speedup_low"], row["speedup_high"]
+    if value is None:
+        return Entry(UNKNOWN)
+    mark = PRELIMINARY if row["latency_preliminary"] and low != high else ""
+    interval = f"{low:.3g}× … {high:.3g}×" if low is not None and low != high else ""
+    return Entry(f"{value:.3g}×{mark}", interval, value)
+
+
+def yes(key: str) -> Callable[[Row], Entry]:
+    return lambda row: Entry(UNKNOWN if row[key] is None else "yes" if row[key] else "no")
+
+
+def front(row: Row) -> Entry:
+    text = ("◆" if row["pareto"] else "") + ("◇" if row["pareto_size"] else "")
+    return Entry(text, sort=-len(text), mark="front" if text else "")
+
+
+def without_training(row: Row) -> Entry:
+    value = row["baseline_quality"]
+    text = f"{format_value('quality', value)} ({row['without_training']})"
+    return Entry(UNKNOWN) if value is None else Entry(text, sort=value)
+
+
+def other_qualities(row: Row) -> Entry:
+    found = [name for name in QUALITIES if name != row["quality_metric"] and row[name] is not None]
+    return Entry(", ".join(f"{METRICS[name].label} {format_value(name, row[name])}" for name in found))

@@ -1,0 +1,114 @@
+"""Tables for people on compression: what it costs and saves, and which classes pay for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import pandas as pd
+
+from bench.formatting import format_points, format_value
+from reports.frames import worst_classes
+from reports.frames.view import place_of, records
+from reports.grids.cell import PRELIMINARY, UNKNOWN, Column, Entry, Row, metric, plain, speedup
+from reports.grids.run import Grid, build_grid
+
+
+def compression_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:
+    """Return the tables of the frames `tradeoff` and `classes`."""
+    return [
+        build_grid("tradeoff", "What each compression costs and saves", TRADEOFF, frames["tradeoff"]),
+        _classes_grid(frames["classes"], frames["tradeoff"]),
+    ]
+
+
+def difference(row: Row, key: str) -> Entry:
+    """Show percentage points with their interval over seeds."""
+    value, low, high = row[key], row[f"{key}_low"], row[f"{key}_high"]
+    if value is None:
+        return Entry(UNKNOWN)
+    interval = f"{format_points(low)} … {format_points(high)}" if low is not None else ""
+    return Entry(format_points(value), interval, value)
+
+
+def _against_control(row: Row) -> Entry:
+    entry = difference(row, "vs_control_points")
+    detail = f"{row['control']}; {entry.detail}".rstrip("; ") if row["control"] else ""
+    return Entry(entry.text, detail, entry.sort)
+
+
+def _speedup(row: Row) -> Entry:
+    if not row["same_timing"]:
+        return speedup(row)
+    return Entry("1×", "" if row["compression"] == "none" else "same dense kernels as none", 1.0)
+
+
+def _latency(row: Row) -> Entry:
+    mark = PRELIMINARY if row["latency_preliminary"] else ""
+    return Entry(format_value("latency_s", row["latency_s"]) + mark, sort=row["latency_s"])
+
+
+def _times(key: str) -> Callable[[Row], Entry]:
+    return lambda row: Entry(UNKNOWN if row[key] is None else f"{row[key]:.3g}×", sort=row[key])
+
+
+def _quality(row: Row) -> Entry:
+    low, high = (format_value("quality", row[f"quality_{bound}"]) for bound in ("low", "high"))
+    spread = f"{low} … {high}" if row["trainings"] > 1 else ""
+    return Entry(format_value("quality", row["quality"]), spread, row["quality"])
+
+
+TRADEOFF: tuple[Column, ...] = (
+    ("workload", plain("workload")),
+    ("compression", plain("compression")),
+    ("backend", plain("backend")),
+    ("precision", plain("precision")),
+    ("batch", plain("batch_size")),
+    ("trainings", plain("trainings")),
+    ("quality", _quality),
+    ("lost to none, points", lambda row: difference(row, "loss_points")),
+    ("won over its control, points", _against_control),
+    ("latency", _latency),
+    ("speed, × none there", _speedup),
+    ("size on disk", metric("artifact_bytes")),
+    ("times smaller", _times("times_smaller")),
+    ("times smaller, compressed", _times("times_smaller_compressed")),
+    ("weights not 0", metric("nonzero_share", "quality")),
+    ("answers flipped", metric("answers_flipped", "answers_lost")),
+    ("answers lost", metric("answers_lost")),
+    ("answers won", metric("answers_won")),
+)
+
+
+def _classes_grid(classes: pd.DataFrame, tradeoff: pd.DataFrame) -> Grid:
+    """Return a row for each compression on each backend, a column for each class, worst class first."""
+    names = list(dict.fromkeys(classes["class"]))
+    cells: dict[tuple[object, ...], dict[str, float]] = {}
+    for row in records(classes):
+        key = (*place_of(row), row["compression"])
+        cells.setdefault(key, {})[row["class"]] = row["change_points"]
+    flipped = {(*place_of(row), row["compression"]): row["answers_flipped"] for row in records(tradeoff)}
+    worst = worst_classes(classes)
+    rows = [
+        (
+            *(Entry(str(part)) for part in key),
+            metric("answers_flipped", "answers_lost")({"answers_flipped": flipped.get(key)}),
+            _loser(worst[key]),
+            *_changes(changes, names),
+        )
+        for key, changes in cells.items()
+        if key[-1] != "none"
+    ]
+    columns = ("workload", "backend", "precision", "batch", "compression", "answers flipped", "worst class")
+    return Grid("classes", "Who pays: change of each class's recall, points", (*columns, *names), tuple(rows))
+
+
+def _loser(worst: Row) -> Entry:
+    change = difference(worst, "change_points")
+    detail = f"{change.text} ({change.detail})" if change.detail else change.text
+    return Entry(str(worst["class"]), detail, change.sort)
+
+
+def _changes(changes: Mapping[str, float], names: Iterable[str]) -> Iterable[Entry]:
+    for name in names:
+        value = changes.get(name)
+        yield Entry(format_points(value), sort=value)

@@ -1,0 +1,290 @@
+"""Tables for people: a run's frames with numbers formatted, intervals beside them and records named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from bench.metrics import METRICS
+from reports.frames.memory import MEMORY_METRICS
+from reports.frames.view import RunView, records
+from reports.grids.cell import (
+    UNKNOWN,
+    Column,
+    Entry,
+    Row,
+    binds,
+    estimated,
+    front,
+    gap,
+    keys,
+    metric,
+    money,
+    of_count,
+    other_qualities,
+    plain,
+    points,
+    reached,
+    signed_share,
+    speedup,
+    state,
+    timing,
+    without_training,
+    yes,
+)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table for people; `shared` names the columns left out because all rows agree, with their value."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    shared: tuple[tuple[str, str], ...] = ()
+
+
+TRAINING: tuple[Column, ...] = (
+    ("workload", plain("workload")),
+    ("optimizer", plain("optimizer")),
+    ("backend", plain("train_backend")),
+    ("precision", plain("train_precision")),
+    ("batch", plain("train_batch_size")),
+    ("seed", plain("seed")),
+    ("state", state),
+    ("target", metric("target", "quality")),
+    ("steps to target", reached),
+    ("first crossing", metric("steps_to_first_crossing")),
+    ("time to target: steps × step time", metric("time_to_target_by_steps_s", "time_to_target_s")),
+    ("time to target: clocked", metric("time_to_target_s")),
+    ("gap", gap),
+    ("step time", timing("step_latency", "step_latency_s")),
+    ("throughput", metric("train_throughput_samples_per_s", "train_throughput")),
+    ("FLOP/s", of_count("achieved_operations_per_s")),
+    ("% of peak (MFU)", of_count("utilization")),
+    ("% of peak with recomputation (HFU)", of_count("hardware_utilization")),
+    ("operations a byte (estimate)", of_count("operations_per_byte")),
+    ("bound by", binds),
+    ("final quality", metric("quality")),
+    ("best without training", without_training),
+    ("beside it", other_qualities),
+    ("FLOPs to target", of_count("flops_to_target")),
+    ("energy to target", metric("energy_j")),
+    ("energy to target, estimated", estimated("energy_estimate_to_target_j")),
+    ("money to target", money("money_to_target")),
+    ("forward FLOPs", of_count("forward_flops")),
+    ("backward FLOPs", of_count("backward_flops")),
+    ("recomputed FLOPs", of_count("recomputed_flops")),
+    ("optimizer FLOPs", of_count("optimizer_flops")),
+    ("optimizer state", metric("optimizer_state_bytes")),
+    ("peak tensor memory", metric("peak_tensor_bytes")),
+    ("resident growth", metric("rss_growth_bytes")),
+    ("notes", plain("notes")),
+    ("record", keys("train_key", "step_key")),
+)
+INFERENCE: tuple[Column, ...] = (
+    ("workload", plain("workload")),
+    ("cell", plain("cell")),
+    ("train backend", plain("train_backend")),
+    ("train precision", plain("train_precision")),
+    ("train batch", plain("train_batch_size")),
+    ("seed", plain("seed")),
+    ("precision", plain("precision")),
+    ("batch", plain("batch_size")),
+    ("state", state),
+    ("Pareto", front),
+    ("quality", metric("quality")),
+    ("loss, points", points("quality_loss_points")),
+    ("latency", timing("latency", "latency_s")),
+    ("speed, × none on cpu-eager", speedup),
+    ("interval as narrow as asked", yes("latency_converged")),
+    ("variation within launches", metric("latency_within_variation", "quality")),
+    ("between launches", metric("latency_between_variation", "quality")),
+    ("fastest", metric("latency_fastest_s", "latency_s")),
+    ("effective samples", metric("latency_effective_samples", "effective_samples")),
+    ("p90", metric("latency_p90_s")),
+    ("p99", metric("latency_p99_s")),
+    ("throughput", metric("throughput_samples_per_s", "throughput")),
+    ("server: batches/s within its bound", metric("server_rate_per_s")),
+    ("server: p99", metric("server_p99_s")),
+    ("operations/s", of_count("achieved_operations_per_s")),
+    ("% of peak (MFU)", of_count("utilization")),
+    ("operations a byte (estimate)", of_count("operations_per_byte")),
+    ("bound by", binds),
+    ("page faults a call", metric("page_faults_per_call", "page_faults")),
+    ("lowering", metric("lowering_s")),
+    ("load", metric("load_s")),
+    ("first call", metric("first_call_s")),
+    ("time on the device", metric("device_s")),
+    ("time in the runtime", metric("runtime_s")),
+    ("size on disk", metric("artifact_bytes")),
+    ("compressed", metric("artifact_compressed_bytes")),
+    ("peak tensor memory", metric("peak_tensor_bytes")),
+    ("resident growth", metric("rss_growth_bytes")),
+    ("GPU allocated", metric("gpu_allocated_peak_bytes")),
+    ("energy", metric("energy_j")),
+    ("energy, estimated", estimated("energy_estimate_j")),
+    ("money for a million", money("money_per_million")),
+    ("FLOPs dense", of_count("dense_flops")),
+    ("FLOPs effective", of_count("effective_flops")),
+    ("parameters", metric("parameters")),
+    ("non-zero", metric("nonzero_parameters")),
+    ("agrees with uncompressed", metric("reference_agreement")),
+    ("agrees with its model", metric("top1_agreement")),
+    ("record", keys("lower_key", "evaluate_key", "infer_key")),
+)
+MEMORY: tuple[Column, ...] = (
+    ("stage", plain("kind")),
+    ("workload", plain("workload")),
+    ("optimizer", plain("optimizer")),
+    ("compressions", plain("compressions")),
+    ("backend", plain("backend")),
+    ("precision", plain("precision")),
+    ("batch", plain("batch_size")),
+    ("state", state),
+    *((METRICS[name].label, metric(name)) for name in MEMORY_METRICS),
+    ("cells", plain("cells")),
+    ("record", keys("stage_key")),
+)
+OVERHEAD: tuple[Column, ...] = (
+    ("part", plain("part")),
+    ("wall time", metric("seconds", "training_s")),
+    ("share", metric("share", "quality")),
+)
+ESTIMATE: tuple[Column, ...] = (
+    ("part", plain("part")),
+    ("stages", metric("stages", "parameters")),
+    ("predicted", metric("predicted_s", "training_s")),
+    ("taken", metric("taken_s", "training_s")),
+    ("error", signed_share("error")),
+    ("median error of a stage", metric("median_stage_error", "quality")),
+    ("disk predicted", metric("predicted_bytes", "artifact_bytes")),
+    ("disk taken", metric("taken_bytes", "artifact_bytes")),
+    ("disk error", signed_share("bytes_error")),
+)
+
+
+def _compression_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
+    known = ("quality_trained", "quality_after", "quality_control")
+    moments = [name for name in map(str, frame.columns) if name.startswith("quality_") and name not in known]
+    return (
+        *((name, plain(name)) for name in ("workload", "optimizer")),
+        ("train backend", plain("train_backend")),
+        ("train precision", plain("train_precision")),
+        ("train batch", plain("train_batch_size")),
+        *((name, plain(name)) for name in ("seed", "recipe", "step")),
+        ("state", state),
+        *((f"quality {name.removeprefix('quality_')}", metric(name, "quality")) for name in moments),
+        ("quality after", metric("quality_after", "quality")),
+        ("finetune control", metric("quality_control", "quality")),
+        ("against control, points", points("vs_control_points")),
+        ("parameters", metric("parameters")),
+        ("non-zero", metric("nonzero_parameters")),
+        ("record", keys("compress_key")),
+    )
+
+
+def all_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:
+    """Return the tables of a report, all but the problems, in the order it shows them."""
+    specifications = (
+        ("training", "Training to the target", TRAINING),
+        ("compression", "Quality through each compression", _compression_columns(frames["compression"])),
+        ("inference", "Inference", INFERENCE),
+        ("memory", "Peak memory", MEMORY),
+        ("overhead", "Wall time outside stage bodies", OVERHEAD),
+        ("estimate", "Predicted against taken", ESTIMATE),
+    )
+    return [build_grid(name, title, columns, frames[name]) for name, title, columns in specifications]
+
+
+def problem_grids(frame: pd.DataFrame) -> list[Grid]:
+    """Return what failed, could not be read or was left out, one row for each state and reason."""
+    stages, cells = frame[frame["kind"] != "cell"], frame[frame["kind"] == "cell"]
+    unreadable = stages["state"] == "unreadable"
+    grids = (
+        _problem_grid("failed", "Stages without a result", stages[~unreadable]),
+        _problem_grid("unreadable", "Records of which something cannot be read", stages[unreadable]),
+        _problem_grid("skipped", "Cells left out or INVALID", cells),
+    )
+    return [grid for grid in grids if grid.rows]
+
+
+def _problem_grid(name: str, title: str, frame: pd.DataFrame) -> Grid:
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in records(frame):
+        groups.setdefault((row["kind"], row["state"], row["reason"]), []).append(row)
+    lines = [
+        (
+            Entry(kind),
+            Entry(state, mark="bad" if name == "failed" else ""),
+            Entry(reason or UNKNOWN),
+            Entry(next((row["last_line"] for row in rows if row["last_line"]), "") or UNKNOWN, mark="key"),
+            Entry(str(len(rows)), sort=len(rows)),
+            Entry("", "\n".join(_named(row) for row in rows), mark="list"),
+        )
+        for (kind, state, reason), rows in groups.items()
+    ]
+    columns = ("stage", "state", "reason", "last line of output", "times", "which")
+    return _drop(Grid(name, title, columns, tuple(lines)), constant=("stage",))
+
+
+def _named(row: Row) -> str:
+    return str(row["what"]) + (f" ({row['stage_key'][:12]})" if row["stage_key"] else "")
+
+
+def environment_grid(view: RunView) -> Grid:
+    """Return the environments of a run's launches, flattened; values that differ stand side by side."""
+    flat = [dict(_flatten(environment)) for environment in view.environments.values()]
+    names = dict.fromkeys(key for entries in flat for key in entries)
+    rows = []
+    for name in names:
+        values = list(dict.fromkeys(entries.get(name, UNKNOWN) for entries in flat))
+        several = len(values) > 1
+        detail = "not the same for all launches" if several else ""
+        rows.append((Entry(name), Entry(" | ".join(_first(values)), detail, mark="bad" if several else "")))
+    return Grid("environment", "Environment", ("what", "value"), tuple(rows))
+
+
+def _first(values: list[str], most: int = 4) -> list[str]:
+    return values if len(values) <= most else [*values[:most], f"and {len(values) - most} more"]
+
+
+def _flatten(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            found += _flatten(value, f"{prefix}{key}.")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            found.append((f"{prefix}{key}", text))
+    return found
+
+
+def build_grid(name: str, title: str, columns: Sequence[Column], frame: pd.DataFrame) -> Grid:
+    """Return a frame as a table for people, without the columns that say nothing."""
+    rows = tuple(tuple(make(row) for _, make in columns) for row in records(frame))
+    settings = ("workload", "backend", "precision", "batch", "seed", "target", "state")
+    grid = Grid(name, title, tuple(heading for heading, _ in columns), rows)
+    return _drop(grid, constant=(*settings, "train backend", "train precision", "train batch"))
+
+
+def _drop(grid: Grid, constant: Sequence[str]) -> Grid:
+    """Leave out columns that say nothing: empty in all rows, or a setting that all rows share."""
+    kept, shared = [], []
+    for index, heading in enumerate(grid.columns):
+        entries = [row[index] for row in grid.rows]
+        texts = {(entry.text, entry.detail) for entry in entries}
+        if len(entries) > 1 and len(texts) == 1 and heading in constant and entries[0].text != UNKNOWN:
+            shared.append((heading, entries[0].text))
+        elif entries and not all(entry.text in (UNKNOWN, "") and not entry.detail for entry in entries):
+            kept.append(index)
+    return replace(
+        grid,
+        columns=tuple(grid.columns[index] for index in kept),
+        rows=tuple(tuple(row[index] for index in kept) for row in grid.rows),
+        shared=tuple(shared),
+    )

@@ -1,0 +1,30 @@
+"""What a run spent outside the bodies of its stages, as text."""
+
+from __future__ import annotations
+
+from bench.formatting import format_value
+from reports.frames.problems import overhead_table
+from reports.frames.view import RunView, records
+
+
+def overhead_text(view: RunView) -> str:
+    """Return a line on the wall time outside stage bodies, and one for each part, largest first."""
+    outside = sum(view.overheads.values())
+    if not outside:
+        return "Wall time outside stage bodies: not recorded yet."
+    whole = outside + view.body_s
+    share = (
+        f"{100 * outside / whole:.1f} % of {_seconds(whole)}, stage bodies added up whatever ran side by side"
+    )
+    lines = [f"Wall time outside stage bodies: {_seconds(outside)} ({share})"]
+    parts = records(overhead_table(view))
+    width = max(len(part["part"]) for part in parts)
+    lines += [
+        f"  {part['part']:<{width}}  {_seconds(part['seconds']):>9}  {100 * part['share']:5.1f} %"
+        for part in parts
+    ]
+    return "\n".join(lines)
+
+
+def _seconds(seconds: float) -> str:
+    return format_value("training_s", seconds)

@@ -1,0 +1,309 @@
+"""Matrix files and filters: what they span, and what a mistake in one gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import MatrixError
+from bench.matrix.reading import SHIPPED, read_matrix
+from bench.workloads import WORKLOADS
+from techniques.backends import BACKENDS, hardware
+from techniques.optimizers import OPTIMIZERS
+
+QUICK = (SHIPPED / "quick.toml").read_text()
+
+
+AUTO = QUICK.replace('backend = ["cpu-eager", "cpu-inductor", "onnxruntime"]', 'backend = "auto"')
+TRAIN_AUTO = AUTO.replace("[train]", '[train]\nbackend = "auto"')
+
+
+@pytest.fixture
+def without_gpu_and_compiler(monkeypatch):
+    """A machine that has neither."""
+    monkeypatch.setattr(hardware, "_nvidia_gpus", lambda: 0)
+    monkeypatch.setattr(hardware, "_JETSON", Path("/nowhere"))
+    monkeypatch.setattr(hardware.shutil, "which", lambda name: None)
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in SHIPPED.glob("*.toml")))
+def test_every_shipped_matrix_can_be_read(name):
+    assert read_matrix(name).cells
+
+
+def test_quick_crosses_three_optimizers_four_compressions_and_three_backends():
+    cells = read_matrix("quick").cells
+    assert len({cell.optimizer for cell in cells}) == 3
+    assert len({cell.compression for cell in cells}) >= 4
+    assert len({cell.backend for cell in cells}) == 3
+
+
+def test_a_star_takes_all_that_is_registered_at_default_settings():
+    cells = read_matrix("full").cells
+    assert set(OPTIMIZERS.rows()) - {"none"} <= {cell.optimizer for cell in cells}
+    assert {cell.workload for cell in cells} == {
+        name for name, row in WORKLOADS.rows().items() if row.complete
+    }
+
+
+def test_tuned_stands_for_each_workloads_own_optimizer_and_a_given_model_has_none(tmp_path):
+    text = QUICK.replace('optimizer = ["sgd", "adam", "rmsprop"]', 'optimizer = "tuned"')
+    cells = read_matrix(written(tmp_path, text), workloads=["digits", "exported:model.pt2"]).cells
+    found = {cell.workload: cell.optimizer for cell in cells}
+    assert found == {"digits": WORKLOADS.get("digits").optimizer, "exported:model.pt2": "none"}
+
+
+def test_two_spellings_of_one_technique_make_one_cell(tmp_path):
+    text = QUICK.replace('"prune-mean:1"', '"prune-mean:1.0", "prune-mean", "prune-mean:1"')
+    assert len(read_matrix(written(tmp_path, text)).cells) == len(read_matrix("quick").cells)
+
+
+def test_the_batch_size_of_training_is_the_workloads_own_unless_given(tmp_path):
+    assert {cell.train_batch_size for cell in read_matrix("quick").cells} == {128}
+    text = QUICK.replace("[train]", "[train]\nbatch_size = 64")
+    assert {cell.train_batch_size for cell in read_matrix(written(tmp_path, text)).cells} == {64}
+
+
+def test_exclude_rules_drop_the_cells_that_meet_every_axis_of_a_rule(tmp_path):
+    rule = '[[exclude]]\nbackend = "onnx*"\ncompression = ["int8-*", "prune-mean:1.0"]\n'
+    cells = read_matrix(written(tmp_path, QUICK + rule)).cells
+    onnx = {cell.compression for cell in cells if cell.backend == "onnxruntime"}
+    assert onnx == {"none", "finetune"}
+    assert len(cells) == 45 - 9
+
+
+def test_a_filter_keeps_cells_by_patterns_and_alternatives():
+    cells = read_matrix("quick", "optimizer=adam|sgd,backend=onnx*,compression=prune-mean:1.0").cells
+    assert {(cell.optimizer, cell.compression, cell.backend) for cell in cells} == {
+        ("adam", "prune-mean:1", "onnxruntime"),
+        ("sgd", "prune-mean:1", "onnxruntime"),
+    }
+
+
+def test_a_filter_may_name_a_technique_with_several_settings(tmp_path):
+    text = QUICK.replace('"sgd"', '"adam:lr=0.01,eps=1e-7"')
+    cells = read_matrix(
+        written(tmp_path, text), "optimizer=adam:lr=0.01,eps=1e-7|rmsprop,backend=onnx*"
+    ).cells
+    assert {cell.optimizer for cell in cells} == {"adam:lr=0.01,eps=1e-07", "rmsprop"}
+    assert {cell.backend for cell in cells} == {"onnxruntime"}
+
+
+def test_a_filter_may_name_what_takes_a_workloads_place():
+    assert {cell.workload for cell in read_matrix("quick", "workload=digits").cells} == {"digits"}
+    substitutes = {"fashion-mnist-simplecnn": "digits"}
+    replaced = read_matrix("quick", "workload=fashion*,optimizer=adam", substitutes)
+    assert {(cell.workload, cell.optimizer) for cell in replaced.cells} == {("digits", "adam")}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "[budget]",
+            "[budget]\nsample_s = inf",
+            "budget.sample_s: input should be less than or equal to 3600",
+        ),
+        ("[budget]", "[budget]\nmemory_gib = nan", "budget.memory_gib"),
+        ("[budget]", f"deep = {'[' * 5000}\n[budget]", "nested too deeply"),
+        ("[budget]", f"[budget]\nmax_launches = {'9' * 4401}", "4300 digits"),
+        ("[budget]", f"# {'x' * 2**20}\n[budget]", "over 1,048,576 bytes"),
+        ("[budget]", "[peaks.cpu]\nbytes_per_s = inf\n[budget]", "peaks.cpu.bytes_per_s"),
+        ("[budget]", "[prices]\nname = 'a'\nenergy_per_kwh = inf\n[budget]", "prices.energy_per_kwh"),
+        (
+            "[train]",
+            f"[train]\nseed = {list(range(2000))}\nbatch_size = {list(range(1, 2000))}",
+            "cells; at most",
+        ),
+        ("[budget]", "[[exclude]]\n[budget]", "exclude rule 1 names no axis"),
+        (
+            "[budget]",
+            "[exclude]\nbackend = 'cpu-eager'\n[budget]",
+            "should be a list of tables, each [[exclude]]",
+        ),
+        ("[train]", "[[train]]", "train: should be a table, [train]"),
+        ('"sgd"', '"sgd:lr=0.1,lr=0.2"', "lr is given twice"),
+        ("[train]", "[train]\nseed = 99999999999999", "is no whole number from 0 to"),
+        ('"adam"', '"adma"', "[train] optimizer: unknown optimizer 'adma'; did you mean 'adam'?"),
+        ("optimizer =", "optimiser =", "unknown key 'train.optimiser'; did you mean 'optimizer'?"),
+        ("max_launches", "max_lunches", "unknown key 'budget.max_lunches'; did you mean 'max_launches'?"),
+        ("[budget]", "[buget]", "unknown key 'buget'; did you mean 'budget'?"),
+        (
+            "max_launches = 6",
+            "max_launches = 7",
+            "should be one of 1, 3, 6, 10, 20, or more, not 7",
+        ),
+        ("max_launches = 6", "max_launches = true", "valid integer, not True"),
+        (
+            "[train]",
+            "[train]\nseed = [0.5]",
+            "train.seed.0: should be text, a whole number, or a",
+        ),
+        (
+            '"sgd"',
+            '"sgd:lr=-1"',
+            "optimizer 'sgd:lr=-1': lr: '-1' is out of its range (0, inf)",
+        ),
+        ('"prune-mean:1"', '"prune-mean:much"', "ratio: 'much' is no float"),
+        ('"int8-static"]', '"int8-statik"]', "did you mean 'int8-static'?"),
+        ("[budget]", '[[exclude]]\nbackend = "onxruntime"\n[budget]', "did you mean 'onnxruntime'?"),
+        ("[budget]", '[[exclude]]\nbakend = "onnxruntime"\n[budget]', "unknown axis 'bakend'"),
+        ("[infer]", "[infer]\nbatch_size = 0", "0 is no whole number from 1 to 1,000,000"),
+        ("[infer]", '[infer]\nprecision = "fp23"', "unknown precision 'fp23'"),
+        ("[infer]", "[infer", "line"),
+        ("[budget]", '[prices]\ncurrency = "EUR"\n[budget]', "'prices.name' is missing"),
+        ("[budget]", "[server]\np99 = 3\n[budget]", "unknown key 'server.p99'; did you mean 'p99_ms'?"),
+        ("[budget]", "[estimate]\nwatts = 0\n[budget]", "estimate.watts: input should be greater than 0"),
+        ("[budget]", '[budget]\nallocator = "keap"', "budget.allocator: input should be 'keep' or 'system'"),
+        ('workload = "fashion-mnist-simplecnn"', "", "'train.workload' is missing"),
+    ],
+)
+def test_a_mistake_in_a_matrix_gets_one_line_that_says_where(tmp_path, old, new, message):
+    with pytest.raises(MatrixError, match=r"^[^\n]+$") as caught:
+        read_matrix(written(tmp_path, QUICK.replace(old, new, 1)))
+    assert "mine.toml" in str(caught.value) and message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("filter_text", "message"),
+    [
+        ("optimizer=adma", "did you mean 'adam'?"),
+        ("optimzer=adam", "did you mean 'optimizer'?"),
+        ("adam", "'adam' is no axis=value"),
+        ("optimizer=", "'optimizer' has no value"),
+        ("infer.optimizer=adam", "unknown axis 'infer.optimizer'"),
+        ("optimizer=adam,optimizer=sgd", "optimizer is given twice; write optimizer=one|other"),
+        ("optimizer=adam,backend=cpu-eager,seed=3", "seed"),
+    ],
+)
+def test_a_mistake_in_a_filter_gets_one_line(filter_text, message):
+    with pytest.raises(MatrixError, match=r"^[^\n]+$") as caught:
+        read_matrix("quick", filter_text)
+    assert message in str(caught.value)
+
+
+def test_a_file_that_is_no_text_and_a_folder_get_one_line(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b'[train]\nworkload = "caf\xe9"\n')
+    with pytest.raises(MatrixError, match=r"mine.toml: line 2 is not UTF-8 text"):
+        read_matrix(str(path))
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(MatrixError, match="a folder, not a matrix file"):
+        read_matrix(str(tmp_path / "folder.toml"))
+
+
+def test_an_unknown_matrix_gets_the_nearest_name():
+    with pytest.raises(MatrixError, match="did you mean 'quick'"):
+        read_matrix("quik")
+    with pytest.raises(MatrixError, match="no such matrix file"):
+        read_matrix("nowhere.toml")
+
+
+def backends(matrix) -> list[str]:
+    return list(dict.fromkeys(cell.backend for cell in matrix.cells))
+
+
+def test_auto_takes_every_backend_that_runs_here_in_the_tables_order(tmp_path):
+    running = [name for name, row in BACKENDS.rows().items() if row.unavailable() is None]
+    matrix = read_matrix(written(tmp_path, AUTO))
+    assert backends(matrix) == running
+    assert {out.value for out in matrix.left_out} == set(BACKENDS.rows()) - set(running)
+
+
+def test_what_auto_leaves_out_is_told_by_name_and_reason(tmp_path, without_gpu_and_compiler):
+    matrix = read_matrix(written(tmp_path, AUTO))
+    assert {"cpu-inductor", "cuda-eager"}.isdisjoint(backends(matrix))
+    told = {out.value: str(out) for out in matrix.left_out}
+    assert told["cpu-inductor"].startswith('[infer] backend = "auto" leaves out cpu-inductor: needs a C++')
+    assert "needs an NVIDIA GPU" in told["cuda-eager"]
+
+
+def test_auto_in_train_takes_what_runs_here_and_trains(tmp_path, without_gpu_and_compiler):
+    matrix = read_matrix(written(tmp_path, TRAIN_AUTO))
+    runs = {name for name, row in BACKENDS.rows().items() if row.trains and row.unavailable() is None}
+    assert {cell.train_backend for cell in matrix.cells} == runs >= {"cpu-eager"}
+    assert {cell.backend for cell in matrix.cells} > {"onnxruntime"}
+    told = {out.value: out.reason for out in matrix.left_out if out.section == "train"}
+    assert "does not train" in told["onnxruntime"]
+    assert "apt install g++" in told["cpu-inductor"]
+
+
+def test_auto_in_a_list_keeps_what_is_named_beside_it(tmp_path, without_gpu_and_compiler):
+    matrix = read_matrix(written(tmp_path, AUTO.replace('"auto"', '["cpu-inductor", "auto"]')))
+    assert backends(matrix)[:2] == ["cpu-inductor", "cpu-eager"]
+    # Its cells are there, to be skipped with the reason.
+    assert "cpu-inductor" not in {out.value for out in matrix.left_out}
+
+
+def test_a_filter_chooses_among_what_auto_takes(tmp_path, without_gpu_and_compiler):
+    matrix = read_matrix(written(tmp_path, TRAIN_AUTO), "backend=onnx*|cpu-inductor,optimizer=adam")
+    assert backends(matrix) == ["onnxruntime"]
+    assert {cell.optimizer for cell in matrix.cells} == {"adam"}
+    # What the filter would not have taken either is not told.
+    assert {out.value for out in matrix.left_out if out.section == "infer"} == {"cpu-inductor"}
+
+
+def test_a_filter_for_what_auto_leaves_out_gets_one_line_with_the_reason(tmp_path, without_gpu_and_compiler):
+    with pytest.raises(MatrixError, match=r"^[^\n]+$") as caught:
+        read_matrix(written(tmp_path, AUTO), "backend=cuda-eager")
+    assert "leaves out cuda-eager: needs an NVIDIA GPU" in str(caught.value)
+    assert "cpu-inductor" not in str(caught.value)
+
+
+def test_a_rule_about_a_backend_of_another_machine_is_no_mistake(tmp_path, without_gpu_and_compiler):
+    rule = '[[exclude]]\nbackend = "cuda-eager"\ncompression = "int8-*"\n'
+    assert read_matrix(written(tmp_path, AUTO + rule)).cells
+
+
+def test_auto_where_nothing_runs_gets_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("techniques.registry.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MatrixError, match=r"^[^\n]+$") as caught:
+        read_matrix(written(tmp_path, AUTO))
+    assert '[infer] backend: "auto" finds none that runs here' in str(caught.value)
+
+
+def test_auto_means_nothing_on_an_axis_that_is_no_backend(tmp_path):
+    with pytest.raises(MatrixError, match="unknown optimizer 'auto'"):
+        read_matrix(written(tmp_path, QUICK.replace('["sgd", "adam", "rmsprop"]', '"auto"')))
+
+
+def test_peaks_are_read_by_device_and_number_format(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_text(TEXT_OF_PEAKS)
+    peak = read_matrix(str(path)).peaks["cuda"]
+    assert peak.operations_per_s == {"bf16": 9e14} and peak.bytes_per_s == 3e12
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("bf16 = 9e14", "bf17 = 9e14"), "did you mean 'bf16'"),
+        (("peaks.cuda", "peaks.cudo"), "peaks.cudo"),
+        (("3e12", "-3e12"), "greater than 0"),
+    ],
+)
+def test_a_mistake_in_peaks_is_one_line(tmp_path, wrong, said):
+    path = tmp_path / "own.toml"
+    path.write_text(TEXT_OF_PEAKS.replace(*wrong))
+    with pytest.raises(MatrixError, match=said):
+        read_matrix(str(path))
+
+
+TEXT_OF_PEAKS = """
+[train]
+workload = "digits"
+optimizer = "adam"
+[infer]
+compression = "none"
+backend = "cpu-eager"
+[peaks.cuda]
+bytes_per_s = 3e12
+operations_per_s = { bf16 = 9e14 }
+"""

@@ -1,0 +1,80 @@
+"""A compressed model rests as weights and JSON, and is the same model in any process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bench.errors import StageError
+from bench.models.files import load_model, save_model
+from bench.models.structures import Structure, read_structure
+from bench.workloads import image_classification
+from techniques.compression.channels import prune_channels
+from techniques.registry import CannotApply
+from tests.support.untrained import Untrained
+
+EXAMPLE = torch.arange(3 * 8 * 8, dtype=torch.float32).reshape(1, 3, 8, 8) / 100
+
+AGAIN = """
+import sys
+from pathlib import Path
+import torch
+from bench.models.files import load_model
+torch.save(load_model(Path(sys.argv[1]))(torch.load(sys.argv[2])), sys.argv[3])
+assert "torch_pruning" not in sys.modules
+"""
+
+
+def pruned() -> torch.nn.Module:
+    return prune_channels(Structure("digits").build(), Untrained(EXAMPLE), share=0.5).eval()
+
+
+def test_a_pruned_model_loads_in_a_fresh_process_without_pickle_and_gives_the_same_outputs(tmp_path):
+    model = pruned()
+    folder = tmp_path / "artifact"
+    folder.mkdir()
+    save_model(folder, Structure("digits").edited(model), model)
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".safetensors"]
+    torch.save(EXAMPLE, tmp_path / "example")
+    arguments = [str(tmp_path / name) for name in ("artifact", "example", "outputs")]
+    subprocess.run([sys.executable, "-c", AGAIN, *arguments], check=True)
+    assert torch.equal(torch.load(tmp_path / "outputs"), model(EXAMPLE))
+
+
+def test_a_student_is_built_from_its_width(tmp_path):
+    structure = Structure("digits", width=0.25)
+    model = structure.build()
+    assert model.features[0].out_channels == 4
+    save_model(tmp_path, structure, model)
+    assert torch.equal(load_model(tmp_path)(EXAMPLE), model.eval()(EXAMPLE))
+
+
+def test_a_pruned_student_keeps_both_its_width_and_its_edits(tmp_path):
+    structure = Structure("digits", width=0.5)
+    model = prune_channels(structure.build(), Untrained(EXAMPLE), share=0.5)
+    found = structure.edited(model)
+    found.save(tmp_path)
+    assert read_structure(tmp_path).width == 0.5
+    assert read_structure(tmp_path).build().features[0].out_channels == 4
+
+
+def test_a_model_that_is_not_changed_has_no_edits():
+    structure = Structure("digits")
+    assert structure.edited(structure.build()).edits == ()
+
+
+def test_a_model_with_other_modules_is_refused():
+    model = Structure("digits").build()
+    model.features[1] = torch.nn.GELU()
+    with pytest.raises(StageError, match="replaced modules"):
+        Structure("digits").edited(model)
+
+
+def test_a_workload_without_students_says_so(monkeypatch):
+    monkeypatch.setattr(image_classification, "DIGITS", replace(image_classification.DIGITS, student=None))
+    with pytest.raises(CannotApply, match="digits has no students"):
+        Structure("digits", width=0.5).build()

@@ -1,0 +1,211 @@
+"""The check finds what got worse, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import pytest
+
+from bench.analysis.summary import summarize
+from bench.errors import BenchError
+from bench.records import Measurement, Result
+from bench.regression import baseline
+from bench.regression import verdict as regression
+from bench.results.store import StageRow, Store
+
+ENVIRONMENT = {"cpu": {"model": "some"}, "threads": 2, "libraries": {"torch": "2"}, "python": "3.11"}
+STAGES = [
+    StageRow("a" * 64, "evaluate", "net @ cpu", False, (), {"settings": {}}),
+    StageRow("b" * 64, "infer", "dense @ cpu", True, (), {"settings": {}}),
+]
+QUIET = (1.00, 1.01, 0.99, 1.00, 1.02, 0.98)
+
+
+def make_run(
+    store: Store,
+    name: str,
+    latencies=QUIET,
+    accuracy=0.9,
+    parameters=100,
+    environment=ENVIRONMENT,
+    finish=True,
+    stages=STAGES,
+) -> None:
+    store.start_run(name, name, "quick", "bench run", {}, stages, [])
+    evaluated = (Measurement("accuracy", accuracy), Measurement("parameters", parameters))
+    store.add_launch(
+        name, "a" * 64, "evaluate", 0, Result("ok", measurements=evaluated, environment=environment)
+    )
+    if len(stages) > 1:
+        for round_, latency in enumerate(latencies):
+            timed = Result("ok", measurements=(Measurement("latency_s", latency),), environment=environment)
+            store.add_launch(name, "b" * 64, "infer", round_, timed)
+    if finish:
+        store.finish_run(name)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store.open(tmp_path)
+    make_run(store, "before")
+    baseline.save(store, "before", "main", tmp_path)
+    return store
+
+
+def check(store: Store, run: str, threshold: float = 0.1) -> regression.Comparison:
+    return regression.check(store, run, "main", store.path.parent, threshold)
+
+
+def verdicts(comparison: regression.Comparison) -> dict[str, str]:
+    return {finding.metric: finding.verdict for finding in comparison.findings}
+
+
+def test_a_run_held_against_itself_is_clean(store):
+    comparison = check(store, "before")
+    assert comparison.clean
+    assert set(verdicts(comparison).values()) == {"same"}
+
+
+def test_launches_that_differ_by_noise_alone_are_clean(store):
+    make_run(store, "after", latencies=(1.01, 0.98, 1.00, 1.02, 0.99, 1.00))
+    assert check(store, "after").clean
+
+
+@pytest.mark.parametrize(("factor", "clean"), [(1.02, True), (1.3, False), (2.0, False), (0.5, True)])
+def test_a_slowdown_over_threshold_and_noise_is_a_regression_a_speedup_is_not(store, factor, clean):
+    make_run(store, "after", latencies=[latency * factor for latency in QUIET])
+    assert check(store, "after").clean is clean
+
+
+def test_a_slowdown_under_the_threshold_is_told_apart_but_is_no_regression(store):
+    make_run(store, "after", latencies=[latency * 1.08 for latency in QUIET])
+    assert verdicts(check(store, "after"))["latency_s"] == "noise"
+    assert verdicts(check(store, "after", threshold=0.02))["latency_s"] == "regression"
+
+
+def test_a_slowdown_within_the_spread_of_launches_is_no_regression(store):
+    noisy = (0.9, 1.6, 1.1, 1.5, 1.0, 1.4)
+    make_run(store, "after", latencies=noisy)
+    assert check(store, "after").clean
+
+
+@pytest.mark.parametrize(
+    ("change", "metric"), [({"accuracy": 0.8999}, "accuracy"), ({"parameters": 101}, "parameters")]
+)
+def test_an_exact_metric_that_got_worse_at_all_is_a_regression(store, change, metric):
+    make_run(store, "after", **change)
+    comparison = check(store, "after")
+    assert not comparison.clean
+    assert verdicts(comparison)[metric] == "regression"
+
+
+def test_better_quality_is_an_improvement(store):
+    make_run(store, "after", accuracy=0.91)
+    comparison = check(store, "after")
+    assert comparison.clean and verdicts(comparison)["accuracy"] == "improvement"
+
+
+def test_on_another_machine_only_exact_metrics_are_held_and_it_says_so(store):
+    other = {**ENVIRONMENT, "cpu": {"model": "another"}}
+    make_run(store, "after", latencies=(9.0,) * 6, accuracy=0.5, environment=other)
+    comparison = check(store, "after")
+    assert comparison.clean
+    assert "differs in cpu" in comparison.notes[0]
+    assert verdicts(comparison) == {
+        "accuracy": "not comparable",
+        "latency_s": "not comparable",
+        "parameters": "same",
+    }
+
+
+def test_a_stage_that_is_missing_is_not_clean(store):
+    make_run(store, "after", stages=STAGES[:1])
+    assert not check(store, "after").clean
+
+
+def test_mistakes_get_one_line_each(store, tmp_path):
+    make_run(store, "unfinished", finish=False)
+    for call, message in (
+        (lambda: regression.check(store, "before", "mian", tmp_path, 0.1), "did you mean 'main'"),
+        (lambda: baseline.save(store, "before", "no/slash", tmp_path), "only letters"),
+        (lambda: baseline.save(store, "unfinished", "x", tmp_path), "has not finished"),
+    ):
+        with pytest.raises(BenchError, match=message):
+            call()
+    (tmp_path / "baselines" / "broken.json").write_text("{")
+    with pytest.raises(BenchError, match="not a baseline"):
+        regression.check(store, "before", "broken", tmp_path, 0.1)
+
+
+def test_a_baseline_of_another_matrix_has_nothing_in_common(store, tmp_path):
+    path = tmp_path / "baselines" / "main.json"
+    content = json.loads(path.read_text())
+    content["stages"] = {"evaluate other": content["stages"]["evaluate net @ cpu"]}
+    path.write_text(json.dumps(content))
+    with pytest.raises(BenchError, match="no stage in common"):
+        check(store, "before")
+
+
+def test_the_last_line_counts_the_verdicts(store):
+    make_run(store, "after", accuracy=0.5)
+    *lines, last = regression.verdict_lines(check(store, "after"))
+    assert any(
+        line.startswith("regression: evaluate net @ cpu accuracy 90.00 % -> 50.00 %") for line in lines
+    )
+    assert "REGRESSION" in last and "1 regression" in last
+
+
+def test_the_command_holds_a_run_against_its_own_baseline(command, store, tmp_path):
+    saved = command("baseline", "save", "again", "--results", tmp_path)
+    assert saved.returncode == 0 and "again.json, from run before" in saved.stdout
+    checked = command("check", "--baseline", "again", "--results", tmp_path)
+    assert checked.returncode == 0 and "clean" in checked.stdout.splitlines()[-1]
+    make_run(store, "later")
+    assert "in place of run before" in command("baseline", "save", "again", "--results", tmp_path).stdout
+
+
+TIMED = '"infer dense @ cpu": {"latency_s": '
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"environment"', '"surroundings"', "environment Field required"),
+        (TIMED, '"infer dense @ cpu": {"latencies": ', "unknown metric"),
+        ("1.02", "0.0", "greater than 0"),
+        ("1.02", "NaN", "finite number"),
+        ('"launches"', '"lunches"', "not permitted"),
+    ],
+)
+def test_a_broken_baseline_gets_one_line(store, tmp_path, old, new, message):
+    path = tmp_path / "baselines" / "main.json"
+    text = json.dumps(json.loads(path.read_text()))
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(BenchError, match=r"^[^\n]+; save it again$") as caught:
+        check(store, "before")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "a/b", ""])
+def test_a_name_that_is_no_file_of_the_folder_is_refused(store, tmp_path, name):
+    with pytest.raises(BenchError, match="a name has only"):
+        baseline.save(store, "before", name, tmp_path)
+
+
+def test_a_time_of_nothing_is_unknown(store):
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("UPDATE measurements SET value = -launch_id % 2 WHERE metric = 'latency_s'")
+    frame = store.measurements("before")
+    assert frame[frame["metric"] == "latency_s"]["value"].isna().all()
+    assert verdicts(check(store, "before"))["latency_s"] == "missing"
+
+
+def test_a_metric_that_this_version_does_not_know_is_shown_and_neither_kept_nor_compared(store, tmp_path):
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("UPDATE measurements SET metric = 'of_my_own' WHERE metric = 'accuracy'")
+    summary = summarize(store.measurements("before"))
+    assert "of_my_own" in set(summary["metric"])
+    assert "of_my_own" not in baseline.save(store, "before", "other", tmp_path).read_text()
+    check(store, "before")

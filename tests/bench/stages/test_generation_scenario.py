@@ -1,0 +1,47 @@
+"""A language model's generation is planned where its own code runs, once for each structure."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.matrix.reading import read_matrix
+from bench.plan.planner import make_plan, runs_alone
+
+pytest.importorskip("transformers")
+
+
+@pytest.fixture
+def planned(tmp_path):
+    def plan(workload: str):
+        path = tmp_path / "generation.toml"
+        path.write_text(
+            f'[train]\nworkload = "{workload}"\noptimizer = "adam"\n'
+            '[infer]\ncompression = ["none", "prune-mean:1", "student:0.5", "int8-dynamic"]\n'
+            'backend = ["cpu-eager", "onnxruntime"]\nbatch_size = [1, 8]\n'
+        )
+        return make_plan(read_matrix(str(path)), cpus=2)
+
+    return plan
+
+
+def test_it_is_planned_once_for_a_structure_whatever_the_batch_size(planned):
+    stages = planned("shakespeare-gpt2").of_kind("generate")
+    assert [stage.label for stage in stages] == [
+        "shakespeare-gpt2 dense generation @ cpu-eager fp32",
+        "shakespeare-gpt2 student:0.5 generation @ cpu-eager fp32",
+    ]
+    assert all(runs_alone(stage) for stage in stages)
+
+
+def test_only_cells_of_formats_without_a_cache_go_without(planned):
+    cells = planned("shakespeare-gpt2").cells
+    assert {cell.axes["compression"] for cell in cells if "generate" in cell.stages} == {
+        "none",
+        "prune-mean:1",
+        "student:0.5",
+    }
+    assert {cell.axes["backend"] for cell in cells if "generate" in cell.stages} == {"cpu-eager"}
+
+
+def test_a_model_that_does_not_generate_has_no_such_stage(planned):
+    assert planned("digits").of_kind("generate") == []

@@ -1,0 +1,127 @@
+"""What a compression costs and saves, who pays, and the sentences that say so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from reports.frames import control_of, worst_classes
+from reports.frames.run import read_frames
+from reports.frames.view import read
+from reports.grids.compression import compression_grids
+from reports.prose.answers import answers
+from tests.support.synthetic_run import Synthetic, build
+
+COMPRESSIONS = (
+    *("none", "finetune", "prune-mean:1", "prune-channels:0.5", "int8-static"),
+    *("distill:0.5", "student:0.5", "distill:0.5+int8-static"),
+)
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
+    made_up = Synthetic(
+        optimizers=("adam", "momentum"), seeds=(0, 1, 2), compressions=COMPRESSIONS, launches=6
+    )
+    store = build(tmp_path_factory.mktemp("costs"), made_up)
+    found = read_frames(read(store, "run-1"))
+    store.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def costs(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    return frames["tradeoff"].set_index(["compression", "backend"])
+
+
+@pytest.mark.parametrize(
+    ("compression", "format_", "control"),
+    [
+        ("none", None, ""),
+        ("finetune", None, ""),
+        ("int8-static", "int8-static", ""),
+        ("student:0.5", None, ""),
+        ("prune-mean:1", None, "finetune"),
+        ("prune-mean:1+int8-static", "int8-static", "finetune+int8-static"),
+        ("distill:0.5,temperature=2", None, "student:0.5"),
+        ("prune-mean:1+distill:0.5+int8-dynamic", "int8-dynamic", "prune-mean:1+student:0.5+int8-dynamic"),
+    ],
+)
+def test_a_control_trains_as_long_without_the_technique(compression, format_, control) -> None:
+    assert control_of(compression, format_) == control
+
+
+def test_costs_average_over_trainings_and_their_interval_is_over_seeds(costs: pd.DataFrame) -> None:
+    row = costs.loc[("distill:0.5", "onnxruntime")]
+    assert (row["trainings"], row["seeds"]) == (6, 3)
+    # 4 points less 0.2 a seed, against 5 without a teacher: 1, 0.8 and 0.6.
+    assert row["vs_control_points"] == pytest.approx(0.8)
+    half = 4.303 * 0.2 / 3**0.5
+    assert row["vs_control_points_high"] - row["vs_control_points"] == pytest.approx(half, rel=1e-3)
+    assert row["loss_points"] == pytest.approx(4.2)
+
+
+def test_masked_weights_are_said_to_run_as_the_dense_model(costs: pd.DataFrame) -> None:
+    pruned = costs.loc[("prune-mean:1", "onnxruntime")]
+    assert pruned["same_timing"] and pruned["speedup"] == 1
+    assert pruned["nonzero_share"] == 0.5
+    assert pruned["vs_control_points"] == pytest.approx(-2.3)
+    channels = costs.loc[("prune-channels:0.5", "onnxruntime")]
+    assert not channels["same_timing"]
+    assert channels["speedup"] == pytest.approx(2, rel=0.05)
+
+
+def test_speed_and_size_are_against_none_on_the_same_backend(costs: pd.DataFrame) -> None:
+    row = costs.loc[("distill:0.5+int8-static", "onnxruntime")]
+    assert row["speedup"] == pytest.approx(1 / 0.3, rel=0.05)
+    assert row["times_smaller"] == pytest.approx(4)
+    assert row["control"] == "student:0.5"  # the nearest that this matrix has
+
+
+def test_classes_tell_who_loses_most(frames: dict[str, pd.DataFrame]) -> None:
+    worst = worst_classes(frames["classes"])
+    loser = worst["digits", "onnxruntime", "fp32", 1, "prune-mean:1"]
+    assert loser["class"] == "shirt"
+    assert loser["change_points"] == pytest.approx(-4)
+
+
+def test_every_question_of_the_survey_is_answered(frames: dict[str, pd.DataFrame]) -> None:
+    said = {answer.question: " ".join(answer.sentences) for answer in answers(frames)}
+    assert "prune-channels:0.5 runs at" in said["Does it run faster, and where?"]
+    assert "prune-mean:1" not in said["Does it run faster, and where?"]
+    assert "no speed on any backend" in said["What do zeros in dense weights save?"]
+    assert "prune-mean:1 with 50.00 % zeros" in said["What do zeros in dense weights save?"]
+    teacher = said["Does the teacher help?"]
+    assert "points that distill:0.5 is better than student:0.5" in teacher
+    assert "trained by adam +0.80 (+0.30 to +1.30)" in teacher and "trained by momentum +0.80" in teacher
+    assert "worst off is shirt, -4.0 points" in said["Who pays?"]
+    combined = said["What does a combination give?"]
+    assert "distill:0.5+int8-static gives" in combined and "int8-static alone" in combined
+
+
+def test_nobody_is_named_to_pay_where_seeds_differ_by_more(frames: dict[str, pd.DataFrame]) -> None:
+    classes = frames["classes"].assign(change_points_low=-9.0, change_points_high=1.0)
+    said = {answer.question: " ".join(answer.sentences) for answer in answers(frames | {"classes": classes})}
+    assert "no class loses more than seeds differ by" in said["Who pays?"]
+    assert "worst off" not in said["Who pays?"]
+
+
+def test_without_a_difference_the_teacher_is_not_praised(tmp_path: Path) -> None:
+    made_up = Synthetic(optimizers=("adam",), compressions=("none", "distill:0.5", "student:0.5"))
+    store = build(tmp_path, made_up)
+    said = {answer.question: answer.sentences for answer in answers(read_frames(read(store, "run-1")))}
+    store.close()
+    assert "from one seed: nothing to judge it by" in said["Does the teacher help?"][0]
+
+
+def test_tables_for_people_name_control_and_interval(frames: dict[str, pd.DataFrame]) -> None:
+    grids = {grid.name: grid for grid in compression_grids(frames)}
+    rows = {(row[0].text, row[1].text): row for row in grids["tradeoff"].rows}
+    columns = grids["tradeoff"].columns
+    entry = rows["distill:0.5", "onnxruntime"][columns.index("won over its control, points")]
+    assert entry.text == "+0.80" and entry.detail.startswith("student:0.5; +0.30")
+    speed = rows["prune-mean:1", "onnxruntime"][columns.index("speed, × none there")]
+    assert (speed.text, speed.detail) == ("1×", "same dense kernels as none")
+    assert {"shirt", "bag"} <= set(grids["classes"].columns)

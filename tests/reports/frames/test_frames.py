@@ -1,0 +1,254 @@
+"""What the tables say of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.analysis.statistics import launch_interval
+from bench.records import Measurement, Result
+from bench.results.store import Store
+from reports.formats.terminal import notes_text
+from reports.frames import (
+    compression_table,
+    curves,
+    inference_table,
+    memory_table,
+    overhead_table,
+    problems_table,
+    ranked_points,
+    training_table,
+)
+from reports.frames.view import RunView, read, records
+from tests.support.synthetic_run import Synthetic, build, key_of
+
+
+def made_up_view(folder: Path, made_up: Synthetic, *, finish: bool = True) -> RunView:
+    store = build(folder, made_up, finish=finish)
+    view = read(store, "run-1")
+    store.close()
+    return view
+
+
+def test_censored_training_is_shown_with_a_note(view: RunView) -> None:
+    sgd = training_table(view).set_index("optimizer").loc["sgd"]
+    assert sgd["censored"]
+    assert sgd["steps_to_target"] != sgd["steps_to_target"]
+    assert "censored" in sgd["notes"] and "1,200" in sgd["notes"]
+
+
+def test_time_to_target_is_steps_times_the_median_step(view: RunView, store) -> None:
+    adam = training_table(view).set_index("optimizer").loc["adam"]
+    step = launch_interval(store.launch_values("run-1", key_of("step digits/adam"), "step_latency_s"))
+    assert adam["step_latency_s"] == step.value
+    assert adam["time_to_target_by_steps_s"] == pytest.approx(600 * step.value)
+    assert adam["step_latency_preliminary"]
+
+
+def test_a_gap_between_clocked_and_computed_time_is_flagged_above_five_percent(view: RunView) -> None:
+    table = training_table(view).set_index("optimizer")
+    assert table.loc["adam", "time_gap"] == pytest.approx(0.1, abs=0.01)
+    assert table.loc["adam", "time_gap_flagged"]
+    assert "clocked time" in table.loc["adam", "notes"]
+    assert not table.loc["momentum", "time_gap_flagged"]
+
+
+def test_flops_to_target_count_forward_backward_and_optimizer(view: RunView) -> None:
+    adam = training_table(view).set_index("optimizer").loc["adam"]
+    assert adam["flops_to_target"] == 600 * 3e9
+
+
+def test_reused_training_keeps_its_steps_and_says_why_no_time_was_clocked(tmp_path: Path) -> None:
+    measurements = (
+        Measurement("target_reached", 1.0),
+        Measurement("steps_to_target", 500.0),
+        Measurement("time_to_target_s", None, reason="reused from run abc"),
+        Measurement("curve_step", 500.0, samples=(250.0, 500.0)),
+        Measurement("curve_seconds", None, reason="reused from run abc"),
+        Measurement("curve_quality", 0.9, samples=(0.5, 0.9)),
+    )
+    results = {"train digits/adam": Result("ok", measurements=measurements)}
+    view = made_up_view(tmp_path, Synthetic(optimizers=("adam",), results=results))
+    row = training_table(view).iloc[0]
+    assert row["time_to_target_by_steps_s"] == pytest.approx(5.0, rel=0.02)
+    assert "reused from run abc" in row["notes"]
+    assert list(curves(view)["quality"]) == [0.5, 0.9]
+    assert curves(view)["seconds"].isna().all()
+
+
+def test_what_a_reader_left_out_of_the_data_is_a_note_of_the_training(tmp_path: Path) -> None:
+    left_out = Measurement("training_samples", 40, method="3 rows left out: column 'label' is empty")
+    made_up = Synthetic(("adam",), results={"train digits/adam": Result("ok", measurements=(left_out,))})
+    assert "data: 3 rows left out" in training_table(made_up_view(tmp_path, made_up)).iloc[0]["notes"]
+    assert notes_text(Store.open(tmp_path), "run-1").startswith("note: data of digits: 3 rows left out")
+
+
+def test_every_cell_has_a_row_whatever_became_of_it(view: RunView) -> None:
+    table = inference_table(view)
+    assert list(table["cell"]) == [cell.name for cell in view.cells]
+    skipped = table[table["state"] == "skipped"]
+    assert set(skipped["reason"]) == {"cpu-eager has no kernel for int8-static"}
+    assert len(skipped) == 3
+
+
+def test_invalid_cell_is_marked_and_never_ranked(view: RunView) -> None:
+    table = inference_table(view)
+    invalid = table[table["state"] == "INVALID"].iloc[0]
+    assert invalid["cell"] == "digits/momentum/int8-static@onnxruntime"
+    assert invalid["quality"] == table["quality"].max(), "it would lead the front if it were ranked"
+    assert not invalid["pareto"] and not invalid["pareto_size"] and not invalid["ranked"]
+    assert invalid["speedup"] != invalid["speedup"]
+    assert invalid["reason"] == "cosine 0.5 is under 0.98"
+    assert invalid["cell"] not in {cell for p in ranked_points(table, "latency_s") for cell in p["cells"]}
+
+
+def test_a_cost_that_is_not_positive_was_not_measured_and_has_no_place_on_the_front(view):
+    table = inference_table(view)
+    assert ranked_points(table, "latency_s")
+    assert not ranked_points(table.assign(latency_s=0.0), "latency_s")
+
+
+def test_quality_loss_is_against_the_uncompressed_model_of_the_same_training(view: RunView) -> None:
+    table = inference_table(view).set_index("cell")
+    row = table.loc["digits/adam/prune-magnitude:0.5@onnxruntime"]
+    assert row["quality_reference"] == "digits/adam/none@cpu-eager"
+    assert row["quality_loss_points"] == pytest.approx(2.0)
+    sgd = table.loc["digits/sgd/prune-magnitude:0.5@onnxruntime"]
+    assert sgd["quality_reference"] == "digits/sgd/none@cpu-eager"
+    assert sgd["quality_loss_points"] == pytest.approx(2.0)
+
+
+def test_without_an_eager_reference_the_end_of_training_stands_in(tmp_path: Path) -> None:
+    view = made_up_view(tmp_path, Synthetic(backends=("onnxruntime",)))
+    table = inference_table(view)
+    assert set(table["quality_reference"]) == {"end of training"}
+    assert table["speedup"].isna().all()
+
+
+def test_speed_up_is_against_uncompressed_eager_of_the_same_batch(tmp_path: Path) -> None:
+    view = made_up_view(tmp_path, Synthetic(optimizers=("adam",), batch_sizes=(1, 32)))
+    table = inference_table(view)
+    reference = table[(table["compression"] == "none") & (table["backend"] == "cpu-eager")]
+    assert list(reference["speedup"]) == [1.0, 1.0]
+    onnx = table[(table["compression"] == "none") & (table["backend"] == "onnxruntime")]
+    assert onnx["speedup"].tolist() == pytest.approx([2.5, 2.5], rel=0.05)
+    assert (onnx["speedup_low"] < onnx["speedup"]).all()
+
+
+def test_latency_is_the_interval_over_launches(view: RunView, store) -> None:
+    row = inference_table(view).set_index("cell").loc["digits/adam/none@onnxruntime"]
+    interval = launch_interval(store.launch_values("run-1", row["infer_key"], "latency_s"))
+    assert (row["latency_s"], row["latency_low_s"], row["latency_high_s"]) == (
+        interval.value,
+        interval.low,
+        interval.high,
+    )
+    assert row["latency_launches"] == 3 and row["latency_preliminary"]
+
+
+def test_three_launches_are_preliminary_and_a_single_one_is_invalid_and_not_ranked(tmp_path: Path) -> None:
+    view = made_up_view(tmp_path / "three", Synthetic(launches=3))
+    assert inference_table(view).query("ranked")["latency_preliminary"].all()
+    table = inference_table(made_up_view(tmp_path / "one", Synthetic(launches=1)))
+    run = table[table["state"] != "skipped"]
+    assert set(run["state"]) == {"INVALID"} and not run["ranked"].any()
+    assert set(run["reason"]) == {"timing: too few launches: 1, and 3 make an interval"}
+
+
+def test_a_timing_whose_launches_were_all_disturbed_is_invalid(tmp_path: Path) -> None:
+    table = inference_table(made_up_view(tmp_path, Synthetic(disturbed="pressure")))
+    run = table[table["state"] != "skipped"]
+    assert set(run["reason"]) == {"timing: all 3 launches were disturbed"}
+
+
+def test_a_timing_is_held_against_this_machines_own_ceilings(tmp_path: Path) -> None:
+    table = inference_table(made_up_view(tmp_path, Synthetic())).query("ranked")
+    assert set(table["operations_per_byte"]) == {10.0} and set(table["roofline_binds"]) == {"compute"}
+    for row in records(table):
+        peak = 2e11 if row["compression"] == "int8-static" else 1e11
+        assert row["achieved_operations_per_s"] == pytest.approx(1e7 / row["latency_s"])
+        assert row["utilization"] == pytest.approx(1e7 / row["latency_s"] / peak)
+
+
+def test_what_a_matrix_says_of_a_peak_wins_over_what_was_measured(tmp_path: Path) -> None:
+    peaks = {"cpu": {"operations_per_s": {"fp32": 4e11}, "bytes_per_s": None}}
+    made_up = Synthetic(compressions=("none",), peaks=peaks)
+    for row in records(inference_table(made_up_view(tmp_path, made_up)).query("ranked")):
+        assert row["utilization"] == pytest.approx(1e7 / row["latency_s"] / 4e11)
+
+
+def test_a_step_shows_what_the_model_needs_apart_from_what_the_hardware_does(tmp_path: Path) -> None:
+    peaks = {"cpu": {"operations_per_s": {"fp32": 1e12}, "bytes_per_s": 1e11}}
+    made_up = Synthetic(optimizers=("adam",), peaks=peaks, recomputed_flops=1e9)
+    (row,) = records(training_table(made_up_view(tmp_path, made_up)))
+    needed, repeated = 1e9 + 2e9, 1e9
+    assert row["recomputed_flops"] == repeated
+    assert row["utilization"] == pytest.approx(needed / row["step_latency_s"] / 1e12)
+    assert row["hardware_utilization"] == pytest.approx((needed + repeated) / row["step_latency_s"] / 1e12)
+    assert row["flops_to_target"] == needed * row["steps_to_target"]
+
+
+def test_pareto_front_averages_seeds_so_that_a_lucky_one_does_not_win(tmp_path: Path) -> None:
+    lucky = Measurement("quality", 0.955)
+    made_up = Synthetic(
+        optimizers=("adam", "momentum"),
+        compressions=("none",),
+        seeds=(0, 1),
+        results={"evaluate digits/momentum/1/none@onnxruntime": Result("ok", measurements=(lucky,))},
+    )
+    table = inference_table(made_up_view(tmp_path, made_up))
+    momentum = table[(table["optimizer"] == "momentum") & (table["backend"] == "onnxruntime")]
+    adam = table[(table["optimizer"] == "adam") & (table["backend"] == "onnxruntime")]
+    assert momentum["pareto"].all() and not adam["pareto"].any(), "by the mean of its seeds"
+
+
+def test_compression_is_held_against_training_on(view: RunView) -> None:
+    table = compression_table(view)
+    row = table[(table["recipe"] == "prune-magnitude:0.5") & (table["optimizer"] == "adam")].iloc[0]
+    assert (row["quality_before"], row["quality_pruned"], row["quality_recovered"]) == (0.94, 0.88, 0.935)
+    assert row["quality_control"] == 0.945
+    assert row["vs_control_points"] == pytest.approx(-1.0)
+
+
+def test_each_step_of_a_recipe_has_its_row(tmp_path: Path) -> None:
+    recipes = ("prune-mean+prune-magnitude:0.5+int8-static", "prune-mean")
+    view = made_up_view(tmp_path, Synthetic(optimizers=("adam",), compressions=recipes))
+    table = compression_table(view)
+    assert list(table["recipe"]) == ["prune-mean", "prune-mean+prune-magnitude:0.5"]
+    assert list(table["position"]) == [1, 2]
+
+
+def test_a_diverged_training_fails_its_cells_with_its_reason(tmp_path: Path) -> None:
+    result = Result("diverged", reason="loss is nan at step 3", output_tail="first\nlast line\n\n")
+    view = made_up_view(tmp_path, Synthetic(results={"train digits/adam": result}))
+    adam = inference_table(view).query("optimizer == 'adam' and state != 'skipped'")
+    assert set(adam["state"]) == {"diverged"}
+    assert set(adam["reason"]) == {"train: loss is nan at step 3"}
+    assert not adam["ranked"].any()
+    problem = problems_table(view).iloc[0]
+    assert (problem["state"], problem["reason"], problem["last_line"]) == (
+        "diverged",
+        "loss is nan at step 3",
+        "last line",
+    )
+    assert problem["cells"] == len(adam)
+
+
+def test_problems_list_what_was_skipped_and_what_is_invalid(view: RunView) -> None:
+    table = problems_table(view)
+    assert list(table["state"].value_counts().sort_index().items()) == [("INVALID", 1), ("skipped", 3)]
+
+
+def test_memory_names_each_shared_structure_once(view: RunView) -> None:
+    table = memory_table(view)
+    assert table["stage_key"].is_unique
+    eager = table[(table["kind"] == "infer") & (table["backend"] == "cpu-eager")].iloc[0]
+    assert eager["compressions"] == "none, finetune, prune-magnitude:0.5"
+    assert eager["cells"] == 9
+
+
+def test_overhead_shares_sum_to_one(view: RunView) -> None:
+    table = overhead_table(view)
+    assert list(table["part"]) == ["imports", "start of processes"]
+    assert table["share"].sum() == pytest.approx(1)

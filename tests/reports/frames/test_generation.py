@@ -1,0 +1,80 @@
+"""Generation has a table where a run measured it, and leaves no trace in any other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.records import Measurement, Result
+from bench.results.store import StageRow, Store
+from reports.frames import generation_table
+from reports.frames.view import read
+from reports.grids.generation import generation_grids
+from reports.write import write
+from tests.support.synthetic_run import Synthetic, build, key_of
+
+KEY = key_of("generate")
+
+
+def generated(folder: Path, fault: str = "", *, disturbed: bool = False) -> Store:
+    """Enter a run of two cells that share one generation."""
+    source = build(folder / "source", Synthetic(compressions=("none", "finetune"), optimizers=("adam",)))
+    stage = StageRow(KEY, "generate", "digits generation", False, (), {"settings": {}, "device": "cpu"})
+    cells = [
+        replace(cell, stages={**cell.stages, "generate": KEY})
+        if cell.axes["backend"] == "cpu-eager"
+        else cell
+        for cell in source.cells("run-1")
+    ]
+    store = Store.open(folder / "store")
+    stages = [*source.stages("run-1"), stage]
+    store.start_run("run-1", "i", "quick", "bench run", {}, stages, cells)
+    measurements = [
+        Measurement(metric, value / int(beside), 0.9 * value / int(beside), 0.1, qualifier=beside)
+        for beside in ("1", "8")
+        for metric, value in (("ttft_s", 0.02), ("inter_token_s", 0.004), ("tokens_per_s", 240.0))
+    ]
+    measurements += [
+        Measurement("inter_token_p99_s", None, reason="too few", qualifier="1"),
+        Measurement("cache_bytes_per_token", 6144),
+        Measurement("valid", float(not fault), qualifier="cache", reason=fault),
+    ]
+    dynamic = {"disturbed": "pressure"} if disturbed else {}
+    store.add_launch(
+        "run-1", KEY, "generate", 0, Result("ok", measurements=tuple(measurements), dynamic=dynamic)
+    )
+    return store
+
+
+def test_there_is_a_row_for_each_number_of_texts_side_by_side(tmp_path: Path) -> None:
+    frame = generation_table(read(generated(tmp_path), "run-1"))
+    assert frame["concurrency"].tolist() == [1, 8]
+    assert frame["ttft_s"].tolist() == [0.02, 0.0025] and frame["tokens_per_s"].tolist() == [240, 30]
+    assert frame["inter_token_p99_s"].isna().all()
+    assert frame["ttft_low_s"].tolist() == pytest.approx([0.018, 0.00225])
+    assert set(frame["inter_token_high_s"]) == {0.1}
+    assert set(frame["compressions"]) == {"none, finetune"} and set(frame["cache_bytes_per_token"]) == {6144}
+
+
+def test_a_cache_that_changes_what_is_said_makes_it_invalid(tmp_path: Path) -> None:
+    frame = generation_table(read(generated(tmp_path, "9 greedy tokens are others"), "run-1"))
+    assert set(frame["state"]) == {"INVALID"} and set(frame["reason"]) == {"9 greedy tokens are others"}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_report_has_the_table_only_where_there_is_one(there: bool, tmp_path: Path) -> None:
+    store = generated(tmp_path) if there else build(tmp_path / "store", Synthetic())
+    folder = write(store, "run-1", tmp_path / "report").parent
+    assert (folder / "tables" / "generation.csv").exists() == there
+    for page in ("report.md", "report.html"):
+        text = (folder / page).read_text()
+        assert ("tokens/s of all" in text) == there
+
+
+def test_an_interval_is_within_the_launch_and_a_disturbed_one_says_so(tmp_path: Path) -> None:
+    store = generated(tmp_path, disturbed=True)
+    (grid,) = generation_grids({"generation": generation_table(read(store, "run-1"))})
+    (first,) = (row[grid.columns.index("first token")] for row in grid.rows[:1])
+    assert (first.text, first.detail) == ("20 ms†", "18 ms … 100 ms, within 1 launch, disturbed")

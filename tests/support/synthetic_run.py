@@ -1,0 +1,289 @@
+"""A made-up run, entered through the store's own interface: what reports have to cope with."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.records import Measurement, Result
+from bench.results.store import CellRow, StageRow, Store
+
+ENVIRONMENT = {"cpu": {"model": "Test CPU", "cores": 4}, "versions": {"torch": "2.11.0"}}
+FORMATS = ("int8-dynamic", "int8-static")
+SPEED = {"cpu-eager": 1.0, "cpu-inductor": 0.7, "onnxruntime": 0.4, "openvino": 0.3}
+STEPS = {"adam": 600, "momentum": 450, "rmsprop": 800}
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """What to make up. `results` maps the start of a stage's label to the result it shall have."""
+
+    optimizers: tuple[str, ...] = ("adam", "momentum", "sgd")
+    compressions: tuple[str, ...] = ("none", "finetune", "prune-magnitude:0.5", "int8-static")
+    backends: tuple[str, ...] = ("cpu-eager", "onnxruntime")
+    seeds: tuple[int, ...] = (0,)
+    workloads: tuple[str, ...] = ("digits",)
+    batch_sizes: tuple[int, ...] = (1,)
+    launches: int = 3
+    gap: Mapping[str, float] = field(default_factory=dict)
+    results: Mapping[str, Result] = field(default_factory=dict)
+    skip_reason: str = "cpu-eager has no kernel for int8-static"
+    invalid: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    peaks: Mapping[str, Any] = field(default_factory=dict)
+    disturbed: str = ""
+    recomputed_flops: float | None = None
+    incomplete: Mapping[str, str] = field(default_factory=dict)
+    """Part of a stage's label → what its count of FLOPs lacks."""
+
+
+def key_of(text: str) -> str:
+    """Return the key of the stage with this label."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def build(folder: Path, made_up: Synthetic, *, run_id: str = "run-1", finish: bool = True) -> Store:
+    """Enter a run into a new store in `folder`."""
+    cells, stages = [], {}
+    for point in _points(made_up):
+        cell, own = _cell(made_up, *point)
+        cells.append(cell)
+        stages |= {} if cell.skipped else {stage.key: stage for stage in own}
+    ceilings = _stage("ceilings cpu", None)
+    stages[ceilings.key] = ceilings
+    store = Store.open(folder)
+    command, request = (
+        "bench run --matrix quick",
+        {"notes": list(made_up.notes), "peaks": dict(made_up.peaks)},
+    )
+    store.start_run(run_id, "identity", "quick", command, request, list(stages.values()), cells)
+    for stage in stages.values():
+        _launch(store, run_id, stage, made_up)
+    store.add_overhead(run_id, "imports", 12.5)
+    store.add_overhead(run_id, "start of processes", 2.5)
+    if finish:
+        store.finish_run(run_id)
+    return store
+
+
+def _points(made_up: Synthetic) -> Iterator[tuple[Any, ...]]:
+    return itertools.product(
+        made_up.workloads,
+        made_up.optimizers,
+        made_up.seeds,
+        made_up.compressions,
+        made_up.backends,
+        made_up.batch_sizes,
+    )
+
+
+def _cell(
+    made_up: Synthetic,
+    workload: str,
+    optimizer: str,
+    seed: int,
+    compression: str,
+    backend: str,
+    batch_size: int,
+) -> tuple[CellRow, list[StageRow]]:
+    axes = {
+        **{"workload": workload, "optimizer": optimizer, "train.backend": "cpu-eager"},
+        **{"train.precision": "fp32", "train.batch_size": 128, "seed": seed},
+        **{"compression": compression, "backend": backend, "precision": "fp32", "batch_size": batch_size},
+    }
+    steps = [part for part in compression.split("+") if part not in ("none", *FORMATS)]
+    structure = "+".join(filter(None, map(_structure, compression.split("+")))) or "dense"
+    training = f"{workload}/{optimizer}/{seed}"
+    chain = [f"train {training}"]
+    chain += [f"compress {training}/{'+'.join(steps[: i + 1])}" for i in range(len(steps))]
+    lowered = f"{training}/{compression}@{backend} {batch_size}"
+    labels = [*chain, f"lower {lowered}", f"evaluate {lowered}"]
+    parents = dict(zip(labels[1:], labels, strict=False))
+    labels += [f"step {workload}/{optimizer}", f"infer {workload}/{structure}@{backend} {batch_size}"]
+    stages = [_stage(label, parents.get(label)) for label in labels]
+    name = f"{workload}/{optimizer}/{compression}@{backend}"
+    name += f" seed={seed}" if seed else ""
+    missing = backend == "cpu-eager" and "int8-static" in compression
+    by_kind = {stage.kind: stage.key for stage in stages}
+    return CellRow(name, axes, by_kind, made_up.skip_reason if missing else ""), stages
+
+
+def _structure(part: str) -> str:
+    """Spell what a step makes the model run as, as the plan does: masks change nothing."""
+    if part.startswith(("distill", "student")):
+        return f"student:{part.partition(':')[2]}"
+    return part if part in FORMATS or part.startswith("prune-channels") else ""
+
+
+def _stage(label: str, parent: str | None) -> StageRow:
+    kind = label.split()[0]
+    settings: dict[str, Any] = {"target": 0.9, "quality_metric": "accuracy"} if kind == "train" else {}
+    if kind in ("lower", "infer"):
+        settings = {"format": next((name for name in FORMATS if name in label), None)}
+    timed = kind in ("step", "infer")
+    return StageRow(
+        key_of(label),
+        kind,
+        label,
+        timed,
+        (key_of(parent),) if parent else (),
+        {"settings": settings, "device": "cpu"},
+    )
+
+
+def _launch(store: Store, run_id: str, stage: StageRow, made_up: Synthetic) -> None:
+    special = next((r for start, r in made_up.results.items() if stage.label.startswith(start)), None)
+    if special is not None:
+        store.add_launch(run_id, stage.key, stage.kind, 0, special)
+        return
+    for round_ in range(made_up.launches if stage.timed else 1):
+        measurements = tuple(_MEASURE[stage.kind](stage, made_up, round_))
+        result = Result(
+            "ok",
+            wall_s=1.5,
+            body_s=1.0,
+            measurements=measurements,
+            environment=ENVIRONMENT,
+            dynamic={"disturbed": made_up.disturbed if stage.timed else ""},
+        )
+        store.add_launch(run_id, stage.key, stage.kind, round_, result)
+
+
+def _train(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
+    _workload, optimizer, seed = stage.label.split()[1].split("/")
+    steps = STEPS.get(optimizer)
+    steps = steps and steps + 30 * int(seed)
+    scale = steps or 3000
+    grid = [float(step) for step in range(60, 1201, 60)]
+    quality = [0.95 - 0.9 * 0.5 ** (4.2 * step / scale) - 0.01 * (step % 120 > 0) for step in grid]
+    seconds = [0.01 * step * made_up.gap.get(optimizer, 1.0) for step in grid]
+    time_s = steps and 0.01 * steps * made_up.gap.get(optimizer, 1.0)
+    return [
+        Measurement("target_reached", float(bool(steps))),
+        Measurement("steps_to_target", steps, reason="" if steps else "target not held"),
+        Measurement("steps_to_first_crossing", steps),
+        Measurement("steps_trained", 1200),
+        Measurement("time_to_target_s", time_s, reason="" if steps else "target not held"),
+        Measurement("training_s", seconds[-1]),
+        Measurement("train_throughput", 12800.0),
+        Measurement("quality", quality[-1]),
+        Measurement("accuracy", quality[-1]),
+        Measurement("curve_step", grid[-1], samples=tuple(grid)),
+        Measurement("curve_seconds", seconds[-1], samples=tuple(seconds)),
+        Measurement("curve_loss", 0.1, samples=tuple(1 - q for q in quality)),
+        Measurement("curve_quality", quality[-1], samples=tuple(quality)),
+    ]
+
+
+def _step(stage: StageRow, made_up: Synthetic, round_: int) -> list[Measurement]:
+    state = {"sgd": 0, "momentum": 1, "adam": 2, "rmsprop": 1}[stage.label.split("/")[1]]
+    lacking = _lacking(stage, made_up)
+    exact = [
+        Measurement("forward_flops", 1e9, reason=lacking and f"incomplete: {lacking}"),
+        Measurement("backward_flops", 2e9, reason=lacking and f"incomplete: {lacking}"),
+        Measurement("optimizer_flops", 0.0),
+        Measurement("flops_complete", float(not lacking), reason=lacking),
+        Measurement("optimizer_state_bytes", 1e6 * state),
+        Measurement("peak_tensor_bytes", 5e7 + 1e6 * state),
+        Measurement("peak_rss_bytes", 6e8),
+    ]
+    if made_up.recomputed_flops is not None:
+        exact += [
+            Measurement("recomputed_flops", made_up.recomputed_flops),
+            Measurement("least_bytes_moved", 1e8),
+        ]
+    latency = Measurement("step_latency_s", (0.0099, 0.0100, 0.0101)[round_ % 3], n=100)
+    return [latency, *([] if round_ else exact)]
+
+
+def _compress(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
+    kept = 0.5 if "prune" in stage.label else 1.0
+    return [
+        Measurement("quality", 0.94, qualifier="before"),
+        Measurement("quality", 0.88, qualifier="pruned"),
+        Measurement("quality", 0.935 if kept < 1 else 0.945, qualifier="recovered"),
+        Measurement("parameters", 200_000.0, qualifier="recovered"),
+        Measurement("nonzero_parameters", 200_000 * kept, qualifier="recovered"),
+    ]
+
+
+def _lower(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
+    size = 2e5 if "int8" in stage.label else 8e5
+    lacking = _lacking(stage, made_up)
+    why = lacking and f"incomplete: {lacking}"
+    kept = 0.6 if "prune" in stage.label else 0.9
+    return [
+        Measurement("artifact_bytes", size),
+        Measurement("artifact_compressed_bytes", size * kept),
+        Measurement("parameters", 200_000.0),
+        Measurement("nonzero_parameters", 100_000.0 if kept < 0.9 else 200_000.0),
+        Measurement("dense_flops", 1e7, reason=why),
+        Measurement("least_bytes_moved", 1e6),
+        Measurement("effective_flops", 1e7 * (0.5 if kept < 0.9 else 1), reason=why),
+        Measurement("flops_complete", float(not lacking), reason=lacking),
+    ]
+
+
+def _lacking(stage: StageRow, made_up: Synthetic) -> str:
+    return next((what for part, what in made_up.incomplete.items() if part in stage.label), "")
+
+
+def _evaluate(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
+    label = stage.label.removeprefix("evaluate ")
+    invalid = any(part in label for part in made_up.invalid)
+    base = {"adam": 0.94, "momentum": 0.93, "sgd": 0.85, "rmsprop": 0.92}[label.split("/")[1]]
+    base += 0.002 * int(label.split("/")[2])
+    loss = 0.02 * ("prune" in label) + 0.004 * ("int8" in label) - 0.003 * ("finetune" in label)
+    seed = int(label.split("/")[2])
+    loss += 0.05 * ("student" in label) + (0.04 + 0.002 * seed) * ("distill" in label)
+    return [
+        Measurement("quality", 0.99 if invalid else base - loss),
+        Measurement("accuracy", 0.99 if invalid else base - loss),
+        Measurement("valid", 0.0 if invalid else 1.0, reason="cosine 0.5 is under 0.98" if invalid else ""),
+        Measurement("top1_agreement", 0.99),
+        Measurement("reference_agreement", 0.98),
+        Measurement("answers_lost", 0.012),
+        Measurement("answers_won", 0.005),
+        Measurement("class_recall", base - 2 * loss, qualifier="shirt"),
+        Measurement("class_recall", base, qualifier="bag"),
+    ]
+
+
+def _infer(stage: StageRow, made_up: Synthetic, round_: int) -> list[Measurement]:
+    label, batch_size = stage.label.rsplit(" ", 1)
+    noise = random.Random(f"{label}{round_}").uniform(0.98, 1.02)
+    latency = 1e-3 * SPEED[label.rsplit("@", 1)[1]] * int(batch_size) ** 0.7 * noise
+    latency *= 0.6 if "int8" in label else 1
+    latency *= 0.5 if "student" in label or "channels" in label else 1
+    return [
+        Measurement("latency_s", latency, n=500),
+        Measurement("latency_p90_s", latency * 1.1, n=500),
+        Measurement("latency_p99_s", None, reason="too few samples"),
+        Measurement("throughput", int(batch_size) / latency),
+        Measurement("energy_j", None, reason="no counter"),
+        *([] if round_ else [Measurement("peak_tensor_bytes", 3e6), Measurement("peak_rss_bytes", 4e8)]),
+    ]
+
+
+def _ceilings(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
+    return [
+        Measurement("ceiling_operations_per_s", 1e11, qualifier="fp32"),
+        Measurement("ceiling_operations_per_s", 2e11, qualifier="int8"),
+        Measurement("ceiling_bytes_per_s", 2e10),
+    ]
+
+
+_MEASURE = {
+    "ceilings": _ceilings,
+    "train": _train,
+    "step": _step,
+    "compress": _compress,
+    "lower": _lower,
+    "evaluate": _evaluate,
+    "infer": _infer,
+}
