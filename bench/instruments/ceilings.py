@@ -10,14 +10,15 @@ from statistics import median
 import torch
 
 from bench.instruments import clock
+from bench.instruments.processor import largest_cache_bytes
 from techniques.backends.accelerators import QUEUED_CALLS, fp32_arithmetic, synchronize
 from techniques.registry import CannotApply
 
 SIZES = (256, 512, 1024, 2048, 4096, 8192)
 """Sides of the square matrices that are multiplied: the best size is the ceiling."""
 
-STREAM_BYTES = 256 * 2**20
-"""Bytes of each array that is copied: many times any cache's size."""
+MIN_STREAM_BYTES = 256 * 2**20
+"""Bytes of each array that is copied, or twice the largest cache of the CPU if that is more."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,15 @@ def _products(device: torch.device) -> _Products:
 
 
 def _bandwidth(device: torch.device, seconds: float) -> float:
-    source = torch.ones(STREAM_BYTES, dtype=torch.uint8, device=device)
+    size = stream_bytes()
+    source = torch.ones(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    return _rate(lambda: target.copy_(source), 2 * STREAM_BYTES, device, seconds)
+    return _rate(lambda: target.copy_(source), 2 * size, device, seconds)
+
+
+def stream_bytes() -> int:
+    """Return the bytes of each array that is copied: no cache holds them, however large it is."""
+    return max(MIN_STREAM_BYTES, 2 * largest_cache_bytes())
 
 
 def _rate(call: Callable[[], object], work: float, device: torch.device, seconds: float) -> float:

@@ -68,6 +68,17 @@ def _turbo() -> bool | None:
     return blocked == "0" if blocked is not None else boost == "1" if boost is not None else None
 
 
+def largest_cache_bytes() -> int:
+    """Return the size of the largest cache of the first core, 0 where the kernel tells of none."""
+    return max((_bytes(size) for size in _caches().values()), default=0)
+
+
+def _bytes(size: str) -> int:
+    """Read a size as the kernel writes it, `48K`."""
+    units = {"K": 2**10, "M": 2**20, "G": 2**30}
+    return int(size.rstrip("KMG")) * units.get(size[-1], 1)
+
+
 def _caches() -> dict[str, str]:
     found = {}
     for place in sorted((CPU0 / "cache").glob("index*")):

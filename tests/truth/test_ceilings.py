@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 
-from bench.instruments import ceilings
+from bench.instruments import ceilings, processor
 from bench.instruments.ceilings import measure_ceilings
-
-CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 def test_every_format_has_a_rate_or_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ceilings, "SIZES", (64,))
-    monkeypatch.setattr(ceilings, "STREAM_BYTES", 2**20)
+    monkeypatch.setattr(ceilings, "stream_bytes", lambda: 2**20)
     found = measure_ceilings(torch.device("cpu"), seconds=0.01)
     assert (found.operations_per_s["fp32"] or 0) > 0 and (found.bytes_per_s or 0) > 0
     assert set(found.reasons) == {name for name, value in found.operations_per_s.items() if value is None}
@@ -60,6 +57,8 @@ def test_a_size_too_large_for_the_memory_ends_the_search_with_what_was_found(
         ceilings._best_product(make, torch.device("cpu"), 0.01)
 
 
-def test_a_copy_is_of_more_than_any_cache_holds() -> None:
-    caches = [int(path.read_text().rstrip("K\n")) << 10 for path in CACHES.glob("index*/size")]
-    assert max(caches, default=0) < ceilings.STREAM_BYTES
+def test_a_copy_is_of_more_than_any_cache_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ceilings.stream_bytes() >= 2 * processor.largest_cache_bytes()
+    for caches, size in (({"L1 data": "48K", "L3 unified": "307200K"}, 600 * 2**20), ({}, 256 * 2**20)):
+        monkeypatch.setattr(processor, "_caches", lambda found=caches: found)
+        assert ceilings.stream_bytes() == size
