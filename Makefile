@@ -34,6 +34,7 @@ lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/codespell
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
