@@ -5,36 +5,34 @@ from __future__ import annotations
 import errno
 import io
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from bench.errors import BenchError
+from bench.execution.platform import require_linux
 from bench.formatting import one_line, visible
-from bench.results.folder import FULL
 from techniques.registry import TechniqueError
 
 BAD_USE = 2
-_ADVICE = {
-    **dict.fromkeys(FULL, "; free some, and the same command goes on: nothing is lost"),
-    errno.EROFS: "; give a writable folder",
-}
+_ANYWHERE = {"--help", "--version"}
 
 
 def main() -> None:
     """Run the command line; exits with 0, 1 (something failed or regressed), 2 (bad use) or 130."""
-    from bench.cli import app
-
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding lacks is escaped: it must not end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        _check_system(sys.argv[1:])
+        from bench.cli import app
+
         sys.exit(app(prog_name="bench", standalone_mode=False) or 0)
     except (BenchError, TechniqueError) as error:
         _complain(f"bench: {error}")
         sys.exit(BAD_USE)
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, "")
-        _complain(f"bench: {error.filename or 'system'}: {error.strerror or error}{advice}")
+        _complain(f"bench: {error.filename or 'system'}: {error.strerror or error}{_advice(error)}")
         sys.exit(BAD_USE)
     except Exception as error:
         # Typer brings its own copy of click or uses another: its errors are known by what they can do.
@@ -47,6 +45,21 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(BAD_USE)
+
+
+def _check_system(words: Sequence[str]) -> None:
+    """Raise BenchError where the command needs Linux and this is another system; help and `list` do not."""
+    command = next((word for word in words if not word.startswith("-")), "list")
+    if command != "list" and not _ANYWHERE & set(words):
+        require_linux()
+
+
+def _advice(error: OSError) -> str:
+    from bench.results.folder import FULL
+
+    if error.errno in FULL:
+        return "; free some, and the same command goes on: nothing is lost"
+    return "; give a writable folder" if error.errno == errno.EROFS else ""
 
 
 def _complain(text: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
+from bench.execution.platform import require_linux
 from bench.identity.loaded import digest_of
 from techniques.settings import quote
 
@@ -38,8 +39,10 @@ def measure(
     folder `results` as any other. `outputs` says what the model returns where its shape does not tell:
     "scores:1" (of classes, on that axis), "probability", "logit", "labels" or "values". Quality is the share
     of answers that stay, of values the cosine to the model's own; `scores=False` is short for "values".
-    Raises BenchError where the model cannot be exported, or `outputs` is none of these.
+    Raises BenchError where the model cannot be exported, where `outputs` is none of these, and on any system
+    but Linux.
     """
+    require_linux()
     from bench.execution.session import RunOptions, execute, prepare
     from bench.results.store import Store
     from bench.workloads.given import declared

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from bench.commands import Command, Plugins
 from bench.errors import BenchError
-from bench.formatting import print_table
+from bench.formatting import print_table, say
 from bench.plugins import load_plugins
 from bench.workloads import WORKLOADS, WorkloadRow
 from techniques.backends import BACKENDS
@@ -28,6 +29,8 @@ def list_(
 ) -> None:
     """List what there is, and what of it cannot run here and why."""
     load_plugins(plugin or [])
+    if sys.platform != "linux":
+        say("bench runs on Linux: nothing of this can run on this system", file=sys.stderr)
     if table is not None and table not in TABLES:
         raise BenchError(f"unknown table {table!r}{nearest(table, TABLES)}")
     for name, lines in TABLES.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 from pathlib import Path
-from typing import Any
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -51,20 +50,17 @@ class PeakResident:
 
     def __enter__(self) -> PeakResident:
         self._is_reset = reset_high_water_mark()
-        self._entry_peak = _high_water_mark()
+        self._entry_peak = _status_bytes("VmHWM")
         if self._baseline is None:
             self._baseline = resident_bytes()
         return self
 
     def __exit__(self, *_: object) -> None:
-        peak = _high_water_mark()
+        peak = _status_bytes("VmHWM")
         if peak is None or self._entry_peak is None or self._baseline is None:
             self.reason = "this system keeps no high-water mark of resident memory"
             return
         grew = peak > self._entry_peak
-        if not self._is_reset and not grew and not _STATUS.exists():
-            self.reason = "the process held more before this pass, and its high-water mark cannot be reset"
-            return
         self.method = RESET if self._is_reset else GREW if grew else NOT_RESET
         self.peak_bytes = peak
         self.growth_bytes = max(0, peak - self._baseline)
@@ -77,18 +73,6 @@ def reset_high_water_mark() -> bool:
     except OSError:
         return False
     return True
-
-
-def _high_water_mark() -> int | None:
-    peak = _status_bytes("VmHWM")
-    if peak is not None or _STATUS.exists():
-        return peak
-    import psutil
-
-    # Only Windows has it (`peak_wset`): bytes, over the process's life.
-    information: Any = psutil.Process().memory_info()
-    lifetime: int | None = getattr(information, "peak_wset", None)
-    return lifetime
 
 
 def _status_bytes(field: str) -> int | None:

@@ -298,7 +298,7 @@ _add(
 _add(
     "mps",
     "techniques.backends.eager:mps",
-    about="PyTorch, one operator after the other, on an Apple GPU",
+    about="PyTorch, one operator after the other, on an Apple GPU (macOS: not supported yet)",
     needs=("torch",),
     install="pip install torch",
     device="mps",
