@@ -7,7 +7,6 @@ elsewhere, so that every worker process need not hash it again.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -41,21 +40,23 @@ def cache_folder(data_set: str) -> Path:
 def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Make the folder and be the only process that writes to it; `waiting` is called if another one is.
 
-    The lock dies with its process. Taking it twice in one process hangs. Raises OSError where the folder
-    cannot be written.
+    The lock dies with its process. Taking it twice in one thread raises RuntimeError. Raises OSError where
+    the folder cannot be written.
     """
+    from filelock import FileLock, Timeout  # here, since listing data sets needs no lock
+
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            # Closing is not enough: a process forked meanwhile shares the lock and would keep it.
-            fcntl.flock(file, fcntl.LOCK_UN)
+    # Preserved, so that it is never a file that merely exists, which would outlive a killed process.
+    lock = FileLock(folder / LOCK, preserve_lock_file=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waiting()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def verified(folder: Path, source: Path, file: IdxFile) -> bytearray:

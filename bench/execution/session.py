@@ -27,7 +27,7 @@ from bench.matrix.reading import read_matrix
 from bench.plan.planner import Plan, make_plan
 from bench.plugins import first_line, load_plugins
 from bench.results.artifacts import clear_unfinished
-from bench.results.folder import WORK, alone_in, open_lock, refuse_bytes, refuse_file, run_name
+from bench.results.folder import WORK, alone_in, check_writable, refuse_bytes, refuse_file, run_name
 from bench.results.store import StageRow, Store
 from bench.workloads import EXPORTED, OWN, WORKLOADS
 from bench.workloads.content import check_content, content_path
@@ -113,7 +113,7 @@ def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = prin
     matrix = read_matrix(options.matrix, options.filter, workloads=options.workloads)
     _try_own_workloads(matrix)
     if fetch:
-        open_lock(options.results).close()  # a folder that cannot be written must not cost a download first
+        check_writable(options.results)  # a folder that cannot be written must not cost a download first
     problems, notes = _find_data(matrix, fetch, say)
     notes = [*map(str, matrix.left_out), *notes]
     substitutes = {name: matrix.fallback[name] for name in problems if name in matrix.fallback}

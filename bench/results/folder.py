@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -65,16 +64,15 @@ def no_space(folder: Path) -> OSError:
 @contextmanager
 def alone_in(results: Path) -> Iterator[None]:
     """Hold the results folder for this process; raises BenchError where a run has it."""
-    with open_lock(results) as lock:
+    from filelock import lock_descriptor  # here, since workers that import this module take no lock
+
+    with _open_lock(results) as lock:
         refuse_links(results, *_FOLDERS)
         for folder in ("artifacts", "artifacts/content"):
             refuse_links(results, *(f"{folder}/{shard.name}" for shard in (results / folder).glob("??")))
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BenchError(
-                f"{results}: another run is at work here; wait, or give another --results"
-            ) from None
+        # Closing the file, or the end of the process, releases it.
+        if not lock_descriptor(lock.fileno(), blocking=False):
+            raise BenchError(f"{results}: another run is at work here; wait, or give another --results")
         yield
 
 
@@ -109,11 +107,17 @@ def refuse_links(results: Path, *names: str) -> None:
                 )
 
 
-def open_lock(results: Path) -> IO[str]:
+def check_writable(results: Path) -> None:
+    """Make the folder; raises StoreError where it cannot be written."""
+    _open_lock(results).close()
+
+
+def _open_lock(results: Path) -> IO[str]:
     """Open the file that a run locks; raises StoreError where the folder cannot be written."""
     try:
         results.mkdir(parents=True, exist_ok=True)
-        # Neither emptied nor followed: a stranger's folder may have a link or a pipe in its place.
+        # Neither emptied nor followed: a stranger's folder may have a link or a pipe in its place. `FileLock`
+        # opens such a pipe, and does not say what is wrong with a link.
         refuse_links(results, ".lock")
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         lock = os.fdopen(os.open(results / ".lock", flags, 0o644))

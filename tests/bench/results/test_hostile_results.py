@@ -18,7 +18,7 @@ from bench.execution.session import RunOptions, prepare
 from bench.regression.baseline import baseline_runs, save
 from bench.regression.verdict import check
 from bench.results.artifacts import artifact_folder, content_files, read_record
-from bench.results.folder import alone_in, open_lock, run_name
+from bench.results.folder import alone_in, check_writable, run_name
 from bench.results.store import Store
 from reports.write import write
 from tests.support.synthetic_run import Synthetic, build
@@ -144,15 +144,15 @@ def test_the_lock_is_neither_followed_nor_emptied(tmp_path):
     results.mkdir()
     (results / ".lock").symlink_to(mine)
     with pytest.raises(StoreError, match="not a link"):
-        open_lock(results)
+        check_writable(results)
     (results / ".lock").unlink()
     (results / ".lock").hardlink_to(mine)
-    open_lock(results).close()
+    check_writable(results)
     assert mine.read_text() == "mine"
     (results / ".lock").unlink()
     os.mkfifo(results / ".lock")
     with pytest.raises(StoreError, match=r"\.lock"):
-        open_lock(results)
+        check_writable(results)
 
 
 @pytest.mark.parametrize(
