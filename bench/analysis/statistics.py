@@ -17,9 +17,6 @@ import numpy as np
 LOOKS = (3, 6, 10, 20)
 """Launch counts at which an interval's width may be looked at; stopping at will loses coverage."""
 
-# Two-sided 95 % quantiles of Student's t for 1 to 4 degrees of freedom: 2 to 5 launches.
-_STUDENT_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
-
 _EXACT_PRODUCTS = 2500
 """Pairs of launches up to which the ranks of Mann and Whitney's test are counted out."""
 
@@ -63,7 +60,7 @@ def launch_interval(medians: Sequence[float]) -> Interval:
         if values[0] <= 0:
             return Interval(float(np.median(values)), None, None, n, "values not positive", preliminary=True)
         logs = np.log(values)
-        half = _STUDENT_975[n - 1] * logs.std(ddof=1) / math.sqrt(n)
+        half = _student_975(n - 1) * logs.std(ddof=1) / math.sqrt(n)
         centre = logs.mean()
         return Interval(
             float(np.exp(centre)),
@@ -106,7 +103,10 @@ def order_statistic_ranks(n: int, quantile: float, confidence: float = 0.95) -> 
 
 
 def _binomial(n: int, p: float) -> np.ndarray:
-    """Return the probabilities of 0..n successes."""
+    """Return the probabilities of 0..n successes.
+
+    By hand, since each timed launch needs them: importing scipy would cost it 0.2 s and add to its memory.
+    """
     k = np.arange(n + 1)
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
     log_choose = log_factorial[n] - log_factorial[k] - log_factorial[n - k]
@@ -246,16 +246,13 @@ def _welch_ratio(a: np.ndarray, b: np.ndarray, value: float) -> Interval:
 
 
 def _student_975(freedom: float) -> float:
-    """Student's 97.5 % quantile by Cornish-Fisher; the exact table below 5 degrees of freedom."""
-    if freedom < 5:
-        return _STUDENT_975[max(1, int(freedom))]
-    z = 1.959964
-    return (
-        z
-        + (z**3 + z) / (4 * freedom)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
-    )
+    """Return Student's 97.5 % quantile, below 5 degrees of freedom for the whole number below.
+
+    Welch's degrees of freedom are an estimate themselves, and a poor one where they are few.
+    """
+    from scipy.special import stdtrit  # here, since a command that only lists things must start fast
+
+    return float(stdtrit(max(1, math.floor(freedom)) if freedom < 5 else freedom, 0.975))
 
 
 def pareto_front(costs: Sequence[float], qualities: Sequence[float]) -> list[bool]:

@@ -141,7 +141,7 @@ def test_of_what_runs_as_the_same_verdict_names_the_uncompressed_model(tmp_path:
 
 
 def test_raw_tables_hold_the_stores_numbers(report: Path, store: Store) -> None:
-    table = pd.read_csv(report / "tables" / "inference.csv").set_index("cell")
+    table = pd.read_csv(report / "tables" / "inference.csv", float_precision="round_trip").set_index("cell")
     stored = store.measurements("run-1")
     columns = {
         "lower_key": ("artifact_bytes", "artifact_compressed_bytes", "parameters", "dense_flops"),

@@ -8,6 +8,7 @@ import pytest
 from bench.analysis.statistics import (
     effective_samples,
     launch_interval,
+    mean_interval,
     order_statistic_ranks,
     paired_ratio_interval,
     pareto_front,
@@ -20,6 +21,46 @@ from bench.analysis.statistics import (
 @pytest.mark.parametrize(("n", "ranks"), [(6, (0, 5)), (10, (1, 8)), (20, (5, 14))])
 def test_order_statistic_ranks_of_the_median_are_the_tabled_ones(n, ranks):
     assert order_statistic_ranks(n, 0.5) == ranks
+
+
+@pytest.mark.parametrize("quantile", [0.5, 0.9, 0.99])
+def test_order_statistic_ranks_are_those_of_scipys_binomial(quantile):
+    from scipy.stats import binom
+
+    for n in (6, 36, 100, 368, 399, 1000, 5000, 20000):
+        cumulative = binom.cdf(np.arange(n + 1), n, quantile)
+        below, above = cumulative <= 0.025, cumulative >= 0.975
+        if below[0] and not above[: n - 1].all() and np.argmax(above) < n:
+            assert order_statistic_ranks(n, quantile) == (int(below.sum()) - 1, int(np.argmax(above)))
+        else:
+            with pytest.raises(ValueError, match="too few"):
+                order_statistic_ranks(n, quantile)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 10, 40])
+def test_students_intervals_are_those_of_scipys_t(n):
+    from scipy.stats import t
+
+    values = np.random.default_rng(4).normal(1, 0.1, n)
+    found = mean_interval(values.tolist())
+    expected = t.interval(0.95, n - 1, values.mean(), values.std(ddof=1) / np.sqrt(n))
+    assert (found.low, found.high) == pytest.approx(expected, rel=1e-9)
+
+
+# Of quantiles with three decimals, or from an expansion, which were in scipy's place.
+RECORDED = [
+    (launch_interval, ([1.0, 1.1, 1.25],), 0.84197, 1.46860),
+    (launch_interval, ([1.0, 1.1, 1.25, 1.05],), 0.94117, 1.27666),
+    (mean_interval, ([1.0, 2.0, 4.0, 8.0, 16.0, 32.0],), -1.93445, 22.93445),
+    (ratio_interval, ([1.0, 1.1, 1.25], [0.9, 1.0, 1.1]), 0.84641, 1.47073),
+]
+
+
+@pytest.mark.parametrize(("interval", "samples", "low", "high"), RECORDED)
+def test_intervals_are_as_wide_as_earlier_versions_made_them(interval, samples, low, high):
+    found = interval(*samples)
+    assert found.high - found.low == pytest.approx(high - low, rel=1.2e-3)
+    assert found.low == pytest.approx(low, abs=1.2e-3 * (high - low))
 
 
 @pytest.mark.parametrize(("quantile", "least"), [(0.5, 6), (0.9, 36), (0.99, 368)])
