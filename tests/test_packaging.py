@@ -94,3 +94,13 @@ def test_the_changelog_has_the_versions_newest_first():
     lines = (ROOT / "CHANGELOG.md").read_text().splitlines()
     versions = [line.split("[")[1].partition("]")[0] for line in lines if line.startswith("## [")]
     assert versions[0] == "Unreleased" and versions[1] == __version__
+
+
+def test_continuous_integration_runs_the_oldest_and_the_newest_python_and_the_lowest_dependencies():
+    import yaml
+
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    named = [line.rpartition(" ")[2] for line in PROJECT["classifiers"] if "Python :: 3." in line]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == [named[0], named[-1]]
+    assert any("--resolution lowest-direct" in step.get("run", "") for step in jobs["lowest"]["steps"])
+    assert "performance" in jobs
