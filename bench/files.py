@@ -1,4 +1,4 @@
-"""Reads JSON that somebody else may have written: small files, flat enough to walk, else one error."""
+"""Files: JSON that somebody else may have written is read with care, and a file is replaced whole."""
 
 from __future__ import annotations
 
@@ -33,6 +33,25 @@ def read_json(path: Path) -> Any:
         if status.st_size > MOST_BYTES:
             raise ValueError(f"over {MOST_BYTES:,} bytes")
         return parse_json(file.read(MOST_BYTES))
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file so that its name stands for the old content or all of the new, whatever happens.
+
+    The new content is written next to it, synced to disk and renamed. A link in its place is replaced, not
+    followed; nothing is left behind where that fails. Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.unlink(missing_ok=True)  # of a process of the same number that was killed
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _is_deeper(content: Any, most: int) -> bool:

@@ -1,17 +1,27 @@
-"""The table of metrics. Tables, plots, reports and the regression check all read these rows."""
+"""The table of metrics. Frames, tables, plots, reports and the regression check all read these rows.
+
+A plug-in adds a row with `METRICS.add`; a package does so through the entry-point group `bench.metrics`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import entry_points
+from typing import Any, Literal, get_args
+
+from techniques.registry import TechniqueError, nearest
 
 Better = Literal["lower", "higher", "neither"]
 Kind = Literal["exact", "seeded", "sampled"]
 
-CURVES = ("curve_step", "curve_seconds", "curve_loss", "curve_quality")
-"""Metrics whose samples, taken together, are a training curve: one entry for each evaluation."""
+NAME = r"[a-z][a-z0-9_]{0,63}"
+"""The form of a metric's name: it names columns of tables."""
+
+_BOUNDS_OF_UNITS = {"share": (0.0, 1.0), "points": (0.0, 100.0), "nats": (0.0, math.inf)}
+_MAX_CHARACTERS = {"label": 60, "unit": 20, "stage": 40, "about": 300}
 
 
 @dataclass(frozen=True)
@@ -20,6 +30,12 @@ class Metric:
 
     `kind`: exact (the same on every machine), seeded (the same wherever seed, libraries and hardware are),
     sampled (differs from launch to launch, has an interval). `stage` is the kind of stage that measures it.
+    `low` and `high` are the smallest and largest value that it can have; without them the unit says: a share
+    is 0 to 1, points are 0 to 100.
+
+    `quality`: a workload's `quality` or `finish` may return it. `operations`: it counts operations, so it is
+    a lower bound where the stage's `flops_complete` is no. `curve`: its samples are a training curve, one for
+    each evaluation.
     """
 
     name: str
@@ -29,6 +45,132 @@ class Metric:
     kind: Kind
     stage: str
     about: str
+    low: float | None = None
+    high: float | None = None
+    quality: bool = False
+    operations: bool = False
+    curve: bool = False
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Return the smallest and the largest value that the metric can have."""
+        low, high = _BOUNDS_OF_UNITS.get(self.unit, (-math.inf, math.inf))
+        return low if self.low is None else self.low, high if self.high is None else self.high
+
+    def check(self) -> None:
+        """Raise ValueError that says what would be right where a field is wrong."""
+        if not isinstance(self.name, str) or not re.fullmatch(NAME, self.name):
+            raise ValueError("a name has only a-z, 0-9 and '_', a letter first, 64 characters at most")
+        for field, most in _MAX_CHARACTERS.items():
+            text = getattr(self, field)
+            if not isinstance(text, str) or len(text) > most or (not text.isprintable() and text):
+                raise ValueError(f"{field} must be one line of at most {most} characters, got {text!r:.80}")
+        for field, known in (("better", get_args(Better)), ("kind", get_args(Kind))):
+            if getattr(self, field) not in known:
+                raise ValueError(f"{field} must be {', '.join(known)}, got {getattr(self, field)!r:.80}")
+        for field in ("quality", "operations", "curve"):
+            if not isinstance(getattr(self, field), bool):
+                raise ValueError(f"{field} must be True or False, got {getattr(self, field)!r:.80}")
+        for field in ("low", "high"):
+            bound = getattr(self, field)
+            if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int | float)):
+                raise ValueError(f"{field} must be a number, got {bound!r:.80}")
+        if not self.bounds[0] < self.bounds[1]:
+            raise ValueError(f"low must be less than high, got {self.bounds[0]:g} and {self.bounds[1]:g}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as JSON; a bound that is infinite is null."""
+        low, high = (bound if math.isfinite(bound) else None for bound in self.bounds)
+        return {**asdict(self), "low": low, "high": high}
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Metric:
+        """Return the row of such JSON; keys that are no fields are left out."""
+        row = {field.name: entry[field.name] for field in fields(cls)}
+        low, high = row["low"], row["high"]
+        bounds = {"low": -math.inf if low is None else low, "high": math.inf if high is None else high}
+        return cls(**{**row, **bounds})
+
+
+class MetricTable(Mapping[str, Metric]):
+    """The rows by name: those of this file, then those that plug-ins and packages add.
+
+    Rows that only a stored run or a baseline file brings, made with a plug-in that this process has not
+    loaded, come last: `learn` them. They never replace a row of this file or of a plug-in.
+    """
+
+    def __init__(self, rows: Iterable[Metric]) -> None:
+        self._rows = {row.name: row for row in rows}
+        self._built_in = frozenset(self._rows)
+        self._learned: dict[str, Metric] = {}
+        self._third_parties_loaded = False
+
+    def add(self, name: str, *, about: str, **traits: Any) -> Metric:
+        """Add a metric and return its row; `traits` are fields of `Metric`.
+
+        The label is the name without underscores, and the metric is seeded, measured by any stage, better in
+        neither direction and without a unit, unless `traits` say otherwise. Adding the same row again does
+        nothing. Raises TechniqueError where the name is taken or a field is wrong.
+        """
+        known = [entry.name for entry in fields(Metric)]
+        for trait in traits:
+            if trait not in known:
+                raise TechniqueError(f"metric {name!r}: unknown field {trait!r}{nearest(trait, known)}")
+        defaults: dict[str, Any] = {"unit": "", "better": "neither", "kind": "seeded", "stage": "any"}
+        row = Metric(**{"label": str(name).replace("_", " "), **defaults, **traits}, name=name, about=about)
+        try:
+            row.check()
+        except ValueError as error:
+            raise TechniqueError(f"metric {name!r}: {error}") from None
+        if self._rows.setdefault(name, row) != row:
+            raise TechniqueError(f"metric {name!r} is already registered: {self._rows[name].about}")
+        return row
+
+    def learn(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        """Know these rows too, given as checked JSON, in place of earlier ones that were learned."""
+        self._learned |= {row.name: row for row in map(Metric.from_json, documents)}
+
+    def added(self) -> list[Metric]:
+        """Return the rows of plug-ins and packages: what a run's record keeps, to be read without them."""
+        self._load_third_parties()
+        return [row for name, row in self._rows.items() if name not in self._built_in]
+
+    def is_built_in(self, name: str) -> bool:
+        return name in self._built_in
+
+    @property
+    def qualities(self) -> tuple[str, ...]:
+        """Names of the metrics of quality; the one that a target is set on is a share, better when higher."""
+        return tuple(row.name for row in self.values() if row.quality)
+
+    @property
+    def operation_counts(self) -> tuple[str, ...]:
+        """Names of the counts of operations."""
+        return tuple(row.name for row in self.values() if row.operations)
+
+    @property
+    def curves(self) -> tuple[str, ...]:
+        """Names of the metrics whose samples, taken together, are a training curve."""
+        return tuple(row.name for row in self.values() if row.curve)
+
+    def __getitem__(self, name: str) -> Metric:
+        if name not in self._rows:  # so that what is here is found without a look at packages
+            self._load_third_parties()
+        return self._rows[name] if name in self._rows else self._learned[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._load_third_parties()
+        return iter({**self._rows, **self._learned})
+
+    def __len__(self) -> int:
+        self._load_third_parties()
+        return len(self._rows.keys() | self._learned.keys())
+
+    def _load_third_parties(self) -> None:
+        if not self._third_parties_loaded:
+            self._third_parties_loaded = True
+            for entry in entry_points(group="bench.metrics"):
+                entry.load()(self)
 
 
 # fmt: off
@@ -65,51 +207,51 @@ _ROWS = (
     Metric("quality", "quality", "share", "higher", "seeded", "any",
            "the workload's first quality metric, on its test set"),
     Metric("accuracy", "accuracy", "share", "higher", "seeded", "any",
-           "share of test samples classed right"),
+           "share of test samples classed right", quality=True),
     Metric("macro_recall", "macro recall", "share", "higher", "seeded", "any",
-           "recall of each class, averaged over classes"),
+           "recall of each class, averaged over classes", quality=True),
     Metric("recall", "recall", "share", "higher", "seeded", "any",
-           "share of the cases that were found"),
+           "share of the cases that were found", quality=True),
     Metric("auc", "AUC", "share", "higher", "seeded", "any",
-           "area under the receiver operating characteristic"),
+           "area under the receiver operating characteristic", quality=True),
     Metric("r2", "R²", "share", "higher", "seeded", "any",
-           "share of the targets' variance that is explained"),
+           "share of the targets' variance that is explained", quality=True, low=-math.inf),
     Metric("mse", "mean squared error", "", "lower", "seeded", "any",
-           "mean squared error, in the squared unit of the targets"),
+           "mean squared error, in the squared unit of the targets", quality=True, low=0),
     Metric("map50", "mAP@50", "share", "higher", "seeded", "any",
-           "mean average precision at an overlap of 50 %"),
+           "mean average precision at an overlap of 50 %", quality=True),
     Metric("exact_match", "exact match", "share", "higher", "seeded", "any",
-           "share of answers that are the right words exactly (SQuAD)"),
+           "share of answers that are the right words exactly (SQuAD)", quality=True),
     Metric("f1", "F1", "share", "higher", "seeded", "any",
-           "overlap of an answer's words with the right ones, averaged over questions (SQuAD)"),
+           "overlap of an answer's words with the right ones, averaged over questions (SQuAD)", quality=True),
     Metric("likelihood", "likelihood", "share", "higher", "seeded", "any",
-           "geometric mean of the probability given to the right token: exp(-nats)"),
+           "geometric mean of the probability given to the right token: exp(-nats)", quality=True),
     Metric("nats", "nats per token", "nats", "lower", "seeded", "any",
-           "mean cross-entropy of a held-out token"),
+           "mean cross-entropy of a held-out token", quality=True),
     Metric("bleu", "BLEU", "points", "higher", "seeded", "train",
-           "corpus BLEU of greedy translations, by sacreBLEU"),
+           "corpus BLEU of greedy translations, by sacreBLEU", quality=True),
     Metric("chrf", "chrF", "points", "higher", "seeded", "train",
-           "character F-score of greedy translations, by sacreBLEU"),
+           "character F-score of greedy translations, by sacreBLEU", quality=True),
     Metric("bleu_nearest_neighbour", "BLEU without training", "points", "higher", "seeded", "train",
-           "BLEU of the translation of the training pair whose source is nearest"),
+           "BLEU of the translation of the training pair whose source is nearest", quality=True),
     Metric("chrf_nearest_neighbour", "chrF without training", "points", "higher", "seeded", "train",
-           "chrF of the translation of the training pair whose source is nearest"),
+           "chrF of the translation of the training pair whose source is nearest", quality=True),
     Metric("hit_rate_at_10", "hit rate at 10", "share", "higher", "seeded", "any",
-           "share of users whose held-out item is among the first ten"),
+           "share of users whose held-out item is among the first ten", quality=True),
     Metric("ndcg_at_10", "NDCG at 10", "share", "higher", "seeded", "any",
-           "discounted gain of the held-out item's place among the first ten"),
+           "discounted gain of the held-out item's place among the first ten", quality=True),
     Metric("baseline_quality", "quality without training", "share", "higher", "seeded", "train",
            "the workload's first quality metric, of an answer that needs no training"),
     Metric("loss", "training loss", "nats", "lower", "seeded", "train",
            "mean training loss since the last evaluation"),
     Metric("curve_step", "step", "steps", "neither", "seeded", "train",
-           "steps at each evaluation"),
+           "steps at each evaluation", curve=True),
     Metric("curve_seconds", "training time", "s", "neither", "sampled", "train",
-           "training seconds at each evaluation"),
+           "training seconds at each evaluation", curve=True),
     Metric("curve_loss", "training loss", "nats", "lower", "seeded", "train",
-           "mean training loss before each evaluation"),
+           "mean training loss before each evaluation", curve=True),
     Metric("curve_quality", "quality", "share", "higher", "seeded", "train",
-           "quality at each evaluation"),
+           "quality at each evaluation", curve=True),
     # One step of training
     Metric("step_latency_s", "step time", "s", "lower", "sampled", "step",
            "median time of one training step"),
@@ -122,13 +264,14 @@ _ROWS = (
     Metric("step_throughput", "step throughput", "samples/s", "higher", "sampled", "step",
            "training samples over the time of all timed steps"),
     Metric("forward_flops", "forward FLOPs", "FLOPs", "lower", "exact", "step",
-           "multiply-adds × 2 of a forward pass; a complex multiply-add is 8"),
+           "multiply-adds × 2 of a forward pass; a complex multiply-add is 8", operations=True),
     Metric("backward_flops", "backward FLOPs", "FLOPs", "lower", "exact", "step",
-           "multiply-adds × 2 of a backward pass, what it computes again left out"),
+           "multiply-adds × 2 of a backward pass, what it computes again left out", operations=True),
     Metric("recomputed_flops", "recomputed FLOPs", "FLOPs", "lower", "exact", "step",
-           "multiply-adds × 2 that the backward pass does again: checkpointed modules, attention's scores"),
+           "multiply-adds × 2 that the backward pass does again: checkpointed modules, attention's scores",
+           operations=True),
     Metric("optimizer_flops", "optimizer FLOPs", "FLOPs", "lower", "exact", "step",
-           "multiply-adds × 2 of the optimizer's matrix products"),
+           "multiply-adds × 2 of the optimizer's matrix products", operations=True),
     Metric("optimizer_state_bytes", "optimizer state", "bytes", "lower", "exact", "step",
            "tensors the optimizer keeps"),
     # A model and its artifact
@@ -137,9 +280,9 @@ _ROWS = (
     Metric("nonzero_parameters", "non-zero parameters", "count", "lower", "seeded", "any",
            "weights and biases not 0"),
     Metric("dense_flops", "FLOPs dense", "FLOPs", "lower", "exact", "lower",
-           "logical multiply-adds × 2 of one batch, zeros counted"),
+           "logical multiply-adds × 2 of one batch, zeros counted", operations=True),
     Metric("effective_flops", "FLOPs effective", "FLOPs", "lower", "seeded", "lower",
-           "logical multiply-adds × 2 of one batch whose weight is not zero"),
+           "logical multiply-adds × 2 of one batch whose weight is not zero", operations=True),
     Metric("least_bytes_moved", "least bytes moved", "bytes", "lower", "exact", "any",
            "an estimate: weights, inputs and outputs of one call, each once; more moves where caches spill"),
     Metric("flops_complete", "FLOPs complete", "yes/no", "higher", "exact", "any",
@@ -287,36 +430,14 @@ _ROWS = (
 )
 # fmt: on
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in _ROWS}
+METRICS = MetricTable(_ROWS)
 
 
 def metric_named(name: str) -> Metric:
-    """Return a metric's row; of one that this version does not know, a row that says so."""
+    """Return a metric's row; of one that nothing here knows, a row that says so."""
     known = METRICS.get(name)
     return known or Metric(name, name, "", "neither", "seeded", "any", "not a metric of this version")
 
-
-def bounds(name: str) -> tuple[float, float]:
-    """Return the least and the largest value that a metric can have."""
-    low, high = _BOUNDS.get(name) or _BOUNDS_OF_UNITS.get(metric_named(name).unit, (-math.inf, math.inf))
-    return low, high
-
-
-_BOUNDS_OF_UNITS = {"share": (0.0, 1.0), "points": (0.0, 100.0), "nats": (0.0, math.inf)}
-_BOUNDS = {"r2": (-math.inf, 1.0), "mse": (0.0, math.inf)}
-
-QUALITIES = (
-    *("accuracy", "macro_recall", "recall", "auc", "r2", "mse", "map50", "exact_match", "f1"),
-    *("likelihood", "nats", "bleu", "chrf", "bleu_nearest_neighbour", "chrf_nearest_neighbour"),
-    *("hit_rate_at_10", "ndcg_at_10"),
-)
-"""Metrics of quality; a workload's first is a share and better when higher."""
-
-COUNTS = (
-    *("forward_flops", "backward_flops", "recomputed_flops", "optimizer_flops"),
-    *("dense_flops", "effective_flops"),
-)
-"""Counts of operations: each is the least that it can be where its stage's `flops_complete` is no."""
 
 PRIMARY: Mapping[str, str] = {"step": "step_latency_s", "infer": "latency_s"}
 """The metric of each kind of timed stage whose interval decides whether it needs more launches."""

@@ -14,7 +14,8 @@ from reports.frames.run import read_frames
 from reports.frames.view import RunView, read
 from reports.grids.compression import compression_grids
 from reports.grids.generation import generation_grids
-from reports.grids.run import Grid, all_grids, environment_grid, problem_grids
+from reports.grids.grid import Grid
+from reports.grids.run import all_grids, environment_grid, problem_grids
 from reports.grids.runtimes import runtimes_grids
 from reports.plots import Plot, draw_all
 from reports.prose.answers import Answer, answers

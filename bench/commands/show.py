@@ -13,7 +13,7 @@ import typer
 from bench.commands import RESULTS, Command, Results, RunOption
 from bench.errors import BenchError
 from bench.formatting import at_least, counted, format_value, say
-from bench.metrics import COUNTS, CURVES
+from bench.metrics import METRICS, metric_named
 from techniques.registry import first_few, nearest
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def show(
 
     store = Store.open(results, create=False)
     run_id = store.find_run(run_id)
+    METRICS.learn(store.run(run_id)["request"].get("metrics", ()))
     cells = {cell.name: cell for cell in store.cells(run_id)}
     stages = {stage.key: stage for stage in store.stages(run_id)}
     if record in cells:
@@ -118,7 +119,7 @@ def _print_measurements(measurements: pd.DataFrame) -> None:
             )
         notes = [note for note in (row["method"], row["reason"]) if note]
         count = f"n={row['n']:.0f}" if row["n"] == row["n"] and row["n"] is not None else ""
-        if row["metric"] in CURVES and row["samples"] is not None:
+        if metric_named(row["metric"]).curve and row["samples"] is not None:
             text = ", ".join(f"{value:.4g}" for value in row["samples"])
         say(f"    {name}: {text}  {'; '.join([count, *notes] if count else notes)}".rstrip())
 
@@ -128,10 +129,10 @@ def _incomplete_counts(measurements: pd.DataFrame) -> set[str]:
     own = {
         row["metric"]
         for row in measurements.to_dict("records")
-        if row["metric"] in COUNTS and str(row["reason"]).startswith("incomplete")
+        if metric_named(row["metric"]).operations and str(row["reason"]).startswith("incomplete")
     }
     complete = measurements[measurements["metric"] == "flops_complete"]["value"]
-    return own or (set(COUNTS) if (complete == 0).any() else set())
+    return own or (set(METRICS.operation_counts) if (complete == 0).any() else set())
 
 
 def _print_mapping(title: str, content: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ from bench.identity.loaded import loader
 from bench.identity.reuse import Reuse, what_changed
 from bench.matrix.cells import Matrix
 from bench.matrix.reading import read_matrix
+from bench.metrics import METRICS
 from bench.plan.planner import Plan, make_plan
 from bench.plugins import first_line, load_plugins
 from bench.results.artifacts import clear_unfinished
@@ -258,6 +259,7 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
         "text": prepared.matrix.text,
         "notes": list(prepared.notes),
         "matrix_path": _path_of(prepared.options.matrix),
+        "metrics": [metric.to_json() for metric in METRICS.added()],
     }
     plan = prepared.plan
     store.start_run(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,10 +18,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from bench.analysis.comparable import deciding
 from bench.analysis.summary import undisturbed
 from bench.errors import BenchError
-from bench.files import read_json
-from bench.metrics import CURVES, METRICS, PRIMARY, metric_named
+from bench.files import read_json, replace_file
+from bench.metrics import METRICS, PRIMARY, Metric, metric_named
 from bench.results.folder import refuse_links
 from bench.results.store import Store
+from bench.results.store.documents import MetricRows
 from techniques.registry import nearest
 
 if TYPE_CHECKING:
@@ -52,26 +53,32 @@ class _Entry(BaseModel):
     launches: Annotated[list[_Timing], Field(max_length=1000)] = []
 
 
-def _a_metric(name: str) -> str:
-    if name.partition("[")[0] not in METRICS:
-        raise ValueError("unknown metric")
-    return name
-
-
 class _BaselineFile(BaseModel):
+    """`metrics` are the rows that plug-ins had added where the run was made."""
+
     version: int
     run: str
     matrix: str
     environment: dict[str, Any]
-    stages: dict[str, dict[Annotated[str, AfterValidator(_a_metric)], _Entry]]
+    stages: dict[str, dict[str, _Entry]]
+    metrics: MetricRows = []
 
     @model_validator(mode="after")
-    def _timings_have_launches(self) -> _BaselineFile:
+    def _entries_fit_their_metrics(self) -> _BaselineFile:
+        own = {row["name"]: Metric.from_json(row) for row in self.metrics}
         for stage, entries in self.stages.items():
             for name, entry in entries.items():
-                if METRICS[name.partition("[")[0]].kind == "sampled" and not entry.launches:
+                metric = METRICS.get(metric_of(name)) or own.get(metric_of(name))
+                if metric is None:
+                    raise ValueError(f"{stage} {name}: unknown metric")
+                if metric.kind == "sampled" and not entry.launches:
                     raise ValueError(f"{stage} {name} has no launches")
         return self
+
+
+def metric_of(name: str) -> str:
+    """Return the metric of an entry's name, `metric[qualifier]`."""
+    return name.partition("[")[0]
 
 
 def save(store: Store, run_id: str, name: str, results: Path) -> Path:
@@ -85,27 +92,30 @@ def save(store: Store, run_id: str, name: str, results: Path) -> Path:
     refuse_smoke(store, run_id)
     path = results / "baselines" / f"{name}.json"
     refuse_links(results, "baselines")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    with part.open("x") as file:
-        json.dump(collect(store, run_id), file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    part.rename(path)
+    replace_file(path, json.dumps(collect(store, run_id), indent=1, sort_keys=True).encode())
     return path
 
 
 def collect(store: Store, run_id: str) -> dict[str, Any]:
     """Return what a baseline holds of a run."""
+    run = store.run(run_id)
+    METRICS.learn(run["request"].get("metrics", ()))
     environments = [deciding(content) for content in store.environments(run_id).values()]
+    stages = _values(store.measurements(run_id))
     return {
         "version": VERSION,
         "run": run_id,
-        "matrix": store.run(run_id)["matrix"],
+        "matrix": run["matrix"],
         "environment": _widest(environments),
-        "stages": _values(store.measurements(run_id)),
+        "stages": stages,
+        "metrics": [METRICS[name].to_json() for name in _added(stages)],
     }
+
+
+def _added(stages: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the metrics that the values are of and that are no rows of this suite's own."""
+    names = {metric_of(name) for entries in stages.values() for name in entries}
+    return sorted(name for name in names if not METRICS.is_built_in(name))
 
 
 def baseline_runs(results: Path) -> set[str]:
@@ -128,7 +138,7 @@ def _values(measurements: pd.DataFrame) -> dict[str, dict[str, Any]]:
         metric = metric_named(row["metric"])
         if metric.name not in METRICS:
             continue
-        if metric.name in CURVES or (metric.kind == "sampled" and metric.name not in COMPARED):
+        if metric.curve or (metric.kind == "sampled" and metric.name not in COMPARED):
             continue
         name = metric.name + (f"[{row['qualifier']}]" if row["qualifier"] else "")
         value = None if row["value"] is None or math.isnan(row["value"]) else float(row["value"])
@@ -159,11 +169,13 @@ def read_baseline(name: str, results: Path) -> dict[str, Any]:
     if version != VERSION:
         raise BenchError(f"{path}: baseline of version {version}, this one reads {VERSION}; save it again")
     try:
-        return _BaselineFile.model_validate(content).model_dump()
+        checked = _BaselineFile.model_validate(content).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
         what = " ".join([*map(str, first["loc"]), first["msg"]])
         raise BenchError(f"{path}: not a baseline: {what[:_MOST_DETAIL]}; save it again") from None
+    METRICS.learn(checked["metrics"])
+    return checked
 
 
 def refuse_smoke(store: Store, run_id: str) -> None:

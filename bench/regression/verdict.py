@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,8 +12,8 @@ from bench.analysis.comparable import differences, fingerprint
 from bench.analysis.statistics import ratio_interval
 from bench.errors import BenchError
 from bench.formatting import counted, format_value
-from bench.metrics import COUNTS, METRICS, Metric
-from bench.regression.baseline import collect, read_baseline, refuse_smoke
+from bench.metrics import METRICS, Metric, metric_named
+from bench.regression.baseline import collect, metric_of, read_baseline, refuse_smoke
 from bench.results.store import Store
 from techniques.registry import first_few
 
@@ -66,6 +66,7 @@ def check(store: Store, run_id: str, name: str, results: Path, threshold: float)
             finding = _judge(stage, metric, entry, found, same_machine, threshold)
             lacking = _incomplete_in(metrics, now["stages"][stage])
             comparison.findings.append(_unless_incomplete(finding, lacking))
+    comparison.notes += _notes_of_metrics(before["metrics"])
     comparison.notes += _notes_of_counts(before["stages"], now["stages"])
     comparison.notes += _notes_of_unreadable(store, run_id)
     for stage in now["stages"].keys() - before["stages"].keys():
@@ -76,6 +77,15 @@ def check(store: Store, run_id: str, name: str, results: Path, threshold: float)
             "have no stage in common"
         )
     return comparison
+
+
+def _notes_of_metrics(before: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Say which metrics of plug-ins have another meaning than when the baseline was made."""
+    for row in before:
+        now = METRICS[row["name"]].to_json()
+        differing = [field for field in ("unit", "better", "kind") if row[field] != now[field]]
+        if differing:
+            yield f"{row['name']}: {' and '.join(differing)} differs from the baseline; the new ones count"
 
 
 def _notes_of_unreadable(store: Store, run_id: str) -> Iterator[str]:
@@ -108,7 +118,7 @@ def _judge(
     same_machine: bool,
     threshold: float,
 ) -> Finding:
-    row = METRICS[metric.partition("[")[0]]
+    row = METRICS[metric_of(metric)]
     if now is None:
         return Finding("missing", stage, metric, "was measured in the baseline, not in this run")
     if row.kind == "sampled":
@@ -132,7 +142,7 @@ def _unless_incomplete(finding: Finding, lacking: str) -> Finding:
     """Judge no difference between counts of which one may be too low."""
     if (
         not lacking
-        or finding.metric not in COUNTS
+        or not metric_named(finding.metric).operations
         or finding.verdict in ("same", "missing", "not comparable")
     ):
         return finding

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.errors import StageError
-from bench.metrics import QUALITIES, bounds, metric_named
+from bench.metrics import METRICS, metric_named
 from techniques.registry import nearest
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _checked_names(function: str, found: Any, needed: str = "") -> Mapping[str, 
             f"{function} must return metrics by name, as {{'accuracy': 0.9}}, got {_described(found)}"
         )
     for name in found:
-        if name not in QUALITIES:
+        if name not in METRICS.qualities:
             raise StageError(f"{function} returns {name!r}, which is no metric of quality{_others(name)}")
     if needed and needed not in found:
         held = ", ".join(found) or "nothing"
@@ -138,9 +138,9 @@ def _checked_names(function: str, found: Any, needed: str = "") -> Mapping[str, 
 
 
 def _others(name: object) -> str:
-    meant = [known for known in QUALITIES if len(str(name)) > 1 and known.startswith(str(name))]
-    close = f"; did you mean {meant[0]!r}?" if meant else nearest(str(name), QUALITIES)
-    return close if "did you mean" in close else f"; it may have {', '.join(QUALITIES)}"
+    meant = [known for known in METRICS.qualities if len(str(name)) > 1 and known.startswith(str(name))]
+    close = f"; did you mean {meant[0]!r}?" if meant else nearest(str(name), METRICS.qualities)
+    return close if "did you mean" in close else f"; it may have {', '.join(METRICS.qualities)}"
 
 
 def _numbers(function: str, found: Any) -> dict[str, float]:
@@ -152,7 +152,7 @@ def _numbers(function: str, found: Any) -> dict[str, float]:
 def _in_range(found: dict[str, float]) -> dict[str, float]:
     """Return metrics of which none is outside its range; NaN stays NaN."""
     for name, value in found.items():
-        low, high = bounds(name)
+        low, high = metric_named(name).bounds
         if not math.isnan(value) and not low - _ROUNDING <= value <= high + _ROUNDING:
             hint = "; 1 is all of them, not 100" if metric_named(name).unit == "share" and value > 1 else ""
             raise StageError(

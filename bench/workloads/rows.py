@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
-from bench.metrics import METRICS, QUALITIES
+from bench.metrics import METRICS
 from bench.workloads.output_kinds import parse_kind
 from techniques.registry import Registry, Row, Technique, TechniqueError, nearest
 from techniques.settings import Setting
@@ -50,14 +50,17 @@ class WorkloadRow(Row):
                     f"{name} is {getattr(self, name)!r}; it must be a whole number of at least 1"
                 )
         if self.quality_metric not in METRICS:
-            raise ValueError(
-                f"unknown quality metric {self.quality_metric!r}{nearest(self.quality_metric, QUALITIES)}"
-            )
+            near = nearest(self.quality_metric, METRICS.qualities)
+            raise ValueError(f"unknown quality metric {self.quality_metric!r}{near}")
         metric = METRICS[self.quality_metric]
-        if metric.better != "higher" or metric.name not in (*QUALITIES, "quality"):
+        if metric.name != "quality" and not (metric.quality and metric.better == "higher"):
             raise ValueError(
                 f"quality_metric is {metric.name!r}; it must be a quality that is better when higher: "
-                + ", ".join(name for name in QUALITIES if METRICS[name].better == "higher")
+                + ", ".join(name for name in METRICS.qualities if METRICS[name].better == "higher")
+            )
+        if metric.unit != "share":
+            raise ValueError(
+                f"quality_metric is {metric.name!r}, in {metric.unit or 'no unit'}; it must be a share"
             )
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from bench.formatting import visible
 from reports.content import Content
 from reports.grids.cell import LEGEND, Entry
-from reports.grids.run import Grid
+from reports.grids.grid import Grid
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|#~$!])")
 _MOST_NAMES = 5

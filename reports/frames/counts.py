@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.metrics import COUNTS
+from bench.metrics import METRICS
 from reports.frames.view import RunView
 
 _PREFIX = "incomplete: "
@@ -15,7 +15,10 @@ def flops_incomplete(view: RunView, key: str) -> str:
     complete = view.reading(key, "flops_complete")
     if complete.value == 0:
         return complete.reason or "an operator has no formula"
-    return next((reason for reason in (_lacks(view, key, metric) for metric in COUNTS) if reason), "")
+    return next(
+        (reason for reason in (_lacks(view, key, metric) for metric in METRICS.operation_counts) if reason),
+        "",
+    )
 
 
 def incomplete_counts(view: RunView, key: str, metrics: Sequence[str]) -> str:

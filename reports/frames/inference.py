@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.analysis.statistics import Interval
 from reports.frames.counts import flops_incomplete
+from reports.frames.further import further_columns, further_values
 from reports.frames.money import SERVING_COLUMNS, serving_columns
 from reports.frames.pareto import point_of, ranked_points
 from reports.frames.roofline import ROOFLINE_COLUMNS, infer_point, roofline_columns
@@ -53,9 +54,12 @@ _EVALUATE_METRICS = (
     *("accuracy", "macro_recall", "reference_agreement", "top1_agreement"),
     *("relative_error", "absolute_error", "cosine", "answers_lost", "answers_won"),
 )
-_COLUMNS = (
+_MEASURING = ("evaluate", "lower", "infer", "serve")
+"""Kinds of stages whose further metrics a cell's row has."""
+
+COLUMNS = (
     *("cell", *TRAIN_AXES.values(), *INFER_AXES.values(), "state", "reason"),
-    *("quality", "quality_loss_points", "quality_reference", *_EVALUATE_METRICS, "valid"),
+    *("quality_metric", "quality", "quality_loss_points", "quality_reference", *_EVALUATE_METRICS, "valid"),
     *("latency_s", "latency_low_s", "latency_high_s", "latency_launches"),
     *("latency_disturbed", "latency_preliminary"),
     *("latency_converged", "latency_between_variation"),
@@ -77,10 +81,17 @@ def inference_table(view: RunView) -> pd.DataFrame:
     no other of the same workload and batch size beats in both quality and latency, or compressed size: none
     in a smoke run.
     """
-    rows = [_row(view, cell) for cell in view.cells]
+    further = further_columns(view, _MEASURING, COLUMNS)
+    metrics = {training.key: training.quality_metric for training in view.trainings()}
+    rows = [
+        _row(view, cell)
+        | {"quality_metric": metrics.get(str(cell.stages.get("train") or ""), "")}
+        | further_values(view, [str(cell.stages.get(kind) or "") for kind in _MEASURING], further)
+        for cell in view.cells
+    ]
     _set_quality_loss(view, rows)
     _set_speedup(view, rows)
-    frame = pd.DataFrame(rows, columns=list(_COLUMNS))
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, *further])
     for flag, cost in (("pareto", "latency_s"), ("pareto_size", "artifact_compressed_bytes")):
         points = [] if view.smoke else ranked_points(frame, cost)
         front = {point_of(point) for point in points if point["pareto"]}

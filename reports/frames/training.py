@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.formatting import format_value
-from bench.metrics import CURVES, QUALITIES
+from bench.metrics import METRICS
 from reports.frames.counts import flops_incomplete, incomplete_counts
+from reports.frames.further import further_columns, further_values
 from reports.frames.money import TRAINING_COLUMNS, training_columns
 from reports.frames.roofline import ROOFLINE_COLUMNS, roofline_columns, step_point
 from reports.frames.validity import timing_fault
@@ -40,7 +41,8 @@ _STEP_METRICS = (
     "rss_growth_bytes",
     "gpu_allocated_peak_bytes",
 )
-_COLUMNS = (
+QUALITIES = tuple(name for name in METRICS.qualities if METRICS.is_built_in(name))
+COLUMNS = (
     *TRAIN_AXES.values(),
     *("state", "reason", "quality_metric", "target", "target_reached", "censored"),
     *_TRAIN_METRICS,
@@ -63,16 +65,22 @@ def training_table(view: RunView) -> pd.DataFrame:
     `flops_incomplete` says what the count of a step lacks, `flops_incomplete_in` which of its parts lack it:
     they and all that is derived from them (FLOP/s, utilization, FLOPs to target) are then lower bounds.
     """
-    return pd.DataFrame([_row(view, training) for training in view.trainings()], columns=list(_COLUMNS))
+    further = further_columns(view, ("train", "step"), COLUMNS)
+    rows = [
+        _row(view, training) | further_values(view, (training.key, training.step_key), further)
+        for training in view.trainings()
+    ]
+    return pd.DataFrame(rows, columns=[*COLUMNS, *further])
 
 
 def curves(view: RunView) -> pd.DataFrame:
     """Return one row for each evaluation during each training: step, seconds, loss, quality."""
-    names = ("step", "seconds", "loss", "quality")
+    metrics = METRICS.curves
+    names = [metric.removeprefix("curve_") for metric in metrics]
     rows = [
         {**training.axes, "train_key": training.key, **dict(zip(names, entry, strict=True))}
         for training in view.trainings()
-        for entry in zip_longest(*(view.curve(training.key, metric) for metric in CURVES))
+        for entry in zip_longest(*(view.curve(training.key, metric) for metric in metrics))
     ]
     return pd.DataFrame(rows, columns=[*TRAIN_AXES.values(), "train_key", *names])
 
@@ -87,7 +95,6 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
     key, step_key = training.key, training.step_key
     status = view.status(key)
     reached = view.value(key, "target_reached")
-    step, point = view.reading(step_key, "step_latency_s"), step_point(view, step_key)
     row: dict[str, Any] = {
         **training.axes,
         "state": status.state,
@@ -98,32 +105,41 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
         "censored": None if reached is None else not reached,
         **{metric: view.value(key, metric) for metric in _TRAIN_METRICS},
         "train_throughput_samples_per_s": view.value(key, "train_throughput"),
-        "step_latency_s": step.value,
-        "step_latency_low_s": step.low,
-        "step_latency_high_s": step.high,
-        "step_latency_launches": step.launches,
-        "step_latency_preliminary": step.preliminary,
-        "step_latency_disturbed": view.status(step_key).disturbed,
-        "step_latency_p90_s": view.value(step_key, "step_latency_p90_s"),
-        "step_latency_p99_s": view.value(step_key, "step_latency_p99_s"),
-        "step_within_variation": view.value(step_key, "within_variation"),
-        "step_throughput_samples_per_s": view.value(step_key, "step_throughput"),
-        **{metric: view.value(step_key, metric) for metric in _STEP_METRICS},
-        **roofline_columns(point),
-        "hardware_utilization": None if point is None else point.hardware_utilization,
-        "flops_incomplete": flops_incomplete(view, step_key),
-        "flops_incomplete_in": incomplete_counts(view, step_key, _FLOPS),
+        **_step_columns(view, step_key),
         "quality": final_quality(view, training),
         **_without_training(view, key),
         **{metric: view.value(key, metric) for metric in QUALITIES},
         "train_key": key,
         "step_key": step_key,
     }
-    row |= _time_by_steps(row["steps_to_target"], step, row["time_to_target_s"])
+    row |= _time_by_steps(
+        row["steps_to_target"], view.reading(step_key, "step_latency_s"), row["time_to_target_s"]
+    )
     row["flops_to_target"] = _flops_to_target(view, row)
     row |= _spent(view, row)
     row["notes"] = "; ".join(_notes(view, row))
     return row
+
+
+def _step_columns(view: RunView, key: str) -> dict[str, Any]:
+    step, point = view.reading(key, "step_latency_s"), step_point(view, key)
+    return {
+        "step_latency_s": step.value,
+        "step_latency_low_s": step.low,
+        "step_latency_high_s": step.high,
+        "step_latency_launches": step.launches,
+        "step_latency_preliminary": step.preliminary,
+        "step_latency_disturbed": view.status(key).disturbed,
+        "step_latency_p90_s": view.value(key, "step_latency_p90_s"),
+        "step_latency_p99_s": view.value(key, "step_latency_p99_s"),
+        "step_within_variation": view.value(key, "within_variation"),
+        "step_throughput_samples_per_s": view.value(key, "step_throughput"),
+        **{metric: view.value(key, metric) for metric in _STEP_METRICS},
+        **roofline_columns(point),
+        "hardware_utilization": None if point is None else point.hardware_utilization,
+        "flops_incomplete": flops_incomplete(view, key),
+        "flops_incomplete_in": incomplete_counts(view, key, _FLOPS),
+    }
 
 
 def _without_training(view: RunView, key: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.analysis.statistics import Interval, ratio_interval
 from bench.analysis.summary import summarize, undisturbed
 from bench.costs.comparison import Comparison, compare
-from bench.metrics import CURVES, METRICS, metric_named
+from bench.metrics import METRICS, metric_named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,8 +151,20 @@ class RunView:
         return None
 
     def curve(self, key: str, metric: str) -> list[float]:
-        """Return one of the metrics in `CURVES`, an entry for each evaluation; empty where unknown."""
+        """Return a metric that is a curve, an entry for each evaluation; empty where unknown."""
         return [float(entry) for entry in self._curves.get((key, metric), ())]
+
+    def measured(self, kind: str) -> frozenset[str]:
+        """Return which metrics the stages of a kind measured, those under qualifiers left out."""
+        return self._measured.get(kind, frozenset())
+
+    @cached_property
+    def _measured(self) -> dict[str, frozenset[str]]:
+        found: dict[str, set[str]] = {}
+        for key, metric, qualifier in self._readings:
+            if not qualifier:
+                found.setdefault(self.stages[key].kind, set()).add(metric)
+        return {kind: frozenset(metrics) for kind, metrics in found.items()}
 
     def qualifiers(self, key: str, metric: str) -> list[str]:
         """Return the qualifiers under which a stage measured a metric, in the order it did."""
@@ -190,6 +202,8 @@ class RunView:
 
 def read(store: Store, run_id: str) -> RunView:
     """Read all that is stored about a run, finished or not."""
+    run = store.run(run_id)
+    METRICS.learn(run["request"].get("metrics", ()))
     stages = {stage.key: stage for stage in store.stages(run_id)}
     cells = store.cells(run_id)
     for cell in cells:
@@ -200,7 +214,7 @@ def read(store: Store, run_id: str) -> RunView:
     measurements = store.measurements(run_id)
     own = launches[~launches["reused"].astype(bool)]
     return RunView(
-        run=store.run(run_id),
+        run=run,
         cells=tuple(cells),
         stages=stages,
         environments=store.environments(run_id),
@@ -312,7 +326,7 @@ def _invalid(measurements: pd.DataFrame) -> dict[str, str]:
 
 
 def _curves(measurements: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
-    curves = measurements[measurements["metric"].isin(CURVES)]
+    curves = measurements[measurements["metric"].isin(METRICS.curves)]
     columns = ("stage_key", "metric", "samples")
     return {
         (key, metric): samples

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.formatting import at_least, counted, format_points, format_value
-from bench.metrics import COUNTS, METRICS, QUALITIES
+from bench.metrics import metric_named
 
 UNKNOWN = "–"
 PRELIMINARY = "†"
@@ -58,11 +58,12 @@ def of_count(key: str, name: str = "") -> Callable[[Row], Entry]:
 
     def make(row: Row) -> Entry:
         lacking, value = row["flops_incomplete"], row[key]
-        if not lacking or (key in COUNTS and key not in row.get("flops_incomplete_in", key)):
+        counts = metric_named(key).operations
+        if not lacking or (counts and key not in row.get("flops_incomplete_in", key)):
             return metric(key, name)(row)
         why = shortened(lacking.removeprefix("no formula for "), _MAX_DETAIL)
         if value is None:
-            return Entry(UNKNOWN, why if key in COUNTS else "")
+            return Entry(UNKNOWN, why if counts else "")
         return Entry(at_least(format_value(name or key, value)), f"incomplete: {why}", value)
 
     return make
@@ -195,6 +196,22 @@ def without_training(row: Row) -> Entry:
     return Entry(UNKNOWN) if value is None else Entry(text, sort=value)
 
 
-def other_qualities(row: Row) -> Entry:
-    found = [name for name in QUALITIES if name != row["quality_metric"] and row[name] is not None]
-    return Entry(", ".join(f"{METRICS[name].label} {format_value(name, row[name])}" for name in found))
+def quality_metric(row: Row) -> Entry:
+    """Show which metric a row's quality is."""
+    name = row["quality_metric"]
+    return Entry(metric_named(name).label if name else UNKNOWN)
+
+
+def other_metrics(columns: Mapping[str, str]) -> Callable[[Row], Entry]:
+    """Show the metrics in these columns, column → metric, beside the one that quality is."""
+
+    def make(row: Row) -> Entry:
+        known = ((name, row[key]) for key, name in columns.items() if name != row["quality_metric"])
+        found = [
+            (metric_named(name).label, format_value(name, value))
+            for name, value in known
+            if value is not None
+        ]
+        return Entry(", ".join(f"{label} {text}" for label, text in found))
+
+    return make

@@ -10,7 +10,7 @@ from bench.formatting import format_points, format_value
 from reports.frames import worst_classes
 from reports.frames.view import place_of, records
 from reports.grids.cell import PRELIMINARY, UNKNOWN, Column, Entry, Row, metric, plain, speedup
-from reports.grids.run import Grid, build_grid
+from reports.grids.grid import Grid, build_grid
 
 
 def compression_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:

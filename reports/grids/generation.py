@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from reports.grids.cell import Column, keys, metric, plain, state, within_launch
-from reports.grids.run import Grid, build_grid
+from reports.grids.grid import Grid, build_grid
 
 GENERATION: tuple[Column, ...] = (
     ("workload", plain("workload")),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from bench.metrics import METRICS
+from reports.frames import inference, training
+from reports.frames.further import further_of
 from reports.frames.memory import MEMORY_METRICS
 from reports.frames.view import RunView, records
 from reports.grids.cell import (
@@ -24,9 +25,10 @@ from reports.grids.cell import (
     metric,
     money,
     of_count,
-    other_qualities,
+    other_metrics,
     plain,
     points,
+    quality_metric,
     reached,
     signed_share,
     speedup,
@@ -35,18 +37,7 @@ from reports.grids.cell import (
     without_training,
     yes,
 )
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table for people; `shared` names the columns left out because all rows agree, with their value."""
-
-    name: str
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Entry, ...], ...]
-    shared: tuple[tuple[str, str], ...] = ()
-
+from reports.grids.grid import Grid, build_grid, without_empty
 
 TRAINING: tuple[Column, ...] = (
     ("workload", plain("workload")),
@@ -56,6 +47,7 @@ TRAINING: tuple[Column, ...] = (
     ("batch", plain("train_batch_size")),
     ("seed", plain("seed")),
     ("state", state),
+    ("quality metric", quality_metric),
     ("target", metric("target", "quality")),
     ("steps to target", reached),
     ("first crossing", metric("steps_to_first_crossing")),
@@ -71,7 +63,6 @@ TRAINING: tuple[Column, ...] = (
     ("bound by", binds),
     ("final quality", metric("quality")),
     ("best without training", without_training),
-    ("beside it", other_qualities),
     ("FLOPs to target", of_count("flops_to_target")),
     ("energy to target", metric("energy_j")),
     ("energy to target, estimated", estimated("energy_estimate_to_target_j")),
@@ -97,6 +88,7 @@ INFERENCE: tuple[Column, ...] = (
     ("batch", plain("batch_size")),
     ("state", state),
     ("Pareto", front),
+    ("quality metric", quality_metric),
     ("quality", metric("quality")),
     ("loss, points", points("quality_loss_points")),
     ("latency", timing("latency", "latency_s")),
@@ -168,6 +160,20 @@ ESTIMATE: tuple[Column, ...] = (
 )
 
 
+def training_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
+    """Return the columns of the table of trainings, what plug-ins measured included."""
+    qualities = {name: name for name in training.QUALITIES}
+    others = other_metrics(qualities | further_of(frame.columns, training.COLUMNS))
+    return (*TRAINING[:-1], ("other metrics", others), TRAINING[-1])
+
+
+def inference_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
+    """Return the columns of the table of cells, what plug-ins measured included."""
+    qualities = {name: name for name in training.QUALITIES if name in inference.COLUMNS}
+    others = other_metrics(qualities | further_of(frame.columns, inference.COLUMNS))
+    return (*INFERENCE[:-1], ("other metrics", others), INFERENCE[-1])
+
+
 def _compression_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
     known = ("quality_trained", "quality_after", "quality_control")
     moments = [name for name in map(str, frame.columns) if name.startswith("quality_") and name not in known]
@@ -190,10 +196,11 @@ def _compression_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
 
 def all_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:
     """Return the tables of a report, all but the problems, in the order it shows them."""
+    training, inference = frames["training"], frames["inference"]
     specifications = (
-        ("training", "Training to the target", TRAINING),
+        ("training", "Training to the target", training_columns(training)),
         ("compression", "Quality through each compression", _compression_columns(frames["compression"])),
-        ("inference", "Inference", INFERENCE),
+        ("inference", "Inference", inference_columns(inference)),
         ("memory", "Peak memory", MEMORY),
         ("overhead", "Wall time outside stage bodies", OVERHEAD),
         ("estimate", "Predicted against taken", ESTIMATE),
@@ -229,7 +236,7 @@ def _problem_grid(name: str, title: str, frame: pd.DataFrame) -> Grid:
         for (kind, state, reason), rows in groups.items()
     ]
     columns = ("stage", "state", "reason", "last line of output", "times", "which")
-    return _drop(Grid(name, title, columns, tuple(lines)), constant=("stage",))
+    return without_empty(Grid(name, title, columns, tuple(lines)), constant=("stage",))
 
 
 def _named(row: Row) -> str:
@@ -262,29 +269,3 @@ def _flatten(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, st
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             found.append((f"{prefix}{key}", text))
     return found
-
-
-def build_grid(name: str, title: str, columns: Sequence[Column], frame: pd.DataFrame) -> Grid:
-    """Return a frame as a table for people, without the columns that say nothing."""
-    rows = tuple(tuple(make(row) for _, make in columns) for row in records(frame))
-    settings = ("workload", "backend", "precision", "batch", "seed", "target", "state")
-    grid = Grid(name, title, tuple(heading for heading, _ in columns), rows)
-    return _drop(grid, constant=(*settings, "train backend", "train precision", "train batch"))
-
-
-def _drop(grid: Grid, constant: Sequence[str]) -> Grid:
-    """Leave out columns that say nothing: empty in all rows, or a setting that all rows share."""
-    kept, shared = [], []
-    for index, heading in enumerate(grid.columns):
-        entries = [row[index] for row in grid.rows]
-        texts = {(entry.text, entry.detail) for entry in entries}
-        if len(entries) > 1 and len(texts) == 1 and heading in constant and entries[0].text != UNKNOWN:
-            shared.append((heading, entries[0].text))
-        elif entries and not all(entry.text in (UNKNOWN, "") and not entry.detail for entry in entries):
-            kept.append(index)
-    return replace(
-        grid,
-        columns=tuple(grid.columns[index] for index in kept),
-        rows=tuple(tuple(row[index] for index in kept) for row in grid.rows),
-        shared=tuple(shared),
-    )

@@ -9,7 +9,7 @@ import pandas as pd
 from bench.formatting import format_value
 from reports.frames.view import records
 from reports.grids.cell import Column, Entry, Row, keys, metric, plain, speedup, state, timing
-from reports.grids.run import Grid, build_grid
+from reports.grids.grid import Grid, build_grid
 
 TITLE = "Every backend and format against eager PyTorch in fp32"
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, NotRequired
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter
 from typing_extensions import TypedDict
 
+from bench.metrics import Metric
+
 KEY = r"[0-9A-Za-z_-]{1,64}"
 """The form of a stage's or an artifact's key: it names a folder."""
 
@@ -85,6 +87,32 @@ class BudgetDocument(TypedDict, total=False):
     target_interval: Amount | None
 
 
+class MetricDocument(TypedDict):
+    """A row of `bench.metrics` as JSON; a bound that is null is infinite."""
+
+    name: str
+    label: str
+    unit: str
+    better: str
+    kind: str
+    stage: str
+    about: str
+    low: Number | None
+    high: Number | None
+    quality: bool
+    operations: bool
+    curve: bool
+
+
+def _a_right_row(document: MetricDocument) -> MetricDocument:
+    Metric.from_json(document).check()
+    return document
+
+
+MetricRow = Annotated[MetricDocument, AfterValidator(_a_right_row)]
+MetricRows = Annotated[list[MetricRow], Field(max_length=1000)]
+
+
 class RunDocument(TypedDict, total=False):
     """What a run was asked for."""
 
@@ -101,6 +129,7 @@ class RunDocument(TypedDict, total=False):
     peaks: dict[str, PeakDocument]
     notes: list[str]
     matrix_path: str
+    metrics: MetricRows
     prediction: Annotated[PredictionDocument, AfterValidator(_places_exist)]
 
 

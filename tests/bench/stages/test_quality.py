@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from bench.errors import StageError
-from bench.metrics import QUALITIES, bounds
+from bench.metrics import METRICS
 from bench.workloads.checks import checked
 from bench.workloads.classification import accuracy_and_recall, binary_accuracy
 from bench.workloads.workload import Data, Workload
@@ -55,7 +55,7 @@ def test_a_quality_that_is_no_number_stays_none() -> None:
 
 
 def test_every_quality_has_a_range() -> None:
-    assert all(bounds(name) != (-math.inf, math.inf) for name in QUALITIES)
+    assert all(METRICS[name].bounds != (-math.inf, math.inf) for name in METRICS.qualities)
 
 
 def test_accuracy_leaves_ignored_labels_out_and_takes_one_hot_ones() -> None:

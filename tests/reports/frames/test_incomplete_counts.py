@@ -11,7 +11,7 @@ import pytest
 from bench.analysis.roofline import roofline
 from bench.commands.profile import _roofline
 from bench.commands.show import show
-from bench.metrics import COUNTS
+from bench.metrics import METRICS
 from bench.records import Measurement, Result
 from bench.regression import baseline
 from bench.regression import verdict as regression
@@ -134,7 +134,7 @@ def test_no_ranking_answer_plot_or_short_table_rests_on_a_count(
     store: Store, view: RunView, content: Content
 ) -> None:
     frames = read_frames(view)
-    columns = [*COUNTS, *DERIVED]
+    columns = [*METRICS.operation_counts, *DERIVED]
     without = {
         name: frame.assign(**{column: None for column in columns if column in frame})
         for name, frame in frames.items()

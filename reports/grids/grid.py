@@ -1,0 +1,57 @@
+"""A table for people: made from a frame by a list of columns, without those that say nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from reports.frames.view import records
+from reports.grids.cell import UNKNOWN, Column, Entry
+
+_SETTINGS = (
+    *("workload", "backend", "precision", "batch", "seed", "target", "state", "quality metric"),
+    *("train backend", "train precision", "train batch"),
+)
+"""Columns that are left out where all rows agree; their value then stands above the table."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table for people; `shared` names the columns left out because all rows agree, with their value."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    shared: tuple[tuple[str, str], ...] = ()
+
+
+def build_grid(name: str, title: str, columns: Sequence[Column], frame: pd.DataFrame) -> Grid:
+    """Return a frame as a table for people, without the columns that say nothing."""
+    return without_empty(whole_grid(name, title, columns, frame), constant=_SETTINGS)
+
+
+def whole_grid(name: str, title: str, columns: Sequence[Column], frame: pd.DataFrame) -> Grid:
+    """Return a frame as a table for people, with every column."""
+    rows = tuple(tuple(make(row) for _, make in columns) for row in records(frame))
+    return Grid(name, title, tuple(heading for heading, _ in columns), rows)
+
+
+def without_empty(grid: Grid, constant: Sequence[str]) -> Grid:
+    """Leave out columns that say nothing: empty in all rows, or a setting that all rows share."""
+    kept, shared = [], []
+    for index, heading in enumerate(grid.columns):
+        entries = [row[index] for row in grid.rows]
+        texts = {(entry.text, entry.detail) for entry in entries}
+        if len(entries) > 1 and len(texts) == 1 and heading in constant and entries[0].text != UNKNOWN:
+            shared.append((heading, entries[0].text))
+        elif entries and not all(entry.text in (UNKNOWN, "") and not entry.detail for entry in entries):
+            kept.append(index)
+    return replace(
+        grid,
+        columns=tuple(grid.columns[index] for index in kept),
+        rows=tuple(tuple(row[index] for index in kept) for row in grid.rows),
+        shared=tuple(shared),
+    )
