@@ -15,12 +15,15 @@ from reports.frames.view import RunView, read
 from reports.grids.compression import compression_grids
 from reports.grids.generation import generation_grids
 from reports.grids.grid import Grid
+from reports.grids.optimizers import optimizer_grids
 from reports.grids.run import all_grids, environment_grid, problem_grids
 from reports.grids.runtimes import runtimes_grids
+from reports.grids.short import short_grids
 from reports.plots import Plot, draw_all
 from reports.prose.answers import Answer, answers
+from reports.prose.notes import notes
 from reports.prose.overheads import overhead_text
-from reports.prose.predicted import estimate_summary
+from reports.prose.predicted import estimate_summary, estimate_text
 from reports.prose.verdict import verdict
 
 if TYPE_CHECKING:
@@ -31,7 +34,8 @@ if TYPE_CHECKING:
 class Content:
     """A report's parts. `frames` hold raw numbers by table name, `grids` the same for people.
 
-    `captions` holds what is said above a grid, by its name.
+    `captions` holds what is said above a grid, by its name. `short` are the tables that a terminal shows,
+    `last_lines` the lines under them: what was left out, where the time went, predicted against taken.
     """
 
     title: str
@@ -44,6 +48,8 @@ class Content:
     captions: Mapping[str, str]
     environment: Grid
     plots: tuple[Plot, ...]
+    short: tuple[Grid, ...]
+    last_lines: tuple[str, ...]
 
 
 def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
@@ -64,11 +70,13 @@ def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
         },
         environment=environment_grid(view),
         plots=() if view.smoke else tuple(draw_all(frames)),
+        short=() if view.smoke else tuple(short_grids(frames)),
+        last_lines=(*notes(view), *overhead_text(view).splitlines(), *estimate_text(view).splitlines()),
     )
 
 
 def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:
-    grids = [*all_grids(frames), *generation_grids(frames)]
+    grids = [*optimizer_grids(frames), *all_grids(frames), *generation_grids(frames)]
     # What a smoke run costs and saves, or took, compares nothing.
     if smoke:
         return [grid for grid in grids if grid.name != "estimate"]

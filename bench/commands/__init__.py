@@ -34,7 +34,9 @@ class Command:
 Results = Annotated[Path, typer.Option("--results", help="Folder of the store, artifacts and reports.")]
 Plugins = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", help="Python file that adds techniques, metrics or workloads; repeatable."),
+    typer.Option(
+        "--plugin", help="Python file that adds techniques, workloads, metrics or output formats; repeatable."
+    ),
 ]
 Trust = Annotated[
     list[Path] | None,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.commands import RESULTS, Command, Results, RunId
+from bench.commands import RESULTS, Command, Plugins, Results, RunId
 from bench.formatting import print_table, say
+from bench.plugins import load_plugins
 
 
-def report(run_id: RunId = None, results: Results = RESULTS) -> None:
+def report(run_id: RunId = None, results: Results = RESULTS, plugin: Plugins = None) -> None:
     """Write a run's report again and print its short tables and where its time went."""
+    load_plugins(plugin or [])
     write_and_print(run_id, results)
 
 
@@ -19,21 +21,19 @@ COMMANDS = (Command("report", "Look", report, place=0),)
 def write_and_print(run_id: str | None, results: Path, *, complete: bool = False) -> None:
     """Write a run's report and print its short form; `complete` where that is the run's last act."""
     from bench.results.store import Store
-    from reports.formats.terminal import estimate_text, notes_text, overhead_text, short_tables
+    from reports.content import gather
+    from reports.formats.terminal import short_tables
     from reports.prose.verdict import SMOKE
-    from reports.write import write
+    from reports.write import write_content
 
     store = Store.open(results, create=False)
     run_id = store.find_run(run_id)
-    path = write(store, run_id, results / run_id, complete=complete)
+    content = gather(store, run_id, complete=complete)
+    path = write_content(content, results / run_id)
     if store.run(run_id)["request"].get("smoke"):
         say(SMOKE)
-    else:
-        for short in short_tables(store, run_id):
-            print_table(short.title, short.rows, short.columns, wrap=False)
-    notes = notes_text(store, run_id)
-    if notes:
-        say(notes)
-    say(overhead_text(store, run_id))
-    say(estimate_text(store, run_id))
+    for short in short_tables(content.short):
+        print_table(short.title, short.rows, short.columns, wrap=False)
+    for line in content.last_lines:
+        say(line)
     say(f"report: {path}")

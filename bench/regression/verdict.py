@@ -85,7 +85,8 @@ def _notes_of_metrics(before: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         now = METRICS[row["name"]].to_json()
         differing = [field for field in ("unit", "better", "kind") if row[field] != now[field]]
         if differing:
-            yield f"{row['name']}: {' and '.join(differing)} differs from the baseline; the new ones count"
+            what = " and ".join(differing)
+            yield f"{row['name']}: not the same {what} as in the baseline; the run's own counts"
 
 
 def _notes_of_unreadable(store: Store, run_id: str) -> Iterator[str]:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from hashlib import sha256
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench.formatting import visible
 from reports.content import Content
+from reports.formats.table import FORMATS, File
 from reports.grids.cell import LEGEND
+
+
+def render(content: Content) -> Iterator[File]:
+    """Yield the one file."""
+    yield "report.html", render_html(content).encode()
 
 
 def render_html(content: Content) -> str:
@@ -33,3 +40,6 @@ def render_html(content: Content) -> str:
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
         images={plot.name: base64.b64encode(plot.png).decode() for plot in content.plots},
     )
+
+
+FORMATS.add("html", render, about="report.html: the whole report, one page that opens offline", last=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from bench.formatting import visible
 from reports.content import Content
+from reports.formats.table import FORMATS, File
 from reports.grids.cell import LEGEND, Entry
 from reports.grids.grid import Grid
 
@@ -37,6 +38,11 @@ _LEFT_OUT = {
         *("FLOPs effective", "parameters", "non-zero", "agrees with its model"),
     },
 }
+
+
+def render(content: Content) -> Iterator[File]:
+    """Yield the one file."""
+    yield "report.md", render_markdown(content).encode()
 
 
 def render_markdown(content: Content) -> str:
@@ -101,3 +107,6 @@ def _field(entry: Entry) -> str:
     if not entry.text:
         return escape(entry.detail.replace("\n", ", "))
     return escape(entry.text + (f" ({entry.detail})" if entry.detail else ""))
+
+
+FORMATS.add("markdown", render, about="report.md: the report in brief, for a terminal or a code host")

@@ -19,14 +19,17 @@ from reports.frames import (
     tradeoff_table,
     training_table,
 )
+from reports.frames.scores import scores_table
 from reports.frames.view import RunView
 
 
 def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
     """Return all tables of a run by name."""
-    inference, generation = inference_table(view), generation_table(view)
+    training, inference = training_table(view), inference_table(view)
+    generation = generation_table(view)
     found = {
-        "training": training_table(view),
+        "optimizers": scores_table(training),
+        "training": training,
         "curves": curves(view),
         "compression": compression_table(view),
         "inference": inference,

@@ -13,6 +13,16 @@ import pandas as pd
 from reports.frames.training import training_label
 from reports.frames.view import records
 
+_STEP_COLUMNS = (
+    *("step_latency_s", "step_latency_low_s", "step_latency_high_s"),
+    *("step_latency_launches", "step_latency_preliminary", "step_latency_disturbed"),
+)
+_COLUMNS = (
+    *("workload", "optimizer", "seeds", "reached", "steps_to_target", "steps_trained", "states"),
+    *("time_to_target_s", "time_to_target_low_s", "time_to_target_high_s"),
+    *(*_STEP_COLUMNS, "quality_metric", "quality"),
+)
+
 
 @dataclass(frozen=True)
 class Score:
@@ -53,6 +63,43 @@ def fastest(scores: Iterable[Score]) -> Score | None:
         key=lambda score: (_or_never(score.time_s), _or_never(score.steps), -(score.quality or 0)),
         default=None,
     )
+
+
+def scores_table(training: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each workload × optimizer (and training setting) over its seeds, best steps first.
+
+    Steps and times are medians, unknown where half of the seeds or more are censored; `steps_trained` is the
+    longest training. `states` names what became of seeds without a result, `censored` among them.
+    """
+    rows = [
+        _score_row(str(workload), score)
+        for workload in dict.fromkeys(training["workload"])
+        for score in optimizer_scores(training, workload)
+    ]
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def _score_row(workload: str, score: Score) -> dict[str, Any]:
+    timed = next((row for row in score.rows if row["step_latency_s"] is not None), score.rows[0])
+    trained = max((row["steps_trained"] or 0 for row in score.rows), default=0)
+    states = [row["state"] for row in score.rows if row["state"] != "ok"]
+    if score.steps is None and trained:
+        states.append("censored")
+    return {
+        "workload": workload,
+        "optimizer": score.label,
+        "seeds": score.seeds,
+        "reached": score.reached,
+        "steps_to_target": score.steps,
+        "steps_trained": trained,
+        "states": ", ".join(dict.fromkeys(states)),
+        "time_to_target_s": score.time_s,
+        "time_to_target_low_s": score.time_low_s,
+        "time_to_target_high_s": score.time_high_s,
+        **{column: timed[column] for column in _STEP_COLUMNS},
+        "quality_metric": score.rows[0]["quality_metric"],
+        "quality": score.quality,
+    }
 
 
 def _score(label: str, rows: list[dict[str, Any]]) -> Score:

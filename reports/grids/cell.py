@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.formatting import at_least, counted, format_points, format_value
+from bench.formatting import at_least, counted, format_interval, format_points, format_value
 from bench.metrics import metric_named
 
 UNKNOWN = "–"
@@ -19,19 +19,24 @@ LEGEND = (
 )
 
 _MAX_DETAIL = 100
-_AFTER_ALL = 1e300  # what a censored value sorts by
+AFTER_ALL = 1e300
+"""What a censored value sorts by."""
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One field of a table: `text`, a second line under it, what it sorts by, and how it is marked."""
+    """One field of a table: `text`, a second line under it, what it sorts by, and how it is marked.
+
+    `brief` is text and detail in the one short line that a terminal has room for, where they differ.
+    """
 
     text: str
     detail: str = ""
     sort: float | None = None
     mark: str = ""
+    brief: str = ""
 
 
 Column = tuple[str, Callable[[Row], Entry]]
@@ -102,7 +107,9 @@ def timing(key: str, name: str) -> Callable[[Row], Entry]:
         launches = counted(int(row[f"{key}_launches"]), "launch")
         if row.get(f"{key}_disturbed"):
             launches += f", {int(row[f'{key}_disturbed'])} disturbed"
-        return Entry(format_value(name, value) + mark, f"{_interval(name, low, high)}, {launches}", value)
+        brief = format_interval(name, value, low, high) + mark
+        detail = f"{_interval(name, low, high)}, {launches}"
+        return Entry(format_value(name, value) + mark, detail, value, brief=brief)
 
     return make
 
@@ -160,7 +167,7 @@ def state(row: Row) -> Entry:
 def reached(row: Row) -> Entry:
     if row["censored"]:
         text = f"> {format_value('steps_to_target', row['steps_trained'])}"
-        return Entry(text, "censored", _AFTER_ALL, "bad")
+        return Entry(text, "censored", AFTER_ALL, "bad")
     return metric("steps_to_target")(row)
 
 
@@ -177,8 +184,10 @@ def speedup(row: Row) -> Entry:
     if value is None:
         return Entry(UNKNOWN)
     mark = PRELIMINARY if row["latency_preliminary"] and low != high else ""
-    interval = f"{low:.3g}× … {high:.3g}×" if low is not None and low != high else ""
-    return Entry(f"{value:.3g}×{mark}", interval, value)
+    if low is None or low == high:
+        return Entry(f"{value:.3g}×{mark}", sort=value)
+    brief = f"{value:.3g}×{mark} ({low:.3g} to {high:.3g})"
+    return Entry(f"{value:.3g}×{mark}", f"{low:.3g}× … {high:.3g}×", value, brief=brief)
 
 
 def yes(key: str) -> Callable[[Row], Entry]:

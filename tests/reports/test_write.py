@@ -17,8 +17,10 @@ from bench.analysis.statistics import launch_interval
 from bench.formatting import format_value
 from bench.records import Result
 from bench.results.store import Store
-from reports.formats.terminal import overhead_text, short_tables
+from reports.frames.view import read
+from reports.prose.overheads import overhead_text
 from reports.write import write
+from tests.support.short_tables import short_tables
 from tests.support.synthetic_run import Synthetic, build, key_of
 
 HOSTILE = '<script>alert("1")</script> | `x` <img src=x onerror=alert(2)>'
@@ -215,7 +217,7 @@ def test_a_run_without_launches_has_a_report(tmp_path: Path) -> None:
     store.start_run("run-2", "i", "quick", "bench run", {}, source.stages("run-1"), source.cells("run-1"))
     page = write(store, "run-2", tmp_path / "report").read_text()
     assert "24 cells: 0 ok, 3 skipped, 21 pending" in page
-    assert overhead_text(store, "run-2") == "Wall time outside stage bodies: not recorded yet."
+    assert overhead_text(read(store, "run-2")) == "Wall time outside stage bodies: not recorded yet."
 
 
 def test_short_tables_fit_a_terminal(store: Store) -> None:
@@ -232,7 +234,7 @@ def test_short_tables_fit_a_terminal(store: Store) -> None:
 
 
 def test_overhead_text_says_what_it_is_made_of(store: Store) -> None:
-    first, *parts = overhead_text(store, "run-1").splitlines()
+    first, *parts = overhead_text(read(store, "run-1")).splitlines()
     assert first.startswith("Wall time outside stage bodies: 15 s")
     assert [part.split()[0] for part in parts] == ["imports", "start"]
     assert "83.3 %" in parts[0]

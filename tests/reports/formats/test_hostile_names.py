@@ -10,8 +10,8 @@ import pytest
 
 from bench.formatting import visible
 from bench.results.store import Store
-from reports.formats.terminal import short_tables
 from reports.write import write
+from tests.support.short_tables import short_tables
 from tests.support.synthetic_run import Synthetic, build
 
 LONG = "n" * 250

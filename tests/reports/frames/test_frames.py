@@ -9,7 +9,6 @@ import pytest
 from bench.analysis.statistics import launch_interval
 from bench.records import Measurement, Result
 from bench.results.store import Store
-from reports.formats.terminal import notes_text
 from reports.frames import (
     compression_table,
     curves,
@@ -21,6 +20,7 @@ from reports.frames import (
     training_table,
 )
 from reports.frames.view import RunView, read, records
+from reports.prose.notes import notes
 from tests.support.synthetic_run import Synthetic, build, key_of
 
 
@@ -81,7 +81,9 @@ def test_what_a_reader_left_out_of_the_data_is_a_note_of_the_training(tmp_path: 
     left_out = Measurement("training_samples", 40, method="3 rows left out: column 'label' is empty")
     made_up = Synthetic(("adam",), results={"train digits/adam": Result("ok", measurements=(left_out,))})
     assert "data: 3 rows left out" in training_table(made_up_view(tmp_path, made_up)).iloc[0]["notes"]
-    assert notes_text(Store.open(tmp_path), "run-1").startswith("note: data of digits: 3 rows left out")
+    assert next(notes(read(Store.open(tmp_path), "run-1"))).startswith(
+        "note: data of digits: 3 rows left out"
+    )
 
 
 def test_every_cell_has_a_row_whatever_became_of_it(view: RunView) -> None:

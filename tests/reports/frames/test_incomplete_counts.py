@@ -19,15 +19,16 @@ from bench.results.store import Store
 from reports.content import Content, gather
 from reports.formats.html import render_html
 from reports.formats.markdown import render_markdown
-from reports.formats.terminal import short_tables
 from reports.frames.roofline import infer_point
 from reports.frames.run import read_frames
 from reports.frames.view import RunView, read
-from reports.grids.run import Grid, all_grids
+from reports.grids.grid import Grid
+from reports.grids.run import all_grids
 from reports.plots import draw_all
 from reports.prose.answers import answers
 from reports.prose.verdict import verdict
 from reports.write import write
+from tests.support.short_tables import short_tables
 from tests.support.synthetic_run import Synthetic, build, key_of
 
 LACKING = "no formula for aten._fft_r2c"

@@ -10,10 +10,10 @@ import pytest
 from bench.records import Result
 from bench.results.store import Store
 from reports.content import gather
-from reports.formats.terminal import short_tables
 from reports.frames import inference_table, runtimes_table
 from reports.frames.view import read, records
 from reports.grids.runtimes import compares_runtimes, memory
+from tests.support.short_tables import short_tables
 from tests.support.synthetic_run import Synthetic, build
 
 FORMATS_ALONE = Synthetic(

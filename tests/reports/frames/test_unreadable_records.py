@@ -13,9 +13,9 @@ from bench.errors import StoreError
 from bench.regression.baseline import save
 from bench.regression.verdict import check
 from bench.results.store import Store
-from reports.formats.terminal import notes_text
 from reports.frames import inference_table, problems_table
 from reports.frames.view import read
+from reports.prose.notes import notes
 from reports.write import write
 from tests.support.synthetic_run import Synthetic, build, key_of
 
@@ -72,7 +72,9 @@ def test_a_damaged_record_fails_its_own_stage_alone(results: Path, reason: str) 
     assert table.loc["momentum", "state"] == "ok" and table.loc["momentum", "quality"] > 0.5
     assert table.loc["adam", "quality"] != table.loc["adam", "quality"]
     page = write(store, RUN, results / "report").read_text()
-    assert "its record cannot be read" in page and f"{label}: its record" in notes_text(store, RUN)
+    assert "its record cannot be read" in page and f"{label}: its record" in "\n".join(
+        notes(read(store, RUN))
+    )
     store.close()
 
 

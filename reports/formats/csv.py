@@ -1,0 +1,34 @@
+"""`tables/*.csv`: the frames for spreadsheets and `pandas.read_csv`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from reports.formats.table import FORMATS, File
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from reports.content import Content
+
+
+def render(content: Content) -> Iterator[File]:
+    """Yield a file for each frame."""
+    for name, frame in content.frames.items():
+        yield f"tables/{name}.csv", as_csv(frame)
+
+
+def as_csv(frame: pd.DataFrame) -> bytes:
+    """Write a frame as CSV; a text that a spreadsheet would compute begins with an apostrophe, as it asks."""
+    texts = frame.select_dtypes(include=["object", "string"])
+    plain = {str(name): [_as_text(value) for value in column] for name, column in texts.items()}
+    return frame.assign(**plain).to_csv(index=False, lineterminator="\n").encode()
+
+
+def _as_text(value: Any) -> Any:
+    computed = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if computed else value
+
+
+FORMATS.add("csv", render, about="tables/*.csv: raw numbers, a file for each table")

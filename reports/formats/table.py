@@ -1,0 +1,80 @@
+"""The table of output formats: a row for each way that a report is written as files.
+
+A module of this folder that calls `FORMATS.add` is found; a plug-in file calls it too, and a package does so
+through the entry-point group `bench.formats`. Imports nothing that takes time: workers load plug-ins.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from techniques.registry import NAME, TechniqueError
+
+if TYPE_CHECKING:
+    from reports.content import Content
+
+File = tuple[str, bytes]
+"""A path relative to the report's folder, and what the file holds."""
+
+Render = Callable[["Content"], Iterable[File]]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way to write a report: `about` says which files, `render` returns them.
+
+    `last` formats are written after all others: who finds their files finds the whole report.
+    """
+
+    name: str
+    render: Render
+    about: str
+    last: bool = False
+
+
+class FormatTable:
+    """The formats by name."""
+
+    def __init__(self, package: str, entry_points: str) -> None:
+        self._package = package
+        self._entry_points = entry_points
+        self._rows: dict[str, Format] = {}
+        self._found = False
+
+    def add(self, name: str, render: Render, *, about: str, last: bool = False) -> Format:
+        """Add a format; raises TechniqueError where the name is taken or is none."""
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise TechniqueError(f"format {name!r}: a name has only a-z, 0-9, '.' and '-'")
+        if not callable(render):
+            raise TechniqueError(f"format {name!r}: render must be a function of the report's content")
+        if name in self._rows:
+            raise TechniqueError(f"format {name!r} is already registered: {self._rows[name].about}")
+        self._rows[name] = Format(name, render, about, last)
+        return self._rows[name]
+
+    def rows(self) -> list[Format]:
+        """Return every format by name, those that are written last at the end."""
+        if not self._found:
+            self._found = True
+            folder = importlib.import_module(self._package).__path__
+            for module in sorted(entry.name for entry in pkgutil.iter_modules(folder)):
+                importlib.import_module(f"{self._package}.{module}")
+            for entry in entry_points(group=self._entry_points):
+                entry.load()(self)
+        return sorted(self._rows.values(), key=lambda row: (row.last, row.name))
+
+
+def refuse_outside(format_: Format, path: str) -> None:
+    """Raise TechniqueError where a format would write outside of the report's folder."""
+    parts = Path(path).parts
+    if not parts or Path(path).is_absolute() or ".." in parts:
+        raise TechniqueError(f"format {format_.name!r}: {path!r} must be a path inside the report's folder")
+
+
+FORMATS = FormatTable("reports.formats", entry_points="bench.formats")
