@@ -11,7 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from bench import __version__, commands
-from bench.commands import Command, Group
+from bench.commands import Command, Group, Verbose
+from bench.execution.run_log import shown
 
 PARENTS = {
     "data": ("Look", "Find, fetch and locate data sets."),
@@ -75,14 +76,17 @@ def _print_version(wanted: bool) -> None:
 
 
 def _options(
+    ctx: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
             "--version", is_eager=True, callback=_print_version, help="Print the suite's version and exit."
         ),
     ] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Take what goes for every command."""
+    ctx.with_resource(shown(verbose))
 
 
 def _first_sentence(text: str) -> str:

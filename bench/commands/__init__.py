@@ -45,6 +45,10 @@ Trust = Annotated[
         help="Model file to load although it could run code, from someone you trust; repeatable.",
     ),
 ]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Show what a run's log keeps: each process, how it ended."),
+]
 RunId = Annotated[str | None, typer.Argument(help="Run id or its beginning; the latest run by default.")]
 RunOption = Annotated[
     str | None, typer.Option("--run", help="Run id or its beginning; the latest run by default.")

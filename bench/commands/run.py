@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.commands import RESULTS, Command, Plugins, Results, Trust
+from bench.commands import RESULTS, Command, Plugins, Results, Trust, Verbose
+from bench.execution.run_log import shown
 from bench.formatting import counted, one_line, say
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def run(
     plugin: Plugins = None,
     trusted: Trust = None,
     results: Results = RESULTS,
+    verbose: Verbose = False,
 ) -> None:
     """Run every cell of a matrix, measure it, and write the report.
 
@@ -100,7 +102,8 @@ def run(
         show_plan(options, probes=probe)
         return
     try:
-        ok = run_matrix(options)
+        with shown(verbose):
+            ok = run_matrix(options)
     except KeyboardInterrupt:
         typer.echo("bench: interrupted; the same command goes on from here", err=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import os
 import selectors
 import signal
@@ -28,6 +29,8 @@ from bench.matrix.file import Allocator
 from bench.processes import how_it_ended, signal_name
 from bench.records import Request, Result, State
 from bench.results.folder import COMPILE_CACHE
+
+_LOG = logging.getLogger(__name__)
 
 TAIL_LINES = 20
 
@@ -80,6 +83,7 @@ class ForkServerExecutor:
                 env={**os.environ, **_environment(results), **allocator_environment(allocator)},
                 start_new_session=True,
             )
+        _LOG.info("fork server %d starts, imports: %s", self._process.pid, " ".join(modules) or "nothing")
         self._server = os.pidfd_open(self._process.pid)
         self._submitted = os.eventfd(0, os.EFD_CLOEXEC)
         self._reader = threading.Thread(target=self._read_until_the_end, daemon=True)
@@ -116,6 +120,7 @@ class ForkServerExecutor:
             "timeout_s": request.timeout_s,
             "fork_safe": request.fork_safe,
         }
+        _LOG.info("worker %d: %s", number, _request_text(request))  # before it starts, never next to it
         with self._lock:
             if self._end is not None:
                 self._answer(number, pending, None)
@@ -194,6 +199,7 @@ class ForkServerExecutor:
         """Answer what is pending: the server is gone, and its workers with it."""
         how = "did not answer in time" if self._hung else how_it_ended(code)
         last = read_tail(self._log).rpartition("\n")[2]
+        _LOG.info("fork server %d %s%s", self._process.pid, how, f": {last}" if last else "")
         with contextlib.suppress(OSError):
             self._log.unlink()
         with self._lock:
@@ -220,7 +226,9 @@ class ForkServerExecutor:
         latest_s = pending.submitted_s + max(0.0, wall_s - result.body_s)
         start_s = min(max(result.start_s, pending.submitted_s), latest_s)
         output_tail = "" if result.state == "ok" else tail
-        pending.future.set_result(replace(result, start_s=start_s, wall_s=wall_s, output_tail=output_tail))
+        result = replace(result, start_s=start_s, wall_s=wall_s, output_tail=output_tail)
+        _log_end(number, (reply or {}).get("pid"), result)
+        pending.future.set_result(result)
 
 
 def judge_end(message: Mapping[str, Any], tail: str, timeout_s: float) -> tuple[State, str]:
@@ -242,6 +250,23 @@ def judge_end(message: Mapping[str, Any], tail: str, timeout_s: float) -> tuple[
     if -code in _FROM_OUTSIDE:
         return "killed", f"ended from outside by {name}"
     return "failed", f"ended by {name}"
+
+
+def _request_text(request: Request) -> str:
+    return (
+        f"{request.kind} {request.label}, key {request.key[:12]}, launch {request.round + 1}, "
+        f"CPUs {','.join(map(str, request.cpus))}, memory {request.memory_bytes >> 20} MiB, "
+        f"timeout {request.timeout_s:g} s"
+    )
+
+
+def _log_end(number: int, pid: int | None, result: Result) -> None:
+    level = logging.INFO if result.state in ("ok", "skipped") else logging.WARNING
+    reason = f", {result.reason}" if result.reason else ""
+    who = f"worker {number}" + (f" (pid {pid})" if pid else "")
+    _LOG.log(level, "%s: %s after %.1f s%s", who, result.state, result.wall_s, reason)
+    for line in result.output_tail.splitlines():
+        _LOG.log(level, "worker %d printed: %s", number, line)
 
 
 def read_result(path: Path) -> Result | None:

@@ -106,7 +106,8 @@ class Server:
         _, status = os.waitpid(job.pid, 0)
         oom_kills = count_oom_kills() - job.oom_kills
         exit_code = os.waitstatus_to_exitcode(status)
-        self.reply({"id": job.id, "exit": exit_code, "timed_out": job.timed_out, "oom_kills": oom_kills})
+        ended = {"id": job.id, "pid": job.pid, "exit": exit_code}
+        self.reply({**ended, "timed_out": job.timed_out, "oom_kills": oom_kills})
 
 
 def become_worker(command: dict[str, Any], parent: int) -> NoReturn:

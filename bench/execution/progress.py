@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +13,10 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from bench.execution.run_log import SHOWN
 from bench.formatting import clock_text, visible
+
+_LOG = logging.getLogger(SHOWN)
 
 
 class Display:
@@ -50,6 +54,7 @@ class Display:
         """Tell how a stage ended; `counts` is false where it is to be tried again."""
         self._running.pop(what, None)
         self._done += counts
+        _LOG.info("%s: %s", what, how)
         line = f"[{self._done}/{self._total}] {what}  {how}"
         self.say(line if self._live else f"{line}  ({self._clock()})")
         self.draw()

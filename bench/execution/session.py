@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+import platform
 import shlex
 import shutil
 import time
@@ -13,11 +15,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench import datasets
+from bench import __version__, datasets
 from bench.costs import Estimator, make_estimator, prediction_text, progress_of, spent_bytes
 from bench.costs.timeline import REPORT, RUNNER, Timeline, now_s
 from bench.errors import DataError, MatrixError
 from bench.execution.resources import Resources, find_resources
+from bench.execution.run_log import SHOWN, logged_to
 from bench.execution.runner import Runner
 from bench.formatting import counted
 from bench.identity.loaded import loader
@@ -35,6 +38,8 @@ from bench.workloads.content import check_content, content_path
 from bench.workloads.input_files import input_files
 from bench.workloads.trust import trust
 from techniques.registry import TechniqueError, load_reference
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -139,48 +144,91 @@ def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.S
     `conclude` is called with the run's id once all stages have ended, before the run counts as finished.
     """
     results = prepared.options.results.resolve()
+    told = list(prepared.notes)
+
+    def tell(line: str) -> None:
+        told.append(line)
+        say(line)
+
     with alone_in(results):
         store = Store.open(results)
         clear_unfinished(results)
         shutil.rmtree(results / WORK, ignore_errors=True)
-        run_id = _start_or_resume(prepared, store, say)
-        stages = {stage.key: stage for stage in store.stages(run_id)}
-        # As an interrupted run has changed it: a timing that was planned for all may have been split.
-        prepared = replace(
-            prepared, plan=replace(prepared.plan, stages=stages, cells=tuple(store.cells(run_id)))
-        )
-        timeline = Timeline(_process_started_s())
-        estimator = _predict(prepared, store, run_id, results, say)
-        timeline.add_part(RUNNER, _process_started_s(), now_s())
-        runner = Runner(
-            prepared.plan,
-            store,
-            run_id,
-            results,
-            prepared.matrix.budget,
-            prepared.resources,
-            prepared.plugins,
-            timeline,
-            estimator,
-            smoke=prepared.options.smoke,
-            anew=prepared.options.anew,
-            trusted=trust(prepared.options.trusted),
-        )
-        try:
-            ok = runner.run()
-        finally:
-            # First: on a full disk it makes room for what follows.
-            shutil.rmtree(results / WORK, ignore_errors=True)
-            clear_unfinished(results)
-            for part, seconds in timeline.outside(now_s()).items():
-                store.add_overhead(run_id, part, seconds)
-        _note_growth(store, run_id, results)
-        started = time.perf_counter()
-        conclude(run_id)
-        store.add_overhead(run_id, REPORT, time.perf_counter() - started)
-        store.finish_run(run_id)
-        store.close()
+        run_id = _start_or_resume(prepared, store, tell)
+        with logged_to(results, run_id):
+            _log_start(prepared, len(store.launch_results(run_id)), told)
+            try:
+                ok = _carry_out(prepared, store, run_id, results, conclude, say)
+            except BaseException as error:
+                _LOG.error("run %s stops: %s", run_id, first_line(error) or type(error).__name__)
+                raise
+            _LOG.info("run %s: finished, %s", run_id, "every stage ok" if ok else "some stages failed")
     return Outcome(run_id, ok)
+
+
+def _log_start(prepared: Prepared, launches: int, told: list[str]) -> None:
+    """Log what a reader of the log has to know: who ran what, where, and from where it goes on."""
+    _LOG.info("bench %s, Python %s, %s", __version__, platform.python_version(), platform.platform())
+    _LOG.info("pid %d: %s", os.getpid(), prepared.options.command)
+    for line in told:
+        logging.getLogger(SHOWN).info("%s", line)
+    _LOG.info("%s of this run in the store", counted(launches, "launch"))
+
+
+def _logging(say: datasets.Say) -> datasets.Say:
+    """Return what tells the user a line, and the log too."""
+
+    def tell(line: str) -> None:
+        logging.getLogger(SHOWN).info("%s", line)
+        say(line)
+
+    return tell
+
+
+def _carry_out(
+    prepared: Prepared,
+    store: Store,
+    run_id: str,
+    results: Path,
+    conclude: Callable[[str], None],
+    say: datasets.Say,
+) -> bool:
+    """Run what the store has of this run; returns whether every stage is ok."""
+    stages = {stage.key: stage for stage in store.stages(run_id)}
+    # As an interrupted run has changed it: a timing that was planned for all may have been split.
+    prepared = replace(prepared, plan=replace(prepared.plan, stages=stages, cells=tuple(store.cells(run_id))))
+    timeline = Timeline(_process_started_s())
+    estimator = _predict(prepared, store, run_id, results, _logging(say))
+    timeline.add_part(RUNNER, _process_started_s(), now_s())
+    runner = Runner(
+        prepared.plan,
+        store,
+        run_id,
+        results,
+        prepared.matrix.budget,
+        prepared.resources,
+        prepared.plugins,
+        timeline,
+        estimator,
+        smoke=prepared.options.smoke,
+        anew=prepared.options.anew,
+        trusted=trust(prepared.options.trusted),
+    )
+    try:
+        ok = runner.run()
+    finally:
+        # First: on a full disk it makes room for what follows.
+        shutil.rmtree(results / WORK, ignore_errors=True)
+        clear_unfinished(results)
+        for part, seconds in timeline.outside(now_s()).items():
+            store.add_overhead(run_id, part, seconds)
+    _note_growth(store, run_id, results)
+    started = time.perf_counter()
+    conclude(run_id)
+    store.add_overhead(run_id, REPORT, time.perf_counter() - started)
+    store.finish_run(run_id)
+    store.close()
+    return ok
 
 
 def _again(stage: StageRow, why: str) -> str:

@@ -42,6 +42,7 @@ def add_run(results: Path, run_id: str, keys: tuple[str, ...], *, finished: bool
         store.finish_run(run_id)
     (results / run_id).mkdir()
     (results / run_id / "report.html").write_text("report")
+    (results / run_id / "run.log").write_text("log")
     store.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -64,10 +65,24 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(finished):
     assert "\x1b" not in done.stderr
 
 
+def test_a_run_logs_who_was_asked_what_and_how_that_ended_and_shows_none_of_it(finished):
+    done, results = finished
+    (path,) = results.glob("*/run.log")
+    log = path.read_text()
+    for kind in ("train", "compress", "lower", "evaluate", "step", "infer"):
+        assert re.search(
+            rf"worker \d+: {kind} .*, key [0-9a-f]{{12}}, launch 1, CPUs [\d,]+, memory \d+ MiB", log
+        )
+    assert len(re.findall(r"worker \d+ \(pid \d+\): ok after", log)) == len(re.findall(r"worker \d+: ", log))
+    assert "bench run --matrix ci" in log and "finished, every stage ok" in log.splitlines()[-1]
+    assert "worker" not in done.stderr
+
+
 def test_a_new_run_reuses_artifacts_and_says_what_it_did_not_measure_again(bench, own_copy):
     results = own_copy
-    again = bench(*PART, "--results", results)
+    again = bench(*PART, "-v", "--results", results)
     assert "was there already" in again.stderr
+    assert re.search(r"INFO bench.execution.executor: worker \d+: infer digits ", again.stderr)
     store = Store.open(results, create=False)
     assert len(store.runs()) == 2
     run_id = store.find_run(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ import pytest
 from bench.execution import executor as executor_module
 from bench.execution.executor import ForkServerExecutor
 from bench.execution.forkserver import running_in_session
+from bench.execution.run_log import RUN_LOG, logged_to
 from bench.records import Request
 
 # A worker imports these before its stage begins; none has a stage to run, so that none needs PyTorch.
@@ -104,6 +106,20 @@ def test_workers_are_answered_for_one_by_one(start, tmp_path):
     assert broken.result(timeout=300).reason == "RuntimeError: a broken library"
     assert stopped.result(timeout=300).state == "timeout"
     assert executor.alive
+
+
+def test_the_log_says_who_was_asked_what_and_how_it_ended(start, tmp_path):
+    with logged_to(tmp_path, "run-1"):
+        executor = start()
+        executor.wait_until_ready()
+        executor.submit(request(tmp_path, "cannot_be_imported")).result(timeout=300)
+        executor.close()
+    log = (tmp_path / "run-1" / RUN_LOG).read_text()
+    assert f"fork server {pid_of(executor)} starts" in log and f"fork server {pid_of(executor)} ended" in log
+    assert re.search(
+        r"worker (\d+): evaluate .* timeout 300 s\n(.*\n)*.*WARNING .*worker \1 \(pid \d+\): failed", log
+    )
+    assert "RuntimeError: a broken library" in log
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
