@@ -2,7 +2,7 @@ PYTHON ?= python3
 MATRIX ?= quick
 VENV := .venv
 
-.PHONY: bench test test-slow test-capped test-busy lint clean
+.PHONY: bench test test-slow test-capped test-busy lint docs clean
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/python -m bench run --matrix $(MATRIX)
@@ -36,6 +36,11 @@ lint: $(VENV)/.installed-dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/codespell
 
+# The site, into `site/`. Reference pages are written from the code first.
+docs: $(VENV)/.installed-docs
+	$(VENV)/bin/python -m docs.reference
+	$(VENV)/bin/zensical build --strict
+
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --editable .
@@ -46,5 +51,10 @@ $(VENV)/.installed-dev: pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]'
 	touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-docs: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --editable '.[docs]'
+	touch $@ $(VENV)/.installed
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .cache site docs/pages/reference docs/pages/project docs/pages/examples .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,118 @@
+"""The page of what a plug-in implements: rows, protocols, entry points."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any
+
+from bench.workloads import WORKLOADS, WorkloadRow
+from bench.workloads.workload import Data, Workload
+from docs.reference.markdown import assemble, block, code, docstring
+from docs.reference.markdown import table as table_of
+from techniques.backends import BACKENDS, BackendRow
+from techniques.backends.protocol import Backend, Numerics, OwnClock, Program
+from techniques.compression import COMPRESSIONS, CompressionRow
+from techniques.compression.context import Context
+from techniques.optimizers import OPTIMIZERS
+from techniques.registry import Registry, Row
+
+INTRODUCTION = """A plug-in adds rows to tables. `--plugin mine.py` runs a file of yours that adds them; a
+package adds them through an entry point. A row names its implementation as `"package.module:name"` or
+`"path/to/file.py:name"` and does not import it, so listing what there is stays fast."""
+
+REGISTRIES: tuple[Registry[Any], ...] = (OPTIMIZERS, COMPRESSIONS, BACKENDS, WORKLOADS)
+
+ENTRY_POINTS = """An entry point names a function that gets the table and adds rows to it. It runs when the
+table is first read, so it must not import what takes time."""
+
+PROJECT = """<!-- test: pyproject -->
+```toml title="pyproject.toml"
+[project.entry-points."bench.optimizers"]
+mine = "my_package.rows:add_optimizers"
+```"""
+
+FUNCTION = """```python title="my_package/rows.py"
+def add_optimizers(table):
+    table.add(
+        "nesterov",
+        "my_package.nesterov:build",
+        about="Accelerated gradient (Nesterov 1983)",
+        defaults={"lr": 0.02, "momentum": 0.9},
+    )
+```"""
+
+
+def page() -> str:
+    """Return the page."""
+    groups = [(code(group), f"adds {axis}s") for group, axis in entry_point_groups().items()]
+    return assemble(
+        "Plug-ins",
+        INTRODUCTION,
+        "## Entry points",
+        ENTRY_POINTS,
+        table_of(("group", ""), groups),
+        PROJECT,
+        FUNCTION,
+        "## Rows",
+        "`TABLE.add(name, implementation, about=..., ...)` takes these fields by name.",
+        *(part for row in (Row, CompressionRow, BackendRow, WorkloadRow) for part in _dataclass(row)),
+        "## Optimizers",
+        "`implementation` is called with the model's named parameters and the row's settings. "
+        "It returns an object with `step` and `zero_grad`, such as any optimizer of `torch.optim`.",
+        "## Compression steps",
+        "`implementation` is called as `apply(model, context, **settings)` and returns the model.",
+        *_protocol(Context),
+        "## Backends\n\n`implementation` is called with the row's settings and returns a `Backend`.",
+        *(part for thing in (Backend, Program, OwnClock) for part in _protocol(thing)),
+        *_dataclass(Numerics),
+        "## Workloads",
+        *(part for thing in (Workload, Data) for part in _dataclass(thing)),
+    )
+
+
+def entry_point_groups() -> dict[str, str]:
+    """Return the entry-point groups that the tables read, with what each adds."""
+    return {table._entry_points: table.axis for table in REGISTRIES}
+
+
+def _protocol(thing: type) -> Iterator[str]:
+    yield f"### {thing.__name__}\n\n{code(f'{thing.__module__}.{thing.__name__}')}\n\n{docstring(thing)}"
+    annotations = [
+        f"{name}: {_annotation(kind)}" for name, kind in vars(thing).get("__annotations__", {}).items()
+    ]
+    if annotations:
+        yield block("\n".join(annotations))
+    for name, member in vars(thing).items():
+        function = member.fget if isinstance(member, property) else member
+        if (
+            inspect.isfunction(function)
+            and (not name.startswith("_") or name == "__call__")
+            and function.__doc__
+        ):
+            signature = str(inspect.signature(function)).replace("'", "")
+            decorated = "@property\n" if isinstance(member, property) else ""
+            yield block(f"{decorated}def {name}{signature}") + f"\n\n{docstring(function)}"
+
+
+def _dataclass(thing: Any) -> Iterator[str]:
+    assert is_dataclass(thing)
+    yield f"### {thing.__name__}\n\n{code(f'{thing.__module__}.{thing.__name__}')}\n\n{docstring(thing)}"  # type: ignore[union-attr]
+    own = [entry for entry in fields(thing) if entry.name in vars(thing).get("__annotations__", {})]
+    rows = [(code(entry.name), code(_annotation(entry.type)), _default(entry)) for entry in own]
+    yield table_of(("field", "type", "default"), rows)
+
+
+def _annotation(annotation: Any) -> str:
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+
+
+def _default(entry: Any) -> str:
+    if entry.default is MISSING and entry.default_factory is MISSING:
+        return "required"
+    if entry.default is MISSING:
+        return "empty"
+    if callable(entry.default):
+        return "none"
+    return {"''": "empty", "()": "empty", "None": "none"}.get(repr(entry.default), code(repr(entry.default)))

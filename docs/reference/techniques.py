@@ -1,0 +1,102 @@
+"""The page of techniques: optimizers, compressions, formats and backends, from their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from docs.reference.markdown import assemble, code, codes, prose, table
+from techniques.backends import BACKENDS, BackendRow
+from techniques.compression import COMPRESSIONS, CompressionRow, Tolerance
+from techniques.optimizers import OPTIMIZERS
+from techniques.precisions import PRECISIONS
+from techniques.registry import Row
+from techniques.settings import spell
+
+INTRODUCTION = """A technique is written `name`, `name:argument` or `name:argument,setting=value`, in a
+matrix and in `--filter`: `prune-channels:0.25`, `sgd:lr=0.05`, `distill:0.5,temperature=2`. A value with
+`,`, `=`, `+` or `|` in it stands in double quotes. The setting marked *argument* is the one that bare text
+after the colon sets. A range is written as in mathematics: `[0, 1)` includes 0 and excludes 1.
+
+`bench list` prints the same tables, with what cannot run on your machine and why."""
+
+RECIPES = """A compression is a recipe: steps joined by `+`, applied from left to right, and at most one
+format, always last: `prune-channels:0.5+int8-static`."""
+
+
+def page() -> str:
+    """Return the page."""
+    compressions = COMPRESSIONS.rows().values()
+    steps = [row for row in compressions if row.kind != "format"]
+    formats = [row for row in compressions if row.kind == "format"]
+    return assemble(
+        "Techniques",
+        INTRODUCTION,
+        "## Optimizers",
+        _rows(OPTIMIZERS.rows().values()),
+        f"## Compressions\n\n{RECIPES}\n\n### Steps",
+        _rows(steps),
+        "### Formats",
+        "A format says how a backend stores and multiplies numbers. The tolerance bounds how far outputs may "
+        "be from those of the same model before lowering; outside it a cell is INVALID and is not ranked.",
+        table(("name", "what it is", "tolerance"), map(_format, formats)),
+        "## Backends\n\nA backend is a runtime on one kind of hardware.",
+        *_backends(BACKENDS.rows().values()),
+        "## Precisions\n\nThe type of the numbers that are not quantized.",
+        table(
+            ("name", "type of PyTorch"), ((code(name), code(row.dtype)) for name, row in PRECISIONS.items())
+        ),
+    )
+
+
+def _rows(rows: Iterable[Row]) -> str:
+    return table(
+        ("name", "settings and defaults", "what it is", "requires"),
+        ((code(row.name), settings_of(row), prose(row.about), requires(row)) for row in rows),
+    )
+
+
+def settings_of(row: Row) -> str:
+    """Return a row's settings with their defaults and ranges."""
+    return "<br>".join(
+        code(f"{key}={spell(value)}")
+        + (" *argument*" if key == row.argument else "")
+        + (f" in {code(row.ranges[key])}" if key in row.ranges else "")
+        for key, value in row.defaults.items()
+    )
+
+
+def requires(row: Row) -> str:
+    """Return the packages that a row needs, and the command that installs them."""
+    return codes(row.needs) + (f"<br>{code(row.install)}" if row.install else "")
+
+
+def _format(row: CompressionRow) -> tuple[str, str, str]:
+    return code(row.name), prose(row.about), _tolerance(row.tolerance)
+
+
+def _tolerance(tolerance: Tolerance) -> str:
+    bounds = {
+        "relative error ≤": tolerance.relative_error,
+        "cosine ≥": tolerance.cosine,
+        "same answers ≥": tolerance.top1_agreement,
+    }
+    return ", ".join(f"{name} {value:g}" for name, value in bounds.items() if value is not None)
+
+
+def _backends(rows: Iterable[BackendRow]) -> Iterator[str]:
+    for row in rows:
+        yield f"### {row.name}\n\n{prose(row.about)}."
+        facts = {
+            "device": row.device,
+            "precisions": codes(row.precisions),
+            "trains": "yes" if row.trains else "no",
+            "reads an ONNX file": "yes" if row.reads_onnx else "no",
+            "settings": settings_of(row),
+            "requires": requires(row),
+        }
+        for name, how in row.formats.items():
+            only = row.format_precisions.get(name)
+            facts[code(name)] = how + (f", in {codes(only)}" if only else "")
+        for name, why in row.no_kernel.items():
+            facts[code(name)] = f"no kernel: {why}"
+        yield table(("", ""), ((name, value) for name, value in facts.items() if value))

@@ -1,0 +1,48 @@
+"""What the tests of the documentation share: the whole site's pages, and a folder with a run to show."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from docs.reference.pages import write_pages
+from docs.reference.protocols import REGISTRIES
+from tests.support.pages import PAGES_FOLDER
+from tests.support.synthetic_run import Synthetic, build
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with all pages, generated ones too."""
+    folder = tmp_path_factory.mktemp("site") / "pages"
+    shutil.copytree(PAGES_FOLDER, folder, ignore=shutil.ignore_patterns("reference", "project", "examples"))
+    write_pages(folder)
+    return folder
+
+
+@pytest.fixture
+def unchanged_tables() -> Iterator[None]:
+    """Take away again what plug-ins add to the tables in this process."""
+    before = {id(table): dict(table._rows) for table in REGISTRIES}
+    yield
+    for table in REGISTRIES:
+        table._rows.clear()
+        table._rows.update(before[id(table)])
+
+
+@pytest.fixture(scope="session")
+def made_up_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made-up") / "results"
+    build(folder, Synthetic()).close()
+    return folder
+
+
+@pytest.fixture
+def folder_with_a_run(tmp_path: Path, made_up_results: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the current folder: it has `results` with a made-up run, which commands can show."""
+    shutil.copytree(made_up_results, tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

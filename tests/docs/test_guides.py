@@ -1,0 +1,45 @@
+"""What the guides add to the tables runs, and is held against what is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.support.pages import PAGES_FOLDER, blocks
+
+MATRIX = """
+[train]
+workload = "wine"
+optimizer = "nesterov:lr=0.1"
+[infer]
+compression = ["none", "round-weights:3", "student:0.5"]
+backend = ["cpu-eager", "torchscript"]
+precision = ["fp32", "bf16"]
+"""
+
+
+def file_of(page: str, folder: Path) -> Path:
+    """Write the Python file that a guide shows, and return its path."""
+    text = (PAGES_FOLDER / "guides" / page).read_text()
+    block = next(block for block in blocks(text) if block.language == "python")
+    path = folder / block.title
+    path.write_text(block.text)
+    return path
+
+
+def test_what_the_guides_add_runs_together_and_is_in_the_report(bench, tmp_path):
+    (tmp_path / "mine.toml").write_text(MATRIX)
+    pages = ("optimizer.md", "compression.md", "backend.md", "data.md")
+    words = [word for page in pages for word in ("--plugin", file_of(page, tmp_path))]
+    results = tmp_path / "results"
+    done = bench("run", "--matrix", tmp_path / "mine.toml", *words, "--smoke", "--results", results)
+    assert done.returncode == 0, done.stderr
+    report = next(results.glob("*/report.md")).read_text()
+    assert "12 cells: 12 ok" in report
+    assert all(name in report for name in ("nesterov", "round-weights", "torchscript", "wine"))
+    rows = [line for line in report.splitlines() if "/none@torchscript/precision=fp32" in line]
+    assert rows and re.search(r"\| \d[\d.]*× \|", rows[0])  # its speed over eager PyTorch
+
+
+def test_the_guide_s_backend_takes_thirty_lines(tmp_path):
+    assert len(file_of("backend.md", tmp_path).read_text().splitlines()) <= 30

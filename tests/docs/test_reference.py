@@ -1,0 +1,87 @@
+"""The reference has all that the code has: every option, key, metric, technique and workload."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.datasets import DATASETS
+from bench.metrics import METRICS
+from bench.workloads import WORKLOADS
+from docs.reference import python
+from docs.reference.commands import find_commands
+from docs.reference.matrix import sections
+from techniques.backends import BACKENDS
+from techniques.compression import COMPRESSIONS
+from techniques.optimizers import OPTIMIZERS
+from techniques.precisions import PRECISIONS
+
+
+@pytest.fixture
+def page(site: Path):
+    return lambda name: (site / "reference" / f"{name}.md").read_text()
+
+
+def section(text: str, heading: str) -> str:
+    """Return what stands below a heading, up to the next heading."""
+    _, _, rest = text.partition(f"\n{heading}\n")
+    assert rest, heading
+    return rest.partition("\n#")[0]
+
+
+def test_every_command_is_there_with_every_option(page):
+    for _, name, command in find_commands():
+        text = section(page("commands"), f"### bench {name}")
+        for parameter in command.params:
+            words = parameter.opts if parameter.param_type_name == "option" else [parameter.name.upper()]
+            assert all(word in text for word in words), (name, words)
+
+
+def test_every_section_of_a_matrix_is_there_with_every_key(page):
+    for name, model in sections():
+        text = section(page("matrix"), f"## [{name}.DEVICE]" if name == "peaks" else f"## [{name}]")
+        assert all(f"| `{key}` |" in text for key in model.model_fields), name
+
+
+def test_the_bounds_and_defaults_of_a_key_are_there(page):
+    text = section(page("matrix"), "## [budget]")
+    assert "| `target_interval` | number | `0.05` | > 0, ≤ 1 |" in text
+    assert "| `max_launches` | integer | `10` | 1, 3, 6, 10, 20 or more |" in text
+
+
+def test_every_metric_is_there(page):
+    assert all(f"| `{name}` |" in page("metrics") for name in METRICS)
+
+
+def test_every_technique_is_there_with_its_settings(page):
+    text = page("techniques")
+    for name, row in {**OPTIMIZERS.rows(), **COMPRESSIONS.rows()}.items():
+        lines = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+        assert any(all(f"`{key}=" in line for key in row.defaults) for line in lines), name
+    for name, backend in BACKENDS.rows().items():
+        assert all(f"`{format_}`" in section(text, f"### {name}") for format_ in backend.formats)
+    assert all(f"| `{name}` |" in text for name in PRECISIONS)
+
+
+def test_every_workload_and_data_set_is_there(page):
+    assert all(f"| `{name}` |" in page("workloads") for name in (*WORKLOADS.rows(), *DATASETS))
+
+
+def test_the_columns_that_measure_returns_are_there(page):
+    assert {"cell", "latency_s", "quality", "artifact_bytes"} <= set(python.columns())
+    assert all(f"| `{name}` |" in page("python") for name in python.columns())
+
+
+def test_what_a_plug_in_implements_is_there(page):
+    text = page("protocols")
+    for word in (
+        "def lower",
+        "def load",
+        "def recover",
+        "def prepare",
+        "quality_metric",
+        "fork_safe",
+        "finish",
+    ):
+        assert word in text, word
