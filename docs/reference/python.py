@@ -44,10 +44,14 @@ def page() -> str:
         block(_signature()),
         docstring(api.measure),
         "### What it returns",
-        "A pandas frame with one row for each cell. Units are in the names of the columns; what is unknown is "
-        "empty. The same table is `tables/inference.csv` in the run's folder.",
-        table(("column", ""), ((code(name), explained(name)) for name in columns())),
+        "A pandas frame with one row for each cell. Units are in the names of the columns; unknown is empty. "
+        "The same table is `tables/inference.csv` in the run's folder.",
+        table(("column", ""), map(_row, columns())),
     )
+
+
+def _row(column: str) -> tuple[str, str]:
+    return code(column), explained(column)
 
 
 def _signature() -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bench.cli import PARENTS
 from docs.reference.commands import find_commands
 from docs.reference.pages import PAGES as GENERATED
 from tests.support.pages import ROOT, Block, blocks, inline_code, written_pages
@@ -151,7 +152,7 @@ def fault_of_arguments(arguments: list[str]) -> str:
         " ".join(arguments[:2]) if " ".join(arguments[:2]) in OPTIONS else arguments[0] if arguments else ""
     )
     if name not in OPTIONS:
-        return f"no command {name!r}"
+        return "" if name in PARENTS and len(arguments) == 1 else f"no command {name!r}"
     used = {word.partition("=")[0] for word in arguments if word.startswith("--")} - {"--help"}
     missing = used - OPTIONS[name]
     return f"no option {', '.join(sorted(missing))}" if missing else ""
