@@ -24,6 +24,8 @@ PAGES: Mapping[str, Callable[[], str]] = {
 """Each generated page's path below the folder of pages, and the function that returns its text."""
 
 PROJECT = {
+    "project/changelog.md": "CHANGELOG.md",
+    "project/contributing.md": "CONTRIBUTING.md",
     "project/security.md": "SECURITY.md",
 }
 """Pages that are files of the repository's root, by their path below the folder of pages."""
