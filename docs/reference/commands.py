@@ -10,8 +10,8 @@ from bench.commands import Group
 from docs.reference.markdown import assemble, code, prose, table
 from docs.reference.types import type_name
 
-INTRODUCTION = """Call the command line as `bench`, or as `python -m bench` with the same arguments. `bench
---version` prints the version, `bench COMMAND --help` the text below.
+INTRODUCTION = """Call the command line as `bench`, or as `python -m bench` with the same arguments.
+`bench COMMAND --help` prints the text below.
 
 Exit codes: 0, all is well; 1, something was measured and is not well (a failed stage, a regression); 2, the
 command was wrong, and one line says why; 130, you pressed Ctrl-C."""
@@ -37,7 +37,21 @@ def page() -> str:
     for group, name, command in find_commands():
         groups[group].append(_section(name, command))
     parts = [f"## {group}\n\n" + "\n\n".join(sections) for group, sections in groups.items() if sections]
-    return assemble("The command line", INTRODUCTION, *parts)
+    return assemble("The command line", INTRODUCTION, _options_of_all(), *parts)
+
+
+def own_options() -> list[Any]:
+    """Return the options that stand before a command."""
+    from typer.main import get_command
+
+    from bench.cli import app
+
+    return [parameter for parameter in get_command(app).params if parameter.name != "help"]
+
+
+def _options_of_all() -> str:
+    rows = [(_names(parameter), prose(parameter.help or "")) for parameter in own_options()]
+    return "These stand before the command, as in `bench --version`:\n\n" + table(("option", ""), rows)
 
 
 def _section(name: str, command: Any) -> str:
@@ -65,16 +79,18 @@ def _function(command: Any) -> Callable[..., Any]:
     return found
 
 
+def _names(option: Any) -> str:
+    return ", ".join(code(word) for word in (*option.opts, *option.secondary_opts))
+
+
 def _metavar(argument: Any) -> str:
     name = argument.name.upper()
     return name if argument.required else f"[{name}]"
 
 
 def _row(parameter: Any, hint: Any) -> tuple[str, str, str, str]:
-    if parameter.param_type_name == "argument":
-        names = code(_metavar(parameter))
-    else:
-        names = ", ".join(code(word) for word in (*parameter.opts, *parameter.secondary_opts))
+    is_argument = parameter.param_type_name == "argument"
+    names = code(_metavar(parameter)) if is_argument else _names(parameter)
     default = parameter.default
     unsaid = default is None or default is False or callable(default)
     shown = "required" if parameter.required else "" if unsaid else code(default)

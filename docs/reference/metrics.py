@@ -11,7 +11,9 @@ check` read the same rows.
 - **kind**: *exact* is the same on every machine; *seeded* is the same wherever seed, libraries and hardware
   are; *sampled* differs from launch to launch and has an interval.
 - **better**: the direction that `bench check` calls an improvement.
-- **stage**: which kind of stage measures it; *any* where several do."""
+- **stage**: which kind of stage measures it; *any* where several do.
+
+[Add a metric of your own](../guides/metric.md) from one file."""
 
 
 def page() -> str:

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
+from bench.metrics import Metric
 from bench.workloads import WORKLOADS, WorkloadRow
 from bench.workloads.workload import Data, Workload
 from docs.reference.markdown import assemble, block, code, docstring
 from docs.reference.markdown import table as table_of
+from reports.content import Content
+from reports.formats.table import FORMATS, Format
 from techniques.backends import BACKENDS, BackendRow
 from techniques.backends.protocol import Backend, Numerics, OwnClock, Program
 from techniques.compression import COMPRESSIONS, CompressionRow
@@ -67,6 +70,13 @@ def page() -> str:
         "## Backends\n\n`implementation` is called with the row's settings and returns a `Backend`.",
         *(part for thing in (Backend, Program, OwnClock) for part in _protocol(thing)),
         *_dataclass(Numerics),
+        "## Metrics",
+        "`METRICS.add(name, about=..., ...)` takes these fields by name; all but `about` have a default.",
+        *_dataclass(Metric),
+        "## Output formats",
+        "`FORMATS.add(name, render, about=...)`; `render(content)` yields pairs of a path and bytes.",
+        *_dataclass(Format),
+        *_dataclass(Content),
         "## Workloads",
         *(part for thing in (Workload, Data) for part in _dataclass(thing)),
     )
@@ -74,7 +84,8 @@ def page() -> str:
 
 def entry_point_groups() -> dict[str, str]:
     """Return the entry-point groups that the tables read, with what each adds."""
-    return {table._entry_points: table.axis for table in REGISTRIES}
+    own = {table._entry_points: table.axis for table in REGISTRIES}
+    return own | {"bench.metrics": "metric", FORMATS._entry_points: "output format"}
 
 
 def _protocol(thing: type) -> Iterator[str]:

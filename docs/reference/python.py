@@ -71,7 +71,7 @@ def columns() -> list[str]:
     """Return the columns of the table of cells, from a run without any."""
     from reports.frames import inference_table
 
-    nothing = SimpleNamespace(cells=(), smoke=True, trainings=lambda: ())
+    nothing = SimpleNamespace(cells=(), smoke=True, trainings=lambda: (), measured=lambda kind: ())
     return [str(column) for column in inference_table(nothing).columns]  # type: ignore[arg-type]
 
 

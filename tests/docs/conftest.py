@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench.metrics import METRICS
 from docs.reference.pages import write_pages
 from docs.reference.protocols import REGISTRIES
+from reports.formats.table import FORMATS
 from tests.support.pages import PAGES_FOLDER
 from tests.support.synthetic_run import Synthetic, build
 
@@ -26,11 +29,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def unchanged_tables() -> Iterator[None]:
     """Take away again what plug-ins add to the tables in this process."""
-    before = {id(table): dict(table._rows) for table in REGISTRIES}
-    yield
     for table in REGISTRIES:
-        table._rows.clear()
-        table._rows.update(before[id(table)])
+        table.rows()
+    FORMATS.rows()
+    tables: list[dict[str, Any]] = [table._rows for table in (*REGISTRIES, METRICS, FORMATS)]
+    before = [set(rows) for rows in tables]
+    yield
+    for rows, names in zip(tables, before, strict=True):
+        for added in set(rows) - names:
+            del rows[added]
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from tests.support.pages import PAGES_FOLDER, blocks
 
 MATRIX = """
 [train]
-workload = "wine"
+workload = "squares"
 optimizer = "nesterov:lr=0.1"
 [infer]
 compression = ["none", "round-weights:3"]
@@ -41,14 +41,17 @@ def file_of(page: str, folder: Path) -> Path:
 
 def test_what_the_guides_add_runs_together_and_is_in_the_report(bench, tmp_path):
     (tmp_path / "mine.toml").write_text(MATRIX)
-    pages = ("optimizer.md", "compression.md", "backend.md", "data.md")
+    pages = ("optimizer.md", "compression.md", "backend.md", "metric.md", "format.md")
     words = [word for page in pages for word in ("--plugin", file_of(page, tmp_path))]
     results = tmp_path / "results"
     done = bench("run", "--matrix", tmp_path / "mine.toml", *words, "--smoke", "--results", results)
     assert done.returncode == 0, done.stderr
-    report = next(results.glob("*/report.md")).read_text()
+    (folder,) = (path.parent for path in results.glob("*/report.md"))
+    report = (folder / "report.md").read_text()
     assert "2 cells: 2 ok" in report
-    assert all(name in report for name in ("nesterov", "round-weights", "torchscript", "wine"))
+    assert all(name in report for name in ("nesterov", "round-weights", "torchscript", "squares"))
+    assert "dice" in (folder / "tables" / "inference.csv").read_text().splitlines()[0]
+    assert "torchscript" in (folder / "latency.tex").read_text()
     rows = [line for line in report.splitlines() if "/round-weights:3@torchscript" in line]
     assert rows and re.search(r"\| \d[\d.]*× \|", rows[0])  # its speed over eager PyTorch
 

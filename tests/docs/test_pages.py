@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from bench.cli import PARENTS
-from docs.reference.commands import find_commands
+from docs.reference.commands import find_commands, own_options
 from docs.reference.pages import PAGES as GENERATED
 from tests.support.pages import ROOT, Block, blocks, inline_code, written_pages
 
@@ -146,8 +146,12 @@ def fault_of(words: list[str]) -> str:
 
 def fault_of_arguments(arguments: list[str]) -> str:
     """Say what of the arguments of `bench` does not exist."""
-    if arguments and arguments[0].startswith("--"):
-        return "" if arguments[0] in ("--help", "--version") else f"no option {arguments[0]}"
+    while arguments and arguments[0].startswith("-"):
+        if arguments[0] not in {"--help", *(word for option in own_options() for word in option.opts)}:
+            return f"no option {arguments[0]}"
+        arguments = arguments[1:]
+    if not arguments:
+        return ""
     name = (
         " ".join(arguments[:2]) if " ".join(arguments[:2]) in OPTIONS else arguments[0] if arguments else ""
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,14 @@ from bench.datasets import DATASETS
 from bench.metrics import METRICS
 from bench.workloads import WORKLOADS
 from docs.reference import python
-from docs.reference.commands import find_commands
+from docs.reference.commands import find_commands, own_options
 from docs.reference.matrix import sections
+from docs.reference.protocols import entry_point_groups
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS
 from techniques.optimizers import OPTIMIZERS
 from techniques.precisions import PRECISIONS
+from tests.support.pages import ROOT
 
 
 @pytest.fixture
@@ -31,6 +34,7 @@ def section(text: str, heading: str) -> str:
 
 
 def test_every_command_is_there_with_every_option(page):
+    assert all(f"`{word}`" in page("commands") for option in own_options() for word in option.opts)
     for _, name, command in find_commands():
         text = section(page("commands"), f"### bench {name}")
         for parameter in command.params:
@@ -85,3 +89,14 @@ def test_what_a_plug_in_implements_is_there(page):
         "finish",
     ):
         assert word in text, word
+
+
+def test_every_entry_point_group_is_there_and_is_read_by_the_code(page):
+    sources = "".join(
+        path.read_text()
+        for part in ("bench", "techniques", "reports")
+        for path in (ROOT / part).rglob("*.py")
+    )
+    found = set(re.findall(r"(?:group|entry_points)=\"(bench\.\w+)\"", sources))
+    assert found == set(entry_point_groups())
+    assert all(f"`{group}`" in page("protocols") for group in found)
