@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -19,53 +20,62 @@ def problems_table(view: RunView) -> pd.DataFrame:
 
     `cells` counts the cells that need the stage. Stages not launched yet are no problem.
     """
-    needed = Counter(str(key) for cell in view.cells for key in cell.stages.values() if not cell.skipped)
-    rows: list[dict[str, Any]] = []
+    rows = [*_stages_without_result(view), *_unreadable_records(view), *_cells_left_out(view)]
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def _stages_without_result(view: RunView) -> Iterator[dict[str, Any]]:
+    needed = _needed(view)
     for key, stage in view.stages.items():
         status = view.status(key)
         if status.bad:
-            rows.append(
-                {
-                    "what": stage.label,
-                    "kind": stage.kind,
-                    "state": status.state,
-                    "reason": status.reason,
-                    "last_line": status.last_line,
-                    "launches": status.launches,
-                    "cells": needed[key],
-                    "stage_key": key,
-                }
-            )
+            yield {
+                "what": stage.label,
+                "kind": stage.kind,
+                "state": status.state,
+                "reason": status.reason,
+                "last_line": status.last_line,
+                "launches": status.launches,
+                "cells": needed[key],
+                "stage_key": key,
+            }
+
+
+def _unreadable_records(view: RunView) -> Iterator[dict[str, Any]]:
+    needed = _needed(view)
     for key, reason in view.unreadable:
         if key in view.stages and view.status(key).reason != reason:
-            rows.append(
-                {
-                    "what": view.stages[key].label,
-                    "kind": view.stages[key].kind,
-                    "state": "unreadable",
-                    "reason": reason,
-                    "last_line": "",
-                    "launches": 1,
-                    "cells": needed[key],
-                    "stage_key": key,
-                }
-            )
+            yield {
+                "what": view.stages[key].label,
+                "kind": view.stages[key].kind,
+                "state": "unreadable",
+                "reason": reason,
+                "last_line": "",
+                "launches": 1,
+                "cells": needed[key],
+                "stage_key": key,
+            }
+
+
+def _cells_left_out(view: RunView) -> Iterator[dict[str, Any]]:
     for cell in view.cells:
         state, reason = cell_state(view, cell)
         if cell.skipped or state == "INVALID":
-            rows.append(
-                {
-                    "what": cell.name,
-                    "kind": "cell",
-                    "state": state,
-                    "reason": reason,
-                    "last_line": "",
-                    "launches": 0,
-                    "cells": 1,
-                    "stage_key": "",
-                }
-            )
-    return pd.DataFrame(rows, columns=list(_COLUMNS))
+            yield {
+                "what": cell.name,
+                "kind": "cell",
+                "state": state,
+                "reason": reason,
+                "last_line": "",
+                "launches": 0,
+                "cells": 1,
+                "stage_key": "",
+            }
+
+
+def _needed(view: RunView) -> Counter[str]:
+    """Count the cells that need each stage."""
+    return Counter(str(key) for cell in view.cells for key in cell.stages.values() if not cell.skipped)
 
 
 def overhead_table(view: RunView) -> pd.DataFrame:

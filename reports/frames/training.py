@@ -75,7 +75,7 @@ def training_table(view: RunView) -> pd.DataFrame:
 
 def curves(view: RunView) -> pd.DataFrame:
     """Return one row for each evaluation during each training: step, seconds, loss, quality."""
-    metrics = METRICS.curves
+    metrics = [metric for metric in METRICS.curves if METRICS.is_built_in(metric)]
     names = [metric.removeprefix("curve_") for metric in metrics]
     rows = [
         {**training.axes, "train_key": training.key, **dict(zip(names, entry, strict=True))}

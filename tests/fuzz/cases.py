@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.metrics import MetricTable
+from bench.records import Measurement, Result
 from bench.regression.baseline import save
 from tests.fuzz.mutations import NUMBERS, a_text, as_json, as_toml, changed, damaged
 from tests.support.synthetic_run import Synthetic, build
@@ -40,6 +42,11 @@ MATRIX: dict[str, Any] = {
 }
 
 
+_OF_A_PLUGIN = (
+    MetricTable([]).add("dice", unit="share", better="higher", quality=True, about="overlap").to_json()
+)
+
+
 @dataclass(frozen=True)
 class Case:
     """A command line, and the store that must be untouched where the command refuses it."""
@@ -58,6 +65,8 @@ def prepare(folder: Path) -> Path:
         backends=("cpu-eager", "onnxruntime"),
         peaks={"cpu": {"operations_per_s": {"fp32": 1e11}, "bytes_per_s": 2e10}},
         notes=("a note",),
+        metrics=(_OF_A_PLUGIN,),
+        results={"train digits/sgd": Result("ok", measurements=(Measurement("dice", 0.5),))},
     )
     store = build(results, made_up, run_id=RUN)
     store.keep_prediction(RUN, _prediction(len(store.stages(RUN))))

@@ -36,6 +36,7 @@ class Synthetic:
     invalid: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     peaks: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[Mapping[str, Any], ...] = ()
     disturbed: str = ""
     recomputed_flops: float | None = None
     incomplete: Mapping[str, str] = field(default_factory=dict)
@@ -57,10 +58,12 @@ def build(folder: Path, made_up: Synthetic, *, run_id: str = "run-1", finish: bo
     ceilings = _stage("ceilings cpu", None)
     stages[ceilings.key] = ceilings
     store = Store.open(folder)
-    command, request = (
-        "bench run --matrix quick",
-        {"notes": list(made_up.notes), "peaks": dict(made_up.peaks)},
-    )
+    command = "bench run --matrix quick"
+    request = {
+        "notes": list(made_up.notes),
+        "peaks": dict(made_up.peaks),
+        "metrics": [dict(row) for row in made_up.metrics],
+    }
     store.start_run(run_id, "identity", "quick", command, request, list(stages.values()), cells)
     for stage in stages.values():
         _launch(store, run_id, stage, made_up)

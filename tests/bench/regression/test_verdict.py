@@ -9,6 +9,7 @@ import pytest
 
 from bench.analysis.summary import summarize
 from bench.errors import BenchError
+from bench.metrics import METRICS, MetricTable
 from bench.records import Measurement, Result
 from bench.regression import baseline
 from bench.regression import verdict as regression
@@ -209,3 +210,82 @@ def test_a_metric_that_this_version_does_not_know_is_shown_and_neither_kept_nor_
     assert "of_my_own" in set(summary["metric"])
     assert "of_my_own" not in baseline.save(store, "before", "other", tmp_path).read_text()
     check(store, "before")
+
+
+def metric_row(name: str, **traits: object) -> dict[str, object]:
+    """Return a plug-in's metric as a run's record keeps it."""
+    traits = {"unit": "share", "better": "higher", "quality": True, "about": "overlap", **traits}
+    return MetricTable([]).add(name, **traits).to_json()
+
+
+def make_run_of_plugin(store: Store, name: str, value: float, row: dict[str, object]) -> None:
+    """Enter a run whose plug-in, unknown here, measured a metric of its own."""
+    store.start_run(name, name, "quick", "bench run", {"metrics": [row]}, STAGES[:1], [])
+    found = (Measurement(str(row["name"]), value),)
+    store.add_launch(name, "a" * 64, "evaluate", 0, Result("ok", measurements=found, environment=ENVIRONMENT))
+    store.finish_run(name)
+
+
+@pytest.mark.parametrize(
+    ("better", "value", "verdict"),
+    [
+        ("higher", 0.5, "regression"),
+        ("higher", 0.9, "improvement"),
+        ("lower", 0.5, "improvement"),
+        ("neither", 0.9, "regression"),
+    ],
+)
+def test_a_plug_ins_metric_is_judged_without_the_plug_in(tmp_path, better, value, verdict):
+    row = metric_row(f"overlap_{better}", better=better)
+    store = Store.open(tmp_path)
+    make_run_of_plugin(store, "before", 0.75, row)
+    make_run_of_plugin(store, "after", value, row)
+    baseline.save(store, "before", "main", tmp_path)
+    comparison = check(store, "after")
+    assert verdicts(comparison) == {row["name"]: verdict} and not comparison.notes
+    assert f"75.00 % -> {100 * value:.2f} %" in comparison.findings[0].text
+
+
+def test_a_plug_ins_metric_that_means_something_else_now_is_judged_as_it_is_now(tmp_path):
+    store = Store.open(tmp_path)
+    make_run_of_plugin(store, "before", 0.75, metric_row("turned"))
+    make_run_of_plugin(store, "after", 0.5, metric_row("turned", better="lower"))
+    baseline.save(store, "before", "main", tmp_path)
+    comparison = check(store, "after")
+    assert verdicts(comparison) == {"turned": "improvement"}
+    assert comparison.notes == ["turned: not the same better as in the baseline; the run's own counts"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"better": "up"}, "better must be lower, higher, neither"),
+        ({"name": "../x"}, "a name has only"),
+        ({"label": "x" * 100}, "label must be one line"),
+        ({"low": "none"}, "valid number"),
+        ({"high": float("inf")}, "finite number"),
+        ({"name": "another"}, "of_baseline: unknown metric"),
+    ],
+)
+def test_rows_of_metrics_in_a_baseline_are_checked(tmp_path, change, message):
+    store = Store.open(tmp_path)
+    make_run_of_plugin(store, "before", 0.75, metric_row("of_baseline"))
+    path = baseline.save(store, "before", "main", tmp_path)
+    content = json.loads(path.read_text())
+    content["metrics"][0] |= change
+    path.write_text(json.dumps(content))
+    METRICS._learned.pop("of_baseline", None)
+    with pytest.raises(BenchError, match=r"^[^\n]+; save it again$") as caught:
+        check(store, "before")
+    assert message in str(caught.value)
+
+
+def test_a_baseline_cannot_turn_a_metric_of_the_suite_round(tmp_path):
+    store = Store.open(tmp_path)
+    make_run(store, "before")
+    make_run(store, "after", accuracy=0.5)
+    path = baseline.save(store, "before", "main", tmp_path)
+    content = json.loads(path.read_text())
+    content["metrics"] = [{**METRICS["accuracy"].to_json(), "better": "lower"}]
+    path.write_text(json.dumps(content))
+    assert verdicts(check(store, "after"))["accuracy"] == "regression"

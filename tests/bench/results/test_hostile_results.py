@@ -15,6 +15,7 @@ from bench.commands.clean import remove, survey
 from bench.commands.show import show
 from bench.errors import BenchError, StoreError
 from bench.execution.session import RunOptions, prepare
+from bench.metrics import METRICS
 from bench.regression.baseline import baseline_runs, save
 from bench.regression.verdict import check
 from bench.results.artifacts import artifact_folder, content_files, read_record
@@ -73,6 +74,11 @@ EDITS: dict[str, str | tuple[str, tuple[object, ...]]] = {
     "a request nested less deeply": ("UPDATE runs SET request = ?", (nested(200),)),
     "a number of 5,000 digits": ("UPDATE runs SET request = ?", ('{"smoke":' + "1" * 5000 + "}",)),
     "prices that are text": """UPDATE runs SET request = '{"prices": "high"}'""",
+    "a metric without a direction": """UPDATE runs SET request = '{"metrics": [{"name": "dice"}]}'""",
+    "a metric whose name is a path": (
+        "UPDATE runs SET request = ?",
+        (json.dumps({"metrics": [{**METRICS["accuracy"].to_json(), "name": "../x"}]}),),
+    ),
     "a time beyond any calendar": "UPDATE runs SET started_s = 1e300",
     "text for a number": "UPDATE launches SET wall_s = 'long'",
     "a blob for a number": "UPDATE launches SET body_s = x'00'",
@@ -189,7 +195,8 @@ def test_a_baseline_is_not_written_through_a_link(results, tmp_path_factory):
     (outside / "file").write_text("mine")
     store = Store.open(results, create=False)
     (results / "baselines").mkdir()
-    (results / "baselines" / "main.part").symlink_to(outside / "file")
+    for name in ("main.json", f".main.json.{os.getpid()}"):
+        (results / "baselines" / name).symlink_to(outside / "file")
     save(store, RUN, "main", results)
     assert (outside / "file").read_text() == "mine"
     (results / "baselines").rename(results / "before")
