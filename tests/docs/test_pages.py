@@ -44,19 +44,21 @@ def test_every_block_of_a_page_runs(name, text, folder_with_a_run, unchanged_tab
             try_block(f"{name}:{block.line}", block, folder_with_a_run, command, slow=False)
 
 
+def measures(block: Block) -> bool:
+    """Say whether a block measures something, where it is executed as it is."""
+    runs = [words for words in block.commands() if words[:2] == ["bench", "run"] and "--dry-run" not in words]
+    return block.how == "slow" or (not block.how and bool(runs))
+
+
+MEASURING = [name for name, path in PAGES.items() if any(map(measures, blocks(path.read_text())))]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [
-        name
-        for name, path in PAGES.items()
-        if "bench run" in path.read_text() or "test: slow" in path.read_text()
-    ],
-)
+@pytest.mark.parametrize("name", MEASURING)
 def test_every_run_of_a_page_measures(name, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     for block in blocks(PAGES[name].read_text()):
-        if block.title or "run" in block.text or block.how == "slow":
+        if block.title or measures(block):
             try_block(f"{name}:{block.line}", block, tmp_path, command, slow=True)
 
 
@@ -83,7 +85,7 @@ def try_block(place: str, block: Block, folder: Path, command: Call, *, slow: bo
         check_commands(place, block)
         if block.how != "checked":
             for words in block.commands():
-                carry_out(place, words, command, slow=slow)
+                carry_out(place, words, command, slow=slow and block.how != "dry-run")
     else:
         pytest.fail(f"{place}: a block of {block.language or 'no language'}")
 
@@ -97,11 +99,9 @@ def carry_out(place: str, words: list[str], command: Call, *, slow: bool) -> Non
     if words[0] == "make":
         return  # the target exists, as has been checked
     arguments = words[1:]
-    dry = "--dry-run" in arguments
-    if arguments[:1] == ["run"] and not dry and "--smoke" not in arguments:
-        arguments += ["--smoke"] if slow else ["--dry-run", "--no-probe"]
-    elif arguments[:1] == ["run"] and not dry and not slow:
-        arguments += ["--dry-run", "--no-probe"]
+    if arguments[:1] == ["run"] and "--dry-run" not in arguments:
+        more = ["--smoke"] if slow else ["--dry-run", "--no-probe"]
+        arguments += [word for word in more if word not in arguments]
     if slow:
         call(place, sys.executable, "-m", "bench", *arguments)
     else:

@@ -4,6 +4,7 @@ A block is executed as it is, unless a comment before it says otherwise:
 
 - `<!-- test: none, WHY -->`: not at all;
 - `<!-- test: checked, WHY -->`: its commands are only checked to exist, with their options and files;
+- `<!-- test: dry-run, WHY -->`: its runs are dry runs, in the slow tests too;
 - `<!-- test: slow -->`: in the slow tests only;
 - `<!-- test: pyproject -->`: its entry-point groups are checked to exist.
 
@@ -48,6 +49,8 @@ class Block:
 
     def commands(self) -> list[list[str]]:
         """Return the words of each line of a shell."""
+        if self.language != "sh":
+            return []
         lines = self.text.replace("\\\n", " ").splitlines()
         return [words for words in (shlex.split(line, comments=True) for line in lines) if words]
 
