@@ -25,7 +25,7 @@ class _Strict(BaseModel):
 
 
 class TrainAxes(_Strict):
-    """`batch_size` is the workload's own where it is not given; `backend` may be "auto"."""
+    """What is trained. Without `batch_size` it is the workload's own; `backend` may be "auto"."""
 
     workload: Axis
     optimizer: Axis
@@ -36,7 +36,7 @@ class TrainAxes(_Strict):
 
 
 class InferAxes(_Strict):
-    """`backend` may be "auto"."""
+    """What happens to each trained model. `backend` may be "auto"."""
 
     compression: Axis
     backend: Axis
@@ -51,15 +51,14 @@ def _a_number_of_launches(value: int) -> int:
 
 
 class Budget(_Strict):
-    """What a run may spend. Steps are the workload's own where they are not given.
+    """What a run may spend. Without `train_steps` and the like, steps are the workload's own.
 
-    `target_interval` is the half-width of a timing's 95 % interval, as a share of its value, at which no
-    more launches are made; `max_launches` bounds them, and `max_repeats` how many that were disturbed are
-    made again: 9, or as many as `max_launches` if that is more, where it is not given. `sample_s` is how long
-    a launch samples. `flush_cache` drives all out of the device's caches before each sample, as other work
-    would between calls that are far apart. `timeout_s` ends a stage that hangs, and `memory_gib` one that
-    allocates without end. `allocator` says whether workers keep the memory that they free or leave that to
-    the system's allocator.
+    Launches of a timing stop once the half-width of its 95 % interval is below `target_interval`, a share of
+    its value, or at `max_launches`. At most `max_repeats` disturbed launches are repeated; without it 9, or
+    `max_launches` if that is more. `sample_s` is how long a launch samples. `flush_cache` empties the device's
+    caches before each sample, as other work would between calls that are far apart. `timeout_s` ends a stage
+    that hangs, `memory_gib` one that allocates without end. `allocator`: workers "keep" the memory that they
+    free, or leave it to the "system".
     """
 
     train_steps: int | None = Field(default=None, ge=1, le=10**9)
@@ -85,15 +84,15 @@ class Prices(_Strict):
 
 
 class Estimate(_Strict):
-    """What may be estimated where it cannot be measured, in columns of its own: energy, from `watts`."""
+    """Estimates of what cannot be measured, in columns of their own: energy, from `watts`."""
 
     watts: float | None = Field(default=None, gt=0, le=1e6)
 
 
 class Server(_Strict):
-    """Ask for the highest rate of Poisson arrivals at which 99 % of batches are answered within `p99_ms`.
+    """Find the highest rate of Poisson arrivals at which 99 % of batches are answered within `p99_ms`.
 
-    Each rate that is tried is offered for `seconds`, and longer where that is under 1,000 arrivals.
+    Each rate is tried for `seconds`, or longer if that gives fewer than 1,000 arrivals.
     """
 
     p99_ms: float = Field(gt=0, le=3.6e6)
@@ -101,7 +100,7 @@ class Server(_Strict):
 
 
 class Peak(_Strict):
-    """What a device does at most, where that is not to be measured or read off its name.
+    """A device's peak rates, instead of measured ones or those known from its name.
 
     `operations_per_s` by precision, `int8` or `fp8`; `bytes_per_s` to and from memory.
     """

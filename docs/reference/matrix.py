@@ -64,7 +64,13 @@ def _default(value: object) -> str:
     return code(f'"{value}"' if isinstance(value, str) else value) if value not in ("", [], {}) else "empty"
 
 
+def _number(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) and value < 1e12 else f"{value:g}"
+
+
 def _bound(entry: Any) -> str:
     if hasattr(entry, "func"):  # the one check that is a function of ours
         return f"1, {', '.join(map(str, LOOKS))} or more"
-    return next((f"{sign} {getattr(entry, key)}" for key, sign in BOUNDS.items() if hasattr(entry, key)), "")
+    return next(
+        (f"{sign} {_number(getattr(entry, key))}" for key, sign in BOUNDS.items() if hasattr(entry, key)), ""
+    )

@@ -12,8 +12,30 @@ from docs.reference.markdown import assemble, block, code, docstring, prose, tab
 INTRODUCTION = """`bench.measure` measures a live module. Everything else goes through the command line and
 a matrix. [Your own model](../guides/model.md) has a complete example."""
 
-COLUMNS = {
+AXES = {
+    "workload": "the workload",
+    "optimizer": "the optimizer that trained the model; `none` for one that is served as it is",
+    "train_backend": "the backend that trained it",
+    "train_precision": "the precision of the training",
+    "train_batch_size": "the batch size of the training",
+    "seed": "the seed of the training",
+    "compression": "the recipe",
+    "backend": "the backend that serves it",
+    "precision": "the precision in which it is served",
+    "batch_size": "the batch size at which it is served",
+}
+
+COLUMNS = AXES | {
     "cell": "the cell's name",
+    "quality_metric": "the metric that `quality` is",
+    "roofline_binds": "what limits the speed: arithmetic, memory or a cache; an estimate",
+    "roofline_share": "share of that limit",
+    "flops_incomplete": "operators that the FLOP count lacks; with any, the count is a lower bound",
+    "energy_estimate_j": "energy of a call, estimated from the matrix's `[estimate]`",
+    "energy_estimate_method": "how it was estimated",
+    "money_per_million": "price of a million inferences, from the matrix's `[prices]`",
+    "money_method": "whose prices, and of what",
+    "page_faults_per_call": "how often the kernel gives memory to a call",
     "state": "`ok`, `skipped`, `INVALID`, `failed`, ...",
     "reason": "why, where the state is not `ok`",
     "quality_loss_points": "percentage points of quality lost to the uncompressed model on eager PyTorch",

@@ -28,8 +28,10 @@ def type_name(annotation: Any) -> str:
         if get_origin(whole) is list:  # of a repeatable option
             return type_name(get_args(whole)[0])
         return " or ".join(map(type_name, kinds))
+    if origin is list and get_origin(arguments[0]) is dict:
+        return "list of tables"
     if origin is list:
         return f"list of {type_name(arguments[0])}"
     if origin is dict:
-        return f"table of {type_name(arguments[1])}"
+        return f"table with a {type_name(arguments[1])} for each name"
     return _NAMES.get(annotation, getattr(annotation, "__name__", str(annotation)))
