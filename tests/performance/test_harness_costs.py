@@ -1,4 +1,4 @@
-"""What the suite itself costs, by pytest-benchmark; `docs/pages/guides/ci.md` says how to compare two commits.
+"""What the suite itself costs, by pytest-benchmark; `docs/pages/guides/ci.md` compares two commits by them.
 
 The default suite runs each once, untimed.
 """
