@@ -59,7 +59,8 @@ def page() -> str:
         PROJECT,
         FUNCTION,
         "## Rows",
-        "`TABLE.add(name, implementation, about=..., ...)` takes these fields by name.",
+        "`TABLE.add(name, implementation, about=..., ...)` takes these fields by name. Rows of "
+        "compressions, backends and workloads have those of `Row` and their own.",
         *(part for row in (Row, CompressionRow, BackendRow, WorkloadRow) for part in _dataclass(row)),
         "## Optimizers",
         "`implementation` is called with the model's named parameters and the row's settings. "

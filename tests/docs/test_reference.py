@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS
 from techniques.optimizers import OPTIMIZERS
 from techniques.precisions import PRECISIONS
-from tests.support.pages import ROOT
+from techniques.registry import Registry, Row, load_reference
+from tests.support.pages import ROOT, blocks
 
 
 @pytest.fixture
@@ -100,3 +102,14 @@ def test_every_entry_point_group_is_there_and_is_read_by_the_code(page):
     found = set(re.findall(r"(?:group|entry_points)=\"(bench\.\w+)\"", sources))
     assert found == set(entry_point_groups())
     assert all(f"`{group}`" in page("protocols") for group in found)
+
+
+def test_the_example_of_an_entry_point_adds_a_row(page, tmp_path):
+    project, code = list(blocks(page("protocols")))[:2]
+    (reference,) = tomllib.loads(project.text)["project"]["entry-points"]["bench.optimizers"].values()
+    module, _, function = reference.partition(":")
+    assert code.title == module.replace(".", "/") + ".py"
+    (tmp_path / "rows.py").write_text(code.text)
+    table = Registry("optimizer", Row, entry_points="none.of.these")
+    load_reference(f"{tmp_path / 'rows.py'}:{function}")(table)
+    assert "nesterov" in table.rows()
