@@ -20,7 +20,7 @@ from techniques.compression import COMPRESSIONS
 from techniques.optimizers import OPTIMIZERS
 from techniques.precisions import PRECISIONS
 from techniques.registry import Registry, Row, load_reference
-from tests.support.pages import ROOT, blocks
+from tests.support.pages import PAGES_FOLDER, ROOT, blocks
 
 
 @pytest.fixture
@@ -113,3 +113,29 @@ def test_the_example_of_an_entry_point_adds_a_row(page, tmp_path):
     table = Registry("optimizer", Row, entry_points="none.of.these")
     load_reference(f"{tmp_path / 'rows.py'}:{function}")(table)
     assert "nesterov" in table.rows()
+
+
+def test_every_shipped_matrix_is_in_the_first_page_about_runs():
+    shipped = {path.stem for path in (ROOT / "bench" / "matrices").glob("*.toml")}
+    text = (PAGES_FOLDER / "start" / "first-run.md").read_text()
+    assert shipped == set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+
+
+def test_every_kind_of_stage_is_in_the_architecture_and_the_glossary():
+    kinds = {path.stem for path in (ROOT / "bench" / "stages").glob("*.py") if "def run(" in path.read_text()}
+    architecture = (PAGES_FOLDER / "architecture" / "index.md").read_text()
+    glossary = (PAGES_FOLDER / "architecture" / "glossary.md").read_text()
+    assert kinds == set(re.findall(r"^\| `(\w+)` \|", architecture, re.MULTILINE))
+    assert all(f"`{kind}`" in section_of(glossary, "stage") for kind in kinds)
+
+
+def section_of(glossary: str, word: str) -> str:
+    """Return the line of the glossary about a word."""
+    (line,) = [line for line in glossary.splitlines() if line.startswith(f"| **{word}** |")]
+    return line
+
+
+def test_every_package_of_the_suite_is_in_the_architecture():
+    text = (PAGES_FOLDER / "architecture" / "index.md").read_text()
+    for folder in sorted(path.parent for path in (ROOT / "bench").glob("*/__init__.py")):
+        assert f"`bench/{folder.name}/`" in text, folder.name
