@@ -2,7 +2,7 @@ PYTHON ?= python3
 MATRIX ?= quick
 VENV := .venv
 
-.PHONY: bench test test-slow test-capped test-busy lint docs clean
+.PHONY: bench test test-slow test-capped test-busy coverage lint docs clean
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/python -m bench run --matrix $(MATRIX)
@@ -29,6 +29,10 @@ test-capped: $(VENV)/.installed-dev
 test-busy: $(VENV)/.installed-dev
 	$(VENV)/bin/python -c "while True: pass" & busy=$$!; trap "kill $$busy" EXIT; \
 		$(PYTEST) tests/bench/selftest tests/performance tests/truth
+
+# The default tests, and which lines and branches of the packages they run, workers included. Takes longer.
+coverage: $(VENV)/.installed-dev
+	$(PYTEST) $(TWO) --cov --cov-report=term --cov-report=html:.cache/coverage tests
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
@@ -57,4 +61,4 @@ $(VENV)/.installed-docs: pyproject.toml
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) .cache site docs/pages/reference docs/pages/project docs/pages/examples .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .cache .coverage* site docs/pages/reference docs/pages/project docs/pages/examples .mypy_cache .pytest_cache .ruff_cache

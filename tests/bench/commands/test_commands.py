@@ -268,17 +268,3 @@ def test_a_broken_plug_in_gets_one_line_before_anything_runs(bench, tmp_path, te
     assert done.returncode == 2
     assert message in done.stderr and "mine.py" in done.stderr and "TechniqueError" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-
-
-def test_data_that_cannot_be_had_is_replaced_and_it_says_so(bench, monkeypatch, tmp_path):
-    (tmp_path / "empty").mkdir()
-    for name, value in {
-        "BENCH_CACHE_DIR": str(tmp_path / "cache"),
-        "http_proxy": "http://127.0.0.1:9",
-        "PATH": "/nowhere",  # no apt-get
-    }.items():
-        monkeypatch.setenv(name, value)
-    done = bench("run", "--matrix", "quick", "--dry-run", "--no-probe")
-    text = done.stdout + done.stderr
-    assert done.returncode == 0, text
-    assert "fetch" in text or "replaced by digits" in text

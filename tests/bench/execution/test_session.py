@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bench import datasets
+from bench.errors import DataError
 from bench.execution.session import Prepared, RunOptions, prepare
 from bench.plan import keys
 from techniques.backends import hardware
@@ -61,3 +63,53 @@ def test_what_auto_leaves_out_is_a_note_of_the_run(prepared, monkeypatch):
     note = '[infer] backend = "auto" leaves out cpu-inductor: needs a C++ compiler'
     assert note in prepared().notes
     assert note not in prepared("backend=cpu-eager").notes
+
+
+def options_of(tmp_path: Path, fallback: str) -> RunOptions:
+    """Return the options of a run of two workloads, one of which has its data in no place."""
+    both = AUTO.replace('"digits"', '["fashion-mnist-simplecnn", "digits"]')
+    (tmp_path / "mine.toml").write_text(both.replace('"auto"', '"cpu-eager"') + fallback)
+    return RunOptions(str(tmp_path / "mine.toml"), tmp_path / "results")
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make Fashion-MNIST neither there nor to be fetched; what comes with packages stays."""
+    fetch, locate = datasets.fetch, datasets.locate
+
+    def fetch_or_fail(name: str, say: datasets.Say = print) -> Path:
+        if name == "fashion-mnist":
+            raise DataError("fashion-mnist cannot be had")
+        return fetch(name, say)
+
+    monkeypatch.setattr(datasets, "fetch", fetch_or_fail)
+    monkeypatch.setattr(datasets, "locate", lambda name: None if name == "fashion-mnist" else locate(name))
+
+
+FALLBACK = '[fallback]\nfashion-mnist-simplecnn = "breast-cancer-mlp"\n'
+
+
+def test_a_workload_without_its_data_is_replaced_by_its_fallback_and_it_says_so(nowhere, tmp_path):
+    found = prepare(options_of(tmp_path, FALLBACK))
+    assert {cell.axes["workload"]: cell.skipped for cell in found.plan.cells} == {
+        "breast-cancer-mlp": "",
+        "digits": "",
+    }
+    note = "fashion-mnist-simplecnn is replaced by breast-cancer-mlp: its data is not to be had"
+    assert note in found.notes
+
+
+def test_a_workload_without_its_data_and_without_a_fallback_is_skipped_with_the_reason(nowhere, tmp_path):
+    found = prepare(options_of(tmp_path, ""))
+    assert {cell.axes["workload"]: cell.skipped for cell in found.plan.cells} == {
+        "fashion-mnist-simplecnn": "fashion-mnist cannot be had",
+        "digits": "",
+    }
+    assert not any("replaced" in note for note in found.notes)
+
+
+def test_a_dry_run_fetches_nothing_replaces_nothing_and_says_what_a_run_will_fetch(nowhere, tmp_path):
+    found = prepare(options_of(tmp_path, FALLBACK), fetch=False)
+    assert {cell.axes["workload"] for cell in found.plan.cells} == {"fashion-mnist-simplecnn", "digits"}
+    assert "fashion-mnist-simplecnn: data set fashion-mnist is not here; the run will fetch it" in found.notes
+    assert not any("replaced" in note for note in found.notes)

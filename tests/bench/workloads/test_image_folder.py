@@ -44,11 +44,18 @@ def test_a_folder_for_each_class_becomes_images_and_class_numbers(images: Path) 
 
 
 def test_more_files_leave_the_split_of_the_others_alone(images: Path) -> None:
-    before = len(image_folder(images, 8).data.test_inputs)
-    save(images / "cat" / "another.png", BLACK)
-    after = image_folder(images, 8).data
-    assert len(after.test_inputs) - before in (0, 1)
-    assert len(after.train_inputs) + len(after.test_inputs) == 41
+    for number in range(20):  # each a grey of its own, so that samples can be told apart
+        for name, grey in (("cat", 2 * number), ("dog", 101 + 2 * number)):
+            save(images / name / f"{number}.png", np.full((9, 7, 3), grey, dtype=np.uint8))
+
+    def tested() -> set[int]:
+        return set(image_folder(images, 8).data.test_inputs[:, 0, 0, 0].tolist())
+
+    before = tested()
+    assert len(before) > 2
+    for number, white in enumerate((255, 253, 251)):
+        save(images / "cat" / f"another-{number}.png", np.full((9, 7, 3), white, dtype=np.uint8))
+    assert {grey for grey in tested() if grey < 251} == before
 
 
 def test_hidden_folders_and_other_files_are_no_classes_nor_samples_and_are_told(images: Path) -> None:
