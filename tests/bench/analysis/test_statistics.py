@@ -80,9 +80,11 @@ def test_a_launch_interval_holds_the_true_median_95_times_in_100(n):
     assert held / 2000 >= 0.94
 
 
-def test_few_launches_are_marked_preliminary_and_one_has_no_interval():
-    assert launch_interval([1.0, 1.1, 1.2]).preliminary
-    assert not launch_interval([1.0, 1.1, 1.2, 1.0, 1.1, 1.2]).preliminary
+def test_fewer_than_six_launches_are_marked_preliminary_and_one_has_no_interval():
+    launches = [1.0, 1.1, 1.2, 1.0, 1.1, 1.2]
+    for n in range(2, 6):
+        assert launch_interval(launches[:n]).preliminary and launch_interval(launches[:n]).low is not None, n
+    assert not launch_interval(launches).preliminary
     assert launch_interval([1.0]).low is None
 
 
@@ -142,6 +144,11 @@ def test_equal_launches_are_rarely_called_different_even_where_some_are_eight_ti
 def test_three_launches_against_three_are_too_few_for_ranks():
     found = ratio_interval([1.0, 1.1, 1.2], [1.0, 1.05, 1.2])
     assert found.preliminary and "Welch" in found.method and found.low <= 1 <= found.high
+
+
+def test_launches_that_do_not_differ_at_all_have_a_ratio_without_width():
+    found = ratio_interval([2.0] * 3, [1.0] * 3)
+    assert (found.value, found.low, found.high) == pytest.approx((2, 2, 2)) and found.preliminary
 
 
 def test_the_pareto_front_is_what_nothing_else_beats_in_both():
