@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.analysis.peaks import _PEAKS, nameplate
+from bench.analysis import peaks
+from bench.analysis.peaks import _PEAKS, Peak, nameplate
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,13 @@ def test_a_device_has_what_its_data_sheet_says(name, format_, tera, gigabytes):
 )
 def test_a_slice_a_sister_or_a_stranger_has_no_nameplate(name):
     assert nameplate(name) is None
+
+
+def test_of_patterns_that_fit_the_longest_wins(monkeypatch):
+    rows = {pattern: Peak({}, 1.0, pattern) for pattern in ("* H200 NVL", "* H200*", "NVIDIA *")}
+    monkeypatch.setattr(peaks, "_PEAKS", rows)
+    assert nameplate("NVIDIA H200 NVL").source == "* H200 NVL"
+    assert nameplate("NVIDIA H200").source == "NVIDIA *"
 
 
 def test_h100_on_a_card_is_not_taken_for_the_one_on_a_board():

@@ -85,10 +85,38 @@ def test_a_slowdown_under_the_threshold_is_told_apart_but_is_no_regression(store
     assert verdicts(check(store, "after", threshold=0.02))["latency_s"] == "regression"
 
 
-def test_a_slowdown_within_the_spread_of_launches_is_no_regression(store):
-    noisy = (0.9, 1.6, 1.1, 1.5, 1.0, 1.4)
-    make_run(store, "after", latencies=noisy)
-    assert check(store, "after").clean
+def judged(store: Store, before: tuple[float, ...], after: tuple[float, ...]) -> regression.Finding:
+    """Return what is found of a timing from its launches in the baseline and now."""
+    make_run(store, "earlier", latencies=before)
+    baseline.save(store, "earlier", "main", store.path.parent)
+    make_run(store, "after", latencies=after)
+    (finding,) = (entry for entry in check(store, "after").findings if entry.metric == "latency_s")
+    return finding
+
+
+SLOW, SPREAD = (1.45,) * 6, (1.15, 1.9, 1.2, 1.8, 1.25, 1.7)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        (QUIET, SLOW, "regression"),
+        (QUIET, SPREAD, "noise"),  # slower than any launch before, but by less than its own differ
+        (tuple(latency / 1.45 for latency in SPREAD), SLOW, "noise"),
+        (SLOW, QUIET, "improvement"),
+        (SPREAD, QUIET, "noise"),
+    ],
+)
+def test_a_difference_within_the_spread_of_either_sides_launches_is_noise(store, before, after, verdict):
+    assert judged(store, before, after).verdict == verdict
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_difference_whose_interval_holds_one_is_none_however_large_it_is(store, turned):
+    one_slow, one_fast = (1.0,) * 5 + (2.0,), (0.5,) + (1.3,) * 5
+    finding = judged(store, *((one_fast, one_slow) if turned else (one_slow, one_fast)))
+    assert finding.verdict == "same"
+    assert finding.text.startswith("x0.769" if turned else "x1.300")
 
 
 @pytest.mark.parametrize(
