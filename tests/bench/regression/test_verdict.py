@@ -129,6 +129,17 @@ def test_an_exact_metric_that_got_worse_at_all_is_a_regression(store, change, me
     assert verdicts(comparison)[metric] == "regression"
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "verdict"),
+    [(None, 0.9, "improvement"), (0.9, None, "regression"), (None, None, "same")],
+)
+def test_a_value_that_is_lost_is_a_regression_and_one_that_is_won_an_improvement(store, before, now, verdict):
+    make_run(store, "earlier", accuracy=before)
+    baseline.save(store, "earlier", "main", store.path.parent)
+    make_run(store, "after", accuracy=now)
+    assert verdicts(check(store, "after"))["accuracy"] == verdict
+
+
 def test_better_quality_is_an_improvement(store):
     make_run(store, "after", accuracy=0.91)
     comparison = check(store, "after")
@@ -146,6 +157,14 @@ def test_on_another_machine_only_exact_metrics_are_held_and_it_says_so(store):
         "latency_s": "not comparable",
         "parameters": "same",
     }
+
+
+def test_a_baselines_environment_is_that_of_the_stages_with_the_most_threads(store, tmp_path):
+    store.start_run("mixed", "mixed", "quick", "bench run", {}, STAGES, [])
+    for stage, threads in zip((*STAGES, STAGES[0]), (1, 4, 2), strict=True):
+        seen = Result("ok", environment={**ENVIRONMENT, "threads": threads})
+        store.add_launch("mixed", stage.key, stage.kind, 0, seen)
+    assert baseline.collect(store, "mixed")["environment"]["threads"] == 4
 
 
 def test_a_stage_that_is_missing_is_not_clean(store):
