@@ -1,4 +1,4 @@
-"""Names that act on a terminal, hide in it or compute in a spreadsheet are shown as what they are."""
+"""Values are written in their unit; names that act on a terminal or hide in it are shown as what they are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ import sys
 import pytest
 
 from bench.__main__ import main
-from bench.formatting import MOST_CHARACTERS, one_line, say, visible
+from bench.formatting import (
+    MOST_CHARACTERS,
+    clock_text,
+    counted,
+    format_interval,
+    format_points,
+    format_value,
+    one_line,
+    print_table,
+    say,
+    visible,
+)
 
 
 @pytest.mark.parametrize(
@@ -70,3 +81,69 @@ def test_a_name_that_the_terminals_encoding_lacks_does_not_end_the_command(monke
         main()
     stream.flush()
     assert stop.value.code == 2 and rb"\u65e5" in stream.buffer.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("latency_s", 0.0000523, "52.3 µs"),
+        ("latency_s", 1234.5, "1,234 s"),
+        ("latency_s", 0.0, "0 ns"),
+        ("latency_s", None, "–"),
+        ("latency_s", float("nan"), "–"),
+        ("artifact_bytes", 1536, "1.5 KiB"),
+        ("dense_flops", 2.5e9, "2.5 GFLOP"),
+        ("accuracy", 0.91234, "91.23 %"),
+        ("valid", 0.0, "no"),
+        ("valid", 1.0, "yes"),
+        ("steps_to_target", 12345.0, "12,345"),
+        ("relative_error", 0.000123456, "0.0001235"),
+        ("throughput", 4567.8, "4,568 samples/s"),
+    ],
+)
+def test_a_value_is_written_in_the_unit_that_fits_it(metric, value, text):
+    assert format_value(metric, value) == text
+
+
+def test_bounds_are_in_the_unit_of_their_value():
+    assert format_interval("latency_s", 52.3e-6, 41.1e-6, 1.2e-3) == "52.3 µs (41.1 to 1.2e+03)"
+    assert format_interval("latency_s", 52.3e-6, None, None) == "52.3 µs"
+    assert format_interval("latency_s", None, 1.0, 2.0) == "–"
+
+
+@pytest.mark.parametrize(
+    ("points", "text"), [(1.234, "+1.23"), (-0.5, "-0.50"), (0.001, "0.00"), (-0.001, "0.00"), (None, "–")]
+)
+def test_points_have_their_sign_and_what_rounds_to_nothing_has_none(points, text):
+    assert format_points(points) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [
+        (0, "cell", "0 cells"),
+        (1, "cell", "1 cell"),
+        (1, "launch", "1 launch"),
+        (2, "launch", "2 launches"),
+        (12345, "stage", "12,345 stages"),
+    ],
+)
+def test_what_is_counted_is_singular_or_plural(count, noun, text):
+    assert counted(count, noun) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3600, "1 h 00 min"), (7500, "2 h 05 min")],
+)
+def test_a_clock_shows_minutes_and_seconds_and_hours_from_one_on(seconds, text):
+    assert clock_text(seconds) == text
+
+
+def test_a_table_in_a_pipe_has_each_row_in_one_line_and_nothing_that_acts(capsys):
+    print_table("\x1b[2Jtitle", [("a" * 300, "\x1b[31mred"), ("[bold]b", "c")], ["first", "second"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "\\x1b[2Jtitle" in lines[0]
+    assert any("a" * 300 in line and "\\x1b[31mred" in line for line in lines)
+    assert any("[bold]b" in line and "c" in line for line in lines)
+    assert not any("\x1b" in line for line in lines)
