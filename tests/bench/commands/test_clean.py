@@ -22,11 +22,19 @@ SHARED, OLD, NEW = "aa" * 32, "bb" * 32, "cc" * 32
 FIRST, SECOND = "20260101-000001-ci", "20260101-000002-ci"
 
 
-def add_run(results: Path, run_id: str, keys: tuple[str, ...], *, finished: bool = True) -> None:
+def add_run(
+    results: Path,
+    run_id: str,
+    keys: tuple[str, ...],
+    *,
+    finished: bool = True,
+    smoke: bool = False,
+    samples: int = 2,
+) -> None:
     """Enter a run that used the artifacts of these keys, with its report."""
     store = Store.open(results)
     stages = [StageRow(key, "lower", "net", False, (), {"settings": {}}) for key in keys]
-    store.start_run(run_id, run_id, "ci", "bench run", {"smoke": False}, stages, [])
+    store.start_run(run_id, run_id, "ci", "bench run", {"smoke": smoke}, stages, [])
     for key in keys:
         if artifacts.read_record(results, key) is None:
             with artifacts.beside(results, key) as folder:
@@ -35,7 +43,7 @@ def add_run(results: Path, run_id: str, keys: tuple[str, ...], *, finished: bool
                 artifacts.publish(folder, results, key, {"kind": "lower", "label": "net"})
         entry = artifacts.read_record(results, key)
         assert entry is not None
-        measured = (Measurement("latency_s", 0.5, samples=(0.5, 0.6)),)
+        measured = (Measurement("latency_s", 0.5, samples=tuple(1 / (7 + n) for n in range(samples))),)
         result = Result("ok", measurements=measured, environment={"run": run_id}, artifact=entry["artifact"])
         store.add_launch(run_id, key, "lower", 0, result)
     if finished:
@@ -119,6 +127,32 @@ def test_yes_removes_and_frees_to_the_byte_what_was_shown(command, results):
     assert len(store.measurements(SECOND)) == 2
     again = command("clean", "--keep", 1, "--results", results).stdout
     assert told_bytes(r"^would free: ([\d,]+) bytes", again) == 0
+
+
+CACHE = "cache: cache/inductor"
+
+
+def test_the_compile_cache_goes_with_what_was_compiled_unless_a_run_that_goes_on_needs_it(command, results):
+    assert CACHE in command("clean", "--keep", 1, "--results", results).stdout
+    assert CACHE not in command("clean", "--keep", 2, "--results", results).stdout, "nothing compiled goes"
+    add_run(results, "20260101-000003-ci", (NEW,), finished=False)
+    shown = command("clean", "--keep", 1, "--results", results).stdout
+    assert "artifact: lower net (bbbbbbbbbbbb)" in shown and CACHE not in shown
+
+
+def test_a_smoke_run_takes_no_real_runs_place(command, results):
+    add_run(results, "20260101-000003-ci", (NEW,), smoke=True)
+    shown = command("clean", "--keep", 1, "--results", results).stdout
+    assert f"kept: {SECOND}, 20260101-000003-ci\n" in shown
+
+
+def test_the_room_of_rows_that_go_is_given_back(command, results):
+    add_run(results, "20260101-000003-ci", (NEW,), samples=20_000)
+    add_run(results, "20260101-000004-ci", (NEW,))
+    before = (results / "bench.sqlite").stat().st_size
+    shown = command("clean", "--keep", 1, "--yes", "--results", results).stdout
+    freed = told_bytes(r"^ *([\d,]+) bytes  rows of 3 runs in bench.sqlite", shown)
+    assert freed == before - (results / "bench.sqlite").stat().st_size > 10_000
 
 
 def test_a_run_that_a_baseline_names_stays(command, results):
