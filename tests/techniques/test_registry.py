@@ -32,6 +32,7 @@ def test_equal_techniques_have_one_spelling(text):
         ("adam:lr=fast", "'fast' is no float"),
         ("sgd:0.1", "'0.1' is no key=value"),
         ("sgd:lr=-1", "lr: '-1' is out of its range (0, inf)"),
+        ("adam:lr=0.1,lr=0.2", "lr is given twice"),
         ("adam:lr=nan", "lr: 'nan' is no finite number"),
     ],
 )
