@@ -75,15 +75,18 @@ def test_layers_that_hang_together_are_pruned_together(make):
     assert model(example).shape == (1, 5)
 
 
-def test_an_encoders_heads_and_width_still_fit():
+@pytest.mark.parametrize("share", [0.3, 0.4, 0.5])
+def test_an_encoders_heads_and_width_still_fit(share):
     def make() -> nn.Module:
         layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
         return nn.Sequential(nn.Linear(8, 16), nn.TransformerEncoder(layer, 1), nn.Linear(16, 3))
 
     example = torch.randn(1, 6, 8)
     before = sum(parameter.numel() for parameter in make().parameters())
-    model = pruned(make, example)
+    model = pruned(make, example, share)
     assert model(example).shape == (1, 6, 3)
+    width, heads = model[1].layers[0].self_attn.embed_dim, model[1].layers[0].self_attn.num_heads
+    assert width == model[0].out_features and width % heads == 0
     assert sum(parameter.numel() for parameter in model.parameters()) < before
 
 

@@ -80,12 +80,13 @@ def test_recovery_trains_the_rest_and_leaves_a_plain_model(model):
     assert set(model.state_dict()) == {"0.weight", "0.bias", "2.weight", "2.bias"}
 
 
-def test_a_second_pruning_keeps_what_the_first_dropped(model):
+@pytest.mark.parametrize(("second", "left"), [(0.6, 0.6), (0.25, 0.5), (0.0, 0.5)])
+def test_a_second_pruning_keeps_what_the_first_dropped_even_where_it_would_drop_less(model, second, left):
     prune_magnitude(model, Training(), sparsity=0.5)
     dropped = model[0].weight == 0
-    prune_magnitude(model, Training(), sparsity=0.6)
+    prune_magnitude(model, Training(), sparsity=second)
     assert (model[0].weight[dropped] == 0).all()
-    assert sparsity(model[0]) == pytest.approx(0.6, abs=0.01)
+    assert sparsity(model[0]) == pytest.approx(left, abs=0.01)
 
 
 def test_a_model_without_layers_is_refused():

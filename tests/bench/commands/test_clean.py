@@ -125,10 +125,15 @@ def test_yes_removes_and_frees_to_the_byte_what_was_shown(command, results):
     store = Store.open(results)
     assert store.runs()["id"].tolist() == [SECOND]
     assert len(store.measurements(SECOND)) == 2
+    assert [content["run"] for content in store.environments(SECOND).values()] == [SECOND]
+    with sqlite3.connect(results / "bench.sqlite") as connection:
+        counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in TABLES]
+    assert counts == [1, 2], "what only the run that went had measured stays"
     again = command("clean", "--keep", 1, "--results", results).stdout
     assert told_bytes(r"^would free: ([\d,]+) bytes", again) == 0
 
 
+TABLES = ("environments", "artifacts")
 CACHE = "cache: cache/inductor"
 
 
