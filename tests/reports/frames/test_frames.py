@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,9 +160,42 @@ def test_three_launches_are_preliminary_and_a_single_one_is_invalid_and_not_rank
 
 
 def test_a_timing_whose_launches_were_all_disturbed_is_invalid(tmp_path: Path) -> None:
-    table = inference_table(made_up_view(tmp_path, Synthetic(disturbed="pressure")))
-    run = table[table["state"] != "skipped"]
-    assert set(run["reason"]) == {"timing: all 3 launches were disturbed"}
+    made_up = Synthetic(optimizers=("adam",), compressions=("none",), launches=6, disturbed="pressure")
+    table = inference_table(made_up_view(tmp_path, made_up))
+    assert set(table["reason"]) == {"timing: all 6 launches were disturbed"}
+    assert table["latency_preliminary"].all(), "though six launches have an interval"
+
+
+def test_a_timing_of_what_answers_wrong_is_invalid_with_what_was_wrong(tmp_path: Path) -> None:
+    timed = (Measurement("latency_s", 1e-3), Measurement("valid", 0.0, reason="outputs are not finite"))
+    made_up = Synthetic(
+        optimizers=("adam",),
+        compressions=("none",),
+        results={"infer digits/dense@onnxruntime": Result("ok", measurements=timed)},
+    )
+    eager, onnx = records(inference_table(made_up_view(tmp_path, made_up)))
+    assert (eager["state"], onnx["state"]) == ("ok", "INVALID")
+    assert onnx["reason"] == "what was timed: outputs are not finite" and not onnx["ranked"]
+
+
+def test_nothing_is_faster_than_a_reference_that_is_invalid(tmp_path: Path) -> None:
+    made_up = Synthetic(compressions=("none",), invalid=("adam/0/none@cpu-eager",))
+    table = inference_table(made_up_view(tmp_path, made_up))
+    onnx = table[table["backend"] == "onnxruntime"].set_index("optimizer")
+    assert onnx["ranked"].all() and onnx.loc["momentum", "speedup"] > 1
+    assert onnx["speedup"].isna().to_dict() == {"adam": True, "momentum": False, "sgd": False}
+
+
+def test_each_batch_size_has_a_front_of_its_own(tmp_path: Path) -> None:
+    made_up = Synthetic(optimizers=("adam",), compressions=("none",), batch_sizes=(1, 32))
+    table = inference_table(made_up_view(tmp_path, made_up))
+    assert table.groupby("batch_size")["pareto"].sum().to_dict() == {1: 1, 32: 1}
+
+
+def test_a_smoke_run_has_no_front(view: RunView) -> None:
+    assert inference_table(view)["pareto"].any()
+    smoke = replace(view, run={**view.run, "request": {**view.run["request"], "smoke": True}})
+    assert not inference_table(smoke)[["pareto", "pareto_size"]].any(axis=None)
 
 
 def test_a_timing_is_held_against_this_machines_own_ceilings(tmp_path: Path) -> None:
