@@ -78,6 +78,18 @@ def test_reused_training_keeps_its_steps_and_says_why_no_time_was_clocked(tmp_pa
     assert curves(view)["seconds"].isna().all()
 
 
+def test_batches_that_the_training_set_cannot_fill_are_a_note(tmp_path: Path) -> None:
+    trained = (Measurement("target_reached", 1.0), Measurement("effective_batch_size", 20.0))
+    made_up = Synthetic(
+        optimizers=("adam", "momentum"),
+        compressions=("none",),
+        results={"train digits/adam": Result("ok", measurements=trained)},
+    )
+    adam, momentum = records(training_table(made_up_view(tmp_path, made_up)))
+    assert "batches of 20 samples: the training set has no 128" in adam["notes"]
+    assert "batches" not in momentum["notes"]
+
+
 def test_what_a_reader_left_out_of_the_data_is_a_note_of_the_training(tmp_path: Path) -> None:
     left_out = Measurement("training_samples", 40, method="3 rows left out: column 'label' is empty")
     made_up = Synthetic(("adam",), results={"train digits/adam": Result("ok", measurements=(left_out,))})
