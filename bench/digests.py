@@ -20,6 +20,7 @@ from pathlib import Path
 from bench.errors import BenchError
 
 OUR_PACKAGES = ("bench", "techniques")
+DISTRIBUTION = "dl-efficiency-bench"
 
 _NO_PART = frozenset(
     (

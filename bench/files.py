@@ -35,11 +35,12 @@ def read_json(path: Path) -> Any:
         return parse_json(file.read(MOST_BYTES))
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes | bytearray, *, sync: bool = True) -> None:
     """Write a file so that its name stands for the old content or all of the new, whatever happens.
 
-    The new content is written next to it, synced to disk and renamed. A link in its place is replaced, not
-    followed; nothing is left behind where that fails. Raises OSError.
+    The new content is written next to it, synced to disk and renamed; without `sync` it need not outlive a
+    crash of the machine. A link in its place is replaced, not followed; nothing is left behind where that
+    fails. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
@@ -47,8 +48,9 @@ def replace_file(path: Path, data: bytes) -> None:
     try:
         with part.open("xb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

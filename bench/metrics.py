@@ -437,7 +437,3 @@ def metric_named(name: str) -> Metric:
     """Return a metric's row; of one that nothing here knows, a row that says so."""
     known = METRICS.get(name)
     return known or Metric(name, name, "", "neither", "seeded", "any", "not a metric of this version")
-
-
-PRIMARY: Mapping[str, str] = {"step": "step_latency_s", "infer": "latency_s"}
-"""The metric of each kind of timed stage whose interval decides whether it needs more launches."""

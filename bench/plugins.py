@@ -32,6 +32,12 @@ def load_plugins(paths: Iterable[Path]) -> dict[str, str]:
     return loaded
 
 
+def needed_packages() -> tuple[str, ...]:
+    """Return the packages that any row of the tables needs, by the names they are imported under."""
+    rows = (row for table in _TABLES for row in table.rows().values())
+    return tuple(sorted({package for row in rows for package in row.needs}))
+
+
 def reload_plugins(plugins: Mapping[str, str]) -> None:
     """Run the plug-ins of a request; raises BenchError where one is not the file it was."""
     for path, sha256 in plugins.items():

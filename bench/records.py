@@ -1,18 +1,20 @@
-"""What a stage found, as plain data: it travels from worker to runner as JSON and rests in the store."""
+"""What travels between the runner and its workers as JSON, and rests in the store and beside artifacts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
 
 State = Literal["ok", "failed", "oom", "timeout", "diverged", "killed", "skipped"]
 """How a launch ended. `killed` came from outside and is tried again; the rest but `ok` stand."""
 
-
 STRUCTURE, ANY_BATCH = "structure", "any batch size"
 """The metric whose method is the digest of what was observed of an artifact, and its qualifier where calls,
 which depend on the size of their batches, are no part of it."""
+
+RecordT = TypeVar("RecordT")
+SettingsT = TypeVar("SettingsT", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -34,15 +36,14 @@ class Measurement:
     qualifier: str = ""
     samples: tuple[float, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if value not in (None, "", ())} | {
-            "metric": self.metric,
-            "value": self.value,
-        }
 
-    @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> Measurement:
-        return cls(**{**entry, "samples": tuple(entry.get("samples", ()))})
+@dataclass(frozen=True)
+class Artifact:
+    """The files that a stage left: a SHA-256 over them, their bytes, and when they were made (Unix time)."""
+
+    sha256: str
+    bytes: int
+    created_s: float
 
 
 @dataclass(frozen=True)
@@ -62,31 +63,39 @@ class Result:
     measurements: tuple[Measurement, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     dynamic: Mapping[str, Any] = field(default_factory=dict)
-    artifact: Mapping[str, Any] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "measurements": [entry.to_json() for entry in self.measurements]}
-
-    @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> Result:
-        measurements = tuple(Measurement.from_json(item) for item in entry["measurements"])
-        return cls(**{**entry, "measurements": measurements})
+    artifact: Artifact | None = None
 
 
 @dataclass(frozen=True)
-class Request:
+class PlannedRequest:
+    """What is known of a stage's request when it is planned.
+
+    `settings` are those of its kind, as JSON; `parents` map a role, as `model` or `lowered`, to the key of an
+    artifact. `server_imports` are imported once by the fork server, `worker_imports` by each worker.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    parents: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    fork_safe: bool = True
+    server_imports: tuple[str, ...] = ()
+    worker_imports: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request(Generic[SettingsT]):
     """All that a worker needs to know, beside the artifact folder in `results`.
 
-    `settings` are the stage's own; `parents` map a role, as `model` or `lowered`, to the key of an artifact;
-    `plugins` map the path of a plug-in file to the SHA-256 of its content. `threads` and `cpus` are what the
-    stage may use, `memory_bytes` bounds its data segment, and it is killed after `timeout_s`. `all_passes`
-    asks a timed stage for every probe's pass, not only the clock's. `trusted` are files that may run code.
+    `settings` are the stage's own: JSON on the way, an object of its kind's class in the worker. `plugins`
+    map the path of a plug-in file to the SHA-256 of its content. `threads` and `cpus` are what the stage may
+    use, `memory_bytes` bounds its data segment, and it is killed after `timeout_s`. `all_passes` asks a timed
+    stage for every probe's pass, not only the clock's. `trusted` are files that may run code.
     """
 
     kind: str
     key: str
     label: str
-    settings: Mapping[str, Any]
+    settings: SettingsT
     parents: Mapping[str, str]
     plugins: Mapping[str, str]
     imports: tuple[str, ...]
@@ -103,30 +112,26 @@ class Request:
     all_passes: bool = False
     trusted: tuple[str, ...] = ()
 
-    @classmethod
-    def planned(cls, kind: str, key: str, label: str, planned: Mapping[str, Any], **launch: Any) -> Request:
-        """Return the request of a stage from what was planned of it; `launch` has the other fields."""
-        return cls(
-            kind=kind,
-            key=key,
-            label=label,
-            settings=planned["settings"],
-            parents=planned["parents"],
-            imports=(*planned["server_imports"], *planned["worker_imports"]),
-            device=planned["device"],
-            fork_safe=planned["fork_safe"],
-            **launch,
-        )
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+def as_json(record: object, *, whole: bool = False) -> dict[str, Any]:
+    """Return a dataclass as JSON has it; fields at their defaults are left out unless it is to be `whole`."""
+    found: dict[str, Any] = _adapter(type(record)).dump_python(record, exclude_defaults=not whole)
+    return found
 
-    @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> Request:
-        cpus = tuple(int(cpu) for cpu in entry["cpus"])
-        tuples = {
-            "imports": tuple(entry["imports"]),
-            "cpus": cpus,
-            "trusted": tuple(entry.get("trusted", ())),
-        }
-        return cls(**{**entry, **tuples})
+
+def read_as(class_: type[RecordT], content: object) -> RecordT:
+    """Return JSON as a dataclass; raises ValueError where it does not fit."""
+    record: RecordT = _adapter(class_).validate_python(content)
+    return record
+
+
+def _adapter(class_: type) -> Any:
+    """Return what reads and writes a class; making one takes milliseconds, so each is made once."""
+    if class_ not in _ADAPTERS:
+        from pydantic import TypeAdapter
+
+        _ADAPTERS[class_] = TypeAdapter(class_)
+    return _ADAPTERS[class_]
+
+
+_ADAPTERS: dict[type, Any] = {}

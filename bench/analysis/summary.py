@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis.statistics import launch_interval
-from bench.metrics import PRIMARY, metric_named
+from bench.metrics import metric_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,13 +41,16 @@ def summarize(measurements: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns.split())
 
 
-_READ = ("stage_key", "metric", "qualifier", "value", "low", "high", "kind", "label", "method", "reason")
+_READ = (
+    *("stage_key", "metric", "qualifier", "value", "low", "high"),
+    *("kind", "label", "timed", "method", "reason"),
+)
 
 
 def _summarized(key: tuple[str, str, str], group: list[tuple[Any, ...]]) -> dict[str, Any]:
     """Return the row of one stage_key × metric × qualifier, from the rest of what its launches have."""
     known = [row for row in group if row[0] is not None and row[0] == row[0]]
-    value, low, high, kind, label, method, reason = (known or group)[-1]
+    value, low, high, kind, label, timed, method, reason = (known or group)[-1]
     stage_key, metric, qualifier = key
     sampled = metric_named(metric).kind == "sampled"
     found = {
@@ -61,7 +64,7 @@ def _summarized(key: tuple[str, str, str], group: list[tuple[Any, ...]]) -> dict
         "high": high,
         "launches": len(group),
         "method": method,
-        "preliminary": sampled and kind in PRIMARY,
+        "preliminary": sampled and bool(timed),
         "reason": reason,
     }
     if sampled and len(known) > 1:

@@ -148,9 +148,8 @@ def _of_cell(question: FlopQuestion, run_id: str, cell: CellRow) -> FlopReport:
     from bench.models.files import load_model
     from bench.results.artifacts import artifact_folder
     from bench.results.lookup import artifact_of
-    from bench.workloads.loading import example_batch
+    from bench.workloads.loading import example_batch, find_workload
     from bench.workloads.onnx_model import OnnxModel
-    from bench.workloads.workload import find_workload
     from techniques.backends.onnx_runtime import MODEL
 
     folder = artifact_of(cell, run_id, question.results, "compress", "train")
@@ -173,9 +172,8 @@ def _of_cell(question: FlopQuestion, run_id: str, cell: CellRow) -> FlopReport:
 def _of_workload(question: FlopQuestion) -> FlopReport:
     import torch
 
-    from bench.workloads.loading import example_batch
+    from bench.workloads.loading import example_batch, find_workload
     from bench.workloads.onnx_model import OnnxModel
-    from bench.workloads.workload import find_workload
 
     row = WORKLOADS.parse(question.target).row
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +13,9 @@ import typer
 from bench.commands import Command, Plugins
 from bench.errors import BenchError
 from bench.formatting import print_table, say
+from bench.matrix.shipped import shipped_matrices
 from bench.plugins import load_plugins
+from bench.stages import STAGES
 from bench.workloads import WORKLOADS, WorkloadRow
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS
@@ -23,7 +27,10 @@ from techniques.settings import spell
 def list_(
     table: Annotated[
         str | None,
-        typer.Argument(help="optimizers, compressions, backends, workloads or metrics; all without it."),
+        typer.Argument(
+            help="optimizers, compressions, backends, workloads, metrics, stages, matrices, or matrix: what "
+            "a matrix file may hold. Without it, all but the last."
+        ),
     ] = None,
     plugin: Plugins = None,
 ) -> None:
@@ -34,7 +41,7 @@ def list_(
     if table is not None and table not in TABLES:
         raise BenchError(f"unknown table {table!r}{nearest(table, TABLES)}")
     for name, lines in TABLES.items():
-        if table in (None, name):
+        if table == name or (table is None and name not in _BY_NAME_ONLY):
             print_table(name, lines())
 
 
@@ -66,12 +73,42 @@ def _metrics() -> list[tuple[str, str, str, str, str]]:
     return [(row.name, row.unit, row.kind, row.better, row.about) for row in METRICS.values()]
 
 
+def _stages() -> list[tuple[str, str]]:
+    return [(row.name, row.about) for row in STAGES.rows().values()]
+
+
+def _matrices() -> list[tuple[str, str]]:
+    return [(name, _about(file)) for name, file in shipped_matrices().items()]
+
+
+def _about(file: Path) -> str:
+    return str(tomllib.loads(file.read_text(encoding="utf-8")).get("about", ""))
+
+
+def _matrix_keys() -> list[tuple[str, str, str, str]]:
+    from bench.matrix.described import keys
+
+    return [
+        (f"{key.section}.{key.name}".lstrip("."), key.type, _default(key.default), key.bounds)
+        for key in keys()
+    ]
+
+
+def _default(value: str) -> str:
+    return value if value == "required" else f"default {value}"
+
+
 TABLES: dict[str, Callable[[], Sequence[Sequence[str]]]] = {
     "optimizers": lambda: _techniques(OPTIMIZERS),
     "compressions": lambda: _techniques(COMPRESSIONS),  # type: ignore[arg-type]
     "backends": lambda: _techniques(BACKENDS),  # type: ignore[arg-type]
     "workloads": _workloads,
     "metrics": _metrics,
+    "stages": _stages,
+    "matrices": _matrices,
+    "matrix": _matrix_keys,
 }
+_BY_NAME_ONLY = ("matrix",)
+"""Reading it off the models takes as long as all the others together."""
 
 COMMANDS = (Command("list", "Look", list_),)

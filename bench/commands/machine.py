@@ -21,7 +21,7 @@ from bench.instruments.energy import RaplCounter
 from bench.instruments.environment import describe
 from bench.instruments.probes import describe_probes
 from bench.instruments.processor import MATRIX_EXTENSIONS, clock_mhz
-from bench.plugins import load_plugins
+from bench.plugins import load_plugins, needed_packages
 from techniques.backends import BACKENDS, BackendRow
 from techniques.backends.cpu_features import int8_saturates
 
@@ -47,7 +47,7 @@ def inspect() -> dict[str, Any]:
     """Return all that is known of this machine as plain JSON values; unknown things are None."""
     import psutil
 
-    found = describe()
+    found = describe(packages=needed_packages())
     boards, no_boards = describe_accelerators()
     resources = find_resources()
     return {

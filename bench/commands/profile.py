@@ -140,10 +140,11 @@ def profile_cell(name: str, run_id: str | None, results: Path) -> Profile:
 
     from bench.execution.resources import find_resources
     from bench.instruments.clock import warm_up
-    from bench.models.structures import read_structure
     from bench.results.lookup import artifact_of, find_cell
     from bench.results.store import Store
-    from bench.stages.inputs import load_backend, numerics, rotating_batches
+    from bench.stages import settings_of
+    from bench.stages.inputs import load_backend, load_lowered, rotating_batches
+    from bench.stages.settings import LoweredSettings
     from bench.workloads.loading import example_batch, load_workload
     from techniques.backends.protocol import sparing_inputs
 
@@ -152,15 +153,14 @@ def profile_cell(name: str, run_id: str | None, results: Path) -> Profile:
     cell = find_cell(store, run_id, name)
     folder = artifact_of(cell, run_id, results, "lower")
     lower = next(stage for stage in store.stages(run_id) if stage.key == cell.stages["lower"])
-    settings = lower.request["settings"]
+    settings: LoweredSettings = settings_of("lower", lower.request.settings)
     threads = len(find_resources().cpus)
     torch.set_num_threads(threads)
-    workload, data = load_workload(settings)
+    workload, data = load_workload(settings.workload, settings.test_samples)
     backend = load_backend(settings)
-    build = read_structure(folder, settings["workload"]).build
-    program = backend.load(folder, build, numerics(settings), threads)
-    program = sparing_inputs(program, example_batch(workload, data, settings["batch_size"]))
-    prepared = [program.prepare(batch) for batch in rotating_batches(workload, data, settings["batch_size"])]
+    program = load_lowered(backend, folder, settings, threads)
+    program = sparing_inputs(program, example_batch(workload, data, settings.batch_size))
+    prepared = [program.prepare(batch) for batch in rotating_batches(workload, data, settings.batch_size)]
     warm_up(lambda: program(prepared[0]), backend.synchronize)
     path = results / run_id / "profiles" / f"{_stem(cell.name)}.json"
     refuse_links(results, f"{run_id}/profiles")

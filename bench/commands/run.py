@@ -11,6 +11,7 @@ import typer
 from bench.commands import RESULTS, Command, Plugins, Results, Trust, Verbose
 from bench.execution.run_log import shown
 from bench.formatting import counted, one_line, say
+from bench.matrix.shipped import shipped_matrices
 
 if TYPE_CHECKING:
     from bench.costs import CostModel, Prediction
@@ -35,9 +36,7 @@ Workloads = Annotated[
 ]
 MatrixOption = Annotated[
     str,
-    typer.Option(
-        "--matrix", "-m", help="quick, article, full, workloads, long, backends, serve, ci, or a TOML file."
-    ),
+    typer.Option("--matrix", "-m", help=f"{', '.join(shipped_matrices())}, or a TOML file of yours."),
 ]
 
 
@@ -74,14 +73,10 @@ def run(
 
     The same command after an interruption goes on where it stopped. Exits with 1 where a stage failed.
 
-    Axes of [train]: workload, optimizer, backend, precision, batch_size, seed; of [infer]: compression,
-    backend, precision, batch_size. A filter's backend is that of [infer], train.backend that of [train].
-    [budget]: train_steps, recover_steps, student_steps, target_interval, max_launches, max_repeats, sample_s,
-    flush_cache, timeout_s, memory_gib, allocator. [server] asks for a rate of arrivals, [prices] for money,
-    [estimate] for energy; [peaks.DEVICE] says what a device does at most.
-
-    In a matrix file "*" stands for all that an axis has, run or skipped with the reason, and backend = "auto"
-    for every backend that runs on this machine (`bench machine` shows which); in [train], that trains too.
+    `bench list matrix` shows what a matrix file may hold: its sections and their keys. In one, "*" selects
+    everything that an axis has, and backend = "auto" every backend that runs on this machine (`bench machine`
+    shows which); in [train], every one that trains too. In a filter, backend is that of [infer] and
+    train.backend that of [train].
     """
     from bench.execution.session import RunOptions
 
@@ -137,8 +132,8 @@ def show_plan(options: RunOptions, *, probes: bool) -> None:
     """
     from bench.costs import prediction_lines
     from bench.execution.session import prepare
-    from bench.plan.planner import KINDS
     from bench.plan.sharing import shares
+    from bench.stages import STAGES
 
     prepared = prepare(options, fetch=False, say=_tell)
     plan = prepared.plan
@@ -148,7 +143,7 @@ def show_plan(options: RunOptions, *, probes: bool) -> None:
         f"{counted(len(plan.cells), 'cell')}, {len(plan.skipped)} of them skipped; "
         f"{counted(len(plan.stages), 'distinct stage')}:"
     )
-    for kind in KINDS:
+    for kind in STAGES.rows():
         several = " (more where artifacts turn out to differ in structure)" if shares(plan, kind) else ""
         say(f"  {kind:9} {len(plan.of_kind(kind))}{several}")
     for reason, count in Counter(cell.skipped for cell in plan.skipped).items():

@@ -84,7 +84,7 @@ def _print_stage(store: Store, run_id: str, stage: StageRow) -> None:
     say(f"  key: {stage.key}")
     for parent in stage.parents:
         say(f"  parent: {parent}")
-    _print_mapping("settings", stage.request.get("settings", {}))
+    _print_mapping("settings", stage.request.settings)
     launches = store.launches(run_id)
     measurements = store.measurements(run_id)
     for launch in launches[launches["stage_key"] == stage.key].to_dict("records"):

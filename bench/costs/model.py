@@ -13,6 +13,7 @@ from bench.analysis.statistics import LOOKS
 from bench.costs.classes import CostClass, cost_class, kin
 from bench.costs.rates import disk_bytes
 from bench.results.store import LaunchCost, StageRow
+from bench.stages import STAGES
 from bench.workloads.content import content_path
 from techniques.compression import COMPRESSIONS
 
@@ -26,19 +27,6 @@ SOURCES: Mapping[Source, str] = {
 }
 """What a prediction goes by, best first."""
 
-# Seconds on two cores of a server and bytes, of a small CNN: where nothing has been measured at all.
-_GUESSES = {
-    "train": (40.0, 500_000),
-    "compress": (6.0, 500_000),
-    "lower": (8.0, 300_000),
-    "evaluate": (2.0, None),
-    "ceilings": (3.0, None),
-    "serve": (15.0, None),
-    "generate": (10.0, None),
-    "step": (2.0, None),
-    "infer": (1.5, None),
-}
-_GUESS = (5.0, None)
 _RECENT = 20
 _WARM_STEPS = 100
 """Steps after which a training's mean step is a warm process's; the first take several times as long."""
@@ -92,12 +80,12 @@ class CostModel:
 
     def class_of(self, stage: StageRow) -> CostClass:
         if stage.key not in self._classes:
-            self._classes[stage.key] = cost_class(stage.kind, stage.request["settings"])
+            self._classes[stage.key] = cost_class(stage.kind, stage.request.settings)
         return self._classes[stage.key]
 
     def cost_of(self, stage: StageRow) -> StageCost:
         """Return what the stage will take; of a class never seen, what its kin take, else a guess."""
-        settings = stage.request["settings"]
+        settings = stage.request.settings
         name = self.class_of(stage)
         place = (name, _budget_steps(settings), settings.get("sample_s"), settings.get("optimizer"))
         if place not in self._costs:
@@ -105,12 +93,13 @@ class CostModel:
         return self._costs[place]
 
     def _cost(self, stage: StageRow, class_: CostClass) -> StageCost:
-        settings = stage.request["settings"]
+        settings = stage.request.settings
         pool, source = self._pool(stage.kind, settings, class_)
         launches = self._launches(pool if source == "store" else ()) if stage.timed else 1.0
         if not pool:
-            seconds, size = _GUESSES.get(stage.kind, _GUESS)
-            return StageCost(seconds, seconds, launches, _at_least_given(size, settings), "guess")
+            row = STAGES.get(stage.kind)
+            size = _at_least_given(row.guess_bytes, settings)
+            return StageCost(row.guess_s, row.guess_s, launches, size, "guess")
         sizes = [cost.artifact_bytes for cost in pool if cost.artifact_bytes is not None]
         size = round(median(sizes)) if sizes else None
         size = _at_least_given(size, settings) if source == "kin" else size

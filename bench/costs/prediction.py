@@ -72,8 +72,8 @@ class Prediction:
         found = Counter(cost.source for cost in self.costs.values() if cost)
         return {name: found[name] for name in SOURCES if found[name]}
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON: `stages` holds for each stage its place in `costs`, or None."""
+    def as_document(self) -> dict[str, Any]:
+        """Return it as the store keeps it: `stages` holds for each stage its place in `costs`, or None."""
         distinct = {cost: None for cost in self.costs.values() if cost}
         place = {cost: number for number, cost in enumerate(distinct)}
         return {
@@ -106,8 +106,8 @@ class Estimator:
             for entry in result.measurements
             if entry.metric in COST_METRICS and entry.value is not None
         }
-        size = result.artifact["bytes"] if result.artifact else None
-        settings = stage.request["settings"]
+        size = result.artifact.bytes if result.artifact else None
+        settings = stage.request.settings
         self._model.learn(LaunchCost(stage.kind, settings, result.wall_s, round_, None, size, values))
 
     def rest_s(self, stages: Iterable[StageRow], launches: Mapping[str, int]) -> float:

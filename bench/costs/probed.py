@@ -11,12 +11,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.costs.classes import cost_class
 from bench.costs.rates import Rates
-from bench.datasets.cache import cache_folder, locked, write_whole
+from bench.datasets.cache import cache_folder, locked
 from bench.digests import Sources
 from bench.errors import DataError
-from bench.files import read_json
+from bench.files import read_json, replace_file
 from bench.plan.keys import device_kind, make_key
 from bench.results.store import LaunchCost, StageRow
+from bench.stages import STAGES
 
 _FILE = "probes.json"
 _LAUNCHES = TypeAdapter(list[LaunchCost])
@@ -33,9 +34,7 @@ def read_probes(stages: Iterable[StageRow], cpus: int) -> tuple[list[LaunchCost]
     content = _read()
     launches, rates = content.get("launches", {}), content.get("rates", {})
     sources = Sources()
-    keys = {
-        _stage_key(stage.kind, stage.request["settings"], _device(stage, cpus), sources) for stage in stages
-    }
+    keys = {_stage_key(stage.kind, stage.request.settings, _device(stage, cpus), sources) for stage in stages}
     try:
         kept = [_LAUNCHES.validate_python(launches[key]) for key in sorted(keys) if key in launches]
         rate = _RATES.validate_python(rates.get(_rates_key(stages, cpus)))
@@ -62,7 +61,7 @@ def keep_probes(
             content["launches"] = content.get("launches", {}) | fresh
             if rates is not None:
                 content["rates"] = content.get("rates", {}) | {_rates_key(stages, cpus): asdict(rates)}
-            write_whole(folder / _FILE, json.dumps(content).encode())
+            replace_file(folder / _FILE, json.dumps(content).encode())
     except (OSError, DataError):
         return
 
@@ -77,16 +76,18 @@ def _read() -> dict[str, dict[str, Any]]:
 
 
 def _stage_key(kind: str, settings: Mapping[str, Any], device: str, sources: Sources) -> str:
-    return make_key(kind, {"class": list(cost_class(kind, settings))}, {}, (), device, sources=sources)
+    reference = STAGES.get(kind).run
+    class_ = {"class": list(cost_class(kind, settings))}
+    return make_key(kind, class_, {}, (reference,), device, sources=sources)
 
 
 def _rates_key(stages: Iterable[StageRow], cpus: int) -> str:
     """Return a key of all that the servers of a run import: that is what their start costs."""
     stages = list(stages)
-    imports = {module for stage in stages for module in stage.request["server_imports"]}
+    imports = {module for stage in stages for module in stage.request.server_imports}
     devices = sorted({_device(stage, cpus) for stage in stages})
     return make_key("run", {"imports": sorted(imports)}, {}, (), ", ".join(devices))
 
 
 def _device(stage: StageRow, cpus: int) -> str:
-    return device_kind(stage.request["device"], cpus)
+    return device_kind(stage.request.device, cpus)

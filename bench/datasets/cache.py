@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench.datasets.idx import IdxFile
 from bench.errors import DataError
+from bench.files import replace_file
 
 VERIFIED = "verified.json"
 LOCK = ".lock"
@@ -84,21 +85,11 @@ def remember(folder: Path, source: Path, file: IdxFile) -> bytearray:
     content = file.read(source)
     if source.suffix == ".gz":
         copy = folder / file.name
-        write_whole(copy, content)
+        replace_file(copy, content)
         known[copy] = _fingerprint(copy, file)
     entries = {str(path): entry for path, entry in known.items() if entry is not None}
-    write_whole(folder / VERIFIED, json.dumps(_entries(folder) | entries, indent=1).encode())
+    replace_file(folder / VERIFIED, json.dumps(_entries(folder) | entries, indent=1).encode())
     return content
-
-
-def write_whole(path: Path, content: bytes | bytearray) -> None:
-    """Write a file that is either not there or whole, even if this process or the machine dies."""
-    beside = path.with_name(f".{path.name}.partial")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def _remembered(folder: Path, source: Path, file: IdxFile) -> bytearray | None:

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.datasets import Images, sources
-from bench.datasets.cache import cache_folder, locked, remember, verified, write_whole
+from bench.datasets.cache import cache_folder, locked, remember, verified
 from bench.datasets.idx import IdxFile
 from bench.errors import DataError
+from bench.files import replace_file
 
 Say = Callable[[str], None]
 
@@ -171,7 +172,7 @@ def _gather(found: Path, gathered: Path) -> None:
         path = file.within(found)
         if path is None:
             raise DataError(f"lacks {file.name}")
-        write_whole(gathered / file.name, file.read(path))
+        replace_file(gathered / file.name, file.read(path))
 
 
 def _from_upstream(gathered: Path) -> Path:

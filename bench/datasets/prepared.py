@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.datasets.cache import cache_folder, locked, write_whole
+from bench.datasets.cache import cache_folder, locked
 from bench.digests import source_digest
+from bench.files import replace_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,4 +60,4 @@ def _write(path: Path, arrays: Arrays) -> None:
         old.unlink()
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
-    write_whole(path, buffer.getvalue())
+    replace_file(path, buffer.getvalue())

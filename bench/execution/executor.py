@@ -27,7 +27,7 @@ from bench.execution.forkserver import end_session
 from bench.execution.worker import NO_SPACE_EXIT
 from bench.matrix.file import Allocator
 from bench.processes import how_it_ended, signal_name
-from bench.records import Request, Result, State
+from bench.records import Request, Result, State, as_json, read_as
 from bench.results.folder import COMPILE_CACHE
 
 _LOG = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ _NUMBERS = count()
 
 @dataclass
 class _Pending:
-    request: Request
+    request: Request[Any]
     future: Future[Result]
     submitted_s: float
     deadline: float
@@ -103,11 +103,11 @@ class ForkServerExecutor:
         """Wait until the server has done its imports, or has ended."""
         self._ready.wait()
 
-    def submit(self, request: Request) -> Future[Result]:
+    def submit(self, request: Request[Any]) -> Future[Result]:
         """Start the request in a process of its own; the future never raises for what the stage does."""
         number = next(_NUMBERS)
         place = self._place(number)
-        place("request").write_text(json.dumps(request.to_json()))
+        place("request").write_text(json.dumps(as_json(request)))
         deadline = time.monotonic() + request.timeout_s + GRACE_S
         pending = _Pending(request, Future(), now_s(), deadline)
         command = {
@@ -252,7 +252,7 @@ def judge_end(message: Mapping[str, Any], tail: str, timeout_s: float) -> tuple[
     return "failed", f"ended by {name}"
 
 
-def _request_text(request: Request) -> str:
+def _request_text(request: Request[Any]) -> str:
     return (
         f"{request.kind} {request.label}, key {request.key[:12]}, launch {request.round + 1}, "
         f"CPUs {','.join(map(str, request.cpus))}, memory {request.memory_bytes >> 20} MiB, "
@@ -272,7 +272,7 @@ def _log_end(number: int, pid: int | None, result: Result) -> None:
 def read_result(path: Path) -> Result | None:
     """Return the result that a worker left, or None where it left none that is whole."""
     try:
-        return Result.from_json(json.loads(path.read_text()))
+        return read_as(Result, json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

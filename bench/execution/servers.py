@@ -35,7 +35,7 @@ class Servers:
         ended = self._kept or old
         if ended is not None:
             self._end(ended)
-        modules = list(dict.fromkeys(name for stage in stages for name in stage.request["server_imports"]))
+        modules = list(dict.fromkeys(name for stage in stages for name in stage.request.server_imports))
         # At last without what may crash it: the worker that needs it will crash alone.
         for imports in (*[modules] * (MOST_ENDS - 1), []):
             with self._timeline.part(SERVERS):

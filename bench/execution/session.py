@@ -15,13 +15,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench import __version__, datasets
+from bench import datasets
 from bench.costs import Estimator, make_estimator, prediction_text, progress_of, spent_bytes
 from bench.costs.timeline import REPORT, RUNNER, Timeline, now_s
+from bench.digests import DISTRIBUTION, version_of
 from bench.errors import DataError, MatrixError
+from bench.execution.job import Job
 from bench.execution.resources import Resources, find_resources
 from bench.execution.run_log import SHOWN, logged_to
-from bench.execution.runner import Runner
+from bench.execution.runner import run_plan
 from bench.formatting import counted
 from bench.identity.loaded import loader
 from bench.identity.reuse import Reuse, what_changed
@@ -168,7 +170,9 @@ def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.S
 
 def _log_start(prepared: Prepared, launches: int, told: list[str]) -> None:
     """Log what a reader of the log has to know: who ran what, where, and from where it goes on."""
-    _LOG.info("bench %s, Python %s, %s", __version__, platform.python_version(), platform.platform())
+    _LOG.info(
+        "bench %s, Python %s, %s", version_of(DISTRIBUTION), platform.python_version(), platform.platform()
+    )
     _LOG.info("pid %d: %s", os.getpid(), prepared.options.command)
     for line in told:
         logging.getLogger(SHOWN).info("%s", line)
@@ -200,22 +204,19 @@ def _carry_out(
     timeline = Timeline(_process_started_s())
     estimator = _predict(prepared, store, run_id, results, _logging(say))
     timeline.add_part(RUNNER, _process_started_s(), now_s())
-    runner = Runner(
-        prepared.plan,
-        store,
+    job = Job(
         run_id,
+        store,
         results,
         prepared.matrix.budget,
         prepared.resources,
         prepared.plugins,
-        timeline,
-        estimator,
+        trusted=trust(prepared.options.trusted),
         smoke=prepared.options.smoke,
         anew=prepared.options.anew,
-        trusted=trust(prepared.options.trusted),
     )
     try:
-        ok = runner.run()
+        ok = run_plan(job, prepared.plan, timeline, estimator)
     finally:
         # First: on a full disk it makes room for what follows.
         shutil.rmtree(results / WORK, ignore_errors=True)
@@ -347,7 +348,7 @@ def _predict(prepared: Prepared, store: Store, run_id: str, results: Path, say: 
         "overheads": store.overheads(run_id),
         "bytes": spent_bytes(store, results),
     }
-    store.keep_prediction(run_id, {**prediction.to_json(), "before": before})
+    store.keep_prediction(run_id, {**prediction.as_document(), "before": before})
     say(prediction_text(prediction))
     return estimator
 

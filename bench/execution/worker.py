@@ -12,34 +12,26 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 from bench.errors import Diverged
+from bench.files import replace_file
 from bench.identity.discovered import Recorder
 from bench.identity.reuse import inputs_to_json
-from bench.plugins import reload_plugins
-from bench.records import Measurement, Request, Result, State
-from bench.results.artifacts import LEAVES_ARTIFACT, beside, publish
+from bench.plugins import needed_packages, reload_plugins
+from bench.records import Artifact, Measurement, Request, Result, State, as_json, read_as
+from bench.results.artifacts import Making, beside, publish
 from bench.results.folder import FULL
+from bench.stages import STAGES, run_of, settings_of
 from bench.workloads.trust import trust
 from techniques.registry import CannotApply
 
-STAGES = {
-    "ceilings": "bench.stages.ceilings",
-    "train": "bench.stages.train",
-    "teach": "bench.stages.teach",
-    "step": "bench.stages.step",
-    "compress": "bench.stages.compress",
-    "lower": "bench.stages.lower",
-    "evaluate": "bench.stages.evaluate",
-    "infer": "bench.stages.infer",
-    "serve": "bench.stages.serve",
-    "generate": "bench.stages.generate",
-}
-"""The module of each kind of stage; its `run(request, folder)` returns measurements."""
+Stage = Callable[[Request[Any], Path], Sequence[Measurement]]
+"""What runs in a worker: a request and a folder to fill in, measurements out."""
 
 _TELL_OF_DISTURBANCE = ("reference_s", "timed_cpu_over_wall", "gpu_throttled")
 
@@ -53,14 +45,12 @@ OUT_OF_MEMORY = (
 
 
 def main(arguments: list[str]) -> int:
-    """Read the request, run it, write the result beside and rename it into place."""
+    """Read the request, run it, write the result."""
     request_path, result_path = map(Path, arguments)
-    request = Request.from_json(json.loads(request_path.read_text()))
+    request = read_as(Request, json.loads(request_path.read_text()))
     try:
         result = run(request)
-        part = result_path.with_suffix(".part")
-        part.write_text(json.dumps(result.to_json()))
-        part.rename(result_path)
+        replace_file(result_path, json.dumps(as_json(result)).encode(), sync=False)
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -68,22 +58,23 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def run(request: Request) -> Result:
+def run(request: Request[Mapping[str, Any]]) -> Result:
     """Run the stage of a request; whatever goes wrong in it becomes the result's state and reason."""
     from bench.instruments.disturbance import Disturbance
 
     disturbance = Disturbance(request.device)
     measurements: tuple[Measurement, ...] = ()
-    artifact, state, reason = None, "ok", ""
+    artifact: Artifact | None = None
+    state, reason = "ok", ""
     modules: Mapping[str, str] = {}
     body = time.perf_counter()
     try:
-        stage = prepare(request)
+        stage, typed = prepare(request)
         body = time.perf_counter()
         # What is timed is heard of by its modules alone.
-        recorder = Recorder(Path(request.results), hears_files=request.kind in LEAVES_ARTIFACT)
+        recorder = Recorder(Path(request.results), hears_files=STAGES.get(request.kind).leaves_artifact)
         with disturbance, recorder:
-            measurements, artifact = _run_stage(stage, request, recorder)
+            measurements, artifact = _run_stage(stage, typed, request, recorder)
         modules = recorder.modules()
     except Exception as error:
         traceback.print_exc()
@@ -101,8 +92,11 @@ def run(request: Request) -> Result:
     )
 
 
-def prepare(request: Request) -> Callable[[Request, Path], list[Measurement]]:
-    """Do what belongs to starting up, outside the stage's body: plug-ins, imports, threads."""
+def prepare(request: Request[Mapping[str, Any]]) -> tuple[Stage, Request[Any]]:
+    """Do what belongs to starting up, outside the stage's body: plug-ins, imports, threads.
+
+    Returns what runs the stage, and the request with the settings of its kind.
+    """
     import torch
 
     torch.set_num_threads(request.threads)
@@ -111,8 +105,7 @@ def prepare(request: Request) -> Callable[[Request, Path], list[Measurement]]:
     for module in request.imports:
         importlib.import_module(module)
     _describe(request.device)
-    stage: Callable[[Request, Path], list[Measurement]] = importlib.import_module(STAGES[request.kind]).run
-    return stage
+    return run_of(request.kind), replace(request, settings=settings_of(request.kind, request.settings))
 
 
 def classify(error: Exception) -> tuple[State, str]:
@@ -129,35 +122,35 @@ def classify(error: Exception) -> tuple[State, str]:
 
 
 def _run_stage(
-    stage: Callable[[Request, Path], list[Measurement]], request: Request, recorder: Recorder
-) -> tuple[tuple[Measurement, ...], dict[str, Any] | None]:
-    if request.kind not in LEAVES_ARTIFACT:
-        return tuple(stage(request, Path(os.devnull))), None
+    stage: Stage, typed: Request[Any], request: Request[Mapping[str, Any]], recorder: Recorder
+) -> tuple[tuple[Measurement, ...], Artifact | None]:
+    if not STAGES.get(request.kind).leaves_artifact:
+        return tuple(stage(typed, Path(os.devnull))), None
     results = Path(request.results)
     with beside(results, request.key) as folder:
         started = time.perf_counter()
-        measurements = tuple(stage(request, folder))
-        record = {
-            "inputs": inputs_to_json(recorder.inputs()),
-            "kind": request.kind,
-            "label": request.label,
-            "settings": dict(request.settings),
-            "parents": dict(request.parents),
-            "run_id": request.run_id,
-            "body_s": time.perf_counter() - started,
-            "measurements": [measurement.to_json() for measurement in measurements],
-        }
-        return measurements, publish(folder, results, request.key, record)
+        measurements = tuple(stage(typed, folder))
+        making = Making(
+            kind=request.kind,
+            label=request.label,
+            settings=request.settings,
+            parents=request.parents,
+            run_id=request.run_id,
+            body_s=time.perf_counter() - started,
+            measurements=measurements,
+            inputs=inputs_to_json(recorder.inputs()),
+        )
+        return measurements, publish(folder, results, request.key, making)
 
 
 @cache
 def _describe(device: str) -> dict[str, Any]:
     from bench.instruments.environment import describe
 
-    return describe(device)
+    return describe(device, needed_packages())
 
 
-def _environment(request: Request) -> dict[str, Any]:
+def _environment(request: Request[Any]) -> dict[str, Any]:
     from bench.analysis.comparable import fingerprint
     from bench.instruments.accelerators import named_accelerators
     from bench.instruments.environment import describe_torch_cuda
@@ -176,7 +169,9 @@ def _environment(request: Request) -> dict[str, Any]:
     return {"fingerprint": fingerprint(found), **found}
 
 
-def _dynamic(disturbance: Any, request: Request, measurements: tuple[Measurement, ...]) -> dict[str, Any]:
+def _dynamic(
+    disturbance: Any, request: Request[Any], measurements: tuple[Measurement, ...]
+) -> dict[str, Any]:
     told = {entry.metric: entry.value for entry in measurements if entry.metric in _TELL_OF_DISTURBANCE}
     try:
         found: dict[str, Any] = disturbance.to_json()

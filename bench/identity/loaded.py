@@ -41,7 +41,7 @@ def is_users(workload: str) -> bool:
     return any(place.partition(".")[0] not in OUR_PACKAGES for place in places)
 
 
-def load_and_note(settings: Mapping[str, Any]) -> tuple[Workload, Data, torch.nn.Module]:
+def load_and_note(name: str, seed: int, test_samples: int | None) -> tuple[Workload, Data, torch.nn.Module]:
     """Return what a training begins with: workload, data, and the model as its seed makes it.
 
     Of a workload of the user's own their digests are noted.
@@ -50,9 +50,8 @@ def load_and_note(settings: Mapping[str, Any]) -> tuple[Workload, Data, torch.nn
 
     from bench.workloads.loading import load_workload
 
-    name = settings["workload"]
-    workload, data = load_workload(settings)
-    torch.manual_seed(settings["seed"])
+    workload, data = load_workload(name, test_samples)
+    torch.manual_seed(seed)
     model = workload.model()
     _hear_content(name)
     if is_users(name):
@@ -106,7 +105,8 @@ def main(arguments: list[str]) -> int:
     asked = json.loads(Path(arguments[0]).read_text())
     load_plugins(map(Path, asked["plugins"]))
     with Recorder(Path(asked["results"]), hears_files=False) as recorder:
-        load_and_note(asked["settings"])
+        settings = asked["settings"]
+        load_and_note(settings["workload"], settings["seed"], settings["test_samples"])
     sys.stdout.write("\n" + json.dumps(recorder.loaded))
     return 0
 

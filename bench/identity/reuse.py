@@ -24,7 +24,7 @@ from bench.formatting import one_line
 from bench.identity.discovered import NOT_THERE, OUTPUTS, File, Inputs, Load, folder_digest
 from bench.identity.first_outputs import same_outputs
 from bench.identity.imports import Listings, first_moved, found_now
-from bench.results.artifacts import LEAVES_ARTIFACT, RECORD, artifact_folder, artifact_folders
+from bench.results.artifacts import RECORD, artifact_folder, artifact_folders
 from bench.results.store import StageRow
 
 ALIKE = 32
@@ -101,9 +101,7 @@ class Unchanged:
 
     def objection(self, stage: StageRow, modules: Mapping[str, str]) -> str:
         """Say which input of a stage that ended is another than earlier stages had; empty where none is."""
-        inputs = (
-            read_inputs(artifact_folder(self._results, stage.key)) if stage.kind in LEAVES_ARTIFACT else None
-        )
+        inputs = read_inputs(artifact_folder(self._results, stage.key))
         files = {path: file.digest for path, file in inputs.files.items()} if inputs else {}
         for path, digest in {**files, **modules}.items():
             if self._seen.setdefault(path, digest) != digest:

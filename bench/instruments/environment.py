@@ -6,26 +6,25 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from bench.digests import versions_of
 from bench.instruments.accelerators import describe_accelerators
 from bench.instruments.control_group import cpu_quota, memory_limit_bytes
 from bench.instruments.processor import describe_processor
 from techniques.backends.cpu_features import cpu_features
 
-# fmt: off
-LIBRARIES = (
-    "torch", "torchao", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "executorch", "jax",
-    "fvcore", "nncf", "torch-pruning", "pytorch-optimizer", "schedulefree", "transformers",
-    "scikit-learn", "tensorrt", "triton",
-)
-# fmt: on
+ALWAYS = ("fvcore", "numpy", "onnx", "onnxruntime", "onnxscript", "sklearn", "torch", "torchao", "triton")
+"""Packages that bear on results whatever runs; techniques add those that they need."""
 
 
-def describe(device: str = "cpu") -> dict[str, Any]:
-    """Return what stays the same over a run, as plain JSON values; unknown things are None."""
+def describe(device: str = "cpu", packages: Iterable[str] = ()) -> dict[str, Any]:
+    """Return what stays the same over a run, as plain JSON values; unknown things are None.
+
+    `packages` are those whose versions are told beside `ALWAYS`, by the names they are imported under.
+    """
     import psutil
 
     features = cpu_features()
@@ -39,7 +38,7 @@ def describe(device: str = "cpu") -> dict[str, Any]:
         "cpu_quota": cpu_quota(),
         "os": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "libraries": {name: found for name in LIBRARIES if (found := _version(name)) is not None},
+        "libraries": versions_of([*ALWAYS, *packages]),
         "affinity_cores": _affinity_cores(),
         "threads": sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None,
         "allocator": _allocator(),
@@ -96,10 +95,3 @@ def _command(*words: str) -> str:
     quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=10, env=quiet)
     return done.stdout.strip()
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None

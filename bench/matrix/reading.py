@@ -20,11 +20,10 @@ from bench.matrix.axes import AXES, NO_OPTIMIZER, TUNED, Axis, LeftOut
 from bench.matrix.cells import Cell, Matrix
 from bench.matrix.file import parse_matrix_file
 from bench.matrix.filters import matches, meets, parse_filter, patterns_of
+from bench.matrix.shipped import shipped_matrices
 from bench.workloads import WORKLOADS
 from techniques.optimizers import OPTIMIZERS
 from techniques.registry import TechniqueError, nearest
-
-SHIPPED = Path(__file__).parents[1] / "matrices"
 
 _MOST_BYTES = 2**20
 _MOST_CELLS = 1_000_000
@@ -92,7 +91,7 @@ def find_matrix(name_or_file: str) -> Path:
         if not path.is_file():
             raise MatrixError(f"{path}: no such matrix file")
         return path
-    shipped = {file.stem: file for file in SHIPPED.glob("*.toml")}
+    shipped = shipped_matrices()
     if name_or_file not in shipped:
         near = nearest(name_or_file, shipped)
         raise MatrixError(f"unknown matrix {name_or_file!r}{near} (or give a path that ends in .toml)")

@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 
 from bench.errors import StageError
 from bench.files import read_json
-from bench.workloads.workload import find_workload
+from bench.workloads.loading import find_workload
 from techniques.numbers import widened_weights
 from techniques.parametrizations import is_parametrized, make_plain
 from techniques.registry import CannotApply

@@ -36,7 +36,7 @@ def make_key(
     modules that it needs beside what these import. `sources` knows what it looked up for other keys.
     """
     sources = sources or Sources()
-    modules = sorted({f"bench.stages.{kind}", *(split_reference(entry)[0] for entry in references)})
+    modules = sorted({split_reference(entry)[0] for entry in references})
     content = {
         "kind": kind,
         "settings": dict(settings),

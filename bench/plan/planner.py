@@ -2,50 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from bench import datasets
-from bench.analysis.roofline import CEILING_DEVICES
 from bench.digests import Sources
 from bench.identity.reuse import Reuse
 from bench.matrix.cells import Cell, Matrix
 from bench.matrix.file import Budget, Server
-from bench.metrics import PRIMARY
 from bench.plan.keys import device_kind, make_key
 from bench.plan.names import cell_name, varying_axes
 from bench.plan.points import Lookup, Point, why_not
-from bench.results.artifacts import LEAVES_ARTIFACT
+from bench.records import PlannedRequest, as_json
 from bench.results.store import CellRow, StageRow
+from bench.stages import STAGES, StageKind
 from techniques.backends import BackendRow
-from techniques.registry import Technique
 
-SMOKE_STEPS = 2
-SMOKE_TEST_SAMPLES = 64
-
-KINDS = (
-    *("train", "teach", "compress", "lower", "evaluate"),
-    *("ceilings", "serve", "generate", "step", "infer"),
-)
-"""Kinds of stages in the order they run; the last two are timed, in launches."""
-
-_ORDER = {kind: KINDS.index(kind) for kind in KINDS} | {"teach": KINDS.index("compress")}
-
-EXCLUSIVE = ("train", "ceilings", "serve", "generate")
-"""Kinds that have all cores to themselves: their clock is a result. All others run side by side, one core
-each: a small net's step is far from twice as fast on two."""
-
-_TRAINS = ("train", "teach", "step", "compress")
-"""Kinds that make an optimizer of PyTorch, which imports its compiler."""
-
-_RUN_LOWERED = ("evaluate", "serve", "generate", "infer")
-
-GENERATING_BACKENDS = ("cpu-eager", "cuda-eager")
-"""Backends that run the model's own code, which keeps the key-value cache that generation goes by."""
-
-CEILING_S, SMOKE_CEILING_S = 0.1, 0.002
-"""Seconds for which each ceiling is measured."""
+_COMPILER = "torch._dynamo"
+"""What making an optimizer of PyTorch imports."""
 
 
 @dataclass(frozen=True)
@@ -76,20 +50,23 @@ def make_plan(
     problems: Mapping[str, str] | None = None,
     reuse: Reuse | None = None,
 ) -> Plan:
-    """Plan a matrix. `problems` says of a workload why its data is not to be had.
+    """Plan a matrix. `problems` says of a workload why its data is unavailable.
 
     `reuse` finds which artifacts of earlier runs are still what would be made; without it none is looked for.
     """
     varying = varying_axes(matrix.cells)
-    planner = _Planner(matrix.budget, matrix.server, cpus, smoke, varying, dict(problems or {}), reuse)
-    cells = tuple(planner.add(cell) for cell in matrix.cells)
-    stages = sorted(planner.stages.values(), key=lambda stage: _ORDER[stage.kind])
+    planner = Planner(matrix.budget, matrix.server, cpus, smoke, varying, dict(problems or {}), reuse)
+    cells = tuple(planner.add_cell(cell) for cell in matrix.cells)
+    kinds = STAGES.rows()
+    stages = sorted(planner.stages.values(), key=lambda stage: kinds[stage.kind].phase)
     again = {key: why for key, why in (reuse.again if reuse else {}).items() if key in planner.stages}
     return Plan({stage.key: stage for stage in stages}, cells, again)
 
 
 @dataclass
-class _Planner:
+class Planner:
+    """Plans one cell after the other; what a kind of stage asks for is in its row's `plan`."""
+
     budget: Budget
     server: Server | None
     cpus: int
@@ -101,228 +78,114 @@ class _Planner:
     lookup: Lookup = field(default_factory=Lookup)
     sources: Sources = field(default_factory=Sources)
 
-    def add(self, cell: Cell) -> CellRow:
+    def __post_init__(self) -> None:
+        self._plans = STAGES.plans()
+
+    def add_cell(self, cell: Cell) -> CellRow:
         """Plan a cell's stages, or say why it cannot run."""
         point = Point.of(cell, self.lookup)
         reason = self.problems.get(cell.workload) or why_not(point, self.lookup)
         name = cell_name(cell, self.varying)
         if reason:
             return CellRow(name, cell.axes(), {}, reason)
-        return CellRow(name, cell.axes(), self._stages_of(point))
+        keys: dict[str, str] = {}
+        for kind, plan in self._plans.items():
+            key = plan(self, point, keys)
+            if key is not None:
+                keys[kind] = key
+        return CellRow(name, cell.axes(), keys)
 
-    def _stages_of(self, point: Point) -> dict[str, str]:
-        keys = {"train": self._train(point)}
-        if not point.workload.row.inference_only:
-            keys["step"] = self._step(point)
-        model = keys["train"]
-        for step in point.recipe.steps:
-            model = keys["compress"] = self._compress(point, step, model)
-        keys["lower"] = self._lower(point, model)
-        keys["evaluate"] = self._evaluate(point, keys["lower"], model, keys["train"])
-        keys["infer"] = self._infer(point, keys["lower"])
-        if self.server is not None:
-            keys["serve"] = self._serve(point, keys["lower"], self.server)
-        if self._generates(point):
-            keys["generate"] = self._generate(point, keys["lower"])
-        for backend in (point.train_backend, point.backend):
-            self._ceilings(backend.row)
-        return keys
-
-    def _train(self, point: Point) -> str:
-        row, cell = point.workload.row, point.cell
-        settings = {
-            **self._training(point),
-            "seed": cell.seed,
-            "steps": SMOKE_STEPS if self.smoke else self.budget.train_steps or row.train_steps,
-            "target": row.target,
-            "evaluations_per_epoch": row.evaluations_per_epoch,
-        }
-        return self._add("train", point, settings, {}, point.training_label)
-
-    def _step(self, point: Point) -> str:
-        settings = {**self._training(point), **self._sampling()}
-        return self._add("step", point, settings, {}, f"{point.training_label} step")
-
-    def _compress(self, point: Point, step: Technique[Any], model: str) -> str:
-        row, budget = point.workload.row, self.budget
-        settings = {
-            **self._training(point),
-            "seed": point.cell.seed,
-            "technique": step.text,
-            "technique_settings": dict(step.settings),
-            "recover_steps": SMOKE_STEPS if self.smoke else budget.recover_steps or row.recover_steps,
-            "student_steps": SMOKE_STEPS if self.smoke else budget.student_steps or row.student_steps,
-        }
-        label = f"{self.stages[model].label} + {step.text}"
-        parents = {"model": model}
-        if step.row.taught:
-            parents["teacher"] = self._teach(point, model)
-        return self._add("compress", point, settings, parents, label, step.row.implementation)
-
-    def _teach(self, point: Point, model: str) -> str:
-        """Plan a teacher's outputs on the training set: once, for all students that it has."""
-        label = f"{self.stages[model].label} as a teacher"
-        return self._add("teach", point, self._common(point), {"model": model}, label)
-
-    def _lower(self, point: Point, model: str) -> str:
-        settings = self._lowered(point)
-        return self._add("lower", point, settings, {"model": model}, self._lowered_label(point, model))
-
-    def _evaluate(self, point: Point, lowered: str, model: str, reference: str) -> str:
-        parents = {"lowered": lowered, "model": model, "reference": reference}
-        label = self._lowered_label(point, model)
-        return self._add("evaluate", point, self._lowered(point), parents, label)
-
-    def _infer(self, point: Point, lowered: str) -> str:
-        """Plan one timing for all artifacts of one structure: dense kernels take as long for any weights."""
-        settings = {**self._lowered(point), "structure": point.structure, **self._sampling()}
-        label = self._structure_label(point)
-        return self._add("infer", point, settings, {"lowered": lowered}, label, own_parents=False)
-
-    def _serve(self, point: Point, lowered: str, server: Server) -> str:
-        """Plan the server scenario of a structure, once, as its timing."""
-        settings = {
-            **self._lowered(point),
-            "structure": point.structure,
-            "p99_s": server.p99_ms / 1e3,
-            "seconds": 0.2 if self.smoke else server.seconds,
-        }
-        label = f"{self._structure_label(point)} server"
-        return self._add("serve", point, settings, {"lowered": lowered}, label, own_parents=False)
-
-    def _generates(self, point: Point) -> bool:
-        row, format_ = point.workload.row, point.format
-        return row.generates and format_ is None and point.backend.name in GENERATING_BACKENDS
-
-    def _generate(self, point: Point, lowered: str) -> str:
-        """Plan the generation of a structure, once: it has batches of its own."""
-        settings = {**self._lowered(point), "structure": point.structure}
-        del settings["batch_size"]
-        cell = point.cell
-        label = f"{cell.workload} {point.structure or 'dense'} generation @ {cell.backend} {cell.precision}"
-        return self._add("generate", point, settings, {"lowered": lowered}, label, own_parents=False)
-
-    def _ceilings(self, backend: BackendRow) -> None:
-        """Plan what a device can do at most, once: no cell's own, all cells' records are held against it."""
-        if backend.device not in CEILING_DEVICES:
-            return
-        settings = {"seconds": SMOKE_CEILING_S if self.smoke else CEILING_S}
-        key = make_key("ceilings", settings, {}, (), device_kind(backend.device, self.cpus), (), self.sources)
-        request = {
-            "settings": settings,
-            "parents": {},
-            "device": backend.device,
-            "fork_safe": backend.fork_safe,
-            "server_imports": ["bench.stages.ceilings"],
-            "worker_imports": [],
-        }
-        label = f"ceilings of {backend.device}"
-        self.stages.setdefault(key, StageRow(key, "ceilings", label, False, (), request))
-
-    def _training(self, point: Point) -> dict[str, Any]:
-        cell = point.cell
-        return {
-            **self._common(point),
-            "optimizer": cell.optimizer,
-            "optimizer_settings": dict(point.optimizer.settings),
-            "backend": cell.train_backend,
-            "precision": cell.train_precision,
-            "batch_size": cell.train_batch_size,
-        }
-
-    def _lowered(self, point: Point) -> dict[str, Any]:
-        cell = point.cell
-        return {
-            **self._common(point),
-            "format": point.format,
-            "backend": cell.backend,
-            "precision": cell.precision,
-            "batch_size": cell.batch_size,
-        }
-
-    def _sampling(self) -> dict[str, Any]:
-        flushing = {"flush_cache": True} if self.budget.flush_cache else {}
-        return {"sample_s": self.budget.sample_s, **flushing}
-
-    def _common(self, point: Point) -> dict[str, Any]:
-        return {
-            "workload": point.cell.workload,
-            "quality_metric": point.workload.row.quality_metric,
-            "test_samples": SMOKE_TEST_SAMPLES if self.smoke else None,
-        }
-
-    def _place(self, point: Point) -> str:
-        cell = point.cell
-        precision = f" {cell.precision}" if "precision" in self.varying else ""
-        return f"{cell.backend} b{cell.batch_size}{precision}"
-
-    def _structure_label(self, point: Point) -> str:
-        parts = [point.structure, point.format or ""]
-        return f"{point.cell.workload} {'+'.join(filter(None, parts)) or 'dense'} @ {self._place(point)}"
-
-    def _lowered_label(self, point: Point, model: str) -> str:
-        format_ = f" + {point.format}" if point.format else ""
-        return f"{self.stages[model].label}{format_} @ {self._place(point)}"
-
-    def _add(
+    def add(
         self,
         kind: str,
         point: Point,
-        settings: dict[str, Any],
-        parents: dict[str, str],
+        settings: object,
+        parents: Mapping[str, str],
         label: str,
         *references: str,
         own_parents: bool = True,
     ) -> str:
-        backend = point.backend if kind in ("lower", *_RUN_LOWERED) else point.train_backend
-        row = point.workload.row
-        loads = [datasets.get(name).load for name in row.datasets]
-        implementations = [row.implementation, *loads, backend.row.implementation, *references]
-        if kind in ("train", "step", "compress"):
-            implementations.append(point.optimizer.row.implementation)
+        """Plan a stage of a cell and return its key; one that is there already stays as it is.
+
+        `settings` is an object of the kind's class; `parents` map roles to keys, which are no part of the key
+        where `own_parents` is false: stages of one structure share it. `references` name what does the work,
+        beside the workload, its data and the backend.
+        """
+        row = STAGES.get(kind)
+        backend = point.train_backend.row if row.works == "trains" else point.backend.row
+        workload = point.workload.row
+        loads = [datasets.get(name).load for name in workload.datasets]
+        implementations = [workload.implementation, *loads, backend.implementation, *references]
+        return self._enter(
+            row, backend, settings, parents if own_parents else {}, parents, label, implementations
+        )
+
+    def add_of_device(self, kind: str, backend: BackendRow, settings: object, label: str) -> str:
+        """Plan a stage of a backend's device, which belongs to no cell, and return its key."""
+        return self._enter(STAGES.get(kind), backend, settings, {}, {}, label, [])
+
+    def _enter(
+        self,
+        row: StageKind,
+        backend: BackendRow,
+        settings: object,
+        identifying: Mapping[str, str],
+        parents: Mapping[str, str],
+        label: str,
+        implementations: list[str],
+    ) -> str:
+        content = as_json(settings, whole=True)
         key = make_key(
-            kind,
-            settings,
-            parents if own_parents else {},
-            implementations,
-            device_kind(backend.row.device, self.cpus),
-            _libraries(kind, backend.row),
+            row.name,
+            content,
+            identifying,
+            [row.run, *implementations],
+            device_kind(backend.device, self.cpus),
+            _libraries(row, backend) if implementations else (),
             self.sources,
         )
-        if self.reuse is not None and kind in LEAVES_ARTIFACT:
-            key = self.reuse.key(key, settings)
-        request = {
-            "settings": settings,
-            "parents": parents,
-            "device": backend.row.device,
-            "fork_safe": backend.row.fork_safe,
-            "server_imports": _server_imports(kind, backend.row, implementations),
-            "worker_imports": list(backend.row.worker_imports),
-        }
-        timed = kind in PRIMARY
-        parent_keys = tuple(dict.fromkeys(parents.values()))
-        self.stages.setdefault(key, StageRow(key, kind, label, timed, parent_keys, request))
+        if self.reuse is not None and row.leaves_artifact:
+            key = self.reuse.key(key, content)
+        if key not in self.stages:
+            request = PlannedRequest(
+                content,
+                dict(parents),
+                backend.device,
+                backend.fork_safe,
+                _server_imports(row, backend, implementations),
+                tuple(backend.worker_imports) if implementations else (),
+            )
+            parent_keys = tuple(dict.fromkeys(parents.values()))
+            self.stages[key] = StageRow(key, row.name, label, bool(row.timed_by), parent_keys, request)
         return key
 
 
 def runs_alone(stage: StageRow) -> bool:
-    """Say whether a stage has all cores to itself while it runs."""
-    return stage.timed or stage.kind in EXCLUSIVE or stage.request["device"] != "cpu"
+    """Say whether a stage has all cores to itself while it runs.
+
+    All others run side by side, one core each: a small net's step is far from twice as fast on two.
+    """
+    row = STAGES.known(stage.kind)
+    return stage.timed or row is None or row.alone or stage.request.device != "cpu"
 
 
-def _libraries(kind: str, backend: BackendRow) -> list[str]:
-    lowering = backend.lowering_imports if kind == "lower" else ()
-    running = backend.running_imports if kind in _RUN_LOWERED else ()
-    return [*lowering, *running, *backend.worker_imports]
+def _libraries(row: StageKind, backend: BackendRow) -> list[str]:
+    return [*_runtime_imports(row, backend), *backend.worker_imports]
 
 
-def _server_imports(kind: str, backend: BackendRow, implementations: list[str]) -> list[str]:
-    lowering = backend.lowering_imports if kind == "lower" else ()
-    running = backend.running_imports if kind in _RUN_LOWERED else ()
+def _runtime_imports(row: StageKind, backend: BackendRow) -> Iterable[str]:
+    if row.works == "lowers":
+        return backend.lowering_imports
+    return backend.running_imports if row.works == "runs" else ()
+
+
+def _server_imports(row: StageKind, backend: BackendRow, implementations: list[str]) -> tuple[str, ...]:
+    modules = (reference.rpartition(":")[0] for reference in [row.run, *implementations])
     ours = [
-        place
-        for place, _, _ in (reference.rpartition(":") for reference in implementations)
-        if place.partition(".")[0] in ("bench", "techniques") and not place.endswith(".py")
+        name
+        for name in modules
+        if name.partition(".")[0] in ("bench", "techniques") and not name.endswith(".py")
     ]
-    training = ("torch._dynamo",) if kind in _TRAINS else ()
-    return list(dict.fromkeys([f"bench.stages.{kind}", *ours, *training, *lowering, *running]))
+    training = (_COMPILER,) if row.works == "trains" else ()
+    runtime = _runtime_imports(row, backend) if implementations else ()
+    return tuple(dict.fromkeys([*ours, *training, *runtime]))

@@ -16,9 +16,7 @@ from dataclasses import dataclass, replace
 from bench.plan.planner import Plan
 from bench.records import ANY_BATCH, STRUCTURE, Result
 from bench.results.store import CellRow, StageRow
-
-ARTIFACT = {"serve": "lower", "generate": "lower", "infer": "lower", "step": "train"}
-"""Kinds of stages that several artifacts may share, and the kind that leaves these."""
+from bench.stages import STAGES
 
 _PASSED_OVER = ("failed", "diverged")
 """Ends of a timing that another artifact of the structure need not come to."""
@@ -51,7 +49,7 @@ class Sharing:
 
     def ready(self, stage: StageRow, ended: Mapping[str, Result]) -> bool:
         """Say whether all have ended that a stage builds on, or that may share it."""
-        if stage.kind not in ARTIFACT:
+        if not shared_by(stage.kind):
             return all(parent in ended for parent in stage.parents)
         missing = self._missing.get(stage.key)
         if missing is not None and missing not in ended:
@@ -75,7 +73,7 @@ class Sharing:
                 rows, places = self._regrouped(stage, groups, ended)
                 stages.update((row.key, row) for row in rows if row != self.plan.stages.get(row.key))
                 for cell in self._cells[stage.key] if len(groups) > 1 else ():
-                    key = places[str(cell.stages[ARTIFACT[stage.kind]])]
+                    key = places[str(cell.stages[shared_by(stage.kind)])]
                     if key != stage.key:
                         moved[cell.name][stage.kind] = key
         if not stages:
@@ -99,7 +97,7 @@ class Sharing:
         self._grouped.add(stage.key)
         first, *others = self._artifacts(stage) or [""]
         if not passed_over:
-            if stage.kind == "step":
+            if not stage.parents:
                 return self._groups_of_steps(stage)
             return self._groups(stage, ended) if first else None
         instead = failed or any(self._is_well(key, ended) for key in others)
@@ -107,7 +105,7 @@ class Sharing:
 
     def _groups(self, stage: StageRow, ended: Mapping[str, Result]) -> list[list[str]]:
         """Group artifacts: by structure, then by what went wrong. One without a digest is like no other."""
-        qualifier = ANY_BATCH if stage.kind == "generate" else ""  # it has batches of its own
+        qualifier = ANY_BATCH if STAGES.get(stage.kind).any_batch else ""  # it has batches of its own
         well: dict[str, list[str]] = {}
         lost: dict[str, list[str]] = {}
         for key in self._artifacts(stage):
@@ -137,7 +135,7 @@ class Sharing:
         The planned label stays with a group that has the compression it was planned for: a baseline goes by
         it, and there another training may have failed.
         """
-        kind, cells = ARTIFACT[stage.kind], self._cells[stage.key]
+        kind, cells = shared_by(stage.kind), self._cells[stage.key]
         recipes = {str(cell.stages[kind]): cell.axes.get("compression") for cell in reversed(cells)}
         recipe = recipes.get(self._artifacts(stage)[0])
         fitting = [n for n, group in enumerate(groups) if recipe in map(recipes.get, group)] or [0]
@@ -148,36 +146,37 @@ class Sharing:
             chosen = next((key for key in group if self._is_well(key, ended)), group[0])
             key = _derived(stage.key, group[0]) if number else stage.key
             label = stage.label if number == planned else self._own_label(stage, group[0])
-            request = {**stage.request, "parents": dict.fromkeys(stage.request["parents"], chosen)}
-            if stage.kind == "step" and len(groups) > 1:
+            request = replace(stage.request, parents=dict.fromkeys(stage.request.parents, chosen))
+            if not request.parents and len(groups) > 1:
                 known = next(key for key in group if (key, "") in self._digests)
-                seed = self.plan.stages[known].request["settings"]["seed"]
-                request["settings"] = {**request["settings"], "seed": seed}
-            parents = (chosen,) if request["parents"] else ()
+                seed = self.plan.stages[known].request.settings["seed"]
+                request = replace(request, settings={**request.settings, "seed": seed})
+            parents = (chosen,) if request.parents else ()
             rows.append(replace(stage, key=key, label=label, parents=parents, request=request))
             places.update(dict.fromkeys(group, key))
         return rows, places
 
     def _keep(self, plan: Plan) -> None:
         self.plan = plan
-        self._shared = [stage for stage in plan.stages.values() if stage.kind in ARTIFACT]
+        self._shared = [stage for stage in plan.stages.values() if shared_by(stage.kind)]
         self._cells: dict[str, list[CellRow]] = defaultdict(list)
         self._evaluate: dict[str, str] = {}
         for cell in plan.cells:
-            for kind in ARTIFACT.keys() & cell.stages.keys():
-                self._cells[str(cell.stages[kind])].append(cell)
+            for kind in cell.stages:
+                if shared_by(kind):
+                    self._cells[str(cell.stages[kind])].append(cell)
             if {"lower", "evaluate"} <= cell.stages.keys():
                 self._evaluate[str(cell.stages["lower"])] = str(cell.stages["evaluate"])
 
     def _artifacts(self, stage: StageRow) -> list[str]:
         """Return the keys of the artifacts that a timing stands for, first that of the one it takes."""
-        kind = ARTIFACT[stage.kind]
+        kind = shared_by(stage.kind)
         found = (str(cell.stages[kind]) for cell in self._cells[stage.key] if kind in cell.stages)
         return list(dict.fromkeys([*stage.parents, *found]))
 
     def _awaited(self, stage: StageRow) -> Iterator[str]:
         yield from stage.parents
-        if stage.kind in ARTIFACT:
+        if shared_by(stage.kind):
             for key in self._artifacts(stage):
                 yield key
                 if key in self._evaluate:
@@ -188,16 +187,21 @@ class Sharing:
         return evaluate is None or (ended[evaluate].state == "ok" and evaluate not in self._invalid)
 
     def _own_label(self, stage: StageRow, artifact: str) -> str:
-        scenario = {"serve": " server", "generate": " generation", "step": " step"}.get(stage.kind, "")
-        return f"{self.plan.stages[artifact].label}{scenario}"
+        return f"{self.plan.stages[artifact].label} {STAGES.get(stage.kind).label}".rstrip()
+
+
+def shared_by(kind: str) -> str:
+    """Return the kind of artifact that stages of a kind may share one timing of, empty where they do not."""
+    row = STAGES.known(kind)
+    return row.shares if row else ""
 
 
 def shares(plan: Plan, kind: str) -> bool:
     """Say whether any stage of a kind is planned for several artifacts, and so may be split."""
     pairs = {
-        (str(cell.stages[kind]), str(cell.stages.get(ARTIFACT[kind])))
+        (str(cell.stages[kind]), str(cell.stages.get(shared_by(kind))))
         for cell in plan.cells
-        if kind in ARTIFACT and kind in cell.stages
+        if shared_by(kind) and kind in cell.stages
     }
     return len(pairs) > len({stage for stage, _ in pairs})
 

@@ -19,10 +19,11 @@ from bench.analysis.comparable import deciding
 from bench.analysis.summary import undisturbed
 from bench.errors import BenchError
 from bench.files import read_json, replace_file
-from bench.metrics import METRICS, PRIMARY, Metric, metric_named
+from bench.metrics import METRICS, Metric, metric_named
 from bench.results.folder import refuse_links
 from bench.results.store import Store
 from bench.results.store.documents import MetricRows
+from bench.stages import STAGES
 from techniques.registry import nearest
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-COMPARED = tuple(PRIMARY.values())
+COMPARED = tuple(row.timed_by for row in STAGES.rows().values() if row.timed_by)
 """Sampled metrics that can regress: those that enough launches are made for. The rest is told, not judged."""
 
 

@@ -15,17 +15,15 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.files import read_json
+from bench.records import Artifact, Measurement, as_json, read_as
 from bench.results.folder import is_full, no_space
 
 RECORD = "record.json"
-
-LEAVES_ARTIFACT = ("train", "teach", "compress", "lower")
-"""Kinds of stages that leave one."""
 
 _KEY = re.compile("[0-9a-f]{64}")
 
@@ -54,6 +52,30 @@ def content_files(results: Path) -> Iterator[Path]:
             yield file
 
 
+@dataclass(frozen=True, kw_only=True)
+class Making:
+    """How an artifact was made: what its stage was asked, what it drew in, what it measured.
+
+    `inputs` are as `bench.identity.discovered` has them; `body_s` is the stage's own work.
+    """
+
+    kind: str = ""
+    label: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    parents: Mapping[str, str] = field(default_factory=dict)
+    run_id: str = ""
+    body_s: float = 0.0
+    measurements: tuple[Measurement, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactRecord(Making):
+    """The record that lies in an artifact's folder."""
+
+    artifact: Artifact
+
+
 @contextlib.contextmanager
 def beside(results: Path, key: str) -> Iterator[Path]:
     """Give an empty folder to write an artifact into; it goes when the block ends, unless published."""
@@ -73,11 +95,11 @@ def beside(results: Path, key: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def publish(folder: Path, results: Path, key: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Sync the folder, add its record, and rename it into place; returns its entry for the store."""
+def publish(folder: Path, results: Path, key: str, making: Making) -> Artifact:
+    """Sync the folder, add its record, and rename it into place."""
     files = _hash_files(folder)
-    entry = {"sha256": _total(files), "bytes": sum(file.bytes for file in files), "created_s": time.time()}
-    (folder / RECORD).write_text(json.dumps({**record, "artifact": entry}))
+    entry = Artifact(_total(files), sum(file.bytes for file in files), time.time())
+    (folder / RECORD).write_text(json.dumps(as_json(ArtifactRecord(**vars(making), artifact=entry))))
     for path in sorted(folder.rglob("*")):
         _sync(path)
     for file in files:
@@ -92,16 +114,15 @@ def publish(folder: Path, results: Path, key: str, record: Mapping[str, Any]) ->
     return entry
 
 
-def read_record(results: Path, key: str) -> dict[str, Any] | None:
+def read_record(results: Path, key: str) -> ArtifactRecord | None:
     """Return the record of an artifact whose content is what its record says, else None."""
     folder = artifact_folder(results, key)
     try:
-        record: dict[str, Any] = read_json(folder / RECORD)
-        told = record["artifact"]
+        record = read_as(ArtifactRecord, read_json(folder / RECORD))
         # Sizes first: what has been swapped for a huge file is not read.
-        if sum(path.stat().st_size for path in _paths(folder)) != told["bytes"]:
+        if sum(path.stat().st_size for path in _paths(folder)) != record.artifact.bytes:
             return None
-        return record if digest(folder)[0] == told["sha256"] else None
+        return record if digest(folder)[0] == record.artifact.sha256 else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -22,10 +22,10 @@ from bench.analysis.disturbed import SLOWER, best_reference_s
 from bench.analysis.statistics import Interval, paired_ratio_interval
 from bench.execution.allocator import allocator_environment
 from bench.execution.resources import find_resources
-from bench.metrics import PRIMARY
 from bench.processes import output_of, refuse_bad_end
 from bench.results.artifacts import artifact_folder
 from bench.results.store import StageRow, Store
+from bench.stages import STAGES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +114,7 @@ def _launch(results: Path) -> tuple[dict[str, StageRow], _Timings]:
     measured = store.measurements(run_id)
     store.close()
     timings = {
-        label: _first_launch(measured[measured["stage_key"] == stage.key], PRIMARY[stage.kind])
+        label: _first_launch(measured[measured["stage_key"] == stage.key], STAGES.get(stage.kind).timed_by)
         for label, stage in stages.items()
         if stage.timed
     }
@@ -152,8 +152,8 @@ def script_of(stage: StageRow, results: Path) -> list[str]:
     threads = str(len(find_resources().cpus))
     if stage.kind == "step":
         return [*BARE, "step", threads]
-    settings = stage.request["settings"]
-    folder = artifact_folder(results, stage.request["parents"]["lowered"])
+    settings = stage.request.settings
+    folder = artifact_folder(results, stage.request.parents["lowered"])
     return [
         *BARE,
         settings["backend"],
@@ -172,7 +172,9 @@ def _batches(settings: Mapping[str, Any], results: Path) -> Path:
         from bench.stages.inputs import rotating_batches
         from bench.workloads.loading import load_workload
 
-        batches = rotating_batches(*load_workload(settings), settings["batch_size"])
+        batches = rotating_batches(
+            *load_workload(settings["workload"], settings["test_samples"]), settings["batch_size"]
+        )
         np.save(path, np.stack([batch.numpy() for batch in batches]))
     return path
 

@@ -12,8 +12,8 @@ import numpy as np
 from bench.analysis.statistics import launch_interval, ratio_interval, relative_spread
 from bench.errors import BenchError
 from bench.execution.session import RunOptions, execute, prepare
-from bench.metrics import PRIMARY
 from bench.results.store import Store
+from bench.stages import STAGES
 
 MATRIX = Path(__file__).parent / "pool.toml"
 SIZE = 10
@@ -80,7 +80,7 @@ def run_pool(results: Path) -> list[Pool]:
         Pool(
             stage.label,
             stage.kind,
-            tuple(store.launch_values(outcome.run_id, stage.key, PRIMARY[stage.kind])),
+            tuple(store.launch_values(outcome.run_id, stage.key, STAGES.get(stage.kind).timed_by)),
         )
         for stage in store.stages(outcome.run_id)
         if stage.timed

@@ -16,8 +16,9 @@ from statistics import median
 
 from bench.errors import BenchError
 from bench.execution.executor import ForkServerExecutor
+from bench.execution.job import request_of
 from bench.execution.resources import find_resources
-from bench.records import Request
+from bench.matrix.file import Budget
 from bench.results.folder import WORK
 from bench.results.store import StageRow, Store
 from bench.selftest.harness import SERVED, HarnessCost, Timing, cost, run_matrix, run_script, script_of
@@ -73,13 +74,13 @@ class _Case:
     """One model at one batch size on all runtimes, and its pairs."""
 
     def __init__(self, stages: Sequence[StageRow], results: Path) -> None:
-        settings = stages[0].request["settings"]
+        settings = stages[0].request.settings
         self.name = f"{settings['workload']} b{settings['batch_size']}"
         self.stages = {stage.label: stage for stage in stages}
         self.scripts = {
             stage.label: script_of(stage, results)
             for stage in stages
-            if stage.request["settings"]["backend"] in SERVED
+            if stage.request.settings["backend"] in SERVED
         }
         self.pairs: list[tuple[_Round, _Round]] = []
 
@@ -128,7 +129,7 @@ def _cases(stages: Mapping[str, StageRow]) -> list[list[StageRow]]:
     """Return the stages that serve one model at one batch size, for each of these."""
     cases: dict[tuple[str, int], list[StageRow]] = defaultdict(list)
     for stage in stages.values():
-        settings = stage.request["settings"]
+        settings = stage.request.settings
         cases[settings["workload"], settings["batch_size"]].append(stage)
     return list(cases.values())
 
@@ -136,7 +137,7 @@ def _cases(stages: Mapping[str, StageRow]) -> list[list[StageRow]]:
 def _round(cases: Sequence[_Case], results: Path, *, theirs_first: bool) -> None:
     """Launch each stage and its tool side by side, from a fork server of the round's own."""
     modules = dict.fromkeys(
-        name for case in cases for stage in case.stages.values() for name in stage.request["server_imports"]
+        name for case in cases for stage in case.stages.values() for name in stage.request.server_imports
     )
     executor = ForkServerExecutor(results / WORK, results, list(modules))
     executor.wait_until_ready()
@@ -163,27 +164,15 @@ def _pairs_of(
 
 def _run_tool(stage: StageRow, script: Sequence[str]) -> Timing:
     told = run_script(script)
-    own_clock = stage.request["settings"]["backend"] in _TELLS_OWN_CLOCK
+    own_clock = stage.request.settings["backend"] in _TELLS_OWN_CLOCK
     return replace(told, runtime_s=told.call_s) if own_clock else told
 
 
 def _launch(stage: StageRow, results: Path, executor: ForkServerExecutor) -> Timing:
     """Launch a stage as a run does; raises BenchError where that does not end well."""
     resources = find_resources()
-    request = Request.planned(
-        stage.kind,
-        stage.key,
-        stage.label,
-        stage.request,
-        plugins={},
-        results=str(results),
-        run_id="",
-        round=1,
-        threads=len(resources.cpus),
-        cpus=resources.cpus,
-        memory_bytes=resources.memory_bytes,
-        timeout_s=_TIMEOUT_S,
-    )
+    budget = Budget(timeout_s=_TIMEOUT_S)
+    request = request_of(stage, 1, resources.cpus, results=results, resources=resources, budget=budget)
     result = executor.submit(request).result()
     if result.state != "ok":
         raise BenchError(f"{stage.label}: {result.state}, {result.reason}")

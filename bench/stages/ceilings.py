@@ -6,12 +6,13 @@ from pathlib import Path
 
 from bench.instruments.ceilings import measure_ceilings
 from bench.records import Measurement, Request
+from bench.stages.settings import CeilingsSettings
 from techniques.backends.accelerators import torch_device
 
 
-def run(request: Request, folder: Path) -> list[Measurement]:
+def run(request: Request[CeilingsSettings], folder: Path) -> list[Measurement]:
     """Measure operations a second in each number format, and bytes a second to and from memory."""
-    found = measure_ceilings(torch_device(request.device), request.settings["seconds"])
+    found = measure_ceilings(torch_device(request.device), request.settings.seconds)
     products = [
         Measurement(
             "ceiling_operations_per_s",

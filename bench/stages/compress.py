@@ -17,10 +17,10 @@ from bench.models.structures import Structure, read_structure
 from bench.models.training import TrainingRecord, predict
 from bench.records import Measurement, Request
 from bench.stages.inputs import calibration_batches, make_trainer, parent_folder
+from bench.stages.settings import CompressSettings
 from bench.stages.train import quality
 from bench.workloads.loading import example_batch, load_workload
 from bench.workloads.workload import Data, Workload
-from techniques.compression import COMPRESSIONS
 from techniques.compression.context import TaughtLoss
 from techniques.numbers import widened_weights
 from techniques.outputs import parts
@@ -37,7 +37,7 @@ class StageContext:
     `structure` is that of the model at hand; asking for a student replaces it.
     """
 
-    request: Request
+    request: Request[CompressSettings]
     workload: Workload
     data: Data
     structure: Structure
@@ -56,11 +56,12 @@ class StageContext:
 
     def recover(self, model: torch.nn.Module) -> None:
         # Not the order that training began with: recovery sees the data anew.
-        self._train(model, self.workload, self.data, "recover_steps", order=self.request.settings["seed"] + 1)
+        settings = self.request.settings
+        self._train(model, self.workload, self.data, settings.recover_steps, order=settings.seed + 1)
 
     def student(self, width: float) -> torch.nn.Module:
-        self.structure = Structure(self.request.settings["workload"], width)
-        torch.manual_seed(self.request.settings["seed"])
+        self.structure = Structure(self.request.settings.workload, width)
+        torch.manual_seed(self.request.settings.seed)
         return self.structure.build()
 
     def teach(self, student: torch.nn.Module, loss: TaughtLoss | None) -> None:
@@ -69,14 +70,15 @@ class StageContext:
             teacher = load_outputs(parent_folder(self.request, "teacher"))
             teacher = replace(teacher, kind=load_outputs(parent_folder(self.request, "model")).kind)
             workload, data = taught_by(teacher, loss, workload, data)
-        self._train(student, workload, data, "student_steps", order=self.request.settings["seed"])
+        settings = self.request.settings
+        self._train(student, workload, data, settings.student_steps, order=settings.seed)
 
     def _train(
-        self, model: torch.nn.Module, workload: Workload, data: Data, budget: str, order: int
+        self, model: torch.nn.Module, workload: Workload, data: Data, steps: int, order: int
     ) -> TrainingRecord:
         settings = self.request.settings
-        torch.manual_seed(settings["seed"])
-        record = make_trainer(settings, workload, data, model).train(settings[budget], order)
+        torch.manual_seed(settings.seed)
+        record = make_trainer(settings, workload, data, model).train(steps, order)
         widened_weights(model.to(_CPU))
         self.notes.append(Measurement("training_s", record.training_s, method="clock"))
         self.notes.append(Measurement("steps_trained", record.steps))
@@ -110,14 +112,14 @@ def taught_by(
     return replace(workload, loss=taught_loss), numbered
 
 
-def run(request: Request, folder: Path) -> list[Measurement]:
+def run(request: Request[CompressSettings], folder: Path) -> list[Measurement]:
     """Leave the changed and recovered model; measure its quality before, between and after."""
-    workload, data = load_workload(request.settings)
+    workload, data = load_workload(request.settings.workload, request.settings.test_samples)
     parent = parent_folder(request, "model")
-    context = StageContext(request, workload, data, read_structure(parent, request.settings["workload"]))
+    context = StageContext(request, workload, data, read_structure(parent, request.settings.workload))
     context.notes += quality(request.settings, data, load_outputs(parent), "before")
-    technique = COMPRESSIONS.parse(request.settings["technique"])
-    model: torch.nn.Module = technique.create(load_model(parent, request.settings["workload"]), context)
+    technique = request.settings.technique
+    model: torch.nn.Module = technique.create(load_model(parent, request.settings.workload), context)
     kind = load_outputs(parent).kind
     outputs = replace(predict(model, workload, data.test_inputs, _CPU), kind=kind)
     save_model(folder, context.structure.edited(model), model)

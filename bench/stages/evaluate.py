@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,33 +14,31 @@ from bench.errors import StageError
 from bench.models.closeness import agreement, closeness, further_closeness, kept_quality
 from bench.models.files import load_outputs
 from bench.models.predictions import Predictions, gathered, named_like
-from bench.models.structures import read_structure
 from bench.models.training import EVALUATION_BATCH
 from bench.records import Measurement, Request
-from bench.stages.inputs import load_backend, numerics, parent_folder
+from bench.stages.inputs import load_backend, load_lowered, parent_folder
+from bench.stages.settings import LoweredSettings
 from bench.stages.train import quality
 from bench.workloads.classification import class_numbers, class_recalls, flips, yes_or_no_targets
 from bench.workloads.loading import load_workload
 from bench.workloads.workload import Data, Workload
-from techniques.backends import BACKENDS
 from techniques.backends.cpu_features import int8_saturates
 from techniques.backends.protocol import Program
-from techniques.compression import COMPRESSIONS, Tolerance
+from techniques.compression import Tolerance
 from techniques.precisions import PRECISIONS
 
 INT8_PRODUCTS = ("int8-dynamic", "int8-static")
 
 
-def run(request: Request, folder: Path) -> list[Measurement]:
+def run(request: Request[LoweredSettings], folder: Path) -> list[Measurement]:
     """Measure quality on the whole test set, agreement with the model and with the uncompressed one."""
     settings = request.settings
-    workload, data = load_workload(settings)
+    workload, data = load_workload(settings.workload, settings.test_samples)
     lowered = parent_folder(request, "lowered")
-    build = read_structure(lowered, settings["workload"]).build
-    program = load_backend(settings).load(lowered, build, numerics(settings), request.threads)
+    program = load_lowered(load_backend(settings), lowered, settings, request.threads)
     own = load_outputs(parent_folder(request, "model"))
     reference = load_outputs(parent_folder(request, "reference"))
-    outputs = run_all(program, workload, data, settings["batch_size"], own)
+    outputs = run_all(program, workload, data, settings.batch_size, own)
     kind = reference.kind
     assert kind is not None  # the train stage recognised it
     kept = agreement("reference_agreement", outputs.main, reference.main, kind, workload.answers)
@@ -128,16 +126,20 @@ def who_pays(
     ]
 
 
-def tolerance(settings: Mapping[str, Any]) -> Tolerance:
+def tolerance(settings: LoweredSettings) -> Tolerance:
     """Return how far from its model this artifact may be: its format's row, else its precision's."""
-    if settings["format"] is not None:
-        return COMPRESSIONS.parse(settings["format"]).row.tolerance
-    return Tolerance(relative_error=PRECISIONS[settings["precision"]].relative_error)
+    if settings.format is not None:
+        return settings.format.row.tolerance
+    return Tolerance(relative_error=PRECISIONS[settings.precision].relative_error)
 
 
-def with_saturation(entries: list[Measurement], settings: Mapping[str, Any]) -> list[Measurement]:
+def with_saturation(entries: list[Measurement], settings: LoweredSettings) -> list[Measurement]:
     """Say of an int8 model that is out of its tolerance that this CPU's products saturate, where they do."""
-    on_cpu = BACKENDS.parse(settings["backend"]).row.device == "cpu"
-    why = int8_saturates(within_onednn=True) if on_cpu and settings["format"] in INT8_PRODUCTS else ""
+    on_cpu = settings.backend.row.device == "cpu"
+    why = (
+        int8_saturates(within_onednn=True)
+        if on_cpu and settings.format is not None and settings.format.name in INT8_PRODUCTS
+        else ""
+    )
     *others, valid = entries
     return [*others, replace(valid, reason=f"{valid.reason}; {why}") if why and valid.reason else valid]

@@ -9,9 +9,9 @@ import torch
 
 from bench.errors import StageError
 from bench.instruments.generation import Generated, cache_bytes_per_token, cache_fault, time_generation
-from bench.models.structures import read_structure
 from bench.records import Measurement, Request
-from bench.stages.inputs import load_backend, numerics, parent_folder
+from bench.stages.inputs import load_backend, load_lowered, parent_folder
+from bench.stages.settings import GenerateSettings
 from bench.stages.timing import quantile_of
 from bench.workloads.loading import example_batch, load_workload
 from techniques.backends.protocol import TorchProgram
@@ -26,21 +26,20 @@ LEAST_TEXTS, LEAST_GAPS = 6, 400
 SMOKE_TOKENS = 4
 
 
-def run(request: Request, folder: Path) -> list[Measurement]:
+def run(request: Request[GenerateSettings], folder: Path) -> list[Measurement]:
     """Measure the first token, the next ones and tokens a second at each concurrency; judge the cache.
 
     A prompt is the first half of a test window; as many tokens are made as its second half has.
     """
     settings = request.settings
-    workload, data = load_workload(settings)
+    workload, data = load_workload(settings.workload, settings.test_samples)
     backend = load_backend(settings)
     lowered = parent_folder(request, "lowered")
-    build = read_structure(lowered, settings["workload"]).build
-    program = backend.load(lowered, build, numerics(settings), request.threads)
+    program = load_lowered(backend, lowered, settings, request.threads)
     if workload.generator is None:
-        raise StageError(f"{settings['workload']} says that it generates and has no generator")
+        raise StageError(f"{settings.workload} says that it generates and has no generator")
     if not isinstance(program, TorchProgram) or not isinstance(program.run, torch.nn.Module):
-        raise StageError(f"{settings['backend']} runs no module that a generator could take")
+        raise StageError(f"{settings.backend.text} runs no module that a generator could take")
     generator = workload.generator(program.run)
     length = data.test_inputs.shape[1]
     tokens = SMOKE_TOKENS if request.smoke else length - length // 2
@@ -55,7 +54,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
         )
         for size in CONCURRENCY
     ]
-    most, precision = prompts(CONCURRENCY[-1], 0), settings["precision"]
+    most, precision = prompts(CONCURRENCY[-1], 0), settings.precision
     allowed = PRECISIONS[precision].relative_error
     # In fewer bits the likeliest two often tie, and which of them comes first means nothing.
     exact = precision == "fp32"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from bench.instruments import tensors
 from bench.instruments.memory import PeakResident
 from bench.models.files import load_outputs
 from bench.models.predictions import Predictions, gathered, named_like
-from bench.models.structures import read_structure
 from bench.records import Measurement, Request
 from bench.stages.evaluate import alike, judged, tolerance
-from bench.stages.inputs import load_backend, numerics, parent_folder, rotating_batches
+from bench.stages.inputs import load_backend, load_lowered, numerics, parent_folder, rotating_batches
+from bench.stages.settings import InferSettings, LoweredSettings
 from bench.stages.timing import device_pass, energy_pass, gpu_pass, own_clock_pass, timed_pass, timings
 from bench.workloads.loading import load_workload
 from bench.workloads.workload import Workload
@@ -31,18 +31,17 @@ from techniques.backends.kernels import (
 from techniques.backends.protocol import Program, TorchProgram, sparing_inputs
 
 
-def run(request: Request, folder: Path) -> list[Measurement]:
+def run(request: Request[InferSettings], folder: Path) -> list[Measurement]:
     """Measure load time, first call, latency, throughput and memory; more passes in the first launch."""
     settings = request.settings
-    workload, data = load_workload(settings)
-    batches = rotating_batches(workload, data, settings["batch_size"])
+    workload, data = load_workload(settings.workload, settings.test_samples)
+    batches = rotating_batches(workload, data, settings.batch_size)
     untouched = batches[0].clone()
     backend = load_backend(settings)
     lowered = parent_folder(request, "lowered")
     with PeakResident() as resident:
         started = time.perf_counter()
-        build = read_structure(lowered, settings["workload"]).build
-        program = backend.load(lowered, build, numerics(settings), request.threads)
+        program = load_lowered(backend, lowered, settings, request.threads)
         backend.synchronize()
         loaded = time.perf_counter()
         prepared = [program.prepare(batch) for batch in batches]
@@ -108,7 +107,7 @@ def served(program: Program, prepared: Sequence[Any], own: Predictions, batch_si
 
 
 def _judged(
-    outputs: Predictions, own: Predictions, workload: Workload, settings: Mapping[str, Any]
+    outputs: Predictions, own: Predictions, workload: Workload, settings: LoweredSettings
 ) -> Measurement:
     """Hold what the timed program gives against the eager outputs of the model that it came from.
 
@@ -118,13 +117,13 @@ def _judged(
     return judged(outputs, own, workload, allowed, few=True)[-1]
 
 
-def _kernels(ran: Sequence[str], settings: Mapping[str, Any]) -> list[Measurement]:
+def _kernels(ran: Sequence[str], settings: LoweredSettings) -> list[Measurement]:
     """List the kernels that ran, by the runtime; INVALID where none of them multiplies what was asked for.
 
     A precision is asked for only where the names of kernels tell theirs: not TF32, which has fp32's type.
     """
     listed = Measurement("kernels", len(ran), method=", ".join(ran))
-    format_, precision = settings["format"], settings["precision"]
+    format_, precision = numerics(settings).format, settings.precision
     if format_ is not None:
         wanted, found = format_, kernels_of_format(format_, ran)
     elif precision in ("bf16", "fp16") and tells_precision(ran):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,15 @@ import torch
 
 from bench.instruments.copies import copy_of
 from bench.instruments.structure import observe
+from bench.models.structures import read_structure
 from bench.models.training import Trainer, shuffled_batches
 from bench.records import ANY_BATCH, STRUCTURE, Measurement, Request
 from bench.results.artifacts import artifact_folder
+from bench.stages.settings import ServedSettings, TrainingSettings
 from bench.workloads.checks import checked_loss
 from bench.workloads.loading import example_batch
 from bench.workloads.workload import Data, Workload
-from techniques.backends import BACKENDS
-from techniques.backends.protocol import Backend, Numerics
-from techniques.optimizers import OPTIMIZERS
+from techniques.backends.protocol import Backend, Numerics, Program
 
 CALIBRATION_SAMPLES = 256
 _CALIBRATION_BATCH = 64
@@ -27,18 +27,24 @@ _CALIBRATION_SEED = 0
 ROTATING = 4
 
 
-def load_backend(settings: Mapping[str, Any]) -> Backend:
-    """Return the backend that the request names."""
-    backend: Backend = BACKENDS.parse(settings["backend"]).create()
+def load_backend(settings: TrainingSettings | ServedSettings) -> Backend:
+    """Return the backend that the settings name."""
+    backend: Backend = settings.backend.create()
     return backend
 
 
-def numerics(settings: Mapping[str, Any]) -> Numerics:
-    """Return the format and precision that the request names."""
-    return Numerics(settings["format"], settings["precision"])
+def numerics(settings: ServedSettings) -> Numerics:
+    """Return the format and precision that the settings name."""
+    return Numerics(settings.format.text if settings.format else None, settings.precision)
 
 
-def parent_folder(request: Request, role: str) -> Path:
+def load_lowered(backend: Backend, folder: Path, settings: ServedSettings, threads: int) -> Program:
+    """Return the program that was lowered into a folder, on so many threads."""
+    build = read_structure(folder, settings.workload).build
+    return backend.load(folder, build, numerics(settings), threads)
+
+
+def parent_folder(request: Request[Any], role: str) -> Path:
     """Return the folder of the artifact that plays this role."""
     return artifact_folder(Path(request.results), request.parents[role])
 
@@ -76,14 +82,11 @@ def structure_measurements(
 
 
 def make_trainer(
-    settings: Mapping[str, Any], workload: Workload, data: Data, model: torch.nn.Module
+    settings: TrainingSettings, workload: Workload, data: Data, model: torch.nn.Module
 ) -> Trainer:
-    """Return a trainer of `model` on the request's backend, with its optimizer, warmed up."""
+    """Return a trainer of `model` on the settings' backend, with its optimizer, warmed up."""
     backend = load_backend(settings)
-    learn = backend.compile_step(
-        model, checked_loss(workload.loss), OPTIMIZERS.parse(settings["optimizer"]), settings["precision"]
-    )
-    batch_size = settings["batch_size"]
-    trainer = Trainer(workload, data, learn, batch_size, backend.device, backend.synchronize)
+    learn = backend.compile_step(model, checked_loss(workload.loss), settings.optimizer, settings.precision)
+    trainer = Trainer(workload, data, learn, settings.batch_size, backend.device, backend.synchronize)
     trainer.warm_up()
     return trainer

@@ -27,6 +27,7 @@ from bench.stages.inputs import (
     rotating_batches,
     structure_measurements,
 )
+from bench.stages.settings import LoweredSettings
 from bench.stages.step import flop_measurements, incomplete, uncounted
 from bench.workloads.loading import example_batch, load_workload
 from bench.workloads.onnx_model import OnnxModel
@@ -34,36 +35,38 @@ from techniques.numbers import as_taken
 from techniques.registry import CannotApply
 
 
-def run(request: Request, folder: Path) -> list[Measurement]:
+def run(request: Request[LoweredSettings], folder: Path) -> list[Measurement]:
     """Leave the runtime's file; measure its size and the model's logical operations."""
     settings = request.settings
-    workload, data = load_workload(settings)
-    if workload.fixed_batch not in (None, settings["batch_size"]):
+    workload, data = load_workload(settings.workload, settings.test_samples)
+    if workload.fixed_batch not in (None, settings.batch_size):
         raise CannotApply(
-            f"the model takes batches of {workload.fixed_batch} only, not of {settings['batch_size']}"
+            f"the model takes batches of {workload.fixed_batch} only, not of {settings.batch_size}"
         )
     parent = parent_folder(request, "model")
-    model = load_model(parent, settings["workload"])
-    example = as_taken(model, example_batch(workload, data, settings["batch_size"]))
+    model = load_model(parent, settings.workload)
+    example = as_taken(model, example_batch(workload, data, settings.batch_size))
     backend, copied = load_backend(settings), copy_of(model)
-    samples = calibration_batches(workload, data, settings["batch_size"])
+    samples = calibration_batches(workload, data, settings.batch_size)
     calibration = (as_taken(model, batch) for batch in samples)
     started = time.perf_counter()
     backend.lower(copied, example.clone(), numerics(settings), calibration, folder)
     lowering_s = time.perf_counter() - started
     raw, compressed = folder_bytes(folder)
     # For runtimes that build the model; no part of what they ship.
-    read_structure(parent, settings["workload"]).save(folder)
-    batches = [as_taken(model, batch) for batch in rotating_batches(workload, data, settings["batch_size"])]
+    read_structure(parent, settings.workload).save(folder)
+    batches = [as_taken(model, batch) for batch in rotating_batches(workload, data, settings.batch_size)]
     structure = structure_measurements(model, batches, folder)
     with torch.no_grad():
         outputs = gathered((model(batch.clone()), len(batch)) for batch in batches)
     kind = load_outputs(parent).kind
     save_outputs(folder, replace(outputs, kind=kind))  # what a timing must give
     of_file = isinstance(model, OnnxModel)
-    one_batch = list(outputs.first(settings["batch_size"]).tensors.values())
+    one_batch = list(outputs.first(settings.batch_size).tensors.values())
     moved = (
-        None if of_file else call_bytes(model, example, one_batch, settings["format"], settings["precision"])
+        None
+        if of_file
+        else call_bytes(model, example, one_batch, numerics(settings).format, settings.precision)
     )
     return [
         Measurement("lowering_s", lowering_s, method="what a compiler's cache holds is not compiled again"),

@@ -10,9 +10,9 @@ from statistics import median
 
 from bench.instruments import clock
 from bench.instruments.arrivals import HALVINGS, LEAST_ARRIVALS, Offered, highest_rate, offer_rate
-from bench.models.structures import read_structure
 from bench.records import Measurement, Request
-from bench.stages.inputs import load_backend, numerics, parent_folder, rotating_batches
+from bench.stages.inputs import load_backend, load_lowered, parent_folder, rotating_batches
+from bench.stages.settings import ServeSettings
 from bench.workloads.loading import load_workload
 from techniques.backends.protocol import sparing_inputs
 from techniques.registry import CannotApply
@@ -20,19 +20,18 @@ from techniques.registry import CannotApply
 SMOKE_ARRIVALS = 100
 
 
-def run(request: Request, folder: Path) -> list[Measurement]:
+def run(request: Request[ServeSettings], folder: Path) -> list[Measurement]:
     """Measure the highest rate that held the bound, and its p99."""
     if find_spec("mlperf_loadgen") is None:
         raise CannotApply(
             "the server scenario needs mlcommons-loadgen: pip install 'dl-efficiency-bench[server]'"
         )
     settings = request.settings
-    workload, data = load_workload(settings)
+    workload, data = load_workload(settings.workload, settings.test_samples)
     backend = load_backend(settings)
     lowered = parent_folder(request, "lowered")
-    build = read_structure(lowered, settings["workload"]).build
-    program = backend.load(lowered, build, numerics(settings), request.threads)
-    batches = rotating_batches(workload, data, settings["batch_size"])
+    program = load_lowered(backend, lowered, settings, request.threads)
+    batches = rotating_batches(workload, data, settings.batch_size)
     program = sparing_inputs(program, batches[0])
     turn = itertools.cycle([program.prepare(batch) for batch in batches]).__next__
 
@@ -42,7 +41,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
 
     clock.warm_up(call)
     latency_s = median(clock.sample(call, seconds=0.2).durations_s)
-    bound_s = settings["p99_s"]
+    bound_s = settings.p99_s
     bound = Measurement("server_bound_s", bound_s)
     if latency_s > bound_s:
         return [bound, *_unknown(f"a batch alone takes {1e3 * latency_s:.3g} ms, longer than the bound")]
@@ -51,7 +50,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
 
         def offer(rate_per_s: float) -> Offered:
             arrivals = SMOKE_ARRIVALS if request.smoke else LEAST_ARRIVALS
-            return offer_rate(call, rate_per_s, bound_s, settings["seconds"], place, arrivals)
+            return offer_rate(call, rate_per_s, bound_s, settings.seconds, place, arrivals)
 
         best, least = highest_rate(offer, 1 / latency_s, 1 if request.smoke else HALVINGS)
     return [bound, *_measured(best, least, latency_s, bound_s)]

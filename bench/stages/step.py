@@ -14,11 +14,11 @@ from bench.instruments.traffic import step_bytes
 from bench.models.training import Trainer, shuffled_batches
 from bench.records import Measurement, Request
 from bench.stages.inputs import make_trainer
+from bench.stages.settings import StepSettings
 from bench.stages.timing import device_pass, energy_pass, gpu_pass, timed_pass, timings
 from bench.stages.train import effective_batch
 from bench.workloads.loading import load_workload
 from bench.workloads.workload import Workload
-from techniques.optimizers import OPTIMIZERS
 from techniques.optimizers.torch_optim import build
 
 STEP_PARTS = ("forward", "backward", "recomputed", "optimizer")
@@ -27,12 +27,12 @@ _SEED = 0
 _MAX_REASON = 200
 
 
-def run(request: Request, folder: Path) -> list[Measurement]:
+def run(request: Request[StepSettings], folder: Path) -> list[Measurement]:
     """Measure the time of a step; in the first launch also its memory and FLOPs, after the clock's pass."""
     settings = request.settings
-    workload, data = load_workload(settings)
+    workload, data = load_workload(settings.workload, settings.test_samples)
     # A seed is only asked for where it decides the structure of the model.
-    torch.manual_seed(settings.get("seed", _SEED))
+    torch.manual_seed(_SEED if settings.seed is None else settings.seed)
     model = workload.model()
     with PeakResident() as resident:
         started = time.perf_counter()
@@ -78,7 +78,11 @@ def stepper(trainer: Trainer) -> Callable[[], object]:
 
 
 def _other_passes(
-    request: Request, workload: Workload, trainer: Trainer, step: Callable[[], object], model: torch.nn.Module
+    request: Request[StepSettings],
+    workload: Workload,
+    trainer: Trainer,
+    step: Callable[[], object],
+    model: torch.nn.Module,
 ) -> list[Measurement]:
     ours = trainer.learn.optimizer
     gpu = gpu_pass(step, trainer.synchronize, request)  # first: what counts FLOPs leaves its memory behind
@@ -89,7 +93,7 @@ def _other_passes(
     inputs = workload.transform(trainer.data.train_inputs[chosen].to(trainer.device))
     targets = trainer.data.train_targets[chosen].to(trainer.device)
     # Of a runtime that brings its own optimizers, PyTorch's of that name says how many operations it takes.
-    optimizer = ours or build(OPTIMIZERS.parse(request.settings["optimizer"]), model.named_parameters())
+    optimizer = ours or build(request.settings.optimizer, model.named_parameters())
     return [
         _optimizer_state(ours),
         Measurement("least_bytes_moved", step_bytes(model, inputs, optimizer)),

@@ -19,6 +19,7 @@ from bench.instruments.energy import WINDOW_S, measure_energy
 from bench.instruments.gpu import WATCHED_S, GpuProbe
 from bench.instruments.speed import reference_s
 from bench.records import Measurement, Request
+from bench.stages.settings import SamplingSettings
 from techniques.backends.accelerators import QUEUED_CALLS, EventTimer, flush_cache, torch_device
 from techniques.backends.protocol import OwnClock
 
@@ -66,20 +67,20 @@ class TimedPass:
         return Measurement("valid", float(fine), qualifier="clock", reason=reason)
 
 
-def timed_pass(call: Call, synchronize: Callable[[], None], request: Request) -> TimedPass:
+def timed_pass(call: Call, synchronize: Callable[[], None], request: Request[SamplingSettings]) -> TimedPass:
     """Warm up, then time calls for as long as the request's settings say; beside them only the clock runs."""
     # A GPU's clock does not show in a product as small as this, and its launch is the CPU's work.
     on_cpu = request.device == "cpu"
     before_s = reference_s() if on_cpu else None  # first: its threads come to rest in the warm-up
     warmup = clock.warm_up(call, synchronize, least_calls=1 if request.smoke else 5)
     # A TPU has no cache that a call could find something in: its programs move their data themselves.
-    flushing = request.settings.get("flush_cache", False) and request.device != "tpu"
+    flushing = request.settings.flush_cache and request.device != "tpu"
     between = partial(flush_cache, torch_device(request.device)) if flushing else None
     with Throttling(request.device) as throttling:
         samples = clock.sample(
             call,
             synchronize,
-            seconds=request.settings["sample_s"],
+            seconds=request.settings.sample_s,
             # What a block's first call leaves in the caches would serve its others.
             calls_per_sample=1 if flushing else warmup.calls_per_sample,
             between=between,
@@ -102,15 +103,15 @@ def device_pass(call: Call, device: torch.device, stream: Any = None) -> list[Me
     return [Measurement("device_s", timer.seconds() / QUEUED_CALLS, n=QUEUED_CALLS, method=method)]
 
 
-def own_clock_pass(call: Call, program: object, request: Request) -> list[Measurement]:
+def own_clock_pass(call: Call, program: object, request: Request[SamplingSettings]) -> list[Measurement]:
     """Measure calls by the runtime's own clock, where it has one: what its own benchmark tool would tell."""
     if not isinstance(program, OwnClock):
         return []
-    if request.settings.get("flush_cache", False):
+    if request.settings.flush_cache:
         reason = "caches are flushed before the calls that are timed, and this pass flushes none"
         return [Measurement("runtime_s", None, reason=reason)]
     durations_s: list[float] = []
-    until = time.perf_counter() + (0.0 if request.smoke else request.settings["sample_s"])
+    until = time.perf_counter() + (0.0 if request.smoke else request.settings.sample_s)
     while not durations_s or time.perf_counter() < until:
         call()
         durations_s.append(program.latest_call_s())
@@ -118,7 +119,9 @@ def own_clock_pass(call: Call, program: object, request: Request) -> list[Measur
     return [Measurement("runtime_s", median(durations_s), n=len(durations_s), method=method)]
 
 
-def gpu_pass(call: Call, synchronize: Callable[[], None], request: Request) -> tuple[Measurement, ...]:
+def gpu_pass(
+    call: Call, synchronize: Callable[[], None], request: Request[SamplingSettings]
+) -> tuple[Measurement, ...]:
     """Measure an accelerator's memory, and its power and utilization over `WATCHED_S` of calls.
 
     A smoke run makes one call, of which neither is known.
@@ -136,7 +139,9 @@ def gpu_pass(call: Call, synchronize: Callable[[], None], request: Request) -> t
     return probe.measurements()
 
 
-def energy_pass(call: Call, synchronize: Callable[[], None], request: Request) -> Measurement:
+def energy_pass(
+    call: Call, synchronize: Callable[[], None], request: Request[SamplingSettings]
+) -> Measurement:
     """Measure the energy of one call over a window of many; a smoke run makes one call."""
     window_s = 0.0 if request.smoke else WINDOW_S
     return measure_energy(call, synchronize, request.device, window_s=window_s)

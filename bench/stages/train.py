@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,32 +18,33 @@ from bench.models.structures import Structure
 from bench.models.training import EVALUATION_BATCH, Goal, Trainer, TrainingRecord, batch_at, predict
 from bench.records import Measurement, Request
 from bench.stages.inputs import make_trainer, structure_measurements
-from bench.workloads.loading import example_batch
+from bench.stages.settings import TrainSettings, WorkloadSettings
+from bench.workloads.loading import example_batch, find_workload
 from bench.workloads.onnx_model import OnnxModel
 from bench.workloads.output_kinds import OutputKind
 from bench.workloads.recognition import kind_of_given, kind_of_loss, kind_of_training, last_operator
-from bench.workloads.workload import Data, Workload, find_workload
+from bench.workloads.workload import Data, Workload
 from techniques.numbers import as_taken, tensors_of, weight_types, widened_weights
 
 _CPU = torch.device("cpu")
 
 
-def run(request: Request, folder: Path) -> list[Measurement]:
+def run(request: Request[TrainSettings], folder: Path) -> list[Measurement]:
     """Leave the trained model and its eager outputs on the test set; measure the way there."""
     settings = request.settings
-    workload, data, model = load_and_note(settings)
+    workload, data, model = load_and_note(settings.workload, settings.seed, settings.test_samples)
     if workload.quality is None:
         return _as_given(settings, data, model, workload, folder)
-    per_batch = min(settings["batch_size"], len(data.train_inputs))
-    period = max(1, len(data.train_inputs) // (per_batch * settings["evaluations_per_epoch"]))
-    goal = Goal(settings["quality_metric"], settings["target"], period)
+    per_batch = min(settings.batch_size, len(data.train_inputs))
+    period = max(1, len(data.train_inputs) // (per_batch * settings.evaluations_per_epoch))
+    goal = Goal(settings.quality_metric, settings.target, period)
     kind = _kind(workload, data, model)
     with PeakResident() as resident:
         trainer = make_trainer(settings, workload, data, model)
-        record = trainer.train(settings["steps"], settings["seed"], goal)
+        record = trainer.train(settings.steps, settings.seed, goal)
     widened_weights(model.to("cpu"))
     outputs = replace(predict(model, workload, data.test_inputs, _CPU), kind=kind)
-    save_model(folder, Structure(settings["workload"]), model)
+    save_model(folder, Structure(settings.workload), model)
     save_outputs(folder, outputs)
     return [
         *_to_target(record, goal),
@@ -65,7 +65,7 @@ def run(request: Request, folder: Path) -> list[Measurement]:
 
 
 def _as_given(
-    settings: Mapping[str, Any], data: Data, model: torch.nn.Module, workload: Workload, folder: Path
+    settings: TrainSettings, data: Data, model: torch.nn.Module, workload: Workload, folder: Path
 ) -> list[Measurement]:
     """Leave a model as it is: what all that is made of it is held against."""
     types = weight_types(model)
@@ -73,7 +73,7 @@ def _as_given(
     kind = kind_of_given(
         workload.outputs, outputs.main, lambda: _last_operator(model, workload, data, outputs)
     )
-    save_model(folder, Structure(settings["workload"]), model)
+    save_model(folder, Structure(settings.workload), model)
     save_outputs(folder, replace(outputs, kind=kind))
     method = f"the model that was given; outputs are {kind.text}: {kind.basis}"
     return [
@@ -138,14 +138,14 @@ def _beside(workload: Workload, data: Data, model: torch.nn.Module) -> list[Meas
 
 
 def quality(
-    settings: Mapping[str, Any], data: Data, outputs: Predictions, qualifier: str = ""
+    settings: WorkloadSettings, data: Data, outputs: Predictions, qualifier: str = ""
 ) -> list[Measurement]:
     """Measure every quality metric of the workload, and the one its target is set on as `quality`."""
-    measure = find_workload(settings["workload"]).quality
+    measure = find_workload(settings.workload).quality
     if measure is None:
         return []
     found = measure(outputs.as_returned, data.test_targets)
-    entries = {"quality": found[settings["quality_metric"]], **found}
+    entries = {"quality": found[settings.quality_metric], **found}
     return [_known(metric, value, len(data.test_inputs), qualifier) for metric, value in entries.items()]
 
 

@@ -7,16 +7,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from bench.errors import StageError
 from bench.metrics import METRICS, metric_named
+from bench.workloads.classification import accuracy_and_recall
+from bench.workloads.recognition import kind_of_loss
+from bench.workloads.workload import Data, Workload
 from techniques.registry import nearest
-
-if TYPE_CHECKING:
-    from bench.workloads.workload import Data, Workload
 
 _ROUNDING = 1e-6
 
@@ -56,8 +56,6 @@ def _along_declared_axis(workload: Workload) -> Quality | None:
 
     PyTorch's own losses take classes on an axis of theirs, which says it as well.
     """
-    from bench.workloads.classification import accuracy_and_recall
-    from bench.workloads.recognition import kind_of_loss
 
     if workload.quality is not accuracy_and_recall or workload.answers is not None:
         return workload.quality
@@ -72,8 +70,6 @@ def _along_declared_axis(workload: Workload) -> Quality | None:
 
 def checked_data(data: Any) -> Data:
     """Return data that has samples, and a target for each; raises StageError otherwise."""
-    from bench.workloads.workload import Data
-
     if not isinstance(data, Data):
         raise StageError(f"data must return a Data, got {_described(data)}")
     for part, inputs, targets in (

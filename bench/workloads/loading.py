@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 
-from bench.workloads.workload import Data, Workload, find_workload
+from bench.errors import StageError
+from bench.workloads import WORKLOADS
+from bench.workloads.checks import checked
+from bench.workloads.workload import Data, Workload
 
 
-def load_workload(settings: Mapping[str, Any]) -> tuple[Workload, Data]:
-    """Return the workload and its data, the test set cut to the request's `test_samples` where it has any."""
-    workload = find_workload(settings["workload"])
+def find_workload(text: str) -> Workload:
+    """Return the workload of that name; a row with settings refers to a function of them."""
+    technique = WORKLOADS.parse(text)
+    found = technique.load()
+    workload = found if isinstance(found, Workload) else found(**technique.row.arguments(technique.settings))
+    if not isinstance(workload, Workload):
+        raise StageError(f"workload {text!r}: {technique.row.implementation} is no Workload")
+    return checked(workload, technique.row.quality_metric)
+
+
+def load_workload(name: str, test_samples: int | None = None) -> tuple[Workload, Data]:
+    """Return a workload and its data, of the test set the first `test_samples` where that is given."""
+    workload = find_workload(name)
     data = workload.data()
-    most = settings["test_samples"]
-    if most is not None:
-        data = replace(data, test_inputs=data.test_inputs[:most], test_targets=data.test_targets[:most])
+    if test_samples is not None:
+        inputs, targets = data.test_inputs[:test_samples], data.test_targets[:test_samples]
+        data = replace(data, test_inputs=inputs, test_targets=targets)
     return workload, data
 
 

@@ -8,10 +8,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bench.errors import StageError
-from bench.workloads import WORKLOADS
-from bench.workloads.checks import checked
-
 if TYPE_CHECKING:
     from bench.instruments.generation import Generator
 
@@ -66,13 +62,3 @@ class Workload:
     finish: Callable[[torch.nn.Module, Data], Mapping[str, float]] | None = None
     generator: Callable[[torch.nn.Module], Generator] | None = None
     fixed_batch: int | None = None
-
-
-def find_workload(text: str) -> Workload:
-    """Return the workload of that name; a row with settings refers to a function of them."""
-    technique = WORKLOADS.parse(text)
-    found = technique.load()
-    workload = found if isinstance(found, Workload) else found(**technique.row.arguments(technique.settings))
-    if not isinstance(workload, Workload):
-        raise StageError(f"workload {text!r}: {technique.row.implementation} is no Workload")
-    return checked(workload, technique.row.quality_metric)

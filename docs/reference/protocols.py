@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 from bench.metrics import Metric
+from bench.stages import StageKind
 from bench.workloads import WORKLOADS, WorkloadRow
 from bench.workloads.workload import Data, Workload
 from docs.reference.markdown import assemble, block, code, docstring
@@ -74,6 +75,9 @@ def page() -> str:
         "## Metrics",
         "`METRICS.add(name, about=..., ...)` takes these fields by name; all but `about` have a default.",
         *_dataclass(Metric),
+        "## Stage kinds",
+        "`STAGES.add(StageKind(...))` takes these fields.",
+        *_dataclass(StageKind),
         "## Output formats",
         "`FORMATS.add(name, render, about=...)`; `render(content)` yields pairs of a path and bytes.",
         *_dataclass(Format),
@@ -86,7 +90,11 @@ def page() -> str:
 def entry_point_groups() -> dict[str, str]:
     """Return the entry-point groups that the tables read, with what each adds."""
     own = {table._entry_points: table.axis for table in REGISTRIES}
-    return own | {"bench.metrics": "metric", FORMATS._entry_points: "output format"}
+    return own | {
+        "bench.metrics": "metric",
+        "bench.stages": "stage kind",
+        FORMATS._entry_points: "output format",
+    }
 
 
 def _protocol(thing: type) -> Iterator[str]:

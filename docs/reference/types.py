@@ -7,7 +7,6 @@ import typing
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from bench.matrix.axes import Axis
 from docs.reference.markdown import code
 
 _NAMES = {int: "integer", float: "number", str: "text", bool: "`true` or `false`", Path: "path"}
@@ -15,8 +14,6 @@ _NAMES = {int: "integer", float: "number", str: "text", bool: "`true` or `false`
 
 def type_name(annotation: Any) -> str:
     """Return the name of a type; of one that may be left out, the name of what else it is."""
-    if annotation == Axis:
-        return "text, integer, or a list of these"
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " or ".join(code(f'"{word}"') for word in arguments)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.metrics import PRIMARY
+from bench.stages import STAGES
 from reports.frames.view import RunView
 
 MEMORY_METRICS = (
@@ -23,7 +23,7 @@ def memory_table(view: RunView) -> pd.DataFrame:
     """
     rows: dict[str, dict[str, Any]] = {}
     for cell in view.cells:
-        for kind in PRIMARY:
+        for kind in (row.name for row in STAGES.rows().values() if row.timed_by):
             key = str(cell.stages.get(kind) or "")
             if not key or cell.skipped:
                 continue

@@ -55,7 +55,7 @@ def _point(
     stage = view.stages.get(key)
     if stage is None:
         return None
-    device, settings = stage.request.get("device", ""), stage.request.get("settings", {})
+    device, settings = stage.request.device, stage.request.settings
     peak, bytes_per_s = _ceilings(view, device, number_format(settings))
     caches = [last_cache_bytes(content) for content in view.environments.values()] if device == "cpu" else []
     cache_bytes = max(caches, default=0)

@@ -74,7 +74,7 @@ def _row(view: RunView, members: list[Row], qualities: Mapping[tuple[Any, ...], 
         found = ((row, qualities.get((training_of(row), *place, compression))) for row in members)
         return [(row, other) for row, other in found if other is not None]
 
-    settings = view.stages[first["lower_key"]].request.get("settings") or {}
+    settings = view.stages[first["lower_key"]].request.settings
     control = control_of(first["compression"], settings.get("format"))
     # A format on the control is rarely in a matrix; the control itself then stands in.
     control = next((name for name in (control, control.partition("+")[0]) if name and others(name)), "")

@@ -146,7 +146,7 @@ class RunView:
     def ceiling(self, device: str, metric: str, qualifier: str = "") -> float | None:
         """Return what a device can do at most, as this run measured it."""
         for key, stage in self.stages.items():
-            if stage.kind == "ceilings" and stage.request.get("device") == device:
+            if stage.kind == "ceilings" and stage.request.device == device:
                 return self.value(key, metric, qualifier)
         return None
 
@@ -196,7 +196,7 @@ class RunView:
         return list(found.values())
 
     def _settings(self, key: str) -> Mapping[str, Any]:
-        settings = self.stages[key].request.get("settings")
+        settings = self.stages[key].request.settings
         return settings if isinstance(settings, Mapping) else {}
 
 

@@ -13,7 +13,7 @@ from bench.api import save_program
 from bench.errors import BenchError
 from bench.execution.session import RunOptions, execute, prepare
 from bench.results.store import Store
-from bench.workloads.workload import find_workload
+from bench.workloads.loading import find_workload
 
 MATRIX = """
 [train]

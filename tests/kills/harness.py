@@ -11,12 +11,12 @@ from pathlib import Path
 
 import psutil
 
-from bench.execution.runner import MOST_KILLS
-from bench.execution.worker import LEAVES_ARTIFACT
+from bench.execution.ledger import MAX_KILLS
 from bench.metrics import METRICS
 from bench.results.artifacts import read_record, unfinished
 from bench.results.folder import WORK
 from bench.results.store import Store
+from bench.stages import STAGES
 from tests.kills.processes import all_gone, launches, most_kills_of_a_stage, parts_of, start
 
 PARTS = ("runner", "server", "worker")
@@ -46,7 +46,7 @@ class KilledRun:
         """
         while quotas.total() and self._wait_for_a_moment():
             # A stage whose launches are killed three times has failed, which is right, but no end of this.
-            brink = most_kills_of_a_stage(self.results) >= MOST_KILLS - 1
+            brink = most_kills_of_a_stage(self.results) >= MAX_KILLS - 1
             parts = [part for part in quotas.elements() if part == "runner" or not brink]
             if not parts:
                 break
@@ -148,7 +148,7 @@ def faults(
     for stage in store.stages(run_id):
         if counts[stage.key] != (launches_of_timed if stage.timed else 1):
             yield f"{stage.kind} {stage.label} has {counts[stage.key]} good launches"
-        if stage.kind in LEAVES_ARTIFACT and read_record(results, stage.key) is None:
+        if STAGES.get(stage.kind).leaves_artifact and read_record(results, stage.key) is None:
             yield f"the artifact of {stage.kind} {stage.label} is torn or lost"
     if expected is not None and (found := exact_values(store, run_id)) != expected:
         yield f"values differ: {set(found.items()) ^ set(expected.items())}"

@@ -13,7 +13,7 @@ import pytest
 from bench.instruments import clock
 from bench.matrix.reading import read_matrix
 from bench.plan.planner import make_plan
-from bench.records import Measurement, Result
+from bench.records import Measurement, PlannedRequest, Result
 from bench.results.store import CellRow, StageRow, Store
 from reports.frames.run import read_frames
 from reports.frames.view import read
@@ -49,13 +49,13 @@ def test_a_plan_of_100_000_cells(benchmark: Any, tmp_path: Path) -> None:
 
 def test_a_launch_entered_into_the_store(benchmark: Any, tmp_path: Path) -> None:
     store = Store.open(tmp_path)
-    stage = StageRow("0" * 64, "infer", "infer one", True, (), {"settings": {}})
+    stage = StageRow("0" * 64, "infer", "infer one", True, (), PlannedRequest())
     store.start_run("run-1", "identity", "quick", "bench run", {}, [stage], [CellRow("one", {}, {}, "")])
     timing = Measurement("latency_s", 0.001, n=400, samples=tuple(0.001 for _ in range(400)))
     others = [Measurement("load_s", 0.1, qualifier=str(number)) for number in range(20)]
     result = Result("ok", measurements=(timing, *others), environment={"cpu": "one"})
     rounds = iter(range(10**9))
-    benchmark(lambda: store.add_launch("run-1", stage.key, "infer", next(rounds), result))
+    benchmark(lambda: store.add_launch("run-1", stage, next(rounds), result))
     store.close()
 
 

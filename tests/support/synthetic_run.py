@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.records import Measurement, Result
+from bench.records import Measurement, PlannedRequest, Result
 from bench.results.store import CellRow, StageRow, Store
 
 ENVIRONMENT = {"cpu": {"model": "Test CPU", "cores": 4}, "versions": {"torch": "2.11.0"}}
@@ -135,14 +135,14 @@ def _stage(label: str, parent: str | None) -> StageRow:
         label,
         timed,
         (key_of(parent),) if parent else (),
-        {"settings": settings, "device": "cpu"},
+        PlannedRequest(settings),
     )
 
 
 def _launch(store: Store, run_id: str, stage: StageRow, made_up: Synthetic) -> None:
     special = next((r for start, r in made_up.results.items() if stage.label.startswith(start)), None)
     if special is not None:
-        store.add_launch(run_id, stage.key, stage.kind, 0, special)
+        store.add_launch(run_id, stage, 0, special)
         return
     for round_ in range(made_up.launches if stage.timed else 1):
         measurements = tuple(_MEASURE[stage.kind](stage, made_up, round_))
@@ -154,7 +154,7 @@ def _launch(store: Store, run_id: str, stage: StageRow, made_up: Synthetic) -> N
             environment=ENVIRONMENT,
             dynamic={"disturbed": made_up.disturbed if stage.timed else ""},
         )
-        store.add_launch(run_id, stage.key, stage.kind, round_, result)
+        store.add_launch(run_id, stage, round_, result)
 
 
 def _train(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:

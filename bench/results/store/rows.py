@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.records import Measurement
+from bench.records import Measurement, PlannedRequest
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class StageRow:
     label: str
     timed: bool
     parents: tuple[str, ...]
-    request: Mapping[str, Any]
+    request: PlannedRequest
 
 
 @dataclass(frozen=True)

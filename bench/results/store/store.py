@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from bench.errors import StoreError
-from bench.metrics import PRIMARY
-from bench.records import Result
+from bench.metrics import metric_named
+from bench.records import PlannedRequest, Result, read_as
 from bench.results.folder import refuse_file
 from bench.results.store import cost_history, removal, schema, so_far, writing
 from bench.results.store.columns import Damaged
@@ -94,17 +94,17 @@ class Store:
             )
 
     def add_launch(
-        self, run_id: str, stage_key: str, kind: str, round_: int, result: Result, *, reused: bool = False
+        self, run_id: str, stage: StageRow, round_: int, result: Result, *, reused: bool = False
     ) -> str:
         """Enter one launch with all that it found, and its artifact, in one transaction.
 
         Returns what disturbed it, as far as the run's launches up to now tell.
         """
         with self._transaction() as connection:
-            launch_id = writing.enter_launch(connection, run_id, stage_key, round_, result, reused=reused)
+            launch_id = writing.enter_launch(connection, run_id, stage.key, round_, result, reused=reused)
             if result.artifact:
-                writing.enter_artifact(connection, stage_key, kind, result.artifact)
-            if kind not in PRIMARY:
+                writing.enter_artifact(connection, stage.key, stage.kind, result.artifact)
+            if not stage.timed:
                 return ""
             return disturbances(connection, run_id, self._unread(connection, run_id)).get(launch_id, "")
 
@@ -188,7 +188,7 @@ class Store:
         )
         with self._reading() as connection:
             return [
-                StageRow(row.key, row.kind, row.label, row.timed, tuple(row.parents), row.request)
+                StageRow(row.key, row.kind, row.label, row.timed, tuple(row.parents), _planned(row.request))
                 for row in connection.execute(query)
             ]
 
@@ -238,6 +238,7 @@ class Store:
                 schema.launches.c.stage_key,
                 stages.kind,
                 stages.label,
+                stages.timed,
                 schema.launches.c.round,
                 schema.launches.c.state,
                 schema.launches.c.environment_id,
@@ -251,8 +252,8 @@ class Store:
         without = [record.launch_id for record in self.unreadable_records(run_id)]
         frame = self._frame(query.where(schema.launches.c.id.not_in(without)))
         # No call takes no time, and a ratio to it is no number: such a value is unknown.
-        timed = frame["metric"].isin(set(PRIMARY.values()))
-        of_nothing = timed & (frame["value"].astype(float) <= 0)
+        in_seconds = frame["metric"].map(lambda name: metric_named(name).unit == "s")
+        of_nothing = frame["timed"].astype(bool) & in_seconds & (frame["value"].astype(float) <= 0)
         return frame.assign(
             value=frame["value"].mask(of_nothing),
             disturbed=self._disturbed(run_id, frame["launch_id"], without),
@@ -369,3 +370,7 @@ class Store:
 
         with self._reading() as connection:
             return pd.read_sql_query(query, connection)
+
+
+def _planned(request: Mapping[str, Any]) -> PlannedRequest:
+    return read_as(PlannedRequest, request)

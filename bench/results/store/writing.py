@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from bench.records import Result
+from bench.records import Artifact, Result, as_json
 from bench.results.store import schema
 from bench.results.store.columns import Whole
 from bench.results.store.rows import CellRow, StageRow, measurement_row
@@ -86,7 +86,7 @@ def _enter_stage(connection: sa.Connection, run_id: str, position: int, stage: S
             label=stage.label,
             timed=stage.timed,
             parents=list(stage.parents),
-            request=dict(stage.request),
+            request=as_json(stage.request, whole=True),
         )
     )
 
@@ -117,11 +117,10 @@ def enter_launch(
     return launch_id
 
 
-def enter_artifact(connection: sa.Connection, key: str, kind: str, entry: Mapping[str, Any]) -> None:
+def enter_artifact(connection: sa.Connection, key: str, kind: str, entry: Artifact) -> None:
     """Enter an artifact, in place of one of the same key."""
-    values = {name: entry[name] for name in ("sha256", "bytes", "created_s")}
     connection.execute(
-        schema.artifacts.insert().prefix_with("OR REPLACE").values(key=key, kind=kind, **values)
+        schema.artifacts.insert().prefix_with("OR REPLACE").values(key=key, kind=kind, **vars(entry))
     )
 
 

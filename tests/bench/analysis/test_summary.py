@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from bench.analysis.summary import summarize
-from bench.records import Measurement, Result
+from bench.records import Measurement, PlannedRequest, Result
 from bench.results.store import CellRow, StageRow, Store
 
-STAGE = StageRow("0" * 64, "infer", "dense", True, (), {"settings": {}})
+STAGE = StageRow("0" * 64, "infer", "dense", True, (), PlannedRequest())
 
 
 @pytest.fixture
@@ -24,9 +24,7 @@ def store(tmp_path: Path):
 def launch(store: Store, round_: int, latency_s: float, disturbed: str = "", *others: Measurement) -> None:
     measurements = (Measurement("latency_s", latency_s), *others)
     dynamic = {"disturbed": disturbed, "load_1min": 1.0}
-    store.add_launch(
-        "run-1", STAGE.key, "infer", round_, Result("ok", measurements=measurements, dynamic=dynamic)
-    )
+    store.add_launch("run-1", STAGE, round_, Result("ok", measurements=measurements, dynamic=dynamic))
 
 
 def test_a_disturbed_launch_is_set_aside_but_what_only_it_measured_is_kept(store):

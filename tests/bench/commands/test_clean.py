@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench.commands.clean import Run, choose_kept
-from bench.records import Measurement, Result
+from bench.records import Measurement, PlannedRequest, Result
 from bench.results import artifacts
 from bench.results.folder import alone_in
 from bench.results.store import StageRow, Store
@@ -33,19 +33,20 @@ def add_run(
 ) -> None:
     """Enter a run that used the artifacts of these keys, with its report."""
     store = Store.open(results)
-    stages = [StageRow(key, "lower", "net", False, (), {"settings": {}}) for key in keys]
+    stages = [StageRow(key, "lower", "net", False, (), PlannedRequest()) for key in keys]
     store.start_run(run_id, run_id, "ci", "bench run", {"smoke": smoke}, stages, [])
-    for key in keys:
+    for stage in stages:
+        key = stage.key
         if artifacts.read_record(results, key) is None:
             with artifacts.beside(results, key) as folder:
                 (folder / "weights").write_bytes(b"same in each" * 100)
                 (folder / "own").write_text(key)
-                artifacts.publish(folder, results, key, {"kind": "lower", "label": "net"})
+                artifacts.publish(folder, results, key, artifacts.Making(kind="lower", label="net"))
         entry = artifacts.read_record(results, key)
         assert entry is not None
         measured = (Measurement("latency_s", 0.5, samples=tuple(1 / (7 + n) for n in range(samples))),)
-        result = Result("ok", measurements=measured, environment={"run": run_id}, artifact=entry["artifact"])
-        store.add_launch(run_id, key, "lower", 0, result)
+        result = Result("ok", measurements=measured, environment={"run": run_id}, artifact=entry.artifact)
+        store.add_launch(run_id, stage, 0, result)
     if finished:
         store.finish_run(run_id)
     (results / run_id).mkdir()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.matrix.reading import SHIPPED
+from bench.matrix.shipped import SHIPPED
 from bench.results.store import Store
 
 PART = ("run", "--matrix", "ci", "--smoke", "--filter", "optimizer=adam")
@@ -81,7 +81,7 @@ def test_a_run_logs_who_was_asked_what_and_how_that_ended_and_shows_none_of_it(f
 def test_a_new_run_reuses_artifacts_and_says_what_it_did_not_measure_again(bench, own_copy):
     results = own_copy
     again = bench(*PART, "-v", "--results", results)
-    assert "was there already" in again.stderr
+    assert "ok (reused)" in again.stderr
     assert re.search(r"INFO bench.execution.executor: worker \d+: infer digits ", again.stderr)
     store = Store.open(results, create=False)
     assert len(store.runs()) == 2
@@ -140,7 +140,7 @@ def test_making_a_record_again_makes_its_artifacts_again(bench, own_copy):
     (words,) = [line.split("-m bench ")[1] for line in shown.splitlines() if line.startswith("make it again")]
     again = bench(*shlex.split(words))
     assert again.returncode == 0, again.stderr
-    assert "was there already" not in again.stderr
+    assert "ok (reused)" not in again.stderr
     store = Store.open(results, create=False)
     frame = store.measurements(store.find_run(None))
     assert (frame[frame["metric"] == "training_s"]["value"] > 0).all()

@@ -16,7 +16,7 @@ from bench.costs.rates import Rates
 from bench.costs.timeline import HANDOVER, RUNNER
 from bench.matrix.reading import read_matrix
 from bench.plan.planner import make_plan
-from bench.records import Result
+from bench.records import PlannedRequest, Result
 from bench.results.store import CellRow, LaunchCost, StageRow, Store
 
 MATRIX = Path(__file__).with_name("small.toml")
@@ -28,12 +28,12 @@ FREE = Rates(0, 0, 0, 0, 0, 0, 0, 0)
 def stage(kind: str, label: str = "", **settings: Any) -> StageRow:
     base = TRAIN if kind in ("train", "step", "compress") else LOWERED
     timed = kind in ("step", "infer")
-    request = {"settings": base | settings, "device": "cpu", "server_imports": []}
+    request = PlannedRequest(base | settings)
     return StageRow(label or kind, kind, label or kind, timed, (), request)
 
 
 def cost(kind: str, wall_s: float, **settings: Any) -> LaunchCost:
-    return LaunchCost(kind, stage(kind, **settings).request["settings"], wall_s)
+    return LaunchCost(kind, stage(kind, **settings).request.settings, wall_s)
 
 
 def training(steps: int, budget: int, *, reached: bool, step_s: float = 0.5) -> LaunchCost:
@@ -159,7 +159,7 @@ def test_what_has_ended_or_is_reused_is_not_predicted_but_counted():
     stages = [stage("lower", name) for name in "abc"]
     prediction = estimator.predict(stages, Progress(ended={"a"}, present={"a", "b"}))
     assert (prediction.wall_s, prediction.ended, prediction.reused) == (4.0, 1, 1)
-    kept = json.loads(json.dumps(prediction.to_json()))
+    kept = json.loads(json.dumps(prediction.as_document()))
     assert kept["stages"] == [None, None, 0]
 
 
@@ -172,7 +172,7 @@ def test_what_ends_is_learnt_from():
 def test_probes_are_kept_for_the_next_folder_and_not_for_another_number_of_cores(monkeypatch, tmp_path):
     monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path))
     stages = list(make_plan(read_matrix("ci"), cpus=2).stages.values())
-    settings = stages[0].request["settings"] | {"steps": 20}
+    settings = stages[0].request.settings | {"steps": 20}
     keep_probes(stages, 2, [LaunchCost("train", settings, 1.5)], Rates(server_s=9.0))
     costs, rates = read_probes(stages, 2)
     assert [entry.wall_s for entry in costs] == [1.5]
@@ -198,11 +198,11 @@ def test_predicted_is_held_against_taken_for_each_kind_and_the_whole(tmp_path):
     estimator = Estimator(CostModel([cost("lower", 4.0)]), FREE, slots=2)
     prediction = estimator.predict(stages, Progress(present={"c"}))
     before = {"launches": 0, "overheads": {}}
-    store.keep_prediction("r", {**prediction.to_json(), "before": before, "grown": {"store": 100}})
+    store.keep_prediction("r", {**prediction.as_document(), "before": before, "grown": {"store": 100}})
     assert store.run("r")["request"]["smoke"] is False
-    for key, wall_s in (("a", 5.0), ("b", 3.2)):
-        store.add_launch("r", key, "lower", 0, Result("ok", start_s=100, wall_s=wall_s, body_s=wall_s))
-    store.add_launch("r", "c", "lower", 0, Result("ok"), reused=True)
+    for row, wall_s in zip(stages, (5.0, 3.2), strict=False):
+        store.add_launch("r", row, 0, Result("ok", start_s=100, wall_s=wall_s, body_s=wall_s))
+    store.add_launch("r", stages[2], 0, Result("ok"), reused=True)
     store.add_overhead("r", RUNNER, 1.0)
     store.add_overhead("r", HANDOVER, 0.5)
     comparison = compare(store, "r")
@@ -220,13 +220,13 @@ def test_a_run_that_went_on_is_held_against_what_it_predicted_when_it_went_on(tm
     store = Store.open(tmp_path)
     stages = [stage("lower", "a"), stage("lower", "b")]
     store.start_run("r", "i", "m", "command", {}, stages, [])
-    store.add_launch("r", "a", "lower", 0, Result("ok", start_s=10, wall_s=50, body_s=50))
+    store.add_launch("r", stages[0], 0, Result("ok", start_s=10, wall_s=50, body_s=50))
     store.add_overhead("r", RUNNER, 7.0)
     estimator = Estimator(CostModel([cost("lower", 4.0)]), FREE, slots=1)
     prediction = estimator.predict(stages, Progress(ended={"a"}))
     before = {"launches": 1, "overheads": store.overheads("r")}
-    store.keep_prediction("r", {**prediction.to_json(), "before": before})
-    store.add_launch("r", "b", "lower", 0, Result("ok", start_s=900, wall_s=5, body_s=5))
+    store.keep_prediction("r", {**prediction.as_document(), "before": before})
+    store.add_launch("r", stages[1], 0, Result("ok", start_s=900, wall_s=5, body_s=5))
     store.add_overhead("r", RUNNER, 1.0)
     comparison = compare(store, "r")
     assert comparison is not None and comparison.ended == 1

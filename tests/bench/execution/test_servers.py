@@ -10,9 +10,10 @@ import pytest
 from bench.costs.timeline import Timeline, now_s
 from bench.errors import BenchError
 from bench.execution.servers import MOST_ENDS, Servers
+from bench.records import PlannedRequest
 from bench.results.store import StageRow
 
-STAGE = StageRow("0" * 64, "infer", "dense", True, (), {"server_imports": ["a_library"]})
+STAGE = StageRow("0" * 64, "infer", "dense", True, (), PlannedRequest(server_imports=("a_library",)))
 
 
 class Made:

@@ -10,26 +10,29 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from bench.execution import worker
+from bench.execution.job import request_of
+from bench.execution.resources import Resources
 from bench.identity.discovered import Recorder
 from bench.identity.first_outputs import first_outputs, same_outputs
 from bench.identity.loaded import load_and_note, loader
 from bench.identity.places import Places
 from bench.identity.reuse import Reuse, read_inputs
+from bench.matrix.file import Budget
 from bench.matrix.reading import read_matrix
 from bench.plan.planner import Plan, make_plan
 from bench.plugins import load_plugins
-from bench.records import Request
 from bench.results.artifacts import artifact_folder
 from bench.workloads.workload import Data, Workload
 from techniques.optimizers import OPTIMIZERS
@@ -62,11 +65,11 @@ def plan_of(case: Case, results: Path) -> Plan:
         f'[infer]\ncompression = "none"\nbackend = "{backend}"\nbatch_size = 1\n[budget]\ntrain_steps = 2\n'
     )
 
-    def load(settings: object) -> MappingProxyType[str, str]:
+    def load(settings: Mapping[str, Any]) -> MappingProxyType[str, str]:
         for name in [name for name, module in sys.modules.items() if _is_below(module, Path.cwd())]:
             del sys.modules[name]
         with Recorder(results, hears_files=False) as recorder:
-            load_and_note(settings)  # type: ignore[arg-type]
+            load_and_note(settings["workload"], settings["seed"], settings["test_samples"])
         return MappingProxyType(dict(recorder.loaded))
 
     plan = make_plan(read_matrix("some.toml"), 1, reuse=Reuse(results, load))
@@ -81,10 +84,8 @@ def _is_below(module: object, folder: Path) -> bool:
 def train(plan: Plan, results: Path) -> str:
     """Carry out the plan's one training in this process; return its key."""
     (stage,) = plan.of_kind("train")
-    request = Request.planned(
-        "train", stage.key, stage.label, stage.request, plugins={}, results=str(results), run_id="r", round=0,
-        threads=1, cpus=(0,), memory_bytes=2**34, timeout_s=600.0,
-    )  # fmt: skip
+    budget, resources = Budget(timeout_s=600), Resources((0,), 2**34)
+    request = request_of(stage, 0, (0,), results=results, resources=resources, budget=budget)
     result = worker.run(request)
     assert result.state == "ok", result.reason
     return stage.key
@@ -108,7 +109,7 @@ def test_what_a_training_drew_in_decides_whether_it_is_made_again(name: str, her
         assert key != before and list(plan.again) == [key]
         if "." in edited or edited.startswith(("the ", "where ")):
             assert plan.again[key].startswith(edited) and plan.again[key].endswith(" changed")
-        lowered = {stage.request["parents"]["model"] for stage in plan.of_kind("lower")}
+        lowered = {stage.request.parents["model"] for stage in plan.of_kind("lower")}
         assert lowered == {key}
 
 

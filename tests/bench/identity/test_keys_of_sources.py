@@ -12,6 +12,7 @@ from bench import datasets, digests
 from bench.matrix.reading import read_matrix
 from bench.plan.keys import make_key
 from bench.plan.planner import make_plan
+from bench.stages import STAGES
 from bench.workloads import WORKLOADS
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS
@@ -36,7 +37,7 @@ def edit(monkeypatch: pytest.MonkeyPatch):
 
 
 def key_of(kind: str, *references: str) -> str:
-    return make_key(kind, {}, {}, references, "cpu")
+    return make_key(kind, {}, {}, [STAGES.get(kind).run, *references], "cpu")
 
 
 SHIPPED = [row for row in WORKLOADS.rows().values() if row.complete]

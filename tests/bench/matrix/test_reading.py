@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import MatrixError
-from bench.matrix.reading import SHIPPED, read_matrix
+from bench.matrix.reading import read_matrix
+from bench.matrix.shipped import SHIPPED
 from bench.workloads import WORKLOADS
 from techniques.backends import BACKENDS, hardware
 from techniques.optimizers import OPTIMIZERS

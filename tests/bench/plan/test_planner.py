@@ -71,7 +71,7 @@ def test_a_setting_of_training_is_none_of_serving_and_a_layout_is_one_of_both(tm
     reasons = [cell.skipped for cell in plan.cells]
     assert "accumulate says how a model is trained" in reasons[0] and reasons[1] == ""
     (infer,) = plan.of_kind("infer")
-    assert infer.request["settings"]["backend"] == "cpu-eager:channels_last=true"
+    assert infer.request.settings["backend"] == "cpu-eager:channels_last=true"
 
 
 def test_a_precision_that_a_formats_kernel_has_not_is_skipped_with_those_it_has(tmp_path):
@@ -82,9 +82,9 @@ def test_a_precision_that_a_formats_kernel_has_not_is_skipped_with_those_it_has(
 
 
 def test_caches_are_flushed_where_it_is_asked_for(tmp_path):
-    for budget, flushed in (("", None), ("flush_cache = true", True)):
+    for budget, flushed in (("", False), ("flush_cache = true", True)):
         plan = plan_of(tmp_path, 'backend = "cpu-eager"', budget)
-        assert [stage.request["settings"].get("flush_cache") for stage in plan.of_kind("infer")] == [flushed]
+        assert [stage.request.settings["flush_cache"] for stage in plan.of_kind("infer")] == [flushed]
 
 
 def test_a_teacher_is_asked_once_for_all_its_students(tmp_path):
@@ -143,7 +143,7 @@ def test_labels_are_unique_so_that_a_baseline_can_go_by_them():
 def test_smoke_plans_the_same_stages_with_two_steps():
     plan = make_plan(read_matrix("quick"), cpus=2, smoke=True)
     assert len(plan.stages) == len(make_plan(read_matrix("quick"), cpus=2).stages)
-    assert {stage.request["settings"]["steps"] for stage in plan.of_kind("train")} == {2}
+    assert {stage.request.settings["steps"] for stage in plan.of_kind("train")} == {2}
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_stages_on_a_gpu_get_a_process_of_their_own_there(gpu):
     }
     for stage in plan.stages.values():
         on_gpu = stage.kind in ("lower", "evaluate", "infer") or stage.label == "ceilings of cuda"
-        assert (stage.request["device"], stage.request["fork_safe"]) == (
+        assert (stage.request.device, stage.request.fork_safe) == (
             ("cuda", False) if on_gpu else ("cpu", True)
         )
 

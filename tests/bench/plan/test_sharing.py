@@ -12,9 +12,9 @@ import pytest
 
 from bench.costs import make_estimator
 from bench.costs.timeline import Timeline, now_s
-from bench.execution import runner
+from bench.execution.job import Job
 from bench.execution.resources import find_resources
-from bench.execution.runner import Runner
+from bench.execution.runner import run_plan
 from bench.matrix.file import Budget
 from bench.matrix.reading import read_matrix
 from bench.plan.planner import Plan, make_plan
@@ -98,23 +98,21 @@ def answers(
     return answer
 
 
-def carry_out(folder: Path, plan: Plan, workers: Simulated, monkeypatch: pytest.MonkeyPatch) -> Store:
+def carry_out(folder: Path, plan: Plan, workers: Simulated) -> Store:
     store = Store.open(folder)
     if not store.has_run(RUN):
         store.start_run(RUN, "identity", "m", "bench run", {}, list(plan.stages.values()), plan.cells)
     plan = Plan({stage.key: stage for stage in store.stages(RUN)}, tuple(store.cells(RUN)))
-    monkeypatch.setattr(runner, "ForkServerExecutor", workers)
     estimator = make_estimator(list(plan.stages.values()), 1, 3, store, folder)
     budget = Budget(max_launches=3, max_repeats=0, target_interval=0.05)
-    Runner(plan, store, RUN, folder, budget, find_resources(None), {}, Timeline(now_s()), estimator).run()
+    job = Job(RUN, store, folder, budget, find_resources(None))
+    run_plan(job, plan, Timeline(now_s()), estimator, workers)
     return store
 
 
-def run(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, answer: Answer, recipes: tuple[str, ...] = RECIPES
-) -> tuple[Store, Simulated]:
+def run(folder: Path, answer: Answer, recipes: tuple[str, ...] = RECIPES) -> tuple[Store, Simulated]:
     workers = Simulated(answer)
-    return carry_out(folder, plan_of(folder, recipes), workers, monkeypatch), workers
+    return carry_out(folder, plan_of(folder, recipes), workers), workers
 
 
 def cells_by(store: Store) -> dict[tuple[str, str], CellRow]:
@@ -131,28 +129,28 @@ def states_of(store: Store, stage: StageRow) -> list[tuple[str, str]]:
     return list(zip(own["state"], own["reason"], strict=True))
 
 
-def test_artifacts_of_one_structure_are_timed_once(tmp_path, monkeypatch):
-    store, workers = run(tmp_path, monkeypatch, answers())
+def test_artifacts_of_one_structure_are_timed_once(tmp_path):
+    store, workers = run(tmp_path, answers())
     cells = cells_by(store)
     assert {cell.stages["infer"] for cell in cells.values()} == {cells["sgd", "none"].stages["infer"]}
     assert workers.timed() == [cells["sgd", "none"].stages["lower"]] * 3
 
 
-def test_a_compression_that_says_nothing_of_other_shapes_has_a_timing_of_its_own(tmp_path, monkeypatch):
-    store, workers = run(tmp_path, monkeypatch, answers({"prune-mean": "smaller"}))
+def test_a_compression_that_says_nothing_of_other_shapes_has_a_timing_of_its_own(tmp_path):
+    store, workers = run(tmp_path, answers({"prune-mean": "smaller"}))
     cells = cells_by(store)
     assert cells["sgd", "none"].stages["infer"] == cells["adam", "none"].stages["infer"]
     assert cells["sgd", "prune-mean:1"].stages["infer"] == cells["adam", "prune-mean:1"].stages["infer"]
     timed = {cells["sgd", recipe].stages["lower"] for recipe in RECIPES}
     assert set(workers.timed()) == timed and len(workers.timed()) == 6
     smaller = timing(store, cells["adam", "prune-mean:1"])
-    assert smaller.request["parents"] == {"lowered": cells["sgd", "prune-mean:1"].stages["lower"]}
+    assert smaller.request.parents == {"lowered": cells["sgd", "prune-mean:1"].stages["lower"]}
     assert smaller.label == "digits sgd + prune-mean:1 @ cpu-eager b1"
     assert timing(store, cells["adam", "none"]).label == "digits dense @ cpu-eager b1"
 
 
 @pytest.mark.parametrize("kind", ("serve", "generate"))
-def test_scenarios_are_split_as_timings_are(tmp_path, monkeypatch, kind):
+def test_scenarios_are_split_as_timings_are(tmp_path, kind):
     """A generation has batches of its own, so those of artifacts for other batches are one."""
 
     def answer(request: Request) -> Result:
@@ -168,7 +166,7 @@ def test_scenarios_are_split_as_timings_are(tmp_path, monkeypatch, kind):
     (tmp_path / "s.toml").write_text(SCENARIOS)
     workers = Simulated(answer)
     plan = make_plan(read_matrix(str(tmp_path / "s.toml")), cpus=1)
-    store = carry_out(tmp_path, plan, workers, monkeypatch)
+    store = carry_out(tmp_path, plan, workers)
     groups: dict[tuple[object, ...], set[str]] = {}
     for cell in store.cells(RUN):
         batch = cell.axes["batch_size"] if kind == "serve" else "any"
@@ -180,19 +178,17 @@ def test_scenarios_are_split_as_timings_are(tmp_path, monkeypatch, kind):
     assert set(launched) == set(stages)
 
 
-def test_what_could_not_be_observed_shares_no_timing(tmp_path, monkeypatch):
-    store, workers = run(tmp_path, monkeypatch, answers(default=""), ("none",))
+def test_what_could_not_be_observed_shares_no_timing(tmp_path):
+    store, workers = run(tmp_path, answers(default=""), ("none",))
     assert len(set(workers.timed())) == 2
     assert len({cell.stages["infer"] for cell in store.cells(RUN)}) == 2
 
 
 @pytest.mark.parametrize("diverged", TRAININGS)
-def test_a_training_that_diverged_first_or_last_keeps_no_other_from_its_timing(
-    tmp_path, monkeypatch, diverged
-):
+def test_a_training_that_diverged_first_or_last_keeps_no_other_from_its_timing(tmp_path, diverged):
     other = next(name for name in TRAININGS if name != diverged)
     nan = {f"train digits {diverged}": Result("diverged", "loss is nan")}
-    store, workers = run(tmp_path, monkeypatch, answers(states=nan))
+    store, workers = run(tmp_path, answers(states=nan))
     cells = cells_by(store)
     assert workers.timed() == [cells[other, "none"].stages["lower"]] * 3
     good, bad = timing(store, cells[other, "none"]), timing(store, cells[diverged, "none"])
@@ -203,18 +199,18 @@ def test_a_training_that_diverged_first_or_last_keeps_no_other_from_its_timing(
     assert state == "skipped" and "diverged: loss is nan" in reason and diverged in reason
 
 
-def test_where_all_trainings_fail_each_cell_has_the_reason_of_its_own(tmp_path, monkeypatch):
+def test_where_all_trainings_fail_each_cell_has_the_reason_of_its_own(tmp_path):
     failed = {f"train digits {name}": Result("failed", f"{name} broke") for name in TRAININGS}
-    store, workers = run(tmp_path, monkeypatch, answers(states=failed))
+    store, workers = run(tmp_path, answers(states=failed))
     assert workers.timed() == []
     for (training, _), cell in cells_by(store).items():
         ((state, reason),) = states_of(store, timing(store, cell))
         assert state == "skipped" and f"{training} broke" in reason
 
 
-def test_an_invalid_artifact_is_not_what_others_are_timed_by(tmp_path, monkeypatch):
+def test_an_invalid_artifact_is_not_what_others_are_timed_by(tmp_path):
     invalid = Result("ok", measurements=(Measurement("valid", 0.0, reason="too far off"),))
-    store, workers = run(tmp_path, monkeypatch, answers(states={"evaluate digits sgd @": invalid}), ("none",))
+    store, workers = run(tmp_path, answers(states={"evaluate digits sgd @": invalid}), ("none",))
     cells = cells_by(store)
     assert set(workers.timed()) == {cells["adam", "none"].stages["lower"]}
     assert len({cell.stages["infer"] for cell in cells.values()}) == 1
@@ -237,10 +233,10 @@ def failing_for(plan: Plan, training: str) -> Answer:
     return answer
 
 
-def test_a_timing_that_fails_for_one_artifact_is_taken_of_the_next(tmp_path, monkeypatch):
+def test_a_timing_that_fails_for_one_artifact_is_taken_of_the_next(tmp_path):
     plan = plan_of(tmp_path)
     workers = Simulated(failing_for(plan, "sgd"))
-    store = carry_out(tmp_path, plan, workers, monkeypatch)
+    store = carry_out(tmp_path, plan, workers)
     cells = cells_by(store)
     assert [state for state, _ in states_of(store, timing(store, cells["sgd", "none"]))] == ["failed"]
     shared = timing(store, cells["adam", "none"])
@@ -249,7 +245,7 @@ def test_a_timing_that_fails_for_one_artifact_is_taken_of_the_next(tmp_path, mon
     assert len(workers.timed()) == 4
 
 
-def test_a_timing_that_is_invalid_for_one_artifact_is_taken_of_the_next(tmp_path, monkeypatch):
+def test_a_timing_that_is_invalid_for_one_artifact_is_taken_of_the_next(tmp_path):
     plan = plan_of(tmp_path, ("none",))
     first = next(cell for cell in plan.cells if cell.axes["optimizer"] == "sgd").stages["lower"]
     well = answers()
@@ -260,7 +256,7 @@ def test_a_timing_that_is_invalid_for_one_artifact_is_taken_of_the_next(tmp_path
             return result
         return replace(result, measurements=(*result.measurements, Measurement("valid", 0.0)))
 
-    store = carry_out(tmp_path, plan, Simulated(answer), monkeypatch)
+    store = carry_out(tmp_path, plan, Simulated(answer))
     cells = cells_by(store)
     assert read(store, RUN).invalid(cells["sgd", "none"].stages["infer"])
     good = timing(store, cells["adam", "none"])
@@ -282,16 +278,16 @@ def steps_of(store: Store) -> dict[int, StageRow]:
     return {cell.axes["seed"]: stages[str(cell.stages["step"])] for cell in store.cells(RUN)}
 
 
-def test_seeds_share_the_time_of_a_step_also_with_one_that_diverged(tmp_path, monkeypatch):
+def test_seeds_share_the_time_of_a_step_also_with_one_that_diverged(tmp_path):
     nan = {"train digits adam": Result("diverged", "loss is nan")}  # seed 0: its label names no seed
 
     def answer(request: Request) -> Result:
         result = answers(states=nan if not request.settings.get("seed") else {})(request)
         return with_structure(request, result, "same")
 
-    store = carry_out(tmp_path, seeds(tmp_path), Simulated(answer), monkeypatch)
+    store = carry_out(tmp_path, seeds(tmp_path), Simulated(answer))
     assert len({stage.key for stage in steps_of(store).values()}) == 1
-    assert "seed" not in steps_of(store)[1].request["settings"]
+    assert steps_of(store)[1].request.settings["seed"] is None
 
 
 def with_structure(request: Request, result: Result, digest: str) -> Result:
@@ -300,23 +296,23 @@ def with_structure(request: Request, result: Result, digest: str) -> Result:
     return replace(result, measurements=(Measurement(STRUCTURE, 1, method=digest),))
 
 
-def test_a_seed_that_makes_another_model_has_a_step_of_its_own(tmp_path, monkeypatch):
+def test_a_seed_that_makes_another_model_has_a_step_of_its_own(tmp_path):
     def answer(request: Request) -> Result:
         digest = "odd" if request.settings.get("seed") == 1 else "even"
         return with_structure(request, answers()(request), digest)
 
-    store = carry_out(tmp_path, seeds(tmp_path), Simulated(answer), monkeypatch)
+    store = carry_out(tmp_path, seeds(tmp_path), Simulated(answer))
     steps = steps_of(store)
     assert steps[0].key == steps[2].key != steps[1].key
-    assert steps[1].request["settings"]["seed"] == 1 and steps[0].request["settings"]["seed"] in (0, 2)
+    assert steps[1].request.settings["seed"] == 1 and steps[0].request.settings["seed"] in (0, 2)
     assert [state for state, _ in states_of(store, steps[1])] == ["ok"] * 3
 
 
-def test_an_interrupted_run_makes_the_same_choices_and_repeats_nothing(tmp_path, monkeypatch):
+def test_an_interrupted_run_makes_the_same_choices_and_repeats_nothing(tmp_path):
     nan = {"train digits sgd": Result("diverged", "loss is nan")}
     well = answers({"prune-mean": "smaller"}, nan)
     (tmp_path / "whole").mkdir()
-    whole, reference = run(tmp_path / "whole", monkeypatch, well)
+    whole, reference = run(tmp_path / "whole", well)
     expected = [(cell.name, cell.stages) for cell in whole.cells(RUN)]
     count = len(reference.requests)
     for at in range(1, count, 4):
@@ -331,9 +327,9 @@ def test_an_interrupted_run_makes_the_same_choices_and_repeats_nothing(tmp_path,
             return well(request)
 
         with pytest.raises(KeyboardInterrupt):
-            run(folder, monkeypatch, interrupted)
+            run(folder, interrupted)
         again = Simulated(well)
-        store = carry_out(folder, plan_of(folder), again, monkeypatch)
+        store = carry_out(folder, plan_of(folder), again)
         assert [(cell.name, cell.stages) for cell in store.cells(RUN)] == expected
         assert Counter(store.launch_results(RUN)) == Counter(whole.launch_results(RUN))
 

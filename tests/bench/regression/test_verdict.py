@@ -10,15 +10,15 @@ import pytest
 from bench.analysis.summary import summarize
 from bench.errors import BenchError
 from bench.metrics import METRICS, MetricTable
-from bench.records import Measurement, Result
+from bench.records import Measurement, PlannedRequest, Result
 from bench.regression import baseline
 from bench.regression import verdict as regression
 from bench.results.store import StageRow, Store
 
 ENVIRONMENT = {"cpu": {"model": "some"}, "threads": 2, "libraries": {"torch": "2"}, "python": "3.11"}
 STAGES = [
-    StageRow("a" * 64, "evaluate", "net @ cpu", False, (), {"settings": {}}),
-    StageRow("b" * 64, "infer", "dense @ cpu", True, (), {"settings": {}}),
+    StageRow("a" * 64, "evaluate", "net @ cpu", False, (), PlannedRequest()),
+    StageRow("b" * 64, "infer", "dense @ cpu", True, (), PlannedRequest()),
 ]
 QUIET = (1.00, 1.01, 0.99, 1.00, 1.02, 0.98)
 
@@ -35,13 +35,11 @@ def make_run(
 ) -> None:
     store.start_run(name, name, "quick", "bench run", {}, stages, [])
     evaluated = (Measurement("accuracy", accuracy), Measurement("parameters", parameters))
-    store.add_launch(
-        name, "a" * 64, "evaluate", 0, Result("ok", measurements=evaluated, environment=environment)
-    )
+    store.add_launch(name, STAGES[0], 0, Result("ok", measurements=evaluated, environment=environment))
     if len(stages) > 1:
         for round_, latency in enumerate(latencies):
             timed = Result("ok", measurements=(Measurement("latency_s", latency),), environment=environment)
-            store.add_launch(name, "b" * 64, "infer", round_, timed)
+            store.add_launch(name, STAGES[1], round_, timed)
     if finish:
         store.finish_run(name)
 
@@ -270,7 +268,7 @@ def make_run_of_plugin(store: Store, name: str, value: float, row: dict[str, obj
     """Enter a run whose plug-in, unknown here, measured a metric of its own."""
     store.start_run(name, name, "quick", "bench run", {"metrics": [row]}, STAGES[:1], [])
     found = (Measurement(str(row["name"]), value),)
-    store.add_launch(name, "a" * 64, "evaluate", 0, Result("ok", measurements=found, environment=ENVIRONMENT))
+    store.add_launch(name, STAGES[0], 0, Result("ok", measurements=found, environment=ENVIRONMENT))
     store.finish_run(name)
 
 

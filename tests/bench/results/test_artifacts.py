@@ -17,17 +17,17 @@ def leave(results: Path, key: str, content: bytes) -> Path:
     """Publish an artifact of one file; returns the file."""
     with artifacts.beside(results, key) as folder:
         (folder / "weights").write_bytes(content)
-        artifacts.publish(folder, results, key, {})
+        artifacts.publish(folder, results, key, artifacts.Making())
     return artifacts.artifact_folder(results, key) / "weights"
 
 
 def test_a_published_artifact_is_found_with_its_record(tmp_path):
     with artifacts.beside(tmp_path, KEY) as folder:
         (folder / "weights").write_bytes(b"123")
-        entry = artifacts.publish(folder, tmp_path, KEY, {"kind": "train"})
+        entry = artifacts.publish(folder, tmp_path, KEY, artifacts.Making(kind="train"))
     record = artifacts.read_record(tmp_path, KEY)
-    assert record is not None and record["kind"] == "train"
-    assert record["artifact"] == entry and entry["bytes"] == 3
+    assert record is not None and record.kind == "train"
+    assert record.artifact == entry and entry.bytes == 3
 
 
 def test_a_stage_that_fails_leaves_nothing(tmp_path):
@@ -42,7 +42,7 @@ def test_a_stage_that_fails_leaves_nothing(tmp_path):
 def test_a_changed_artifact_is_no_artifact(tmp_path, change):
     with artifacts.beside(tmp_path, KEY) as folder:
         (folder / "weights").write_bytes(b"123")
-        artifacts.publish(folder, tmp_path, KEY, {})
+        artifacts.publish(folder, tmp_path, KEY, artifacts.Making())
     place = artifacts.artifact_folder(tmp_path, KEY)
     if change == "flip":
         (place / "weights").write_bytes(b"124")

@@ -17,7 +17,7 @@ from bench.errors import StageError
 from bench.identity.reuse import Reuse
 from bench.models.files import OUTPUTS, WEIGHTS, load_model, load_outputs, save_model
 from bench.models.structures import MODEL, Structure, read_structure
-from bench.results.artifacts import RECORD, artifact_folder, beside, publish, read_record
+from bench.results.artifacts import RECORD, Making, artifact_folder, beside, publish, read_record
 
 MINE = """
 import torch
@@ -134,7 +134,7 @@ def test_a_file_swapped_for_a_huge_one_is_not_hashed(tmp_path: Path) -> None:
     key = "0" * 64
     with beside(tmp_path, key) as folder:
         (folder / "model.onnx").write_bytes(b"x")
-        publish(folder, tmp_path, key, {})
+        publish(folder, tmp_path, key, Making())
     assert read_record(tmp_path, key) is not None
     (file,) = tmp_path.glob(f"artifacts/*/{key}/model.onnx")
     file.unlink()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from bench.records import PlannedRequest
 from bench.results.store import CellRow, StageRow, Store
 
-STAGE = StageRow("a" * 64, "infer", "net @ cpu", True, (), {"settings": {}})
+STAGE = StageRow("a" * 64, "infer", "net @ cpu", True, (), PlannedRequest())
 AXES = {
     **{"workload": "net", "optimizer": "adam", "train.backend": "cpu-eager", "train.precision": "fp32"},
     **{"train.batch_size": 8, "seed": 0},

@@ -10,10 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from bench.errors import StoreError
-from bench.records import Measurement, Result
+from bench.records import Artifact, Measurement, PlannedRequest, Result
 from bench.results.store import CellRow, StageRow, Store
 
-STAGE = StageRow("a" * 64, "infer", "net @ cpu", True, (), {"settings": {}})
+STAGE = StageRow("a" * 64, "infer", "net @ cpu", True, (), PlannedRequest())
 CELL = CellRow("net/adam/none@cpu", {"optimizer": "adam"}, {"infer": STAGE.key})
 
 
@@ -30,12 +30,12 @@ def launch(value: float, state: str = "ok") -> Result:
         state,  # type: ignore[arg-type]
         measurements=(Measurement("latency_s", value, n=3, samples=samples),),
         environment={"cpu": "some"},
-        artifact={"sha256": "f" * 64, "bytes": 3, "created_s": 1.0},
+        artifact=Artifact("f" * 64, 3, 1.0),
     )
 
 
 def test_measurements_come_back_as_they_went_in_raw_samples_too(store):
-    store.add_launch("run-1", STAGE.key, "infer", 0, launch(0.5))
+    store.add_launch("run-1", STAGE, 0, launch(0.5))
     row = store.measurements("run-1").iloc[0]
     assert (row["metric"], row["value"], row["label"]) == ("latency_s", 0.5, "net @ cpu")
     assert row["samples"].tolist() == [0.5, 0.55, 0.45]
@@ -44,7 +44,7 @@ def test_measurements_come_back_as_they_went_in_raw_samples_too(store):
 
 
 def test_a_new_process_sees_what_the_last_one_wrote(store, tmp_path):
-    store.add_launch("run-1", STAGE.key, "infer", 0, launch(0.5))
+    store.add_launch("run-1", STAGE, 0, launch(0.5))
     again = Store.open(tmp_path)
     assert again.launch_results("run-1") == [(STAGE.key, 0, "ok")]
     assert again.stages("run-1") == [STAGE]
@@ -52,15 +52,15 @@ def test_a_new_process_sees_what_the_last_one_wrote(store, tmp_path):
 
 
 def test_a_copied_store_file_is_whole(store, tmp_path):
-    store.add_launch("run-1", STAGE.key, "infer", 0, launch(0.5))
+    store.add_launch("run-1", STAGE, 0, launch(0.5))
     (tmp_path / "copy").mkdir()
     shutil.copy(store.path, tmp_path / "copy")
     assert len(Store.open(tmp_path / "copy").measurements("run-1")) == 1
 
 
 def test_only_good_launches_count_towards_an_interval(store):
-    store.add_launch("run-1", STAGE.key, "infer", 0, launch(0.5))
-    store.add_launch("run-1", STAGE.key, "infer", 1, launch(9.0, "failed"))
+    store.add_launch("run-1", STAGE, 0, launch(0.5))
+    store.add_launch("run-1", STAGE, 1, launch(9.0, "failed"))
     assert store.launch_values("run-1", STAGE.key, "latency_s") == [0.5]
 
 
@@ -108,7 +108,7 @@ def test_a_spoiled_store_gets_one_line_with_what_to_do_and_is_left_as_it_is(benc
 
 
 def test_damage_in_the_middle_gets_one_line_when_it_is_read(store):
-    store.add_launch("run-1", STAGE.key, "infer", 0, launch(0.5))
+    store.add_launch("run-1", STAGE, 0, launch(0.5))
     content = store.path.read_bytes()
     store.path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
     with pytest.raises(StoreError, match=r"^[^\n]+truncated or damaged[^\n]+$"):
@@ -120,12 +120,10 @@ def test_a_launch_of_a_slower_machine_is_disturbed_also_where_only_a_later_one_s
         dynamic = {"disturbed": "", "reference_s": reference_s}
         return Result("ok", measurements=(Measurement("latency_s", value),), dynamic=dynamic)
 
-    assert store.add_launch("run-1", STAGE.key, "infer", 0, timed(1.5, 130e-6)) == ""
-    assert store.add_launch("run-1", STAGE.key, "infer", 1, timed(1.0, 100e-6)) == ""
-    assert "40 % slower than at its best" in store.add_launch(
-        "run-1", STAGE.key, "infer", 2, timed(1.7, 140e-6)
-    )
-    assert store.add_launch("run-1", STAGE.key, "infer", 3, timed(1.1, None)) == ""
+    assert store.add_launch("run-1", STAGE, 0, timed(1.5, 130e-6)) == ""
+    assert store.add_launch("run-1", STAGE, 1, timed(1.0, 100e-6)) == ""
+    assert "40 % slower than at its best" in store.add_launch("run-1", STAGE, 2, timed(1.7, 140e-6))
+    assert store.add_launch("run-1", STAGE, 3, timed(1.1, None)) == ""
     assert [bool(text) for text in store.launches("run-1")["disturbed"]] == [True, False, True, False]
     assert [bool(text) for text in store.measurements("run-1")["disturbed"]] == [True, False, True, False]
     assert store.launch_values("run-1", STAGE.key, "latency_s") == [1.0, 1.1]
@@ -137,10 +135,10 @@ def test_an_interruption_inside_the_store_stays_one_and_enters_nothing(store):
 
     sa.event.listen(store._engine, "do_execute", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        store.add_launch("run-1", STAGE.key, "infer", 0, launch(0.5))
+        store.add_launch("run-1", STAGE, 0, launch(0.5))
     sa.event.remove(store._engine, "do_execute", interrupt)
     assert store.launch_results("run-1") == []
-    store.add_launch("run-1", STAGE.key, "infer", 0, launch(0.5))
+    store.add_launch("run-1", STAGE, 0, launch(0.5))
     assert len(store.launch_results("run-1")) == 1
 
 
@@ -155,11 +153,11 @@ def test_the_latest_run_is_the_one_entered_last_though_the_clock_was_set_back(st
 
 
 def test_removed_runs_take_with_them_only_what_no_other_run_needs(store):
-    other = StageRow("b" * 64, "lower", "net", False, (), {})
+    other = StageRow("b" * 64, "lower", "net", False, (), PlannedRequest())
     store.start_run("run-2", "identity", "quick", "bench run", {}, [STAGE, other], [CELL])
-    store.add_launch("run-1", STAGE.key, "infer", 0, launch(0.5))
-    store.add_launch("run-2", STAGE.key, "infer", 0, launch(0.6))
-    store.add_launch("run-2", other.key, "lower", 0, launch(0.7))
+    store.add_launch("run-1", STAGE, 0, launch(0.5))
+    store.add_launch("run-2", STAGE, 0, launch(0.6))
+    store.add_launch("run-2", other, 0, launch(0.7))
     store.add_overhead("run-2", "report", 1.0)
     kept = store.measurements("run-1")
     store.remove_runs(["run-2"])
@@ -179,7 +177,7 @@ def test_removed_runs_take_with_them_only_what_no_other_run_needs(store):
 def test_what_removing_runs_would_free_is_what_it_frees(store):
     store.start_run("run-2", "identity", "quick", "bench run", {}, [STAGE], [CELL])
     for round_ in range(200):
-        store.add_launch("run-2", STAGE.key, "infer", round_, launch(0.5))
+        store.add_launch("run-2", STAGE, round_, launch(0.5))
     size = store.path.stat().st_size
     expected = store.bytes_without(["run-2"])
     assert store.path.stat().st_size == size and len(store.runs()) == 2
@@ -209,8 +207,8 @@ def test_a_full_disk_loses_nothing_and_the_same_write_goes_on_once_there_is_spac
         file.write(bytes(2**20))
     with pytest.raises(StoreError, match=r"^[^\n]+no space left; free some[^\n]+$"):
         for round_ in range(100):
-            store.add_launch("run-1", STAGE.key, "infer", round_, launch(0.5))
+            store.add_launch("run-1", STAGE, round_, launch(0.5))
     entered = store.launch_results("run-1")
     filler.unlink()
-    store.add_launch("run-1", STAGE.key, "infer", len(entered), launch(0.5))
+    store.add_launch("run-1", STAGE, len(entered), launch(0.5))
     assert Store.open(folder).launch_results("run-1") == [*entered, (STAGE.key, len(entered), "ok")]

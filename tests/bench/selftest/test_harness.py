@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from bench.errors import BenchError
+from bench.records import PlannedRequest
 from bench.results.store import StageRow
 from bench.selftest import harness
 from techniques.backends import BACKENDS
 from techniques.backends.protocol import Numerics
 
-STEP = StageRow("a" * 64, "step", "net step", True, (), {"settings": {"backend": "cpu-eager"}, "parents": {}})
-TRAIN = StageRow("b" * 64, "train", "net", False, (), {"settings": {}, "parents": {}})
+STEP = StageRow("a" * 64, "step", "net step", True, (), PlannedRequest({"backend": "cpu-eager"}))
+TRAIN = StageRow("b" * 64, "train", "net", False, (), PlannedRequest())
 
 
 def test_rounds_take_turns_and_pairs_of_a_slow_machine_are_set_aside(monkeypatch, tmp_path):

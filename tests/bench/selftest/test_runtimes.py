@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bench.errors import BenchError
+from bench.records import PlannedRequest
 from bench.results.store import StageRow
 from bench.selftest import runtimes
 from bench.selftest.harness import Timing, harness_line
@@ -16,8 +17,8 @@ CALL_S = {"onnxruntime": 3e-3, "openvino": 2e-3, "executorch": 1e-3}
 
 def stage(backend: str) -> StageRow:
     settings = {"backend": backend, "workload": "net", "batch_size": 1}
-    request = {"settings": settings, "parents": {}, "server_imports": [f"{backend}_module"]}
-    return StageRow(backend, "infer", f"net @ {backend}", True, (), {**request})
+    request = PlannedRequest(settings, server_imports=(f"{backend}_module",))
+    return StageRow(backend, "infer", f"net @ {backend}", True, (), request)
 
 
 class Server:
@@ -87,14 +88,14 @@ def test_disturbed_rounds_are_not_enough(order, tmp_path, monkeypatch):
 def test_a_model_with_enough_quiet_pairs_is_launched_no_more(order, tmp_path, monkeypatch):
     def larger(backend: str) -> StageRow:
         one = stage(backend)
-        settings = {**one.request["settings"], "batch_size": 32}
-        return replace(one, label=f"net @ {backend} b32", request={**one.request, "settings": settings})
+        settings = {**one.request.settings, "batch_size": 32}
+        return replace(one, label=f"net @ {backend} b32", request=replace(one.request, settings=settings))
 
     launch = runtimes._launch
 
     def disturbed_at_first(stage: StageRow, *rest: object) -> Timing:
         timing = launch(stage, *rest)
-        small = stage.request["settings"]["batch_size"] == 1
+        small = stage.request.settings["batch_size"] == 1
         return replace(timing, disturbed="pressure") if small and len(order) < 20 else timing
 
     both = {row.label: row for name in CALL_S for row in (stage(name), larger(name))}

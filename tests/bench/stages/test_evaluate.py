@@ -9,6 +9,7 @@ from bench.models.closeness import agreement, closeness, kept_quality
 from bench.stages import evaluate
 from bench.workloads.output_kinds import OutputKind
 from techniques.compression import Tolerance
+from tests.support.stage_requests import settings_for
 
 SCORES, VALUES = OutputKind("scores", 1), OutputKind("values")
 SATURATES = "int8 products saturate on this CPU: no VNNI"
@@ -80,7 +81,7 @@ def test_an_int8_model_that_is_invalid_on_a_cpu_whose_products_saturate_says_so(
     monkeypatch, backend, format_, told
 ):
     monkeypatch.setattr(evaluate, "int8_saturates", lambda **_: SATURATES)
-    settings = {"backend": backend, "format": format_}
+    settings = settings_for("evaluate", backend=backend, format=format_)
     entries = evaluate.with_saturation(closeness(-OWN, OWN, Tolerance(cosine=0.98), SCORES), settings)
     assert entries[-1].metric == "valid" and entries[-1].reason == told
     good = evaluate.with_saturation(closeness(OWN, OWN, Tolerance(cosine=0.98), SCORES), settings)

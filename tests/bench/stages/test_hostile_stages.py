@@ -28,7 +28,7 @@ def launches_of(store: Store, run_id: str, workload: str, kind: str):
     keys = {
         stage.key
         for stage in store.stages(run_id)
-        if stage.kind == kind and stage.request["settings"]["workload"] == workload
+        if stage.kind == kind and stage.request.settings["workload"] == workload
     }
     frame = store.launches(run_id)
     return frame[frame["stage_key"].isin(keys)]

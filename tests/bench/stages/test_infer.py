@@ -12,9 +12,10 @@ from bench.stages.infer import _judged, _kernels, served
 from bench.workloads.given import workload
 from bench.workloads.output_kinds import OutputKind
 from techniques.backends.protocol import TorchProgram
+from tests.support.stage_requests import settings_for
 
 EXPECTED = torch.tensor([[1.0, 2.0, 3.0], [3.0, 1.0, 0.0]])
-FP32 = {"format": None, "precision": "fp32"}
+FP32 = settings_for("infer", format=None, precision="fp32")
 SERVED = workload(lambda: torch.nn.Identity(), EXPECTED)
 
 
@@ -23,7 +24,7 @@ def scores(outputs: torch.Tensor) -> Predictions:
 
 
 def judged(*kernels: str, format_: str | None = None, precision: str = "fp32") -> dict[str, Measurement]:
-    found = _kernels(kernels, {"format": format_, "precision": precision})
+    found = _kernels(kernels, settings_for("infer", format=format_, precision=precision))
     return {entry.metric: entry for entry in found}
 
 

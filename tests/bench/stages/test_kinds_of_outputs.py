@@ -101,7 +101,7 @@ def stage(tmp_path: Path) -> Stage:
         text = f"{place[kind]}:{name}" if kind in place else workload
         asked = SETTINGS | {"workload": text, "backend": "cpu-eager"} | settings
         parents = {"model": TRAINED, "reference": TRAINED, "lowered": LOWERED, "teacher": TAUGHT}
-        request = request_of("evaluate", tmp_path, asked, key=key, parents=parents)
+        request = request_of(module.__name__.rpartition(".")[2], tmp_path, asked, key=key, parents=parents)
         folder = artifact_folder(tmp_path, key)
         folder.mkdir(parents=True, exist_ok=True)
         return {(entry.metric, entry.qualifier): entry for entry in module.run(request, folder)}

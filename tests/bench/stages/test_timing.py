@@ -10,6 +10,7 @@ import torch
 
 from bench.instruments.clock import Samples, Warmup
 from bench.stages import timing
+from bench.stages.settings import SamplingSettings
 from bench.stages.timing import (
     QUEUED_CALLS,
     TimedPass,
@@ -79,7 +80,7 @@ def test_a_device_times_calls_that_are_queued_and_the_cpu_queues_none(monkeypatc
 def test_caches_are_flushed_before_each_sample_on_devices_that_have_some(monkeypatch, device, flushes):
     flushed: list[torch.device] = []
     monkeypatch.setattr(timing, "flush_cache", flushed.append)
-    settings = {"sample_s": 0.01, "flush_cache": True}
+    settings = SamplingSettings(sample_s=0.01, flush_cache=True)
     request = SimpleNamespace(device=device, settings=settings, smoke=True)
     timed = timed_pass(lambda: None, lambda: None, request)
     assert len(flushed) == (len(timed.samples.durations_s) if flushes else 0)
@@ -111,7 +112,7 @@ def test_a_runtime_that_times_its_calls_is_asked_for_each(monkeypatch):
             return 1e-3 * self.calls
 
     runtime = Runtime()
-    request = SimpleNamespace(smoke=False, settings={"sample_s": 0.2})
+    request = SimpleNamespace(smoke=False, settings=SamplingSettings(sample_s=0.2))
     (found,) = own_clock_pass(runtime, runtime, request)
     assert (found.metric, found.n) == ("runtime_s", runtime.calls) and runtime.calls > 1
     assert found.value == pytest.approx(1e-3 * (runtime.calls + 1) / 2)

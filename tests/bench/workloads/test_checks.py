@@ -15,7 +15,8 @@ from bench.commands.flops import FlopQuestion, flop_report
 from bench.errors import StageError
 from bench.workloads import WORKLOADS
 from bench.workloads.checks import checked, checked_data, checked_loss
-from bench.workloads.workload import Data, Workload, find_workload
+from bench.workloads.loading import find_workload
+from bench.workloads.workload import Data, Workload
 from techniques.registry import TechniqueError
 
 OUTPUTS = torch.tensor([[2.0, -1.0], [0.5, 1.0], [1.0, 0.0]])

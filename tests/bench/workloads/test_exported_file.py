@@ -17,8 +17,12 @@ import torch
 from torch.export import Dim
 
 from bench.errors import StageError
+from bench.execution.job import Job
+from bench.execution.resources import Resources
 from bench.execution.session import RunOptions
-from bench.records import Request
+from bench.matrix.file import Budget
+from bench.records import PlannedRequest, Request, as_json, read_as
+from bench.results.store import StageRow, Store
 from bench.workloads import trust
 from bench.workloads.exported_checks import CouldRunCode, check_operator
 from bench.workloads.exported_expressions import NotArithmetic, check_guard, check_size
@@ -234,11 +238,12 @@ def test_what_the_user_trusts_is_loaded_as_it_is(
 def test_a_run_hands_what_is_trusted_to_its_workers_and_repeats_it_in_its_command(tmp_path: Path) -> None:
     options = RunOptions("serve", tmp_path, trusted=(tmp_path / "model.pt2",))
     assert f"--trust {tmp_path / 'model.pt2'} --results" in options.command
-    planned = {"settings": {}, "parents": {}, "server_imports": [], "worker_imports": [], "device": "cpu"}
-    launch = {"plugins": {}, "results": "", "run_id": "", "round": 0, "threads": 1, "cpus": (0,)}
-    launch |= {"memory_bytes": 1, "timeout_s": 1.0, "trusted": ("model.pt2",)}
-    request = Request.planned("infer", "", "", {**planned, "fork_safe": True}, **launch)
-    assert Request.from_json(json.loads(json.dumps(request.to_json()))) == request
+    store = Store.open(tmp_path)
+    resources = Resources((0,), 2**30)
+    job = Job("run", store, tmp_path, Budget(), resources, trusted=("model.pt2",))
+    request = job.request(StageRow("a" * 64, "infer", "net", True, (), PlannedRequest()), 0, (0,))
+    assert request.trusted == ("model.pt2",)
+    assert read_as(Request, json.loads(json.dumps(as_json(request)))) == request
 
 
 @pytest.mark.parametrize("command", ["run", "flops"])

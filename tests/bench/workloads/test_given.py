@@ -11,7 +11,7 @@ import torch
 from bench.errors import StageError
 from bench.workloads import WORKLOADS
 from bench.workloads.given import Exported
-from bench.workloads.workload import find_workload
+from bench.workloads.loading import find_workload
 from techniques.registry import CannotApply, TechniqueError
 
 MINE = """

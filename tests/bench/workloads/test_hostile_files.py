@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from bench.errors import BenchError, DataError, StageError
+from bench.workloads.loading import find_workload
 from bench.workloads.sources import image_folder, text_table
-from bench.workloads.workload import find_workload
 from tests.fuzz.harness import run
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import Measurement, Result
+from bench.records import Measurement, PlannedRequest, Result
 from bench.results.store import StageRow, Store
 from reports.frames import generation_table
 from reports.frames.view import read
@@ -21,7 +21,7 @@ KEY = key_of("generate")
 def generated(folder: Path, fault: str = "", *, disturbed: bool = False) -> Store:
     """Enter a run of two cells that share one generation."""
     source = build(folder / "source", Synthetic(compressions=("none", "finetune"), optimizers=("adam",)))
-    stage = StageRow(KEY, "generate", "digits generation", False, (), {"settings": {}, "device": "cpu"})
+    stage = StageRow(KEY, "generate", "digits generation", False, (), PlannedRequest())
     cells = [
         replace(cell, stages={**cell.stages, "generate": KEY})
         if cell.axes["backend"] == "cpu-eager"
@@ -42,9 +42,7 @@ def generated(folder: Path, fault: str = "", *, disturbed: bool = False) -> Stor
         Measurement("valid", float(not fault), qualifier="cache", reason=fault),
     ]
     dynamic = {"disturbed": "pressure"} if disturbed else {}
-    store.add_launch(
-        "run-1", KEY, "generate", 0, Result("ok", measurements=tuple(measurements), dynamic=dynamic)
-    )
+    store.add_launch("run-1", stage, 0, Result("ok", measurements=tuple(measurements), dynamic=dynamic))
     return store
 
 

@@ -1,0 +1,130 @@
+"""The settings of each kind of stage: typed here, JSON in requests, keys and the store.
+
+A technique is written as text in JSON and parsed once, as the settings are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer, PlainValidator
+
+from techniques.backends import BACKENDS, BackendRow
+from techniques.compression import COMPRESSIONS, CompressionRow
+from techniques.optimizers import OPTIMIZERS
+from techniques.registry import Registry, Row, Technique
+
+
+def _parsed_by(registry: Registry[Any]) -> Callable[[object], Technique[Any]]:
+    return lambda given: given if isinstance(given, Technique) else registry.parse(str(given))
+
+
+_AS_TEXT = PlainSerializer(lambda technique: technique.text)
+
+Optimizer = Annotated[Technique[Row], PlainValidator(_parsed_by(OPTIMIZERS)), _AS_TEXT]
+Backend = Annotated[Technique[BackendRow], PlainValidator(_parsed_by(BACKENDS)), _AS_TEXT]
+Compression = Annotated[Technique[CompressionRow], PlainValidator(_parsed_by(COMPRESSIONS)), _AS_TEXT]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkloadSettings:
+    """`workload` by its name. Only the first `test_samples` of the test set are used, or all without it."""
+
+    workload: str
+    quality_metric: str
+    test_samples: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(WorkloadSettings):
+    """How steps of training are taken. `optimizer_settings` has the defaults that the text leaves out."""
+
+    optimizer: Optimizer
+    optimizer_settings: Mapping[str, Any] = field(default_factory=dict)
+    backend: Backend
+    precision: str
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(TrainingSettings):
+    """A training ends at its `target`, or after so many `steps`."""
+
+    seed: int
+    steps: int
+    target: float
+    evaluations_per_epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingSettings:
+    """A timed pass takes `sample_s` seconds; with `flush_cache` each call finds the device's caches empty."""
+
+    sample_s: float
+    flush_cache: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSettings(SamplingSettings, TrainingSettings):
+    """A `seed` is given only where it decides the structure of the model."""
+
+    seed: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressSettings(TrainingSettings):
+    """One step of a recipe, and the budgets in steps of training of what it may ask for."""
+
+    seed: int
+    technique: Compression
+    technique_settings: Mapping[str, Any] = field(default_factory=dict)
+    recover_steps: int
+    student_steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedSettings(WorkloadSettings):
+    """What a model is lowered to: a backend, a format of numbers or None, a precision."""
+
+    format: Compression | None = None
+    backend: Backend
+    precision: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoweredSettings(ServedSettings):
+    """A lowered model takes batches of exactly `batch_size`."""
+
+    batch_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferSettings(SamplingSettings, LoweredSettings):
+    """`structure` spells what the recipe makes of the model's shapes."""
+
+    structure: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings(LoweredSettings):
+    """A rate of arrivals is offered for `seconds`; 99 % are to be answered within `p99_s`."""
+
+    structure: str = ""
+    p99_s: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateSettings(ServedSettings):
+    """Generation has batches of its own."""
+
+    structure: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CeilingsSettings:
+    """Each ceiling is measured for so many `seconds`."""
+
+    seconds: float

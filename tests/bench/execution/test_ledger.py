@@ -1,0 +1,89 @@
+"""What has ended and what is left, from the store alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import BenchError
+from bench.execution.job import MIN_REPEATS
+from bench.execution.ledger import MAX_KILLS
+from bench.records import Measurement, Result
+from tests.support.ledgers import EVALUATE, INFER, TRAIN, ledger_of
+
+
+def timed(latency_s: float, disturbed: str = "") -> Result:
+    return Result("ok", measurements=(Measurement("latency_s", latency_s),), dynamic={"disturbed": disturbed})
+
+
+def test_an_untimed_stage_ends_with_its_first_result_and_is_remembered(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path)
+    assert ledger.enter(TRAIN, 0, Result("ok"))
+    assert ledger.left() == [EVALUATE, INFER] and ledger.has_ended(TRAIN) and ledger.ok
+    again = ledger_of(tmp_path)
+    again.remember()
+    assert again.left() == [EVALUATE, INFER]
+
+
+def test_a_stage_whose_parent_failed_is_skipped_for_the_first_reason(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path)
+    assert ledger.blocked(EVALUATE) is None
+    ledger.enter(TRAIN, 0, Result("failed", "no such data"))
+    blocked = ledger.blocked(EVALUATE)
+    assert blocked == Result("skipped", "its train stage (net) failed: no such data")
+    assert not ledger.ok
+
+
+def test_a_timed_stage_ends_when_its_interval_is_narrow_enough(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path)
+    for launch in range(3):
+        assert not ledger.has_ended(INFER)
+        ledger.enter(INFER, launch, timed(1.0 + 0.001 * launch))
+        assert ledger.count_launch(INFER)
+    assert ledger.has_ended(INFER)
+
+
+def test_a_wide_interval_asks_for_launches_up_to_the_budget(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path)
+    for launch in range(10):
+        assert not ledger.has_ended(INFER)
+        ledger.enter(INFER, launch, timed(1.0 + launch))
+        ledger.count_launch(INFER)
+    assert ledger.has_ended(INFER)
+
+
+def test_a_disturbed_launch_does_not_count_until_the_repeats_are_used_up(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path)
+    counted = []
+    for launch in range(ledger.job.max_repeats + 1):
+        ledger.enter(INFER, launch, timed(1.0, "pressure"))
+        counted.append(ledger.count_launch(INFER))
+    assert counted == [False] * max(MIN_REPEATS, 10) + [True]
+
+
+def test_a_smoke_run_launches_each_stage_once_and_repeats_nothing(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path, smoke=True)
+    ledger.enter(INFER, 0, timed(1.0, "pressure"))
+    assert ledger.count_launch(INFER) and ledger.has_ended(INFER)
+
+
+def test_a_stage_that_is_killed_again_and_again_has_failed(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path)
+    killed = Result("killed", "ended from outside by SIGKILL")
+    ended = [ledger.enter(TRAIN, 0, killed) for _ in range(MAX_KILLS)]
+    assert ended == [False] * (MAX_KILLS - 1) + [True] and ledger.has_ended(TRAIN) and not ledger.ok
+
+
+def test_a_stage_that_failed_of_a_full_disk_ends_the_run_with_that_reason(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path)
+    with pytest.raises((BenchError, OSError), match="no space left; free some"):
+        ledger.enter(TRAIN, 0, Result("failed", "OSError: [Errno 28] No space left on device"))
+
+
+def test_a_launch_gets_all_passes_first_and_memory_by_its_cores(tmp_path: Path) -> None:
+    job = ledger_of(tmp_path, trusted=("model.pt2",)).job
+    first, later = job.request(INFER, 0, (0, 1)), job.request(INFER, 1, (1,))
+    assert (first.all_passes, first.threads, first.memory_bytes) == (True, 2, 2**30)
+    assert (later.all_passes, later.cpus, later.memory_bytes) == (False, (1,), 2**29)
+    assert first.trusted == ("model.pt2",) and first.run_id == "run-1"
