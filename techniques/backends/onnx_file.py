@@ -64,7 +64,14 @@ def write_onnx(
         raise TechniqueError(f"cannot be exported to ONNX: {_first_cause(error)}") from error
     assert program is not None  # as it is without a path
     _share_equal_weights(program)
+    _forget_paths(program)
     program.save(path, external_data=False)
+
+
+def _forget_paths(program: torch.onnx.ONNXProgram) -> None:
+    """Remove the stack traces of nodes: by the paths in them a file's size depends on where the code lies."""
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
 
 
 def _share_equal_weights(program: torch.onnx.ONNXProgram) -> None:

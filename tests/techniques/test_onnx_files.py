@@ -81,3 +81,9 @@ def test_what_cannot_be_exported_is_told_with_its_cause_in_one_line(tmp_path: Pa
     line = str(told.value)
     assert line.startswith("cannot be exported to ONNX: ") and "data-dependent" in line
     assert "\n" not in line and "\x1b" not in line
+
+
+def test_a_file_names_no_path_of_the_machine_it_was_made_on(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    write_onnx(MODEL, BATCH, path)
+    assert b".py" not in path.read_bytes()
