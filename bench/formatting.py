@@ -63,12 +63,13 @@ def print_table(
 
     console = Console(highlight=False, markup=False, emoji=False)
     style = box.SIMPLE if headings else None
-    table = Table(*headings, title=visible(title), title_justify="left", box=style, pad_edge=False)
+    table = Table(*headings, box=style, pad_edge=False)
     table.show_header = bool(headings)
     for row in rows:
         table.add_row(*map(visible, row))
     for column in table.columns:
         column.no_wrap = not wrap or not console.is_terminal
+    say(title)  # not as the table's: it would be folded to the width of the columns
     if console.is_terminal:
         console.print(table)
     else:

@@ -147,3 +147,10 @@ def test_a_table_in_a_pipe_has_each_row_in_one_line_and_nothing_that_acts(capsys
     assert any("a" * 300 in line and "\\x1b[31mred" in line for line in lines)
     assert any("[bold]b" in line and "c" in line for line in lines)
     assert not any("\x1b" in line for line in lines)
+
+
+def test_a_table_in_a_pipe_has_a_line_for_each_row_however_long_and_nothing_acts_in_it(capsys) -> None:
+    print_table("a title that is longer than the table", [("short", "long " * 100), ("x\x1b[31m", "y")])
+    title, first, second, *_ = capsys.readouterr().out.splitlines()
+    assert title == "a title that is longer than the table"
+    assert first == "short      " + ("long " * 100).rstrip() and second == r"x\x1b[31m  y"
