@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bench.metrics import METRICS
+from bench.stages import STAGES
 from docs.reference.pages import write_pages
 from docs.reference.protocols import REGISTRIES
 from reports.formats.table import FORMATS
@@ -32,7 +33,8 @@ def unchanged_tables() -> Iterator[None]:
     for table in REGISTRIES:
         table.rows()
     FORMATS.rows()
-    tables: list[dict[str, Any]] = [table._rows for table in (*REGISTRIES, METRICS, FORMATS)]
+    STAGES.rows()
+    tables: list[dict[str, Any]] = [table._rows for table in (*REGISTRIES, METRICS, FORMATS, STAGES)]
     before = [set(rows) for rows in tables]
     yield
     for rows, names in zip(tables, before, strict=True):

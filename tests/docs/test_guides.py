@@ -41,7 +41,7 @@ def file_of(page: str, folder: Path) -> Path:
 
 def test_what_the_guides_add_runs_together_and_is_in_the_report(bench, tmp_path):
     (tmp_path / "mine.toml").write_text(MATRIX)
-    pages = ("optimizer.md", "compression.md", "backend.md", "metric.md", "format.md")
+    pages = ("optimizer.md", "compression.md", "backend.md", "metric.md", "format.md", "stage.md")
     words = [word for page in pages for word in ("--plugin", file_of(page, tmp_path))]
     results = tmp_path / "results"
     done = bench("run", "--matrix", tmp_path / "mine.toml", *words, "--smoke", "--results", results)
@@ -52,6 +52,8 @@ def test_what_the_guides_add_runs_together_and_is_in_the_report(bench, tmp_path)
     assert all(name in report for name in ("nesterov", "round-weights", "torchscript", "squares"))
     assert "dice" in (folder / "tables" / "inference.csv").read_text().splitlines()[0]
     assert "torchscript" in (folder / "latency.tex").read_text()
+    shown = bench("show", "squares/nesterov:lr=0.1/none@cpu-eager", "--results", results)
+    assert re.search(r"layers: \d+", shown.stdout), shown.stdout + shown.stderr
     rows = [line for line in report.splitlines() if "/round-weights:3@torchscript" in line]
     assert rows and re.search(r"\| \d[\d.]*× \|", rows[0])  # its speed over eager PyTorch
 

@@ -161,7 +161,7 @@ def test_a_baselines_environment_is_that_of_the_stages_with_the_most_threads(sto
     store.start_run("mixed", "mixed", "quick", "bench run", {}, STAGES, [])
     for stage, threads in zip((*STAGES, STAGES[0]), (1, 4, 2), strict=True):
         seen = Result("ok", environment={**ENVIRONMENT, "threads": threads})
-        store.add_launch("mixed", stage.key, stage.kind, 0, seen)
+        store.add_launch("mixed", stage, 0, seen)
     assert baseline.collect(store, "mixed")["environment"]["threads"] == 4
 
 
