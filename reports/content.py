@@ -1,4 +1,4 @@
-"""Everything a report says about a run, before it is written in any format."""
+"""The content of a report, before it is written in any format."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 class Content:
     """A report's parts. `frames` hold raw numbers by table name, `grids` the same for people.
 
-    `captions` holds what is said above a grid, by its name. `short` are the tables that a terminal shows,
-    `last_lines` the lines under them: what was left out, where the time went, predicted against taken.
+    `captions` are the texts above grids, by the grid's name. `short` are the tables for a terminal,
+    `last_lines` the lines under them: data left out, overhead, predicted and actual cost.
     """
 
     title: str
@@ -77,7 +77,7 @@ def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
 
 def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:
     grids = [*optimizer_grids(frames), *all_grids(frames), *generation_grids(frames)]
-    # What a smoke run costs and saves, or took, compares nothing.
+    # Costs and times of a smoke run are not worth comparing.
     if smoke:
         return [grid for grid in grids if grid.name != "estimate"]
     return [*runtimes_grids(frames), *compression_grids(frames), *grids]
@@ -85,10 +85,10 @@ def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:
 
 def _about(view: RunView, complete: bool) -> tuple[tuple[str, str], ...]:
     started, finished = view.run["started_s"], view.run["finished_s"]
-    unfinished = "with this report" if complete else "not yet: numbers are missing below"
+    unfinished = "with this report" if complete else "not yet: the numbers below are incomplete"
     ended = _moment(finished) if finished else unfinished
     if finished and finished < started:
-        ended += " (the clock was set back meanwhile; durations do not go by it)"
+        ended += " (the system clock was set back during the run; durations are not affected)"
     return (
         ("run", str(view.run["id"])),
         ("command", str(view.run["command"])),

@@ -1,4 +1,4 @@
-"""`report.md`: the same report in brief, with links to plots and raw tables beside it."""
+"""`report.md`: the same report in brief, with links to plots and raw tables."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from reports.grids.cell import LEGEND, Entry
 from reports.grids.grid import Grid
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|#~$!])")
-_MOST_NAMES = 5
-# What a reader of Markdown is spared of the widest tables; the page and the raw tables have it.
+_MAX_NAMES = 5
+# Columns of the widest tables that Markdown has no room for; the page and the raw tables have them.
 _LEFT_OUT = {
     "training": {
         "throughput",
@@ -24,7 +24,7 @@ _LEFT_OUT = {
         "resident growth",
     },
     "inference": {
-        *("interval as narrow as asked", "variation within launches", "between launches", "fastest"),
+        *("interval within target", "variation within launches", "between launches", "fastest"),
         *(
             "effective samples",
             "p90",
@@ -35,7 +35,7 @@ _LEFT_OUT = {
             "GPU allocated",
             "FLOPs dense",
         ),
-        *("FLOPs effective", "parameters", "non-zero", "agrees with its model"),
+        *("FLOPs effective", "parameters", "non-zero", "agreement with its model"),
     },
 }
 
@@ -76,7 +76,7 @@ def _lines(content: Content) -> Iterator[str]:
         yield from _table(grid)
         if grid.name in content.frames:
             yield from ("", f"Raw numbers: [tables/{grid.name}.csv](tables/{grid.name}.csv)")
-    yield from ("", "## Left out and failed", "")
+    yield from ("", "## Skipped and failed", "")
     if not content.problems:
         yield "Nothing."
     for grid in content.problems:
@@ -102,8 +102,8 @@ def _row(fields: Iterable[str]) -> str:
 def _field(entry: Entry) -> str:
     if entry.mark == "list":
         names = entry.detail.splitlines()
-        more = f", and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        return escape(", ".join(names[:_MOST_NAMES]) + more)
+        more = f", and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+        return escape(", ".join(names[:_MAX_NAMES]) + more)
     if not entry.text:
         return escape(entry.detail.replace("\n", ", "))
     return escape(entry.text + (f" ({entry.detail})" if entry.detail else ""))

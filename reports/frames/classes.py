@@ -1,4 +1,4 @@
-"""Who pays for a compression: the recall of each class against that of the uncompressed model."""
+"""The recall of each class after a compression, compared with the uncompressed model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each step of a compression did to quality, held against training on for as long."""
+"""What each step of a compression did to quality, compared with training on for as long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stage's count of FLOPs lacks, as columns: what is derived from such a count is a lower bound."""
+"""What the FLOP counts of a stage lack, as columns: numbers derived from them are lower bounds."""
 
 from __future__ import annotations
 

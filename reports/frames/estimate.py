@@ -1,4 +1,4 @@
-"""Predicted against taken."""
+"""Predicted and actual cost."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _COLUMNS = (
 
 
 def estimate_table(view: RunView) -> pd.DataFrame:
-    """Return one row for each kind of stage, for what belongs to none, and for the whole run.
+    """Return one row for each kind of stage, one for the rest, and one for the whole run.
 
-    Errors are shares of what was taken, negative where too little was predicted; None until it was taken.
+    Errors are shares of the actual cost, negative where too little was predicted; None until that is known.
     """
     rows = [
         {

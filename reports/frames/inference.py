@@ -1,4 +1,4 @@
-"""Inference cost beside quality: one row for each cell, whatever became of it."""
+"""Inference cost and quality: one row for each cell, whatever its state."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _row(view: RunView, cell: CellRow) -> dict[str, Any]:
 
 
 def _converged(view: RunView, latency: Reading) -> bool | None:
-    """Say whether the interval became as narrow as the run's budget asks; None where it asks for none."""
+    """Say whether the interval is within the budget's `target_interval`; None where the budget has none."""
     target = view.run["request"].get("budget", {}).get("target_interval")
     if target is None or latency.value is None:
         return None
@@ -162,7 +162,7 @@ def cell_state(view: RunView, cell: CellRow) -> tuple[str, str]:
         return "INVALID", reason or "outputs are outside the format's tolerance"
     infer = str(cell.stages.get("infer") or "")
     if view.invalid(infer):
-        return "INVALID", f"what was timed: {view.invalid(infer)}"
+        return "INVALID", f"timed call: {view.invalid(infer)}"
     for key in keys:
         status = view.status(key)
         if status.bad:
@@ -182,7 +182,7 @@ def _references(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], list[dict[s
 
 
 def _set_quality_loss(view: RunView, rows: list[dict[str, Any]]) -> None:
-    """Hold each quality against the uncompressed eager model of the same training.
+    """Compare each quality with the uncompressed eager model of the same training.
 
     Without such a cell in the matrix the quality that training ended with stands in; a column says which.
     """

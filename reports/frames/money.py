@@ -1,4 +1,4 @@
-"""Money and estimated energy, only where the matrix file asks: by its price table, by its watts."""
+"""Cost and estimated energy, where the matrix file has a price table or watts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MILLION, _HOUR_S, _KWH_J = 1e6, 3600.0, 3.6e6
 def serving_columns(
     view: RunView, latency_s: float | None, samples: int, energy_j: float | None
 ) -> dict[str, Any]:
-    """Return what a call is estimated to use, and what a million samples cost in calls of this size."""
+    """Return the estimated energy of a call, and the cost of a million samples in calls of this size."""
     estimate_j, method = _estimate(view, latency_s)
     money, how = _money(view, latency_s, energy_j, estimate_j)
     per_million = None if money is None else money * _MILLION / samples
@@ -29,7 +29,7 @@ def serving_columns(
 
 
 def training_columns(view: RunView, seconds: float | None, energy_j: float | None) -> dict[str, Any]:
-    """Return what training to the target is estimated to use, and what it costs."""
+    """Return the estimated energy of training to the target, and its cost."""
     estimate_j, method = _estimate(view, seconds)
     return dict(
         zip(
@@ -41,17 +41,17 @@ def training_columns(view: RunView, seconds: float | None, energy_j: float | Non
 
 
 def _estimate(view: RunView, seconds: float | None) -> tuple[float | None, str]:
-    watts = _asked(view, "estimate").get("watts")
+    watts = _section(view, "estimate").get("watts")
     if watts is None or seconds is None:
         return None, ""
-    return watts * seconds, f"{watts:g} W, as the matrix says, for as long as it takes"
+    return watts * seconds, f"{watts:g} W (from the matrix) × time"
 
 
 def _money(
     view: RunView, seconds: float | None, energy_j: float | None, estimate_j: float | None
 ) -> tuple[float | None, str]:
     """Return the cost in the table's currency and what it is made of; None where there is no price table."""
-    prices = _asked(view, "prices")
+    prices = _section(view, "prices")
     if not prices or seconds is None:
         return None, ""
     total, parts = 0.0, []
@@ -63,9 +63,9 @@ def _money(
         total += joules * prices["energy_per_kwh"] / _KWH_J
         parts.append("estimated energy" if energy_j is None else "measured energy")
     if not parts:
-        return None, f"{prices['name']}: energy is unknown, and no machine price is given"
+        return None, f"{prices['name']}: energy is unknown, and no machine price is set"
     return total, f"{prices['name']}: {' and '.join(parts)}, {prices['currency']}"
 
 
-def _asked(view: RunView, section: str) -> Mapping[str, Any]:
+def _section(view: RunView, section: str) -> Mapping[str, Any]:
     return view.run["request"].get(section) or {}

@@ -1,4 +1,4 @@
-"""What was left out or went wrong, and what the run spent outside its stages."""
+"""Failed stages, unreadable records, skipped cells, and the run's overhead outside its stages."""
 
 from __future__ import annotations
 

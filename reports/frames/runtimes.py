@@ -1,4 +1,4 @@
-"""The same models on every backend, in every format and precision, held against eager PyTorch in fp32."""
+"""The same models on every backend, in every format and precision, compared with eager PyTorch in fp32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimizers held against each other over seeds, and the training that inference is shown for."""
+"""Optimizers compared over seeds, and the training that inference is shown for."""
 
 from __future__ import annotations
 

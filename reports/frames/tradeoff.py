@@ -1,4 +1,4 @@
-"""What each compression costs and saves on each backend, over all trainings, held against its control."""
+"""What each compression costs and saves on each backend, over all trainings, compared with its control."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from reports.frames.view import PLACE, RunView, place_of, records, training_of
 from techniques.settings import split
 
 NONE = "none"
+MAX_NONZERO_SHARE = 0.99
+"""Below this share of non-zero weights, a model counts as one with zeroed weights."""
+
 _OWN_CONTROL = {"distill": "student"}
 """Steps whose control is not `finetune`: what the same model gets in as many steps without the technique."""
 

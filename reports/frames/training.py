@@ -192,11 +192,11 @@ def _notes(view: RunView, row: Mapping[str, Any]) -> list[str]:
         notes += [f"no clocked time: {reason}"] if reason else []
     held, asked = row["effective_batch_size"], row["train_batch_size"]
     if held is not None and asked is not None and held < asked:
-        notes.append(f"batches of {held:g} samples: the training set has no {asked:g}")
+        notes.append(f"batches of {held:g} samples: the training set has fewer than {asked:g}")
     read = view.reading(row["train_key"], "training_samples").method
     notes += [f"data: {read}"] if read else []
     if row["time_gap_flagged"]:
-        notes.append(f"clocked time is {100 * row['time_gap']:+.1f} % off steps × median step time")
+        notes.append(f"clocked time differs by {100 * row['time_gap']:+.1f} % from steps × median step time")
     step = view.status(row["step_key"])
     if row["step_key"] and step.bad:
         notes.append(f"step timing {step.state}: {step.reason}")

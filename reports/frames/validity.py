@@ -1,4 +1,4 @@
-"""Why a timing that ended well tells nothing."""
+"""Why the timing of a stage that ended well cannot be used."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from reports.frames.view import RunView
 
 
 def timing_fault(view: RunView, key: str, metric: str) -> str:
-    """Say why a timed stage's launches make no timing, or return an empty text. A smoke run is not judged."""
+    """Say why a stage's launches give no valid timing, or return an empty text. Smoke runs are not judged."""
     launches, status = len(view.launch_values(key, metric)), view.status(key)
     if view.smoke or not status.ok:
         return ""
     if status.good == status.disturbed:
         return f"all {counted(status.good, 'launch')} were disturbed"
     if launches < LOOKS[0]:
-        return f"too few launches: {launches}, and {LOOKS[0]} make an interval"
+        return f"too few launches: {launches} (an interval needs {LOOKS[0]})"
     return ""

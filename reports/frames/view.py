@@ -36,7 +36,7 @@ INFER_AXES = {
 }
 
 PLACE = ("workload", "backend", "precision", "batch_size")
-"""Columns that say where a compression is used, whatever was trained."""
+"""Columns that say where a compression runs, whatever was trained."""
 
 # A cell's stages in the order they depend on each other. `step` times training: a cell can do without it.
 CELL_STAGES = ("train", "compress", "lower", "evaluate", "infer")
@@ -57,9 +57,9 @@ class Reading:
 
 @dataclass(frozen=True)
 class Status:
-    """How a stage stands. `pending` has no launch yet, or never got one if the run is finished.
+    """The state of a stage. A `pending` one has no launch yet, or never got one if the run is finished.
 
-    `good` of its `launches` ended well, `disturbed` of these were disturbed.
+    Of its `launches`, `good` ended well; of those, `disturbed` were disturbed.
     """
 
     state: str = "pending"
@@ -81,7 +81,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Training:
-    """One point of `[train]`: its axes by column, the keys of its stages, what it aimed at."""
+    """One point of `[train]`: its axes by column, the keys of its stages, its target."""
 
     axes: Mapping[str, Any]
     key: str
@@ -113,7 +113,7 @@ class RunView:
 
     @property
     def smoke(self) -> bool:
-        """Say whether the run was only to see that every stage runs: its numbers mean nothing."""
+        """Say whether the run only checks that every stage runs: its numbers mean nothing."""
         return bool(self.run["request"].get("smoke"))
 
     def status(self, key: str) -> Status:
@@ -236,7 +236,7 @@ def read(store: Store, run_id: str) -> RunView:
 def _unknown_metrics(measurements: pd.DataFrame) -> Iterable[tuple[str, str]]:
     unknown = measurements[~measurements["metric"].isin(METRICS.keys())]
     for key, metric in sorted(set(_rows(unknown, ("stage_key", "metric")))):
-        yield key, f"it measured {metric!r}, which is no metric of this version: that value is not shown"
+        yield key, f"unknown metric {metric!r}: its value is not shown"
 
 
 def training_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -322,7 +322,7 @@ def _launch_values(measurements: pd.DataFrame) -> dict[tuple[str, str, str], lis
 
 def _invalid(measurements: pd.DataFrame) -> dict[str, str]:
     rows = measurements[(measurements["metric"] == "valid") & (measurements["value"] == 0)]
-    return {key: reason or "without a reason" for key, reason in _rows(rows, ("stage_key", "reason"))}
+    return {key: reason or "no reason given" for key, reason in _rows(rows, ("stage_key", "reason"))}
 
 
 def _curves(measurements: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:

@@ -12,24 +12,24 @@ from bench.metrics import metric_named
 UNKNOWN = "–"
 PRELIMINARY = "†"
 LEGEND = (
-    "† preliminary: fewer than 6 launches, or all disturbed. Launches that were disturbed are made again and "
-    "set aside. ◆ on the Pareto front of quality against latency, ◇ against "
-    "compressed size. – unknown. ≥ at least: the FLOP count is incomplete, it lacks the operators named. "
+    "† preliminary: fewer than 6 launches, or all disturbed. Disturbed launches are repeated and excluded. "
+    "◆ on the Pareto front of quality and latency, ◇ of quality and compressed size. – unknown. "
+    "≥ lower bound: the FLOP count is incomplete, it lacks the operators named. "
     "Intervals are 95 %. The command bench show KEY prints the record of a key."
 )
 
 _MAX_DETAIL = 100
 AFTER_ALL = 1e300
-"""What a censored value sorts by."""
+"""Censored values sort after all others."""
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One field of a table: `text`, a second line under it, what it sorts by, and how it is marked.
+    """One field of a table: `text`, a second line `detail`, the value to sort by, and a mark (a CSS class).
 
-    `brief` is text and detail in the one short line that a terminal has room for, where they differ.
+    `brief` replaces both lines in a terminal, which has room for one short line.
     """
 
     text: str
@@ -59,7 +59,7 @@ def metric(key: str, name: str = "") -> Callable[[Row], Entry]:
 
 
 def of_count(key: str, name: str = "") -> Callable[[Row], Entry]:
-    """Show a number that rests on a count of FLOPs: of an incomplete one it is the least that it can be."""
+    """Show a number derived from a count of FLOPs; where the count is incomplete, it is a lower bound."""
 
     def make(row: Row) -> Entry:
         lacking, value = row["flops_incomplete"], row[key]
@@ -75,14 +75,14 @@ def of_count(key: str, name: str = "") -> Callable[[Row], Entry]:
 
 
 def binds(row: Row) -> Entry:
-    """Show which ceiling binds a call, or why none can be named."""
+    """Show which ceiling limits a call, or why that is unknown."""
     if row["roofline_binds"] is None and row["flops_incomplete"] and row["achieved_operations_per_s"]:
         return Entry(UNKNOWN, "FLOPs are incomplete")
     return plain("roofline_binds")(row)
 
 
 def shortened(text: str, most: int) -> str:
-    """Return a text of so many characters at most."""
+    """Return a text cut to at most this many characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
@@ -115,8 +115,10 @@ def timing(key: str, name: str) -> Callable[[Row], Entry]:
 
 
 def within_launch(key: str) -> Callable[[Row], Entry]:
-    """Show a time of one launch with the interval inside that, and whether it was disturbed; `key` lacks the
-    unit."""
+    """Show a time of one launch with its interval within that launch, and whether the launch was disturbed.
+
+    `key` lacks the unit.
+    """
     name = f"{key}_s"
 
     def make(row: Row) -> Entry:
@@ -130,20 +132,25 @@ def within_launch(key: str) -> Callable[[Row], Entry]:
 
 
 def _interval(name: str, low: float | None, high: float | None) -> str:
-    if low is None:
-        return "no interval"
-    return f"{format_value(name, low)} … {format_value(name, high)}"
+    return "no interval" if low is None else bounds(name, low, high)
+
+
+def bounds(name: str, low: float | None, high: float | None) -> str:
+    """Write a range of a metric's values; a unit that both share is written once: `34.1 to 36.2 µs`."""
+    first, last = format_value(name, low), format_value(name, high)
+    number, _, unit = first.partition(" ")
+    return f"{number if last.endswith(f' {unit}') else first} to {last}"
 
 
 def estimated(key: str) -> Callable[[Row], Entry]:
-    """Show an estimated energy with how it was estimated."""
+    """Show an estimated energy and the method of the estimate."""
     return lambda row: Entry(
         format_value("energy_j", row[key]), row["energy_estimate_method"] or "", row[key]
     )
 
 
 def money(key: str) -> Callable[[Row], Entry]:
-    """Show a cost with the price table's name and what it is made of."""
+    """Show a cost, the price table's name and the parts of the cost."""
     return lambda row: Entry(
         UNKNOWN if row[key] is None else f"{row[key]:.4g}", row["money_method"] or "", row[key]
     )
@@ -160,8 +167,8 @@ def keys(*names: str) -> Callable[[Row], Entry]:
 
 
 def state(row: Row) -> Entry:
-    told = str(row["state"])
-    return Entry(told, str(row.get("reason") or ""), mark="" if told in ("ok", "pending") else "bad")
+    text = str(row["state"])
+    return Entry(text, str(row.get("reason") or ""), mark="" if text in ("ok", "pending") else "bad")
 
 
 def reached(row: Row) -> Entry:
@@ -179,7 +186,7 @@ def gap(row: Row) -> Entry:
 
 
 def speedup(row: Row) -> Entry:
-    """Show how many times as fast something is, with its interval."""
+    """Show a speedup with its interval."""
     value, low, high = row["speedup"], row["speedup_low"], row["speedup_high"]
     if value is None:
         return Entry(UNKNOWN)
@@ -187,7 +194,7 @@ def speedup(row: Row) -> Entry:
     if low is None or low == high:
         return Entry(f"{value:.3g}×{mark}", sort=value)
     brief = f"{value:.3g}×{mark} ({low:.3g} to {high:.3g})"
-    return Entry(f"{value:.3g}×{mark}", f"{low:.3g}× … {high:.3g}×", value, brief=brief)
+    return Entry(f"{value:.3g}×{mark}", f"{low:.3g} to {high:.3g}", value, brief=brief)
 
 
 def yes(key: str) -> Callable[[Row], Entry]:
@@ -206,13 +213,13 @@ def without_training(row: Row) -> Entry:
 
 
 def quality_metric(row: Row) -> Entry:
-    """Show which metric a row's quality is."""
+    """Show which metric the quality of a row is."""
     name = row["quality_metric"]
     return Entry(metric_named(name).label if name else UNKNOWN)
 
 
 def other_metrics(columns: Mapping[str, str]) -> Callable[[Row], Entry]:
-    """Show the metrics in these columns, column → metric, beside the one that quality is."""
+    """Show further metrics, given as column → metric, without the one that `quality` already shows."""
 
     def make(row: Row) -> Entry:
         known = ((name, row[key]) for key, name in columns.items() if name != row["quality_metric"])

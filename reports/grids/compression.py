@@ -1,4 +1,4 @@
-"""Tables for people on compression: what it costs and saves, and which classes pay for it."""
+"""Tables for people on compression: what it costs and saves, and which classes lose quality."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import pandas as pd
 
 from bench.formatting import format_points, format_value
 from reports.frames import worst_classes
+from reports.frames.tradeoff import MAX_NONZERO_SHARE
 from reports.frames.view import place_of, records
-from reports.grids.cell import PRELIMINARY, UNKNOWN, Column, Entry, Row, metric, plain, speedup
+from reports.grids.cell import PRELIMINARY, UNKNOWN, Column, Entry, Row, bounds, metric, plain, speedup
 from reports.grids.grid import Grid, build_grid
 
 
@@ -26,7 +27,7 @@ def difference(row: Row, key: str) -> Entry:
     value, low, high = row[key], row[f"{key}_low"], row[f"{key}_high"]
     if value is None:
         return Entry(UNKNOWN)
-    interval = f"{format_points(low)} … {format_points(high)}" if low is not None else ""
+    interval = f"{format_points(low)} to {format_points(high)}" if low is not None else ""
     return Entry(format_points(value), interval, value)
 
 
@@ -39,7 +40,11 @@ def _against_control(row: Row) -> Entry:
 def _speedup(row: Row) -> Entry:
     if not row["same_timing"]:
         return speedup(row)
-    return Entry("1×", "" if row["compression"] == "none" else "same dense kernels as none", 1.0)
+    if row["compression"] == "none":
+        return Entry("1×", sort=1.0)
+    zeroed = row["nonzero_share"] is not None and row["nonzero_share"] < MAX_NONZERO_SHARE
+    why = "zeroed weights still run as dense" if zeroed else "same layers and shapes"
+    return Entry("1×", f"same speed as none ({why})", 1.0)
 
 
 def _latency(row: Row) -> Entry:
@@ -52,8 +57,8 @@ def _times(key: str) -> Callable[[Row], Entry]:
 
 
 def _quality(row: Row) -> Entry:
-    low, high = (format_value("quality", row[f"quality_{bound}"]) for bound in ("low", "high"))
-    spread = f"{low} … {high}" if row["trainings"] > 1 else ""
+    several = row["trainings"] > 1
+    spread = bounds("quality", row["quality_low"], row["quality_high"]) if several else ""
     return Entry(format_value("quality", row["quality"]), spread, row["quality"])
 
 
@@ -65,14 +70,14 @@ TRADEOFF: tuple[Column, ...] = (
     ("batch", plain("batch_size")),
     ("trainings", plain("trainings")),
     ("quality", _quality),
-    ("lost to none, points", lambda row: difference(row, "loss_points")),
-    ("won over its control, points", _against_control),
+    ("quality loss vs none (pts)", lambda row: difference(row, "loss_points")),
+    ("gain vs control (pts)", _against_control),
     ("latency", _latency),
-    ("speed, × none there", _speedup),
+    ("speedup vs none, same backend", _speedup),
     ("size on disk", metric("artifact_bytes")),
     ("times smaller", _times("times_smaller")),
     ("times smaller, compressed", _times("times_smaller_compressed")),
-    ("weights not 0", metric("nonzero_share", "quality")),
+    ("non-zero weights", metric("nonzero_share", "quality")),
     ("answers flipped", metric("answers_flipped", "answers_lost")),
     ("answers lost", metric("answers_lost")),
     ("answers won", metric("answers_won")),
@@ -92,17 +97,17 @@ def _classes_grid(classes: pd.DataFrame, tradeoff: pd.DataFrame) -> Grid:
         (
             *(Entry(str(part)) for part in key),
             metric("answers_flipped", "answers_lost")({"answers_flipped": flipped.get(key)}),
-            _loser(worst[key]),
+            _worst(worst[key]),
             *_changes(changes, names),
         )
         for key, changes in cells.items()
         if key[-1] != "none"
     ]
     columns = ("workload", "backend", "precision", "batch", "compression", "answers flipped", "worst class")
-    return Grid("classes", "Who pays: change of each class's recall, points", (*columns, *names), tuple(rows))
+    return Grid("classes", "Change in recall of each class vs none (pts)", (*columns, *names), tuple(rows))
 
 
-def _loser(worst: Row) -> Entry:
+def _worst(worst: Row) -> Entry:
     change = difference(worst, "change_points")
     detail = f"{change.text} ({change.detail})" if change.detail else change.text
     return Entry(str(worst["class"]), detail, change.sort)

@@ -1,4 +1,4 @@
-"""The table for people on generation."""
+"""The table of text generation for people."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ GENERATION: tuple[Column, ...] = (
     ("compressions", plain("compressions")),
     ("backend", plain("backend")),
     ("precision", plain("precision")),
-    ("texts side by side", plain("concurrency")),
+    ("concurrent texts", plain("concurrency")),
     ("state", state),
-    ("why", plain("reason")),
+    ("reason", plain("reason")),
     ("first token", within_launch("ttft")),
     ("next token", within_launch("inter_token")),
     ("next token p99", within_launch("inter_token_p99")),
-    ("tokens/s of all", metric("tokens_per_s")),
-    ("cache of a token", metric("cache_bytes_per_token")),
+    ("tokens/s in total", metric("tokens_per_s")),
+    ("cache per token", metric("cache_bytes_per_token")),
     ("record", keys("stage_key")),
 )
 

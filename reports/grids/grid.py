@@ -1,4 +1,4 @@
-"""A table for people: made from a frame by a list of columns, without those that say nothing."""
+"""A table for people: built from a frame and a list of columns; columns without information are left out."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SETTINGS = (
     *("workload", "backend", "precision", "batch", "seed", "target", "state", "quality metric"),
     *("train backend", "train precision", "train batch"),
 )
-"""Columns that are left out where all rows agree; their value then stands above the table."""
+"""Columns with one value in all rows: the value is shown above the table instead."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table for people; `shared` names the columns left out because all rows agree, with their value."""
+    """A table for people; `shared` has the columns with one value in all rows, and that value."""
 
     name: str
     title: str
@@ -29,7 +29,7 @@ class Grid:
 
 
 def build_grid(name: str, title: str, columns: Sequence[Column], frame: pd.DataFrame) -> Grid:
-    """Return a frame as a table for people, without the columns that say nothing."""
+    """Return a frame as a table for people, without empty columns and shared settings."""
     return without_empty(whole_grid(name, title, columns, frame), constant=_SETTINGS)
 
 
@@ -40,7 +40,7 @@ def whole_grid(name: str, title: str, columns: Sequence[Column], frame: pd.DataF
 
 
 def without_empty(grid: Grid, constant: Sequence[str]) -> Grid:
-    """Leave out columns that say nothing: empty in all rows, or a setting that all rows share."""
+    """Leave out columns that are empty in all rows, and settings that all rows share."""
     kept, shared = [], []
     for index, heading in enumerate(grid.columns):
         entries = [row[index] for row in grid.rows]

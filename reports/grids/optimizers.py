@@ -1,4 +1,4 @@
-"""The table for people on optimizers: each over its seeds."""
+"""The table of optimizers for people: medians over seeds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _reached(row: Row) -> Entry:
 
 
 def _steps(row: Row) -> Entry:
-    """Show the median steps to the target; of what half of the seeds did not reach, how far they came."""
+    """Show the median steps to the target; where half of the seeds missed it, the steps they trained for."""
     if row["steps_to_target"] is not None:
         return metric("steps_to_target")(row)
     if not row["steps_trained"]:

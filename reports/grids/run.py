@@ -1,4 +1,4 @@
-"""Tables for people: a run's frames with numbers formatted, intervals beside them and records named."""
+"""Tables for people: a run's frames with formatted numbers, their intervals and the keys of the records."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ TRAINING: tuple[Column, ...] = (
     ("FLOP/s", of_count("achieved_operations_per_s")),
     ("% of peak (MFU)", of_count("utilization")),
     ("% of peak with recomputation (HFU)", of_count("hardware_utilization")),
-    ("operations a byte (estimate)", of_count("operations_per_byte")),
+    ("operations per byte (estimate)", of_count("operations_per_byte")),
     ("bound by", binds),
     ("final quality", metric("quality")),
-    ("best without training", without_training),
+    ("no-training baseline", without_training),
     ("FLOPs to target", of_count("flops_to_target")),
     ("energy to target", metric("energy_j")),
     ("energy to target, estimated", estimated("energy_estimate_to_target_j")),
-    ("money to target", money("money_to_target")),
+    ("cost to target", money("money_to_target")),
     ("forward FLOPs", of_count("forward_flops")),
     ("backward FLOPs", of_count("backward_flops")),
     ("recomputed FLOPs", of_count("recomputed_flops")),
@@ -90,10 +90,10 @@ INFERENCE: tuple[Column, ...] = (
     ("Pareto", front),
     ("quality metric", quality_metric),
     ("quality", metric("quality")),
-    ("loss, points", points("quality_loss_points")),
+    ("quality loss (pts)", points("quality_loss_points")),
     ("latency", timing("latency", "latency_s")),
-    ("speed, × none on cpu-eager", speedup),
-    ("interval as narrow as asked", yes("latency_converged")),
+    ("speedup vs none on cpu-eager", speedup),
+    ("interval within target", yes("latency_converged")),
     ("variation within launches", metric("latency_within_variation", "quality")),
     ("between launches", metric("latency_between_variation", "quality")),
     ("fastest", metric("latency_fastest_s", "latency_s")),
@@ -101,13 +101,13 @@ INFERENCE: tuple[Column, ...] = (
     ("p90", metric("latency_p90_s")),
     ("p99", metric("latency_p99_s")),
     ("throughput", metric("throughput_samples_per_s", "throughput")),
-    ("server: batches/s within its bound", metric("server_rate_per_s")),
+    ("server: batches/s within bound", metric("server_rate_per_s")),
     ("server: p99", metric("server_p99_s")),
     ("operations/s", of_count("achieved_operations_per_s")),
     ("% of peak (MFU)", of_count("utilization")),
-    ("operations a byte (estimate)", of_count("operations_per_byte")),
+    ("operations per byte (estimate)", of_count("operations_per_byte")),
     ("bound by", binds),
-    ("page faults a call", metric("page_faults_per_call", "page_faults")),
+    ("page faults per call", metric("page_faults_per_call", "page_faults")),
     ("lowering", metric("lowering_s")),
     ("load", metric("load_s")),
     ("first call", metric("first_call_s")),
@@ -120,13 +120,13 @@ INFERENCE: tuple[Column, ...] = (
     ("GPU allocated", metric("gpu_allocated_peak_bytes")),
     ("energy", metric("energy_j")),
     ("energy, estimated", estimated("energy_estimate_j")),
-    ("money for a million", money("money_per_million")),
+    ("cost per million samples", money("money_per_million")),
     ("FLOPs dense", of_count("dense_flops")),
     ("FLOPs effective", of_count("effective_flops")),
     ("parameters", metric("parameters")),
     ("non-zero", metric("nonzero_parameters")),
-    ("agrees with uncompressed", metric("reference_agreement")),
-    ("agrees with its model", metric("top1_agreement")),
+    ("agreement with uncompressed", metric("reference_agreement")),
+    ("agreement with its model", metric("top1_agreement")),
     ("record", keys("lower_key", "evaluate_key", "infer_key")),
 )
 MEMORY: tuple[Column, ...] = (
@@ -151,11 +151,11 @@ ESTIMATE: tuple[Column, ...] = (
     ("part", plain("part")),
     ("stages", metric("stages", "parameters")),
     ("predicted", metric("predicted_s", "training_s")),
-    ("taken", metric("taken_s", "training_s")),
+    ("actual", metric("taken_s", "training_s")),
     ("error", signed_share("error")),
-    ("median error of a stage", metric("median_stage_error", "quality")),
-    ("disk predicted", metric("predicted_bytes", "artifact_bytes")),
-    ("disk taken", metric("taken_bytes", "artifact_bytes")),
+    ("median stage error", metric("median_stage_error", "quality")),
+    ("predicted disk", metric("predicted_bytes", "artifact_bytes")),
+    ("actual disk", metric("taken_bytes", "artifact_bytes")),
     ("disk error", signed_share("bytes_error")),
 )
 
@@ -187,7 +187,7 @@ def _compression_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
         *((f"quality {name.removeprefix('quality_')}", metric(name, "quality")) for name in moments),
         ("quality after", metric("quality_after", "quality")),
         ("finetune control", metric("quality_control", "quality")),
-        ("against control, points", points("vs_control_points")),
+        ("gain vs control (pts)", points("vs_control_points")),
         ("parameters", metric("parameters")),
         ("non-zero", metric("nonzero_parameters")),
         ("record", keys("compress_key")),
@@ -199,11 +199,11 @@ def all_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:
     training, inference = frames["training"], frames["inference"]
     specifications = (
         ("training", "Training to the target", training_columns(training)),
-        ("compression", "Quality through each compression", _compression_columns(frames["compression"])),
+        ("compression", "Quality at each compression step", _compression_columns(frames["compression"])),
         ("inference", "Inference", inference_columns(inference)),
         ("memory", "Peak memory", MEMORY),
-        ("overhead", "Wall time outside stage bodies", OVERHEAD),
-        ("estimate", "Predicted against taken", ESTIMATE),
+        ("overhead", "Overhead: wall time outside stages", OVERHEAD),
+        ("estimate", "Predicted and actual cost", ESTIMATE),
     )
     return [build_grid(name, title, columns, frames[name]) for name, title, columns in specifications]
 
@@ -214,8 +214,8 @@ def problem_grids(frame: pd.DataFrame) -> list[Grid]:
     unreadable = stages["state"] == "unreadable"
     grids = (
         _problem_grid("failed", "Stages without a result", stages[~unreadable]),
-        _problem_grid("unreadable", "Records of which something cannot be read", stages[unreadable]),
-        _problem_grid("skipped", "Cells left out or INVALID", cells),
+        _problem_grid("unreadable", "Records that are partly unreadable", stages[unreadable]),
+        _problem_grid("skipped", "Skipped and INVALID cells", cells),
     )
     return [grid for grid in grids if grid.rows]
 
@@ -235,7 +235,7 @@ def _problem_grid(name: str, title: str, frame: pd.DataFrame) -> Grid:
         )
         for (kind, state, reason), rows in groups.items()
     ]
-    columns = ("stage", "state", "reason", "last line of output", "times", "which")
+    columns = ("stage", "state", "reason", "last line of output", "count", "names")
     return without_empty(Grid(name, title, columns, tuple(lines)), constant=("stage",))
 
 
@@ -244,14 +244,14 @@ def _named(row: Row) -> str:
 
 
 def environment_grid(view: RunView) -> Grid:
-    """Return the environments of a run's launches, flattened; values that differ stand side by side."""
+    """Return the environments of a run's launches, flattened; values that differ are joined by `|`."""
     flat = [dict(_flatten(environment)) for environment in view.environments.values()]
     names = dict.fromkeys(key for entries in flat for key in entries)
     rows = []
     for name in names:
         values = list(dict.fromkeys(entries.get(name, UNKNOWN) for entries in flat))
         several = len(values) > 1
-        detail = "not the same for all launches" if several else ""
+        detail = "differs between launches" if several else ""
         rows.append((Entry(name), Entry(" | ".join(_first(values)), detail, mark="bad" if several else "")))
     return Grid("environment", "Environment", ("what", "value"), tuple(rows))
 

@@ -1,4 +1,4 @@
-"""The table for people on backends, formats and precisions."""
+"""The table of backends, formats and precisions for people."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from reports.frames.view import records
 from reports.grids.cell import Column, Entry, Row, keys, metric, plain, speedup, state, timing
 from reports.grids.grid import Grid, build_grid
 
-TITLE = "Every backend and format against eager PyTorch in fp32"
+TITLE = "Backends and formats compared with eager PyTorch in fp32"
 
-_LEAST_BACKENDS = 2
+_MIN_BACKENDS = 2
 
 
 def error(row: Row) -> Entry:
-    """Show the largest difference from the model's own outputs, and how large it is beside them."""
+    """Show the largest difference from the model's own outputs, absolute and relative."""
     relative = row["relative_error"]
     detail = "" if relative is None else f"{100 * relative:.2g} % of the largest output"
     return Entry(format_value("absolute_error", row["absolute_error"]), detail, row["absolute_error"])
 
 
 def memory(row: Row) -> Entry:
-    """Show what a program takes: of an accelerator's memory, where it runs on one, else of the CPU's.
+    """Show a program's memory: on the accelerator where it runs on one, else on the CPU.
 
-    Of the whole process where that is known: TensorRT's engines are not in PyTorch's allocator.
+    The whole process counts where that is known: TensorRT's engines are not in PyTorch's allocator.
     """
     for key, place in (("gpu_process_bytes", "of the process"), ("gpu_allocated_peak_bytes", "allocated")):
         if row[key]:
@@ -47,7 +47,7 @@ RUNTIMES: tuple[Column, ...] = (
     ("precision", plain("precision")),
     ("state", state),
     ("fastest", fastest),
-    ("speed, × eager fp32", speedup),
+    ("speedup vs eager fp32", speedup),
     ("latency", timing("latency", "latency_s")),
     ("quality", metric("quality")),
     ("largest error", error),
@@ -57,19 +57,19 @@ RUNTIMES: tuple[Column, ...] = (
     ("load", metric("load_s")),
     ("first call", metric("first_call_s")),
     ("memory", memory),
-    ("kernels of the format", plain("format_kernels")),
+    ("kernels in that format", plain("format_kernels")),
     ("record", keys("infer_key")),
 )
 
 
 def compares_runtimes(frame: pd.DataFrame) -> bool:
-    """Say whether a run holds backends against each other in several formats or precisions."""
+    """Say whether a run compares backends in several formats or precisions."""
     kinds = frame[["format", "precision"]].drop_duplicates()
-    return frame["backend"].nunique() >= _LEAST_BACKENDS and len(kinds) > 1
+    return frame["backend"].nunique() >= _MIN_BACKENDS and len(kinds) > 1
 
 
 def runtimes_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:
-    """Return the table of the frame `runtimes`, none where there is nothing to hold against each other."""
+    """Return the table of the frame `runtimes`; no table where there is nothing to compare."""
     frame = frames["runtimes"]
     if not compares_runtimes(frame):
         return []
@@ -78,7 +78,7 @@ def runtimes_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:
 
 
 def skipped(rows: Iterable[Row]) -> dict[tuple[str, str], str]:
-    """Return which formats and precisions did not run, by backend and reason."""
+    """Return the formats and precisions that were skipped, by backend and reason."""
     found: dict[tuple[str, str], dict[str, None]] = {}
     for row in rows:
         if row["state"] == "skipped":
@@ -91,5 +91,5 @@ def _skipped_grid(rows: Iterable[Row]) -> Grid:
     lines = [
         (Entry(backend), Entry(kinds), Entry(reason)) for (backend, reason), kinds in skipped(rows).items()
     ]
-    title, columns = "Backends and formats that do not run here", ("backend", "in", "why")
+    title, columns = "Unavailable backends and formats", ("backend", "formats and precisions", "reason")
     return Grid("not-run", title, columns, tuple(lines))

@@ -17,10 +17,10 @@ from reports.grids.runtimes import RUNTIMES, TITLE, compares_runtimes
 
 
 def short_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:
-    """Return for each workload a row per optimizer, and a row per compression × backend.
+    """Return two tables for each workload: a row per optimizer, and a row per compression × backend.
 
-    The second shows the training that reached the target in the least time, its first seed. Where a run
-    compresses by formats alone, a row per backend × format × precision stands for it.
+    The second shows the training that reached the target in the least time, its first seed. Where formats are
+    the only compressions of a run, it has a row per backend × format × precision instead.
     """
     optimizers, training = frames["optimizers"], frames["training"]
     inference, runtimes = frames["inference"], frames["runtimes"]
@@ -89,11 +89,11 @@ _RUNTIMES = (
         RUNTIMES,
         {
             **{name: name for name in ("backend", "format", "precision", "batch")},
-            "speed, × eager fp32": "× eager fp32",
+            "speedup vs eager fp32": "vs eager fp32",
             **{name: name for name in ("latency", "quality", "cosine", "largest error")},
             **{"size on disk": "size", "lowering": "lowering", "load": "load", "memory": "memory"},
         },
-        brief=("speed, × eager fp32",),
+        brief=("speedup vs eager fp32",),
     ),
     _note("fastest", "fastest"),
 )
@@ -114,13 +114,17 @@ def _inference(workload: str, frame: pd.DataFrame, best: Score | None) -> Grid:
         for heading, name in (("precision", "precision"), ("batch", "batch_size"))
         if frame[name].nunique() > 1
     }
-    measured = {"quality": "quality", "latency": "latency", "speed, × none on cpu-eager": "× eager none"}
+    measured = {
+        "quality": "quality",
+        "latency": "latency",
+        "speedup vs none on cpu-eager": "vs eager none",
+    }
     columns = (
         ("compression", plain("compression")),
         ("backend", plain("backend")),
         *_picked(INFERENCE, {**varying, **measured, "size on disk": "size"}, brief=("latency",)),
         _note("pareto", "Pareto"),
     )
-    title = f"Inference: {workload}" + (f", trained by {best.label}" if best else "")
+    title = f"Inference: {workload}" + (f", trained with {best.label}" if best else "")
     # What was left out has its reason in the report; here it would only widen a column.
     return whole_grid("inference", title, columns, frame[frame["state"] != "skipped"])

@@ -1,4 +1,4 @@
-"""A figure of who pays: how much of each class's recall every compression takes."""
+"""The figure of classes: how each compression changes the recall of each class."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from bench.formatting import format_points
 from reports.plots.figure import INK, Plot, render, shorten
 
-_LEAST_SCALE = 1.0
-"""Least points at the ends of the colour scale, so that noise does not look like harm."""
+_MIN_SCALE = 1.0
+"""The colour scale spans at least this many points, so that noise does not look like a loss."""
 
 
 def draw_classes(classes: pd.DataFrame, workload: str) -> Plot | None:
@@ -27,8 +27,8 @@ def draw_classes(classes: pd.DataFrame, workload: str) -> Plot | None:
     table = shown.pivot_table(index="compression", columns="class", values="change_points", sort=False)
     return render(
         f"who-pays-{workload}",
-        f"Who pays: {workload}",
-        "Change of each class's recall against the uncompressed model of the same training, in percentage "
+        f"Change in recall of each class: {workload}",
+        "Change in recall of each class against the uncompressed model of the same training, in percentage "
         "points, averaged over trainings. Each compression on the first backend that runs it.",
         lambda: _figure(table, [f"{name} @ {backends[name]}" for name in table.index]),
     )
@@ -39,7 +39,7 @@ def _figure(table: pd.DataFrame, labels: list[str]) -> Figure:
     size = (3.6 + 0.75 * len(table.columns), 1.3 + 0.34 * len(table))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
-    most = max(_LEAST_SCALE, float(np.nanmax(np.abs(values))))
+    most = max(_MIN_SCALE, float(np.nanmax(np.abs(values))))
     image = axes.imshow(values, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
     axes.grid(False)
     axes.set_xticks(range(len(table.columns)), [str(name) for name in table.columns], rotation=35, ha="right")

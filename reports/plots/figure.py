@@ -48,7 +48,7 @@ _STYLE: dict[str, Any] = {
 }
 
 
-_MOST_STEM = 150
+_MAX_STEM = 150
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def render(name: str, title: str, caption: str, draw: Callable[[], Figure]) -> P
 
 def slug(text: str) -> str:
     """Return text as a safe file stem."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:_MOST_STEM]
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:_MAX_STEM]
 
 
 def assign(names: Iterable[Any], choices: tuple[str, ...]) -> dict[Any, str]:

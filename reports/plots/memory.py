@@ -13,10 +13,10 @@ from reports.frames.view import records
 from reports.plots.figure import INK, PALETTE, Plot, format_axis, render, shorten
 
 _MARKS = {
-    "peak_tensor_bytes": ("o", PALETTE[0], "peak of tensors"),
+    "peak_tensor_bytes": ("o", PALETTE[0], "peak tensor memory"),
     "gpu_allocated_peak_bytes": ("^", PALETTE[2], "GPU allocator peak"),
-    "rss_growth_bytes": ("D", PALETTE[4], "resident growth since before the model"),
-    "peak_rss_bytes": ("s", PALETTE[1], "peak resident, the runtime's own code included"),
+    "rss_growth_bytes": ("D", PALETTE[4], "growth of resident memory since before the model was loaded"),
+    "peak_rss_bytes": ("s", PALETTE[1], "peak resident memory, including the runtime's own code"),
 }
 
 
@@ -32,7 +32,7 @@ def draw_memory(memory: pd.DataFrame, workload: str) -> Plot | None:
     return render(
         f"memory-{workload}",
         f"Peak memory: {workload}",
-        "One line for each training step and each inference structure; what shares a structure, shares a "
+        "One line for each training step and each inference structure; cells of one structure share a "
         "line. The axis is logarithmic.",
         lambda: _figure(rows),
     )

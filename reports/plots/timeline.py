@@ -1,4 +1,4 @@
-"""The figure of a profile: bytes of tensors alive over the calls of a trace."""
+"""The figure of a profile: bytes of live tensors over the calls of a trace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def draw_timeline(cell: str, memory: Sequence[tuple[float, int]], calls: int) ->
     return render(
         f"memory-timeline-{cell}",
         f"Memory over {calls} calls: {cell}",
-        "Bytes of tensors given out since the trace began; weights are not in it.",
+        "Bytes of tensors allocated since the trace began, without the weights.",
         lambda: _figure(memory),
     )
 

@@ -15,7 +15,7 @@ from reports.frames.training import training_label
 from reports.plots.figure import GREY, INK, MARKERS, PALETTE, Plot, assign, format_axis, render, shorten
 
 DEPTH = 0.10
-"""Points this far under the best quality are drawn on the lower edge."""
+"""Points this far below the best quality are drawn on the lower edge."""
 
 _RING: dict[str, Any] = {
     **{"markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 1.2},
@@ -44,9 +44,9 @@ def draw_tradeoff(inference: pd.DataFrame, cost: str, workload: str, batch_size:
         f"{name}-{workload}-batch-{batch_size}",
         f"{title}: {workload}, batch {batch_size}",
         f"Colour is the compression, shape the backend; bars are {_BARS[cost]}the range of quality over "
-        "seeds. The grey line is the Pareto front over all panels, ringed points are on it: nothing is both "
-        f"cheaper and better. Small ▼ on the lower edge lie more than {100 * DEPTH:g} points under the best. "
-        "Larger marks lie behind smaller ones of the same place. INVALID, skipped and failed cells are not "
+        "seeds. The grey line is the Pareto front over all panels, ringed points are on it: no point is both "
+        f"cheaper and better. Small ▼ on the lower edge lie more than {100 * DEPTH:g} points below the best. "
+        "Where points coincide, the larger mark lies behind. INVALID, skipped and failed cells are not "
         "drawn.",
         lambda: _figure(points, cost),
     )

@@ -88,7 +88,7 @@ def _quality_name(rows: list[dict[str, Any]]) -> str:
 
 
 def _quality_range(curves: pd.DataFrame, rows: list[dict[str, Any]]) -> tuple[float, float]:
-    """Leave the first, bad evaluations out of sight: what matters happens near the target."""
+    """Cut off the first, bad evaluations, so that the part near the target is readable."""
     quality = curves["quality"]
     targets = [row["target"] for row in rows if row["target"] is not None]
     high = max([float(quality.max()), *targets])
@@ -120,7 +120,7 @@ def draw_to_target(training: pd.DataFrame, workload: str) -> Plot | None:
         return None
     return render(
         f"time-to-target-{workload}",
-        f"What reaching the target took: {workload}",
+        f"Steps and time to the target: {workload}",
         "One mark for each seed. Hollow triangles are censored: the target was not held by the end of the "
         "budget, so the true value lies further right. A cross is a training that failed.",
         lambda: _to_target_figure(rows),

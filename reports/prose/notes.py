@@ -1,4 +1,4 @@
-"""What a run left out, as lines for the terminal."""
+"""Notes for the terminal: data left out, and records that cannot be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run spent outside the bodies of its stages, as text."""
+"""The overhead of a run, as text: wall time outside its stages."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from reports.frames.view import RunView, records
 
 
 def overhead_text(view: RunView) -> str:
-    """Return a line on the wall time outside stage bodies, and one for each part, largest first."""
+    """Return a line on the wall time outside stages, and one for each part, largest first."""
     outside = sum(view.overheads.values())
     if not outside:
-        return "Wall time outside stage bodies: not recorded yet."
+        return "Overhead outside stages: not recorded yet."
     whole = outside + view.body_s
-    share = (
-        f"{100 * outside / whole:.1f} % of {_seconds(whole)}, stage bodies added up whatever ran side by side"
-    )
-    lines = [f"Wall time outside stage bodies: {_seconds(outside)} ({share})"]
+    share = f"{100 * outside / whole:.1f} % of {_seconds(whole)}; parallel stages count in full"
+    lines = [f"Overhead outside stages: {_seconds(outside)} ({share})"]
     parts = records(overhead_table(view))
     width = max(len(part["part"]) for part in parts)
     lines += [

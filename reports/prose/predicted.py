@@ -1,37 +1,37 @@
-"""What a run predicted of itself against what it took, as text."""
+"""The predicted and the actual cost of a run, as text."""
 
 from __future__ import annotations
 
 from bench.costs import sources_text
 from bench.costs.comparison import Compared
-from bench.formatting import format_value
+from bench.formatting import counted, format_value
 from reports.frames.estimate import relative_error
 from reports.frames.view import RunView
 
 
 def estimate_summary(view: RunView) -> str:
-    """Return a sentence on the whole run, and what the prediction went by and did not count."""
+    """Return sentences on the whole run, on what the prediction is based on, and on what it excludes."""
     comparison = view.comparison
     if view.smoke:
-        return "Predicted against taken: nothing to compare in a smoke run."
+        return "Predicted vs actual: not compared in a smoke run."
     if comparison is None:
-        return "Predicted against taken: this run recorded no prediction."
+        return "Predicted vs actual: this run recorded no prediction."
     whole = comparison.rows[-1]
-    sentences = [f"Predicted against taken: {_against(whole)}"]
+    sentences = [f"Predicted vs actual: {_against(whole)}"]
     error, count = comparison.median_error, comparison.compared_stages
     if error is not None:
-        sentences.append(f"median error over {count} stages {100 * error:.1f} %")
+        sentences.append(f"median stage error {100 * error:.1f} % ({counted(count, 'stage')})")
     if comparison.reused or comparison.ended:
         sentences.append(
-            f"not counted, of {comparison.stages} stages: {comparison.reused} reused from other runs, "
-            f"{comparison.ended} finished before the run went on"
+            f"excluded from {counted(comparison.stages, 'stage')}: {comparison.reused} reused from other "
+            f"runs, {comparison.ended} finished before the run was resumed"
         )
     if comparison.bound_s:
         bound = _seconds(comparison.bound_s)
-        sentences.append(f"{bound} of the prediction were an upper bound of trainings, which may end early")
+        sentences.append(f"{bound} of the prediction are an upper bound for trainings, which may stop early")
     return (
         f"{'; '.join(sentences)}. Predicted from: {sources_text(comparison.sources)}. "
-        "A kind's seconds are those of its stages added up, whatever ran side by side."
+        "The seconds of a kind are the sum over its stages, also where stages ran in parallel."
     )
 
 
@@ -43,12 +43,10 @@ def estimate_text(view: RunView) -> str:
 
 
 def _against(row: Compared) -> str:
-    seconds = (
-        f"{_seconds(row.predicted_s)} against {_seconds(row.taken_s)}{_error(row.predicted_s, row.taken_s)}"
-    )
+    seconds = f"{_seconds(row.predicted_s)} vs {_seconds(row.taken_s)}{_error(row.predicted_s, row.taken_s)}"
     if not row.predicted_bytes and not row.taken_bytes:
         return seconds
-    size = f"{_bytes(row.predicted_bytes)} against {_bytes(row.taken_bytes)}"
+    size = f"{_bytes(row.predicted_bytes)} vs {_bytes(row.taken_bytes)}"
     return f"{seconds}, disk {size}{_error(row.predicted_bytes, row.taken_bytes)}"
 
 

@@ -1,4 +1,4 @@
-"""What a run says, in a few sentences."""
+"""The verdict of a run, in a few sentences."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TITLES = {"latency_s": "lowest latency", "artifact_compressed_bytes": "smallest
 
 
 SMOKE = (
-    "Smoke run, two steps and one launch each: it says whether every stage runs; its numbers mean nothing."
+    "Smoke run (two steps, one launch per stage): it checks that every stage runs; its numbers mean nothing."
 )
 
 
@@ -45,19 +45,19 @@ def verdict(view: RunView, frames: Mapping[str, pd.DataFrame]) -> list[str]:
 
 
 def _incomplete_counts(training: pd.DataFrame, inference: pd.DataFrame) -> Iterator[str]:
-    """Say of each workload what its counts of FLOPs lack."""
+    """Say for each workload what its FLOP counts lack."""
     rows = [(row["workload"], row["flops_incomplete"]) for row in (*records(training), *records(inference))]
     for workload in dict.fromkeys(workload for workload, lacking in rows if lacking):
         reasons = dict.fromkeys(lacking for name, lacking in rows if name == workload and lacking)
         why = shortened("; ".join(reasons), _MAX_REASONS)
         yield (
-            f"{workload}: FLOPs are incomplete ({why}). They, FLOP/s, % of peak, operations a byte and FLOPs "
-            "to target are lower bounds, marked ≥; no ranking rests on them."
+            f"{workload}: FLOP counts are incomplete ({why}). FLOPs, FLOP/s, % of peak, operations per byte "
+            "and FLOPs to target are lower bounds, marked ≥; no ranking uses them."
         )
 
 
 def count_cells(inference: pd.DataFrame) -> str:
-    """Say how many cells ended how."""
+    """Say how many cells are in each state."""
     states = Counter(str(state) for state in inference["state"])
     order = ("ok", "INVALID", "skipped", "pending")
     failed = {state: count for state, count in states.items() if state not in order}
@@ -88,11 +88,11 @@ def _training_sentences(workload: str, scores: list[Score]) -> Iterator[str]:
         yield first + _closeness(least_time, winners) + "."
     missed = [_missed(score) for score in scores if score.reached < score.seeds]
     if missed:
-        yield f"{workload}: the target of {aim} was not held by {'; '.join(missed)}."
+        yield f"{workload}: {aim} was not reached by {'; '.join(missed)}."
 
 
 def _closeness(best: Score, winners: list[Score]) -> str:
-    """Name those whose interval of time to target overlaps the best one's."""
+    """Name the optimizers whose interval of time to target overlaps that of the best one."""
     close = [
         score.label
         for score in winners
@@ -101,7 +101,7 @@ def _closeness(best: Score, winners: list[Score]) -> str:
         and score.time_low_s is not None
         and score.time_low_s <= best.time_high_s
     ]
-    return f", not told apart from {', '.join(close)} by the intervals of their step times" if close else ""
+    return f", statistically tied with {', '.join(close)} (step-time intervals overlap)" if close else ""
 
 
 def _missed(score: Score) -> str:
@@ -123,7 +123,7 @@ def _inference_sentences(
         if not any(picks.values()):
             if not ranked_points(batch, "latency_s"):
                 continue
-            yield f"{where}: nothing stays within {QUALITY_POINTS:g} point of the uncompressed quality."
+            yield f"{where}: no choice stays within {QUALITY_POINTS:g} point of the uncompressed quality."
         for cost, point in picks.items():
             if point:
                 others = _others(view, point, ranked_points(batch, cost)) if cost == "latency_s" else ""
@@ -134,7 +134,7 @@ def _pick(points: list[dict[str, Any]], cost: str, reached: set[str]) -> dict[st
     """Return the cheapest point that keeps its quality, of trainings that reached the target if any did."""
     keeping = [point for point in points if _keeps_quality(point)]
     preferred = [point for point in keeping if training_label(point, points) in reached] or keeping
-    # Of what serves alike, that which takes no more work.
+    # Among equals prefer the one without compression: it takes no extra work.
     return min(preferred, key=lambda p: (p[cost], p["compression"] != NONE, -p["quality"]), default=None)
 
 
@@ -148,23 +148,23 @@ def _describe(point: Mapping[str, Any], cost: str) -> str:
     quality = format_value("quality", point["quality"])
     loss = point["quality_loss_points"]
     points = format_points(abs(loss)).lstrip("+")
-    change = f"{points} points {'less' if loss > 0 else 'more'} than" if float(points) else "as much as"
+    change = f"{points} points {'below' if loss > 0 else 'above'}" if float(points) else "same as"
     return (
         f"{_TITLES[cost]} within {QUALITY_POINTS:g} point of the uncompressed model's quality is "
         f"{_choice(point)}: {value}{mark}{faster}, "
-        f"quality {quality} ({change} uncompressed), trained by {point['optimizer']}"
+        f"quality {quality} ({change} uncompressed), trained with {point['optimizer']}"
     )
 
 
 def _others(view: RunView, best: Mapping[str, Any], points: list[dict[str, Any]]) -> str:
-    """Name other choices that keep their quality: those timed as one with the best, those maybe as fast."""
+    """Name other choices that keep their quality: those that share the best one's timing, and those tied."""
     keeping = [point for point in points if _keeps_quality(point) and _choice(point) != _choice(best)]
     same = [point for point in keeping if point["infer_keys"] == best["infer_keys"]]
     close = [point for point in keeping if point not in same and _maybe_as_fast(view, point, best)]
     parts = [
-        f"; {verb} {', '.join(dict.fromkeys(map(_choice, found)))}"
-        for verb, found in (("timed as one with", same), ("not told apart by its launches from", close))
-        if found
+        f"; {verb} {', '.join(dict.fromkeys(map(_choice, choices)))}"
+        for verb, choices in (("shares its timing with", same), ("statistically tied with", close))
+        if choices
     ]
     return "".join(parts)
 

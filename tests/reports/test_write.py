@@ -18,6 +18,7 @@ from bench.formatting import format_value
 from bench.records import Result
 from bench.results.store import Store
 from reports.frames.view import read
+from reports.grids.cell import bounds
 from reports.prose.overheads import overhead_text
 from reports.write import write
 from tests.support.short_tables import short_tables
@@ -79,7 +80,7 @@ def test_internal_links_lead_somewhere(page: str) -> None:
 
 
 def test_what_a_run_noted_as_it_was_prepared_is_in_the_page_and_in_markdown(tmp_path: Path) -> None:
-    note = "[infer] backend leaves out openvino: needs the package openvino"
+    note = "[infer] backend leaves out openvino: requires the package openvino"
     write(build(tmp_path, Synthetic(notes=(note,))), "run-1", tmp_path / "report")
     assert f"<dt>note</dt><dd>{note}</dd>" in (tmp_path / "report/report.html").read_text()
     assert "leaves out openvino" in (tmp_path / "report/report.md").read_text()
@@ -119,17 +120,16 @@ def test_numbers_stand_formatted_with_interval_and_mark(page: str, store: Store)
     key = key_of("infer digits/dense@onnxruntime 1")
     interval = launch_interval(store.launch_values("run-1", key, "latency_s"))
     assert f"{format_value('latency_s', interval.value)}†" in page
-    low, high = (format_value("latency_s", bound) for bound in (interval.low, interval.high))
-    assert f"{low} … {high}" in page
+    assert bounds("latency_s", interval.low, interval.high) in page
 
 
 def test_verdict_names_the_winners(page: str) -> None:
     verdict = page.split('class="verdict"')[1].split("</ul>")[0]
     assert "24 cells: 20 ok, 1 INVALID, 3 skipped" in verdict
     assert "momentum reached 90 % accuracy in the fewest steps (450) and in the least time" in verdict
-    assert "not held by sgd" in verdict
+    assert "accuracy was not reached by sgd" in verdict
     assert "lowest latency within 1 point" in verdict
-    assert "int8-static on onnxruntime" in verdict and "trained by adam" in verdict
+    assert "int8-static on onnxruntime" in verdict and "trained with adam" in verdict
 
 
 def test_of_what_runs_as_the_same_verdict_names_the_uncompressed_model(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_of_what_runs_as_the_same_verdict_names_the_uncompressed_model(tmp_path:
     store.close()
     verdict = page.split('class="verdict"')[1].split("</ul>")[0]
     assert "quality is none on onnxruntime (fp32)" in verdict
-    assert "timed as one with finetune on onnxruntime (fp32)" in verdict
+    assert "shares its timing with finetune on onnxruntime (fp32)" in verdict
 
 
 def test_raw_tables_hold_the_stores_numbers(report: Path, store: Store) -> None:
@@ -217,14 +217,14 @@ def test_a_run_without_launches_has_a_report(tmp_path: Path) -> None:
     store.start_run("run-2", "i", "quick", "bench run", {}, source.stages("run-1"), source.cells("run-1"))
     page = write(store, "run-2", tmp_path / "report").read_text()
     assert "24 cells: 0 ok, 3 skipped, 21 pending" in page
-    assert overhead_text(read(store, "run-2")) == "Wall time outside stage bodies: not recorded yet."
+    assert overhead_text(read(store, "run-2")) == "Overhead outside stages: not recorded yet."
 
 
 def test_short_tables_fit_a_terminal(store: Store) -> None:
     training, inference = short_tables(store, "run-1")
     assert [row[0] for row in training.rows] == ["momentum", "adam", "sgd"]
     assert training.rows[2][2] == "> 1,200 (censored)"
-    assert "trained by momentum" in inference.title
+    assert "trained with momentum" in inference.title
     assert len(inference.rows) == 7
     assert ("int8-static", "cpu-eager") not in {row[:2] for row in inference.rows}  # the report says why
     assert all(
@@ -235,7 +235,7 @@ def test_short_tables_fit_a_terminal(store: Store) -> None:
 
 def test_overhead_text_says_what_it_is_made_of(store: Store) -> None:
     first, *parts = overhead_text(read(store, "run-1")).splitlines()
-    assert first.startswith("Wall time outside stage bodies: 15 s")
+    assert first.startswith("Overhead outside stages: 15 s")
     assert [part.split()[0] for part in parts] == ["imports", "start"]
     assert "83.3 %" in parts[0]
 

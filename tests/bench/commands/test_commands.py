@@ -42,12 +42,12 @@ def test_smoke_executes_every_distinct_stage_once(finished):
 
 def test_a_run_ends_with_where_its_time_went_and_the_path_of_its_report(finished):
     done, _ = finished
-    assert "Wall time outside stage bodies" in done.stdout
+    assert "Overhead outside stages" in done.stdout
     path = done.stdout.strip().splitlines()[-1].removeprefix("report: ")
     assert path.endswith("report.html")
     page = Path(path).read_text()
     assert "<html" in page
-    assert "<dd>finished</dd>" in page and "numbers are missing" not in page
+    assert "<dd>finished</dd>" in page and "numbers below are incomplete" not in page
 
 
 def test_a_smoke_run_says_that_its_numbers_mean_nothing_and_ranks_nothing(finished):

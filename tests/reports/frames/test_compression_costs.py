@@ -89,23 +89,23 @@ def test_classes_tell_who_loses_most(frames: dict[str, pd.DataFrame]) -> None:
 
 def test_every_question_of_the_survey_is_answered(frames: dict[str, pd.DataFrame]) -> None:
     said = {answer.question: " ".join(answer.sentences) for answer in answers(frames)}
-    assert "prune-channels:0.5 runs at" in said["Does it run faster, and where?"]
-    assert "prune-mean:1" not in said["Does it run faster, and where?"]
-    assert "no speed on any backend" in said["What do zeros in dense weights save?"]
-    assert "prune-mean:1 with 50.00 % zeros" in said["What do zeros in dense weights save?"]
-    teacher = said["Does the teacher help?"]
-    assert "points that distill:0.5 is better than student:0.5" in teacher
-    assert "trained by adam +0.80 (+0.30 to +1.30)" in teacher and "trained by momentum +0.80" in teacher
-    assert "worst off is shirt, -4.0 points" in said["Who pays?"]
-    combined = said["What does a combination give?"]
+    assert "prune-channels:0.5 vs none on the same backend" in said["What runs faster, and where?"]
+    assert "prune-mean:1" not in said["What runs faster, and where?"]
+    assert "same speed as none on every backend" in said["What do zeroed weights save?"]
+    assert "prune-mean:1 (50.00 % zeros)" in said["What do zeroed weights save?"]
+    teacher = said["Does distillation help?"]
+    assert "distill:0.5 vs student:0.5 (the same student without a teacher)" in teacher
+    assert "trained with adam +0.80 (+0.30 to +1.30)" in teacher and "trained with momentum +0.80" in teacher
+    assert "largest drop: shirt, -4.0 points" in said["Which classes lose quality?"]
+    combined = said["What do combinations give?"]
     assert "distill:0.5+int8-static gives" in combined and "int8-static alone" in combined
 
 
 def test_nobody_is_named_to_pay_where_seeds_differ_by_more(frames: dict[str, pd.DataFrame]) -> None:
     classes = frames["classes"].assign(change_points_low=-9.0, change_points_high=1.0)
     said = {answer.question: " ".join(answer.sentences) for answer in answers(frames | {"classes": classes})}
-    assert "no class loses more than seeds differ by" in said["Who pays?"]
-    assert "worst off" not in said["Who pays?"]
+    assert "no class drops by more than seeds differ" in said["Which classes lose quality?"]
+    assert "largest drop" not in said["Which classes lose quality?"]
 
 
 def test_without_a_difference_the_teacher_is_not_praised(tmp_path: Path) -> None:
@@ -113,15 +113,15 @@ def test_without_a_difference_the_teacher_is_not_praised(tmp_path: Path) -> None
     store = build(tmp_path, made_up)
     said = {answer.question: answer.sentences for answer in answers(read_frames(read(store, "run-1")))}
     store.close()
-    assert "from one seed: nothing to judge it by" in said["Does the teacher help?"][0]
+    assert "(one seed, no interval)" in said["Does distillation help?"][0]
 
 
 def test_tables_for_people_name_control_and_interval(frames: dict[str, pd.DataFrame]) -> None:
     grids = {grid.name: grid for grid in compression_grids(frames)}
     rows = {(row[0].text, row[1].text): row for row in grids["tradeoff"].rows}
     columns = grids["tradeoff"].columns
-    entry = rows["distill:0.5", "onnxruntime"][columns.index("won over its control, points")]
+    entry = rows["distill:0.5", "onnxruntime"][columns.index("gain vs control (pts)")]
     assert entry.text == "+0.80" and entry.detail.startswith("student:0.5; +0.30")
-    speed = rows["prune-mean:1", "onnxruntime"][columns.index("speed, × none there")]
-    assert (speed.text, speed.detail) == ("1×", "same dense kernels as none")
+    speed = rows["prune-mean:1", "onnxruntime"][columns.index("speedup vs none, same backend")]
+    assert (speed.text, speed.detail) == ("1×", "same speed as none (zeroed weights still run as dense)")
     assert {"shirt", "bag"} <= set(grids["classes"].columns)

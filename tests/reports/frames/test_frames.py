@@ -86,7 +86,7 @@ def test_batches_that_the_training_set_cannot_fill_are_a_note(tmp_path: Path) ->
         results={"train digits/adam": Result("ok", measurements=trained)},
     )
     adam, momentum = records(training_table(made_up_view(tmp_path, made_up)))
-    assert "batches of 20 samples: the training set has no 128" in adam["notes"]
+    assert "batches of 20 samples: the training set has fewer than 128" in adam["notes"]
     assert "batches" not in momentum["notes"]
 
 
@@ -168,7 +168,7 @@ def test_three_launches_are_preliminary_and_a_single_one_is_invalid_and_not_rank
     table = inference_table(made_up_view(tmp_path / "one", Synthetic(launches=1)))
     run = table[table["state"] != "skipped"]
     assert set(run["state"]) == {"INVALID"} and not run["ranked"].any()
-    assert set(run["reason"]) == {"timing: too few launches: 1, and 3 make an interval"}
+    assert set(run["reason"]) == {"timing: too few launches: 1 (an interval needs 3)"}
 
 
 def test_a_timing_whose_launches_were_all_disturbed_is_invalid(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_timing_of_what_answers_wrong_is_invalid_with_what_was_wrong(tmp_path:
     )
     eager, onnx = records(inference_table(made_up_view(tmp_path, made_up)))
     assert (eager["state"], onnx["state"]) == ("ok", "INVALID")
-    assert onnx["reason"] == "what was timed: outputs are not finite" and not onnx["ranked"]
+    assert onnx["reason"] == "timed call: outputs are not finite" and not onnx["ranked"]
 
 
 def test_nothing_is_faster_than_a_reference_that_is_invalid(tmp_path: Path) -> None:

@@ -35,11 +35,11 @@ LACKING = "no formula for aten._fft_r2c"
 MARK = "≥ "
 TOLD = "incomplete: aten._fft_r2c"
 TRAINING = {
-    *("FLOP/s", "% of peak (MFU)", "% of peak with recomputation (HFU)", "operations a byte (estimate)"),
+    *("FLOP/s", "% of peak (MFU)", "% of peak with recomputation (HFU)", "operations per byte (estimate)"),
     *("FLOPs to target", "forward FLOPs", "backward FLOPs"),
 }
 INFERENCE = {
-    *("operations/s", "% of peak (MFU)", "operations a byte (estimate)", "FLOPs dense", "FLOPs effective"),
+    *("operations/s", "% of peak (MFU)", "operations per byte (estimate)", "FLOPs dense", "FLOPs effective"),
 }
 DERIVED = (
     *("achieved_operations_per_s", "operations_per_byte", "utilization", "hardware_utilization"),
@@ -120,15 +120,15 @@ def test_the_files_of_a_report_have_the_mark(store: Store, tmp_path: Path) -> No
 
 def test_the_page_and_markdown_explain_the_mark(content: Content) -> None:
     for rendered in (render_html(content), render_markdown(content)):
-        assert "≥ at least: the FLOP count is incomplete" in rendered
+        assert "≥ lower bound: the FLOP count is incomplete" in rendered
 
 
 def test_the_verdict_says_which_workload_is_incomplete_and_that_no_ranking_rests_on_it(
     view: RunView, content: Content
 ) -> None:
     (sentence,) = [text for text in content.verdict if "incomplete" in text]
-    assert sentence.startswith(f"digits: FLOPs are incomplete ({LACKING})")
-    assert "no ranking rests on them" in sentence
+    assert sentence.startswith(f"digits: FLOP counts are incomplete ({LACKING})")
+    assert "no ranking uses them" in sentence
 
 
 def test_no_ranking_answer_plot_or_short_table_rests_on_a_count(

@@ -26,7 +26,7 @@ def test_a_million_answers_cost_machine_time_and_measured_energy():
 def test_an_estimate_is_made_on_request_only_and_money_from_it_says_so():
     found = serving_columns(view(prices=PRICES, estimate={"watts": 50}), 0.01, 1, None)
     assert found["energy_estimate_j"] == pytest.approx(0.5)
-    assert found["energy_estimate_method"] == "50 W, as the matrix says, for as long as it takes"
+    assert found["energy_estimate_method"] == "50 W (from the matrix) × time"
     assert "estimated energy" in found["money_method"]
 
 

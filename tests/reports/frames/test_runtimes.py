@@ -48,12 +48,12 @@ def test_each_pair_has_a_row_and_is_held_against_eager_fp32_at_its_batch_size(st
 
 def test_the_report_and_the_terminal_show_the_table(store: Store) -> None:
     grid = next(grid for grid in gather(store, "run-1").grids if grid.name == "runtimes")
-    assert {"backend", "format", "speed, × eager fp32"} <= set(grid.columns)
+    assert {"backend", "format", "speedup vs eager fp32"} <= set(grid.columns)
     (left_out,) = (grid for grid in gather(store, "run-1").grids if grid.name == "not-run")
     assert [entry.text for entry in left_out.rows[0]][:2] == ["cpu-eager", "int8-static fp32"]
     assert all("skipped" not in entry.text for row in grid.rows for entry in row)
     table = short_tables(store, "run-1")[-1]
-    assert "against eager PyTorch in fp32" in table.title and len(table.rows) == 16
+    assert "compared with eager PyTorch in fp32" in table.title and len(table.rows) == 16
 
 
 @pytest.mark.parametrize(

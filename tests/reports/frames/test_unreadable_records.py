@@ -107,10 +107,10 @@ def test_a_metric_that_this_version_does_not_know_is_named(results: Path) -> Non
     view = read(store, RUN)
     problems = problems_table(view)
     row = problems[problems["what"] == label].iloc[0]
-    assert row["state"] == "unreadable" and "'brier', which is no metric of this version" in row["reason"]
+    assert row["state"] == "unreadable" and "unknown metric 'brier'" in row["reason"]
     assert set(inference_table(view)["state"]) == {"ok"}
     page = write(store, RUN, results / "report").read_text()
-    assert "Records of which something cannot be read" in page and "brier" in page
+    assert "Records that are partly unreadable" in page and "brier" in page
     notes = check(store, RUN, "before", results, 0.02).notes
     assert "not compared, no metrics of this version: brier" in notes
     store.close()
