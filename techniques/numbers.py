@@ -1,4 +1,4 @@
-"""The numbers of a model's weights: moved to a precision without losing what they are, or refused."""
+"""The numbers of a model's weights: moved to a precision without loss, or refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMES = {
 
 
 def tensors_of(model: torch.nn.Module) -> list[torch.Tensor]:
-    """Return a model's weights and buffers that are no whole numbers."""
+    """Return a model's floating-point and complex weights and buffers."""
     tensors = [*model.parameters(), *model.buffers()]
     return [tensor for tensor in tensors if tensor.is_floating_point() or tensor.is_complex()]
 
@@ -42,7 +42,7 @@ def has_complex(model: torch.nn.Module) -> bool:
 def refuse_complex(model: torch.nn.Module, what: str) -> None:
     """Raise CannotApply where a model has complex weights, which `what` has no numbers for."""
     if has_complex(model):
-        raise CannotApply(f"the model has complex weights, which {what} does not carry")
+        raise CannotApply(f"the model has complex weights, which {what} does not support")
 
 
 def in_numbers(
@@ -54,7 +54,7 @@ def in_numbers(
     """
     if has_complex(model):
         if dtype not in _COMPLEX:
-            raise CannotApply(f"the model has complex weights, and there are none of {_NAMES[dtype]}")
+            raise CannotApply(f"the model has complex weights, which do not exist in {_NAMES[dtype]}")
         _retyped(model, lambda tensor: _COMPLEX[dtype] if tensor.is_complex() else dtype)
         return model if device is None else model.to(device)
     return model.to(dtype=dtype) if device is None else model.to(device, dtype)
@@ -68,7 +68,7 @@ def widened_weights(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def in_precision(batch: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return a batch in that precision; whole numbers, of tokens say, stay what they are."""
+    """Return a batch in that precision; integers, such as tokens, stay as they are."""
     if batch.is_complex():
         return batch.to(_COMPLEX.get(dtype, batch.dtype))
     return batch.to(dtype) if batch.is_floating_point() else batch

@@ -1,4 +1,4 @@
-"""What models return: one tensor, or several under names; and the numbers in which they are compared."""
+"""Outputs of models, one tensor or several by name, and the precision in which they are compared."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ALONE = ""
 
 
 def parts(outputs: Any) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
-    """Return the tensors in what a model returned, in its order, and the names of what is none.
+    """Return the tensors in a model's outputs, in order, and the names of outputs that are not tensors.
 
     A tensor alone has the name ''; others those of their keys, fields or positions, joined by dots. None
     stands for nothing, and is not named.

@@ -1,4 +1,4 @@
-"""Weights computed from others (weight norm, spectral norm, masks), and how they become plain ones."""
+"""Weights computed from others (weight norm, spectral norm, masks), and how to make them plain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a technique is named, found, and says whether it can run here.
+"""Techniques: their names, their tables, and whether they can run here.
 
 A technique is written `name`, `name:argument` or `name:argument,key=value`; values are read as the type
 of the setting's default. Rows name their implementation instead of importing it, so that listing what
@@ -24,21 +24,21 @@ from typing import Any, Generic, TypeVar
 
 from techniques.settings import Setting, in_range, quote, read_setting, spell, split, unquote
 
-_MOST_KNOWN = 12
+_MAX_KNOWN = 12
 
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
 class TechniqueError(ValueError):
-    """A technique's name or setting that no row of its table has, or a row that is wrong."""
+    """An unknown technique or setting, or a row that is wrong."""
 
 
 class CannotApply(TechniqueError):
-    """A technique that is not for this model or machine: its stage is skipped, and has not failed."""
+    """A technique that this model or machine does not support: its stage is skipped, not failed."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the nearest known word, else what is known, of much the first few."""
+    """Return `; did you mean 'x'?` for the nearest known word, else the first few known words."""
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
@@ -47,9 +47,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def first_few(words: Sequence[str]) -> str:
-    """Return the words in one line, of many only the first and how many more there are."""
-    more = f" and {len(words) - _MOST_KNOWN} more" if len(words) > _MOST_KNOWN else ""
-    return ", ".join(words[:_MOST_KNOWN]) + more
+    """Join the words in one line; of many, name the first and count the rest."""
+    more = f" and {len(words) - _MAX_KNOWN} more" if len(words) > _MAX_KNOWN else ""
+    return ", ".join(words[:_MAX_KNOWN]) + more
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ class Row:
             split_reference(self.implementation)
         for key, value in self.defaults.items():
             if not isinstance(value, bool | int | float | str):
-                raise ValueError(f"the default of {key!r} is {value!r}; it must be text, a number or a bool")
+                raise ValueError(
+                    f"the default of {key!r} is {value!r}; it must be a string, a number or a bool"
+                )
         for key in [*self.ranges, *([self.argument] if self.argument else [])]:
             if key not in self.defaults:
                 raise ValueError(f"{key!r} has no default")
@@ -109,14 +111,14 @@ class Row:
         return value
 
     def obstacle(self) -> Obstacle | None:
-        """Say what keeps this from running here, or None; missing hardware first, as no install mends it."""
+        """Say what keeps this from running here, or None; missing hardware first: no command adds it."""
         found = load_reference(self.check)() if self.check else None
         unmet = found if isinstance(found, Obstacle) else Obstacle(str(found)) if found else None
         if unmet is not None and unmet.hardware:
             return unmet
         missing = [module for module in self.needs if importlib.util.find_spec(module) is None]
         if missing:
-            return Obstacle(f"needs the package {', '.join(missing)}", self.install)
+            return Obstacle(f"requires the package {', '.join(missing)}", self.install)
         return unmet
 
     def unavailable(self) -> str | None:
@@ -128,7 +130,7 @@ class Row:
 RowT = TypeVar("RowT", bound=Row)
 
 REFERENCED: set[str] = set()
-"""Names of the modules that references have been looked up in; who clears it learns what was used since."""
+"""Names of the modules that references were looked up in; clear it to learn what is used from then on."""
 
 _FOLDERS: set[str] = set()
 
@@ -181,7 +183,7 @@ class Registry(Generic[RowT]):
         if not NAME.fullmatch(name):
             raise TechniqueError(f"{self.axis} {name!r}: a name has only a-z, 0-9, '.' and '-'")
         if name in self._rows:
-            raise TechniqueError(f"{self.axis} {name!r} is there already: {self._rows[name].about}")
+            raise TechniqueError(f"{self.axis} {name!r} is already registered: {self._rows[name].about}")
         known = [entry.name for entry in fields(self._row_type)]
         for trait in traits:
             if trait not in known:
@@ -224,7 +226,7 @@ class Registry(Generic[RowT]):
             if not values or (key not in settings and position == 0 and Path(part).exists()):
                 if position or row.argument is None:
                     known = nearest("", settings)
-                    raise TechniqueError(f"{self.axis} {text!r}: {part!r} is no key=value{known}")
+                    raise TechniqueError(f"{self.axis} {text!r}: {part!r} must be key=value{known}")
                 key, value = row.argument, part
             if key not in settings:
                 known = f"{nearest(key, settings)}; a name with ',' or '=' in it stands in double quotes"
@@ -251,7 +253,7 @@ def split_reference(reference: str) -> tuple[str, str]:
     """Split `module:attribute` or `file.py:attribute` into place and attribute."""
     place, colon, attribute = reference.rpartition(":")
     if not colon or not place or not attribute:
-        raise TechniqueError(f"{reference!r} is no reference; write package.module:name or file.py:name")
+        raise TechniqueError(f"{reference!r} must be package.module:name or file.py:name")
     return place, attribute
 
 
@@ -267,9 +269,9 @@ def load_reference(reference: str) -> Any:
 
 
 def load_file(path: Path) -> ModuleType:
-    """Import a Python file by its path, once for each content it has had.
+    """Import a Python file by its path, once for each content.
 
-    As for a script, its folder is where its imports are looked for first.
+    As for a script, its imports are searched in its own folder first.
     """
     if not path.is_file():
         raise TechniqueError(f"{path}: no such file")
@@ -293,7 +295,7 @@ def load_file(path: Path) -> ModuleType:
 
 
 def _look_first_in(folder: Path) -> None:
-    """Put a folder before all others, and forget what such folders have under the names that it has."""
+    """Put a folder first on `sys.path`, and forget modules of the same names from such folders."""
     place = str(folder)
     _FOLDERS.add(place)
     sys.path[:] = [place, *(entry for entry in sys.path if entry != place)]

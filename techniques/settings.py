@@ -7,6 +7,8 @@ import re
 
 Setting = bool | int | float | str
 
+_KINDS: dict[type, str] = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
+
 _NEEDS_QUOTES = re.compile(r'[,+|"]|^\s|\s$')
 
 _RANGE = re.compile(r"([\[(])\s*(\S+)\s*,\s*(\S+)\s*([\])])")
@@ -22,9 +24,9 @@ def read_setting(text: str, default: Setting) -> Setting:
             return {"true": True, "false": False}[text.lower()]
         value = type(default)(text)
     except (KeyError, ValueError):
-        raise ValueError(f"{text!r} is no {type(default).__name__}") from None
+        raise ValueError(f"{text!r} must be {_KINDS[type(default)]}") from None
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{text!r} is no finite number")
+        raise ValueError(f"{text!r} must be a finite number")
     return value
 
 
@@ -38,7 +40,7 @@ def spell(value: Setting) -> str:
 def quote(text: str, also: str = "") -> str:
     """Write text so that it is one piece wherever it stands, in double quotes if it has to be.
 
-    `also` is what needs quotes at its place beside what always does.
+    `also` are further characters that need quotes at this place.
     """
     needed = _NEEDS_QUOTES.search(text) or (also and also in text)
     return '"' + text.replace('"', '""') + '"' if needed else text
@@ -77,7 +79,7 @@ def in_range(value: Setting, range_: str) -> bool:
     """Say whether a number lies in a range written as `[0, 1)`, `(0, inf)`: `[` includes, `(` does not."""
     written = _RANGE.fullmatch(range_)
     if written is None:
-        raise ValueError(f"{range_!r} is no range; write it as '[0, 1)'")
+        raise ValueError(f"{range_!r} must be a range, as '[0, 1)'")
     opening, low, high, closing = written.groups()
     number, lowest, highest = float(value), float(low), float(high)
     above = number >= lowest if opening == "[" else number > lowest

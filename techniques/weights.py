@@ -38,8 +38,8 @@ def save_state(state: Mapping[str, Any], path: Path) -> None:
             tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         else:
             shared[name] = same
-    told = {_SHARED: shared, _EXTRA: extra}
-    metadata = {key: json.dumps(entries, sort_keys=True) for key, entries in told.items() if entries}
+    notes = {_SHARED: shared, _EXTRA: extra}
+    metadata = {key: json.dumps(entries, sort_keys=True) for key, entries in notes.items() if entries}
     save_file(tensors, path, metadata or None)
 
 

@@ -1,7 +1,7 @@
-"""Data sets: what there is, where it lies, and how to get it.
+"""Data sets: the table of them, where their files are, and how to get them.
 
-Only `fetch` goes to the network. Importing this package imports no array library: a row of the table
-names its functions instead.
+Only `fetch` goes to the network. Importing this package imports no array library: rows of the table
+name their functions instead.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ DATASETS: dict[str, DataSet] = {
         ),
         DataSet(
             "diabetes",
-            about="442 diabetes patients, 10 measures and the disease's progression, part of scikit-learn "
-            "(Efron et al. 2004)",
+            about="442 diabetes patients, 10 measures, disease progression after one year; part of "
+            "scikit-learn (Efron et al. 2004)",
             licence="none stated",
             size_bytes=8_123,
             load="bench.datasets.diabetes:load",
@@ -110,7 +110,7 @@ DATASETS: dict[str, DataSet] = {
         ),
         DataSet(
             "world-factbook",
-            about="What is known of 254 countries and territories, field by field (CIA World Factbook)",
+            about="Facts about 254 countries and territories, field by field (CIA World Factbook)",
             licence="public domain",
             size_bytes=9_782_216,
             load="bench.datasets.world_factbook:load",
@@ -128,7 +128,7 @@ DATASETS: dict[str, DataSet] = {
         ),
         DataSet(
             "movie-reviews",
-            about="8,530 sentences of film reviews, for or against (Rotten Tomatoes, Pang & Lee 2005)",
+            about="8,530 sentences of film reviews, positive or negative (Rotten Tomatoes, Pang & Lee 2005)",
             licence="of the reviews' authors; the package is MIT",
             size_bytes=34_592_250,
             load="bench.datasets.movie_reviews:load",
@@ -146,7 +146,7 @@ DATASETS: dict[str, DataSet] = {
         ),
         DataSet(
             "photographs",
-            about="13 photographs, of things and of grounds, part of scikit-image (van der Walt et al. 2014)",
+            about="13 photographs (objects, backgrounds), part of scikit-image (van der Walt et al. 2014)",
             licence="CC0 or public domain; of motorcycle_left none stated (Scharstein et al. 2014)",
             size_bytes=4_054_750,
             load="bench.datasets.photographs:load",

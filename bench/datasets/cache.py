@@ -33,7 +33,7 @@ def cache_folder(data_set: str) -> Path:
     try:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
-        raise DataError("there is no home folder to keep data sets in; set BENCH_CACHE_DIR") from None
+        raise DataError("data sets need a folder, and there is no home folder; set BENCH_CACHE_DIR") from None
     return root.absolute() / "dl-efficiency-bench" / data_set
 
 

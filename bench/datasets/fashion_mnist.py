@@ -76,7 +76,7 @@ def load() -> Images:
     """Return the arrays; raises DataError where the data set is not here, or a file of it is wrong."""
     folder = locate()
     if folder is None:
-        raise DataError(f"{NAME} is not here: run `bench data get {NAME}`, or {ways()}")
+        raise DataError(f"{NAME} is not downloaded: run `bench data get {NAME}`, or {ways()}")
     train_images, train_labels, test_images, test_labels = (
         file.array(content) for file, content in zip(FILES, _contents(folder), strict=True)
     )
@@ -96,7 +96,7 @@ def fetch(say: Say) -> Path:
             if not _is_sound(cache, say):
                 _fill(cache, say)
     except OSError as error:
-        raise DataError(f"{NAME} cannot be kept in {cache}: {error}; set BENCH_CACHE_DIR") from None
+        raise DataError(f"{NAME} cannot be stored in {cache}: {error}; set BENCH_CACHE_DIR") from None
     say(f"{NAME} is in {cache}")
     return cache
 
@@ -133,7 +133,7 @@ def _is_sound(cache: Path, say: Say) -> bool:
         for file in FILES:
             file.read(file.within(cache) or cache / file.name)
     except DataError as error:
-        say(f"{error}; getting it anew")
+        say(f"{error}; downloading it again")
         return False
     return True
 
@@ -158,7 +158,7 @@ def _fill(cache: Path, say: Say) -> None:
                 failures.append(f"{origin}: {error}")
                 say(failures[-1])
         else:
-            raise DataError(f"{NAME} cannot be had: {ways()} ({'; '.join(failures)})")
+            raise DataError(f"{NAME} is unavailable: {ways()} ({'; '.join(failures)})")
         for file in FILES:
             (gathered / file.name).replace(cache / file.name)
             remember(cache, cache / file.name, file)

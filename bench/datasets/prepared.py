@@ -23,7 +23,7 @@ def prepared(data_set: str, source: str, make: Callable[[], Arrays]) -> Arrays:
     """Return what `make` makes, from the cache if it was made before by the same code.
 
     `source` is the file of that code (`__file__`): another version of it, or of a module of ours that it
-    leads to, makes them anew. Where the cache
+    leads to, makes them again. Where the cache
     cannot be written they are made each time. Arrays of objects are refused: nothing is pickled.
     """
     version = source_digest(source)[:12]

@@ -78,7 +78,7 @@ class BundledFile:
 
     def _here(self, path: Path | None) -> Path:
         if path is None:
-            raise DataError(f"{self.data_set} is not here; {self.ways}")
+            raise DataError(f"{self.data_set} is not installed; {self.ways}")
         return path
 
 

@@ -1,1 +1,1 @@
-"""Probes: clock, FLOPs, memory, sizes, energy, environment. One a file, and none knows the suite."""
+"""Probes: clock, FLOPs, memory, sizes, energy, environment. One per file; none depends on the suite."""

@@ -1,4 +1,4 @@
-"""A server's scenario: batches arrive as a Poisson process and wait their turn.
+"""The server scenario: batches arrive as a Poisson process and wait their turn.
 
 MLPerf's load generator makes the arrivals, clocks each from when it was due to its answer, and judges by its
 early stopping whether so many answers show the percentile (Reddi et al. 2020, "MLPerf Inference Benchmark").
@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-LEAST_ARRIVALS = 1000
-"""Fewer hardly show a 99th percentile: early stopping needs 459 with none over the bound; more with any."""
+MIN_ARRIVALS = 1000
+"""Fewer barely show a 99th percentile: early stopping needs 459 with none over the bound, more otherwise."""
 
 HALVINGS = 6
 
-LEAST_LOAD = 1 / 8
-"""Share of the capacity under which no rate is tried: arrivals take ever longer to come."""
+MIN_LOAD = 1 / 8
+"""Share of the capacity below which no rate is tried: arrivals would take too long."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def highest_rate(
             low, best = found.rate_per_s, found
         else:
             high = found.rate_per_s
-        if high <= LEAST_LOAD * capacity_per_s:
+        if high <= MIN_LOAD * capacity_per_s:
             break
         found = offer((low + high) / 2)
         least = min(least, found, key=lambda offered: offered.rate_per_s)
@@ -62,7 +62,7 @@ def offer_rate(
     bound_s: float,
     seconds: float,
     folder: Path,
-    arrivals: int = LEAST_ARRIVALS,
+    arrivals: int = MIN_ARRIVALS,
 ) -> Offered:
     """Offer one rate to `call`, which answers one batch at a time; the generator's logs go to `folder`.
 

@@ -1,4 +1,4 @@
-"""Who else is on the GPU that a launch works on, and for how long its clocks were held down, by NVML."""
+"""Other processes on a launch's GPU, and how long its clocks were lowered, by NVML."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ The power limit is a board's own: large products always run into it. The others 
 
 @dataclass(frozen=True)
 class GpuState:
-    """Processes on the device beside ours, its clock; None where unknown, for the `reason`."""
+    """Other processes on the device, and its clock; None where unknown, for the `reason`."""
 
     strangers: int = 0
     sm_mhz: float | None = None

@@ -1,4 +1,4 @@
-"""The most this machine does, measured: FLOP/s of matrix products, bytes/s to and from memory."""
+"""This machine's measured peaks: FLOP/s of matrix products, bytes/s to and from memory."""
 
 from __future__ import annotations
 

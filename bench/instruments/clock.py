@@ -1,4 +1,4 @@
-"""The timed pass: nothing runs beside it but the clock."""
+"""The timed pass, during which only the clock runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FALLING = 0.02
 _WINDOWS_IN_LIMIT = 40
 
 SHORT_S = 100e-6
-"""A call shorter than this is timed in blocks: around one alone the clock's own cost would show."""
+"""Calls shorter than this are timed in blocks: the clock's own cost would show in a single one."""
 
 _BLOCK_S = 1e-3
 

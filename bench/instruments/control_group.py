@@ -1,4 +1,4 @@
-"""What the control group that this process is in allows it, in version 1 or 2 of the kernel's interface."""
+"""The limits of this process's control group, in version 1 or 2 of the kernel's interface."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def memory_limit_bytes() -> int | None:
 
 
 def cpu_quota() -> float | None:
-    """Return the CPUs' worth of time that this control group may take, or None where all it wants.
+    """Return how many CPUs' worth of time this control group may use, or None where that is unlimited.
 
     A quota throttles in periods of 100 ms: 2 cores at a quota of 1 stand still half of the time.
     """

@@ -1,6 +1,6 @@
-"""How far outputs are from others, where both are finite: of numbers far larger than the rest, by themselves.
+"""How far outputs differ where both are finite; numbers far larger than the rest are compared separately.
 
-Else a mask of -1e9, or one number that is much the largest, would make every error small beside it.
+Otherwise a mask of -1e9, or one number that is by far the largest, would make every other error look small.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import torch
 
 LARGE = 100.0
-"""Numbers of this magnitude may be of another scale than the rest; probabilities are small, but no rest."""
+"""Numbers from this magnitude on may have a scale of their own."""
 GAP = 20.0
-"""They are where they are so many times as large as the next smaller one ..."""
+"""They do where they are this many times as large as the next smaller one ..."""
 CHANCE = 1e-4
-"""... and this by no chance: of numbers around 0 the nearest n leave a gap of r with a chance of r**-n."""
-LEAST_MASK = 500.0
-"""Outputs beyond may be masks of a type whose range is narrower than the reference's: fp16 ends at -65504."""
+"""... and chance is unlikely: n numbers around 0 leave a gap of factor r with a probability of r**-n."""
+MIN_MASK = 500.0
+"""Outputs beyond it may be masks of a type with a narrower range than the reference: fp16 ends at -65504."""
 BOUNDS = tuple(
     torch.finfo(kind).min for kind in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 )
@@ -27,8 +27,8 @@ BOUNDS = tuple(
 class Difference:
     """The largest difference, over the largest magnitude of the reference (`scale`), and the cosine.
 
-    Numbers far larger than the rest are over a scale of their own: `relative` and `cosine` are those of the
-    scale that is worst, `absolute` leaves masks out, `beyond` counts those that are far larger and no masks.
+    Numbers far larger than the rest have a scale of their own: `relative` and `cosine` are those of the worst
+    scale, `absolute` leaves masks out, `beyond` counts the far larger numbers that are not masks.
     `compared` of `total` numbers are finite and unmasked in both. `elsewhere` counts those that are masked or
     infinite in one only, `lost` those that are NaN where the reference is not, `undefined` those of the
     reference that are NaN.
@@ -47,7 +47,7 @@ class Difference:
 
     @property
     def fault(self) -> str:
-        """Say what no tolerance allows, empty where there is nothing of it."""
+        """Say what no tolerance allows; empty where all is well."""
         if self.lost:
             return f"outputs are not finite: {self.lost:,} of {self.total:,} are NaN"
         if self.elsewhere:
@@ -63,8 +63,8 @@ class Difference:
             "masked or not finite in both": masked,
             "NaN in the reference": self.undefined,
         }
-        told = (f"; {count:,} of {self.total:,} {what}" for what, count in left_out.items() if count)
-        return f"over {self.scale:.3g}, the reference's largest magnitude{''.join(told)}"
+        notes = (f"; {count:,} of {self.total:,} {what}" for what, count in left_out.items() if count)
+        return f"over {self.scale:.3g}, the reference's largest magnitude{''.join(notes)}"
 
 
 def difference(outputs: torch.Tensor, reference: torch.Tensor, *, masks: bool = True) -> Difference:
@@ -133,7 +133,7 @@ def _least_mask(reference: torch.Tensor, levels: torch.Tensor, hidden: torch.Ten
     """Return the magnitude from which on outputs are masks: between the masks and the rest, near the rest."""
     below = levels == levels[hidden].min() - 1
     rest = reference[below & reference.isfinite()].abs().max().item()
-    return min(math.sqrt(rest * -reference[hidden].max().item()) or LEAST_MASK, max(LEAST_MASK, 3 * rest))
+    return min(math.sqrt(rest * -reference[hidden].max().item()) or MIN_MASK, max(MIN_MASK, 3 * rest))
 
 
 def _bound(outputs: torch.Tensor) -> torch.Tensor:

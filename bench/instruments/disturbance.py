@@ -1,4 +1,4 @@
-"""What else went on while a launch worked: other tasks, a hypervisor's, a throttled or shared GPU."""
+"""What disturbed a launch: other tasks, the hypervisor, a throttled or shared GPU."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ STOLEN_SHARE = 0.02
 """Share of a launch's time on its CPUs that a hypervisor may give to others before it is disturbed."""
 
 SWITCHES_PER_S = 400
-"""Involuntary context switches a second, for each thread, that a launch may have before it is disturbed.
+"""Involuntary context switches per second and thread that a launch may have before it is disturbed.
 
-They tell less than pressure: one thread at full speed had up to 195, one that got two thirds of a core 100.
+They say less than pressure: one thread at full speed had up to 195, one that got two thirds of a core 100.
 """
 
-LEAST_CPU_OVER_WALL = 0.9
+MIN_CPU_OVER_WALL = 0.9
 """CPU seconds over seconds of a timed pass on the CPU: a thread that always has work to do has at least 1."""
 
 
@@ -87,15 +87,15 @@ class Disturbance:
         """Return what was recorded; nothing where the block was not entered."""
         return {**self._found, **self._gpu.to_json()} if self._found else {}
 
-    def disturbed(self, threads: int, told: Mapping[str, float | None] = MappingProxyType({})) -> str:
+    def disturbed(self, threads: int, timed: Mapping[str, float | None] = MappingProxyType({})) -> str:
         """Say what disturbed the launch, or nothing.
 
-        One disturbed launch ran 8 times as slow in a trial; pressure and switches gave it away. `told` is
-        what the timed pass alone measured: it never waits for a file, and a GPU rests after it.
+        In a trial, one disturbed launch ran 8 times as slow; pressure and switches revealed it. `timed` is
+        what the timed pass alone measured: it never waits for a file, and a GPU is idle after it.
         """
-        return next(self._disturbances(threads, told), "")
+        return next(self._disturbances(threads, timed), "")
 
-    def _disturbances(self, threads: int, told: Mapping[str, float | None]) -> Iterator[str]:
+    def _disturbances(self, threads: int, timed: Mapping[str, float | None]) -> Iterator[str]:
         found: Mapping[str, float] = {name: value for name, value in self._found.items() if value is not None}
         if found.get("cpu_pressure", 0.0) > WAITED_SHARE and not _by_itself(found):
             yield f"ready tasks waited for a CPU {100 * found['cpu_pressure']:.0f} % of the time"
@@ -104,12 +104,12 @@ class Disturbance:
         switches, wall_s = found.get("involuntary_switches", 0.0), found.get("wall_s", 1.0)
         if switches > max(20.0, SWITCHES_PER_S * threads * wall_s):
             yield f"{switches:.0f} involuntary context switches in {wall_s:.1f} s"
-        on_cpu = told.get("timed_cpu_over_wall") if self._device == "cpu" else None
-        if on_cpu is not None and on_cpu < LEAST_CPU_OVER_WALL:
-            yield f"it had a CPU for {100 * on_cpu:.0f} % of the timed pass only"
+        on_cpu = timed.get("timed_cpu_over_wall") if self._device == "cpu" else None
+        if on_cpu is not None and on_cpu < MIN_CPU_OVER_WALL:
+            yield f"it had a CPU for only {100 * on_cpu:.0f} % of the timed pass"
         if self._gpu.strangers:
             yield f"{self._gpu.strangers} other processes were on the GPU"
-        throttled = told.get("gpu_throttled") or 0.0
+        throttled = timed.get("gpu_throttled") or 0.0
         if throttled > THROTTLED_SHARE:
             yield f"the GPU was throttled {100 * throttled:.0f} % of the timed pass"
 

@@ -18,12 +18,12 @@ POWERCAP = Path("/sys/class/powercap")
 WINDOW_S = 1.0
 """Seconds that calls are repeated for: counters step about each millisecond (RAPL) to 100 ms (NVML)."""
 
-MOST_W = 2000.0
-"""Watts that no package draws: a counter that rose faster was reset, it did not wrap."""
+MAX_W = 2000.0
+"""Watts that no package draws: a counter that rose faster was reset and did not wrap."""
 
 
 class EnergyCounter(Protocol):
-    """Counts joules between `start` and `joules`; `reason` says why it does not, where it does not."""
+    """Counts joules between `start` and `joules`; `reason` says why where it cannot."""
 
     method: str
     reason: str
@@ -63,14 +63,14 @@ def measure_energy(
 
 
 def energy_counter(device: str) -> EnergyCounter:
-    """Return the counter of a device; one that says why not where none is known."""
+    """Return the counter of a device; where there is none, one that gives the reason."""
     if device == "cpu":
         return RaplCounter()
     return NvmlCounter() if device == "cuda" else NoCounter(f"no energy counter is known for {device}")
 
 
 class NoCounter:
-    """Stands where there is no counter."""
+    """A counter that counts nothing, where there is none."""
 
     method = ""
 
@@ -111,10 +111,10 @@ class RaplCounter:
             self.reason = f"RAPL cannot be read ({error.strerror}); it needs root"
 
     def joules(self) -> float | None:
-        """Return the joules since `start`, or None where unknown; a counter that wrapped is mended."""
+        """Return the joules since `start`, or None where unknown; a counter that wrapped is corrected."""
         if not self._before or not self._domains:
             return None
-        most_uj = 1e6 * MOST_W * max(time.perf_counter() - self._began, 0.001)
+        most_uj = 1e6 * MAX_W * max(time.perf_counter() - self._began, 0.001)
         total = 0
         for domain, before in self._before.items():
             used = _read(domain / "energy_uj") - before

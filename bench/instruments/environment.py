@@ -17,13 +17,13 @@ from bench.instruments.processor import describe_processor
 from techniques.backends.cpu_features import cpu_features
 
 ALWAYS = ("fvcore", "numpy", "onnx", "onnxruntime", "onnxscript", "sklearn", "torch", "torchao", "triton")
-"""Packages that bear on results whatever runs; techniques add those that they need."""
+"""Packages that always affect results; techniques add those that they need."""
 
 
 def describe(device: str = "cpu", packages: Iterable[str] = ()) -> dict[str, Any]:
     """Return what stays the same over a run, as plain JSON values; unknown things are None.
 
-    `packages` are those whose versions are told beside `ALWAYS`, by the names they are imported under.
+    `packages` are those whose versions are added to `ALWAYS`, by the names they are imported under.
     """
     import psutil
 

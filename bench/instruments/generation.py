@@ -119,5 +119,5 @@ def cache_fault(
         return f"relative error {found.relative:.2g} of logits with the cache is over {most_relative_error:g}"
     differ = int((whole.argmax(dim=-1) != chosen).sum())
     if same_tokens and differ:
-        return f"{differ} of {chosen.numel()} greedy tokens are others with the cache"
+        return f"{differ} of {chosen.numel()} greedy tokens differ with the cache"
     return ""

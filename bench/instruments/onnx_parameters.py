@@ -17,7 +17,7 @@ def onnx_parameter_counts(path: Path) -> tuple[int, int | None]:
     """Return how many numbers a file's weights are, and how many of them are not zero.
 
     The second is None where a weight lies in another file. Weights are initializers and the tensors of
-    Constant nodes, of functions and inner graphs too. Shapes and indices (whole numbers of 64 bits), truth
+    Constant nodes, of functions and inner graphs too. Shapes and indices (64-bit integers), truth
     values and the single numbers of Constant nodes (the 0.5 of a GELU) are none.
     """
     import onnx

@@ -54,7 +54,7 @@ _STANDARD = {
 
 
 def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Infer all shapes anew from those of the inputs; what the file noted of other tensors is dropped.
+    """Infer all shapes again from those of the inputs; what the file says of other tensors is dropped.
 
     What a loop carries keeps its shape where the body, given that shape, returns it.
     """

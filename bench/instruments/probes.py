@@ -1,4 +1,4 @@
-"""Which of the kernel's probes can be read here: what a launch is watched by, and its memory measured."""
+"""The kernel's probes that can be read here: they watch a launch and measure its memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.instruments.processor_time import CPU_TIMES, stolen_s
 
 _EVENT_SOURCES = Path("/sys/bus/event_source/devices")
 _PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
-_MOST_PARANOID = 2
+_MAX_PARANOID = 2
 """The highest level of the mainline kernel, at which a process may still count its own events."""
 
 
@@ -37,8 +37,6 @@ def _no_counters() -> str:
     if not any(_EVENT_SOURCES.glob("cpu*")) and not any(_EVENT_SOURCES.glob("armv*")):
         return "this machine shows no hardware counters; virtual machines often hide them"
     level = read_number(_PARANOID)
-    if level is not None and level > _MOST_PARANOID and os.geteuid() != 0:
-        return (
-            f"perf_event_paranoid is {level:.0f}; a process may count its own events up to {_MOST_PARANOID}"
-        )
+    if level is not None and level > _MAX_PARANOID and os.geteuid() != 0:
+        return f"perf_event_paranoid is {level:.0f}; a process may count its own events up to {_MAX_PARANOID}"
     return ""

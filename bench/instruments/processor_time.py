@@ -1,4 +1,4 @@
-"""Who had the CPUs: each thread of this process, and everybody together, as Linux counts it."""
+"""CPU time of each thread of this process, and of all processes together, as Linux counts it."""
 
 from __future__ import annotations
 

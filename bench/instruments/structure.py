@@ -1,4 +1,4 @@
-"""What of a model its time depends on, beside the values of its dense weights: observed, not declared.
+"""What a model's time depends on, except for the values of its dense weights: observed, not declared.
 
 Two models of one digest have the same modules, weights of the same shapes, operators of the same shapes on
 the same inputs, and files of the same graph: dense kernels take as long for either. Values count where

@@ -41,8 +41,8 @@ _WAYS: tuple[tuple[Any, str, str], ...] = (
 )
 """Where numbers leave PyTorch, and the name that a count has for it."""
 
-_MOST_SIZES = 16
-"""Whole numbers that NumPy may get as sizes or indices, which a product of matrices is not made of."""
+_MAX_SIZES = 16
+"""Integers that NumPy may get as sizes or indices, which a product of matrices is not made of."""
 
 
 @contextmanager
@@ -143,8 +143,8 @@ def _may_be_multiplied(numbers: Any, library: str) -> bool:
         return len(numbers) > 1
     if numbers.is_floating_point() or numbers.is_complex():
         return numbers.numel() > 1
-    # Lists of whole numbers are sizes and tokens; NumPy gets few of those, but whole matrices too.
-    return library != "tolist" and numbers.dtype != torch.bool and numbers.numel() > _MOST_SIZES
+    # Lists of integers are sizes and tokens; NumPy gets few of those, but whole matrices too.
+    return library != "tolist" and numbers.dtype != torch.bool and numbers.numel() > _MAX_SIZES
 
 
 @contextmanager

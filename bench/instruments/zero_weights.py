@@ -29,7 +29,7 @@ class ZeroWeights:
 
     @contextmanager
     def known(self) -> Iterator[None]:
-        """Run the block with every weight known, those too that are made anew in each call."""
+        """Run the block with every weight known, including those that are made in each call."""
         for parameter in self._model.parameters():
             self._note(parameter)
         handles = [

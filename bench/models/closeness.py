@@ -152,7 +152,7 @@ def further_closeness(
 ) -> tuple[list[Measurement], list[str]]:
     """Compare all outputs but the main one, each by its name; return what is wrong with them, too.
 
-    What they are is not known: whole numbers are labels, all others values, of which the agreement of answers
+    What they are is not known: integers are labels, all others values, of which the agreement of answers
     is not asked.
     """
     measured: list[Measurement] = []

@@ -18,7 +18,7 @@ from techniques.weights import UnknownState, load_state, save_state
 
 WEIGHTS = "weights.safetensors"
 OUTPUTS = "outputs.safetensors"
-_TOLD = "outputs"
+_META = "outputs"
 
 
 def save_model(folder: Path, structure: Structure, model: torch.nn.Module) -> None:
@@ -31,7 +31,7 @@ def save_model(folder: Path, structure: Structure, model: torch.nn.Module) -> No
 
 
 def load_model(folder: Path, workload: str | None = None) -> torch.nn.Module:
-    """Build the model anew and fill in its weights; it comes in evaluation mode, on the CPU.
+    """Rebuild the model and fill in its weights; it is returned in evaluation mode, on the CPU.
 
     Raises StageError where its weights do not fit it, or its structure is that of another workload.
     """
@@ -46,26 +46,26 @@ def load_model(folder: Path, workload: str | None = None) -> torch.nn.Module:
 def save_outputs(folder: Path, outputs: Predictions) -> None:
     """Write a model's eager outputs, (samples, ...), that others are held against or taught by."""
     tensors = {f"{number}": tensor.contiguous() for number, tensor in enumerate(outputs.tensors.values())}
-    told = {
+    meta = {
         "kept": list(outputs.tensors),
         "names": outputs.names,
         "left_out": outputs.left_out,
         "kind": None if outputs.kind is None else [outputs.kind.text, outputs.kind.basis],
     }
-    save_file(tensors, folder / OUTPUTS, {_TOLD: json.dumps(told)})
+    save_file(tensors, folder / OUTPUTS, {_META: json.dumps(meta)})
 
 
 def load_outputs(folder: Path) -> Predictions:
     """Return the outputs that were saved in an artifact's folder."""
     try:
         with safe_open(folder / OUTPUTS, "pt") as file:
-            told = json.loads(file.metadata()[_TOLD])
+            meta = json.loads(file.metadata()[_META])
         tensors = load_file(folder / OUTPUTS)
-        kind = told["kind"] and replace(parse_kind(told["kind"][0]), basis=str(told["kind"][1]))
+        kind = meta["kind"] and replace(parse_kind(meta["kind"][0]), basis=str(meta["kind"][1]))
         return Predictions(
-            {name: tensors[f"{number}"] for number, name in enumerate(told["kept"])},
-            tuple(told["names"]),
-            tuple(told["left_out"]),
+            {name: tensors[f"{number}"] for number, name in enumerate(meta["kept"])},
+            tuple(meta["names"]),
+            tuple(meta["left_out"]),
             kind,
         )
     except (OSError, LookupError, TypeError, ValueError, SafetensorError) as error:

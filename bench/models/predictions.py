@@ -111,5 +111,5 @@ def _listed(tensors: Iterable[str]) -> str:
 def _no_rows(outputs: Any, shapes: Mapping[str, tuple[int, ...]], samples: int) -> str:
     if not shapes:
         return f"the model returns a {type(outputs).__name__} without a tensor in it"
-    told = ", ".join(f"{name} {shape}".strip() for name, shape in shapes.items())[:200]
-    return f"the model returns no row for each of the {samples} samples of a batch: {told}"
+    shown = ", ".join(f"{name} {shape}".strip() for name, shape in shapes.items())[:200]
+    return f"the model returns no row for each of the {samples} samples of a batch: {shown}"

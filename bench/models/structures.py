@@ -94,7 +94,7 @@ class Structure:
         if self.width is None:
             return workload.model()
         if workload.student is None:
-            raise CannotApply(f"{self.workload} has no students: its model comes in one width")
+            raise CannotApply(f"{self.workload} has no student: its model has only one width")
         return workload.student(self.width)
 
 
@@ -138,12 +138,12 @@ def _types(modules: Mapping[str, torch.nn.Module]) -> dict[str, type]:
 def _apply(module: torch.nn.Module, edit: Edit) -> None:
     for name, value in edit.attributes.items():
         if not isinstance(getattr(module, name, None), int | float | tuple | list | None):
-            raise StageError(f"{MODEL}: {edit.module}.{name} is no size of a {type(module).__name__}")
+            raise StageError(f"{MODEL}: {edit.module}.{name} is not a size of a {type(module).__name__}")
         setattr(module, name, tuple(value) if isinstance(value, list) else value)
     for name, shape in edit.shapes.items():
         old = getattr(module, name, None)
         if not isinstance(old, torch.Tensor) or math.prod(shape) > _MAX_ELEMENTS:
-            raise StageError(f"{MODEL}: {edit.module}.{name} is no tensor that could have shape {shape}")
+            raise StageError(f"{MODEL}: {edit.module}.{name} is not a tensor that could have shape {shape}")
         new = torch.zeros(shape, dtype=old.dtype)
         if isinstance(old, torch.nn.Parameter):
             new = torch.nn.Parameter(new, requires_grad=old.requires_grad)
@@ -159,7 +159,7 @@ def _difference(name: str, built: torch.nn.Module, changed: torch.nn.Module) -> 
 
 
 def _sizes(module: torch.nn.Module) -> dict[str, Any]:
-    """Return the attributes of a module that are whole numbers or tuples of them: its sizes."""
+    """Return the attributes of a module that are integers or tuples of them: its sizes."""
     found: dict[str, Any] = {}
     for key, value in vars(module).items():
         if isinstance(value, int) and not isinstance(value, bool):

@@ -24,7 +24,7 @@ def print_part(part: str, results: Path, filter_text: str = "") -> None:
     if part not in (*_PARTS, "all"):
         raise BenchError(f"unknown part {part!r}{nearest(part, [*_PARTS, 'all'])}")
     if filter_text and part != "runtimes":
-        raise BenchError(f"--filter is of the part runtimes, not of {part}")
+        raise BenchError(f"--filter applies to the part runtimes only, not to {part}")
     if filter_text:
         _runtimes(results, filter_text)
         return
@@ -34,7 +34,7 @@ def print_part(part: str, results: Path, filter_text: str = "") -> None:
 
 
 def _loop(_: Path) -> None:
-    # Like a worker: with the memory that it frees kept, which only a new process can be told.
+    # Like a worker, keep freed memory: only a new process can be set to that.
     command = [sys.executable, "-m", "bench.selftest.loop", str(len(find_resources().cpus))]
     done = subprocess.run(command, check=False, env={**os.environ, **allocator_environment("keep")})
     refuse_bad_end(command, done.returncode)
@@ -62,7 +62,9 @@ def _intervals(results: Path) -> None:
     path = results / "selftest-intervals.csv"
     write_pools(pools, path)
     print(f"every launch: {path}")
-    print_table("What intervals are worth here", worth_rows([judge(pool) for pool in pools]), WORTH_HEADINGS)
+    print_table(
+        "Coverage of intervals on this machine", worth_rows([judge(pool) for pool in pools]), WORTH_HEADINGS
+    )
 
 
 _PARTS: Mapping[str, Callable[[Path], None]] = {

@@ -62,10 +62,10 @@ def median_s(call: Callable[[], object]) -> float:
 
 
 def step() -> Callable[[], object]:
-    """Return a call that takes the next step of SGD on the seed CNN."""
+    """Return a call that takes the next step of SGD on SimpleCNN."""
     from bench.workloads.image_classification import FASHION_MNIST_SIMPLECNN as workload
 
-    # The same data and weights: on noise the seed CNN takes 15 % longer, as its pooling has more to compare.
+    # The same data and weights: on noise SimpleCNN takes 15 % longer, as its pooling has more to compare.
     data = workload.data()
     torch.manual_seed(0)
     model = workload.model().train()
@@ -95,7 +95,7 @@ def serve_session(file: str, batches: np.ndarray, threads: int) -> Callable[[], 
 
 
 def serve_model(file: str, batches: torch.Tensor) -> Callable[[], object]:
-    """Return a call that serves the next batch by the seed CNN in eager PyTorch."""
+    """Return a call that serves the next batch by SimpleCNN in eager PyTorch."""
     from bench.workloads.image_classification import FASHION_MNIST_SIMPLECNN
 
     model = FASHION_MNIST_SIMPLECNN.model().eval()
@@ -121,8 +121,8 @@ def benchmark_app(file: str, batches: np.ndarray, threads: str) -> float:
         ]
         # What says CI sends no telemetry.
         environment = {**os.environ, "CI": "true"}
-        told = output_of(words, environment)
-    (value, unit) = re.findall(r"Median:\s+([\d.]+) (us|ms)", told)[0]
+        output = output_of(words, environment)
+    (value, unit) = re.findall(r"Median:\s+([\d.]+) (us|ms)", output)[0]
     return float(value) * {"us": 1e-6, "ms": 1e-3}[unit]
 
 

@@ -1,7 +1,7 @@
-"""What the whole harness adds: `bench run`, live display on, against bare scripts of the same work.
+"""The overhead of the whole harness: `bench run` with live display against bare scripts of the same work.
 
-Paired round by round: a run that launches each timed stage once, then each stage's script, every second
-round the other way about.
+Rounds are paired: a run that launches each timed stage once, then each stage's script; every second round
+is in reverse order.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 ROUNDS = 40
 MATRIX = Path(__file__).parent / "pair.toml"
 SERVED = {"cpu-eager": "weights.safetensors", "onnxruntime": "model.onnx", "openvino": "model.xml"}
-"""What a bare script serves of a backend's lowered folder."""
+"""The file in a backend's lowered folder that a bare script serves."""
 
 BARE = (sys.executable, "-m", "bench.selftest.bare")
 
 
 @dataclass(frozen=True)
 class HarnessCost:
-    """A call's time as the harness tells it over that of a bare script: over pairs, with a 95 % interval.
+    """A call's time by the harness over that of a bare script: over pairs, with a 95 % interval.
 
-    `rounds` were made; a pair counts where the machine was as fast as at its best on both sides. Where none
-    of them was `quiet` all count.
+    A pair of the `rounds` counts as `quiet` where the machine was at its fastest on both sides. Where none
+    is quiet, all count.
     """
 
     what: str
@@ -55,7 +55,7 @@ class HarnessCost:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of a call, and of the reference product beside it; what else was seen to disturb it.
+    """Seconds of a call, and of the reference product next to it, and what disturbed it.
 
     `runtime_s` are those of a call by the runtime's own clock, where it has one.
     """

@@ -21,7 +21,7 @@ SIZE = 10
 
 DRAWS = 1000
 
-LEAST_COVERAGE = 0.93
+MIN_COVERAGE = 0.93
 EXCLUDED = (0.02, 0.08)
 WIDEST = {"infer": 0.05, "step": 0.08}
 
@@ -54,7 +54,7 @@ class Worth:
         found = []
         if not least <= self.excluding_one <= most:
             found.append(f"{100 * self.excluding_one:.1f} % of A/A splits exclude 1, not 2 to 8 %")
-        if self.covering < LEAST_COVERAGE:
+        if self.covering < MIN_COVERAGE:
             found.append(f"{100 * self.covering:.1f} % hold the median, not 93 %")
         if self.half_width > widest:
             found.append(f"half-width {100 * self.half_width:.1f} %, over {100 * widest:.0f} %")

@@ -120,7 +120,7 @@ def _encoder() -> tuple[nn.Module, list[torch.Tensor]]:
 
 _MODELS: dict[str, Callable[[], tuple[nn.Module, list[torch.Tensor]]]] = {
     "perceptron": _perceptron,
-    "seed CNN, batch 128": _convolutional,
+    "SimpleCNN, batch 128": _convolutional,
     "6-layer encoder": _encoder,
 }
 

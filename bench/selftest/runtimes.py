@@ -47,7 +47,7 @@ def measure_runtimes(
     run_matrix(results, MATRIX, filter_text)
     cases = [case for stages in _cases(_stages(results)) if (case := _Case(stages, results)).scripts]
     if not cases:
-        raise BenchError("nothing that is left has a tool of its own: keep onnxruntime or openvino")
+        raise BenchError("no remaining runtime has its own benchmark tool: keep onnxruntime or openvino")
     for number in range(rounds):
         waiting = [case for case in cases if case.quiet < ENOUGH]
         if not waiting:
@@ -66,7 +66,7 @@ def measure_runtimes(
             say(f"round {number + 1} of {rounds} at most; quiet pairs, of {ENOUGH}: {quiet}")
     found = [each for case in cases for each in case.judge()]
     if not found:
-        raise BenchError(f"none of {rounds} rounds was whole: the lines above tell why")
+        raise BenchError(f"none of {rounds} rounds was complete: the lines above say why")
     return found
 
 

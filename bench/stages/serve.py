@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.instruments import clock
-from bench.instruments.arrivals import HALVINGS, LEAST_ARRIVALS, Offered, highest_rate, offer_rate
+from bench.instruments.arrivals import HALVINGS, MIN_ARRIVALS, Offered, highest_rate, offer_rate
 from bench.records import Measurement, Request
 from bench.stages.inputs import load_backend, load_lowered, parent_folder, rotating_batches
 from bench.stages.settings import ServeSettings
@@ -49,7 +49,7 @@ def run(request: Request[ServeSettings], folder: Path) -> list[Measurement]:
         place = Path(logs)
 
         def offer(rate_per_s: float) -> Offered:
-            arrivals = SMOKE_ARRIVALS if request.smoke else LEAST_ARRIVALS
+            arrivals = SMOKE_ARRIVALS if request.smoke else MIN_ARRIVALS
             return offer_rate(call, rate_per_s, bound_s, settings.seconds, place, arrivals)
 
         best, least = highest_rate(offer, 1 / latency_s, 1 if request.smoke else HALVINGS)

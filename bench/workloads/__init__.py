@@ -15,7 +15,7 @@ _add = WORKLOADS.add
 _add(
     "fashion-mnist-simplecnn",
     "bench.workloads.image_classification:FASHION_MNIST_SIMPLECNN",
-    about="Two convolutions and two linear layers, on 70,000 images of clothes",
+    about="SimpleCNN: two convolutions and two linear layers, on 70,000 images of clothes",
     target=0.90,
     batch_size=128,
     train_steps=2345,
@@ -26,7 +26,7 @@ _add(
 _add(
     "fashion-mnist-simplecnn-mse",
     "bench.workloads.image_classification:FASHION_MNIST_SIMPLECNN_MSE",
-    about="The same net and images, trained by mean squared error on one-hot labels",
+    about="SimpleCNN on the same images, trained with mean squared error on one-hot labels",
     target=0.90,
     batch_size=128,
     train_steps=2345,
@@ -64,7 +64,7 @@ _add(
 _add(
     "composed-scenes-detector",
     "bench.workloads.object_detection:COMPOSED_SCENES_DETECTOR",
-    about="A small detector without anchors (after FCOS, Tian et al. 2019) on clothes pasted on photographs",
+    about="A small anchor-free detector (after FCOS, Tian et al. 2019) on clothes pasted on photographs",
     quality_metric="map50",
     target=0.70,
     batch_size=32,
@@ -80,7 +80,7 @@ _add(
 _add(
     "digits",
     "bench.workloads.image_classification:DIGITS",
-    about="The same kind of net on scikit-learn's 1,797 handwritten digits, no download",
+    about="A small CNN on scikit-learn's 1,797 handwritten digits, no download",
     target=0.95,
     batch_size=32,
     train_steps=450,
@@ -93,7 +93,7 @@ _add(
 _add(
     "diabetes-mlp",
     "bench.workloads.regression:DIABETES_MLP",
-    about="Two hidden layers on 442 patients: how far their diabetes goes (Efron et al. 2004)",
+    about="Two hidden layers on 442 patients: disease progression after one year (Efron et al. 2004)",
     quality_metric="r2",
     target=0.41,
     batch_size=32,
@@ -125,7 +125,7 @@ _add(
 _add(
     "movielens-100k-factors",
     "bench.workloads.recommendation:MOVIELENS_100K_FACTORS",
-    about="Matrix factorization on 100,000 ratings of films: what a user rates next (He et al. 2017)",
+    about="Matrix factorization on 100,000 film ratings: which film a user rates next (He et al. 2017)",
     quality_metric="hit_rate_at_10",
     target=0.60,
     batch_size=1024,
@@ -158,7 +158,7 @@ _add(
 _add(
     "rotten-tomatoes-textcnn",
     "bench.workloads.text_classification:ROTTEN_TOMATOES_TEXTCNN",
-    about="Convolutions over words (Kim 2014) on 8,530 sentences of film reviews: for or against",
+    about="Convolutions over words (Kim 2014) on 8,530 sentences of film reviews: positive or negative",
     target=0.75,
     batch_size=64,
     train_steps=464,
@@ -171,7 +171,7 @@ _add(
 _add(
     "rotten-tomatoes-minilm",
     "bench.workloads.text_classification:ROTTEN_TOMATOES_MINILM",
-    about="The same sentences by MiniLM-L6 (Wang et al. 2020), pretrained and fine-tuned",
+    about="Pretrained MiniLM-L6 (Wang et al. 2020), fine-tuned on the same sentences",
     target=0.80,
     batch_size=32,
     train_steps=464,
@@ -187,7 +187,7 @@ _add(
 _add(
     "wordnet-supersense-transformer",
     "bench.workloads.text_classification:WORDNET_SUPERSENSE_TRANSFORMER",
-    about="A small transformer on 117,659 definitions of WordNet: which of 45 kinds of thing is meant",
+    about="A small transformer on 117,659 definitions of WordNet: which of 45 supersenses is defined",
     target=0.73,
     batch_size=64,
     train_steps=1344,
@@ -204,7 +204,7 @@ _add(
 _add(
     "wordnet-bert",
     "bench.workloads.masked_language_model:WORDNET_BERT",
-    about="A small BERT with rotary positions (Su et al. 2021) on WordNet: which characters were masked",
+    about="A small BERT with rotary positions (Su et al. 2021) on WordNet: predict masked characters",
     target=0.47,
     batch_size=64,
     train_steps=1500,
@@ -221,7 +221,7 @@ _add(
 _add(
     "factbook-minilm",
     "bench.workloads.question_answering:FACTBOOK_MINILM",
-    about="MiniLM-L6 fine-tuned to find answers in the World Factbook, as BERT was for SQuAD",
+    about="MiniLM-L6 fine-tuned to find answers in the World Factbook, as BERT on SQuAD",
     quality_metric="f1",
     target=0.75,
     batch_size=16,
@@ -238,7 +238,7 @@ _add(
 _add(
     "factbook-bert",
     "bench.workloads.question_answering:FACTBOOK_BERT",
-    about="A BERT of 3 layers trained from nothing to find answers in passages of the World Factbook",
+    about="A 3-layer BERT trained from scratch to find answers in passages of the World Factbook",
     quality_metric="f1",
     target=0.5,
     batch_size=32,
@@ -270,11 +270,11 @@ _add(
     install="pip install 'dl-efficiency-bench[workloads]'",
 )
 
-# The user's own: a workload by reference, or a model as it is.
+# The user's own: a workload by reference, or a model that is served as given.
 _add(
     OWN,
     "{reference}",
-    about="A Workload, or a function that makes one, in a file or module of your own: my.py:make_workload",
+    about="A Workload, or a function that returns one, in your own file or module: my.py:make_workload",
     argument="reference",
     defaults={
         "reference": "",
@@ -292,8 +292,8 @@ _add(
 _add(
     "module",
     "bench.workloads.given:module",
-    about="A model as it is: a function that returns (nn.Module, example inputs), my.py:make_model; "
-    "outputs= says what it returns: scores:1, probability, logit, labels, values",
+    about="Your model, served as given: my.py:make_model, which returns (nn.Module, example inputs); "
+    "outputs= describes its outputs: scores:1, probability, logit, labels, values",
     argument="factory",
     defaults={"factory": "", "scores": True, "outputs": ""},
     quality_metric="quality",
@@ -303,7 +303,7 @@ _add(
 _add(
     EXPORTED,
     "bench.workloads.given:exported",
-    about="A model as it is: a program that torch.export has saved, model.pt2, at its example inputs",
+    about="Your model, served as given: a program saved by torch.export, model.pt2, with its example inputs",
     argument="file",
     defaults={"file": "", "scores": True, "outputs": ""},
     quality_metric="quality",
@@ -313,8 +313,7 @@ _add(
 _add(
     "onnx",
     "bench.workloads.given:onnx_file",
-    about="A model as it is: an ONNX file with one input, at inputs drawn at random; "
-    "inputs=samples.npy gives others",
+    about="Your model, served as given: an ONNX file of one input, at random inputs or inputs=samples.npy",
     argument="file",
     defaults={"file": "", "scores": True, "inputs": "", "outputs": ""},
     quality_metric="quality",
@@ -325,7 +324,7 @@ _add(
 _add(
     "huggingface",
     "bench.workloads.huggingface:load",
-    about="A model as it is: a Hugging Face directory or id, at tokens or pixels drawn at random",
+    about="A model served as given: a Hugging Face directory or id, with random tokens or pixels",
     argument="model",
     defaults={"model": "", "length": 64, "outputs": ""},
     ranges={"length": "[1, inf)"},
@@ -338,7 +337,7 @@ _add(
 _add(
     "torchvision",
     "bench.workloads.given:torchvision_model",
-    about="A model as it is: a name of torchvision's, untrained, at pixels drawn at random",
+    about="A model served as given: a torchvision model by name, untrained, with random pixels",
     argument="model",
     defaults={"model": "", "size": 224},
     ranges={"size": "[1, inf)"},
@@ -350,7 +349,7 @@ _add(
 _add(
     "timm",
     "bench.workloads.given:timm_model",
-    about="A model as it is: a name of timm's, untrained, at pixels drawn at random",
+    about="A model served as given: a timm model by name, untrained, with random pixels",
     argument="model",
     defaults={"model": "", "size": 224},
     ranges={"size": "[1, inf)"},

@@ -1,4 +1,4 @@
-"""What the functions of a workload return, checked where they are called: each fault is one line."""
+"""Checks of what a workload's functions return, made where they are called: each error is one line."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Quality = Callable[[torch.Tensor, torch.Tensor], Mapping[str, float]]
 
 
 def checked(workload: Workload, quality_metric: str) -> Workload:
-    """Return a workload whose data, quality, `finish` and baselines raise StageError for what cannot be used.
+    """Return a workload whose data, quality, `finish` and baselines raise StageError for unusable results.
 
-    `quality_metric` is the one of the quality that its target is set on.
+    `quality_metric` is the metric that its target is set on.
     """
     data, finish, baselines = workload.data, workload.finish, workload.baselines
     quality = _along_declared_axis(workload)
@@ -52,9 +52,9 @@ def checked(workload: Workload, quality_metric: str) -> Workload:
 
 
 def _along_declared_axis(workload: Workload) -> Quality | None:
-    """Return the workload's quality; the accuracy of classes along the axis that its outputs have them on.
+    """Return the workload's quality; an accuracy of classes is taken along the outputs' axis of classes.
 
-    PyTorch's own losses take classes on an axis of theirs, which says it as well.
+    PyTorch's own losses have a fixed axis of classes, which says it as well.
     """
 
     if workload.quality is not accuracy_and_recall or workload.answers is not None:
@@ -123,7 +123,7 @@ def _checked_names(function: str, found: Any, needed: str = "") -> Mapping[str, 
         )
     for name in found:
         if name not in METRICS.qualities:
-            raise StageError(f"{function} returns {name!r}, which is no metric of quality{_others(name)}")
+            raise StageError(f"{function} returns {name!r}, which is not a quality metric{_others(name)}")
     if needed and needed not in found:
         held = ", ".join(found) or "nothing"
         raise StageError(

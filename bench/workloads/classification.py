@@ -62,7 +62,7 @@ def one_hot_axes(targets: torch.Tensor) -> list[int]:
 
 
 def class_numbers(targets: torch.Tensor, classes: int) -> torch.Tensor:
-    """Return targets as whole numbers; raises StageError where they are neither classes nor -100."""
+    """Return targets as integers; raises StageError where they are neither classes nor -100."""
     numbers = targets.double()
     right = (numbers >= 0) & (numbers < classes) & (numbers == numbers.round())
     _refuse(targets, ~(right | (numbers == IGNORED)), f"classes are numbered 0 to {classes - 1}")
@@ -100,12 +100,12 @@ def _only(axes: list[int], outputs: torch.Tensor, targets: torch.Tensor, asked: 
             f"{shapes.format('fit')} with the classes on axis {' or '.join(map(str, axes))}: add "
             'outputs="scores:AXIS" to the Workload, or quality=partial(accuracy_and_recall, axis=AXIS)'
         )
-    told = ""
+    hint = ""
     if targets.shape == outputs.shape:
-        told = ": one-hot ones are 0 for each class but one, which is 1"
+        hint = ": one-hot ones are 0 for each class but one, which is 1"
     elif targets.numel() == outputs.numel():
-        told = "; binary_accuracy takes one number for each target"
-    raise StageError(f"{shapes.format('do not fit')}{told}")
+        hint = "; binary_accuracy takes one number for each target"
+    raise StageError(f"{shapes.format('do not fit')}{hint}")
 
 
 def binary_accuracy(threshold: float) -> Callable[[torch.Tensor, torch.Tensor], dict[str, float]]:

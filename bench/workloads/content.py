@@ -1,4 +1,4 @@
-"""Where the model lies that a workload brings as it is."""
+"""The path of a model that is served as given."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def content_path(workload: str) -> Path | None:
 def check_content(workload: str) -> None:
     """Raise TechniqueError where a workload names no reference, or a file for a folder or the reverse.
 
-    What is not there at all is told by its stage: an id of the hub is no path either.
+    A path that does not exist is reported by its stage, because an id of the hub is not a path either.
     """
     technique = WORKLOADS.parse(workload)
     if technique.name == "module":
@@ -40,4 +40,4 @@ def _check_reference(reference: str) -> None:
     place, attribute = split_reference(reference)
     is_module = all(part.isidentifier() for part in place.split("."))
     if not attribute.isidentifier() or not (is_module or (place.endswith(".py") and ".py:" not in place)):
-        raise TechniqueError(f"{reference!r} is no reference; write package.module:name or file.py:name")
+        raise TechniqueError(f"{reference!r} must be package.module:name or file.py:name")

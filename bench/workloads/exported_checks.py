@@ -1,4 +1,4 @@
-"""What a program of torch.export may hold to be loaded from anybody: graphs of PyTorch's own operators.
+"""Which programs of torch.export are safe to load: graphs of PyTorch's own operators only.
 
 PyTorch turns the content of such a file into Python: it evaluates sizes and guards, looks operators up by any
 dotted path below `torch`, imports the modules that containers name, and writes names and texts into the

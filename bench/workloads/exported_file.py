@@ -63,7 +63,7 @@ def _guarded(path: Path, read: Any) -> Any:
     except Exception as error:  # whatever reading a file raises that is no such archive
         lines = str(error).strip().splitlines() or [type(error).__name__]
         what = f"it lacks {lines[0]}" if isinstance(error, KeyError) else lines[0]
-        raise StageError(f"{path}: is no program that torch.export.save wrote: {what[:200]}") from None
+        raise StageError(f"{path}: is not a program that torch.export.save wrote: {what[:200]}") from None
     finally:
         logger.setLevel(before)
 
@@ -130,11 +130,11 @@ def _check_tensors(archive: Any, sizes: Mapping[str, int], folder: str, prefix: 
             raise CouldRunCode(
                 f"a pickle for {name[:60]!r}, as tensors of other classes than torch.Tensor are"
             )
-        told = entry["tensor_meta"]
-        dtype = _SERIALIZE_TO_TORCH_DTYPE[told["dtype"]]
-        elements = math.prod(int(size["as_int"]) for size in told["sizes"])
+        meta = entry["tensor_meta"]
+        dtype = _SERIALIZE_TO_TORCH_DTYPE[meta["dtype"]]
+        elements = math.prod(int(size["as_int"]) for size in meta["sizes"])
         stored = sizes[f"data/{folder}/{place}"]
-        if elements * dtype.itemsize > stored and 0 not in [size["as_int"] for size in told["strides"]]:
+        if elements * dtype.itemsize > stored and 0 not in [size["as_int"] for size in meta["strides"]]:
             raise ValueError(f"{name[:60]!r} has {stored:,} bytes, too few for its shape")
         if not stored and elements:
             raise ValueError(f"{name[:60]!r} has no data")
@@ -154,7 +154,7 @@ def _read_samples(content: bytes) -> Any:
     except Exception:  # of many classes, by what is wrong
         raise CouldRunCode("a pickle of more than tensors as its sample inputs") from None
     if not isinstance(samples, tuple):
-        raise ValueError("its sample inputs are no tuple")
+        raise ValueError("its sample inputs must be a tuple")
     tensors = torch.utils._pytree.tree_leaves(samples)
     if sum(tensor.nbytes for tensor in tensors if isinstance(tensor, torch.Tensor)) > _MAX_SAMPLE_BYTES:
         raise ValueError(f"its sample inputs have over {_MAX_SAMPLE_BYTES:,} bytes")

@@ -37,7 +37,7 @@ _FIELDS = 7
 """Fields of a passage; what is beyond `LENGTH` tokens is cut off."""
 _VALUE_WORDS = 10
 _ANSWER_WORDS = 8
-_LEAST_PLACES = 20
+_MIN_PLACES = 20
 """A field of fewer places is not asked for: its questions could not be learned."""
 
 
@@ -137,7 +137,7 @@ def compose(entries: Mapping[str, Mapping[str, Any]]) -> tuple[list[Question], l
     for chosen in (names[TEST_PLACES:], names[:TEST_PLACES]):
         questions = []
         for name in chosen:
-            asked = [fact for fact in places[name] if fact.answer and counts[fact.subject] >= _LEAST_PLACES]
+            asked = [fact for fact in places[name] if fact.answer and counts[fact.subject] >= _MIN_PLACES]
             for number in random.permutation(len(asked))[:_PER_PLACE]:
                 questions.append(_question(name, asked[number], places[name], random))
         halves.append([questions[number] for number in random.permutation(len(questions))])

@@ -1,4 +1,4 @@
-"""Workloads that are a model as it is: something to serve, and nothing to train on.
+"""Workloads of a model that is served as given, without training data.
 
 Their quality is the share of answers that stay those of the model that was given, or, where its outputs are
 values such as embeddings, the cosine to them.
@@ -23,7 +23,7 @@ from bench.workloads.workload import Data, Workload
 from techniques.registry import CannotApply, load_reference
 
 SAMPLES = 64
-"""Inputs drawn at random: as many as a few batches take in turn."""
+"""Number of random inputs: enough for a few batches."""
 
 
 def workload(
@@ -32,14 +32,14 @@ def workload(
     outputs: str = "",
     fixed_batch: int | None = None,
 ) -> Workload:
-    """Return the workload of a model that is served as it is, at inputs of shape (samples, ...).
+    """Return the workload of a model that is served as given, with inputs of shape (samples, ...).
 
     `outputs` says what its outputs are, see `Workload`. `fixed_batch` is the one batch size that it takes.
     """
     inputs = inputs.detach()
 
     def no_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        raise CannotApply("this workload is a model as it is: there is nothing to train on")
+        raise CannotApply("this workload serves a model as given: it has no training data")
 
     return Workload(
         data=lambda: Data(inputs, torch.zeros(len(inputs)), inputs, torch.zeros(len(inputs))),
@@ -53,7 +53,7 @@ def workload(
 
 
 def declared(scores: bool, outputs: str) -> str:
-    """Return what outputs are declared as: `scores=false` says that they are values."""
+    """Return the declared kind of outputs: `scores=false` means values."""
     return outputs or ("" if scores else "values")
 
 
@@ -64,11 +64,9 @@ def module(factory: str, scores: bool = True, outputs: str = "") -> Workload:
     """
     made = load_reference(factory)()
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], torch.nn.Module)):
-        raise StageError(
-            f"{factory} returns {_described(made)}; it should return (nn.Module, example inputs)"
-        )
+        raise StageError(f"{factory} returns {_described(made)}; it must return (nn.Module, example inputs)")
     if not isinstance(made[1], torch.Tensor):
-        raise StageError(f"{factory}: its example inputs are {_described(made[1])}, not one tensor")
+        raise StageError(f"{factory}: its example inputs must be one tensor, got {_described(made[1])}")
     return workload(lambda: load_reference(factory)()[0], made[1], declared(scores, outputs))
 
 
@@ -97,7 +95,7 @@ def exported(file: str, scores: bool = True, outputs: str = "") -> Workload:
     kept: Any = program.example_inputs
     arguments, keywords = ([], {}) if kept is None else (list(kept[0]), kept[1])
     if len(arguments) != 1 or keywords or not isinstance(arguments[0], torch.Tensor):
-        raise StageError(f"{file}: its example inputs are not one tensor")
+        raise StageError(f"{file}: its example inputs must be one tensor")
     return workload(lambda: Exported(path), arguments[0], declared(scores, outputs), exported_batch(program))
 
 
@@ -131,9 +129,11 @@ def _refuse_weights_elsewhere(path: Path) -> None:
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # whatever reading a file raises that is no ONNX graph
-        raise StageError(f"{path}: is not a whole ONNX file: {first_line_of_runtime(error)}") from None
+        raise StageError(f"{path}: is not a complete ONNX file: {first_line_of_runtime(error)}") from None
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in tensors(model)):
-        raise StageError(f"{path}: keeps its weights in other files; save it whole (external_data=False)")
+        raise StageError(
+            f"{path}: keeps its weights in other files; save it as one file (external_data=False)"
+        )
 
 
 def torchvision_model(model: str, size: int) -> Workload:

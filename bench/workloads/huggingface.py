@@ -1,4 +1,4 @@
-"""A Hugging Face model, by directory or id, served as it is at tokens or pixels drawn at random."""
+"""A Hugging Face model, by directory or id, served as given, with random tokens or pixels."""
 
 from __future__ import annotations
 

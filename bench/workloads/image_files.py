@@ -110,7 +110,7 @@ def _eight_bits(image: Picture) -> Picture:
         eight.getexif().update(image.getexif())
         return eight
     if image.mode in ("I", "F"):
-        kind = "32-bit or signed whole numbers" if image.mode == "I" else "floating-point numbers"
+        kind = "32-bit or signed integers" if image.mode == "I" else "floating-point numbers"
         raise ValueError(f"its pixels are {kind}, whose range is unknown; save 8 or 16 bits a channel")
     return image
 
@@ -134,8 +134,8 @@ def _class_folders(root: Path, left: _LeftOut) -> list[Path]:
     classes = [path for path in folders if path.name not in out]
     if len(classes) < 2:
         raise DataError(
-            f"{root}: {counted(len(classes), 'folder')} found, a classification needs one for each of two "
-            "classes or more, with images in it"
+            f"{root}: {counted(len(classes), 'folder')} found; classification requires two or more, one "
+            "for each class, with images in it"
         )
     _refuse_splits(root, classes)
     return classes
@@ -152,7 +152,9 @@ def _refuse_splits(root: Path, folders: Sequence[Path]) -> None:
     names = ", ".join(path.name for path in splits)
     more = f" (left out: {', '.join(beside[:_NAMED])}, without images by class)" if beside else ""
     best = (training or splits)[0]
-    raise DataError(f"{root}: has the folders {names}, splits and no classes{more}; give {best} instead")
+    raise DataError(
+        f"{root}: has the folders {names}, which are splits, not classes{more}; give {best} instead"
+    )
 
 
 def _is_split(folder: Path) -> bool:

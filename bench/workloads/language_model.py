@@ -31,7 +31,7 @@ _HEAD_WIDTH = 32
 class CharacterGPT2(nn.Module):
     """GPT-2's decoder (Radford et al. 2019), 4 layers of `heads` × 32 channels, by transformers.
 
-    Input (batch, time) whole numbers under `SYMBOLS`, output (batch, time, symbols): logits of the next one.
+    Input (batch, time) integers under `SYMBOLS`, output (batch, time, symbols): logits of the next one.
     """
 
     def __init__(self, heads: int = 6) -> None:

@@ -18,7 +18,10 @@ def find_workload(text: str) -> Workload:
     found = technique.load()
     workload = found if isinstance(found, Workload) else found(**technique.row.arguments(technique.settings))
     if not isinstance(workload, Workload):
-        raise StageError(f"workload {text!r}: {technique.row.implementation} is no Workload")
+        raise StageError(
+            f"workload {text!r}: {technique.row.implementation} must be a Workload or a function that "
+            "returns one"
+        )
     return checked(workload, technique.row.quality_metric)
 
 

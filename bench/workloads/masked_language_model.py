@@ -31,7 +31,7 @@ VOCABULARY = _FIRST + len(CHARACTERS)
 MASKED_SHARE = 0.3
 """Twice BERT's: a step has twice as much to learn from (Wettig et al. 2023, arXiv:2202.08005)."""
 UNMASKED = -100
-"""The target where nothing is to be told."""
+"""The target of positions that do not count."""
 
 TEST_DEFINITIONS = 1000
 

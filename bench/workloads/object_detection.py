@@ -22,7 +22,7 @@ _USUAL_SIDE = 24.0
 """Pixels of a box's side where the network says 0."""
 _RARE = 0.01
 """What an untrained network gives as the probability of an object: most cells have none."""
-_MOST_DETECTIONS = 30
+_MAX_DETECTIONS = 30
 _SAME_OBJECT = 0.5
 
 
@@ -137,12 +137,12 @@ class Detections:
 
 def detect(outputs: torch.Tensor) -> Detections:
     """Return the likeliest detections of outputs, without a class's lesser ones on the same object."""
-    likely = outputs[..., :CLASSES].sigmoid().flatten(1).topk(_MOST_DETECTIONS)
+    likely = outputs[..., :CLASSES].sigmoid().flatten(1).topk(_MAX_DETECTIONS)
     cells = (likely.indices // CLASSES)[..., None].expand(-1, -1, 4)
     found = Detections(boxes(outputs).gather(1, cells), likely.indices % CLASSES, likely.values)
     share, _ = overlap(found.boxes[:, :, None], found.boxes[:, None])
     rivals = (share > _SAME_OBJECT) & (found.classes[:, :, None] == found.classes[:, None])
-    for better in range(_MOST_DETECTIONS - 1):
+    for better in range(_MAX_DETECTIONS - 1):
         kept = found.scores[:, better : better + 1] > 0
         found.scores[:, better + 1 :][rivals[:, better, better + 1 :] & kept] = 0
     return found

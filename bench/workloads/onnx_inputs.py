@@ -29,7 +29,7 @@ _HOW = "give the inputs in a file: inputs=samples.npy"
 def inputs_of(path: Path, entries: list[Any], samples: int) -> torch.Tensor:
     """Return inputs (samples, ...) for a file's one input, the same each time.
 
-    Floats are normal random numbers; bytes are evenly spread, as those of pixels; whole numbers are rows of
+    Floats are normal random numbers; bytes are evenly spread, as those of pixels; integers are rows of
     the table that the graph looks them up in. Raises StageError where nothing tells what they may be.
     """
     if not entries:
@@ -40,7 +40,7 @@ def inputs_of(path: Path, entries: list[Any], samples: int) -> torch.Tensor:
         names = ", ".join(f"{each.name} {each.shape}" for each in entries)
         how = "" if others else f"; {_HOW}"
         raise StageError(
-            f"{path}: should have one input with fixed sizes but the batch, not {names[:150]}{how}"
+            f"{path}: must have one input with fixed sizes except for the batch, got {names[:150]}{how}"
         )
     generator = torch.Generator().manual_seed(0)
     if entry.type in FLOATS:
@@ -48,7 +48,9 @@ def inputs_of(path: Path, entries: list[Any], samples: int) -> torch.Tensor:
     dtype = _WHOLE.get(entry.type)
     bounds = None if dtype is None else _bounds(path, entry.name, dtype)
     if dtype is None or bounds is None:
-        raise StageError(f"{path}: what its input {entry.name} of {entry.type} may hold is unknown; {_HOW}")
+        raise StageError(
+            f"{path}: the valid values of its input {entry.name} of {entry.type} are unknown; {_HOW}"
+        )
     return torch.randint(*bounds, (samples, *sizes), generator=generator, dtype=dtype)
 
 
@@ -67,7 +69,7 @@ def read_inputs(file: str, path: Path, entry: Any) -> torch.Tensor:
     )
     if not fits or inputs.dtype != wanted or not len(inputs):
         raise StageError(
-            f"inputs={file}: should be {entry.type} of shape {entry.shape}, as {path} takes it, got "
+            f"inputs={file}: must be {entry.type} of shape {entry.shape}, as {path} takes it, got "
             f"{str(inputs.dtype).removeprefix('torch.')} of shape {list(inputs.shape)}"
         )
     return inputs
@@ -80,7 +82,7 @@ def fixed_batch(entry: Any) -> int | None:
 
 
 def _bounds(path: Path, name: str, dtype: torch.dtype) -> tuple[int, int] | None:
-    """Return the least whole number that an input may hold, and one more than the largest."""
+    """Return the least integer that an input may hold, and one more than the largest."""
     import onnx
 
     graph = onnx.load(str(path), load_external_data=False).graph

@@ -1,4 +1,4 @@
-"""What the numbers are that a model returns: scores of classes, probabilities, logits, labels or values."""
+"""The kinds of outputs: scores of classes, probabilities, logits, labels or values."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class OutputKind:
         if self.name == "probability" and outputs.numel() and not ((outputs >= 0) & (outputs <= 1)).all():
             return f"outputs reach from {outputs.min().item():.3g} to {outputs.max().item():.3g}"
         if self.name == "labels" and outputs.is_floating_point() and not (outputs == outputs.round()).all():
-            return "outputs are no whole numbers"
+            return "outputs are not integers"
         return ""
 
 
@@ -99,4 +99,4 @@ def parse_kind(text: str) -> OutputKind:
     try:
         return OutputKind(name, int(axis))
     except ValueError:
-        raise ValueError(f"outputs={text!r}: the axis must be a whole number, as in scores:1") from None
+        raise ValueError(f"outputs={text!r}: the axis must be an integer, as in scores:1") from None

@@ -1,4 +1,4 @@
-"""A directory of transformers, or an id, as a model: all of it is there, or one line says what is not."""
+"""A Hugging Face directory or id as a model: it is complete, or one line says what is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells what a model's outputs are from its loss, its targets, its last operator; asks where none tells."""
+"""Infers the kind of a model's outputs from loss, targets or last operator; where none says it, asks."""
 
 from __future__ import annotations
 
@@ -84,15 +84,15 @@ def kind_of_training(
     if isinstance(found, str):
         shapes = f"outputs of shape {_shape(outputs)} for targets of shape {_shape(targets)}"
         raise StageError(
-            f"{shapes}{found}: what they are "
-            'cannot be told; add outputs="scores:AXIS", "probability", "logit", "labels" or "values" '
+            f"{shapes}{found}: their kind "
+            'is unknown; add outputs="scores:AXIS", "probability", "logit", "labels" or "values" '
             "to the Workload"
         )
     return found
 
 
 def kind_of_given(declared: str, outputs: torch.Tensor, last_operator: Operator = lambda: "") -> OutputKind:
-    """Return what outputs (samples, ...) are of a model that is served as it is, without labels.
+    """Return what outputs (samples, ...) are of a model that is served as given, without labels.
 
     `last_operator` is asked of one number or one row for each sample. Raises StageError that asks for the
     setting `outputs` where that cannot be known, or is wrong.
@@ -100,7 +100,7 @@ def kind_of_given(declared: str, outputs: torch.Tensor, last_operator: Operator 
     if declared:
         return _declared(declared, outputs)
     if not outputs.is_floating_point() and not outputs.is_complex():
-        return OutputKind("labels", basis="whole numbers")
+        return OutputKind("labels", basis="integers")
     single = outputs.dim() == 1 or (outputs.dim() == 2 and outputs.shape[1] == 1)
     row = outputs.dim() == 2 and not single and not outputs.is_complex()
     operator = last_operator().lower() if single or row else ""
@@ -114,7 +114,7 @@ def kind_of_given(declared: str, outputs: torch.Tensor, last_operator: Operator 
     if single or row:
         choices = f"probability, logit{', scores:1' if row else ''} or values"
     raise StageError(
-        f"outputs of shape {_shape(outputs)}: what they are cannot be told; "
+        f"outputs of shape {_shape(outputs)}: their kind is unknown; "
         f"add the setting outputs= to the workload: {choices}"
     )
 

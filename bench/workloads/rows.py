@@ -1,4 +1,4 @@
-"""What a row of the table of workloads says, and how a workload is written."""
+"""The rows of the table of workloads, and how a workload is written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from techniques.settings import Setting
 
 @dataclass(frozen=True)
 class WorkloadRow(Row):
-    """A workload's definition, all but its code, which `implementation` names.
+    """A workload's definition without its code, which `implementation` names.
 
     `quality_metric` is a metric that is better when higher; training ends when it has met `target` in two
     evaluations in a row, of which there are `evaluations_per_epoch`, or after `train_steps`. Recovery after a
@@ -22,8 +22,8 @@ class WorkloadRow(Row):
     none where the workload makes its own data.
 
     A setting of a row that has a trait's name sets that trait; `{setting}` in `implementation` stands for a
-    setting's value. `inference_only` workloads bring a model as it is, and nothing to train on; `content`
-    names the setting that is the path of that model, and `is_onnx` says that it is an ONNX file:
+    setting's value. `inference_only` workloads have a model that is served as given, and no training data;
+    `content` names the setting that is the path of that model, and `is_onnx` says that it is an ONNX file:
     no module of PyTorch. `generates` says that its model continues texts, which is measured too.
     """
 
@@ -46,16 +46,15 @@ class WorkloadRow(Row):
         counts = ("batch_size", "train_steps", "recover_steps", "student_steps", "evaluations_per_epoch")
         for name in counts:
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}; it must be a whole number of at least 1"
-                )
+                raise ValueError(f"{name} must be an integer of at least 1, got {getattr(self, name)!r}")
         if self.quality_metric not in METRICS:
             near = nearest(self.quality_metric, METRICS.qualities)
             raise ValueError(f"unknown quality metric {self.quality_metric!r}{near}")
         metric = METRICS[self.quality_metric]
         if metric.name != "quality" and not (metric.quality and metric.better == "higher"):
             raise ValueError(
-                f"quality_metric is {metric.name!r}; it must be a quality that is better when higher: "
+                f"quality_metric must be a quality that is better when higher, got {metric.name!r}; "
+                "choose from "
                 + ", ".join(name for name in METRICS.qualities if METRICS[name].better == "higher")
             )
         if metric.unit != "share":

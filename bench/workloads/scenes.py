@@ -21,12 +21,12 @@ SIDE = 96
 """Pixels of a scene's side."""
 
 TRAIN_SCENES, TEST_SCENES = 3000, 400
-MOST_OBJECTS = 4
+MAX_OBJECTS = 4
 OBJECT_SIDES = (24, 44)
 """Least and most pixels of the square that an item's picture is scaled to; no item fills all of it."""
 
 _CROP_SIDES = (96, 256)
-_MOST_OVERLAP = 0.1
+_MAX_OVERLAP = 0.1
 _TRIES = 20
 _VISIBLE = 0.25
 """Opacity from which a pixel belongs to the object, and to its box."""
@@ -61,7 +61,7 @@ def _make() -> Mapping[str, NDArray[np.generic]]:
 def compose(
     items: Bytes, labels: NDArray[np.int64], photographs: tuple[Bytes, ...], count: int, seed: int
 ) -> tuple[Bytes, Floats]:
-    """Return scenes (count, 3, SIDE, SIDE) and their objects (count, MOST_OBJECTS, 5).
+    """Return scenes (count, 3, SIDE, SIDE) and their objects (count, MAX_OBJECTS, 5).
 
     An object is its class and its box, left, top, right, bottom in pixels; rows of -1 fill up. No item is
     used twice while there are others.
@@ -69,11 +69,11 @@ def compose(
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(items))
     images = np.empty((count, 3, SIDE, SIDE), np.uint8)
-    objects = np.full((count, MOST_OBJECTS, 5), -1, np.float32)
+    objects = np.full((count, MAX_OBJECTS, 5), -1, np.float32)
     used = 0
     for image, found in zip(images, objects, strict=True):
         scene = _background(photographs[generator.integers(len(photographs))], generator)
-        wanted = int(generator.integers(1, MOST_OBJECTS + 1))
+        wanted = int(generator.integers(1, MAX_OBJECTS + 1))
         for row, (left, top, side) in enumerate(_places(wanted, generator)):
             item = order[used % len(order)]
             used += 1
@@ -100,7 +100,7 @@ def _places(wanted: int, generator: np.random.Generator) -> list[tuple[int, int,
         side = int(generator.integers(OBJECT_SIDES[0], OBJECT_SIDES[1] + 1))
         left, top = (int(place) for place in generator.integers(SIDE - side + 1, size=2))
         square = (left, top, side)
-        if all(_overlap(square, other) <= _MOST_OVERLAP for other in places):
+        if all(_overlap(square, other) <= _MAX_OVERLAP for other in places):
             places.append(square)
         if len(places) == wanted:
             break

@@ -85,7 +85,7 @@ def text_table(
     classes = tuple(dict.fromkeys(class_of.values()))
     if len(classes) < 2:
         held = f"only the label {classes[0]!r}" if classes else "no label"
-        raise DataError(f"{path}: column {label!r} has {held}, a classification needs two")
+        raise DataError(f"{path}: column {label!r} has {held}; classification requires two")
     names = [class_of[name] for name in rows.labels]
     data = _split(path, inputs, names, classes, test, rows.left_out)
     return Labelled(data, classes, ("", "?", *numbers))

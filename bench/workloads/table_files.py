@@ -178,9 +178,9 @@ def _json_lines(path: Path, layout: _Layout) -> Iterator[tuple[str, str]]:
             try:
                 row = json.loads(line)
             except ValueError as error:
-                raise ValueError(f"line {number} is no JSON object: {error}") from None
+                raise ValueError(f"line {number} is not a JSON object: {error}") from None
             if not isinstance(row, dict):
-                raise ValueError(f"line {number} is no JSON object, as each line should be")
+                raise ValueError(f"line {number} is not a JSON object, as each line must be")
             columns.update(dict.fromkeys(row))
             rows.append({name: _plain(row.get(name), name, number) for name in (layout.text, layout.label)})
     for name in (layout.text, layout.label):

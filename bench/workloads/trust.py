@@ -1,4 +1,4 @@
-"""The files that the user said to trust by `--trust`: they are loaded even where that runs code in them."""
+"""The files that the user trusts by `--trust`: they are loaded even if that runs code in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a workload is made of."""
+"""The parts of a workload."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Data:
-    """Inputs as they are kept, shape (samples, ...), and their targets, shape (samples, ...).
+    """Stored inputs, shape (samples, ...), and their targets, shape (samples, ...).
 
-    Numbers of tokens stay whole numbers: no backend casts them to its precision. `notes` has a line for each
-    thing that a reader left out or that is odd about the samples.
+    Token numbers stay integers: no backend casts them to its precision. `notes` has a line for each kind of
+    sample that was left out, and for each oddity of the data.
     """
 
     train_inputs: torch.Tensor
@@ -34,17 +34,17 @@ Answers = Callable[[torch.Tensor], torch.Tensor]
 class Workload:
     """The code of a workload: data, model, loss and quality.
 
-    `transform` turns a batch of kept inputs into what the model takes; it belongs to the training clock.
+    `transform` turns a batch of stored inputs into model inputs; its time counts as training time.
     `quality` maps outputs and targets of the whole test set to named metrics, the first better when higher;
-    None where the model is served as it is: then quality is how far it keeps to its own outputs.
-    `outputs` says what the model's outputs are, the first of several: `scores:1` (of classes, on axis 1),
-    `probability`, `logit`, `labels` or `values`; empty, it is read from the loss and the targets. `answers`
-    reads what the model answers, one answer or several for each sample, where outputs are none of these. What
-    share of the answers stays is measured.
-    `student` builds the model with that many times the channels, where it comes in several widths.
-    `classes` names the classes of a classification, in the order of its outputs: their recalls are measured
-    one by one. `baselines` gives the quality metric of answers that need no training, by their name.
-    `finish` measures once, on the trained model, what is too dear for each evaluation: metrics by name.
+    None where the model is served as given: then quality is the agreement with its own eager outputs.
+    `outputs` is the kind of the model's outputs, or of the first of several: `scores:1` (classes on axis 1),
+    `probability`, `logit`, `labels` or `values`; where empty, it is inferred from the loss and the targets.
+    `answers` computes the model's answers, one or several for each sample, where outputs are none of these.
+    The share of answers that stay the same is measured.
+    `student` builds the model with that many times the channels, where the model has several widths.
+    `classes` names the classes of a classification, in the order of its outputs: the recall of each is
+    measured. `baselines` returns the quality metric of answers that need no training, by their name.
+    `finish` measures, once on the trained model, what is too slow for each evaluation: metrics by name.
     `generator` wraps a model of this workload, on its device, to continue texts.
     `fixed_batch` is the one batch size that the model takes, None where it takes any.
     """

@@ -11,15 +11,15 @@ from techniques.registry import Registry, Row
 
 @dataclass(frozen=True)
 class BackendRow(Row):
-    """Which hardware it is, and what it can do there.
+    """A backend: its hardware, and what it can do there.
 
-    `formats` maps each format with real kernels to what implements them; `no_kernel` says why another has
-    none. `precisions` are the dtypes it computes in, `format_precisions` those that a format's kernels do, if
-    not all; `trains` says whether it can train. `lowering_imports` and `running_imports` are modules that a
-    fork server imports ahead of its workers, for lowering and for running; `worker_imports` start threads as
-    they are imported, so each worker does it by itself. `fork_safe` is false where the runtime must start in
-    a process of its own. `training_only` names settings that say how it trains, and nothing of how it serves.
-    `reads_onnx` says that it lowers a model that is an ONNX file, too.
+    `formats` maps each format with real kernels to their implementation; `no_kernel` says why another format
+    has none. `precisions` are the dtypes it computes in, `format_precisions` those that a format's kernels
+    do, if not all; `trains` says whether it can train. `lowering_imports` and `running_imports` are modules
+    that a fork server imports ahead of its workers, for lowering and for running; `worker_imports` start
+    threads as they are imported, so each worker does it by itself. `fork_safe` is false where the runtime
+    must start in a process of its own. `training_only` names settings that say how it trains, and nothing of
+    how it serves. `reads_onnx` says that it lowers a model that is an ONNX file, too.
     """
 
     device: Literal["cpu", "cuda", "rocm", "mps", "xpu", "tpu"] = "cpu"
@@ -50,7 +50,7 @@ class BackendRow(Row):
     def cannot_train(self, precision: str) -> str | None:
         """Say why this backend cannot train in that precision, or None where it can."""
         if not self.trains:
-            return f"{self.name} runs models but does not train them"
+            return f"{self.name} does not support training"
         return self.cannot_lower(None, precision)
 
 
@@ -65,7 +65,7 @@ _TRAINING: Any = {
 }
 
 _FORMATS = ("int8-dynamic", "int8-static", "int8-weight", "int4-weight", "fp8")
-_NOT_PACKAGED = "not tried in a package that Inductor compiles; use cuda-eager"
+_NOT_PACKAGED = "not tested in a package that Inductor compiles; use cuda-eager"
 _EAGER_STATIC = "PyTorch's int8 static kernels run only in compiled graphs; use cpu-inductor or onnxruntime"
 _RUNTIMES = "pip install 'dl-efficiency-bench[runtimes]'"
 _CPU_FP8 = "PyTorch multiplies fp8 in wider floats on a CPU"
@@ -76,7 +76,7 @@ _WEIGHTS_IN: Any = {"int8-weight": ("bf16",), "int4-weight": ("bf16",)}
 _add(
     "cpu-eager",
     "techniques.backends.eager:cpu",
-    about="PyTorch, one operator after the other, on the CPU",
+    about="PyTorch, operator by operator, on the CPU",
     needs=("torch", "torchao"),
     install="pip install torch torchao",
     lowering_imports=("torchao.quantization",),
@@ -124,7 +124,7 @@ _add(
     },
     no_kernel={
         "int8-weight": "its int8 weights become floats before each product; use int4-weight",
-        "fp8": "its CPU provider has none",
+        "fp8": "its CPU provider does not support it",
     },
     precisions=("fp32", "fp64"),
     format_precisions=dict.fromkeys(("int8-dynamic", "int8-static", "int4-weight"), ("fp32",)),
@@ -146,7 +146,7 @@ _add(
     no_kernel={
         "int8-weight": "its partitioner takes int8 weights only with int8 activations",
         "int4-weight": "its partitioner takes int4 weights only with int8 activations",
-        "fp8": "XNNPACK has none",
+        "fp8": "XNNPACK does not support it",
     },
     precisions=("fp32", "fp16"),
     format_precisions={"int8-static": ("fp32",)},
@@ -204,7 +204,7 @@ _add(
 _add(
     "cuda-eager",
     "techniques.backends.eager:cuda",
-    about="PyTorch, one operator after the other, on an NVIDIA GPU",
+    about="PyTorch, operator by operator, on an NVIDIA GPU",
     needs=("torch", "torchao"),
     install="pip install torch torchao",
     device="cuda",
@@ -236,7 +236,7 @@ _add(
     device="cuda",
     formats={"int8-dynamic": "torchao"},
     no_kernel={
-        "int8-static": "PT2E's quantizer here makes kernels of x86 CPUs",
+        "int8-static": "the PT2E quantizer used here is for x86 CPUs",
         **dict.fromkeys(("int8-weight", "int4-weight", "fp8"), _NOT_PACKAGED),
     },
     precisions=("fp32", "tf32", "bf16", "fp16"),
@@ -255,7 +255,7 @@ _add(
     no_kernel={
         "int8-static": "PyTorch has no eager int8 static kernels on CUDA",
         **dict.fromkeys(
-            ("int8-dynamic", "int8-weight", "int4-weight", "fp8"), "not tried in a graph; use cuda-eager"
+            ("int8-dynamic", "int8-weight", "int4-weight", "fp8"), "not tested in a graph; use cuda-eager"
         ),
     },
     precisions=("fp32", "tf32", "bf16", "fp16"),
@@ -266,25 +266,27 @@ _add(
 _add(
     "tensorrt",
     "techniques.backends.tensorrt:TensorRt",
-    about="TensorRT's engines, built ahead of time for an NVIDIA GPU",
+    about="TensorRT engines, built ahead of time for an NVIDIA GPU",
     needs=("torch", "tensorrt", "onnx", "onnxruntime", "onnxscript"),
     install="pip install torch tensorrt onnx onnxruntime onnxscript",
     device="cuda",
     reads_onnx=True,
     formats={"int8-static": "onnxruntime.quantization, symmetric QDQ"},
     no_kernel={
-        "int8-dynamic": "its scales must be known as an engine is built",
-        **dict.fromkeys(("int8-weight", "int4-weight", "fp8"), "no quantizer here writes it for TensorRT"),
+        "int8-dynamic": "its scales must be known when an engine is built",
+        **dict.fromkeys(
+            ("int8-weight", "int4-weight", "fp8"), "no quantizer used here writes it for TensorRT"
+        ),
     },
     precisions=("fp32", "tf32", "bf16", "fp16"),
     fork_safe=False,
     check="techniques.backends.hardware:without_tensorrt",
 )
-_UNPROVED = dict.fromkeys(_FORMATS, "its kernels have not been proved on this hardware")
+_UNPROVED = dict.fromkeys(_FORMATS, "its kernels have not been tested on this hardware")
 _add(
     "rocm",
     "techniques.backends.eager:rocm",
-    about="PyTorch, one operator after the other, on an AMD GPU",
+    about="PyTorch, operator by operator, on an AMD GPU",
     needs=("torch",),
     install="pip install torch --index-url https://download.pytorch.org/whl/rocm7.1",
     device="rocm",
@@ -298,7 +300,7 @@ _add(
 _add(
     "mps",
     "techniques.backends.eager:mps",
-    about="PyTorch, one operator after the other, on an Apple GPU (macOS: not supported yet)",
+    about="PyTorch, operator by operator, on an Apple GPU (macOS: not supported yet)",
     needs=("torch",),
     install="pip install torch",
     device="mps",
@@ -312,7 +314,7 @@ _add(
 _add(
     "xpu",
     "techniques.backends.eager:xpu",
-    about="PyTorch, one operator after the other, on an Intel GPU",
+    about="PyTorch, operator by operator, on an Intel GPU",
     needs=("torch",),
     install="pip install torch --index-url https://download.pytorch.org/whl/xpu",
     device="xpu",

@@ -1,4 +1,4 @@
-"""Accelerators as PyTorch drives them: which device, when it has finished, its clock, memory and fp32."""
+"""Accelerators in PyTorch: the device, synchronization, its clock, memory and fp32 arithmetic."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ of some servers' CPUs together.
 """
 
 QUEUED_CALLS = 20
-"""Calls that a device is given at once, for the time of one: to wait for each would time the wait too."""
+"""Calls queued at once to time one of them: waiting for each would time the wait too."""
 
 _TF32_CAPABILITY = (8, 0)
 
@@ -32,13 +32,13 @@ def torch_device(name: str) -> torch.device:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has finished all that was given to it; the CPU always has."""
+    """Wait until the device has finished its queue; the CPU always has."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
 def device_name(name: str) -> str | None:
-    """Return what the library of a row's `device` calls it, None where that is not loaded or silent."""
+    """Return the name of a row's `device` by its library, None where that is not loaded or has none."""
     try:
         if name == "tpu":
             jax = sys.modules.get("jax")
@@ -84,7 +84,7 @@ def fp32_arithmetic(precision: str) -> Iterator[None]:
 
 
 def set_fp32_arithmetic(precision: str) -> None:
-    """Multiply fp32 on NVIDIA GPUs as TF32 where the precision is `tf32`, else as fp32, until it is set anew.
+    """Multiply fp32 on NVIDIA GPUs as TF32 where the precision is `tf32`, else as fp32, until set again.
 
     Left alone, PyTorch's convolutions are TF32 and its matrix products are not. A process holds one program,
     so what that was loaded with stays. Raises CannotApply where no GPU multiplies TF32.
@@ -102,12 +102,12 @@ def _allow_tf32(matmul: bool, convolution: bool) -> None:
 
 
 def _check_tf32() -> None:
-    wanted = "tf32 wants an NVIDIA GPU of compute capability 8.0"
+    required = "tf32 requires an NVIDIA GPU of compute capability 8.0"
     if not torch.cuda.is_available() or torch.version.hip is not None:
-        raise CannotApply(wanted)
+        raise CannotApply(required)
     capability = torch.cuda.get_device_capability()
     if capability < _TF32_CAPABILITY:
-        raise CannotApply(f"{wanted}; this one has {'.'.join(map(str, capability))}")
+        raise CannotApply(f"{required}; this one has {'.'.join(map(str, capability))}")
 
 
 class EventTimer:
@@ -137,7 +137,7 @@ class EventTimer:
 
 
 def flush_cache(device: torch.device) -> None:
-    """Drive what a call left out of the device's caches, and wait; belongs between samples, not in them.
+    """Empty the device's caches and wait; call it between samples, not within.
 
     Writes `FLUSH_BYTES`, which stay allocated: no peak of memory may be read from such a pass.
     """

@@ -81,7 +81,7 @@ def part_weights(loss: Loss, outputs: Any, targets: torch.Tensor, parts: int) ->
         return [1 / parts] * parts  # the loss of the batch is not finite, and so will be what comes of it
     some = [weight for weight in known if weight is not None]
     if not some:
-        raise CannotApply(f"accumulate={parts}: the loss has no gradient that would tell the parts' weights")
+        raise CannotApply(f"accumulate={parts}: the loss has no gradient to derive the parts' weights from")
     # A part without a gradient either counts for nothing, or as much as the others where those are alike.
     other = some[0] if all(_same(weight, some[0]) for weight in some) else 0.0
     return [other if weight is None else weight for weight in known]

@@ -1,4 +1,4 @@
-"""What static formats take their scales from: batches of exactly the size that a model is lowered for."""
+"""Calibration of static formats: batches of exactly the size that a model is lowered for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def calibration_parts(calibration: Iterable[torch.Tensor], batch_size: int) -> I
     samples = torch.cat(list(calibration))
     if len(samples) < batch_size:
         raise CannotApply(
-            f"int8-static is calibrated in batches of {batch_size}; only {len(samples)} samples are given"
+            f"int8-static requires a calibration batch of {batch_size} samples, got {len(samples)}"
         )
     return (part for part in samples.split(batch_size) if len(part) == batch_size)
 

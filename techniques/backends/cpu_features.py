@@ -73,8 +73,8 @@ def cpu_flags() -> frozenset[str]:
     flags = (first_processor().get(key) for key in ("flags", "Features"))
     known = next((text.split() for text in flags if text), None)
     if known is None and "torch" in sys.modules:
-        told = sys.modules["torch"].cpu.get_capabilities()
-        known = [name.replace("512_f", "512f") for name, has in told.items() if has is True]
+        capabilities = sys.modules["torch"].cpu.get_capabilities()
+        known = [name.replace("512_f", "512f") for name, has in capabilities.items() if has is True]
     return frozenset(known or ())
 
 

@@ -50,7 +50,7 @@ class RecordedModel:
 
 
 class GraphProgram(TorchProgram):
-    """A program whose kernels are those of its replay, beside the operators that they were recorded from."""
+    """A program whose kernels are those of its replay, plus the operators that they were recorded from."""
 
     def kernels(self, prepared: torch.Tensor) -> list[str]:
         recorded = self.run

@@ -60,7 +60,7 @@ class Eager:
     def _filled(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics
     ) -> torch.nn.Module:
-        """Return the model that `lower` wrote, laid out as it is to run, and fp32 multiplied as asked for."""
+        """Return the model that `lower` wrote, in its layout and fp32 arithmetic for running."""
         set_fp32_arithmetic(numerics.precision)
         model = fill_weights(self._convert(build().eval(), numerics), folder / WEIGHTS)
         return with_layout(model, self.options)

@@ -149,7 +149,7 @@ class ExecuTorch(ServesOnCpu):
 
 
 def _set_threads(threads: int) -> None:
-    """Give the pool this many threads; what was loaded before is loaded anew when it is called next.
+    """Give the pool this many threads; methods loaded before are loaded again at their next call.
 
     A method whose pool is gone would end the process, or wait for ever.
     """
@@ -193,7 +193,7 @@ def _quantized(
         raise TechniqueError(f"executorch has no kernel for {numerics.format}")
     dynamic = numerics.format == "int8-dynamic"
     if not dynamic and numerics.precision != "fp32":
-        raise CannotApply(f"executorch has int8-static beside fp32 only, not beside {numerics.precision}")
+        raise CannotApply(f"executorch supports int8-static only with fp32, not with {numerics.precision}")
     parts = [example] if dynamic else calibration_parts(calibration, len(example))
     return quantize_pt2e(model, example, _quantizer(dynamic), parts)
 

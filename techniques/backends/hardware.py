@@ -1,4 +1,4 @@
-"""Whether this machine has what a backend runs on, found out without importing a runtime."""
+"""Whether this machine has the hardware of a backend, found without importing a runtime."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def without_tensorrt() -> Obstacle | None:
     if obstacle := without_cuda():
         return obstacle
     if importlib.util.find_spec("tensorrt") is None:
-        return Obstacle("needs the package tensorrt", "pip install tensorrt")
+        return Obstacle("requires the package tensorrt", "pip install tensorrt")
     return None
 
 
@@ -68,9 +68,7 @@ def without_whole_cpu() -> Obstacle | None:
     """
     held = {name: isa for name, isa in cpu_features().limits.items() if name in ONEDNN_LIMITS}
     for name, isa in held.items():
-        return Obstacle(
-            f"{name}={isa} holds oneDNN below this CPU, which OpenVINO does not heed", f"unset {name}"
-        )
+        return Obstacle(f"{name}={isa} limits oneDNN below this CPU, which OpenVINO ignores", f"unset {name}")
     return None
 
 
@@ -82,7 +80,7 @@ def without_cpp_compiler() -> Obstacle | None:
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:
         found = f"{compiler or 'CXX, which is empty,'} was not found"
-        return Obstacle(f"needs a C++ compiler; {found}", "apt install g++")
+        return Obstacle(f"requires a C++ compiler; {found}", "apt install g++")
     return None
 
 
@@ -106,7 +104,7 @@ def _nvidia_gpus() -> int:
 
 
 def _missing(wanted: str) -> Obstacle:
-    return Obstacle(f"needs {wanted}; none was found", hardware=wanted)
+    return Obstacle(f"requires {wanted}; none was found", hardware=wanted)
 
 
 def _hidden(variable: str) -> Obstacle | None:
@@ -121,7 +119,7 @@ def _not_built_for(attribute: str, name: str) -> Obstacle | None:
     """Say where PyTorch is missing, or a build whose `torch.version` has None for that attribute."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
-        return Obstacle(f"needs the package torch, built for {name}", _INSTALL)
+        return Obstacle(f"requires the package torch, built for {name}", _INSTALL)
     version = Path(spec.origin).with_name("version.py").read_text()
     if re.search(rf"^{attribute}\b[^=]*=\s*['\"]", version, re.MULTILINE):
         return None

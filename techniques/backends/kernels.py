@@ -1,4 +1,4 @@
-"""Which kernels a lowered model really runs, read from the runtime: the format in its name proves nothing."""
+"""The kernels that a lowered model runs, as the runtime reports them: a format's name proves nothing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def kernels_of_format(format_: str, kernels: Iterable[str]) -> list[str]:
 
 
 def numbered_products(kernels: Iterable[str]) -> list[str]:
-    """Return those of the kernels that multiply matrices and whose name tells in what numbers, sorted."""
+    """Return those of the kernels that multiply matrices and whose name says the number format, sorted."""
     return sorted({name for name in kernels if _NUMBERED_PRODUCT.search(name)})
 
 

@@ -1,4 +1,4 @@
-"""What a backend is to the suite: primitives only, all that differs between runtimes and nothing else."""
+"""The interface of a backend: the primitives that differ between runtimes, and nothing else."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Program(Protocol):
     """A lowered model, loaded and ready to run batches of one shape."""
 
     def prepare(self, batch: torch.Tensor) -> Any:
-        """Turn a CPU batch into what the runtime takes; outside every clock."""
+        """Convert a CPU batch to the runtime's input; never timed."""
         ...
 
     def __call__(self, prepared: Any) -> Any:
@@ -62,10 +62,10 @@ class Program(Protocol):
 
 @runtime_checkable
 class OwnClock(Protocol):
-    """What a program has whose runtime times each call itself."""
+    """A program whose runtime times each call itself."""
 
     def latest_call_s(self) -> float:
-        """Return the seconds of the latest call by the runtime's own clock, the call from Python left out."""
+        """Return the seconds of the latest call by the runtime's own clock, without the call from Python."""
         ...
 
 
@@ -103,16 +103,16 @@ class Backend(Protocol):
 
 
 class ServesOnly:
-    """What all backends have that do not train."""
+    """Base of backends that do not train."""
 
     def compile_step(
         self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
     ) -> TrainingStep:
-        raise TechniqueError(f"{type(self).__name__} runs models but does not train them")
+        raise TechniqueError(f"{type(self).__name__} does not support training")
 
 
 class ServesOnCpu(ServesOnly):
-    """What those of them have that run on the CPU, and have finished when a call returns."""
+    """Base of backends that only serve, on the CPU, and have finished when a call returns."""
 
     device = torch.device("cpu")
 
@@ -154,9 +154,9 @@ class TorchProgram(Program):
 
 
 def sparing_inputs(program: Program, batch: torch.Tensor) -> Program:
-    """Return the program; where it writes to its input, as to normalize it, one that copies it first.
+    """Return the program, or one that copies its input first where the program writes to it.
 
-    Else a batch that is served again and again would be another one each time. Calls the program once.
+    Otherwise a batch that is served repeatedly would change each time. Calls the program once.
     """
     if not isinstance(program, TorchProgram):
         return program  # other runtimes take graphs, which write to no input

@@ -104,7 +104,9 @@ class TensorRt(ServesOnly):
         runtime = tensorrt.Runtime(tensorrt.Logger(tensorrt.Logger.WARNING))
         engine = runtime.deserialize_cuda_engine((folder / ENGINE).read_bytes())
         if engine is None:
-            raise RuntimeError("TensorRT cannot read its engine: one of another version or another GPU?")
+            raise RuntimeError(
+                "TensorRT cannot read its engine: was it built by another version or for another GPU?"
+            )
         context = engine.create_execution_context()
         # Engines are built with all detail, for `kernels`; told to the profiler it would slow each call.
         context.nvtx_verbosity = tensorrt.ProfilingVerbosity.NONE
@@ -122,7 +124,9 @@ def export(model: torch.nn.Module, example: torch.Tensor, numerics: Numerics, pa
     if not is_given:
         refuse_complex(model, "TensorRT")
     elif numerics.dtype != torch.float32:
-        raise CannotApply(f"an ONNX file keeps its own numbers; it is not made {numerics.precision}")
+        raise CannotApply(
+            f"an ONNX file keeps its own precision; it is not converted to {numerics.precision}"
+        )
     write_onnx(model, example, path, numerics.dtype)
     if is_given:
         fix_batch(path, example.shape)

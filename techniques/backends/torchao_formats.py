@@ -64,8 +64,10 @@ def check_kernel(format_: str, device: torch.device, dtype: torch.dtype) -> None
     if device.type == "cuda":
         own, wanted = torch.cuda.get_device_capability(), _CAPABILITIES.get(format_, (0, 0))
         if own < wanted:
-            found, least = (".".join(map(str, version)) for version in (own, wanted))
-            raise CannotApply(f"{format_} wants a GPU of compute capability {least}; this one has {found}")
+            found, required = (".".join(map(str, version)) for version in (own, wanted))
+            raise CannotApply(
+                f"{format_} requires a GPU of compute capability {required}; this one has {found}"
+            )
     kernel, only = _ONLY.get((device.type, format_), ("", dtype))
     if dtype != only and (device.type == "cuda" or platform.machine().lower() in ("x86_64", "amd64")):
         names = (str(entry).removeprefix("torch.") for entry in (only, dtype))
@@ -75,7 +77,7 @@ def check_kernel(format_: str, device: torch.device, dtype: torch.dtype) -> None
 
 
 def quantize_dynamic(model: torch.nn.Module) -> torch.nn.Module:
-    """Give linear layers int8 weights, per channel, and activations scaled per token as they come.
+    """Give linear layers int8 weights, per channel, and activations scaled per token at run time.
 
     Both take 7 bits where products on the CPU would saturate.
     """
@@ -95,7 +97,7 @@ def _saturates_on_cpu() -> bool:
 
 
 def quantize_float8(model: torch.nn.Module) -> torch.nn.Module:
-    """Give linear layers e4m3 weights, and activations scaled per tensor as they come; on a GPU."""
+    """Give linear layers e4m3 weights, and activations scaled per tensor at run time; on a GPU."""
     from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, quantize_
 
     quantize_(model, Float8DynamicActivationFloat8WeightConfig(set_inductor_config=False))

@@ -1,4 +1,4 @@
-"""What a runtime really ran: its operators with their own time, from the runtime's own trace."""
+"""The operators that a runtime ran, with their own time, from its own trace."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class OperatorTime:
 
 
 def profiled_activities() -> list[Any]:
-    """Return what torch.profiler is to watch here: the CPU, and a GPU where there is one."""
+    """Return what torch.profiler records here: the CPU, and a GPU where there is one."""
     from torch.profiler import ProfilerActivity
 
     return [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]

@@ -1,4 +1,4 @@
-"""A step of training as PyTorch takes it: forward, backward, optimizer; and what may be set about it."""
+"""A training step in PyTorch: forward, backward, optimizer; and its options."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TrainingStep(Protocol):
 
     @property
     def method(self) -> str:
-        """Say how a step is taken, where that is not the batch at once."""
+        """Say how a step is taken; empty where it takes the whole batch at once."""
         ...
 
     def __call__(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -49,14 +49,14 @@ class TrainingStep(Protocol):
         ...
 
     def warm_up(self, batch: torch.Tensor, targets: torch.Tensor, epoch: Iterable[torch.Tensor] = ()) -> None:
-        """Do once what only the first step does, compilation say; weights and random numbers stay.
+        """Do what only the first step does, such as compilation; weights and random numbers stay.
 
         `epoch` gives the targets of each batch of an epoch, for what can be found out beforehand.
         """
         ...
 
     def write_back(self) -> None:
-        """Make the weights of `model` the trained ones, where they lie elsewhere."""
+        """Copy the trained weights into `model`, where they are kept elsewhere."""
         ...
 
 
@@ -102,7 +102,7 @@ class TorchTrainingStep:
         self._by_closure = evaluates_by_closure(self.optimizer)
         if self.scaler is not None and self._by_closure:
             kind = type(self.optimizer).__name__
-            raise CannotApply(f"{kind} evaluates the loss itself: fp16's scaled gradients are not for it")
+            raise CannotApply(f"{kind} evaluates the loss itself: it cannot use fp16's scaled gradients")
 
     @property
     def method(self) -> str:
@@ -180,7 +180,9 @@ class TorchTrainingStep:
         if parts == 1:
             return self._backward_of(self._forward(batch), targets, 1.0)
         if len(batch) % parts:
-            raise CannotApply(f"accumulate={parts}: a batch of {len(batch)} has no {parts} equal parts")
+            raise CannotApply(
+                f"accumulate={parts}: a batch of {len(batch)} cannot be split into {parts} equal parts"
+            )
         size = len(batch) // parts
         losses: list[torch.Tensor] = []
         weights: list[float] = []
@@ -219,7 +221,7 @@ def refuse_other_numbers(model: torch.nn.Module, precision: str) -> None:
         own = "fp64" if set(types) <= {"fp64", "complex128"} else ""
         how = f'; train it with precision = "{own}"' if own and precision != own else ""
         raise CannotApply(
-            f"the model's weights are {', '.join(types)}, as training in {precision} has not{how}"
+            f"the model's weights are {', '.join(types)}, which training in {precision} does not use{how}"
         )
 
 
@@ -256,7 +258,7 @@ def checkpoint_blocks(model: torch.nn.Module) -> None:
         if isinstance(module, torch.nn.Sequential) and module is not model
     ]
     if not blocks:
-        raise CannotApply("checkpoint=true: the model has no blocks: neither a ModuleList nor a Sequential")
+        raise CannotApply("checkpoint=true requires a model with blocks: a ModuleList or a Sequential")
     for block in blocks:
         forward: Any = partial(checkpoint, block.forward, use_reentrant=False)
         block.forward = forward

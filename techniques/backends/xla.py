@@ -67,7 +67,7 @@ class Xla:
         folder: Path,
     ) -> None:
         if given_file(model) is not None:
-            raise CannotApply("XLA compiles PyTorch's code, and an ONNX file has none")
+            raise CannotApply("XLA compiles PyTorch code; an ONNX file is unsupported")
         if numerics.format is not None:
             raise TechniqueError(f"XLA has no kernel for {numerics.format}")
         device, env = start(self.platform, torch.get_num_threads()), environment()

@@ -63,7 +63,7 @@ def tracing(env: Any, precision: str) -> Iterator[None]:
     torch.backends.mha.set_fastpath_enabled(False)  # its operators are not torchax's
     try:
         with warnings.catch_warnings(), products, torch.no_grad(), env, torch.device("jax"):
-            # Whole numbers of 64 bits are of 32 in JAX, and each cast says so.
+            # 64-bit integers are 32-bit in JAX, and each cast says so.
             warnings.filterwarnings("ignore", message=".*requested dtype.*int64", category=UserWarning)
             yield
     # Whatever an operator of torchax was not made for comes up as an error of any kind.
@@ -81,7 +81,7 @@ def call(env: Any, model: torch.nn.Module, tensors: dict[str, Any], batch: jax.A
 
 
 def to_device(tensor: torch.Tensor, device: jax.Device) -> jax.Array:
-    """Copy a tensor to the device; whole numbers of 64 bits become 32, as JAX has by default.
+    """Copy a tensor to the device; 64-bit integers become 32-bit, as JAX has by default.
 
     Raises OverflowError where one of them does not fit.
     """
@@ -89,7 +89,7 @@ def to_device(tensor: torch.Tensor, device: jax.Device) -> jax.Array:
     if host.dtype == torch.int64:
         host = host.to(torch.int32)
         if not torch.equal(host, tensor.detach().cpu()):
-            raise OverflowError("a whole number does not fit 32 bits")
+            raise OverflowError("an integer does not fit 32 bits")
     if host.dtype == torch.bfloat16:
         array = host.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     else:
@@ -125,7 +125,7 @@ def missing_overloads() -> set[tuple[str, str]]:
     """Return operators with their overloads that torchax's source names and PyTorch does not have."""
     spec = importlib.util.find_spec("torchax")
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("needs the package torchax")
+        raise ModuleNotFoundError("requires the package torchax")
     sources = (path.read_text() for path in Path(spec.origin).parent.rglob("*.py"))
     named = {found for source in sources for found in _OVERLOAD.findall(source)}
     aten = torch.ops.aten

@@ -1,4 +1,4 @@
-"""Whether this machine has a TPU that JAX can use, found out without importing JAX."""
+"""Whether this machine has a TPU that JAX can use, found without importing JAX."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def without_tpu() -> Obstacle | None:
     """
     if "JAX_FORCE_TPU_INIT" not in os.environ and not any(map(_is_tpu, sorted(_PCI.glob("*")))):
         wanted = "a Google TPU"
-        return Obstacle(f"needs {wanted}; none was found", hardware=wanted)
+        return Obstacle(f"requires {wanted}; none was found", hardware=wanted)
     if Path(os.environ.get("TPU_LIBRARY_PATH", "")).is_file() or importlib.util.find_spec("libtpu"):
         return None
-    return Obstacle("needs libtpu, the runtime of TPUs", "pip install 'jax[tpu]'")
+    return Obstacle("requires libtpu, the runtime of TPUs", "pip install 'jax[tpu]'")
 
 
 def _is_tpu(device: Path) -> bool:

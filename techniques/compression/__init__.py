@@ -15,7 +15,7 @@ from techniques.settings import Setting, spell, split
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far outputs may be from the uncompressed eager ones before a timing of them is worth nothing."""
+    """How far outputs may differ from the uncompressed eager ones before the cell is INVALID."""
 
     relative_error: float | None = None
     cosine: float | None = None
@@ -44,7 +44,7 @@ class CompressionRow(Row):
         try:
             self.structure_of(self.defaults)
         except KeyError as error:
-            raise ValueError(f"structure {self.structure!r} names no setting: {error}") from None
+            raise ValueError(f"structure {self.structure!r} names an unknown setting: {error}") from None
 
     def structure_of(self, settings: Mapping[str, Setting]) -> str:
         """Return how the layer shapes are spelled that this step leaves at these settings."""
@@ -57,16 +57,21 @@ COMPRESSIONS: Registry[CompressionRow] = Registry(
 
 _add = COMPRESSIONS.add
 
-_add("none", "techniques.compression.identity:apply", about="The trained model as it is", kind="identity")
+_add(
+    "none",
+    "techniques.compression.identity:apply",
+    about="The trained model without compression",
+    kind="identity",
+)
 _add(
     "finetune",
     "techniques.compression.identity:finetune",
-    about="The control: only trains on, for as many steps as any recovery",
+    about="The control: trains on for as many steps as any recovery, without compression",
 )
 _add(
     "prune-mean",
     "techniques.compression.pruning:prune_mean",
-    about="Per layer, drop weights under mean |weight| × ratio, then fine-tune",
+    about="Per layer, zero weights below mean |weight| × ratio, then fine-tune",
     defaults={"ratio": 1.0},
     argument="ratio",
     ranges={"ratio": "[0, inf)"},
@@ -74,7 +79,7 @@ _add(
 _add(
     "prune-magnitude",
     "techniques.compression.pruning:prune_magnitude",
-    about="Per layer, drop this share of the smallest weights, then fine-tune (Han et al. 2015)",
+    about="Per layer, zero this share of the smallest weights, then fine-tune (Han et al. 2015)",
     defaults={"sparsity": 0.5},
     argument="sparsity",
     ranges={"sparsity": "[0, 1)"},
@@ -90,7 +95,7 @@ _add(
 _add(
     "prune-channels",
     "techniques.compression.channels:prune_channels",
-    about="Drop this share of every layer's channels, rebuild it smaller and dense, then fine-tune "
+    about="Remove this share of every layer's channels, leaving smaller dense layers, then fine-tune "
     "(Torch-Pruning, Fang et al. 2023)",
     defaults={"share": 0.5},
     argument="share",
@@ -102,7 +107,7 @@ _add(
 _add(
     "distill",
     "techniques.compression.distillation:distill",
-    about="A student of this width, taught by the model from scratch (Hinton, Vinyals & Dean 2015)",
+    about="A student of this width, trained from scratch by the model (Hinton, Vinyals & Dean 2015)",
     defaults={"width": 0.5, "temperature": 4.0, "alpha": 0.9},
     argument="width",
     ranges={"width": "(0, 1]", "temperature": "(0, inf)", "alpha": "[0, 1]"},
@@ -123,7 +128,7 @@ _add(
 _add(
     "int8-dynamic",
     "techniques.compression.identity:apply",
-    about="Format: int8 weights, activations scaled as they come",
+    about="Format: int8 weights, activations quantized at run time",
     kind="format",
     tolerance=Tolerance(cosine=0.98, top1_agreement=0.97),
 )
@@ -137,22 +142,22 @@ _add(
 _add(
     "int8-weight",
     "techniques.compression.identity:apply",
-    about="Format: int8 weights, multiplied with activations as they are",
+    about="Format: int8 weights, unquantized activations",
     kind="format",
     tolerance=Tolerance(cosine=0.98, top1_agreement=0.97),
 )
-# As far as MiniLM's sentence vectors were turned by it (0.957), which need not be wrong answers.
+# MiniLM's sentence vectors have a cosine of 0.957 in it; their answers need not be wrong.
 _add(
     "int4-weight",
     "techniques.compression.identity:apply",
-    about="Format: int4 weights in groups that share a scale, multiplied with activations as they are",
+    about="Format: int4 weights in groups that share a scale, unquantized activations",
     kind="format",
     tolerance=Tolerance(cosine=0.95, top1_agreement=0.95),
 )
 _add(
     "fp8",
     "techniques.compression.identity:apply",
-    about="Format: fp8 weights and activations (Micikevicius et al. 2022), scaled as they come",
+    about="Format: fp8 weights and activations (Micikevicius et al. 2022), quantized at run time",
     kind="format",
     tolerance=Tolerance(cosine=0.98, top1_agreement=0.97),
 )
@@ -176,11 +181,11 @@ class Recipe:
 
 
 def parse_recipe(text: str) -> Recipe:
-    """Read `step+step+format`; raises TechniqueError where a format is not the one last step."""
+    """Read `step+step+format`; raises TechniqueError where a format is not the last step."""
     techniques = [COMPRESSIONS.parse(part) for part in split(text, "+")]
     changing = [technique for technique in techniques if technique.row.kind != "identity"]
     if len(techniques) > 1 and len(changing) < len(techniques):
-        raise TechniqueError(f"compression {text!r}: 'none' stands alone")
+        raise TechniqueError(f"compression {text!r}: 'none' cannot be combined with other steps")
     for technique in changing[:-1]:
         if technique.row.kind == "format":
             raise TechniqueError(

@@ -1,4 +1,4 @@
-"""Structured pruning: whole channels go, and smaller dense layers are left, faster on any hardware."""
+"""Structured pruning: removes whole channels, which leaves smaller and faster dense layers."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def prune_channels(model: torch.nn.Module, context: Context, *, share: float) ->
     try:
         after = _run(model, context.example)
     except Exception as error:
-        raise CannotApply(f"prune-channels: the pruned model does not run: {_line(error)}") from error
+        raise CannotApply(f"prune-channels: the pruned model fails: {_line(error)}") from error
     if after.shape != before.shape:
         raise CannotApply(
-            f"prune-channels: the outputs' shape changes from {tuple(before.shape)} to {tuple(after.shape)}"
+            f"prune-channels: the output shape changes from {tuple(before.shape)} to {tuple(after.shape)}"
         )
     context.note_quality("pruned", model)
     context.recover(model)

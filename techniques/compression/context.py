@@ -1,4 +1,4 @@
-"""What a compression step is given beside the model."""
+"""The context that a compression step gets in addition to the model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Context(Protocol):
         ...
 
     def note_quality(self, moment: str, model: torch.nn.Module) -> None:
-        """Put the model's quality on record, as it is at this moment of the step."""
+        """Record the model's quality at this moment of the step."""
         ...
 
     def recover(self, model: torch.nn.Module) -> None:

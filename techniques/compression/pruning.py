@@ -1,6 +1,6 @@
 """Unstructured pruning: weights set to zero and held there while the rest recovers.
 
-The layers keep their shapes, so dense kernels run no faster; what it buys is fewer bytes once compressed.
+The layers keep their shapes, so dense kernels run no faster; only the compressed file gets smaller.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def prune_mean(model: torch.nn.Module, context: Context, *, ratio: float) -> tor
 def prune_magnitude_as_mean(model: torch.nn.Module, context: Context, *, ratio: float) -> torch.nn.Module:
     """Drop as many weights of this model as `prune_mean` would, by `prune_magnitude`: the same share a layer.
 
-    So the two rules can be held against each other at one sparsity, whatever the training left.
+    So the two rules can be compared at one sparsity, whatever the trained weights are.
     """
     weights = [layer.weight.detach() for layer in model.modules() if isinstance(layer, PRUNED_LAYERS)]
     dropped = sum(int(_under_mean(weight, ratio).sum()) for weight in weights)

@@ -28,7 +28,7 @@ def build(
         return optimizer
     try:
         return implementation([parameter for _, parameter in trainable], **settings)
-    except ValueError as error:  # settings or parameters that are not for it, as Muon's of one dimension
+    except ValueError as error:  # unsupported settings or parameters, such as Muon's with one dimension
         raise CannotApply(f"{technique.text}: {error}") from error
 
 
@@ -65,5 +65,5 @@ def step(
 
 
 def refuse(named_parameters: Iterable[tuple[str, torch.nn.Parameter]]) -> torch.optim.Optimizer:
-    """Raise CannotApply: what stands for the optimizer of a model that is served as it is."""
-    raise CannotApply("this workload is a model as it is: there is nothing to train on")
+    """Raise CannotApply: a model that is served as given has no training data."""
+    raise CannotApply("this workload serves a model as given: it has no training data")

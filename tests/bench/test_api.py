@@ -179,7 +179,7 @@ def test_a_model_that_does_not_fit_has_one_line_for_each_cell_and_the_others_run
                 "the model returns a str without a tensor in it"
             )
         elif "finetune" in cell.name:
-            assert end["state"] == "skipped" and "nothing to train on" in end["reason"]
+            assert end["state"] == "skipped" and "no training data" in end["reason"]
         else:
             assert end["state"] == "ok"
 

@@ -175,7 +175,7 @@ def test_a_recordings_kernels_are_named_by_the_operators_that_it_was_made_from(m
 
 @pytest.mark.parametrize("backend", [CudaGraphs, TensorRt])
 def test_what_only_serves_refuses_to_train(backend):
-    with pytest.raises(TechniqueError, match="not train"):
+    with pytest.raises(TechniqueError, match="not support training"):
         backend().compile_step(net(), nn.functional.cross_entropy, OPTIMIZERS.default("sgd"), "fp32")
 
 

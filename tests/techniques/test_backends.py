@@ -152,7 +152,7 @@ def test_outputs_out_of_tolerance_are_named():
 def test_without_a_gpu_cuda_says_what_is_wanted(monkeypatch):
     monkeypatch.setattr(hardware, "_nvidia_gpus", lambda: 0)
     monkeypatch.setattr(hardware, "_JETSON", Path("/nowhere"))
-    assert "needs an NVIDIA GPU" in (BACKENDS.get("cuda-eager").unavailable() or "")
+    assert "requires an NVIDIA GPU" in (BACKENDS.get("cuda-eager").unavailable() or "")
 
 
 def test_without_a_compiler_inductor_says_how_to_get_one(monkeypatch):

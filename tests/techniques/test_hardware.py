@@ -125,7 +125,7 @@ def test_tensorrt_wants_a_gpu_first_and_then_its_package(driver, monkeypatch, tm
     monkeypatch.setattr(
         hardware.importlib.util, "find_spec", lambda name: torch_alone if name == "torch" else None
     )
-    assert str(hardware.without_tensorrt()) == "needs the package tensorrt: pip install tensorrt"
+    assert str(hardware.without_tensorrt()) == "requires the package tensorrt: pip install tensorrt"
     monkeypatch.setattr(hardware, "_nvidia_gpus", lambda: 0)
     found = hardware.without_tensorrt()
     assert found is not None and "NVIDIA GPU" in found.hardware
@@ -166,7 +166,7 @@ def test_what_a_machine_without_accelerators_lacks_is_said_in_one_line(bare, nam
 
 def test_openvino_is_not_run_where_onednn_is_held_below_the_cpu(monkeypatch):
     limits = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-    for held, told in ((limits, "ONEDNN_MAX_CPU_ISA=AVX2 holds oneDNN below this CPU"), ({}, None)):
+    for held, told in ((limits, "ONEDNN_MAX_CPU_ISA=AVX2 limits oneDNN below this CPU"), ({}, None)):
         features = CpuFeatures((), (), (), held)
         monkeypatch.setattr(hardware, "cpu_features", lambda features=features: features)
         obstacle = hardware.without_whole_cpu()

@@ -77,7 +77,7 @@ def test_complex_weights_keep_their_imaginary_part(tmp_path: Path) -> None:
     (outputs,) = served(Eager("cpu"), Complex(), Complex, tmp_path)
     assert torch.equal(outputs, expected)
     assert in_numbers(Complex(), torch.float64).weight.dtype == torch.complex128
-    with pytest.raises(CannotApply, match="complex weights, and there are none of bf16"):
+    with pytest.raises(CannotApply, match="complex weights, which do not exist in bf16"):
         in_numbers(Complex(), torch.bfloat16)
 
 

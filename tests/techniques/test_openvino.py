@@ -272,5 +272,5 @@ def test_importing_it_sends_nothing_over_the_network():
 
 
 def test_it_does_not_train():
-    with pytest.raises(TechniqueError, match="does not train"):
+    with pytest.raises(TechniqueError, match="does not support training"):
         OpenVino().compile_step(make_model("cnn"), nn.functional.cross_entropy, None, "fp32")

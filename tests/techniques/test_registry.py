@@ -29,11 +29,11 @@ def test_equal_techniques_have_one_spelling(text):
     [
         ("adma", "unknown optimizer 'adma'; did you mean 'adam'?"),
         ("adam:lrr=1", "unknown setting 'lrr'; did you mean 'lr'?"),
-        ("adam:lr=fast", "'fast' is no float"),
-        ("sgd:0.1", "'0.1' is no key=value"),
+        ("adam:lr=fast", "'fast' must be a number"),
+        ("sgd:0.1", "'0.1' must be key=value"),
         ("sgd:lr=-1", "lr: '-1' is out of its range (0, inf)"),
         ("adam:lr=0.1,lr=0.2", "lr is given twice"),
-        ("adam:lr=nan", "lr: 'nan' is no finite number"),
+        ("adam:lr=nan", "lr: 'nan' must be a finite number"),
     ],
 )
 def test_a_typo_gets_one_line_with_what_would_be_right(text, message):
@@ -83,12 +83,12 @@ def test_eager_has_no_int8_static_kernel_and_says_what_has():
 
 
 def test_onnxruntime_does_not_train():
-    assert "does not train" in (BACKENDS.get("onnxruntime").cannot_train("fp32") or "")
+    assert "does not support training" in (BACKENDS.get("onnxruntime").cannot_train("fp32") or "")
 
 
 def test_a_missing_package_is_a_reason_that_says_how_to_get_it():
     row = Row("x", "x:y", "about", needs=("a_module_nobody_has",), install="pip install it")
-    assert row.unavailable() == "needs the package a_module_nobody_has: pip install it"
+    assert row.unavailable() == "requires the package a_module_nobody_has: pip install it"
 
 
 def _no_gpu() -> Obstacle:
@@ -104,7 +104,7 @@ def test_missing_hardware_is_told_before_a_missing_package_that_would_not_help()
     without_gpu = replace(row, check=f"{__name__}:_no_gpu").obstacle()
     assert without_gpu == Obstacle("needs a GPU; none was found", hardware="a GPU")
     without_package = replace(row, check=f"{__name__}:_no_compiler").obstacle()
-    assert without_package == Obstacle("needs the package a_module_nobody_has", "pip install it")
+    assert without_package == Obstacle("requires the package a_module_nobody_has", "pip install it")
 
 
 def test_a_check_may_give_its_reason_as_text_alone():
@@ -116,7 +116,7 @@ def test_a_check_may_give_its_reason_as_text_alone():
 def test_a_name_can_be_taken_only_once():
     registry = Registry("optimizer", Row, entry_points="bench.none")
     registry.add("mine", "m:f", about="first")
-    with pytest.raises(TechniqueError, match="is there already: first"):
+    with pytest.raises(TechniqueError, match="is already registered: first"):
         registry.add("mine", "m:g", about="second")
 
 

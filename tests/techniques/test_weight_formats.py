@@ -171,9 +171,9 @@ def test_precisions_without_a_vectorized_kernel_are_skipped_with_the_reason(monk
 @pytest.mark.parametrize(
     ("format_", "capability", "dtype", "reason"),
     [
-        ("fp8", (8, 6), torch.bfloat16, "fp8 wants a GPU of compute capability 8.9; this one has 8.6"),
+        ("fp8", (8, 6), torch.bfloat16, "fp8 requires a GPU of compute capability 8.9; this one has 8.6"),
         ("fp8", (8, 9), torch.bfloat16, None),
-        ("int4-weight", (7, 5), torch.bfloat16, "int4-weight wants a GPU of compute capability 8.0"),
+        ("int4-weight", (7, 5), torch.bfloat16, "int4-weight requires a GPU of compute capability 8.0"),
         ("int4-weight", (9, 0), torch.float16, "takes activations in bfloat16, not in float16"),
         ("int4-weight", (9, 0), torch.bfloat16, None),
         ("int8-weight", (7, 0), torch.float32, None),

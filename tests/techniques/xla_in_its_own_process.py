@@ -300,7 +300,7 @@ def test_a_tpu_is_told_from_googles_other_devices(tmp_path, monkeypatch):
     (device / "vendor").write_text("0x1ae0\n")
     (device / "device").write_text("0x0042\n")  # a network card
     obstacle = xla_hardware.without_tpu()
-    assert obstacle == Obstacle("needs a Google TPU; none was found", hardware="a Google TPU")
+    assert obstacle == Obstacle("requires a Google TPU; none was found", hardware="a Google TPU")
     (device / "device").write_text("0x0063\n")
     assert "pip install 'jax[tpu]'" in str(xla_hardware.without_tpu())
     (tmp_path / "libtpu.so").touch()

@@ -47,7 +47,7 @@ def test_a_timed_pass_that_did_not_have_its_cpu_is_disturbed():
     watch = Disturbance()
     watch._found = {"wall_s": 1.0}
     assert watch.disturbed(2, {"timed_cpu_over_wall": 1.8}) == ""
-    assert "for 60 % of the timed pass" in watch.disturbed(2, {"timed_cpu_over_wall": 0.6})
+    assert "for only 60 % of the timed pass" in watch.disturbed(2, {"timed_cpu_over_wall": 0.6})
     assert (
         Disturbance("cuda").disturbed(2, {"timed_cpu_over_wall": 0.1}) == ""
     )  # its CPU waits for the device

@@ -132,5 +132,5 @@ def test_another_greedy_token_is_a_fault_where_tokens_must_be_the_same(
 
     monkeypatch.setattr(model, "prefill", tied)
     fault = cache_fault(model, nearly, PROMPTS[0], 1, 1e-4)
-    assert fault == "2 of 2 greedy tokens are others with the cache"
+    assert fault == "2 of 2 greedy tokens differ with the cache"
     assert cache_fault(model, nearly, PROMPTS[0], 1, 1e-4, same_tokens=False) == ""

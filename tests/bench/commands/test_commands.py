@@ -56,7 +56,7 @@ def test_a_smoke_run_says_that_its_numbers_mean_nothing_and_ranks_nothing(finish
     assert "its numbers mean nothing" in page
     assert "its numbers mean nothing" in done.stdout and "latency" not in done.stdout
     assert "Pareto" not in done.stdout and "lowest latency" not in page and "<img" not in page
-    assert "median error" not in done.stdout
+    assert "median stage error" not in done.stdout
 
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(finished):
@@ -170,7 +170,7 @@ def test_dry_run_tells_what_auto_leaves_out_of_this_machine(bench, tmp_path, mon
         "run", "--matrix", tmp_path / "mine.toml", "--dry-run", "--no-probe", "--results", tmp_path / "none"
     )
     assert done.returncode == 0, done.stderr
-    assert 'backend = "auto" leaves out cpu-inductor: needs a C++ compiler' in done.stdout
+    assert 'backend = "auto" leaves out cpu-inductor: requires a C++ compiler' in done.stdout
     assert "none@onnxruntime" in done.stdout and "@cpu-inductor" not in done.stdout
 
 
@@ -203,9 +203,9 @@ def test_a_mistake_gets_one_line_and_exit_code_2(command, arguments, message):
 @pytest.mark.parametrize(
     ("workload", "message"),
     [
-        ("own:x.py", "'x.py' is no reference; write package.module:name or file.py:name"),
-        ("module:x", "'x' is no reference; write package.module:name or file.py:name"),
-        ("module:m.py:f:g", "'m.py:f:g' is no reference; write package.module:name or file.py:name"),
+        ("own:x.py", "'x.py' must be package.module:name or file.py:name"),
+        ("module:x", "'x' must be package.module:name or file.py:name"),
+        ("module:m.py:f:g", "'m.py:f:g' must be package.module:name or file.py:name"),
         ("huggingface:FILE,length=8", "model.bin is not a folder; give the one that save_pretrained wrote"),
         ("onnx:FOLDER", "is not a file, but a folder"),
         ("exported:FOLDER", "is not a file, but a folder"),
@@ -244,8 +244,8 @@ def test_the_beginning_of_several_stages_gets_all_of_them(command, finished):
             "add('mine', f'{__file__}:x', about='x', default={})",
             "unknown trait 'default'; did you mean 'defau",
         ),
-        ("add('mine', 'torch.optim', about='x')", "optimizer 'mine': 'torch.optim' is no reference"),
-        ("add('adam', 'torch.optim:Adam', about='x')", "optimizer 'adam' is there already"),
+        ("add('mine', 'torch.optim', about='x')", "'torch.optim' must be package.module:name"),
+        ("add('adam', 'torch.optim:Adam', about='x')", "optimizer 'adam' is already registered"),
         ("add(1 / 0)", "line 2: ZeroDivisionError: division by zero"),
         ("add('mine', 'x:y', about='x', defaults={'lr': None})", "the default of 'lr' is None"),
         ("add('mine', f'{__file__}:X', about='x')\nX = 3", "is not a function or class"),
@@ -253,12 +253,12 @@ def test_the_beginning_of_several_stages_gets_all_of_them(command, finished):
         (
             "rows()\nfrom techniques.compression import COMPRESSIONS\n"
             "COMPRESSIONS.add('mine', 'x:y', about='x', structure='student:{wdth}')",
-            "names no setting: 'wdth'",
+            "names an unknown setting: 'wdth'",
         ),
         (
             "rows()\nfrom bench.workloads import WORKLOADS\n"
             "WORKLOADS.add('mine', 'x:y', about='x', batch_size=-1)",
-            "batch_size is -1; it must be a whole number of at least 1",
+            "batch_size must be an integer of at least 1, got -1",
         ),
     ],
 )

@@ -61,9 +61,9 @@ def test_what_does_not_run_is_printed_with_the_command_that_adds_it(bench, monke
     monkeypatch.setenv("PATH", "/nowhere")  # no compiler
     monkeypatch.delenv("CXX", raising=False)
     text = bench("machine", "--plugin", plugin).stdout
-    assert re.search(r"cpu-inductor +does not run: needs a C\+\+ compiler", text)
+    assert re.search(r"cpu-inductor +does not run: requires a C\+\+ compiler", text)
     assert "to add it: apt install g++" in text
-    assert "does not run: needs the package a_module_nobody_has" in text
+    assert "does not run: requires the package a_module_nobody_has" in text
     assert "to add it: pip install mine" in text
 
 

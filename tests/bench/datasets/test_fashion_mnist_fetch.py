@@ -44,7 +44,7 @@ def test_cached_file_that_was_changed_is_refused_by_load_and_replaced_by_fetch(
         load("fashion-mnist")
     lines: list[str] = []
     fetch("fashion-mnist", lines.append)
-    assert any("getting it anew" in line for line in lines)
+    assert any("downloading it again" in line for line in lines)
     assert load("fashion-mnist").train_images.shape == (7, 2, 2)
 
 

@@ -79,7 +79,7 @@ def test_a_file_of_another_form_is_refused(give: Callable[[str], Path], content:
 
 def test_where_it_cannot_be_had_the_error_names_the_ways(cache: Path) -> None:
     assert locate("movielens-100k") is None
-    with pytest.raises(DataError, match=r"cannot be had: set BENCH_DATA_DIR.*127\.0\.0\.1:9"):
+    with pytest.raises(DataError, match=r"is unavailable: set BENCH_DATA_DIR.*127\.0\.0\.1:9"):
         fetch("movielens-100k")
     with pytest.raises(DataError, match="bench data get movielens-100k"):
         load("movielens-100k")

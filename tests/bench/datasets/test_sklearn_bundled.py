@@ -64,7 +64,7 @@ def test_without_scikit_learn_the_error_says_to_install_it(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert locate(name) is None
-    with pytest.raises(DataError, match=f"{name} is not here; .*pip install scikit-learn"):
+    with pytest.raises(DataError, match=f"{name} is not installed; .*pip install scikit-learn"):
         attempt(name)
 
 

@@ -44,7 +44,7 @@ def test_the_same_matrix_on_the_same_machine_is_the_same_run(prepared):
 def test_a_machine_where_another_backend_runs_makes_another_run_of_the_same_artifacts(prepared, monkeypatch):
     monkeypatch.setattr(hardware, "without_cpp_compiler", lambda: None)
     here = prepared()
-    monkeypatch.setattr(hardware, "without_cpp_compiler", lambda: "needs a C++ compiler")
+    monkeypatch.setattr(hardware, "without_cpp_compiler", lambda: "requires a C++ compiler")
     there = prepared()
     assert there.identity != here.identity
     assert set(there.plan.stages) < set(here.plan.stages)
@@ -59,8 +59,8 @@ def test_another_cpu_makes_another_run_that_shares_nothing(prepared, monkeypatch
 
 
 def test_what_auto_leaves_out_is_a_note_of_the_run(prepared, monkeypatch):
-    monkeypatch.setattr(hardware, "without_cpp_compiler", lambda: "needs a C++ compiler")
-    note = '[infer] backend = "auto" leaves out cpu-inductor: needs a C++ compiler'
+    monkeypatch.setattr(hardware, "without_cpp_compiler", lambda: "requires a C++ compiler")
+    note = '[infer] backend = "auto" leaves out cpu-inductor: requires a C++ compiler'
     assert note in prepared().notes
     assert note not in prepared("backend=cpu-eager").notes
 

@@ -76,5 +76,5 @@ def test_a_model_with_other_modules_is_refused():
 
 def test_a_workload_without_students_says_so(monkeypatch):
     monkeypatch.setattr(image_classification, "DIGITS", replace(image_classification.DIGITS, student=None))
-    with pytest.raises(CannotApply, match="digits has no students"):
+    with pytest.raises(CannotApply, match="digits has no student"):
         Structure("digits", width=0.5).build()

@@ -14,8 +14,8 @@ from bench.selftest import print_part
     ("part", "filter_text", "told"),
     [
         ("runtime", "", r"unknown part 'runtime'.*runtimes"),
-        ("loop", "workload=digits", r"--filter is of the part runtimes, not of loop"),
-        ("all", "workload=digits", r"--filter is of the part runtimes, not of all"),
+        ("loop", "workload=digits", r"--filter applies to the part runtimes only, not to loop"),
+        ("all", "workload=digits", r"--filter applies to the part runtimes only, not to all"),
     ],
 )
 def test_what_no_part_takes_is_told_at_once(part: str, filter_text: str, told: str, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_no_whole_round_is_one_clear_line(order, tmp_path, monkeypatch):
         raise BenchError("the disk is full")
 
     monkeypatch.setattr(runtimes, "_launch", fails)
-    with pytest.raises(BenchError, match="none of 2 rounds was whole"):
+    with pytest.raises(BenchError, match="none of 2 rounds was complete"):
         runtimes.measure_runtimes(tmp_path, lambda text: None, rounds=2)
 
 

@@ -141,7 +141,7 @@ def test_one_unbounded_number_is_asked_for(stage: Stage) -> None:
 
 
 def test_a_workload_whose_loss_and_targets_tell_nothing_is_asked_before_it_trains(stage: Stage) -> None:
-    with pytest.raises(StageError, match=r'cannot be told; add outputs="scores:AXIS"'):
+    with pytest.raises(StageError, match=r'is unknown; add outputs="scores:AXIS"'):
         stage(train, "own:unclear", TRAINED)
 
 
@@ -179,7 +179,7 @@ def test_complex_weights_are_trained_and_served_as_they_are(stage: Stage, tmp_pa
     stage(lower, "own:trained_complex", LOWERED)
     found = stage(evaluate, "own:trained_complex")
     assert found["quality", ""].value == trained["quality", ""].value > 0.7
-    with pytest.raises(CannotApply, match="the model has complex weights, which ONNX does not carry"):
+    with pytest.raises(CannotApply, match="the model has complex weights, which ONNX does not support"):
         stage(lower, "own:trained_complex", "e" * 64, backend="onnxruntime")
 
 
@@ -218,6 +218,6 @@ def test_labels_of_an_onnx_file_are_compared_as_they_are(stage: Stage, tmp_path:
     opset = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "m.onnx")
     found = served(stage, f"onnx:{tmp_path}/m.onnx", backend="onnxruntime")
-    assert found["quality", ""].value == 1 and "labels: whole numbers" in found["quality", ""].method
+    assert found["quality", ""].value == 1 and "labels: integers" in found["quality", ""].method
     assert found["relative_error", ""].reason == "the outputs are labels"
     assert found["further_error", "scores"].value < 1e-5

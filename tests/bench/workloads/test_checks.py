@@ -44,12 +44,12 @@ def test_a_quality_is_any_one_number(value: object) -> None:
     [
         (
             {"accuracy": 0.9, "brier": 0.1},
-            "quality returns 'brier', which is no metric of quality; it may have acc",
+            "quality returns 'brier', which is not a quality metric; it may have acc",
         ),
         ({"acuracy": 0.9}, "quality returns 'acuracy', .*did you mean 'accuracy'"),
-        ({"acc": 0.9}, "quality returns 'acc', which is no metric of quality; did you mean 'accuracy'"),
-        ({"accuracy": 0.9, "latency_s": 1.0}, "quality returns 'latency_s', which is no metric of quality"),
-        ({"accuracy": 0.9, 3: 1.0}, "quality returns 3, which is no metric of quality"),
+        ({"acc": 0.9}, "quality returns 'acc', which is not a quality metric; did you mean 'accuracy'"),
+        ({"accuracy": 0.9, "latency_s": 1.0}, "quality returns 'latency_s', which is not a quality metric"),
+        ({"accuracy": 0.9, 3: 1.0}, "quality returns 3, which is not a quality metric"),
         ({"recall": 0.9}, "quality returns recall, not 'accuracy', which the target is set on"),
         ({}, "quality returns nothing, not 'accuracy'"),
         (0.9, "quality must return metrics by name, as {'accuracy': 0.9}, got a float"),
@@ -145,7 +145,7 @@ def test_data_that_nothing_can_be_measured_on_is_one_line(data: Any, message: st
 
 def test_a_target_is_set_on_a_quality_that_is_better_when_higher() -> None:
     for name in ("mse", "nats", "latency_s", "curve_loss"):
-        with pytest.raises(TechniqueError, match=f"quality_metric is '{name}'; it must be a quality"):
+        with pytest.raises(TechniqueError, match=f"quality_metric must be a quality .*got '{name}'"):
             WORKLOADS.parse(f"mine.py:make,quality_metric={name}")
     assert WORKLOADS.parse("mine.py:make,quality_metric=r2").row.quality_metric == "r2"
 

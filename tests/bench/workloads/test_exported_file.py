@@ -288,7 +288,7 @@ def test_a_shape_larger_than_its_data_is_not_allocated(good: Path, tmp_path: Pat
 @pytest.mark.parametrize("content", [b"", b"PK", b"not a program", b"\x80\x04."])
 def test_what_is_no_program_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.pt2").write_bytes(content)
-    with pytest.raises(StageError, match=r"is no program that torch.export.save wrote: [^\n]+$"):
+    with pytest.raises(StageError, match=r"is not a program that torch.export.save wrote: [^\n]+$"):
         load_program(tmp_path / "model.pt2")
 
 

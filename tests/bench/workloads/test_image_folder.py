@@ -111,7 +111,7 @@ def test_links_to_the_folder_or_above_it_bring_no_images_of_other_classes(
 def test_splits_by_any_usual_name_are_no_classes(tmp_path: Path, parts: tuple[str, ...]) -> None:
     for part in parts:
         save(tmp_path / part / "cat" / "0.png", BLACK)
-    with pytest.raises(DataError, match=r"splits and no classes; give .*/[Tt]rain instead"):
+    with pytest.raises(DataError, match=r"which are splits, not classes; give .*/[Tt]rain instead"):
         image_folder(tmp_path, 8)
 
 
@@ -120,7 +120,7 @@ def test_what_lies_beside_splits_without_images_by_class_is_left_out(tmp_path: P
         save(tmp_path / part / "cat" / "0.png", BLACK)
     save(tmp_path / "labels" / "0.png", BLACK)
     (tmp_path / "annotations" / "train").mkdir(parents=True)
-    told = r"train, val, splits .* \(left out: annotations, labels, without images by class\); give .*train"
+    told = r"not classes \(left out: annotations, labels, without images by class\); give .*train"
     with pytest.raises(DataError, match=told):
         image_folder(tmp_path, 8)
     save(tmp_path / "labels" / "cat" / "0.png", BLACK)
@@ -222,7 +222,7 @@ def test_a_link_to_nothing_and_a_pipe_are_told_not_waited_for(images: Path) -> N
 def test_folders_that_are_no_classification_are_one_line(images: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: cannot be read as a folder of images: No such file"):
         image_folder(images / "nowhere", 8)
-    with pytest.raises(DataError, match="0 folders found, a classification needs"):
+    with pytest.raises(DataError, match="0 folders found; classification requires"):
         image_folder(images / "cat", 8)
     (images / "bird").mkdir()
     (images / "bird" / "notes.txt").write_text("none yet")
@@ -230,7 +230,7 @@ def test_folders_that_are_no_classification_are_one_line(images: Path, tmp_path:
         image_folder(images, 8)
     for part in ("train", "val"):
         save(tmp_path / "split" / part / "cat" / "0.png", BLACK)
-    with pytest.raises(DataError, match=r"folders train, val, splits and no classes; give .*split/train"):
+    with pytest.raises(DataError, match=r"train, val, which are splits, not classes; give .*split/train"):
         image_folder(tmp_path / "split", 8)
 
 

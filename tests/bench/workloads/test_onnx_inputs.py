@@ -83,7 +83,7 @@ def test_bytes_are_spread_evenly_as_pixels_are(tmp_path: Path) -> None:
 
 def test_whole_numbers_of_no_known_range_ask_for_a_file_of_inputs(tmp_path: Path) -> None:
     file = save(tmp_path / "m.onnx", _OF_PIXELS, ["N", 6], TensorProto.INT64, weights(6, 3))
-    with pytest.raises(StageError, match=r"x of tensor\(int64\) may hold is unknown; .*inputs=samples\.npy"):
+    with pytest.raises(StageError, match=r"x of tensor\(int64\) are unknown; .*inputs=samples\.npy"):
         onnx_file(file, True)
     np.save(tmp_path / "samples.npy", np.arange(30).reshape(5, 6))
     workload = onnx_file(file, True, str(tmp_path / "samples.npy"))
@@ -94,7 +94,7 @@ def test_whole_numbers_of_no_known_range_ask_for_a_file_of_inputs(tmp_path: Path
 def test_sizes_that_are_open_are_those_of_the_file_of_inputs(tmp_path: Path) -> None:
     nodes = [helper.make_node("GlobalAveragePool", ["x"], ["y"])]
     file = save(tmp_path / "m.onnx", nodes, ["N", 3, "H", "W"], TensorProto.FLOAT)
-    with pytest.raises(StageError, match=r"fixed sizes but the batch.*inputs=samples\.npy"):
+    with pytest.raises(StageError, match=r"fixed sizes except for the batch.*inputs=samples\.npy"):
         onnx_file(file, True)
     np.save(tmp_path / "samples.npy", np.ones((5, 3, 4, 4), "float32"))
     assert outputs_of(onnx_file(file, True, str(tmp_path / "samples.npy"))).shape == (5, 3, 1, 1)
@@ -103,7 +103,7 @@ def test_sizes_that_are_open_are_those_of_the_file_of_inputs(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("array", "told"),
     [
-        (np.ones((5, 7), "float32"), r"should be tensor\(float\) of shape .*got float32 of shape \[5, 7\]"),
+        (np.ones((5, 7), "float32"), r"must be tensor\(float\) of shape .*got float32 of shape \[5, 7\]"),
         (np.ones((5, 6), "float64"), r"got float64 of shape \[5, 6\]"),
         (np.array([{}], dtype=object), "cannot be read as a .npy file"),
     ],
@@ -130,7 +130,7 @@ def test_a_file_of_a_fixed_batch_is_run_at_that_batch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"not an onnx file at all" * 10, "is not a whole ONNX file"),
+        (b"not an onnx file at all" * 10, "is not a complete ONNX file"),
         (b"", "ONNX Runtime cannot load it"),
     ],
 )

@@ -102,7 +102,7 @@ def test_a_sigmoid_for_each_class_has_no_highest() -> None:
 def test_targets_that_leave_it_open_are_asked_about(
     outputs: torch.Tensor, targets: torch.Tensor, told: str
 ) -> None:
-    with pytest.raises(StageError, match=f'{told}what they are cannot be told; add outputs="scores:AXIS"'):
+    with pytest.raises(StageError, match=f'{told}their kind is unknown; add outputs="scores:AXIS"'):
         kind_of_training("", outputs, targets)
 
 
@@ -114,7 +114,7 @@ def test_targets_that_leave_it_open_are_asked_about(
     ],
 )
 def test_outputs_that_fit_no_target_are_asked_for(outputs: torch.Tensor, targets: torch.Tensor) -> None:
-    with pytest.raises(StageError, match=r'cannot be told; add outputs="scores:AXIS".*to the Workload$'):
+    with pytest.raises(StageError, match=r'is unknown; add outputs="scores:AXIS".*to the Workload$'):
         kind_of_training("", outputs, targets)
 
 
@@ -136,7 +136,7 @@ def test_a_given_models_outputs_are_known_by_what_they_are(
     "outputs", [torch.rand(12), torch.randn(12, 1), torch.randn(12, 5, 3, 3), torch.rand(12, 5)]
 )
 def test_a_given_models_outputs_are_asked_for_where_nothing_tells(outputs: torch.Tensor) -> None:
-    with pytest.raises(StageError, match="cannot be told; add the setting outputs= to the workload: "):
+    with pytest.raises(StageError, match="their kind is unknown; add the setting outputs= to the workload: "):
         kind_of_given("", outputs)
 
 
@@ -152,7 +152,7 @@ def test_a_sigmoid_is_found_behind_reshapes() -> None:
     [
         ("probability", torch.tensor([[0.5], [3.0]]), "outputs reach from 0.5 to 3"),
         ("scores:4", torch.randn(2, 5), "no classes on axis 4"),
-        ("labels", torch.tensor([0.5]), "no whole numbers"),
+        ("labels", torch.tensor([0.5]), "not integers"),
     ],
 )
 def test_what_is_declared_is_held_against_the_outputs(
