@@ -2,7 +2,7 @@ PYTHON ?= python3
 MATRIX ?= quick
 VENV := .venv
 
-.PHONY: bench test test-slow test-capped test-busy coverage lint docs clean
+.PHONY: bench test test-slow test-docs test-capped test-busy coverage lint docs clean
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/python -m bench run --matrix $(MATRIX)
@@ -16,7 +16,11 @@ test: $(VENV)/.installed-dev
 
 # Whole runs and runtimes that take half a minute each: `make test` is without them.
 test-slow: $(VENV)/.installed-dev
-	$(PYTEST) $(TWO) -m slow tests
+	$(PYTEST) $(TWO) -m slow --ignore tests/docs tests
+
+# What the documentation's pages measure, each command and snippet for real: a minute or two a page.
+test-docs: $(VENV)/.installed-dev
+	$(PYTEST) $(TWO) -m slow tests/docs
 
 # What runs PyTorch's kernels, as on a CPU that has AVX2 and nothing above it.
 KERNELS := tests/bench/models/test_kinds_of_models.py tests/techniques/test_backends.py tests/techniques/test_kernels.py \
