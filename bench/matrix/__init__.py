@@ -1,1 +1,1 @@
-"""From a matrix file to cells."""
+"""Reads a matrix file and spans its cells."""

@@ -1,4 +1,4 @@
-"""The axes of a matrix: how a value of each is written, and what `*` and `auto` stand for."""
+"""The axes of a matrix: how their values are written, and what `*` and `auto` select."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from techniques.registry import TechniqueError, nearest
 EVERYTHING = "*"
 AUTO = "auto"
 TUNED = "tuned"
-"""An optimizer: that of the workload's own row, at the settings that its target was measured with."""
+"""The optimizer of the workload's own row, with the settings that its target was measured with."""
 
-_MOST_IN_A_BATCH = 1_000_000
-_LARGEST_SEED = 2**32 - 1  # what every library's generator takes
+_MAX_BATCH_SIZE = 1_000_000
+_MAX_SEED = 2**32 - 1  # the largest that every library's generator accepts
 
 Axis = str | int | list[str | int]
 """What a matrix file may give for an axis."""
@@ -41,9 +41,9 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class AxisRule:
-    """How an axis is named, and how a value of it in a matrix file becomes its canonical values.
+    """An axis: its name, and how a value in a matrix file becomes canonical values.
 
-    `everything` is what `*` stands for; `obstacle` says why `auto` leaves out one of them, or None.
+    `everything` lists what `*` selects; `obstacle` says why `auto` leaves a value out, or returns None.
     """
 
     name: str
@@ -56,14 +56,14 @@ class AxisRule:
     def key(self) -> str:
         return self.name.removeprefix("train.")
 
-    def expand(self, given: Axis, where: str) -> tuple[list[str | int], list[LeftOut]]:
-        """Return the values that are meant, in their canonical spelling, and what `auto` leaves out.
+    def expand(self, written: Axis, where: str) -> tuple[list[str | int], list[LeftOut]]:
+        """Return the selected values in canonical spelling, and what `auto` leaves out.
 
-        Raises MatrixError that begins with `where`.
+        Raises MatrixError; its message begins with `where`.
         """
         values: list[str | int] = []
         left_out: list[LeftOut] = []
-        for value in given if isinstance(given, list) else [given]:
+        for value in written if isinstance(written, list) else [written]:
             if value == EVERYTHING and self.everything is not None:
                 values += self.everything()
             elif value == AUTO and self.obstacle is not None:
@@ -72,8 +72,8 @@ class AxisRule:
             else:
                 values.append(self._read(value, where))
         if not values:
-            raise MatrixError(f"{where}: the list is empty")
-        # What the list names besides is not left out: its cells are skipped, with the reason.
+            raise MatrixError(f"{where}: must not be an empty list")
+        # A backend that the list also names is not left out: its cells are skipped, with the reason.
         return values, [out for out in left_out if out.value not in values]
 
     def _read(self, value: str | int, where: str) -> str | int:
@@ -87,7 +87,7 @@ class AxisRule:
         reasons = {value: self.obstacle(value) for value in self.everything()}
         running = [value for value, reason in reasons.items() if not reason]
         if not running:
-            raise MatrixError(f'{where}: "auto" finds none that runs here; `bench machine` says why')
+            raise MatrixError(f'{where}: "auto" selects no backend: none runs here; `bench machine` says why')
         out = [LeftOut(self.section, self.name, value, why) for value, why in reasons.items() if why]
         return running, out
 
@@ -105,12 +105,12 @@ def _optimizer(value: str | int) -> str:
 
 
 NO_OPTIMIZER = "none"
-"""The optimizer of workloads that are a model as it is."""
+"""The optimizer of workloads whose model is served without training."""
 
 
 def _positive(value: str | int) -> int:
-    if not isinstance(value, int) or not 1 <= value <= _MOST_IN_A_BATCH:
-        raise TechniqueError(f"{value!r} is no whole number from 1 to {_MOST_IN_A_BATCH:,}")
+    if not isinstance(value, int) or not 1 <= value <= _MAX_BATCH_SIZE:
+        raise TechniqueError(f"must be an integer from 1 to {_MAX_BATCH_SIZE:,}, got {value!r}")
     return value
 
 
@@ -119,8 +119,8 @@ def _batch_or_default(value: str | int) -> int:
 
 
 def _seed(value: str | int) -> int:
-    if not isinstance(value, int) or not 0 <= value <= _LARGEST_SEED:
-        raise TechniqueError(f"{value!r} is no whole number from 0 to {_LARGEST_SEED:,}")
+    if not isinstance(value, int) or not 0 <= value <= _MAX_SEED:
+        raise TechniqueError(f"must be an integer from 0 to {_MAX_SEED:,}, got {value!r}")
     return value
 
 

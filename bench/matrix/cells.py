@@ -1,4 +1,4 @@
-"""A matrix as it is spanned: its cells, each a point of every axis, and what goes for all of them."""
+"""A matrix: its cells, each with one value of every axis, and the settings that all cells share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.matrix.file import Budget, Device, Estimate, Peak, Prices, Server
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of `[train]` with one of `[infer]`, each technique in its canonical spelling."""
+    """One value of every axis, each technique in its canonical spelling."""
 
     workload: str
     optimizer: str
@@ -25,15 +25,15 @@ class Cell:
     batch_size: int
 
     def axes(self) -> dict[str, str | int]:
-        """Return the cell's place on every axis, by the axis's name."""
+        """Return the cell's value on every axis, by the axis's name."""
         return {axis.name: getattr(self, axis.name.replace(".", "_")) for axis in AXES}
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix with its cells spanned, before anything is left out for want of hardware or kernels.
+    """A matrix and all its cells, including those that cannot run here.
 
-    `left_out` is what `auto` did not take and the filter did not either.
+    `left_out` are the backends that `auto` did not select, those that the filter excludes aside.
     """
 
     name: str

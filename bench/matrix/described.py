@@ -1,4 +1,4 @@
-"""What a matrix file may hold, as rows for people, read off its pydantic models."""
+"""The keys that a matrix file may contain, as rows for people, read off its pydantic models."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _key(section: str, name: str, info: FieldInfo) -> Key:
 
 
 def type_name(annotation: Any) -> str:
-    """Return the name of a type as a person would say it; None beside another type is left out."""
+    """Return the name of a type for people; an optional type is named without None."""
     if annotation == Axis:
         return "text, integer, or a list of these"
     origin, arguments = get_origin(annotation), get_args(annotation)

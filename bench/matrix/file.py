@@ -1,4 +1,4 @@
-"""What may stand in a matrix file: its sections, checked, and what is said of a mistake in them."""
+"""The sections of a matrix file, their checks, and the messages for mistakes in them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Strict(BaseModel):
 
 
 class TrainAxes(_Strict):
-    """What is trained. Without `batch_size` it is the workload's own; `backend` may be "auto"."""
+    """What is trained. `batch_size` defaults to the workload's own; `backend` may be "auto"."""
 
     workload: Axis
     optimizer: Axis
@@ -46,7 +46,7 @@ class InferAxes(_Strict):
 
 def _a_number_of_launches(value: int) -> int:
     if value not in (1, *LOOKS) and value < LOOKS[-1]:
-        raise ValueError(f"should be one of 1, {', '.join(map(str, LOOKS))}, or more")
+        raise ValueError(f"must be 1, {', '.join(map(str, LOOKS[:-1]))}, {LOOKS[-1]} or more")
     return value
 
 
@@ -152,7 +152,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
 
 
 def _explain(error: ValidationError) -> str:
-    """Say the first thing that is wrong in one line, with the nearest key where one is unknown."""
+    """Return the first mistake in one line, with the nearest key for an unknown one."""
     first = max(error.errors(), key=lambda entry: (entry["type"] == "extra_forbidden", len(entry["loc"])))
     place = [str(part) for part in first["loc"]]
     where = ".".join(part for part in place if part not in ("str", "int", "list[union[str,int]]"))
@@ -161,11 +161,11 @@ def _explain(error: ValidationError) -> str:
         return f"unknown key {where!r}{nearest(place[-1], model.model_fields)}"
     if first["type"] == "missing":
         return f"{where!r} is missing"
-    message = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ").replace("Input should ", "must ")
     if len(place) == 1 and place[0] in _SECTIONS:
-        message = f"should be a table, [{place[0]}]"
+        message = f"must be a table, [{place[0]}]"
     elif place[0] == "exclude" and len(place) < 3:
-        message = "should be a list of tables, each [[exclude]]"
+        message = "must be a list of tables, each [[exclude]]"
     elif place[0] in ("train", "infer", "exclude"):
-        message = "should be text, a whole number, or a list of these"
-    return f"{where}: {message[0].lower()}{message[1:]}, not {first['input']!r}"
+        message = "must be a string, an integer or a list of these"
+    return f"{where}: {message[0].lower()}{message[1:]}, got {first['input']!r}"

@@ -1,4 +1,4 @@
-"""Which cells a filter or an exclusion means: patterns of the values of axes."""
+"""Filters and exclusions: patterns of axis values that select cells."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def parse_filter(text: str) -> dict[str, Axis]:
             continue
         name = _axis_of(key)
         if not values:
-            raise MatrixError(f"--filter: {part!r} is no axis=value{nearest(key, AXIS_BY_NAME)}")
+            raise MatrixError(f"--filter: {part!r} must have the form axis=value{nearest(key, AXIS_BY_NAME)}")
         if name is None:
             raise MatrixError(f"--filter: unknown axis {key!r}{nearest(key, AXIS_BY_NAME)}")
         if not value:
@@ -39,7 +39,7 @@ def parse_filter(text: str) -> dict[str, Axis]:
 
 
 def matches(cell: Cell, patterns: Mapping[str, list[str]]) -> bool:
-    """Say whether the cell meets one pattern of every axis named."""
+    """Return whether the cell matches a pattern on every axis that is named."""
     axes = cell.axes()
     return all(meets(axes[name], wanted) for name, wanted in patterns.items())
 
@@ -48,20 +48,24 @@ def patterns_of(
     where: str, rule: Mapping[str, Axis], cells: Iterable[Cell], left_out: Iterable[LeftOut]
 ) -> dict[str, list[str]]:
     patterns: dict[str, list[str]] = {}
-    for key, given in rule.items():
+    for key, written in rule.items():
         name = _axis_of(key)
         if name is None:
             raise MatrixError(f"{where}: unknown axis {key!r}{nearest(key, AXIS_BY_NAME)}")
         known = {str(cell.axes()[name]) for cell in cells}
-        # A rule for what runs on another machine is no mistake here.
+        # A rule may name a backend that runs on another machine only.
         known |= {out.value for out in left_out if out.axis == name}
         patterns[name] = []
-        for value in given if isinstance(given, list) else [given]:
+        for value in written if isinstance(written, list) else [written]:
             pattern = _canonical(AXIS_BY_NAME[name], value)
             if not any(fnmatchcase(entry, pattern) for entry in known):
-                raise MatrixError(f"{where}: {key} = {value!r} is in no cell{nearest(pattern, known)}")
+                raise MatrixError(f"{where}: no cell has {key}={value!r}{_near(pattern, known)}")
             patterns[name].append(pattern)
     return patterns
+
+
+def _near(pattern: str, known: Iterable[str]) -> str:
+    return nearest(pattern, known).replace("; known: ", "; this matrix has ")
 
 
 def meets(value: str | int, patterns: Iterable[str]) -> bool:
@@ -69,7 +73,7 @@ def meets(value: str | int, patterns: Iterable[str]) -> bool:
 
 
 def _axis_of(key: str) -> str | None:
-    """Return the axis that a key names: `backend` and `infer.backend` are one."""
+    """Return the axis that a key names: `backend` and `infer.backend` are the same."""
     name = key.removeprefix("infer.")
     known = name in AXIS_BY_NAME and (name == key or AXIS_BY_NAME[name].section == "infer")
     return name if known else None
@@ -78,5 +82,5 @@ def _axis_of(key: str) -> str | None:
 def _canonical(axis: AxisRule, value: str | int) -> str:
     try:
         return str(axis.read(value))
-    except TechniqueError:  # a pattern, or a name that the caller will not find
+    except TechniqueError:  # a pattern, or an unknown name, which the caller reports
         return str(value)

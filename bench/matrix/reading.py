@@ -1,10 +1,10 @@
 """A matrix and the cells it spans.
 
-An optimizer may be `"tuned"`: that of each workload's own row. A value of an axis may be `"*"`: all that
-its table holds, whether or not it runs here (what does not is skipped with the reason). A backend may be
-`"auto"`: in `[infer]` every backend that runs here, in `[train]` every one that trains here too, in the
-table's order; what it leaves out is told by name and reason. Both may stand in a list beside other values. A
-matrix with `"auto"` spans other cells on another machine, so its run there is another run.
+The optimizer `"tuned"` is that of each workload's own row. The value `"*"` selects everything registered for
+an axis; what cannot run here is skipped with the reason. The backend `"auto"` selects every backend that runs
+here, in `[train]` every one that can also train, in the table's order; what it leaves out is listed with the
+reason. Both may be part of a list. A matrix with `"auto"` spans different cells on another machine, so its
+run there is a different run.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from bench.workloads import WORKLOADS
 from techniques.optimizers import OPTIMIZERS
 from techniques.registry import TechniqueError, nearest
 
-_MOST_BYTES = 2**20
-_MOST_CELLS = 1_000_000
+_MAX_BYTES = 2**20
+_MAX_CELLS = 1_000_000
 
 
 def read_matrix(
@@ -37,8 +37,8 @@ def read_matrix(
 ) -> Matrix:
     """Read a shipped matrix by its name, or a file; raises MatrixError with what is wrong and where.
 
-    `substitutes` maps workloads to those that take their place, where data is not to be had. `workloads`,
-    where given, stand in for those of the matrix.
+    `substitutes` maps workloads whose data is unavailable to the workloads that replace them. `workloads`,
+    if not empty, replace those of the matrix.
     """
     path = find_matrix(name_or_file)
     text = _text(path)
@@ -46,26 +46,26 @@ def read_matrix(
     values: dict[str, list[str | int]] = {}
     left_out: list[LeftOut] = []
     for axis in AXES:
-        given = getattr(getattr(content, axis.section), axis.key)
+        written = getattr(getattr(content, axis.section), axis.key)
         if workloads and axis.name == "workload":
-            given = list(workloads)
-        values[axis.name], passed_over = axis.expand(given, f"{path}: [{axis.section}] {axis.key}")
+            written = list(workloads)
+        values[axis.name], passed_over = axis.expand(written, f"{path}: [{axis.section}] {axis.key}")
         left_out += passed_over
     fallback = {_fallback(path, old): _fallback(path, new) for old, new in content.fallback.items()}
     wanted = parse_filter(filter_text) if filter_text else {}
     values["workload"], wanted = _choose_workloads(values["workload"], wanted, fallback, substitutes or {})
     count = math.prod(map(len, values.values()))
-    if count > _MOST_CELLS:
-        raise MatrixError(f"{path}: spans {count:,} cells; at most {_MOST_CELLS:,}, in several files more")
+    if count > _MAX_CELLS:
+        raise MatrixError(f"{path}: spans {count:,} cells, the maximum is {_MAX_CELLS:,}; split the file")
     spanned = [_cell(point) for point in itertools.product(*values.values())]
     cells = _exclude(path, content.exclude, spanned, left_out)
     chosen = patterns_of("--filter", wanted, spanned, left_out)
     cells = [cell for cell in cells if matches(cell, chosen)]
     left_out = [out for out in left_out if meets(out.value, chosen.get(out.axis, ["*"]))]
     if not cells:
-        by = f" by --filter {filter_text!r}" if filter_text else ""
+        problem = f"no cell matches --filter {filter_text!r}" if filter_text else "every cell is excluded"
         reasons = [str(out) for out in left_out if out.axis in chosen]
-        raise MatrixError("; ".join([f"{path}: no cell is left{by}", *reasons]))
+        raise MatrixError("; ".join([f"{path}: {problem}", *reasons]))
     unique = tuple(dict.fromkeys(cells))
     return Matrix(
         path.stem,
@@ -87,7 +87,7 @@ def find_matrix(name_or_file: str) -> Path:
     path = Path(name_or_file)
     if path.suffix == ".toml":
         if path.is_dir():
-            raise MatrixError(f"{path}: a folder, not a matrix file")
+            raise MatrixError(f"{path} must be a matrix file, got a folder")
         if not path.is_file():
             raise MatrixError(f"{path}: no such matrix file")
         return path
@@ -101,38 +101,38 @@ def find_matrix(name_or_file: str) -> Path:
 def _choose_workloads(
     names: list[str | int], wanted: dict[str, Axis], fallback: Mapping[str, str], replaced: Mapping[str, str]
 ) -> tuple[list[str | int], dict[str, Axis]]:
-    """Return the workloads to run and what is left of a filter.
+    """Return the workloads to run and the rest of the filter.
 
-    A filter names the matrix's own workloads, whether or not they are replaced, or what takes their place,
-    which then does.
+    A filter may name a workload of the matrix, which may then be replaced, or the replacement itself, which
+    is then used.
     """
-    given = wanted.get("workload")
-    patterns = [str(pattern) for pattern in given] if isinstance(given, list) else []
+    wanted_names = wanted.get("workload")
+    patterns = [str(pattern) for pattern in wanted_names] if isinstance(wanted_names, list) else []
     kept = [name for name in names if meets(name, patterns)]
     if kept and all(any(meets(name, [pattern]) for name in names) for pattern in patterns):
         names, wanted = kept, {axis: value for axis, value in wanted.items() if axis != "workload"}
     elif not kept:
-        asked = {old: new for old, new in fallback.items() if old in names and meets(new, patterns)}
-        replaced = {**replaced, **asked}
+        requested = {old: new for old, new in fallback.items() if old in names and meets(new, patterns)}
+        replaced = {**replaced, **requested}
     return [replaced.get(str(name), name) for name in names], wanted
 
 
 def _exclude(
     path: Path, rules: Iterable[dict[str, Axis]], cells: list[Cell], left_out: Iterable[LeftOut]
 ) -> list[Cell]:
-    """Return the cells that meet no rule; a rule that meets none of `cells` is a mistake."""
+    """Return the cells that match no rule; a rule that matches none of `cells` is a mistake."""
     kept = cells
     for number, rule in enumerate(rules, 1):
         if not rule:
-            raise MatrixError(f"{path}: exclude rule {number} names no axis")
+            raise MatrixError(f"{path}: exclude rule {number} must name an axis")
         patterns = patterns_of(f"{path}: exclude rule {number}", rule, cells, left_out)
         kept = [cell for cell in kept if not matches(cell, patterns)]
     return kept
 
 
 def _text(path: Path) -> str:
-    if path.stat().st_size > _MOST_BYTES:
-        raise MatrixError(f"{path}: over {_MOST_BYTES:,} bytes; a matrix file is a page of text")
+    if path.stat().st_size > _MAX_BYTES:
+        raise MatrixError(f"{path}: larger than {_MAX_BYTES:,} bytes, the maximum for a matrix file")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
