@@ -20,7 +20,7 @@ _ANYWHERE = {"--help", "--version"}
 def main() -> None:
     """Run the command line; exits with 0, 1 (something failed or regressed), 2 (bad use) or 130."""
     for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal's encoding lacks is escaped: it must not end the command.
+        # A character that the terminal's encoding lacks is escaped instead of ending the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -35,11 +35,11 @@ def main() -> None:
         _complain(f"bench: {error.filename or 'system'}: {error.strerror or error}{_advice(error)}")
         sys.exit(BAD_USE)
     except Exception as error:
-        # Typer brings its own copy of click or uses another: its errors are known by what they can do.
+        # Typer may bring its own copy of click, so its errors are recognized by their methods.
         if not hasattr(error, "format_message"):
             raise
         text = _usage_text(error)
-        # Without a command it is the whole help.
+        # Without a command, the text is the whole help.
         print(
             visible(text) if error.__class__.__name__ == "NoArgsIsHelpError" else one_line(text),
             file=sys.stderr,
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _check_system(words: Sequence[str]) -> None:
-    """Raise BenchError where the command needs Linux and this is another system; help and `list` do not."""
+    """Raise BenchError if the command requires Linux and this is another system; help and `list` do not."""
     command = next((word for word in words if not word.startswith("-")), "list")
     if command != "list" and not _ANYWHERE & set(words):
         require_linux()
@@ -58,8 +58,8 @@ def _advice(error: OSError) -> str:
     from bench.results.folder import FULL
 
     if error.errno in FULL:
-        return "; free some, and the same command goes on: nothing is lost"
-    return "; give a writable folder" if error.errno == errno.EROFS else ""
+        return "; free some and run the same command again: nothing is lost"
+    return "; choose a writable folder" if error.errno == errno.EROFS else ""
 
 
 def _complain(text: str) -> None:
@@ -70,7 +70,7 @@ def _usage_text(error: Any) -> str:
     """Return what is wrong with the command line in one line; the help where there is no command at all."""
     message = str(error.format_message()).strip()
     place = error.ctx.command_path if getattr(error, "ctx", None) else "bench"
-    return message if "\n" in message else f"{place}: {message.rstrip('.')}; `{place} --help` tells more"
+    return message if "\n" in message else f"{place}: {message.rstrip('.')}; see `{place} --help`"
 
 
 if __name__ == "__main__":

@@ -57,8 +57,8 @@ def measure(
     folder = Path(results)
     program = save_program(model, inputs, folder / PROGRAMS, batch_sizes)
     matrix = program.with_suffix(".toml")
-    told = declared(scores, outputs)
-    workload = "exported:" + quote(str(program.resolve()), "=") + (f",outputs={told}" if told else "")
+    kind = declared(scores, outputs)
+    workload = "exported:" + quote(str(program.resolve()), "=") + (f",outputs={kind}" if kind else "")
     matrix.write_text(_matrix(workload, compressions, backends, batch_sizes, max_launches))
     options = RunOptions(str(matrix), folder, trusted=(program,))  # written a moment ago, from a live module
     outcome = execute(prepare(options), lambda run_id: None)
@@ -95,16 +95,16 @@ def save_program(
 def _save(exported: torch.export.ExportedProgram, path: Path) -> None:
     import torch
 
-    beside = path.with_name(f"new-{os.getpid()}.pt2")
+    part = path.with_name(f"new-{os.getpid()}.pt2")
     try:
-        torch.export.save(exported, beside)
-        beside.replace(path)
+        torch.export.save(exported, part)
+        part.replace(path)
     except OSError:
         raise
     except Exception as error:  # of an operator that no file can hold, as torch.cond's
         raise _not_exported(error) from error
     finally:
-        beside.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def _not_exported(error: Exception) -> BenchError:

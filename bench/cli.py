@@ -16,7 +16,7 @@ from bench.execution.run_log import shown
 
 PARENTS = {
     "data": ("Look", "Find, fetch and locate data sets."),
-    "baseline": ("Compare", "Keep the values of a run to hold later runs against."),
+    "baseline": ("Compare", "Save the values of a run to compare later runs with."),
 }
 """Commands that only hold others: their group and their help."""
 
@@ -36,7 +36,7 @@ class Grouped(TyperGroup):
 
 
 def make_app() -> typer.Typer:
-    """Return the application with every command that `bench.commands` has."""
+    """Return the application with every command of `bench.commands`."""
     app = _group(
         "Measure which optimizer trains a model, and which compression on which backend serves it, "
         "for the least time, energy and memory."
@@ -85,7 +85,7 @@ def _options(
     ] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Take what goes for every command."""
+    """Handle the options that every command shares."""
     ctx.with_resource(shown(verbose))
 
 

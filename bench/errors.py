@@ -6,11 +6,11 @@ class BenchError(Exception):
 
 
 class MatrixError(BenchError):
-    """A matrix file, filter or budget that does not say what to run."""
+    """A mistake in a matrix file, filter or budget."""
 
 
 class DataError(BenchError):
-    """A data set that is not to be had, or whose content is not what it should be."""
+    """A data set that is unavailable or has unexpected content."""
 
 
 class StoreError(BenchError):
@@ -22,4 +22,4 @@ class Diverged(BenchError):
 
 
 class StageError(BenchError):
-    """A stage that cannot do what it was asked to, for a reason that is known."""
+    """A stage that cannot run, for a known reason."""

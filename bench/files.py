@@ -8,8 +8,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
-MOST_BYTES = 2**24
-_MOST_NESTED = 32
+MAX_BYTES = 2**24
+_MAX_NESTED = 32
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -18,7 +18,7 @@ def parse_json(text: str | bytes) -> Any:
         content = json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if _is_deeper(content, _MOST_NESTED):
+    if _is_deeper(content, _MAX_NESTED):
         raise ValueError("nested too deeply")
     return content
 
@@ -30,9 +30,9 @@ def read_json(path: Path) -> Any:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("not a file")
-        if status.st_size > MOST_BYTES:
-            raise ValueError(f"over {MOST_BYTES:,} bytes")
-        return parse_json(file.read(MOST_BYTES))
+        if status.st_size > MAX_BYTES:
+            raise ValueError(f"over {MAX_BYTES:,} bytes")
+        return parse_json(file.read(MAX_BYTES))
 
 
 def replace_file(path: Path, data: bytes | bytearray, *, sync: bool = True) -> None:

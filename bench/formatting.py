@@ -1,4 +1,4 @@
-"""How values, counts and tables are written for people, and text so that nothing in it acts on a terminal."""
+"""Formats values, counts and tables for people, and escapes characters that act on a terminal."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _SCALES = {
     "FLOPs": ((1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP"), (1.0, "FLOP")),
 }
 
-MOST_CHARACTERS = 500
-"""The most that a message has; what matters is where it begins, and what to do where it ends."""
+MAX_CHARACTERS = 500
+"""The longest message. Its middle is cut: the problem is at its start, the remedy at its end."""
 
 _KEPT_AT_END = 140
 _UNBOUNDED = 100_000
@@ -38,10 +38,10 @@ def visible(text: str) -> str:
 def one_line(text: str) -> str:
     """Return text as a message: visible, in one line, and its middle left out where it is too long."""
     line = visible(" ".join(text.split("\n")).strip())
-    if len(line) <= MOST_CHARACTERS:
+    if len(line) <= MAX_CHARACTERS:
         return line
     end = line[-_KEPT_AT_END:]
-    return f"{line[: MOST_CHARACTERS - len(end) - 3]} … {end}"
+    return f"{line[: MAX_CHARACTERS - len(end) - 3]} … {end}"
 
 
 def say(text: object = "", file: TextIO | None = None) -> None:
@@ -104,7 +104,7 @@ def format_value(metric: str, value: float | None) -> str:
 
 
 def at_least(text: str) -> str:
-    """Mark a value as the least that it can be."""
+    """Mark a value as a lower bound."""
     return f"≥ {text}"
 
 

@@ -21,7 +21,7 @@ _TABLES: tuple[Registry[Any], ...] = (OPTIMIZERS, COMPRESSIONS, BACKENDS, WORKLO
 def load_plugins(paths: Iterable[Path]) -> dict[str, str]:
     """Run each file; return the SHA-256 of each by its absolute path.
 
-    Raises BenchError on a broken one, and where a row that it adds refers to what is not there.
+    Raises BenchError if a file is broken, or if a row that it adds refers to something that does not exist.
     """
     loaded: dict[str, str] = {}
     for path in paths:
@@ -39,7 +39,7 @@ def needed_packages() -> tuple[str, ...]:
 
 
 def reload_plugins(plugins: Mapping[str, str]) -> None:
-    """Run the plug-ins of a request; raises BenchError where one is not the file it was."""
+    """Run the plug-ins of a request; raises BenchError if a file has changed."""
     for path, sha256 in plugins.items():
         if _load(Path(path)) != sha256:
             raise BenchError(f"{path}: changed since the run began; start the run again")
@@ -69,8 +69,8 @@ def _try_reference(path: Path, registry: Registry[Any], name: str) -> None:
     except (Exception, SystemExit) as error:
         raise BenchError(f"{where}: {first_line(error)}") from error
     if not callable(found) and not (registry is WORKLOADS and _is_workload(found)):
-        what = "a Workload, nor a function that makes one" if registry is WORKLOADS else "a function or class"
-        raise BenchError(f"{where}: {row.implementation} is not {what}")
+        what = "a Workload or a function that returns one" if registry is WORKLOADS else "a function or class"
+        raise BenchError(f"{where}: {row.implementation} must be {what}")
 
 
 def _is_workload(found: object) -> bool:
@@ -80,13 +80,13 @@ def _is_workload(found: object) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """Say what went wrong; our own errors need no class name."""
+    """Return an error's first line, with its class unless it is one of this suite."""
     text = str(error) if isinstance(error, TechniqueError) else f"{type(error).__name__}: {error}"
     return (text.splitlines() or [""])[0]
 
 
 def _line_of(path: Path, error: BaseException) -> str:
-    """Return `, line 3` where the file itself is where it went wrong."""
+    """Return `, line 3` if the error was raised in the file itself."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if Path(frame.filename) == path.resolve()]
     return f", line {lines[-1]}" if lines else ""

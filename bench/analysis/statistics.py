@@ -22,7 +22,7 @@ _EXACT_PRODUCTS = 2500
 
 _LARGEST_LOG = 700.0
 
-_LEAST_SAMPLES = {0.5: 6, 0.9: 36, 0.99: 368}
+_MIN_SAMPLES = {0.5: 6, 0.9: 36, 0.99: 368}
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def sample_quantile(samples: Sequence[float], quantile: float) -> Interval | Non
     0.5 needs 6 samples, 0.9 needs 36, 0.99 needs 368: with fewer no distribution-free interval exists.
     """
     n = len(samples)
-    if n < _LEAST_SAMPLES.get(quantile, 6):
+    if n < _MIN_SAMPLES.get(quantile, 6):
         return None
     ordered = np.sort(np.asarray(samples, dtype=float))
     try:

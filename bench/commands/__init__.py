@@ -1,7 +1,7 @@
-"""The command line's table: one file for each command, with its name, options and help, and what it does.
+"""The commands, one file each: name, options, help and implementation.
 
-A file here that sets `COMMANDS` is found by `bench.cli`. All of them are imported before any runs, so what
-takes time to import (PyTorch, pandas, SQLAlchemy) is imported inside the functions that use it.
+`bench.cli` finds every file here that sets `COMMANDS`. All are imported before any command runs, so slow
+imports (PyTorch, pandas, SQLAlchemy) belong inside the functions that use them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Group = Literal["Measure", "Look", "Compare", "Maintain"]
 class Command:
     """A command: its name, its group in the help, and the function that typer reads its options from.
 
-    `parent` is the command that it belongs under, as `data` in `bench data get`. `place` orders a group's
-    commands; those of one place come by name.
+    `parent` is the command above it, such as `data` in `bench data get`. `place` orders a group's commands;
+    those with the same place are sorted by name.
     """
 
     name: str
@@ -42,12 +42,12 @@ Trust = Annotated[
     list[Path] | None,
     typer.Option(
         "--trust",
-        help="Model file to load although it could run code, from someone you trust; repeatable.",
+        help="Model file of a trusted source to load even though it could run code; repeatable.",
     ),
 ]
 Verbose = Annotated[
     bool,
-    typer.Option("--verbose", "-v", help="Show what a run's log keeps: each process, how it ended."),
+    typer.Option("--verbose", "-v", help="Print the run's log: each process and how it ended."),
 ]
 RunId = Annotated[str | None, typer.Argument(help="Run id or its beginning; the latest run by default.")]
 RunOption = Annotated[

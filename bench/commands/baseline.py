@@ -1,4 +1,4 @@
-"""`bench baseline`: keep the values of a run that others are held against."""
+"""`bench baseline`: save the values of a run, to compare later runs with."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bench.formatting import say
 
 
 def save(
-    name: Annotated[str, typer.Argument(help="What to call the baseline.")],
+    name: Annotated[str, typer.Argument(help="Name of the baseline.")],
     run_id: RunId = None,
     results: Results = RESULTS,
 ) -> None:
-    """Keep a run's values under a name, in the results folder's baselines/."""
+    """Save a run's values as a baseline, in the results folder's baselines/."""
     from bench.regression.baseline import baseline_run
     from bench.regression.baseline import save as save_baseline
     from bench.results.store import Store
@@ -23,7 +23,7 @@ def save(
     store = Store.open(results, create=False)
     run_id = store.find_run(run_id)
     before = baseline_run(name, results)
-    replaced = f", in place of run {before}" if before and before != run_id else ""
+    replaced = f", replacing run {before}" if before and before != run_id else ""
     say(f"baseline {name}: {save_baseline(store, run_id, name, results)}, from run {run_id}{replaced}")
 
 

@@ -1,4 +1,4 @@
-"""`bench check`: hold a run against a baseline."""
+"""`bench check`: compare a run with a baseline."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def check(
     name: Annotated[str, typer.Option("--baseline", help="Name of a saved baseline.")],
     run_id: RunId = None,
     threshold: Annotated[
-        float, typer.Option(min=0, max=10, help="Slowdown that counts, as a share: 0.1 is ten percent.")
+        float, typer.Option(min=0, max=10, help="Slowdown that counts as a regression: 0.1 is 10 %.")
     ] = 0.1,
     results: Results = RESULTS,
 ) -> None:
-    """Hold a run against a baseline. Exits with 0 clean, 1 regression, 2 bad use."""
+    """Compare a run with a baseline. Exits with 0 (clean), 1 (regression) or 2 (usage error)."""
     from bench.regression.verdict import check as compare
     from bench.regression.verdict import verdict_lines
     from bench.results.store import Store

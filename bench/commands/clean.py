@@ -1,4 +1,4 @@
-"""`bench clean`: what of a results folder nobody needs any more, how many bytes it takes, and its removal."""
+"""`bench clean`: find and remove what a results folder no longer needs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Inode = tuple[int, int]
 
 @dataclass(frozen=True)
 class Run:
-    """A run as the choice of what to keep sees it. A later one of the same `series` takes its place."""
+    """What decides whether a run is kept. A later run of the same `series` replaces it."""
 
     id: str
     series: tuple[str, bool]  # matrix, smoke
@@ -37,7 +37,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Item:
-    """A file or folder that would go, and the bytes that this frees; `in_store` where rows tell of it."""
+    """A file or folder to remove and the bytes that this frees; `in_store` if rows of the store name it."""
 
     what: str
     name: str
@@ -48,7 +48,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Survey:
-    """All that would go. `shared_bytes` is what artifacts would take more if each had its own copies."""
+    """Everything to remove. `shared_bytes` is what artifacts save by sharing equal files."""
 
     kept: tuple[str, ...]
     runs: tuple[str, ...]
@@ -63,14 +63,15 @@ class Survey:
 
 def clean(
     keep: Annotated[
-        int, typer.Option("--keep", min=0, help="Finished runs of each matrix to keep, the latest.")
+        int,
+        typer.Option("--keep", min=0, help="Number of finished runs of each matrix to keep."),
     ] = KEPT_RUNS,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this it is only shown.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; by default it is only listed.")] = False,
     results: Results = RESULTS,
 ) -> None:
-    """Show what nobody needs any more and its bytes: old runs, artifacts that no kept run uses, left-overs.
+    """Show what is no longer needed and its size: old runs, artifacts that no kept run uses, leftovers.
 
-    A run that a baseline names is always kept, and so is one that its command can still go on with.
+    A run that a baseline names is always kept, and so is an unfinished run that can be resumed.
     """
     from bench.results.store import STORE_NAME, Store
 
@@ -80,21 +81,21 @@ def clean(
         for item in found.items:
             say(f"{item.bytes:>15,} bytes  {item.what}: {item.name}")
         if found.row_bytes:
-            rows = f"rows of {counted(len(found.runs), 'run')}" if found.runs else "unused room"
+            rows = f"rows of {counted(len(found.runs), 'run')}" if found.runs else "unused space"
             say(f"{found.row_bytes:>15,} bytes  {rows} in {STORE_NAME}")
         say(f"kept: {', '.join(found.kept) or 'no run'}")
-        say(f"shared: {found.shared_bytes:,} bytes that artifacts have in common are kept once")
+        say(f"shared: {found.shared_bytes:,} bytes that several artifacts have in common are stored once")
         if yes:
             say(f"freed: {remove(store, results, found):,} bytes")
         else:
-            say(f"would free: {found.bytes:,} bytes; `bench clean --yes` does")
+            say(f"would free: {found.bytes:,} bytes; `bench clean --yes` removes it")
 
 
 COMMANDS = (Command("clean", "Maintain", clean),)
 
 
 def survey(store: Store, results: Path, keep: int) -> Survey:
-    """Find what would go if of each matrix the latest `keep` finished runs are kept; changes nothing."""
+    """Find what to remove if the latest `keep` finished runs of each matrix are kept; changes nothing."""
     from bench.regression.baseline import baseline_runs
 
     runs = [_run(row) for row in store.runs().to_dict("records")]
@@ -117,8 +118,8 @@ def survey(store: Store, results: Path, keep: int) -> Survey:
 def choose_kept(runs: Sequence[Run], baselines: Collection[str], keep: int) -> list[str]:
     """Return the ids of the runs to keep, of `runs` in the order they were entered.
 
-    Those are the latest `keep` finished ones of each series, those that a baseline names, and unfinished
-    ones that their command would go on with, unless as many finished ones of their series came later.
+    They are the latest `keep` finished ones of each series, those that a baseline names, and unfinished ones
+    that can be resumed, unless as many finished ones of their series came later.
     """
     later: Counter[tuple[str, bool]] = Counter()
     resumable: set[str] = set()
@@ -136,10 +137,10 @@ def choose_kept(runs: Sequence[Run], baselines: Collection[str], keep: int) -> l
 
 
 def remove(store: Store, results: Path, found: Survey) -> int:
-    """Remove what was found; returns the bytes that this freed.
+    """Remove what was found; return the bytes that this freed.
 
-    Rows go before their files, so that killed anywhere in it, a second call finds and removes the rest.
-    Files go first only where the transaction would lack the space: a row without its file does no harm.
+    Rows are removed before their files, so that a second call finds the rest if the first one is killed.
+    Files are removed first only if the transaction would lack the space: a row without its file does no harm.
     """
     size = store.path.stat().st_size
     _delete(item for item in found.items if not item.in_store or shutil.disk_usage(results).free < size)
@@ -159,11 +160,11 @@ def _run(row: Mapping[Any, Any]) -> Run:
 
 
 def _leftovers(results: Path, weigh: Callable[[Path], int]) -> Iterator[Item]:
-    """Yield what killed runs left, and content that no artifact links to."""
+    """Yield leftovers of killed runs, and content that no artifact links to."""
     parts = [*unfinished(results), *results.glob("bench.part"), *results.glob("baselines/*.part")]
     work = results / WORK
     for path in [*parts, *([work] if work.exists() else [])]:
-        yield Item("left over", path.name, path, weigh(path), False)
+        yield Item("leftover", path.name, path, weigh(path), False)
     for path in content_files(results):
         if path.stat().st_nlink == 1:
             yield Item("content", path.name[:12], path, weigh(path), False)
@@ -172,10 +173,10 @@ def _leftovers(results: Path, weigh: Callable[[Path], int]) -> Iterator[Item]:
 def _compile_cache(
     results: Path, artifacts: Iterable[Path], open_runs: bool, weigh: Callable[[Path], int]
 ) -> Iterator[Item]:
-    """Yield the compile cache where an artifact that was compiled goes.
+    """Yield the compile cache if a compiled artifact is removed.
 
-    Lowered artifacts hold all they need, so that the rest can do without it; a run that goes on cannot: its
-    launches would have been compiled some from the cache and some anew.
+    The other lowered artifacts contain all they need. A run that can be resumed keeps the cache: otherwise
+    some of its launches would be compiled from the cache and some from scratch.
     """
     cache = results / COMPILE_CACHE
     lowered = any(_record(folder).get("kind") == "lower" for folder in artifacts)
@@ -184,7 +185,7 @@ def _compile_cache(
 
 
 def _reports(results: Path, kept: Collection[str], weigh: Callable[[Path], int]) -> Iterator[Item]:
-    # By what is there, never by a path made from a row: a store may come from elsewhere.
+    # Only folders that exist, never a path made from a row: a store may come from someone else.
     for folder in sorted(results.iterdir()):
         if RUN_FOLDER.fullmatch(folder.name) and folder.is_dir() and folder.name not in kept:
             yield Item("report", folder.name, folder, weigh(folder), True)
@@ -204,7 +205,7 @@ def _title(folder: Path) -> str:
 
 
 def _scale(results: Path, artifacts: Iterable[Path]) -> Callable[[Path], int]:
-    """Return what weighs a path: the bytes that its going frees, each file's where its last link goes."""
+    """Return a function that gives the bytes that removing a path frees; a file counts with its last link."""
     going = Counter(_inode(file) for folder in [*artifacts, *unfinished(results)] for file in _files(folder))
     going.update(_inode(file) for file in content_files(results))
     weighed: set[Inode] = set()
@@ -249,7 +250,7 @@ def _delete(items: Iterable[Item]) -> None:
 
 
 def _delete_unlinked(results: Path) -> None:
-    """Delete content that no artifact links to any more, and folders that this left empty."""
+    """Delete content that no artifact links to any more, and folders that become empty."""
     for file in content_files(results):
         if file.stat().st_nlink == 1:
             file.unlink()

@@ -1,4 +1,4 @@
-"""`bench doctor`: what this machine can measure, how still it holds, what it can do, and what to change."""
+"""`bench doctor`: this machine's hardware, peak rates and timing noise, and what to change."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bench.instruments.ceilings import Ceilings
 
 LAUNCHES = 6
-"""Processes that time the same: how far their medians lie apart is the noise of A against A."""
+"""Processes that time the same code: the spread of their medians is the noise of A against A."""
 
 _NOISY = 0.05
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -38,7 +38,7 @@ Medians = Mapping[str, list[float]]
 
 @dataclass(frozen=True)
 class Advice:
-    """What to change and how; `effect` is the share of a timing that it was measured to cost, if it was."""
+    """What to change and how; `effect` is its measured cost as a fraction of a timing, if it was measured."""
 
     text: str
     effect: float | None = None
@@ -46,9 +46,9 @@ class Advice:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `bench machine` knows, the ceilings, the noise of A against A by metric, advice.
+    """What `bench machine` shows, the ceilings, the noise of A against A by metric, and advice.
 
-    `allocator` is how many times as long a call takes where the system's allocator is left as it is.
+    `allocator` is the time per call with the system's default allocator, relative to the workers' setting.
     """
 
     machine: Mapping[str, Any]
@@ -59,9 +59,9 @@ class Diagnosis:
 
 
 def doctor(plugin: Plugins = None) -> None:
-    """Measure what this machine can do and how steadily, and say what would make its timings better.
+    """Measure this machine's peak rates and timing noise, and advise what would improve its timings.
 
-    Takes half a minute; the machine should do nothing else meanwhile.
+    Takes half a minute; the machine should be idle meanwhile.
     """
     load_plugins(plugin or [])
     for line in diagnosis_lines(diagnose()):
@@ -72,7 +72,7 @@ COMMANDS = (Command("doctor", "Maintain", doctor),)
 
 
 def diagnose() -> Diagnosis:
-    """Measure for about a minute. The machine should do nothing else meanwhile."""
+    """Measure for about a minute; the machine should be idle meanwhile."""
     import torch
 
     from bench.analysis.statistics import ratio_interval, relative_spread
@@ -91,9 +91,9 @@ def diagnose() -> Diagnosis:
 
 
 def measure_launches(threads: int, launches: int = LAUNCHES) -> tuple[Medians, Medians]:
-    """Return what equal launches measure, by metric: with memory kept, as workers do, and without.
+    """Return what identical launches measure, by metric: with freed memory kept, as in workers, and without.
 
-    In turns, so that both have the same machine. Raises BenchError where a launch fails or is killed.
+    They alternate, so that both meet the same machine. Raises BenchError if a launch fails or is killed.
     """
     kept: dict[str, list[float]] = {}
     left: dict[str, list[float]] = {}
@@ -110,30 +110,30 @@ def measure_launches(threads: int, launches: int = LAUNCHES) -> tuple[Medians, M
 def advise(
     machine: Mapping[str, Any], noise: Mapping[str, float], allocator: Mapping[str, Interval]
 ) -> Iterator[Advice]:
-    """Yield what would make timings here steadier or faster, each with how to do it.
+    """Yield what would make timings here steadier or faster, and how to do it.
 
-    What has no measured effect comes in the order of what each has been seen to cost elsewhere.
+    Advice without a measured effect is ordered by what it cost on other machines.
     """
     dearest = max(allocator, key=lambda name: allocator[name].low or 0.0)
     slower = allocator[dearest]
     if (slower.low or 0.0) > 1 + _NOISY:
         settings = " ".join(f"{name}={value}" for name, value in KEEP.items())
         yield Advice(
-            f"the system's allocator gives memory back at each call: the probe's {dearest} takes "
-            f"{slower.value:.2f} times as long. Workers here keep memory; run your own programs "
+            f"the system's allocator returns memory to the OS at each call: the probe's {dearest} takes "
+            f"{slower.value:.2f} times as long. Workers keep freed memory; run your own programs "
             f"with {settings}, or preload tcmalloc or jemalloc",
             slower.value - 1,
         )
     load = (read_text("/proc/loadavg") or "0").split()[0]
     busy = float(load) / len(machine["used"]["cores"])
     if busy > 0.5:
-        text = f"the load is {load}: stop what else runs, timings share the cores with it"
+        text = f"the load is {load}: stop other programs, which share the cores with timings"
         yield Advice(text, busy)
     noisiest = max(noise, key=lambda name: noise[name])
     if noise[noisiest] > _NOISY:
         yield Advice(
-            f"equal launches lie {100 * noise[noisiest]:.0f} % apart ({noisiest}): ask for 10 or 20 of them, "
-            "compare what ran side by side",
+            f"identical launches differ by {100 * noise[noisiest]:.0f} % ({noisiest}): use 10 or 20 "
+            "launches, and compare values of the same run",
             noise[noisiest],
         )
     yield from map(Advice, _unmeasured(machine))
@@ -142,19 +142,19 @@ def advise(
 def _unmeasured(machine: Mapping[str, Any]) -> Iterator[str]:
     cpu = machine["cpu"]
     if cpu["governor"] not in (None, "performance"):
-        yield f"the governor is {cpu['governor']}: `cpupower frequency-set -g performance` holds the clock"
+        yield f"the governor is {cpu['governor']}: `cpupower frequency-set -g performance` fixes the clock"
     if cpu["turbo"]:
-        yield "turbo is on: the clock falls as the chip warms; off, timings are slower and steadier"
+        yield "turbo is on: the clock falls as the chip warms; without it, timings are slower and steadier"
     if machine["used"]["cpu_quota"]:
-        yield "a CPU quota throttles in bursts: give whole cores instead (a cpuset)"
+        yield "a CPU quota throttles in bursts: assign whole cores instead (a cpuset)"
     siblings = read_text(_SIBLINGS) or ""
     if "," in siblings or "-" in siblings:
-        yield f"cores {siblings} share one: pin one thread to each core, by `taskset`, for steadier timings"
+        yield f"logical cores {siblings} share a physical core: pin one thread to each core, by `taskset`"
     huge = read_text(_HUGE_PAGES) or ""
     if "[never]" in huge:
         yield f"huge pages are off: `echo madvise > {_HUGE_PAGES}` speeds large models"
     if cpu["virtual_machine"]:
-        yield "this is a virtual machine: neighbours and the host's clock are not seen; repeat on another day"
+        yield "this is a virtual machine: other guests and the host's clock are unseen; repeat on another day"
 
 
 def diagnosis_lines(found: Diagnosis) -> Iterator[str]:
@@ -162,19 +162,19 @@ def diagnosis_lines(found: Diagnosis) -> Iterator[str]:
     yield from lines(found.machine)
     yield ""
     for device, ceilings in found.ceilings.items():
-        yield f"Ceilings of {device}, measured"
+        yield f"Measured ceilings of {device}"
         yield from _ceiling_lines(ceilings)
         yield ""
-    yield f"Noise: how far apart {LAUNCHES} equal launches lie (robust standard deviation), by metric"
+    yield f"Noise: spread of {LAUNCHES} identical launches (robust standard deviation), by metric"
     for name, share in found.noise.items():
         yield f"  {name:22}{100 * share:.1f} %"
     yield ""
-    yield "Allocator: a call with the system's as it is, over one where memory is kept, as workers do"
+    yield "Allocator: time per call with the system's default, relative to workers, which keep freed memory"
     for name, ratio in found.allocator.items():
         yield f"  {name:22}{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
     yield ""
     yield (
-        "Advice: what was measured to cost most first, then what was not measured"
+        "Advice: by measured effect, then what has none"
         if found.advice
         else "Advice: none, this machine is set up well"
     )
@@ -186,7 +186,7 @@ def diagnosis_lines(found: Diagnosis) -> Iterator[str]:
 def _ceiling_lines(ceilings: Ceilings) -> Iterator[str]:
     for name, rate in ceilings.operations_per_s.items():
         unit = "OP" if name == "int8" else "FLOP"
-        known = f"{rate / 1e9:,.1f} G{unit}/s" if rate else ceilings.reasons.get(name, "cannot multiply here")
+        known = f"{rate / 1e9:,.1f} G{unit}/s" if rate else ceilings.reasons.get(name, "not supported here")
         yield f"  {name:14}{known}"
     copied = ceilings.reasons.get("memory") or format_value("ceiling_bytes_per_s", ceilings.bytes_per_s)
     yield f"  {'memory':14}{copied}, read and written"

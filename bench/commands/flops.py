@@ -1,4 +1,4 @@
-"""`bench flops`: a model's FLOPs module by module, ours beside fvcore's, and why they differ."""
+"""`bench flops`: a model's FLOPs by module, next to fvcore's count, and why they differ."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, str, str, str]
 _MAX_CAUSE = 200
-_MOST_NUMBERS = 2**40
+_MAX_NUMBERS = 2**40
 _RAISED = (Exception, SystemExit, GeneratorExit)
-"""Whatever code of a user's own may raise, but for Ctrl-C."""
+"""Whatever a user's own code may raise, except Ctrl-C."""
 HEADINGS: Row = ("module", "type", "forward FLOPs", "fvcore × 2", "why they differ")
 
 
@@ -78,9 +78,9 @@ def flops(
     trusted: Trust = None,
     results: Results = RESULTS,
 ) -> None:
-    """Count a model's FLOPs module by module, with fvcore's count beside it and why the two differ.
+    """Count a model's FLOPs by module, next to fvcore's count, and say why the two differ.
 
-    A multiply-add is 2. Of a workload the training step is counted too: forward, backward, optimizer.
+    A multiply-add counts as 2. For a workload, the training step is counted too.
     """
     trust(trusted or ())
     shape = parse_shape(input_shape) if input_shape else ()
@@ -95,7 +95,7 @@ COMMANDS = (Command("flops", "Measure", flops),)
 
 
 def flop_report(question: FlopQuestion) -> FlopReport:
-    """Count what the question names; raises BenchError with the nearest name where there is no such thing."""
+    """Count what the question names; raises BenchError with the nearest name if it is unknown."""
     is_workload = question.target.partition(":")[0] in WORKLOADS.rows()
     if question.target.endswith(".onnx") and not is_workload:
         return _of_file(Path(question.target), question.input_shape, question.batch_size)
@@ -108,7 +108,7 @@ def flop_report(question: FlopQuestion) -> FlopReport:
         return _of_reference(question)
     known = [*WORKLOADS.rows(), *cells]
     raise BenchError(
-        f"{question.target!r} is no workload, no cell, no .onnx file and no module:name"
+        f"{question.target!r} must be a workload, a cell's name, an .onnx file or module:name"
         f"{nearest(question.target, known)}"
     )
 
@@ -120,9 +120,9 @@ def parse_shape(text: str) -> tuple[int, ...]:
     except ValueError:
         shape = ()
     if not shape or min(shape) < 1:
-        raise BenchError(f"--input: {text!r} is no shape; write it as 1,3,28,28")
-    if prod(shape) >= _MOST_NUMBERS:
-        raise BenchError(f"--input: {text!r} is too large; it has more than 2**40 numbers")
+        raise BenchError(f"--input must be a shape such as 1,3,28,28, got {text!r}")
+    if prod(shape) >= _MAX_NUMBERS:
+        raise BenchError(f"--input must have fewer than 2**40 numbers, got {text!r}")
     return shape
 
 
@@ -138,7 +138,7 @@ def _of_file(path: Path, shape: Sequence[int], batch_size: int) -> FlopReport:
     except GraphError as error:
         raise BenchError(f"{path}: {str(error)[:_MAX_CAUSE]}") from None
     except Exception as error:  # whatever reading a file raises that is no ONNX graph
-        raise BenchError(f"{path}: no ONNX graph: {first_line(error)[:_MAX_CAUSE]}") from None
+        raise BenchError(f"{path}: not a readable ONNX model: {first_line(error)[:_MAX_CAUSE]}") from None
     rows = tuple(("", name, f"{flops:,}", "", "") for name, flops in _largest(file.flops))
     title = f"{path}: its graph, by operator, input {', '.join(file.inputs) or 'none'}"
     return FlopReport(title, rows, (_total("one run", file.flops),))
@@ -234,13 +234,15 @@ def _of_reference(question: FlopQuestion) -> FlopReport:
         raise BenchError(f"{question.target}: {first_line(error)[:_MAX_CAUSE]}") from None
     model, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(model, torch.nn.Module):
-        raise BenchError(f"{question.target} is no torch.nn.Module, nor makes one without arguments")
+        raise BenchError(
+            f"{question.target} must be a torch.nn.Module or return one when called without arguments"
+        )
     if isinstance(inputs, torch.Tensor) and not question.input_shape:
         examples = iter([inputs[: question.batch_size].detach()])
     elif question.input_shape:
         examples = _drawn(model, question.input_shape)
     else:
-        raise BenchError(f"{question.target}: give the shape of its input, as --input 1,3,224,224")
+        raise BenchError(f"{question.target}: the shape of its input is required, e.g. --input 1,3,224,224")
     example = _taken(model.eval(), examples, question)
     kind = "" if example.is_floating_point() or example.is_complex() else " of whole numbers"
     return _of_model(f"{question.target}, input {tuple(example.shape)}{kind}", model, example, [])
@@ -258,7 +260,7 @@ def _drawn(model: torch.nn.Module, shape: Sequence[int]) -> Iterator[torch.Tenso
     free = psutil.virtual_memory().available
     if prod(shape) * dtype.itemsize > free // 2:
         raise BenchError(
-            f"--input: {', '.join(map(str, shape))} is too large for the {free / 1e9:,.0f} GB free"
+            f"--input: {', '.join(map(str, shape))} does not fit into the {free / 1e9:,.0f} GB of free memory"
         )
     # Types of 8 bits have no random numbers of their own.
     yield torch.randn(tuple(shape), dtype=torch.cfloat if dtype.is_complex else torch.float).to(dtype)
@@ -278,20 +280,20 @@ def whole_numbers(model: torch.nn.Module, shape: Sequence[int]) -> torch.Tensor:
 
 
 def _taken(model: torch.nn.Module, examples: Iterable[torch.Tensor], question: FlopQuestion) -> torch.Tensor:
-    """Return the first of the examples that the model takes."""
+    """Return the first of the examples that the model accepts."""
     import torch
 
-    told = ""
+    message = ""
     for example in examples:
         try:
             with torch.no_grad():
                 model(example.clone())
         except _RAISED as error:  # as of an input that the model was not made for
-            told = told or (str(error).splitlines() or [type(error).__name__])[0][:_MAX_CAUSE]
+            message = message or (str(error).splitlines() or [type(error).__name__])[0][:_MAX_CAUSE]
         else:
             return example
-    shape = question.input_shape or "that it comes with"
-    raise BenchError(f"{question.target} does not take an input of shape {shape}: {told}")
+    shape = question.input_shape or "of its own example"
+    raise BenchError(f"{question.target} rejects an input of shape {shape}: {message}")
 
 
 def _of_model(title: str, model: torch.nn.Module, example: torch.Tensor, notes: Iterable[str]) -> FlopReport:

@@ -1,4 +1,4 @@
-"""`bench list`: what there is to choose from. Imports no runtime."""
+"""`bench list`: everything that can be selected. Imports no runtime."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def list_(
     table: Annotated[
         str | None,
         typer.Argument(
-            help="optimizers, compressions, backends, workloads, metrics, stages, matrices, or matrix: what "
-            "a matrix file may hold. Without it, all but the last."
+            help="optimizers, compressions, backends, workloads, metrics, stages, matrices, or matrix (the "
+            "keys of a matrix file). Default: all tables except matrix."
         ),
     ] = None,
     plugin: Plugins = None,
 ) -> None:
-    """List what there is, and what of it cannot run here and why."""
+    """List what can be selected, and what cannot run on this machine and why."""
     load_plugins(plugin or [])
     if sys.platform != "linux":
-        say("bench runs on Linux: nothing of this can run on this system", file=sys.stderr)
+        say("bench requires Linux: nothing in this list can run on this system", file=sys.stderr)
     if table is not None and table not in TABLES:
         raise BenchError(f"unknown table {table!r}{nearest(table, TABLES)}")
     for name, lines in TABLES.items():
@@ -50,7 +50,7 @@ def _techniques(registry: Registry[Row]) -> list[tuple[str, str, str]]:
     for row in registry.rows().values():
         settings = ", ".join(f"{key}={spell(value)}" for key, value in row.defaults.items())
         reason = row.unavailable()
-        rows.append((row.name, settings, row.about + (f"  [not here: {reason}]" if reason else "")))
+        rows.append((row.name, settings, row.about + (f"  [unavailable: {reason}]" if reason else "")))
     return rows
 
 
@@ -59,11 +59,11 @@ def _workloads() -> list[tuple[str, str, str]]:
 
 
 def _aim(row: WorkloadRow) -> str:
-    """Say what a workload is trained to, if it is."""
+    """Return the quality that a workload is trained to reach, if it is trained."""
     if row.inference_only:
-        return "served as it is"
+        return "no training"
     return (
-        f"{row.quality_metric} >= {row.target:g} in {row.train_steps} steps" if row.complete else "as you say"
+        f"{row.quality_metric} >= {row.target:g} in {row.train_steps} steps" if row.complete else "your own"
     )
 
 
@@ -109,6 +109,6 @@ TABLES: dict[str, Callable[[], Sequence[Sequence[str]]]] = {
     "matrix": _matrix_keys,
 }
 _BY_NAME_ONLY = ("matrix",)
-"""Reading it off the models takes as long as all the others together."""
+"""Building it takes as long as all the others together."""
 
 COMMANDS = (Command("list", "Look", list_),)

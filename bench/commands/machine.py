@@ -1,6 +1,6 @@
-"""`bench machine`: its hardware, its probes, what a run would use of it, which backends run here.
+"""`bench machine`: hardware, probes, what a run would use, and which backends are available.
 
-Imports no runtime: that a backend runs is found out by looking for what it needs.
+Imports no runtime: a backend is available if everything that it requires is found.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from techniques.backends.cpu_features import int8_saturates
 
 
 def machine(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the same as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     plugin: Plugins = None,
 ) -> None:
-    """Print what this machine is, which backends run on it, and what would add the others."""
+    """Show this machine's hardware, which backends run on it, and how to add the others."""
     load_plugins(plugin or [])
     found = inspect()
     if as_json:
@@ -117,7 +117,7 @@ _UNKNOWN = "unknown"
 
 
 def lines(machine: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what `inspect` found as lines: a label, then what there is or why it is not there."""
+    """Yield what `inspect` found as lines: a label, then the value or why it is unavailable."""
     sections = {
         "CPU": _processor_lines(machine["cpu"]),
         "Memory": [_memory_line(machine["memory"])],
@@ -156,14 +156,14 @@ def _processor_lines(cpu: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _feature_lines(cpu: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what the CPU computes with, and what libraries that are held below it may use of that."""
+    """Yield the CPU's features, and those that libraries may use where a variable caps them."""
     features = {name: ", ".join(found) or "none known" for name, found in cpu["features"].items()}
     yield f"has     {features['cpu']}"
     held = " ".join(f"{name}={value}" for name, value in cpu["limits"].items())
     if held:
-        yield f"held    {held}: PyTorch's kernels have {features['pytorch']}; oneDNN's {features['onednn']}"
+        yield f"capped  {held}: PyTorch's kernels have {features['pytorch']}; oneDNN's {features['onednn']}"
     if cpu["int8_saturates"]:
-        yield f"int8    {cpu['int8_saturates']}; numbers of 7 bits are used where they would"
+        yield f"int8    {cpu['int8_saturates']}; 7-bit numbers are used where they would"
 
 
 def _clock(cpu: Mapping[str, Any]) -> str:
@@ -177,7 +177,7 @@ def _clock(cpu: Mapping[str, Any]) -> str:
 def _memory_line(memory: Mapping[str, Any]) -> str:
     limit = _gib(memory["limit_bytes"]) if memory["limit_bytes"] else "none"
     total, available = _gib(memory["total_bytes"]), _gib(memory["available_bytes"])
-    return f"{total}, {available} available, limit of the control group: {limit}"
+    return f"{total}, {available} available, control group limit: {limit}"
 
 
 def _accelerator_lines(accelerators: Mapping[str, Any]) -> Iterator[str]:
@@ -202,12 +202,12 @@ def _accelerator_lines(accelerators: Mapping[str, Any]) -> Iterator[str]:
 def _used_lines(used: Mapping[str, Any], logical_cores: int) -> Iterator[str]:
     cores, threads = len(used["cores"]), used["threads"]
     memory = _gib(used["memory_bytes"])
-    yield f"{cores} of {logical_cores} cores, {threads} threads where it trains or times; {memory} of memory"
+    yield f"{cores} of {logical_cores} cores, {threads} threads for training and timing; {memory} of memory"
     quota = used["cpu_quota"]
     if quota is not None and quota < cores:
         yield (
-            f"the control group gives {quota:g} CPUs of time to these {cores} cores: "
-            "what is timed will be throttled"
+            f"the control group limits these {cores} cores to {quota:g} CPUs of time: "
+            "timings will be throttled"
         )
 
 
@@ -224,11 +224,11 @@ def _backend_lines(backend: Mapping[str, Any], width: int) -> Iterator[str]:
         if formats:
             yield f"  {'':{width}}  {formats}"
         return
-    yield f"{name}  does not run: {backend['reason']}"
+    yield f"{name}  unavailable: {backend['reason']}"
     if backend["command"]:
-        yield f"  {'':{width}}  to add it: {backend['command']}"
+        yield f"  {'':{width}}  install: {backend['command']}"
     elif backend["hardware"]:
-        yield f"  {'':{width}}  it wants: {backend['hardware']}"
+        yield f"  {'':{width}}  requires: {backend['hardware']}"
 
 
 def _yes_or_no(source: Mapping[str, Any]) -> str:

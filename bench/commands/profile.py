@@ -1,4 +1,4 @@
-"""`bench profile`: what a cell serves, under its runtime's profiler; never mixed with timings."""
+"""`bench profile`: run a cell under its runtime's profiler, apart from all timings."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from techniques.backends.tracing import OperatorTime
 
 CALLS = 20
-_MOST_STEM = 200
-MOST_OPERATORS = 25
+_MAX_STEM = 200
+MAX_OPERATORS = 25
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Where the trace lies, its operators, slowest first, and the calls it covers.
+    """The trace file, its operators, slowest first, and the number of calls that it covers.
 
-    `memory` are the bytes of tensors alive over the trace, as (seconds, bytes); empty where the runtime's own
-    buffers are not PyTorch's to see. `run_id`, `lower` and `infer` say which record it belongs to.
+    `memory` has the bytes of live tensors over the trace, as (seconds, bytes); it is empty if the runtime
+    allocates outside PyTorch. `run_id`, `lower` and `infer` say which record it belongs to.
     """
 
     run_id: str
@@ -45,20 +45,20 @@ class Profile:
 
     @property
     def timeline(self) -> Path:
-        """Where the memory's timeline lies, as CSV."""
+        """The CSV file of the memory timeline."""
         return self.trace.with_suffix(".memory.csv")
 
 
 def profile(
-    cell: Annotated[str, typer.Argument(help="A cell's name, as `bench show` and the report have it.")],
+    cell: Annotated[str, typer.Argument(help="A cell's name, as in `bench show` and the report.")],
     run_id: RunOption = None,
     plugin: Plugins = None,
     trusted: Trust = None,
     results: Results = RESULTS,
 ) -> None:
-    """Trace what a cell serves by its runtime's own profiler: operators by time, and a file for Perfetto.
+    """Profile a cell with its runtime's own profiler: operators by time, and a trace for Perfetto.
 
-    In a pass of its own: nothing of it is ever mixed with timings.
+    The profile is a pass of its own and never part of a timing.
     """
     trust(trusted or ())
     load_plugins(plugin or [])
@@ -71,7 +71,7 @@ def profile(
             format_value("latency_s", operator.self_s / profiled.calls),
             f"{100 * operator.self_s / whole:.1f} %",
         )
-        for operator in profiled.operators[:MOST_OPERATORS]
+        for operator in profiled.operators[:MAX_OPERATORS]
         if operator.self_s
     ]
     title = f"{cell}: operators by their own time, of {profiled.calls} calls under the profiler"
@@ -86,7 +86,7 @@ COMMANDS = (Command("profile", "Measure", profile),)
 
 def _print_memory(cell: str, profiled: Profile) -> None:
     if not profiled.memory:
-        say("memory timeline: this runtime's buffers are not PyTorch's to see")
+        say("memory timeline: unavailable, this runtime allocates outside PyTorch")
         return
     from reports.plots.timeline import draw_timeline
 
@@ -97,7 +97,7 @@ def _print_memory(cell: str, profiled: Profile) -> None:
 
 
 def _print_roofline(results: Path, profiled: Profile) -> None:
-    """Print where the cell's own timing, not the profiler's, lies under this machine's ceilings."""
+    """Print where the cell's own timing, not the profiler's, lies below this machine's ceilings."""
     from bench.results.store import Store
     from reports.frames.roofline import infer_point
     from reports.frames.view import read
@@ -106,22 +106,22 @@ def _print_roofline(results: Path, profiled: Profile) -> None:
     point = infer_point(read(store, profiled.run_id), profiled.infer, profiled.lower)
     store.close()
     if point is None:
-        say("roofline: unknown, the run has no timing, count of operations or ceiling for this cell")
+        say("roofline: unavailable, the run has no timing, FLOP count or ceiling for this cell")
         return
     say(f"roofline: {_roofline(point)}")
 
 
 def _roofline(point: RooflinePoint) -> str:
-    """Write a point; of an incomplete count its numbers are the least that they can be."""
+    """Describe a point; the numbers of an incomplete count are lower bounds."""
     numbers = (
         format_value("achieved_operations_per_s", point.operations_per_s),
         f"{point.operations_per_byte:.3g} operations a byte",
         f"{100 * point.utilization:.1f} %",
     )
     rate, intensity, peak = map(at_least, numbers) if point.incomplete else numbers
-    text = f"{rate} at {intensity} (an estimate: the least bytes), {peak} of this machine's peak"
+    text = f"{rate} at {intensity} (estimated from the minimum bytes moved), {peak} of peak"
     if point.binds is None:
-        text += "; what binds it is unknown"
+        text += "; its bound is unknown"
     elif point.share is None:
         text += f"; bound by {point.binds}, its ceiling is unknown"
     else:
@@ -177,10 +177,10 @@ def profile_cell(name: str, run_id: str | None, results: Path) -> Profile:
 
 
 def _stem(name: str) -> str:
-    """Return a cell's name as a file's, which has at most 255 bytes; what is cut off is told by its hash."""
+    """Return a cell's name as a file name of at most 255 bytes; a hash replaces what is cut off."""
     stem = name.replace("/", " ")
     return (
-        stem if len(stem.encode()) <= _MOST_STEM else f"{stem[:40]} {sha256(name.encode()).hexdigest()[:12]}"
+        stem if len(stem.encode()) <= _MAX_STEM else f"{stem[:40]} {sha256(name.encode()).hexdigest()[:12]}"
     )
 
 

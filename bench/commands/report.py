@@ -10,7 +10,7 @@ from bench.plugins import load_plugins
 
 
 def report(run_id: RunId = None, results: Results = RESULTS, plugin: Plugins = None) -> None:
-    """Write a run's report again and print its short tables and where its time went."""
+    """Write a run's report again; print its short tables and where its time went."""
     load_plugins(plugin or [])
     write_and_print(run_id, results)
 
@@ -19,7 +19,7 @@ COMMANDS = (Command("report", "Look", report, place=0),)
 
 
 def write_and_print(run_id: str | None, results: Path, *, complete: bool = False) -> None:
-    """Write a run's report and print its short form; `complete` where that is the run's last act."""
+    """Write a run's report and print its short form; `complete` if the run has just ended."""
     from bench.results.store import Store
     from reports.content import gather
     from reports.formats.terminal import short_tables

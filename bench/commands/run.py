@@ -1,4 +1,4 @@
-"""`bench run`: run a matrix, or say what running it would do."""
+"""`bench run`: run a matrix, or show what a run would do."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from bench.execution.session import Prepared, RunOptions
 
 INTERRUPTED = 130
-"""The exit code after Ctrl-C, as shells have it."""
+"""The exit code after Ctrl-C, as in shells."""
 
 Filter = Annotated[
     str | None,
     typer.Option(
-        "--filter", help="Cells to keep: axis=pattern|pattern,...; e.g. 'optimizer=adam,backend=onnx*'."
+        "--filter", help="Cells to run: axis=pattern|pattern,...; e.g. 'optimizer=adam,backend=onnx*'."
     ),
 ]
 Workloads = Annotated[
@@ -36,7 +36,7 @@ Workloads = Annotated[
 ]
 MatrixOption = Annotated[
     str,
-    typer.Option("--matrix", "-m", help=f"{', '.join(shipped_matrices())}, or a TOML file of yours."),
+    typer.Option("--matrix", "-m", help=f"{', '.join(shipped_matrices())}, or the path of a TOML file."),
 ]
 
 
@@ -46,24 +46,25 @@ def run(
     workload: Workloads = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Show cells, stages, what is skipped, and predict time and disk."),
+        typer.Option("--dry-run", help="Show cells, stages and skipped cells; predict time and disk space."),
     ] = False,
     probe: Annotated[
         bool,
         typer.Option(
             "--probe/--no-probe",
-            help="For --dry-run: measure one stage of each kind that has not been seen here before.",
+            help="With --dry-run: measure one stage of each kind that was never measured here.",
         ),
     ] = True,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="Two steps, one launch: every distinct stage executes once.")
+        bool, typer.Option("--smoke", help="Run every distinct stage once, with two steps and one launch.")
     ] = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start a new run even where an unfinished one could go on.")
+        bool, typer.Option("--fresh", help="Start a new run even if an unfinished one could be resumed.")
     ] = False,
-    anew: Annotated[
-        bool, typer.Option("--anew", help="Make every artifact again, even those an earlier run has left.")
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make every artifact again, even if an earlier run made it.")
     ] = False,
+    anew: Annotated[bool, typer.Option("--anew", hidden=True)] = False,
     plugin: Plugins = None,
     trusted: Trust = None,
     results: Results = RESULTS,
@@ -71,17 +72,17 @@ def run(
 ) -> None:
     """Run every cell of a matrix, measure it, and write the report.
 
-    The same command after an interruption goes on where it stopped. Exits with 1 where a stage failed.
+    After an interruption, the same command resumes the run. Exits with 1 if a stage failed.
 
-    `bench list matrix` shows what a matrix file may hold: its sections and their keys. In one, "*" selects
-    everything that an axis has, and backend = "auto" every backend that runs on this machine (`bench machine`
-    shows which); in [train], every one that trains too. In a filter, backend is that of [infer] and
+    `bench list matrix` shows the sections and keys of a matrix file. The value "*" selects everything that is
+    registered for an axis, and backend = "auto" every backend that runs on this machine (`bench machine`
+    shows which); in [train], every one that can also train. In a filter, backend is that of [infer] and
     train.backend that of [train].
     """
     from bench.execution.session import RunOptions
 
     if filter_text is not None and not filter_text.strip():
-        raise typer.BadParameter("--filter is empty; leave it out to take every cell")
+        raise typer.BadParameter("--filter must not be empty; omit it to select every cell")
     options = RunOptions(
         matrix,
         results,
@@ -90,7 +91,7 @@ def run(
         tuple(plugin or ()),
         smoke,
         fresh,
-        anew,
+        rebuild or anew,  # --anew is the earlier name of --rebuild
         tuple(trusted or ()),
     )
     if dry_run:
@@ -100,7 +101,7 @@ def run(
         with shown(verbose):
             ok = run_matrix(options)
     except KeyboardInterrupt:
-        typer.echo("bench: interrupted; the same command goes on from here", err=True)
+        typer.echo("bench: interrupted; run the same command to resume", err=True)
         raise typer.Exit(INTERRUPTED) from None
     if not ok:
         raise typer.Exit(1)
@@ -110,7 +111,7 @@ COMMANDS = (Command("run", "Measure", run, place=0),)
 
 
 def run_matrix(options: RunOptions) -> bool:
-    """Run a matrix and write its report; returns whether every stage is ok."""
+    """Run a matrix and write its report; return whether every stage is ok."""
     from bench.commands.report import write_and_print
     from bench.execution.session import execute, prepare
 
@@ -121,14 +122,14 @@ def run_matrix(options: RunOptions) -> bool:
         prepared, lambda run_id: write_and_print(run_id, options.results, complete=True), say=_tell
     )
     if not outcome.ok:
-        _tell("some stages failed; the report names them")
+        _tell("some stages failed; see the report")
     return outcome.ok
 
 
 def show_plan(options: RunOptions, *, probes: bool) -> None:
-    """Print what a run would do: cells, distinct stages, what it would skip and why, time and disk.
+    """Print what a run would do: cells, distinct stages, what it would skip and why, time and disk space.
 
-    With `probes`, one stage of each class that nothing is known of is measured first, elsewhere.
+    With `probes`, one stage of each unknown class is measured first, in a folder of its own.
     """
     from bench.costs import prediction_lines
     from bench.execution.session import prepare
@@ -144,7 +145,7 @@ def show_plan(options: RunOptions, *, probes: bool) -> None:
         f"{counted(len(plan.stages), 'distinct stage')}:"
     )
     for kind in STAGES.rows():
-        several = " (more where artifacts turn out to differ in structure)" if shares(plan, kind) else ""
+        several = " (more if artifacts differ in structure)" if shares(plan, kind) else ""
         say(f"  {kind:9} {len(plan.of_kind(kind))}{several}")
     for reason, count in Counter(cell.skipped for cell in plan.skipped).items():
         say(f"skipped, {counted(count, 'cell')}: {reason}")
@@ -156,7 +157,7 @@ def show_plan(options: RunOptions, *, probes: bool) -> None:
 
 
 def _predicted(prepared: Prepared, probes: bool) -> Prediction:
-    """Predict a run from what is known, after probes of what is not, without a change to the results."""
+    """Predict a run; unknown stages are probed first. The results folder stays as it is."""
     from bench.costs import make_estimator, make_model, progress_of
     from bench.results.store import STORE_NAME, Store
 
@@ -164,11 +165,11 @@ def _predicted(prepared: Prepared, probes: bool) -> Prediction:
     cpus = len(prepared.resources.cpus)
     store = Store.open(results, create=False) if (results / STORE_NAME).is_file() else None
     if probes:
-        _probe(prepared, make_model(stages, cpus, prepared.most_launches, store))
-    going_on = store.unfinished_run(prepared.identity) if store and not prepared.options.fresh else None
-    estimator = make_estimator(stages, cpus, prepared.most_launches, store, results)
-    anew = prepared.options.anew
-    return estimator.predict(stages, progress_of(stages, results, store, going_on, anew=anew))
+        _probe(prepared, make_model(stages, cpus, prepared.max_launches, store))
+    resumed = store.unfinished_run(prepared.identity) if store and not prepared.options.fresh else None
+    estimator = make_estimator(stages, cpus, prepared.max_launches, store, results)
+    rebuild = prepared.options.rebuild
+    return estimator.predict(stages, progress_of(stages, results, store, resumed, rebuild=rebuild))
 
 
 def _probe(prepared: Prepared, model: CostModel) -> None:
@@ -179,7 +180,7 @@ def _probe(prepared: Prepared, model: CostModel) -> None:
     if not targets:
         return
     kinds = counted(len(targets), "kind")
-    _tell(f"measuring {kinds} of stages that nothing is known of (--no-probe guesses them)")
+    _tell(f"measuring {kinds} of stages without earlier measurements (--no-probe estimates them)")
     probe(smaller, write)
 
 

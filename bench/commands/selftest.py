@@ -1,4 +1,4 @@
-"""`bench selftest`: what the suite's own numbers are worth on this machine."""
+"""`bench selftest`: how accurate the suite's own numbers are on this machine."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ def selftest(
             "runtimes (half an hour, up to two where it is noisy), or all."
         ),
     ] = "all",
-    results: Annotated[
-        Path, typer.Option("--results", help="Folder of its own runs, apart from yours.")
-    ] = RESULTS / "selftest",
+    results: Annotated[Path, typer.Option("--results", help="Folder of the selftest's own runs.")] = RESULTS
+    / "selftest",
     filter_text: Annotated[
         str,
-        typer.Option("--filter", help="What to keep of runtimes, e.g. 'workload=*resnet18,batch_size=1'."),
+        typer.Option("--filter", help="Cells of runtimes to run, e.g. 'workload=*resnet18,batch_size=1'."),
     ] = "",
 ) -> None:
-    """Measure what the suite's own numbers are worth here. Let the machine do nothing else meanwhile.
+    """Measure how accurate the suite's own numbers are here. The machine should be idle meanwhile.
 
-    loop: what our timed loop adds to a call, against a bare loop. harness: `bench run` with its processes and
-    live display against bare scripts, paired by round. runtimes: launches of three models on the CPU's
-    runtimes against the runtimes' own tools, in pairs; interrupted, it prints what the pairs so far say.
-    intervals: of a hundred launches, how often intervals from ten hold what they should, and how often A
-    against A is called different.
+    loop: what the timed loop adds to a call, compared with a bare loop. harness: `bench run` with its
+    processes and live display compared with bare scripts, paired by round. runtimes: launches of three
+    models on the CPU's runtimes compared with the runtimes' own tools, in pairs; if interrupted, it prints
+    the result of the pairs so far. intervals: from a hundred launches, how often intervals of ten contain the
+    true value, and how often A is called different from A.
     """
     from bench.selftest import print_part
 

@@ -1,4 +1,4 @@
-"""`bench show`: everything known of one cell or one stage."""
+"""`bench show`: every record of one cell or one stage."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _SHORT_KEY = 12
 
 
 def show(
-    record: Annotated[str, typer.Argument(help="A cell's name, or the key of a stage or its beginning.")],
+    record: Annotated[str, typer.Argument(help="A cell's name, or the beginning of a stage's key.")],
     run_id: RunOption = None,
     results: Results = RESULTS,
 ) -> None:
-    """Show everything known of one cell or stage, with the command that makes it again."""
+    """Show every record of one cell or stage, and the command that reproduces it."""
     from bench.results.store import Store
 
     store = Store.open(results, create=False)
@@ -44,23 +44,23 @@ def show(
         if cell.skipped:
             say(f"skipped: {cell.skipped}")
             return
-        say(f"make it again: {command(store.run(run_id), cell, results)}")
+        say(f"reproduce: {command(store.run(run_id), cell, results)}")
         for key in cell.stages.values():
             say()
             _print_stage(store, run_id, stages[key])
         return
-    found = [stage for key, stage in stages.items() if key.startswith(record)]
-    if not found:
-        raise BenchError(f"{record!r} is no cell or stage key of run {run_id}{nearest(record, cells)}")
-    if len(found) > 1:
-        names = first_few([f"{stage.key[:_SHORT_KEY]} ({stage.kind} {stage.label})" for stage in found])
-        raise BenchError(f"{record!r} is the start of several stage keys of run {run_id}: {names}")
-    stage = found[0]
+    matching = [stage for key, stage in stages.items() if key.startswith(record)]
+    if not matching:
+        raise BenchError(f"run {run_id} has no cell or stage key {record!r}{nearest(record, cells)}")
+    if len(matching) > 1:
+        names = first_few([f"{stage.key[:_SHORT_KEY]} ({stage.kind} {stage.label})" for stage in matching])
+        raise BenchError(f"{record!r} is ambiguous; stage keys of run {run_id} that begin with it: {names}")
+    stage = matching[0]
     users = [cell for cell in cells.values() if stage.key in cell.stages.values()]
     used_by = f"used by {counted(len(users), 'cell')}: {', '.join(cell.name for cell in users)}"
-    say(f"stage of run {run_id}, {used_by if users else 'of no single cell'}")
+    say(f"stage of run {run_id}, {used_by if users else 'used by no cell'}")
     if users:
-        say(f"make it again: {command(store.run(run_id), users[0], results)}")
+        say(f"reproduce: {command(store.run(run_id), users[0], results)}")
     _print_stage(store, run_id, stage)
 
 
@@ -68,10 +68,10 @@ COMMANDS = (Command("show", "Look", show),)
 
 
 def command(run: Mapping[str, Any], cell: CellRow, results: Path) -> str:
-    """Return the command that makes a cell's records again, as a run of its own, artifacts and all."""
+    """Return the command that reproduces a cell's records and artifacts, in a run of its own."""
     filter_text = ",".join(f"{axis}={value}" for axis, value in cell.axes.items())
     matrix = run["request"].get("matrix_path") or run["matrix"]
-    words = ["python", "-m", "bench", "run", "--matrix", matrix, "--filter", filter_text, "--anew"]
+    words = ["python", "-m", "bench", "run", "--matrix", matrix, "--filter", filter_text, "--rebuild"]
     words += [word for path in run["request"].get("plugins", {}) for word in ("--plugin", path)]
     words += [word for path in run["request"].get("trusted", ()) for word in ("--trust", path)]
     words += ["--smoke"] if run["request"].get("smoke") else []
@@ -125,7 +125,7 @@ def _print_measurements(measurements: pd.DataFrame) -> None:
 
 
 def _incomplete_counts(measurements: pd.DataFrame) -> set[str]:
-    """Return which counts of a launch lack an operator: all, where only their launch says that some do."""
+    """Return the FLOP counts of a launch that lack an operator; all, if only the launch itself says so."""
     own = {
         row["metric"]
         for row in measurements.to_dict("records")

@@ -1,4 +1,4 @@
-"""Predicted against taken: what a run said of itself at its start, and what then came."""
+"""Compares a run's prediction with what it took."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.costs.rates import disk_bytes
 from bench.costs.timeline import HANDOVER, length_s, union
 from bench.results.store import StageRow, Store
 
-BESIDE = "servers, store, report"
+OVERHEAD = "servers, store, report"
 WHOLE = "whole run, elapsed"
 
 
@@ -72,13 +72,13 @@ class _Taken:
 
 
 def compare(store: Store, run_id: str) -> Comparison | None:
-    """Hold a run's prediction against its launches; None where it made no prediction."""
+    """Compare a run's prediction with its launches; None if it made no prediction."""
     predicted = store.run(run_id)["request"].get("prediction")
     if not predicted:
         return None
     stages = store.stages(run_id)
     if len(predicted["stages"]) > len(stages) or "before" not in predicted:
-        raise store.damaged("runs.request: prediction is of other stages than the run's")
+        raise store.damaged("runs.request: prediction must be of the run's own stages")
     launches = store.launches(run_id).iloc[predicted["before"]["launches"] :]
     own = launches[~launches["reused"].astype(bool)]
     taken = {
@@ -93,11 +93,11 @@ def compare(store: Store, run_id: str) -> Comparison | None:
         for part, seconds in store.overheads(run_id).items()
         if seconds > before.get(part, 0.0)
     }
-    beside = _beside_row(predicted, overheads, store.path.parent / run_id)
+    overhead = _overhead_row(predicted, overheads, store.path.parent / run_id)
     bodies = [(start, start + body) for start, body in zip(own["start_s"], own["body_s"], strict=True)]
-    whole = _whole_row(predicted, [*rows, beside], overheads, length_s(union(bodies)))
+    whole = _whole_row(predicted, [*rows, overhead], overheads, length_s(union(bodies)))
     return Comparison(
-        (*rows, beside, whole),
+        (*rows, overhead, whole),
         len(stages),
         predicted["ended"],
         predicted["reused"],
@@ -155,14 +155,14 @@ def _kind_rows(
     return rows
 
 
-def _beside_row(predicted: Mapping[str, Any], overheads: Mapping[str, float], report: Path) -> Compared:
+def _overhead_row(predicted: Mapping[str, Any], overheads: Mapping[str, float], report: Path) -> Compared:
     """Compare what belongs to no stage; a report that is only being written has no size and time yet."""
     grown = dict(predicted.get("grown", {}))
     if report.is_dir():
         grown["report"] = disk_bytes(report)
     seconds = {part: overheads[part] for part in overheads if part != HANDOVER}
     return Compared(
-        BESIDE,
+        OVERHEAD,
         None,
         sum(predicted["overheads"].get(part, 0.0) for part in seconds),
         sum(seconds.values()) if seconds else None,

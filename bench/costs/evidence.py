@@ -13,20 +13,20 @@ from bench.results.artifacts import RECORD, artifact_folder
 from bench.results.store import StageRow, Store
 
 
-def make_model(stages: Collection[StageRow], cpus: int, most_launches: int, store: Store | None) -> CostModel:
+def make_model(stages: Collection[StageRow], cpus: int, max_launches: int, store: Store | None) -> CostModel:
     """Return a model of what is known of these stages' costs."""
     stored = store.cost_history().launches if store else ()
     probed, _ = read_probes(stages, cpus)
-    return CostModel(stored, probed, most_launches)
+    return CostModel(stored, probed, max_launches)
 
 
 def make_estimator(
-    stages: Collection[StageRow], cpus: int, most_launches: int, store: Store | None, results: Path
+    stages: Collection[StageRow], cpus: int, max_launches: int, store: Store | None, results: Path
 ) -> Estimator:
     """Return an estimator of runs in a results folder, of what is known so far."""
     _, kept = read_probes(stages, cpus)
     rates = (measure_rates(store, results) if store else None) or kept or Rates()
-    return Estimator(make_model(stages, cpus, most_launches, store), rates, cpus)
+    return Estimator(make_model(stages, cpus, max_launches, store), rates, cpus)
 
 
 def progress_of(
@@ -35,13 +35,13 @@ def progress_of(
     store: Store | None,
     run_id: str | None,
     *,
-    anew: bool = False,
+    rebuild: bool = False,
 ) -> Progress:
     """Return what of a plan is there: artifacts, and stages and launches of the run, if it goes on.
 
-    With `anew`, artifacts that are there will be made all the same.
+    With `rebuild`, artifacts that are there will be made all the same.
     """
-    there = () if anew else stages
+    there = () if rebuild else stages
     present = {stage.key for stage in there if (artifact_folder(results, stage.key) / RECORD).is_file()}
     ended: set[str] = set()
     launches: dict[str, int] = {}

@@ -18,20 +18,20 @@ def prediction_text(prediction: Prediction) -> str:
 
 def prediction_lines(prediction: Prediction) -> Iterator[str]:
     """Yield the whole prediction: a line for each kind of stage, what it goes by, the total last."""
-    yield "time in stages, added up whatever runs side by side:"
+    yield "stage time, summed over parallel stages:"
     for kind, total in prediction.kinds.items():
         launches = f" in {counted(round(total.launches), 'launch')}" if total.launches > total.stages else ""
         size = f", {_bytes(total.artifact_bytes)}" if total.artifact_bytes else ""
         yield f"  {kind:9} {clock_text(total.wall_s):>8}  {counted(total.stages, 'stage')}{launches}{size}"
-    beside = sum(prediction.overheads.values())
+    overhead = sum(prediction.overheads.values())
     size = _bytes(prediction.disk_bytes - prediction.disk["artifacts"])
-    yield f"  {'beside':9} {clock_text(beside):>8}  start, fork servers, store, report: {size}"
+    yield f"  {'overhead':9} {clock_text(overhead):>8}  start, fork servers, store, report: {size}"
     yield f"predicted from: {sources_text(prediction.sources)}"
     if done := _done_text(prediction.ended, prediction.reused):
-        yield f"not counted: {done}"
+        yield f"excluded: {done}"
     if prediction.bound_s:
         share = clock_text(prediction.bound_s)
-        yield f"upper bound: {share} of it are trainings that count their whole budget of steps"
+        yield f"upper bound: {share} of it is training, counted with its full budget of steps"
     yield f"estimated time: {clock_text(prediction.wall_s)} from start to end"
     yield f"estimated disk: {_bytes(prediction.disk_bytes)}"
 
@@ -44,8 +44,8 @@ def sources_text(sources: Mapping[str, int]) -> str:
 
 
 def _done_text(ended: int, reused: int) -> str:
-    parts = [f"{counted(ended, 'stage')} that this run has finished"] if ended else []
-    parts += [f"{counted(reused, 'stage')} whose artifacts are there"] if reused else []
+    parts = [f"{counted(ended, 'stage')} already finished"] if ended else []
+    parts += [f"{counted(reused, 'stage')} with reusable artifacts"] if reused else []
     return ", ".join(parts)
 
 

@@ -54,14 +54,14 @@ class StageCost:
 
 
 class CostModel:
-    """Predicts stages; learns from launches as they end. `most_launches` bounds those of a timed stage."""
+    """Predicts stages; learns from launches as they end. `max_launches` bounds those of a timed stage."""
 
     def __init__(
-        self, stored: Iterable[LaunchCost], probed: Iterable[LaunchCost] = (), most_launches: int = 1
+        self, stored: Iterable[LaunchCost], probed: Iterable[LaunchCost] = (), max_launches: int = 1
     ) -> None:
         self._stored: dict[CostClass, deque[LaunchCost]] = defaultdict(lambda: deque(maxlen=_RECENT))
         self._probed: dict[CostClass, deque[LaunchCost]] = defaultdict(lambda: deque(maxlen=_RECENT))
-        self._most_launches = most_launches
+        self._max_launches = max_launches
         self._classes: dict[str, CostClass] = {}
         self._costs: dict[tuple[object, ...], StageCost] = {}
         for known, costs in ((self._stored, stored), (self._probed, probed)):
@@ -127,8 +127,8 @@ class CostModel:
     def _launches(self, pool: Iterable[LaunchCost]) -> float:
         """Return how many launches a timed stage took before, else the middle of what its budget allows."""
         known = [cost.launches for cost in pool if cost.launches is not None]
-        looks = [look for look in LOOKS if look <= self._most_launches] or [self._most_launches]
-        return min(self._most_launches, median(known or looks))
+        looks = [look for look in LOOKS if look <= self._max_launches] or [self._max_launches]
+        return min(self._max_launches, median(known or looks))
 
     def _training_s(self, pool: Sequence[LaunchCost], settings: Mapping[str, Any]) -> tuple[float, bool]:
         """Return the seconds of a stage that trains, and whether they are an upper bound."""

@@ -35,12 +35,12 @@ _LOG = logging.getLogger(__name__)
 TAIL_LINES = 20
 
 START_TIMEOUT_S = 300.0
-"""A server that has not done its imports by then hangs."""
+"""A server that has not finished its imports by then counts as hung."""
 
 GRACE_S = 60.0
-"""A server ends a worker whose time is over; one that has not by this much later hangs itself."""
+"""A server ends a worker after its timeout; a server that is later than this counts as hung."""
 
-# A signal of these kinds is somebody's wish, not the stage's fault: the launch is tried again.
+# These signals come from outside, so they are not the fault of the stage: the launch is repeated.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _NUMBERS = count()
@@ -58,8 +58,8 @@ class _Pending:
 class ForkServerExecutor:
     """Runs each request in a fresh process forked from one server, which has imported `modules`.
 
-    However the server ends, its workers end before their requests are answered, so that whoever is told that
-    a launch was killed can start it again.
+    However the server ends, its workers end before their requests are answered, so that a killed launch can
+    be repeated at once.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class ForkServerExecutor:
         self._ready.set()  # it will never be: nobody should wait
 
     def _answer(self, number: int, pending: _Pending, reply: Mapping[str, Any] | None) -> None:
-        """Tell whoever waits what the worker left; `reply` says how it ended, None where its server did."""
+        """Set the result of a request; `reply` says how its worker ended, and is None if the server ended."""
         place = self._place(number)
         tail = read_tail(place("log"))
         result = None if reply is not None and reply["timed_out"] else read_result(place("result"))
@@ -231,13 +231,13 @@ class ForkServerExecutor:
         pending.future.set_result(result)
 
 
-def judge_end(message: Mapping[str, Any], tail: str, timeout_s: float) -> tuple[State, str]:
-    """Say how a worker ended that left no result: state and reason."""
-    code = message["exit"]
-    if message.get("error"):
-        return "failed", message["error"]
-    if message["timed_out"]:
-        return "timeout", f"took longer than its {timeout_s:g} s"
+def judge_end(reply: Mapping[str, Any], tail: str, timeout_s: float) -> tuple[State, str]:
+    """Return the state and reason of a worker that left no result."""
+    code = reply["exit"]
+    if reply.get("error"):
+        return "failed", reply["error"]
+    if reply["timed_out"]:
+        return "timeout", f"exceeded its timeout of {timeout_s:g} s"
     if "std::bad_alloc" in tail or "MemoryError" in tail:
         return "oom", "could not allocate memory"
     if code == NO_SPACE_EXIT:
@@ -245,8 +245,8 @@ def judge_end(message: Mapping[str, Any], tail: str, timeout_s: float) -> tuple[
     if code >= 0:
         return "failed", f"ended with exit code {code} and left no result"
     name = signal_name(-code)
-    if -code == signal.SIGKILL and message["oom_kills"]:
-        return "oom", "the kernel ended it because memory ran out"
+    if -code == signal.SIGKILL and reply["oom_kills"]:
+        return "oom", "killed by the kernel: out of memory"
     if -code in _FROM_OUTSIDE:
         return "killed", f"ended from outside by {name}"
     return "failed", f"ended by {name}"

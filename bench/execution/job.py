@@ -1,4 +1,4 @@
-"""What goes for every stage of a run: where it runs, with what, how often."""
+"""What every stage of a run shares: folder, resources, budget, options."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from bench.results.folder import WORK
 from bench.results.store import StageRow, Store
 
 MIN_REPEATS = 9
-"""Disturbed launches of a stage that are repeated, or as many as its most launches if that is more.
+"""Disturbed launches of a stage that are repeated; more if the stage may have more launches.
 
-A machine that is never quiet must end too.
+The limit ends a run on a machine that is never quiet.
 """
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run's execution: its store and folder, its budget, the machine's share, and what the user asked.
+    """The execution of one run: store, folder, budget, resources, and the user's options.
 
     `plugins` map the path of a plug-in file to its SHA-256; `trusted` are files that may run code. A `smoke`
-    run launches each stage once; with `anew` no artifact of an earlier run is taken up.
+    run launches each stage once; with `rebuild` no artifact of an earlier run is reused.
     """
 
     run_id: str
@@ -36,7 +36,7 @@ class Job:
     plugins: Mapping[str, str] = field(default_factory=dict)
     trusted: tuple[str, ...] = ()
     smoke: bool = False
-    anew: bool = False
+    rebuild: bool = False
 
     @property
     def work(self) -> Path:
@@ -53,8 +53,8 @@ class Job:
         """How many disturbed launches of a stage are repeated."""
         if self.smoke or self.budget.max_launches == 1:
             return 0
-        asked = self.budget.max_repeats
-        return max(MIN_REPEATS, self.budget.max_launches) if asked is None else asked
+        requested = self.budget.max_repeats
+        return max(MIN_REPEATS, self.budget.max_launches) if requested is None else requested
 
     def request(self, stage: StageRow, launch: int, cpus: tuple[int, ...]) -> Request[Mapping[str, Any]]:
         """Return the request of a launch of a stage on these cores; the first has every probe's pass."""

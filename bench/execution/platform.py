@@ -17,6 +17,6 @@ def require_linux() -> None:
     """
     if sys.platform != "linux":
         raise BenchError(
-            "bench runs on Linux: it pins, limits and watches processes by means of its kernel; "
+            "bench requires Linux, whose kernel it uses to pin, limit and watch processes; "
             f"this is {_NAMES.get(sys.platform, sys.platform)}"
         )

@@ -100,7 +100,7 @@ def _absent_data(workloads: Iterable[str]) -> dict[str, str]:
         try:
             absent = [each for each in WORKLOADS.parse(name).row.datasets if datasets.locate(each) is None]
             if absent:
-                problems[name] = f"data set {', '.join(absent)} is not here"
+                problems[name] = f"data set {', '.join(absent)} is missing"
         except DataError as error:
             problems[name] = str(error)
     return problems

@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: a live display on a terminal, plain lines elsewhere."""
+"""The progress of a run: a live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOG = logging.getLogger(SHOWN)
 
 
 class Display:
-    """Tells of stages as they start and end. It draws only when told to, never beside a timed launch."""
+    """Shows stages as they start and end. It draws only on request, never during a timed launch."""
 
     def __init__(self, total: int, rest_s: Callable[[], float], stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -51,7 +51,7 @@ class Display:
         self.draw()
 
     def ended(self, what: str, how: str, *, counts: bool = True) -> None:
-        """Tell how a stage ended; `counts` is false where it is to be tried again."""
+        """Show how a stage ended; `counts` is false if it will be repeated."""
         self._running.pop(what, None)
         self._done += counts
         _LOG.info("%s: %s", what, how)
@@ -60,11 +60,11 @@ class Display:
         self.draw()
 
     def expect(self, more: int) -> None:
-        """Count so many more stages in."""
+        """Add this many stages to the total."""
         self._total += more
 
     def draw(self) -> None:
-        """Draw the display anew, on a terminal."""
+        """Redraw the display, on a terminal."""
         if self._live is None:
             return
         now = time.monotonic()
@@ -78,4 +78,4 @@ class Display:
 
     def _clock(self) -> str:
         elapsed = time.monotonic() - self._started
-        return f"{clock_text(elapsed)} elapsed, about {clock_text(self._rest_s())} to go"
+        return f"{clock_text(elapsed)} elapsed, about {clock_text(self._rest_s())} left"

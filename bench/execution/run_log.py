@@ -1,7 +1,7 @@
-"""A run's log: which process was asked what, and how it ended; in the run's folder and, if asked, on stderr.
+"""A run's log: each process, its request and how it ended; in the run's folder and, with `-v`, on stderr.
 
-The runner alone writes it, before it asks a worker and after the worker has ended, so that no timed launch
-shares its cores with it. A log that cannot be written never ends a run.
+Only the runner writes it, before a worker starts and after it has ended, so that no timed launch shares its
+cores with the log. A log that cannot be written never ends a run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _OneLine(logging.Formatter):
 
 
 class _Quiet(logging.StreamHandler[Any]):
-    """Writes as long as that goes: a full disk ends the log, not the run."""
+    """Stops writing after an error: a full disk ends the log, not the run."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         self.setLevel(logging.CRITICAL + 1)

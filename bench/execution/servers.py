@@ -1,4 +1,4 @@
-"""Fork servers as a run needs them: a fresh one for each round of launches; one for all in a smoke run."""
+"""The fork servers of a run: a fresh one for each round of launches, or one for a whole smoke run."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from bench.errors import BenchError
 from bench.execution.executor import ForkServerExecutor
 from bench.results.store import StageRow
 
-MOST_ENDS = 3
-"""Servers in a row that end before they are ready."""
+MAX_ENDS = 3
+"""Attempts to start a server before the run gives up."""
 
 
 class Servers:
     """Starts servers and stops them. `make` starts one that imports these modules.
 
-    Of a smoke run's launches nothing is told but whether they work, so that they may be of one server:
-    `kept` leaves it running between rounds, until `close`.
+    With `kept`, one server stays alive between rounds, until `close`: a smoke run only shows whether launches
+    work.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class Servers:
         if ended is not None:
             self._end(ended)
         modules = list(dict.fromkeys(name for stage in stages for name in stage.request.server_imports))
-        # At last without what may crash it: the worker that needs it will crash alone.
-        for imports in (*[modules] * (MOST_ENDS - 1), []):
+        # The last attempt imports nothing: an import that crashes then crashes only the worker that needs it.
+        for imports in (*[modules] * (MAX_ENDS - 1), []):
             with self._timeline.part(SERVERS):
                 executor = self._make(imports)
                 executor.wait_until_ready()
@@ -45,7 +45,7 @@ class Servers:
                 self._kept = executor if self._keeps else None
                 return executor
             self._end(executor)
-        raise BenchError(f"no fork server could be started: it {executor.end}; the same command goes on")
+        raise BenchError(f"no fork server could be started: it {executor.end}; run the command again")
 
     def stop(self, executor: ForkServerExecutor) -> None:
         """Stop a server, unless another round may use it."""

@@ -1,4 +1,4 @@
-"""From a command to a finished run: data, plan, which run it is, its execution."""
+"""From a command to a finished run: find data, plan, start or resume, execute."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the user asked for."""
+    """The options of a run, as the user gave them."""
 
     matrix: str
     results: Path
@@ -55,26 +55,26 @@ class RunOptions:
     plugins: tuple[Path, ...] = ()
     smoke: bool = False
     fresh: bool = False
-    anew: bool = False
+    rebuild: bool = False
     trusted: tuple[Path, ...] = ()
 
     @property
     def command(self) -> str:
-        """Return the command that does this again."""
+        """Return the command that repeats the run."""
         words = ["python", "-m", "bench", "run", "--matrix", self.matrix]
         words += ["--filter", self.filter] if self.filter else []
         words += [word for name in self.workloads for word in ("--workload", name)]
         words += [word for path in self.plugins for word in ("--plugin", str(path))]
         words += [word for path in self.trusted for word in ("--trust", str(path))]
         words += ["--smoke"] if self.smoke else []
-        words += ["--anew"] if self.anew else []
+        words += ["--rebuild"] if self.rebuild else []
         words += ["--results", str(self.results)]
         return shlex.join(words)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A matrix made ready: what will run here, with what, and what was changed on the way."""
+    """A matrix ready to run: its plan, plug-ins, resources, and notes on what differs from the file."""
 
     options: RunOptions
     matrix: Matrix
@@ -84,22 +84,22 @@ class Prepared:
     notes: tuple[str, ...]
 
     @property
-    def most_launches(self) -> int:
+    def max_launches(self) -> int:
         """Return how many launches a timed stage may have."""
         return 1 if self.options.smoke else self.matrix.budget.max_launches
 
     @property
     def identity(self) -> str:
-        """Return a hash of all that makes two commands ask for the same run."""
+        """Return a hash that two commands share if they ask for the same run."""
         content = {
             "matrix": self.matrix.name,
             "budget": self.matrix.budget.model_dump(),
-            **_asked(self.matrix),
+            **_reported_settings(self.matrix),
             "stages": sorted(self.plan.stages),
             "cells": [asdict(cell) for cell in self.plan.cells],
             "plugins": sorted(self.plugins.values()),
             "smoke": self.options.smoke,
-            "anew": self.options.anew,
+            "anew": self.options.rebuild,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -128,9 +128,7 @@ def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = prin
     if substitutes:
         matrix = read_matrix(options.matrix, options.filter, substitutes, options.workloads)
         problems = {name: why for name, why in problems.items() if name not in substitutes}
-        notes += [
-            f"{old} is replaced by {new}: its data is not to be had" for old, new in substitutes.items()
-        ]
+        notes += [f"{old} is replaced by {new}: its data is unavailable" for old, new in substitutes.items()]
     resources = find_resources(matrix.budget.memory_gib)
     reuse = Reuse(options.results, loader(options.results, plugins, say))
     plan = make_plan(matrix, len(resources.cpus), smoke=options.smoke, problems=problems, reuse=reuse)
@@ -141,15 +139,15 @@ def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = prin
 
 
 def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.Say = print) -> Outcome:
-    """Run what was prepared, from where an interrupted run of the same identity stopped.
+    """Run what was prepared; an interrupted run of the same identity is resumed.
 
     `conclude` is called with the run's id once all stages have ended, before the run counts as finished.
     """
     results = prepared.options.results.resolve()
-    told = list(prepared.notes)
+    said = list(prepared.notes)
 
     def tell(line: str) -> None:
-        told.append(line)
+        said.append(line)
         say(line)
 
     with alone_in(results):
@@ -158,7 +156,7 @@ def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.S
         shutil.rmtree(results / WORK, ignore_errors=True)
         run_id = _start_or_resume(prepared, store, tell)
         with logged_to(results, run_id):
-            _log_start(prepared, len(store.launch_results(run_id)), told)
+            _log_start(prepared, len(store.launch_results(run_id)), said)
             try:
                 ok = _carry_out(prepared, store, run_id, results, conclude, say)
             except BaseException as error:
@@ -168,19 +166,19 @@ def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.S
     return Outcome(run_id, ok)
 
 
-def _log_start(prepared: Prepared, launches: int, told: list[str]) -> None:
-    """Log what a reader of the log has to know: who ran what, where, and from where it goes on."""
+def _log_start(prepared: Prepared, launches: int, said: list[str]) -> None:
+    """Log the versions, the process, the command, the notes, and how many launches the run has already."""
     _LOG.info(
         "bench %s, Python %s, %s", version_of(DISTRIBUTION), platform.python_version(), platform.platform()
     )
     _LOG.info("pid %d: %s", os.getpid(), prepared.options.command)
-    for line in told:
+    for line in said:
         logging.getLogger(SHOWN).info("%s", line)
     _LOG.info("%s of this run in the store", counted(launches, "launch"))
 
 
 def _logging(say: datasets.Say) -> datasets.Say:
-    """Return what tells the user a line, and the log too."""
+    """Return a function that prints a line and also logs it."""
 
     def tell(line: str) -> None:
         logging.getLogger(SHOWN).info("%s", line)
@@ -197,9 +195,9 @@ def _carry_out(
     conclude: Callable[[str], None],
     say: datasets.Say,
 ) -> bool:
-    """Run what the store has of this run; returns whether every stage is ok."""
+    """Run the stages of this run that are left; return whether every stage is ok."""
     stages = {stage.key: stage for stage in store.stages(run_id)}
-    # As an interrupted run has changed it: a timing that was planned for all may have been split.
+    # The stored plan, since an interrupted run may have split a timing that was planned for all.
     prepared = replace(prepared, plan=replace(prepared.plan, stages=stages, cells=tuple(store.cells(run_id))))
     timeline = Timeline(_process_started_s())
     estimator = _predict(prepared, store, run_id, results, _logging(say))
@@ -213,7 +211,7 @@ def _carry_out(
         prepared.plugins,
         trusted=trust(prepared.options.trusted),
         smoke=prepared.options.smoke,
-        anew=prepared.options.anew,
+        rebuild=prepared.options.rebuild,
     )
     try:
         ok = run_plan(job, prepared.plan, timeline, estimator)
@@ -233,14 +231,14 @@ def _carry_out(
 
 
 def _again(stage: StageRow, why: str) -> str:
-    return f"{stage.kind} {stage.label}: again, {why}"
+    return f"{stage.kind} {stage.label}: made again, {why}"
 
 
 def _try_own_workloads(matrix: Matrix) -> None:
-    """Import what a workload of the user's own refers to, so that a mistake in it is told at once.
+    """Import what the user's own workloads refer to, so that a mistake is reported before anything runs.
 
-    What is no reference, file or folder of a model is refused here too, before anything runs, and so is a
-    program of torch.export that could run code.
+    A missing reference, file or folder of a model is refused here too, and so is a program of torch.export
+    that could run code.
     """
     for name in dict.fromkeys(cell.workload for cell in matrix.cells):
         technique = WORKLOADS.parse(name)
@@ -262,24 +260,24 @@ def _check_program(file: str) -> None:
     from bench.workloads.exported_file import check_file  # which imports torch
 
     path = Path(file).expanduser()
-    if path.is_file():  # else its stage tells
+    if path.is_file():  # otherwise its stage reports it
         check_file(path)
 
 
 def _find_data(matrix: Matrix, fetch: bool, say: datasets.Say) -> tuple[dict[str, str], list[str]]:
-    """Return why the data of a workload is not to be had, and notes on data that will be fetched."""
+    """Return why the data of a workload is unavailable, and notes on data that will be fetched."""
     problems: dict[str, str] = {}
     notes: list[str] = []
     for name in dict.fromkeys(cell.workload for cell in matrix.cells):
-        given = content_path(name)
-        if given is not None:
-            input_files(given)  # refuses what is too large to be read
+        content = content_path(name)
+        if content is not None:
+            input_files(content)  # refuses what is too large to read
         try:
             for dataset in WORKLOADS.parse(name).row.datasets:
                 if fetch:
                     datasets.fetch(dataset, say)
                 elif datasets.locate(dataset) is None:
-                    notes.append(f"{name}: data set {dataset} is not here; the run will fetch it")
+                    notes.append(f"{name}: data set {dataset} is missing; the run will fetch it")
         except DataError as error:
             problems[name] = str(error)
     return problems, notes
@@ -291,20 +289,20 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
     if unfinished is not None:
         changed = what_changed(store.modules(unfinished))
         if not changed:
-            say(f"run {unfinished}: goes on from where it stopped")
+            say(f"run {unfinished}: resumed")
             return unfinished
-        say(f"run {unfinished} does not go on: {changed} changed since; a new one starts")
+        say(f"run {unfinished} cannot be resumed, because {changed} changed; starting a new run")
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{run_name(prepared.matrix.name)}"
     while store.has_run(run_id):
         run_id += "+"
     request = {
         "filter": prepared.options.filter,
         "smoke": prepared.options.smoke,
-        "anew": prepared.options.anew,
+        "anew": prepared.options.rebuild,
         "plugins": prepared.plugins,
         "trusted": list(trust(prepared.options.trusted)),
         "budget": prepared.matrix.budget.model_dump(),
-        **_asked(prepared.matrix),
+        **_reported_settings(prepared.matrix),
         "text": prepared.matrix.text,
         "notes": list(prepared.notes),
         "matrix_path": _path_of(prepared.options.matrix),
@@ -324,8 +322,8 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
     return run_id
 
 
-def _asked(matrix: Matrix) -> dict[str, Any]:
-    """Return what the report is to reckon with: a run's record keeps it."""
+def _reported_settings(matrix: Matrix) -> dict[str, Any]:
+    """Return the settings that only the report uses; the run's record keeps them."""
     prices = matrix.prices.model_dump() if matrix.prices else None
     peaks = {device: peak.model_dump() for device, peak in matrix.peaks.items()}
     return {"prices": prices, "estimate": matrix.estimate.model_dump(), "peaks": peaks}
@@ -337,12 +335,12 @@ def _path_of(matrix: str) -> str:
 
 
 def _predict(prepared: Prepared, store: Store, run_id: str, results: Path, say: datasets.Say) -> Estimator:
-    """Predict what is left of the run, and keep that with the run, to be held against what comes."""
+    """Predict the rest of the run, and store the prediction, to compare it with the outcome."""
     stages = list(prepared.plan.stages.values())
     cpus = len(prepared.resources.cpus)
-    estimator = make_estimator(stages, cpus, prepared.most_launches, store, results)
-    anew = prepared.options.anew
-    prediction = estimator.predict(stages, progress_of(stages, results, store, run_id, anew=anew))
+    estimator = make_estimator(stages, cpus, prepared.max_launches, store, results)
+    rebuild = prepared.options.rebuild
+    prediction = estimator.predict(stages, progress_of(stages, results, store, run_id, rebuild=rebuild))
     before = {
         "launches": len(store.launch_results(run_id)),
         "overheads": store.overheads(run_id),
@@ -354,7 +352,7 @@ def _predict(prepared: Prepared, store: Store, run_id: str, results: Path, say: 
 
 
 def _note_growth(store: Store, run_id: str, results: Path) -> None:
-    """Keep how much store and compile cache have grown: later runs will grow them further."""
+    """Store how much the store and the compile cache have grown: later runs will grow them further."""
     prediction = store.run(run_id)["request"]["prediction"]
     before, now = prediction["before"]["bytes"], spent_bytes(store, results)
     grown = {name: size - before[name] for name, size in now.items()}

@@ -55,7 +55,7 @@ class Untimed:
                 continue
             alone = runs_alone(stage)
             if (alone and self.running) or not self._free:
-                break  # nobody overtakes: what needs all cores would wait for ever
+                break  # no stage overtakes: one that needs all cores would wait forever
             self._start(stage, tuple(self._free) if alone else (self._free[0],))
 
     def _start(self, stage: StageRow, cpus: tuple[int, ...]) -> None:
@@ -75,7 +75,7 @@ class Untimed:
             self.waiting.insert(0, stage)
 
     def _settled_without_running(self, stage: StageRow) -> bool:
-        """End a stage that a parent's failure stops, or whose artifact is there already."""
+        """End a stage whose parent failed, or whose artifact exists already."""
         blocked = self.ledger.blocked(stage)
         if blocked is not None:
             self.ledger.enter(stage, 0, blocked)
@@ -88,7 +88,7 @@ class Untimed:
         return True
 
     def _reused(self, stage: StageRow) -> tuple[Result, bool] | None:
-        """Return what a stage's artifact says, and whether this run made it; None where it is to be made."""
+        """Return an existing artifact's result, and whether this run made it; None if it must be made."""
         job = self.ledger.job
         if not STAGES.get(stage.kind).leaves_artifact:
             return None
@@ -97,7 +97,7 @@ class Untimed:
         if record is None or (entered is not None and entered != record.artifact.sha256):
             return None
         own = record.run_id == job.run_id
-        if job.anew and not own:
+        if job.rebuild and not own:
             return None
         measurements = record.measurements if own else tuple(map(_not_again, record.measurements))
         body_s = record.body_s if own else 0.0
@@ -108,7 +108,7 @@ class Untimed:
 
 
 def _not_again(measurement: Measurement) -> Measurement:
-    """Keep of an earlier run's measurement only what another run would measure to be the same."""
+    """Keep an earlier run's measurement only if another run would measure the same value."""
     if metric_named(measurement.metric).kind != "sampled":
         return measurement
     reason = "the artifact was made in an earlier run; this one did not measure it again"

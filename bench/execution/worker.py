@@ -24,16 +24,16 @@ from bench.identity.discovered import Recorder
 from bench.identity.reuse import inputs_to_json
 from bench.plugins import needed_packages, reload_plugins
 from bench.records import Artifact, Measurement, Request, Result, State, as_json, read_as
-from bench.results.artifacts import Making, beside, publish
+from bench.results.artifacts import Making, publish, writing
 from bench.results.folder import FULL
 from bench.stages import STAGES, run_of, settings_of
 from bench.workloads.trust import trust
 from techniques.registry import CannotApply
 
 Stage = Callable[[Request[Any], Path], Sequence[Measurement]]
-"""What runs in a worker: a request and a folder to fill in, measurements out."""
+"""What runs in a worker: it takes a request and a folder to fill, and returns measurements."""
 
-_TELL_OF_DISTURBANCE = ("reference_s", "timed_cpu_over_wall", "gpu_throttled")
+_DISTURBANCE_METRICS = ("reference_s", "timed_cpu_over_wall", "gpu_throttled")
 
 NO_SPACE_EXIT = os.EX_IOERR
 """The exit code of a worker that could not leave its result because the disk is full."""
@@ -71,7 +71,7 @@ def run(request: Request[Mapping[str, Any]]) -> Result:
     try:
         stage, typed = prepare(request)
         body = time.perf_counter()
-        # What is timed is heard of by its modules alone.
+        # Of a timed stage only the modules are recorded.
         recorder = Recorder(Path(request.results), hears_files=STAGES.get(request.kind).leaves_artifact)
         with disturbance, recorder:
             measurements, artifact = _run_stage(stage, typed, request, recorder)
@@ -127,7 +127,7 @@ def _run_stage(
     if not STAGES.get(request.kind).leaves_artifact:
         return tuple(stage(typed, Path(os.devnull))), None
     results = Path(request.results)
-    with beside(results, request.key) as folder:
+    with writing(results, request.key) as folder:
         started = time.perf_counter()
         measurements = tuple(stage(typed, folder))
         making = Making(
@@ -160,7 +160,7 @@ def _environment(request: Request[Any]) -> dict[str, Any]:
     found = {
         **described,
         "accelerators": described["accelerators"] if known else named_accelerators(request.device),
-        # Anew: a backend sets how fp32 is multiplied as it loads.
+        # Not cached: a backend sets how fp32 is multiplied as it loads.
         "torch_cuda": describe_torch_cuda() if request.device == "cuda" else None,
         "threads": request.threads,
         "cpus": len(request.cpus),
@@ -172,11 +172,11 @@ def _environment(request: Request[Any]) -> dict[str, Any]:
 def _dynamic(
     disturbance: Any, request: Request[Any], measurements: tuple[Measurement, ...]
 ) -> dict[str, Any]:
-    told = {entry.metric: entry.value for entry in measurements if entry.metric in _TELL_OF_DISTURBANCE}
+    observed = {entry.metric: entry.value for entry in measurements if entry.metric in _DISTURBANCE_METRICS}
     try:
         found: dict[str, Any] = disturbance.to_json()
-        disturbed = disturbance.disturbed(request.threads, told)
-        return {**found, **told, "disturbed": disturbed}
+        disturbed = disturbance.disturbed(request.threads, observed)
+        return {**found, **observed, "disturbed": disturbed}
     except Exception as error:  # the stage failed before the probe had begun
         return {"disturbed": "", "unknown": str(error)}
 

@@ -86,10 +86,10 @@ def save(store: Store, run_id: str, name: str, results: Path) -> Path:
     """Write the values of a finished run's good stages as a baseline; returns the file."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise BenchError(
-            f"baseline {name!r}: a name has only letters, digits, '.', '_' and '-', no '.' first"
+            f"a baseline's name must consist of letters, digits, '.', '_' and '-', no '.' first, got {name!r}"
         )
     if store.run(run_id)["state"] != "finished":
-        raise BenchError(f"run {run_id} has not finished; the command it was started with goes on with it")
+        raise BenchError(f"run {run_id} has not finished; run its command again to resume it")
     refuse_smoke(store, run_id)
     path = results / "baselines" / f"{name}.json"
     refuse_links(results, "baselines")
@@ -98,7 +98,7 @@ def save(store: Store, run_id: str, name: str, results: Path) -> Path:
 
 
 def collect(store: Store, run_id: str) -> dict[str, Any]:
-    """Return what a baseline holds of a run."""
+    """Return the content of a baseline of a run."""
     run = store.run(run_id)
     METRICS.learn(run["request"].get("metrics", ()))
     environments = [deciding(content) for content in store.environments(run_id).values()]
@@ -160,7 +160,7 @@ def read_baseline(name: str, results: Path) -> dict[str, Any]:
     path = results / "baselines" / f"{name}.json"
     known = [file.stem for file in path.parent.glob("*.json")]
     if name not in known:
-        near = nearest(name, known) or "; `bench baseline save NAME` keeps one"
+        near = nearest(name, known) or "; `bench baseline save NAME` saves one"
         raise BenchError(f"no baseline {name!r} in {path.parent}{near}")
     try:
         content: dict[str, Any] = read_json(path)
@@ -168,20 +168,20 @@ def read_baseline(name: str, results: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         raise BenchError(f"{path}: not a baseline; save it again") from None
     if version != VERSION:
-        raise BenchError(f"{path}: baseline of version {version}, this one reads {VERSION}; save it again")
+        raise BenchError(f"{path}: baseline version must be {VERSION}, got {version}; save it again")
     try:
         checked = _BaselineFile.model_validate(content).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
         what = " ".join([*map(str, first["loc"]), first["msg"]])
-        raise BenchError(f"{path}: not a baseline: {what[:_MOST_DETAIL]}; save it again") from None
+        raise BenchError(f"{path}: not a baseline: {what[:_MAX_DETAIL]}; save it again") from None
     METRICS.learn(checked["metrics"])
     return checked
 
 
 def refuse_smoke(store: Store, run_id: str) -> None:
     if store.run(run_id)["request"].get("smoke"):
-        raise BenchError(f"run {run_id} is a smoke run: its numbers mean nothing to compare")
+        raise BenchError(f"run {run_id} is a smoke run: its numbers cannot be compared")
 
 
-_MOST_DETAIL = 160
+_MAX_DETAIL = 160

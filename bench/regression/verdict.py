@@ -1,4 +1,4 @@
-"""Holds a run against a baseline: exact metrics exactly, timings by launch-level intervals."""
+"""Compares a run with a baseline: exact metrics exactly, timings by launch-level intervals."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 
 _EXACT_TOLERANCE = 1e-9
+
+_MEANING = {"unit": "unit", "direction": "better", "kind": "kind"}
+"""What a metric's values mean: how a message names each field of its row."""
 
 Verdict = Literal["regression", "improvement", "same", "noise", "missing", "new", "not comparable"]
 
@@ -59,7 +62,7 @@ def check(store: Store, run_id: str, name: str, results: Path, threshold: float)
     same_machine = _compare_environments(before["environment"], now["environment"], comparison)
     for stage, metrics in before["stages"].items():
         if stage not in now["stages"]:
-            comparison.findings.append(Finding("missing", stage, "", "is in the baseline, not in this run"))
+            comparison.findings.append(Finding("missing", stage, "", "in the baseline but not in this run"))
             continue
         for metric, entry in metrics.items():
             found = now["stages"][stage].get(metric)
@@ -70,7 +73,7 @@ def check(store: Store, run_id: str, name: str, results: Path, threshold: float)
     comparison.notes += _notes_of_counts(before["stages"], now["stages"])
     comparison.notes += _notes_of_unreadable(store, run_id)
     for stage in now["stages"].keys() - before["stages"].keys():
-        comparison.findings.append(Finding("new", stage, "", "is in this run, not in the baseline"))
+        comparison.findings.append(Finding("new", stage, "", "in this run but not in the baseline"))
     if all(finding.verdict in ("missing", "new") for finding in comparison.findings):
         raise BenchError(
             f"baseline {name} (matrix {before['matrix']}) and run {run_id} (matrix {now['matrix']}) "
@@ -83,19 +86,19 @@ def _notes_of_metrics(before: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Say which metrics of plug-ins have another meaning than when the baseline was made."""
     for row in before:
         now = METRICS[row["name"]].to_json()
-        differing = [field for field in ("unit", "better", "kind") if row[field] != now[field]]
+        differing = [name for name, field in _MEANING.items() if row[field] != now[field]]
         if differing:
             what = " and ".join(differing)
-            yield f"{row['name']}: not the same {what} as in the baseline; the run's own counts"
+            yield f"{row['name']}: its {what} differs from the baseline's; the run's own is used"
 
 
 def _notes_of_unreadable(store: Store, run_id: str) -> Iterator[str]:
     labels = {stage.key: f"{stage.kind} {stage.label}" for stage in store.stages(run_id)}
     for record in store.unreadable_records(run_id):
-        yield f"a launch of {labels.get(record.stage_key, record.stage_key)} is left out: {record.reason}"
+        yield f"a launch of {labels.get(record.stage_key, record.stage_key)} is excluded: {record.reason}"
     unknown = sorted(set(store.measurements(run_id)["metric"]) - METRICS.keys())
     if unknown:
-        yield f"not compared, no metrics of this version: {first_few(unknown)}"
+        yield f"not compared, metrics unknown to this version: {first_few(unknown)}"
 
 
 def verdict_lines(comparison: Comparison) -> Iterator[str]:
@@ -107,8 +110,8 @@ def verdict_lines(comparison: Comparison) -> Iterator[str]:
     counts = dict.fromkeys(Verdict.__args__, 0)  # type: ignore[attr-defined]
     for finding in comparison.findings:
         counts[finding.verdict] += 1
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    yield f"against baseline {comparison.baseline}: {'clean' if comparison.clean else 'REGRESSION'} ({told})"
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    yield f"baseline {comparison.baseline}: {'clean' if comparison.clean else 'REGRESSION'} ({summary})"
 
 
 def _judge(
@@ -121,7 +124,7 @@ def _judge(
 ) -> Finding:
     row = METRICS[metric_of(metric)]
     if now is None:
-        return Finding("missing", stage, metric, "was measured in the baseline, not in this run")
+        return Finding("missing", stage, metric, "was measured in the baseline but not in this run")
     if row.kind == "sampled":
         return _judge_timing(stage, metric, before["launches"], now["launches"], same_machine, threshold)
     if row.kind == "seeded" and not same_machine:
@@ -155,7 +158,7 @@ def _notes_of_counts(before: Mapping[str, Any], now: Mapping[str, Any]) -> Itera
     stages = [stage for stage in before if _incomplete_in(before[stage], now.get(stage, {}))]
     if stages:
         yield (
-            f"the FLOPs of {counted(len(stages), 'stage')} are incomplete, so a difference is not judged: "
+            f"the FLOPs of {counted(len(stages), 'stage')} are incomplete, so differences are not judged: "
             f"{first_few(stages)}"
         )
 
@@ -167,7 +170,7 @@ def _judge_exact(row: Metric, stage: str, metric: str, before: float | None, now
     if before is not None and now is not None and math.isclose(before, now, rel_tol=_EXACT_TOLERANCE):
         return Finding("same", stage, metric, text)
     if before is None or now is None or row.better == "neither":
-        # Losing a value is worse than having it; a count that has no better side must not change at all.
+        # A lost value is a regression; a count without a better direction must not change at all.
         return Finding("improvement" if before is None else "regression", stage, metric, text)
     worse = now > before if row.better == "lower" else now < before
     return Finding("regression" if worse else "improvement", stage, metric, text)
@@ -186,7 +189,7 @@ def _judge_timing(
         return Finding("not comparable", stage, metric, "timed on another machine")
     ratio = ratio_interval(now, before)
     if ratio.low is None or ratio.high is None:
-        return Finding("noise", stage, metric, f"x{ratio.value:.3f}, too few launches to say")
+        return Finding("noise", stage, metric, f"x{ratio.value:.3f}, too few launches for an interval")
     text = f"x{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}] of the baseline"
     needed = 1 + max(threshold, _spread(before), _spread(now))
     if ratio.low > 1 and ratio.value > needed:

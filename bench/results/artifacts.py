@@ -1,6 +1,6 @@
-"""The folder of artifacts: each whole or not there at all, none with a pickle in it.
+"""The folder of artifacts: each is complete or absent, and none contains a pickle.
 
-An artifact is written beside its place, synced to disk and renamed. It carries the record of the stage that
+An artifact is written next to its place, synced to disk and renamed. It carries the record of the stage that
 made it, so that whatever finds it can tell what it is and whether a bit of it has changed. Files that are
 equal in several artifacts are kept once: each is a hard link to the one under the hash of its content.
 """
@@ -54,7 +54,7 @@ def content_files(results: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True, kw_only=True)
 class Making:
-    """How an artifact was made: what its stage was asked, what it drew in, what it measured.
+    """How an artifact was made: the stage's request, the inputs that it read, what it measured.
 
     `inputs` are as `bench.identity.discovered` has them; `body_s` is the stage's own work.
     """
@@ -77,8 +77,8 @@ class ArtifactRecord(Making):
 
 
 @contextlib.contextmanager
-def beside(results: Path, key: str) -> Iterator[Path]:
-    """Give an empty folder to write an artifact into; it goes when the block ends, unless published."""
+def writing(results: Path, key: str) -> Iterator[Path]:
+    """Yield an empty folder to write an artifact into; the end of the block removes it, unless published."""
     place = artifact_folder(results, key)
     place.parent.mkdir(parents=True, exist_ok=True)
     folder = place.with_name(f"{key}.{os.getpid()}.part")
@@ -134,7 +134,7 @@ def digest(folder: Path) -> tuple[str, int]:
 
 
 def unfinished(results: Path) -> Iterator[Path]:
-    """Yield what killed launches left beside the artifacts."""
+    """Yield the unfinished artifacts of killed launches."""
     yield from (entry for entry in _entries(results / "artifacts") if entry.suffix == ".part")
 
 

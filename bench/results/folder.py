@@ -26,11 +26,11 @@ _NOT_IN_NAMES = r"/\\\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u
 RUN_ID = rf"(?!\.|(?:artifacts|baselines|cache|work)$)[^{_NOT_IN_NAMES}]{{1,255}}"
 """The form of a run's id: one folder's name, not another's here, which a terminal shows as it is."""
 
-_MOST_NAME = 60
+_MAX_NAME = 60
 
 _FOLDERS = ("artifacts/content", "baselines", COMPILE_CACHE.as_posix(), WORK)
 
-_LEAST_FREE_BYTES = 2**20
+_MIN_FREE_BYTES = 2**20
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """The system's errors for a full disk and a quota that is used up."""
@@ -38,12 +38,12 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 def run_name(matrix: str) -> str:
     """Return a matrix's name as it may stand in a run's id."""
-    return re.sub(f"[{_NOT_IN_NAMES}]", "_", matrix)[:_MOST_NAME]
+    return re.sub(f"[{_NOT_IN_NAMES}]", "_", matrix)[:_MAX_NAME]
 
 
 def is_full(folder: Path) -> bool:
     """Say whether the folder's disk has so little space left that writes may fail."""
-    return shutil.disk_usage(folder).free < _LEAST_FREE_BYTES
+    return shutil.disk_usage(folder).free < _MIN_FREE_BYTES
 
 
 def tells_of_full_disk(text: str) -> bool:
@@ -53,7 +53,7 @@ def tells_of_full_disk(text: str) -> bool:
 
 def full_disk(folder: Path) -> StoreError:
     """Return the error of a run that a full disk stops."""
-    return StoreError(f"{folder}: no space left; free some, and the same command goes on: nothing is lost")
+    return StoreError(f"{folder}: no space left; free some and run the same command again: nothing is lost")
 
 
 def no_space(folder: Path) -> OSError:
@@ -72,7 +72,7 @@ def alone_in(results: Path) -> Iterator[None]:
             refuse_links(results, *(f"{folder}/{shard.name}" for shard in (results / folder).glob("??")))
         # Closing the file, or the end of the process, releases it.
         if not lock_descriptor(lock.fileno(), blocking=False):
-            raise BenchError(f"{results}: another run is at work here; wait, or give another --results")
+            raise BenchError(f"{results}: another run is using this folder; wait or use another --results")
         yield
 
 
@@ -80,7 +80,7 @@ def refuse_file(results: Path) -> None:
     """Raise StoreError where the folder, or one above it, is a file."""
     for path in (results, *results.parents):
         if path.exists() and not path.is_dir():
-            raise StoreError(f"--results {results}: {path} is a file; give a folder")
+            raise StoreError(f"--results {results}: {path} is a file; choose a folder")
 
 
 def refuse_bytes(results: Path) -> None:
@@ -88,7 +88,7 @@ def refuse_bytes(results: Path) -> None:
     try:
         str(results.absolute()).encode()
     except UnicodeEncodeError:
-        raise StoreError(f"--results {results}: its path must be UTF-8; give another folder") from None
+        raise StoreError(f"--results {results}: its path must be UTF-8; choose another folder") from None
 
 
 def refuse_links(results: Path, *names: str) -> None:
@@ -122,7 +122,7 @@ def _open_lock(results: Path) -> IO[str]:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         lock = os.fdopen(os.open(results / ".lock", flags, 0o644))
     except OSError as error:
-        raise StoreError(f"{results}: {error.strerror}; give a writable folder by --results") from None
+        raise StoreError(f"{results}: {error.strerror}; choose a writable --results") from None
     if not stat.S_ISREG(os.fstat(lock.fileno()).st_mode):
         lock.close()
         raise StoreError(f"{results / '.lock'}: must be a file; remove it")

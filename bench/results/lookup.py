@@ -14,15 +14,15 @@ def find_cell(store: Store, run_id: str, name: str) -> CellRow:
     """Return a run's cell; raises BenchError that names the nearest one."""
     cells = {cell.name: cell for cell in store.cells(run_id)}
     if name not in cells:
-        raise BenchError(f"{name!r} is no cell of run {run_id}{nearest(name, cells)}")
+        raise BenchError(f"run {run_id} has no cell {name!r}{nearest(name, cells)}")
     return cells[name]
 
 
 def artifact_of(cell: CellRow, run_id: str, results: Path, *kinds: str) -> Path:
-    """Return the folder that the first of these stages which the cell has left; raises BenchError without."""
+    """Return the artifact of the first of these stages that the cell has; raises BenchError if it is gone."""
     key = next((cell.stages[kind] for kind in kinds if cell.stages.get(kind)), "")
     folder = artifact_folder(results, str(key))
     if cell.skipped or not folder.is_dir():
-        why = cell.skipped or "its artifact is not in the results folder; the run's command makes it again"
+        why = cell.skipped or "its artifact is no longer in the results folder; repeat the run"
         raise BenchError(f"cell {cell.name} of run {run_id}: {why}")
     return folder

@@ -96,7 +96,7 @@ def taught_by(
     kind = teacher.kind
     scores = None if kind is None else kind.class_scores(teacher.main)
     if kind is None or scores is None:
-        raise CannotApply("a teacher's outputs are softened over classes, and these are values or labels")
+        raise CannotApply("distillation softens scores over classes, but these outputs are values or labels")
     name = teacher.main_name
 
     def taught_loss(outputs: Any, numbers: torch.Tensor) -> torch.Tensor:
@@ -140,4 +140,4 @@ def _check_reload(folder: Path, workload: Workload, data: Data, outputs: Predict
     again = predict(load_model(folder), workload, data.test_inputs[:few], _CPU)
     pairs = zip(again.tensors.values(), outputs.first(few).tensors.values(), strict=True)
     if not all(torch.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True) for one, other in pairs):
-        raise StageError("the saved model, loaded again, gives other outputs")
+        raise StageError("the saved model gives different outputs after loading")

@@ -20,7 +20,7 @@ from techniques.precisions import PRECISIONS
 CONCURRENCY = (1, 2, 4, 8)
 """How many texts are continued side by side."""
 
-LEAST_TEXTS, LEAST_GAPS = 6, 400
+MIN_TEXTS, MIN_GAPS = 6, 400
 """Enough for the median of the one and the 99th percentile of the other."""
 
 SMOKE_TOKENS = 4
@@ -37,13 +37,13 @@ def run(request: Request[GenerateSettings], folder: Path) -> list[Measurement]:
     lowered = parent_folder(request, "lowered")
     program = load_lowered(backend, lowered, settings, request.threads)
     if workload.generator is None:
-        raise StageError(f"{settings.workload} says that it generates and has no generator")
+        raise StageError(f"{settings.workload} declares generation but has no generator")
     if not isinstance(program, TorchProgram) or not isinstance(program.run, torch.nn.Module):
-        raise StageError(f"{settings.backend.text} runs no module that a generator could take")
+        raise StageError(f"{settings.backend.text} runs no module that could generate")
     generator = workload.generator(program.run)
     length = data.test_inputs.shape[1]
     tokens = SMOKE_TOKENS if request.smoke else length - length // 2
-    texts = LEAST_TEXTS if request.smoke else max(LEAST_TEXTS, math.ceil(LEAST_GAPS / max(1, tokens - 1)))
+    texts = MIN_TEXTS if request.smoke else max(MIN_TEXTS, math.ceil(MIN_GAPS / max(1, tokens - 1)))
 
     def prompts(sequences: int, number: int) -> torch.Tensor:
         return program.prepare(example_batch(workload, data, sequences, number)[:, : length // 2])
@@ -68,10 +68,10 @@ def run(request: Request[GenerateSettings], folder: Path) -> list[Measurement]:
 
 def timings(generated: Generated) -> list[Measurement]:
     """Measure a run's times, each under its number of sequences."""
-    beside = str(generated.sequences)
+    concurrency = str(generated.sequences)
     return [
-        quantile_of("ttft_s", generated.first_s, 0.5, beside),
-        quantile_of("inter_token_s", generated.gaps_s, 0.5, beside),
-        quantile_of("inter_token_p99_s", generated.gaps_s, 0.99, beside),
-        Measurement("tokens_per_s", generated.tokens_per_s, n=len(generated.first_s), qualifier=beside),
+        quantile_of("ttft_s", generated.first_s, 0.5, concurrency),
+        quantile_of("inter_token_s", generated.gaps_s, 0.5, concurrency),
+        quantile_of("inter_token_p99_s", generated.gaps_s, 0.99, concurrency),
+        Measurement("tokens_per_s", generated.tokens_per_s, n=len(generated.first_s), qualifier=concurrency),
     ]

@@ -142,9 +142,7 @@ def _kernels(ran: Sequence[str], settings: LoweredSettings) -> list[Measurement]
 
 def _peak_tensors(program: Program, prepared: Any) -> Measurement:
     if not isinstance(program, TorchProgram):
-        return Measurement(
-            "peak_tensor_bytes", None, reason="this runtime's buffers are not PyTorch's to see"
-        )
+        return Measurement("peak_tensor_bytes", None, reason="this runtime allocates outside PyTorch")
     if program.device.type != "cpu":
         return Measurement("peak_tensor_bytes", None, reason="see the device's own peak")
     if not isinstance(program.run, torch.nn.Module) or isinstance(program.run, torch.jit.ScriptModule):

@@ -23,7 +23,7 @@ from bench.stages.settings import SamplingSettings
 from techniques.backends.accelerators import QUEUED_CALLS, EventTimer, flush_cache, torch_device
 from techniques.backends.protocol import OwnClock
 
-LEAST_TICKS = 50
+MIN_TICKS = 50
 """Ticks of the clock that the shortest sample must last, so that reading it costs at most 2 %."""
 
 UPPER = {"_p90_s": 0.9, "_p99_s": 0.99}
@@ -61,7 +61,7 @@ class TimedPass:
     def _clock(self) -> Measurement:
         """Judge whether the clock was fine enough: INVALID where the shortest sample is only a few ticks."""
         shortest_s = min(self.samples.durations_s) * self.samples.calls_per_sample
-        fine = shortest_s >= LEAST_TICKS * self.tick_s
+        fine = shortest_s >= MIN_TICKS * self.tick_s
         ticks = f"{shortest_s / self.tick_s:.0f} ticks of {self.tick_s:.1g} s"
         reason = "" if fine else f"clock too coarse: the shortest sample is {ticks}"
         return Measurement("valid", float(fine), qualifier="clock", reason=reason)

@@ -9,7 +9,7 @@ import pytest
 
 from bench.__main__ import main
 from bench.formatting import (
-    MOST_CHARACTERS,
+    MAX_CHARACTERS,
     clock_text,
     counted,
     format_interval,
@@ -42,7 +42,7 @@ def test_what_acts_or_hides_is_escaped_and_all_else_stays(text, shown):
 
 def test_a_message_is_one_line_that_keeps_its_beginning_and_its_end():
     text = one_line("start\n" + "x" * 10_000 + "; do this")
-    assert len(text) <= MOST_CHARACTERS and "\n" not in text
+    assert len(text) <= MAX_CHARACTERS and "\n" not in text
     assert text.startswith("start x") and text.endswith("; do this") and " … " in text
     assert one_line("short") == "short"
 
@@ -68,7 +68,7 @@ def test_every_message_of_the_command_line_is_short_and_visible(monkeypatch, cap
         main()
     told = capsys.readouterr().err
     assert stop.value.code == 2
-    assert len(told) <= MOST_CHARACTERS + 1 and told.count("\n") == 1
+    assert len(told) <= MAX_CHARACTERS + 1 and told.count("\n") == 1
     assert visible(told) == told
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from bench.__main__ import main
 from tests.fuzz.cases import Case
 
-MOST_CHARACTERS = 500
-MOST_SECONDS = 20.0
+MAX_CHARACTERS = 500
+MAX_SECONDS = 20.0
 
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -63,7 +63,7 @@ def faults(case: Case, outcome: Outcome, before: bytes | None) -> Iterator[str]:
     if outcome.code == 2 and not outcome.err.strip() and not outcome.out.strip():
         yield "refused without a word"
     for line in outcome.err.splitlines():
-        if len(line) > MOST_CHARACTERS:
+        if len(line) > MAX_CHARACTERS:
             yield f"a message of {len(line)} characters: {line[:80]}"
     if "Traceback" in outcome.err + outcome.out:
         yield "a traceback"
@@ -75,7 +75,7 @@ def faults(case: Case, outcome: Outcome, before: bytes | None) -> Iterator[str]:
     refused = outcome.code == 2 and "damaged" in outcome.err
     if refused and case.store is not None and case.store.read_bytes() != before:
         yield "the damaged store was changed"
-    if outcome.seconds > MOST_SECONDS:
+    if outcome.seconds > MAX_SECONDS:
         yield f"took {outcome.seconds:.0f} s of the processor"
 
 

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from tests.kills.harness import PARTS, KilledRun, faults, uninterrupted
 
-MOST_A_RUN = 20
+MAX_PER_RUN = 20
 
 
 def main() -> int:
@@ -29,7 +29,7 @@ def main() -> int:
     with TemporaryDirectory(prefix="bench-kills-") as folder:
         expected = uninterrupted(Path(folder, "reference"))
         while total.total() < asked.kills and time.monotonic() - started < 60 * asked.minutes:
-            left = min(MOST_A_RUN, asked.kills - total.total())
+            left = min(MAX_PER_RUN, asked.kills - total.total())
             shuffled = generator.sample(PARTS, len(PARTS))
             run = KilledRun(Path(folder, f"run-{runs}"), generator)
             run.carry_out(Counter(shuffled[number % len(PARTS)] for number in range(left)))

@@ -20,8 +20,8 @@ from sqlalchemy.types import TypeDecorator, UserDefinedType
 
 from bench.files import parse_json
 
-MOST_TEXT = 2**24
-MOST_SAMPLES = 1_000_000
+MAX_TEXT = 2**24
+MAX_SAMPLES = 1_000_000
 _LARGEST = 2**53
 _HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")  # what stands for bytes that are not UTF-8
 _LARGEST_MEASURED = 1e100  # ratios of two such numbers, and their logarithms, are numbers still
@@ -67,7 +67,7 @@ class Text(_Checked, TypeDecorator[str]):
     def process_result_value(self, value: Any, dialect: Any) -> str | None:
         if self.is_missing(value):
             return None
-        if not isinstance(value, str) or len(value) > MOST_TEXT or _HALF_OF_A_PAIR.search(value):
+        if not isinstance(value, str) or len(value) > MAX_TEXT or _HALF_OF_A_PAIR.search(value):
             raise self.refuse(f"must be text, got {_brief(value)}")
         if self.pattern and not re.fullmatch(self.pattern, value):
             raise self.refuse(f"has the form {_brief(value)}")
@@ -181,11 +181,11 @@ class Samples(_Own):
             raise self.refuse(f"must be compressed samples, got {_brief(value)}")
         unpacker = zlib.decompressobj()
         try:
-            content = unpacker.decompress(value, 8 * MOST_SAMPLES)
+            content = unpacker.decompress(value, 8 * MAX_SAMPLES)
         except zlib.error as error:
             raise self.refuse(f"must be compressed samples, got other bytes ({error})") from None
         if not unpacker.eof or len(content) % 8:
-            raise self.refuse(f"must be whole samples, {MOST_SAMPLES:,} at most")
+            raise self.refuse(f"must be whole samples, {MAX_SAMPLES:,} at most")
         return np.frombuffer(content, dtype="<f8")
 
 
@@ -218,7 +218,7 @@ class Document(_Own):
     def _read(self, text: Any) -> Any:
         if self.is_missing(text):
             return None
-        if not isinstance(text, str) or len(text) > MOST_TEXT or _HALF_OF_A_PAIR.search(text):
+        if not isinstance(text, str) or len(text) > MAX_TEXT or _HALF_OF_A_PAIR.search(text):
             raise self.refuse(f"must be JSON, got {_brief(text)}")
         try:
             content = parse_json(text)

@@ -61,7 +61,7 @@ def _places_exist(prediction: PredictionDocument) -> PredictionDocument:
     if max(places, default=-1) >= len(prediction["costs"]):
         raise ValueError("stages must be places in costs")
     if len(prediction["stages"]) != len(prediction["seconds"]):
-        raise ValueError("stages and seconds must be as many")
+        raise ValueError("stages and seconds must have equal lengths")
     return prediction
 
 
@@ -114,13 +114,13 @@ MetricRows = Annotated[list[MetricRow], Field(max_length=1000)]
 
 
 class RunDocument(TypedDict, total=False):
-    """What a run was asked for."""
+    """The request of a run."""
 
     __pydantic_config__ = _OPEN  # type: ignore[misc]
 
     filter: str
     smoke: bool
-    anew: bool
+    anew: bool  # the name of --rebuild in the store
     plugins: dict[str, str]
     trusted: list[str]
     budget: BudgetDocument
@@ -185,7 +185,7 @@ AxesDocument = TypedDict(
 
 
 class DynamicDocument(TypedDict, total=False):
-    """What else went on beside a launch."""
+    """What went on during a launch."""
 
     __pydantic_config__ = _OPEN  # type: ignore[misc]
 

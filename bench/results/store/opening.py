@@ -18,8 +18,8 @@ from bench.results.store.schema import SCHEMA, SCHEMA_VERSION, UPGRADES, meta
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
-_MOST_VALUE_BYTES = 2**28
-_MOST_DETAIL = 160
+_MAX_VALUE_BYTES = 2**28
+_MAX_DETAIL = 160
 _RESTORE = (
     "move it aside, or put a copy of it back, then run again: artifacts are safe and will be reused, "
     "and this file was left as it is"
@@ -63,11 +63,11 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (Damaged, sa.exc.NoResultFound, sa.exc.MultipleResultsFound) as error:
-        raise unreadable(path, f"damaged: {str(error)[:_MOST_DETAIL]}") from None
+        raise unreadable(path, f"damaged: {str(error)[:_MAX_DETAIL]}") from None
     except (sqlite3.Error, sa.exc.StatementError) as error:
         original = getattr(error, "orig", error)
         if isinstance(original, Damaged):
-            raise StoreError(f"{path}: cannot keep {str(original)[:_MOST_DETAIL]}") from None
+            raise StoreError(f"{path}: cannot keep {str(original)[:_MAX_DETAIL]}") from None
         raise _explain(path, original) from None
 
 
@@ -77,7 +77,7 @@ def _explain(path: Path, error: BaseException) -> StoreError:
         if name.startswith(beginning):
             return StoreError(f"{path}: {text}")
     # Tables or columns are missing, or it holds a value of hundreds of megabytes.
-    return unreadable(path, f"damaged: {ascii(str(error)[:_MOST_DETAIL])[1:-1]}")
+    return unreadable(path, f"damaged: {ascii(str(error)[:_MAX_DETAIL])[1:-1]}")
 
 
 def _fault(path: Path) -> str:
@@ -147,7 +147,7 @@ def _configure(connection: Any, _: Any) -> None:
     connection.isolation_level = None
     # What is no UTF-8 becomes halves of pairs, which columns refuse: one record fails, and not the store.
     connection.text_factory = lambda text: text.decode(errors="surrogateescape")
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE_BYTES)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
     connection.execute("PRAGMA trusted_schema=OFF")
     connection.execute("PRAGMA cell_size_check=ON")
     connection.execute("PRAGMA journal_mode=DELETE")

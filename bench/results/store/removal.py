@@ -23,7 +23,7 @@ def remove_runs(connection: sa.Connection, run_ids: Collection[str]) -> None:
 
 
 def rewrite(engine: sa.Engine) -> None:
-    """Write the file anew without the room that deleted rows left; needs as much free space meanwhile."""
+    """Rewrite the file without the space of deleted rows; needs as much free disk space meanwhile."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("COMMIT")  # each of our connections begins a transaction
         connection.exec_driver_sql("VACUUM")

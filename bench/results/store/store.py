@@ -47,12 +47,12 @@ class Store:
         refuse_file(folder)
         path = folder / STORE_NAME
         if not create and not path.is_file():
-            raise StoreError(f"{path}: no results yet; `bench run --matrix quick` makes some")
+            raise StoreError(f"{path}: no results yet; `bench run --matrix quick` creates some")
         if not path.is_file():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise StoreError(f"{folder}: {error.strerror}; give a writable folder by --results") from None
+                raise StoreError(f"{folder}: {error.strerror}; choose a writable --results") from None
             create_file(path)
         return cls(open_engine(path), path)
 
@@ -164,14 +164,14 @@ class Store:
                 connection.execute(sa.select(schema.runs.c.id).order_by(schema.runs.c.number)).scalars()
             )
         if not ids:
-            raise StoreError(f"{self.path}: no run yet; `bench run --matrix quick` makes one")
+            raise StoreError(f"{self.path}: no run yet; `bench run --matrix quick` creates one")
         if run is None:
             return str(ids[-1])
         matching = [id_ for id_ in ids if id_ == run] or [id_ for id_ in ids if id_.startswith(run)]
         if not matching:
-            raise StoreError(f"{run!r} is no run{nearest(run, ids)}")
+            raise StoreError(f"no run {run!r}{nearest(run, ids)}")
         if len(matching) > 1:
-            raise StoreError(f"{run!r} is the start of several runs: {first_few(matching)}")
+            raise StoreError(f"{run!r} is ambiguous; runs that begin with it: {first_few(matching)}")
         return str(matching[0])
 
     def run(self, run_id: str) -> dict[str, Any]:

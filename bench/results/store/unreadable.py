@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from bench.results.store import schema
 from bench.results.store.columns import Damaged
 
-_MOST_REASON = 200
+_MAX_REASON = 200
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def unreadable_records(connection: sa.Connection, run_id: str) -> list[Unreadabl
         fault = _fault(connection, launches.id == launch_id)
         if fault:
             faults.append(fault)
-            reason = f"its record cannot be read: {str(fault)[:_MOST_REASON]}"
+            reason = f"its record cannot be read: {str(fault)[:_MAX_REASON]}"
             found.append(UnreadableRecord(launch_id, stage_key, reason))
     if faults and 2 * len(faults) >= len(known):
         raise faults[0]

@@ -38,7 +38,7 @@ def add_run(
     for stage in stages:
         key = stage.key
         if artifacts.read_record(results, key) is None:
-            with artifacts.beside(results, key) as folder:
+            with artifacts.writing(results, key) as folder:
                 (folder / "weights").write_bytes(b"same in each" * 100)
                 (folder / "own").write_text(key)
                 artifacts.publish(folder, results, key, artifacts.Making(kind="lower", label="net"))
@@ -95,7 +95,7 @@ def test_without_yes_it_only_shows(command, results):
     for text in (
         f"report: {FIRST}",
         "artifact: lower net (bbbbbbbbbbbb)",
-        "left over: work",
+        "leftover: work",
         f"kept: {SECOND}",
     ):
         assert text in done.stdout
@@ -181,7 +181,7 @@ def test_it_refuses_while_a_run_is_at_work(bench, results):
     with alone_in(results):
         done = bench("clean", "--yes", "--results", results)
     assert done.returncode == 2
-    assert "another run is at work here" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert "another run is using this folder" in done.stderr and len(done.stderr.splitlines()) == 1
     assert (results / "work").exists()
 
 

@@ -34,7 +34,7 @@ def test_advice_has_the_effect_that_was_measured(machine, monkeypatch):
     allocator, load, noise, governor = told
     assert "probe's training step takes 1.50 times" in allocator and "MALLOC_TRIM_THRESHOLD_=" in allocator
     assert told[allocator] == pytest.approx(0.5) and told[noise] == 0.2 and told[load] > 1
-    assert "the load is 99.0" in load and "20 % apart (inference)" in noise
+    assert "the load is 99.0" in load and "differ by 20 % (inference)" in noise
     assert "powersave" in governor and told[governor] is None
 
 

@@ -61,10 +61,10 @@ def test_what_does_not_run_is_printed_with_the_command_that_adds_it(bench, monke
     monkeypatch.setenv("PATH", "/nowhere")  # no compiler
     monkeypatch.delenv("CXX", raising=False)
     text = bench("machine", "--plugin", plugin).stdout
-    assert re.search(r"cpu-inductor +does not run: requires a C\+\+ compiler", text)
-    assert "to add it: apt install g++" in text
-    assert "does not run: requires the package a_module_nobody_has" in text
-    assert "to add it: pip install mine" in text
+    assert re.search(r"cpu-inductor +unavailable: requires a C\+\+ compiler", text)
+    assert "install: apt install g++" in text
+    assert "unavailable: requires the package a_module_nobody_has" in text
+    assert "install: pip install mine" in text
 
 
 def test_unknown_things_and_absent_counters_are_said_never_left_out(tmp_path, nvml, monkeypatch):
@@ -95,7 +95,7 @@ def test_a_gpu_is_printed_with_driver_and_limits(nvml, monkeypatch):
 def test_a_quota_below_the_cores_is_said_to_throttle_what_is_timed(nvml):
     found = machine.inspect()
     found["used"] |= {"cores": [0, 1], "cpu_quota": 1.5}
-    assert "gives 1.5 CPUs of time to these 2 cores" in "\n".join(machine.lines(found))
+    assert "limits these 2 cores to 1.5 CPUs of time" in "\n".join(machine.lines(found))
 
 
 def test_memory_for_workers_is_below_the_limit_of_the_control_group(monkeypatch):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.costs import CostModel, Estimator, Progress
-from bench.costs.comparison import BESIDE, WHOLE, compare
+from bench.costs.comparison import OVERHEAD, WHOLE, compare
 from bench.costs.probed import keep_probes, read_probes
 from bench.costs.rates import Rates
 from bench.costs.timeline import HANDOVER, RUNNER
@@ -211,7 +211,7 @@ def test_predicted_is_held_against_taken_for_each_kind_and_the_whole(tmp_path):
     assert (rows["lower"].stages, rows["lower"].predicted_s, rows["lower"].taken_s) == (2, 8.0, 8.2)
     assert rows["lower"].stage_errors == pytest.approx((0.2, 0.25))
     assert comparison.median_error == pytest.approx(0.225)
-    assert rows[BESIDE].taken_s == 1.0
+    assert rows[OVERHEAD].taken_s == 1.0
     assert (rows[WHOLE].predicted_s, rows[WHOLE].taken_s) == (4.0, 5.0 + 1.5)
     assert comparison.reused == 1
 
@@ -296,7 +296,7 @@ def test_a_dry_run_of_a_known_folder_changes_nothing_and_tells_what_is_there(ben
     dry = bench(*words, "--dry-run")
     assert _contents(results) == before
     assert "launches of their class in this results folder" in dry.stdout
-    assert "4 stages whose artifacts are there" in dry.stdout
+    assert "4 stages with reusable artifacts" in dry.stdout
     assert "measuring" not in dry.stderr
 
 

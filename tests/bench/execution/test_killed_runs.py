@@ -36,7 +36,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_leaves_nobody_running(tmp_path
     runner.send_signal(signal.SIGINT)
     _, errors = runner.communicate(timeout=120)
     assert runner.returncode == 130, errors
-    assert errors.splitlines()[-1] == "bench: interrupted; the same command goes on from here"
+    assert errors.splitlines()[-1] == "bench: interrupted; run the same command to resume"
     assert all_gone(tmp_path)
 
 
@@ -47,7 +47,7 @@ def test_two_runs_in_one_folder_are_refused(bench, tmp_path):
             time.sleep(0.05)
         second = bench("run", "--matrix", MATRIX, "--results", tmp_path)
         assert second.returncode == 2
-        assert "another run is at work here" in second.stderr
+        assert "another run is using this folder" in second.stderr
     finally:
         runner.kill()
         runner.wait()

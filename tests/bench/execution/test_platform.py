@@ -39,7 +39,7 @@ def test_a_command_says_which_system_it_needs_and_which_this_is(system, name, wo
     done = run_elsewhere(system, *words)
     assert done.returncode == 2 and not done.stdout
     (line,) = done.stderr.splitlines()
-    assert line.startswith("bench: bench runs on Linux: ") and line.endswith(f"; this is {name}")
+    assert line.startswith("bench: bench requires Linux, ") and line.endswith(f"; this is {name}")
 
 
 @pytest.mark.parametrize("words", [("--help",), ("--version",), ("run", "--help")])
@@ -52,12 +52,12 @@ def test_list_works_on_macos_and_says_that_nothing_runs_there():
     done = run_elsewhere("darwin", "list", "backends")
     assert done.returncode == 0, done.stderr
     assert "requires macOS, where this suite does not run yet" in done.stdout
-    assert done.stderr == "bench runs on Linux: nothing of this can run on this system\n"
+    assert done.stderr == "bench requires Linux: nothing in this list can run on this system\n"
 
 
 def test_measure_raises_the_same_line(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "platform", "darwin")
-    with pytest.raises(BenchError, match=r"bench runs on Linux: .*; this is macOS"):
+    with pytest.raises(BenchError, match=r"bench requires Linux, .*; this is macOS"):
         package.measure(torch.nn.Linear(2, 2), torch.ones(2, 2), results=tmp_path / "results")
     assert not (tmp_path / "results").exists()
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench.costs.timeline import Timeline, now_s
 from bench.errors import BenchError
-from bench.execution.servers import MOST_ENDS, Servers
+from bench.execution.servers import MAX_ENDS, Servers
 from bench.records import PlannedRequest
 from bench.results.store import StageRow
 
@@ -56,8 +56,8 @@ def test_a_kept_server_that_ended_is_replaced():
 def test_what_crashes_a_server_is_left_to_the_worker_that_needs_it():
     made = Made(crashing=("a_library",))
     server: Any = Servers(made, Timeline(now_s()), kept=False).start([STAGE])
-    assert server.imports == [] and len(made.all) == MOST_ENDS
-    assert [each.closed for each in made.all] == [1] * (MOST_ENDS - 1) + [0]
+    assert server.imports == [] and len(made.all) == MAX_ENDS
+    assert [each.closed for each in made.all] == [1] * (MAX_ENDS - 1) + [0]
 
 
 def test_servers_that_never_get_ready_stop_the_run():

@@ -95,7 +95,7 @@ def test_a_workload_without_its_data_is_replaced_by_its_fallback_and_it_says_so(
         "breast-cancer-mlp": "",
         "digits": "",
     }
-    note = "fashion-mnist-simplecnn is replaced by breast-cancer-mlp: its data is not to be had"
+    note = "fashion-mnist-simplecnn is replaced by breast-cancer-mlp: its data is unavailable"
     assert note in found.notes
 
 
@@ -111,5 +111,5 @@ def test_a_workload_without_its_data_and_without_a_fallback_is_skipped_with_the_
 def test_a_dry_run_fetches_nothing_replaces_nothing_and_says_what_a_run_will_fetch(nowhere, tmp_path):
     found = prepare(options_of(tmp_path, FALLBACK), fetch=False)
     assert {cell.axes["workload"] for cell in found.plan.cells} == {"fashion-mnist-simplecnn", "digits"}
-    assert "fashion-mnist-simplecnn: data set fashion-mnist is not here; the run will fetch it" in found.notes
+    assert "fashion-mnist-simplecnn: data set fashion-mnist is missing; the run will fetch it" in found.notes
     assert not any("replaced" in note for note in found.notes)

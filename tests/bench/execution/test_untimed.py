@@ -46,7 +46,7 @@ def test_a_stage_waits_for_its_parents_and_training_has_all_cores(tmp_path: Path
 
 
 def test_an_artifact_that_is_there_is_taken_up_without_running(tmp_path: Path) -> None:
-    with artifacts.beside(tmp_path, TRAIN.key) as folder:
+    with artifacts.writing(tmp_path, TRAIN.key) as folder:
         (folder / "weights").write_bytes(b"123")
         artifacts.publish(folder, tmp_path, TRAIN.key, artifacts.Making(kind="train", run_id="earlier"))
     ledger, servers = ledger_of(tmp_path), Servers()
@@ -56,10 +56,10 @@ def test_an_artifact_that_is_there_is_taken_up_without_running(tmp_path: Path) -
 
 
 def test_anew_makes_again_what_an_earlier_run_has_left(tmp_path: Path) -> None:
-    with artifacts.beside(tmp_path, TRAIN.key) as folder:
+    with artifacts.writing(tmp_path, TRAIN.key) as folder:
         (folder / "weights").write_bytes(b"123")
         artifacts.publish(folder, tmp_path, TRAIN.key, artifacts.Making(kind="train", run_id="earlier"))
-    ledger, servers = ledger_of(tmp_path, anew=True), Servers()
+    ledger, servers = ledger_of(tmp_path, rebuild=True), Servers()
     Untimed(ledger, servers).run([TRAIN])  # type: ignore[arg-type]
     assert [request.kind for request in servers.requests] == ["train"]
 

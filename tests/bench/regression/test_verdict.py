@@ -208,7 +208,7 @@ def test_the_command_holds_a_run_against_its_own_baseline(command, store, tmp_pa
     checked = command("check", "--baseline", "again", "--results", tmp_path)
     assert checked.returncode == 0 and "clean" in checked.stdout.splitlines()[-1]
     make_run(store, "later")
-    assert "in place of run before" in command("baseline", "save", "again", "--results", tmp_path).stdout
+    assert "replacing run before" in command("baseline", "save", "again", "--results", tmp_path).stdout
 
 
 TIMED = '"infer dense @ cpu": {"latency_s": '
@@ -237,7 +237,7 @@ def test_a_broken_baseline_gets_one_line(store, tmp_path, old, new, message):
 
 @pytest.mark.parametrize("name", ["..", ".hidden", "a/b", ""])
 def test_a_name_that_is_no_file_of_the_folder_is_refused(store, tmp_path, name):
-    with pytest.raises(BenchError, match="a name has only"):
+    with pytest.raises(BenchError, match="name must consist of"):
         baseline.save(store, "before", name, tmp_path)
 
 
@@ -299,7 +299,7 @@ def test_a_plug_ins_metric_that_means_something_else_now_is_judged_as_it_is_now(
     baseline.save(store, "before", "main", tmp_path)
     comparison = check(store, "after")
     assert verdicts(comparison) == {"turned": "improvement"}
-    assert comparison.notes == ["turned: not the same better as in the baseline; the run's own counts"]
+    assert comparison.notes == ["turned: its direction differs from the baseline's; the run's own is used"]
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,14 @@ OTHER = "cd" * 32
 
 def leave(results: Path, key: str, content: bytes) -> Path:
     """Publish an artifact of one file; returns the file."""
-    with artifacts.beside(results, key) as folder:
+    with artifacts.writing(results, key) as folder:
         (folder / "weights").write_bytes(content)
         artifacts.publish(folder, results, key, artifacts.Making())
     return artifacts.artifact_folder(results, key) / "weights"
 
 
 def test_a_published_artifact_is_found_with_its_record(tmp_path):
-    with artifacts.beside(tmp_path, KEY) as folder:
+    with artifacts.writing(tmp_path, KEY) as folder:
         (folder / "weights").write_bytes(b"123")
         entry = artifacts.publish(folder, tmp_path, KEY, artifacts.Making(kind="train"))
     record = artifacts.read_record(tmp_path, KEY)
@@ -31,7 +31,7 @@ def test_a_published_artifact_is_found_with_its_record(tmp_path):
 
 
 def test_a_stage_that_fails_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError), artifacts.beside(tmp_path, KEY) as folder:
+    with pytest.raises(ValueError), artifacts.writing(tmp_path, KEY) as folder:
         (folder / "weights").write_bytes(b"123")
         raise ValueError
     assert artifacts.read_record(tmp_path, KEY) is None
@@ -40,7 +40,7 @@ def test_a_stage_that_fails_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize("change", ["flip", "remove", "add"])
 def test_a_changed_artifact_is_no_artifact(tmp_path, change):
-    with artifacts.beside(tmp_path, KEY) as folder:
+    with artifacts.writing(tmp_path, KEY) as folder:
         (folder / "weights").write_bytes(b"123")
         artifacts.publish(folder, tmp_path, KEY, artifacts.Making())
     place = artifacts.artifact_folder(tmp_path, KEY)
@@ -94,7 +94,7 @@ def test_artifacts_keep_copies_where_the_disk_has_no_hard_links(tmp_path, small_
 
 def test_a_full_disk_is_named_whatever_the_writer_says(tmp_path, small_disk):
     results = small_disk(2**21)
-    with pytest.raises(OSError, match="No space left on device"), artifacts.beside(results, KEY) as folder:
+    with pytest.raises(OSError, match="No space left on device"), artifacts.writing(results, KEY) as folder:
         # As a library in C++ that finds its stream broken.
         subprocess.run(["head", "-c", "3000000", "/dev/zero"], stdout=(folder / "w").open("wb"), check=False)
         raise RuntimeError("basic_ios::clear: iostream error")

@@ -24,7 +24,7 @@ with alone_in(Path(sys.argv[1])):
 def test_a_second_run_is_refused_with_one_line_while_the_first_is_at_work(tmp_path):
     for _ in range(2):  # and again after it has ended
         with alone_in(tmp_path):
-            refused = pytest.raises(BenchError, match="another run is at work here")
+            refused = pytest.raises(BenchError, match="another run is using this folder")
             with refused, alone_in(tmp_path):
                 pass
 

@@ -17,7 +17,7 @@ from bench.errors import StageError
 from bench.identity.reuse import Reuse
 from bench.models.files import OUTPUTS, WEIGHTS, load_model, load_outputs, save_model
 from bench.models.structures import MODEL, Structure, read_structure
-from bench.results.artifacts import RECORD, Making, artifact_folder, beside, publish, read_record
+from bench.results.artifacts import RECORD, Making, artifact_folder, publish, read_record, writing
 
 MINE = """
 import torch
@@ -132,7 +132,7 @@ def test_metadata_of_weights_that_name_no_tensor_are_one_line(
 
 def test_a_file_swapped_for_a_huge_one_is_not_hashed(tmp_path: Path) -> None:
     key = "0" * 64
-    with beside(tmp_path, key) as folder:
+    with writing(tmp_path, key) as folder:
         (folder / "model.onnx").write_bytes(b"x")
         publish(folder, tmp_path, key, Making())
     assert read_record(tmp_path, key) is not None

@@ -32,7 +32,7 @@ def test_a_command_that_would_write_gets_one_line(bench, results, command):
     done = bench(*command, "--results", results)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1, done.stderr
-    assert "Read-only file system; give a writable folder" in done.stderr
+    assert "Read-only file system; choose a writable" in done.stderr
     assert (results / "bench.sqlite").read_bytes() == before
 
 

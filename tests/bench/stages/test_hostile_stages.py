@@ -85,5 +85,5 @@ def test_show_tells_a_failed_stage_with_the_command_that_makes_it_again(bench, h
         stage for stage in store.stages(run_id) if stage.label.startswith("hangs") and stage.kind == "train"
     ]
     shown = bench("show", stage.key[:12], "--results", store.path.parent).stdout
-    assert "timeout" in shown and "make it again: python -m bench run" in shown
+    assert "timeout" in shown and "reproduce: python -m bench run" in shown
     assert "workload=hangs" in shown and "--plugin" in shown

@@ -92,7 +92,7 @@ def test_a_stage_with_other_launches_keeps_its_timing_and_the_record_is_named(
     show(store.cells(RUN)[0].name, RUN, results)
     assert "its record cannot be read: launches.wall_s" in capsys.readouterr().out
     notes = check(store, RUN, "before", results, 0.02).notes
-    assert any(f"infer {label} is left out: its record cannot be read" in note for note in notes)
+    assert any(f"infer {label} is excluded: its record cannot be read" in note for note in notes)
     store.close()
 
 
@@ -112,7 +112,7 @@ def test_a_metric_that_this_version_does_not_know_is_named(results: Path) -> Non
     page = write(store, RUN, results / "report").read_text()
     assert "Records that are partly unreadable" in page and "brier" in page
     notes = check(store, RUN, "before", results, 0.02).notes
-    assert "not compared, no metrics of this version: brier" in notes
+    assert "not compared, metrics unknown to this version: brier" in notes
     store.close()
 
 
