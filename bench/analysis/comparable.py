@@ -1,4 +1,4 @@
-"""What of an environment decides whether two records may be held against each other."""
+"""Decides whether two records are comparable, by their environments."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Mapping
 from typing import Any
 
 DECIDES = ("cpu", "cpu_limits", "accelerators", "threads", "cpu_quota", "allocator", "libraries", "python")
-"""Keys of an environment that must be equal: seeded values then are, and timings mean something.
+"""Keys of an environment that must be equal for seeded values and timings to be comparable.
 
 Not among them: the operating system's version, memory, the revision, what else ran (a launch's own record).
 """
 
 
 def deciding(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of an environment that decides."""
+    """Return the part of an environment that decides comparability."""
     return {key: environment[key] for key in DECIDES if key in environment}
 
 
 def fingerprint(environment: Mapping[str, Any]) -> str:
-    """Return 12 hexadecimal digits that are the same for environments that may be compared."""
+    """Return 12 hexadecimal digits that comparable environments share."""
     text = json.dumps(deciding(environment), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -1,4 +1,4 @@
-"""What disturbed a run's launches: by their own signs, or because the machine was slower than at its best."""
+"""Finds the disturbed launches of a run: by their own signs, or because the machine was slow."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 SLOWER = 1.12
-"""A launch is disturbed beside which the reference product took this much longer than at the run's best."""
+"""A launch is disturbed if the reference product took this much longer than at the run's best."""
 
 _BEST = 0.1
 """The best is the quantile below which a tenth of the launches lie: a cool chip's first are faster still."""
 
 
 def what_disturbed(launches: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
-    """Return what disturbed each good launch of a run, an empty text where nothing did.
+    """Return what disturbed each good launch of a run; an empty text if nothing did.
 
     `launches` map a launch to what it recorded of its surroundings. All are judged together and again each
     time: a later launch may show that an earlier one had a slow machine.
@@ -27,7 +27,7 @@ def what_disturbed(launches: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
 
 
 def best_reference_s(known_s: Sequence[float]) -> float:
-    """Return the reference product's seconds of the machine at its best, from those beside launches."""
+    """Return the seconds of the reference product at the machine's best, from those of all launches."""
     return sorted(known_s)[int(_BEST * (len(known_s) - 1))]
 
 

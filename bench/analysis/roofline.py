@@ -49,7 +49,7 @@ def roofline(
     recomputed: float = 0.0,
     incomplete: str = "",
 ) -> RooflinePoint | None:
-    """Place a call under the ceilings; None where any of it is unknown.
+    """Place a call below the ceilings; None if any input is unknown.
 
     `recomputed` are those of the operations that the call does a second time; `incomplete` says what the
     count of operations lacks, and is empty where it is whole.

@@ -75,7 +75,7 @@ def launch_interval(medians: Sequence[float]) -> Interval:
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """Estimate a mean, as of differences between seeds, with Student's 95 % interval; none from one."""
+    """Estimate a mean with Student's 95 % interval; one value has no interval."""
     array = np.asarray(values, dtype=float)
     n = len(array)
     if n == 0:
@@ -132,7 +132,7 @@ def sample_quantile(samples: Sequence[float], quantile: float) -> Interval | Non
 
 
 def effective_samples(samples: Sequence[float]) -> float:
-    """Return how many independent samples tell as much of the mean as these do, at most their number.
+    """Return the effective sample size for the mean, at most the number of samples.
 
     n / (1 + 2 Σ ρ_k), the autocorrelations summed in pairs as long as a pair is positive (Geyer 1992,
     "Practical Markov Chain Monte Carlo", section 3.3).
@@ -246,7 +246,7 @@ def _welch_ratio(a: np.ndarray, b: np.ndarray, value: float) -> Interval:
 
 
 def _student_975(freedom: float) -> float:
-    """Return Student's 97.5 % quantile, below 5 degrees of freedom for the whole number below.
+    """Return Student's 97.5 % quantile, below 5 degrees of freedom for the integer below.
 
     Welch's degrees of freedom are an estimate themselves, and a poor one where they are few.
     """
@@ -256,7 +256,7 @@ def _student_975(freedom: float) -> float:
 
 
 def pareto_front(costs: Sequence[float], qualities: Sequence[float]) -> list[bool]:
-    """Say for each point whether no other is at least as cheap and as good, and better in one of the two."""
+    """Return for each point whether none dominates it, being as cheap and as good and better in one."""
     points = list(zip(costs, qualities, strict=True))
     return [
         not any(

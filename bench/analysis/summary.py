@@ -1,4 +1,4 @@
-"""From launches to one value for each stage and metric, with the interval that launches support."""
+"""Reduces launches to one value per stage and metric, with an interval over launches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gathers what predictions go by: this results folder first, then probes kept from before."""
+"""Gathers the evidence for predictions: launches in this results folder first, then kept probes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.results.store import StageRow, Store
 
 
 def make_model(stages: Collection[StageRow], cpus: int, max_launches: int, store: Store | None) -> CostModel:
-    """Return a model of what is known of these stages' costs."""
+    """Return a cost model of these stages, from all that is known of them."""
     stored = store.cost_history().launches if store else ()
     probed, _ = read_probes(stages, cpus)
     return CostModel(stored, probed, max_launches)
@@ -23,7 +23,7 @@ def make_model(stages: Collection[StageRow], cpus: int, max_launches: int, store
 def make_estimator(
     stages: Collection[StageRow], cpus: int, max_launches: int, store: Store | None, results: Path
 ) -> Estimator:
-    """Return an estimator of runs in a results folder, of what is known so far."""
+    """Return an estimator of runs in a results folder."""
     _, kept = read_probes(stages, cpus)
     rates = (measure_rates(store, results) if store else None) or kept or Rates()
     return Estimator(make_model(stages, cpus, max_launches, store), rates, cpus)
@@ -37,9 +37,9 @@ def progress_of(
     *,
     rebuild: bool = False,
 ) -> Progress:
-    """Return what of a plan is there: artifacts, and stages and launches of the run, if it goes on.
+    """Return the finished part of a plan: artifacts, and a resumed run's stages and launches.
 
-    With `rebuild`, artifacts that are there will be made all the same.
+    With `rebuild`, existing artifacts do not count.
     """
     there = () if rebuild else stages
     present = {stage.key for stage in there if (artifact_folder(results, stage.key) / RECORD).is_file()}

@@ -1,4 +1,4 @@
-"""What a stage will cost, from what launches of its class cost before."""
+"""Predicts the cost of a stage from earlier launches of its class."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ SOURCES: Mapping[Source, str] = {
     "kin": "other stages of their kind",
     "guess": "a rough guess",
 }
-"""What a prediction goes by, best first."""
+"""The sources of predictions, best first."""
 
 _RECENT = 20
 _WARM_STEPS = 100
-"""Steps after which a training's mean step is a warm process's; the first take several times as long."""
+"""Steps after which the mean step is that of a warm process; the first steps take several times as long."""
 
 
 @dataclass(frozen=True)
 class StageCost:
-    """What a stage will take: seconds of its first and of each later launch, how many, bytes it leaves.
+    """The predicted cost of a stage: seconds of the first and later launches, their number, bytes.
 
-    `bound` says that it trains towards a target that nothing here has reached yet: its whole budget of
-    steps is counted, which is an upper bound.
+    `bound` marks an upper bound: no stage here has reached the training's target yet, so its whole budget of
+    steps is counted.
     """
 
     first_s: float
@@ -48,7 +48,7 @@ class StageCost:
     bound: bool = False
 
     def wall_s(self, done: int = 0) -> float:
-        """Return the seconds of the launches that are left after `done`; at least one is."""
+        """Return the seconds of the launches left after `done`, at least one."""
         left = max(1.0, self.launches - done)
         return left * self.later_s if done else self.first_s + (left - 1) * self.later_s
 
@@ -69,12 +69,12 @@ class CostModel:
                 _enter(known, cost)
 
     def learn(self, cost: LaunchCost) -> None:
-        """Take up a launch that has just ended."""
+        """Learn from a launch that has just ended."""
         _enter(self._stored, cost)
         self._costs.clear()
 
     def knows(self, stage: StageRow) -> bool:
-        """Say whether a launch of the stage's class has been measured."""
+        """Return whether a launch of the stage's class has been measured."""
         name = self.class_of(stage)
         return name in self._stored or name in self._probed
 
@@ -84,7 +84,7 @@ class CostModel:
         return self._classes[stage.key]
 
     def cost_of(self, stage: StageRow) -> StageCost:
-        """Return what the stage will take; of a class never seen, what its kin take, else a guess."""
+        """Return the predicted cost: by the stage's class, else by related stages, else a guess."""
         settings = stage.request.settings
         name = self.class_of(stage)
         place = (name, _budget_steps(settings), settings.get("sample_s"), settings.get("optimizer"))
@@ -98,11 +98,11 @@ class CostModel:
         launches = self._launches(pool if source == "store" else ()) if stage.timed else 1.0
         if not pool:
             row = STAGES.get(stage.kind)
-            size = _at_least_given(row.guess_bytes, settings)
+            size = _at_least_content(row.guess_bytes, settings)
             return StageCost(row.guess_s, row.guess_s, launches, size, "guess")
         sizes = [cost.artifact_bytes for cost in pool if cost.artifact_bytes is not None]
         size = round(median(sizes)) if sizes else None
-        size = _at_least_given(size, settings) if source == "kin" else size
+        size = _at_least_content(size, settings) if source == "kin" else size
         trained = [cost for cost in pool if cost.values.get("steps_trained")]
         if trained and _budget_steps(settings):
             seconds, bound = self._training_s(trained, settings)
@@ -125,7 +125,7 @@ class CostModel:
         return (), "guess"
 
     def _launches(self, pool: Iterable[LaunchCost]) -> float:
-        """Return how many launches a timed stage took before, else the middle of what its budget allows."""
+        """Return how many launches a timed stage took before, else the median of what its budget allows."""
         known = [cost.launches for cost in pool if cost.launches is not None]
         looks = [look for look in LOOKS if look <= self._max_launches] or [self._max_launches]
         return min(self._max_launches, median(known or looks))
@@ -147,7 +147,7 @@ class CostModel:
         return fixed_s + steps * self._step_s(own, settings, steps) + evaluating_s, bound
 
     def _step_s(self, own: Sequence[LaunchCost], settings: Mapping[str, Any], steps: float) -> float:
-        """Return the seconds of a step: of trainings as long, else the step's own timing, else of any."""
+        """Return the seconds of a step: from trainings as long, else from its timing, else from any."""
         each = [
             cost.values["training_s"] / cost.values["steps_trained"]
             for cost in own
@@ -170,24 +170,24 @@ def _enter(known: dict[CostClass, deque[LaunchCost]], cost: LaunchCost) -> None:
 
 
 def _resampled_s(cost: LaunchCost, settings: Mapping[str, Any]) -> float:
-    """Return a launch's seconds as they would be, had it sampled for as long as `settings` ask."""
+    """Return a launch's seconds, corrected for the sampling time in `settings`."""
     difference = settings.get("sample_s", 0.0) - cost.settings.get("sample_s", 0.0)
     return max(0.0, cost.wall_s + float(difference))
 
 
 def _budget_steps(settings: Mapping[str, Any]) -> int | None:
-    """Return the steps that a stage may train for, None where it does not train."""
+    """Return the most steps that a stage may train, None if it does not train."""
     if "technique" not in settings:
         steps = settings.get("steps")
     else:
         row = COMPRESSIONS.rows().get(str(settings["technique"]).partition(":")[0])
-        # What is measured may be of a plug-in that is not loaded now.
+        # The technique may belong to a plug-in that is not loaded now.
         steps = settings.get(f"{row.budget if row else 'recover'}_steps")
     return int(steps) if steps else None
 
 
 def _steps(own: Sequence[LaunchCost], settings: Mapping[str, Any]) -> tuple[float, bool]:
-    """Return the steps that a stage will train for, and whether they are an upper bound."""
+    """Return the predicted steps of a training, and whether they are an upper bound."""
     budget = _budget_steps(settings) or 0
     if "target" not in settings:
         # A step of a recipe may train for several times what the budget calls a recovery.
@@ -201,8 +201,8 @@ def _steps(own: Sequence[LaunchCost], settings: Mapping[str, Any]) -> tuple[floa
     return min(budget, median(known or [budget])), not known
 
 
-def _at_least_given(size: int | None, settings: Mapping[str, Any]) -> int | None:
-    """Return what an artifact is guessed to take: of a model that was given, as much as its files do."""
+def _at_least_content(size: int | None, settings: Mapping[str, Any]) -> int | None:
+    """Return a guessed artifact size, at least that of the user's model files."""
     workload = str(settings.get("workload"))
     path = content_path(workload) if size is not None and ":" in workload else None
     return size if path is None or size is None else max(size, disk_bytes(path))
@@ -210,5 +210,5 @@ def _at_least_given(size: int | None, settings: Mapping[str, Any]) -> int | None
 
 def _period(cost: LaunchCost) -> float:
     """Return the steps from one evaluation to the next."""
-    found = cost.values.get("evaluation_period")
-    return found or cost.values["steps_trained"] / cost.values.get("curve_step", 1.0)
+    period = cost.values.get("evaluation_period")
+    return period or cost.values["steps_trained"] / cost.values.get("curve_step", 1.0)

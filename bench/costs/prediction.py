@@ -1,4 +1,4 @@
-"""What a run will take, as it is known before the run begins."""
+"""Predicts the time and disk space of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.results.store.cost_history import COST_METRICS
 
 @dataclass(frozen=True)
 class Progress:
-    """What is done of a plan: keys of stages that have ended, of artifacts that are there, good launches."""
+    """The finished part of a plan: keys of ended stages, keys of present artifacts, good launches."""
 
     ended: Collection[str] = ()
     present: Collection[str] = ()
@@ -32,7 +32,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class KindTotal:
-    """What the stages of one kind come to: seconds of their launches added up, whatever runs side by side."""
+    """The total of one kind of stage; seconds are summed over parallel stages."""
 
     stages: int
     launches: float
@@ -42,10 +42,10 @@ class KindTotal:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is left of a run at its start. `costs` has an entry for each stage, None where nothing is left.
+    """The predicted rest of a run. `costs` has an entry for each stage, None if the stage is done.
 
-    `wall_s` is the whole, from the start of the process to the end of the report. `ended` stages were
-    finished by an earlier execution of the run, `reused` ones have their artifact from another run.
+    `wall_s` is the elapsed time from the start of the process to the end of the report. `ended` stages were
+    finished by an earlier execution of the run; `reused` ones take their artifact from another run.
     """
 
     costs: Mapping[str, StageCost | None]
@@ -63,7 +63,7 @@ class Prediction:
 
     @property
     def bound_s(self) -> float:
-        """Return the seconds, of `wall_s`, of trainings that are an upper bound."""
+        """Return the seconds of trainings whose cost is an upper bound."""
         return sum(self.seconds[key] for key, cost in self.costs.items() if cost and cost.bound)
 
     @property
@@ -73,7 +73,7 @@ class Prediction:
         return {name: found[name] for name in SOURCES if found[name]}
 
     def as_document(self) -> dict[str, Any]:
-        """Return it as the store keeps it: `stages` holds for each stage its place in `costs`, or None."""
+        """Return the prediction as stored: `stages` has each stage's index in `costs`, or None."""
         distinct = {cost: None for cost in self.costs.values() if cost}
         place = {cost: number for number, cost in enumerate(distinct)}
         return {
@@ -92,7 +92,7 @@ class Prediction:
 
 
 class Estimator:
-    """Predicts a run on `slots` cores, and what is left of it while it goes on."""
+    """Predicts a run on `slots` cores, and its remaining time while it runs."""
 
     def __init__(self, model: CostModel, rates: Rates, slots: int) -> None:
         self._model = model
@@ -100,7 +100,7 @@ class Estimator:
         self._slots = slots
 
     def learn(self, stage: StageRow, round_: int, result: Result) -> None:
-        """Take up a good launch that has just ended."""
+        """Learn from a good launch that has just ended."""
         values = {
             entry.metric: float((entry.n or 1) if entry.metric == "curve_step" else entry.value)
             for entry in result.measurements
@@ -111,7 +111,7 @@ class Estimator:
         self._model.learn(LaunchCost(stage.kind, settings, result.wall_s, round_, None, size, values))
 
     def rest_s(self, stages: Iterable[StageRow], launches: Mapping[str, int]) -> float:
-        """Return the seconds until these stages have ended, their launches so far counted."""
+        """Return the seconds until these stages have ended; `launches` counts those that are done."""
         total, most = 0.0, 0.0
         for stage in stages:
             cost, done = self._model.cost_of(stage), launches.get(stage.key, 0)
@@ -120,7 +120,7 @@ class Estimator:
         return total + most * self._rates.server_s
 
     def predict(self, stages: Iterable[StageRow], progress: Progress) -> Prediction:
-        """Predict what is left of a plan."""
+        """Predict the rest of a plan."""
         costs: dict[str, StageCost | None] = {}
         seconds: dict[str, float] = {}
         kinds: dict[str, KindTotal] = {}

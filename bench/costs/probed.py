@@ -1,4 +1,4 @@
-"""Probes measured once on this machine, kept in the user's cache for results folders yet to come."""
+"""Probes measured once on this machine, kept in the user's cache for other results folders."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _RATES = TypeAdapter(Rates | None)
 def read_probes(stages: Iterable[StageRow], cpus: int) -> tuple[list[LaunchCost], Rates | None]:
     """Return the kept probes of these stages' classes, and the rates of a run with the same imports.
 
-    A probe is known by its class and by what an artifact key holds besides: the source of the stage, the
-    versions of libraries, the kind of device. One of other sources or another device is as good as none.
+    A probe is identified by its class, the source of the stage, the versions of libraries and the kind of
+    device. Probes of other sources or devices are ignored.
     """
     stages = list(stages)
     content = _read()
@@ -46,7 +46,7 @@ def read_probes(stages: Iterable[StageRow], cpus: int) -> tuple[list[LaunchCost]
 def keep_probes(
     stages: Iterable[StageRow], cpus: int, costs: Iterable[LaunchCost], rates: Rates | None
 ) -> None:
-    """Keep what probes of these stages found; a cache that cannot be written costs time, nothing else."""
+    """Keep the results of probes; a cache that cannot be written only costs time."""
     stages = list(stages)
     devices = {stage.kind: _device(stage, cpus) for stage in stages}
     sources = Sources()
@@ -82,7 +82,7 @@ def _stage_key(kind: str, settings: Mapping[str, Any], device: str, sources: Sou
 
 
 def _rates_key(stages: Iterable[StageRow], cpus: int) -> str:
-    """Return a key of all that the servers of a run import: that is what their start costs."""
+    """Return a key of everything that the servers of a run import, since imports dominate their start."""
     stages = list(stages)
     imports = {module for stage in stages for module in stage.request.server_imports}
     devices = sorted({_device(stage, cpus) for stage in stages})

@@ -1,4 +1,4 @@
-"""What a run costs beside its launches: servers, store, report; in seconds and bytes."""
+"""The overhead of a run, in seconds and bytes: servers, store, report."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from bench.costs.timeline import REPORT, RUNNER, SERVERS, STOPPING, STORE
 from bench.results.store import Store
 
 CACHE = "cache"
-"""The folder, beside the store, of what compilers keep."""
+"""The folder of compiler caches, next to the store."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds and bytes for each of what drives them. The defaults are rough, of two cores of a server."""
+    """Seconds and bytes per server, launch and so on. The defaults are rough values from two server cores."""
 
     runner_s: float = 1.0
     server_s: float = 8.0
@@ -37,7 +37,7 @@ class Rates:
         }
 
     def disk(self, launches: float, lowered: int) -> dict[str, int]:
-        """Return the bytes that a run adds beside its artifacts."""
+        """Return the bytes that a run adds in addition to its artifacts."""
         return {
             "store": round(launches * self.launch_bytes),
             "report": round(self.report_bytes),
@@ -70,11 +70,11 @@ def measure_rates(store: Store, results: Path) -> Rates | None:
 
 
 def disk_bytes(path: Path) -> int:
-    """Return the bytes of a file or of a folder's files, 0 where it is not there."""
+    """Return the bytes of a file or of a folder's files, 0 if it does not exist."""
     files = [path] if path.is_file() else path.rglob("*")
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def spent_bytes(store: Store, results: Path) -> Mapping[str, int]:
-    """Return what store and compile cache take now, to tell later how much they grew."""
+    """Return the present size of store and compile cache, to compute their growth later."""
     return {"store": store.path.stat().st_size, "compile cache": disk_bytes(results / CACHE)}

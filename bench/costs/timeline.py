@@ -1,7 +1,7 @@
-"""Wall time of a run outside its stages' own bodies, and what it goes to.
+"""The wall time of a run outside the bodies of its stages, by part.
 
 Bodies may overlap, so the time outside is the wall time less the union of the bodies' spans. A part counts
-only where no body runs beside it; what no part explains is handing over: forking, pipes, worker exits.
+only while no body runs; the rest is handing over: forking, pipes, worker exits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _EPOCH_S = time() - monotonic()
 
 
 def now_s() -> float:
-    """Return seconds since the epoch by a clock that nobody sets back while this process runs."""
+    """Return seconds since the epoch; this clock cannot be set back while the process runs."""
     return _EPOCH_S + monotonic()
 
 
@@ -38,12 +38,12 @@ class Timeline:
         self._parts: list[tuple[str, Span]] = []
 
     def body(self, start_s: float, seconds: float) -> None:
-        """Enter the span of a stage's own work."""
+        """Add the span of a stage's own work."""
         self._bodies.append((start_s, start_s + seconds))
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Enter what happens in this block under a name."""
+        """Add the span of this block under a name."""
         started = now_s()
         try:
             yield

@@ -1,1 +1,1 @@
-"""What a stage's result depended on, and whether that is still what it was."""
+"""Records what a stage's result depended on, and checks whether it has changed."""

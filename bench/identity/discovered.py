@@ -1,4 +1,4 @@
-"""What a stage drew in while it worked: the user's source, the files it read, the packages, the loaded data.
+"""Records the inputs of a stage while it works: the user's source, files, packages and loaded data.
 
 Build systems find out the same way what their outputs depend on (ninja's depfiles, ccache's direct mode). A
 hook of the interpreter's audits (PEP 578) sees every file that Python opens and every folder that it lists;
@@ -24,17 +24,17 @@ from typing import Any
 
 from bench.digests import OUR_PACKAGES, Signature, file_digest, imported_names, signature, versions_of
 from bench.identity.imports import Imports, imports_of
-from bench.identity.places import Places, package_folders, told
+from bench.identity.places import Places, package_folders, recorded_path
 from techniques.registry import REFERENCED
 
 NOT_THERE = ""
-"""The digest of what was looked for and was not there."""
+"""The digest of a file or folder that does not exist."""
 
 UNKNOWN = "written while the stage worked"
-"""The digest of what may have been another when it was read: no content has it, so it counts as changed."""
+"""The digest of a file that was written meanwhile: no content has it, so the file counts as changed."""
 
 OUTPUTS = "the outputs of"
-"""How the name begins of loaded data that is compared as outputs are: to a tolerance."""
+"""The prefix of loaded data that is compared like outputs, within a tolerance."""
 
 Load = Callable[[Mapping[str, Any]], Mapping[str, str]]
 """Loads what a stage of these settings begins with, and returns the digests that are noted of it."""
@@ -42,7 +42,7 @@ Load = Callable[[Mapping[str, Any]], Mapping[str, str]]
 
 @dataclass(frozen=True)
 class File:
-    """A file as it was read: the digest of its content, and what tells quickly that it is the same."""
+    """A file as it was read: the digest of its content, and a signature for a quick comparison."""
 
     digest: str
     signature: Signature | None = None
@@ -50,7 +50,7 @@ class File:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a stage drew in, beside what its key says. Paths are relative to the working folder if below it.
+    """The inputs of a stage that its key does not cover. Paths below the working folder are relative to it.
 
     `folders` have the digests of their entries' names, `packages` the versions of their distributions,
     `loaded` the digests of data and models as they were in memory, `imports` says where modules lie.
@@ -64,7 +64,7 @@ class Inputs:
 
 
 class Recorder:
-    """Records a stage's inputs between entering and leaving it; children that it forks are heard too."""
+    """Records the inputs of a stage within its context; forked children are included."""
 
     def __init__(self, results: Path, *, hears_files: bool = True) -> None:
         self._places = Places(results)
@@ -110,7 +110,7 @@ class Recorder:
         self._loaded[what] = digest
 
     def inputs(self) -> Inputs:
-        """Return what was drawn in, as it is now."""
+        """Return the recorded inputs, in their present state."""
         heard = self._heard()
         written = heard["w"]
         modules = self._user_modules()
@@ -118,8 +118,8 @@ class Recorder:
         read = {*heard["r"], *passed, *map(str, modules.values())} - written
         folders = heard["l"] - {str(Path(path).parent) for path in written}
         return Inputs(
-            {told(path): self._file(Path(path)) for path in sorted(read) if self._places.counts(path)},
-            {told(path): folder_digest(Path(path)) for path in sorted(folders) if self._places.counts(path)},
+            {recorded_path(path): self._file(Path(path)) for path in self._counted(read)},
+            {recorded_path(path): folder_digest(Path(path)) for path in self._counted(folders)},
             versions_of(self._packages(heard["r"], modules.values())),
             dict(self._loaded),
             imports_of(modules, self._imported(modules), self._places),
@@ -127,7 +127,10 @@ class Recorder:
 
     def modules(self) -> dict[str, str]:
         """Return the digests of the user's modules that took part, by path."""
-        return {told(str(path)): self._file(path).digest for path in self._user_modules().values()}
+        return {recorded_path(str(path)): self._file(path).digest for path in self._user_modules().values()}
+
+    def _counted(self, paths: Iterable[str]) -> list[str]:
+        return [path for path in sorted(paths) if self._places.counts(path)]
 
     def _is_new(self, path: str) -> bool:
         """Say whether a file was made by the stage, as the output of a program that it ran."""
@@ -240,8 +243,8 @@ _PROGRAMS = {"ctypes.dlopen", "os.exec", "os.posix_spawn", "os.system", "subproc
 def _passed(event: str, arguments: tuple[Any, ...]) -> Iterator[str]:
     """Yield the files that another program or a library of C is, or is told of."""
     folder = arguments[2] if event == "subprocess.Popen" else None
-    told_of = arguments[1] if event in ("subprocess.Popen", "os.exec", "os.posix_spawn") else ()
-    words = [arguments[0], *([told_of] if isinstance(told_of, str | bytes | os.PathLike) else told_of)]
+    words_of = arguments[1] if event in ("subprocess.Popen", "os.exec", "os.posix_spawn") else ()
+    words = [arguments[0], *([words_of] if isinstance(words_of, str | bytes | os.PathLike) else words_of)]
     for word in map(os.fsdecode, filter(None, words)):
         for part in {word, *re.split(r"[\s=;|<>&'\"]+", word)}:
             path = Path(os.fsdecode(folder or "."), part)

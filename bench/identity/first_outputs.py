@@ -1,8 +1,7 @@
-"""What a model answers before it is trained: it tells of inputs that nothing else shows.
+"""The outputs of an untrained model, which reveal inputs that nothing else shows.
 
-An environment variable that `forward` asks, a file that another program reads, a library of C: where one of
-them is another now, so are the answers. They are compared, not hashed: the number of threads shows in their
-last digits.
+If an environment variable that `forward` reads, a file that another program reads, or a C library changes, so
+do the outputs. They are compared, not hashed, because the number of threads changes their last digits.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ _COARSE = 3e-2
 
 
 def first_outputs(workload: Workload, data: Data, model: torch.nn.Module) -> str:
-    """Return the answers to a few samples, of a copy in evaluation mode; empty where they tell nothing.
+    """Return the outputs of a copy in evaluation mode for a few samples; empty if they are useless.
 
-    That is where the model fails on them, answers no finite numbers, or other ones each time.
+    That is the case if the model fails, returns numbers that are not finite, or others each time.
     """
     try:
-        told, again = (_outputs(workload, data, model) for _ in range(2))
-    except Exception:  # whatever a user's model raises; training tells it better
+        first, second = (_outputs(workload, data, model) for _ in range(2))
+    except Exception:  # whatever a user's model raises; training reports it better
         return ""
-    return told if told and same_outputs(told, again) else ""
+    return first if first and same_outputs(first, second) else ""
 
 
 def same_outputs(before: str, now: str) -> bool:

@@ -1,4 +1,4 @@
-"""Where the user's imports lead: a file made later, earlier on the path, is imported instead of another."""
+"""Records where the user's imports lead: a new file earlier on the path changes what is imported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 
 from bench.digests import OUR_PACKAGES
-from bench.identity.places import Places, below, library_folders, told
+from bench.identity.places import Places, below, library_folders, recorded_path
 
 LIBRARY = "a library"
 """Where the modules of installed packages and of Python lie: it differs between machines."""
@@ -21,9 +21,9 @@ _SUFFIXES = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES)
 
 @dataclass(frozen=True)
 class Imports:
-    """Where the modules lie that the user's source imports, by name, `NOWHERE` of one that there is not.
+    """The files of the modules that the user's source imports, by name; `NOWHERE` for a missing module.
 
-    `searched` has the user's own folders in which they are looked for, by the package, empty for the path.
+    `searched` has the user's folders that are searched, by package; the empty name stands for `sys.path`.
     """
 
     found: Mapping[str, str] = field(default_factory=dict)
@@ -46,13 +46,15 @@ def imports_of(modules: Iterable[str], imported: Iterable[str], places: Places) 
     found: dict[str, str] = {}
     searched: dict[str, tuple[str, ...]] = {}
     listings = Listings()
-    asked = set(imported)
-    for package, name in {step for whole in {*modules, *asked} for step in _steps(whole)}:
+    requested = set(imported)
+    for package, name in {step for whole in {*modules, *requested} for step in _steps(whole)}:
         path = sys.modules[package].__path__ if package else sys.path
         absolute = [os.path.abspath(place) for place in path]  # noqa: PTH100
-        searched[package] = tuple(told(place) for place in absolute if not places.are_libraries(place))
+        searched[package] = tuple(
+            recorded_path(place) for place in absolute if not places.are_libraries(place)
+        )
         place = found_in(name, searched[package], listings)
-        if place or name in asked or package:  # a file that was given by its path has no such name
+        if place or name in requested or package:  # a file that was given by its path has no such name
             found[name] = place
     return Imports(dict(sorted(found.items())), dict(sorted(searched.items())))
 

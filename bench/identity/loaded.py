@@ -1,6 +1,6 @@
-"""What a workload of the user's own loads, by its digest: `python -m bench.identity.loaded SETTINGS.json`.
+"""Digests of what the user's own workload loads: `python -m bench.identity.loaded SETTINGS.json`.
 
-Files that Python opens are heard of; what a library opens by itself, or a server sends, shows only here.
+They reveal changes in what a library opens by itself, or a server sends, which no audit hook sees.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LONGEST_S = 900.0
 
 
 def is_users(workload: str) -> bool:
-    """Say whether a workload is made by code that is none of ours."""
+    """Return whether the user's own code makes a workload."""
     technique = WORKLOADS.parse(workload)
     references = [technique.row.implementation, str(technique.settings.get("factory", ""))]
     places = [split_reference(reference)[0] for reference in references if ":" in reference]
@@ -73,18 +73,18 @@ def _hear_content(workload: str) -> None:
 
 
 def loader(results: Path, plugins: Iterable[str], say: Callable[[str], None]) -> Load:
-    """Return what loads the workload of a stage's settings in a process of its own, and returns the digests.
+    """Return a function that loads a workload in a process of its own and returns the digests.
 
-    Where it fails there are none: the stage that is made again then tells why.
+    It returns none if loading fails: the stage is then made again and reports why.
     """
 
     def load(settings: Mapping[str, Any]) -> Mapping[str, str]:
-        say(f"loading {settings['workload']}, to see whether it is what it was")
+        say(f"loading {settings['workload']}, to check whether it has changed")
         with TemporaryDirectory() as folder:
-            asked = Path(folder) / "settings.json"
+            request = Path(folder) / "settings.json"
             content = {"settings": dict(settings), "plugins": list(plugins), "results": str(results)}
-            asked.write_text(json.dumps(content))
-            command = [sys.executable, "-m", "bench.identity.loaded", str(asked)]
+            request.write_text(json.dumps(content))
+            command = [sys.executable, "-m", "bench.identity.loaded", str(request)]
             try:
                 ended = subprocess.run(
                     command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LONGEST_S
@@ -102,10 +102,10 @@ def main(arguments: list[str]) -> int:
     from bench.identity.discovered import Recorder
     from bench.plugins import load_plugins
 
-    asked = json.loads(Path(arguments[0]).read_text())
-    load_plugins(map(Path, asked["plugins"]))
-    with Recorder(Path(asked["results"]), hears_files=False) as recorder:
-        settings = asked["settings"]
+    request = json.loads(Path(arguments[0]).read_text())
+    load_plugins(map(Path, request["plugins"]))
+    with Recorder(Path(request["results"]), hears_files=False) as recorder:
+        settings = request["settings"]
         load_and_note(settings["workload"], settings["seed"], settings["test_samples"])
     sys.stdout.write("\n" + json.dumps(recorder.loaded))
     return 0

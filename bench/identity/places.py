@@ -1,4 +1,4 @@
-"""Which places can hold a user's inputs, and which are the system's, a package's, ours or made here."""
+"""Decides which paths may be inputs of the user, rather than files of the system, a package or this suite."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _SHARED_MEMORY = "/dev/shm"
 
 
 class Places:
-    """Says of paths whether they can be a user's inputs.
+    """Decides whether paths may be inputs of the user.
 
-    A folder of the system is none, unless the user works in one below it: a container keeps its project in
-    /usr/src/app, a cluster its data in /dev/shm.
+    Folders of the system do not count, unless the user works in a folder below: a container keeps its project
+    in /usr/src/app, a cluster its data in /dev/shm.
     """
 
     def __init__(self, results: Path) -> None:
@@ -41,11 +41,11 @@ class Places:
         self._not_inputs = _texts([*ours, *made, *_NEVER, *_interpreter(), *package_folders()])
 
     def name(self, path: str) -> None:
-        """Count what the user named, wherever it lies."""
+        """Count a path that the user named, wherever it lies."""
         self._named.add(path)
 
     def counts(self, path: str) -> bool:
-        """Say whether a path can be the user's: not the system's, a package's, ours, nor gone again."""
+        """Return whether a path may be the user's: no path of system, package or suite, and not deleted."""
         if below(path, self._not_inputs):
             return False
         if below(path, _SYSTEM) and path not in self._named and not below(path, self._users):
@@ -57,12 +57,12 @@ class Places:
         return not passing and not place.exists()
 
     def are_libraries(self, path: str) -> bool:
-        """Say whether modules in a folder are none of the user's."""
+        """Return whether the modules in a folder belong to libraries."""
         return below(path, self._not_inputs)
 
     @cached_property
     def _users(self) -> tuple[str, ...]:
-        """Return the folders that the user works in; one that has parts of the system in it tells nothing."""
+        """Return the folders that the user works in, except those that contain parts of the system."""
         worked_in = _texts([Path.cwd(), *sys.path])
         return (
             _SHARED_MEMORY,
@@ -83,14 +83,14 @@ def library_folders() -> tuple[str, ...]:
     return _texts([stdlib, Path(stdlib) / "lib-dynload", *package_folders()])
 
 
-def told(path: str) -> str:
+def recorded_path(path: str) -> str:
     """Return a path as records have it: relative to the working folder if below it."""
     place = Path(path)
     return str(place.relative_to(Path.cwd())) if place.is_relative_to(Path.cwd()) else path
 
 
 def _interpreter() -> list[str]:
-    """Return the folders of the standard library, of programs, and the archive looked for beside it."""
+    """Return the folders of the standard library and of programs, and the standard library's archive."""
     stdlib = sysconfig.get_paths()["stdlib"]
     archive = f"python{sys.version_info.major}{sys.version_info.minor}.zip"
     programs = [sysconfig.get_paths()["scripts"], str(Path(sys.base_prefix) / "bin")]

@@ -1,9 +1,9 @@
-"""Which artifacts are taken up again: those whose inputs are what they were when they were made.
+"""Finds the artifacts that can be reused: those whose inputs are unchanged.
 
-A stage's key says what is known beforehand. What its work then drew in (see `bench.identity.discovered`) is
-kept in the artifact's record and checked here: where all of it is unchanged the artifact's key is the
-stage's, else the stage has a key of its own that begins alike, and a reason that names what changed. So does
-ccache's direct mode: a manifest of includes for each static hash.
+A stage's key covers what is known in advance. The inputs that its work discovered (see
+`bench.identity.discovered`) are in the artifact's record and checked here. If all are unchanged, the stage
+takes the artifact's key. Otherwise it gets a new key with the same beginning, and a reason that names what
+changed. The direct mode of ccache works the same way: a manifest of includes for each static hash.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _INPUTS = TypeAdapter(Inputs)
 
 @dataclass
 class Reuse:
-    """Finds the keys of stages, given what earlier ones drew in; `load` is asked last: it takes seconds."""
+    """Finds the keys of stages from recorded inputs; `load` is called last, since it takes seconds."""
 
     results: Path
     load: Load = lambda settings: {}
@@ -46,9 +46,9 @@ class Reuse:
     _alike: defaultdict[str, list[Path]] | None = None
 
     def key(self, base: str, settings: Mapping[str, Any]) -> str:
-        """Return the key of a stage whose key from what is known beforehand is `base`.
+        """Return the key of a stage whose key from what is known in advance is `base`.
 
-        Where it is to be made again though it was made before, `again` has the reason by the key.
+        If the stage was made before and is made again, `again` has the reason by key.
         """
         if base not in self._keys:
             self._keys[base] = self._find(base, settings)
@@ -86,21 +86,21 @@ class Reuse:
                 yield place.name, inputs
 
     def _load(self, settings: Mapping[str, Any]) -> Mapping[str, str]:
-        asked = json.dumps([settings.get("workload"), settings.get("seed"), settings.get("test_samples")])
-        if asked not in self._loaded:
-            self._loaded[asked] = self.load(settings)
-        return self._loaded[asked]
+        wanted = json.dumps([settings.get("workload"), settings.get("seed"), settings.get("test_samples")])
+        if wanted not in self._loaded:
+            self._loaded[wanted] = self.load(settings)
+        return self._loaded[wanted]
 
 
 class Unchanged:
-    """Watches over a run: whatever its stages draw in must be the same from its first stage to its last."""
+    """Checks that the inputs of a run's stages stay the same from its first stage to its last."""
 
     def __init__(self, results: Path) -> None:
         self._results = results
         self._seen: dict[str, str] = {}
 
     def objection(self, stage: StageRow, modules: Mapping[str, str]) -> str:
-        """Say which input of a stage that ended is another than earlier stages had; empty where none is."""
+        """Return which input of an ended stage differs from that of earlier stages; empty if none does."""
         inputs = read_inputs(artifact_folder(self._results, stage.key))
         files = {path: file.digest for path, file in inputs.files.items()} if inputs else {}
         for path, digest in {**files, **modules}.items():
@@ -110,7 +110,7 @@ class Unchanged:
 
 
 def read_inputs(folder: Path) -> Inputs | None:
-    """Return what an artifact's making drew in, None where its record does not say."""
+    """Return the inputs of an artifact, None if its record has none."""
     try:
         return _INPUTS.validate_python(read_json(folder / RECORD)["inputs"])
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
@@ -124,20 +124,20 @@ def inputs_to_json(inputs: Inputs) -> dict[str, Any]:
 
 
 def what_changed(files: Mapping[str, str]) -> str:
-    """Return the first of these files, digests by path, that is another now; empty where none is."""
+    """Return the first of these files, digests by path, that has changed; empty if none has."""
     return next((path for path, digest in files.items() if _digest_now(path, File(digest)) != digest), "")
 
 
 def _difference(inputs: Inputs, listings: Listings) -> str:
-    """Return what is another now than it was when an artifact was made; empty where nothing is."""
+    """Return which input has changed since an artifact was made; empty if none has."""
     for path, file in inputs.files.items():
         if _digest_now(path, file) != file.digest:
             return path
     for path, digest in inputs.folders.items():
         if folder_digest(Path(path)) != digest:
-            return f"what lies in {path}"
+            return f"the content of folder {path}"
     if moved := first_moved(inputs.imports, listings):
-        return f"where {moved} is imported from"
+        return f"the import path of {moved}"
     versions = versions_of_distributions(inputs.packages)
     other = _first_other(inputs.packages, versions)
     return f"{other}'s version" if other else ""

@@ -1,1 +1,1 @@
-"""From cells to stages, each there once under its key."""
+"""Turns cells into stages, each of them once, under its key."""

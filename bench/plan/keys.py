@@ -1,9 +1,9 @@
-"""Artifact keys: a hash of all that is known beforehand to decide what a stage makes, and of nothing else.
+"""Artifact keys: a hash of everything known in advance that decides what a stage makes.
 
-That is its settings with the defaults filled in, the keys of its parents, the code of our modules that do the
-work and of what they import from this project, the versions of the libraries used, and the kind of device. No
-host name and no git revision: the same work has the same key everywhere. What only the work itself shows, the
-user's modules and the files that it read, is kept with the artifact: see `bench.identity.reuse`.
+It covers the settings with their defaults, the keys of the parents, the code of the modules of this project
+that do the work, the versions of the libraries used, and the kind of device. It has no host name and no git
+revision: the same work has the same key everywhere. Inputs that only the work itself shows, such as the
+user's modules and files, are recorded with the artifact: see `bench.identity.reuse`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def make_key(
     """Return the key of a stage, 64 hexadecimal digits.
 
     `references` name what does the work, as `module:attribute` or `file.py:attribute`, and `libraries`
-    modules that it needs beside what these import. `sources` knows what it looked up for other keys.
+    further modules that it needs. `sources` caches what it looked up for other keys.
     """
     sources = sources or Sources()
     modules = sorted({split_reference(entry)[0] for entry in references})
@@ -41,7 +41,7 @@ def make_key(
         "kind": kind,
         "settings": dict(settings),
         "parents": dict(parents),
-        # The user's own are kept with what they lead to: so a reason can name them.
+        # The user's modules are recorded with the artifact instead, so that a reason can name them.
         "sources": {module: sources.digest(module) if is_ours(module) else "" for module in modules},
         "libraries": sources.versions([*(name for name in modules if not name.endswith(".py")), *libraries]),
         "device": device,
@@ -51,12 +51,12 @@ def make_key(
 
 @cache
 def device_kind(device: str, cpus: int) -> str:
-    """Return what decides a device's results: the CPU's kind and how many cores work, or the GPU's name."""
+    """Return what decides a device's results: the CPU's kind and the number of cores, or the GPU's name."""
     if device in ("rocm", "mps", "xpu", "tpu"):
         return f"{device}, on {kind_of_processor()}"
     if device == "cuda":
         names = list(dict.fromkeys(str(board["name"]) for board in describe_accelerators()[0]))
-        # NVML and CUDA number boards differently: of several kinds only the choice tells which it is.
+        # NVML and CUDA number boards differently, so with several kinds the choice is part of the key.
         chosen = f", visible {os.environ.get('CUDA_VISIBLE_DEVICES', 'all')}" if len(names) > 1 else ""
         return f"cuda: {' | '.join(names) or 'unknown'}{chosen}"
     return f"cpu: {kind_of_processor()}, {cpus} cores"

@@ -1,4 +1,4 @@
-"""How a cell is named, the cell of that name in a run, and what a stage of it left."""
+"""The names of cells."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bench.matrix.cells import Cell
 
 
 def cell_name(cell: Cell, varying: frozenset[str]) -> str:
-    """Name a cell by its main axes, and by the others where they have several values in the matrix."""
+    """Name a cell by its main axes, and by every other axis with several values in the matrix."""
     main = ("workload", "optimizer", "compression", "backend")
     others = [
         f"{name}={value}" for name, value in cell.axes().items() if name in varying and name not in main

@@ -1,4 +1,4 @@
-"""From cells to a plan: a directed graph of stages, each there once however many cells share it."""
+"""Turns cells into a plan: a directed graph of stages; cells share the stages that they have in common."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from bench.stages import STAGES, StageKind
 from techniques.backends import BackendRow
 
 _COMPILER = "torch._dynamo"
-"""What making an optimizer of PyTorch imports."""
+"""What constructing a PyTorch optimizer imports."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a matrix comes to: its stages, parents first, and its cells, those left out with their reason.
+    """The stages of a matrix, parents first, and its cells; a skipped cell has a reason.
 
-    `again` says of a stage that was made before, by its key, why it is made again.
+    `again` maps the key of a stage that was made before to the reason why it is made again.
     """
 
     stages: Mapping[str, StageRow]
@@ -50,9 +50,9 @@ def make_plan(
     problems: Mapping[str, str] | None = None,
     reuse: Reuse | None = None,
 ) -> Plan:
-    """Plan a matrix. `problems` says of a workload why its data is unavailable.
+    """Plan a matrix. `problems` maps a workload to the reason why its data is unavailable.
 
-    `reuse` finds which artifacts of earlier runs are still what would be made; without it none is looked for.
+    `reuse` finds the artifacts of earlier runs that are still valid; without it, none is reused.
     """
     varying = varying_axes(matrix.cells)
     planner = Planner(matrix.budget, matrix.server, cpus, smoke, varying, dict(problems or {}), reuse)
@@ -65,7 +65,7 @@ def make_plan(
 
 @dataclass
 class Planner:
-    """Plans one cell after the other; what a kind of stage asks for is in its row's `plan`."""
+    """Plans one cell after the other; the `plan` of a stage kind's row decides what it needs."""
 
     budget: Budget
     server: Server | None
@@ -105,11 +105,11 @@ class Planner:
         *references: str,
         own_parents: bool = True,
     ) -> str:
-        """Plan a stage of a cell and return its key; one that is there already stays as it is.
+        """Plan a stage of a cell and return its key; an existing stage stays as it is.
 
-        `settings` is an object of the kind's class; `parents` map roles to keys, which are no part of the key
-        where `own_parents` is false: stages of one structure share it. `references` name what does the work,
-        beside the workload, its data and the backend.
+        `settings` is an object of the kind's class. `parents` map roles to keys; they are not part of the
+        key if `own_parents` is false, so that stages of one structure share it. `references` name what does
+        the work, in addition to the workload, its data and the backend.
         """
         row = STAGES.get(kind)
         backend = point.train_backend.row if row.works == "trains" else point.backend.row
@@ -121,7 +121,7 @@ class Planner:
         )
 
     def add_of_device(self, kind: str, backend: BackendRow, settings: object, label: str) -> str:
-        """Plan a stage of a backend's device, which belongs to no cell, and return its key."""
+        """Plan a stage of a backend's device, outside all cells, and return its key."""
         return self._enter(STAGES.get(kind), backend, settings, {}, {}, label, [])
 
     def _enter(
@@ -161,9 +161,9 @@ class Planner:
 
 
 def runs_alone(stage: StageRow) -> bool:
-    """Say whether a stage has all cores to itself while it runs.
+    """Return whether a stage has all cores to itself while it runs.
 
-    All others run side by side, one core each: a small net's step is far from twice as fast on two.
+    The others run in parallel, one core each: a small net's step is far from twice as fast on two cores.
     """
     row = STAGES.known(stage.kind)
     return stage.timed or row is None or row.alone or stage.request.device != "cpu"

@@ -1,4 +1,4 @@
-"""A cell with its techniques looked up, and why it cannot run here, where it cannot."""
+"""The techniques of a cell, and why a cell cannot run on this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from techniques.registry import Row, Technique
 
 
 class Lookup:
-    """Finds each technique once, and whether it runs here: a large matrix names few in many cells."""
+    """Looks up each technique once: a large matrix repeats few techniques in many cells."""
 
     def __init__(self) -> None:
         self.workload = cache(WORKLOADS.parse)
@@ -26,7 +26,7 @@ class Lookup:
         self._reasons: dict[int, str | None] = {}
 
     def unavailable(self, row: Row) -> str | None:
-        """Say why a row cannot run on this machine, or None."""
+        """Return why a row cannot run on this machine, or None."""
         if id(row) not in self._reasons:
             self._reasons[id(row)] = row.unavailable()
         return self._reasons[id(row)]
@@ -60,7 +60,7 @@ class Point:
 
     @property
     def structure(self) -> str:
-        """Spell what the recipe makes of the model's shapes, empty where it leaves them."""
+        """Spell how the recipe changes the model's shapes; empty if it keeps them."""
         spelled = [step.row.structure_of(step.settings) for step in self.recipe.steps]
         return "+".join(text for text in spelled if text)
 
@@ -76,7 +76,7 @@ class Point:
 
 
 def why_not(point: Point, lookup: Lookup) -> str:
-    """Say why a cell cannot run on this machine, or return an empty text."""
+    """Return why a cell cannot run on this machine; empty if it can."""
     cell = point.cell
     techniques: list[Technique[Any]] = [
         point.workload,
@@ -91,10 +91,10 @@ def why_not(point: Point, lookup: Lookup) -> str:
             return f"{technique.name}: {reason}"
     format_ = point.recipe.format.name if point.recipe.format else None
     if point.optimizer.name == NO_OPTIMIZER and not point.workload.row.inference_only:
-        return f"{NO_OPTIMIZER}: stands for the optimizer of a model that is served as it is"
+        return f"{NO_OPTIMIZER}: only for a workload that is served without training"
     for name in point.backend.row.training_only:
         if point.backend.settings[name] != point.backend.row.defaults[name]:
-            return f"{point.backend.text}: {name} says how a model is trained; leave it out of [infer]"
+            return f"{point.backend.text}: {name} is a setting of training; omit it in [infer]"
     if point.workload.row.is_onnx and not point.backend.row.reads_onnx:
         readers = ", ".join(row.name for row in BACKENDS.rows().values() if row.reads_onnx)
         return f"{point.backend.name} does not read ONNX files; these do: {readers}"

@@ -19,12 +19,12 @@ from bench.results.store import CellRow, StageRow
 from bench.stages import STAGES
 
 _PASSED_OVER = ("failed", "diverged")
-"""Ends of a timing that another artifact of the structure need not come to."""
+"""Ends of a timing that another artifact of the same structure may avoid."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What of a plan became another: stages, some of them new, and cells that have other stages now."""
+    """Changes of a plan: changed and new stages, and cells whose stages changed."""
 
     stages: tuple[StageRow, ...]
     cells: tuple[CellRow, ...]
@@ -41,28 +41,28 @@ class Sharing:
         self._keep(plan)
 
     def note(self, key: str, metric: str, qualifier: str, value: float | None, method: str) -> None:
-        """Take up a measurement of a stage."""
+        """Register a measurement of a stage."""
         if metric == STRUCTURE and method:
             self._digests[key, qualifier] = method
         elif metric == "valid" and value == 0 and qualifier != "kernels":  # those run for any weights
             self._invalid.add(key)
 
     def ready(self, stage: StageRow, ended: Mapping[str, Result]) -> bool:
-        """Say whether all have ended that a stage builds on, or that may share it."""
+        """Return whether every stage has ended that this one depends on, or that may share it."""
         if not shared_by(stage.kind):
             return all(parent in ended for parent in stage.parents)
         missing = self._missing.get(stage.key)
         if missing is not None and missing not in ended:
-            return False  # asked often, of thousands of artifacts
+            return False  # a shortcut: this is called often, for thousands of artifacts
         missing = next((key for key in self._awaited(stage) if key not in ended), None)
         self._missing[stage.key] = missing
         return missing is None
 
     def split(self, ended: Mapping[str, Result], launched: Iterable[str]) -> Changes | None:
-        """Split what has come to be known since the last time; None where that changes nothing.
+        """Split timings by what is known now; return None if nothing changes.
 
-        `ended` has the results by the keys of stages, `launched` the keys of timings with a good launch: what
-        was timed stays what it is, but where it is INVALID for what it was timed of.
+        `ended` maps keys of stages to results. `launched` has the keys of timings with a good launch: these
+        stay as they are, unless the timed artifact is INVALID.
         """
         launched = set(launched)
         stages: dict[str, StageRow] = {}
@@ -88,7 +88,7 @@ class Sharing:
     def _groups_now(
         self, stage: StageRow, ended: Mapping[str, Result], launched: bool
     ) -> list[list[str]] | None:
-        """Return the groups that a timing's artifacts fall into; None where that is nothing new."""
+        """Return the groups of a timing's artifacts; None if they have not changed."""
         failed = stage.key in ended and ended[stage.key].state in _PASSED_OVER and not launched
         passed_over = bool(stage.parents) and (failed or stage.key in self._invalid)
         known = launched or stage.key in ended or stage.key in self._grouped
@@ -104,7 +104,7 @@ class Sharing:
         return [[first], others] if others and instead else None
 
     def _groups(self, stage: StageRow, ended: Mapping[str, Result]) -> list[list[str]]:
-        """Group artifacts: by structure, then by what went wrong. One without a digest is like no other."""
+        """Group artifacts by structure, then by failure. One without a digest has a group of its own."""
         qualifier = ANY_BATCH if STAGES.get(stage.kind).any_batch else ""  # it has batches of its own
         well: dict[str, list[str]] = {}
         lost: dict[str, list[str]] = {}
@@ -116,7 +116,7 @@ class Sharing:
         return [*well.values(), *lost.values()]
 
     def _groups_of_steps(self, stage: StageRow) -> list[list[str]]:
-        """Group trainings by structure; a step takes none of their artifacts, so it has those that failed."""
+        """Group trainings by structure; failed ones count too, since a step needs no artifact."""
         groups: dict[str, list[str]] = {}
         for key in self._artifacts(stage):
             known = self._digests.get((key, ""))
@@ -132,8 +132,8 @@ class Sharing:
     ) -> tuple[list[StageRow], dict[str, str]]:
         """Return a stage for each group, the first in place of `stage`, and its key for each artifact.
 
-        The planned label stays with a group that has the compression it was planned for: a baseline goes by
-        it, and there another training may have failed.
+        A group that has the planned compression keeps the planned label: baselines identify stages by it, and
+        in a baseline another training may have failed.
         """
         kind, cells = shared_by(stage.kind), self._cells[stage.key]
         recipes = {str(cell.stages[kind]): cell.axes.get("compression") for cell in reversed(cells)}
@@ -169,7 +169,7 @@ class Sharing:
                 self._evaluate[str(cell.stages["lower"])] = str(cell.stages["evaluate"])
 
     def _artifacts(self, stage: StageRow) -> list[str]:
-        """Return the keys of the artifacts that a timing stands for, first that of the one it takes."""
+        """Return the keys of the artifacts that share a timing, first the one that is timed."""
         kind = shared_by(stage.kind)
         found = (str(cell.stages[kind]) for cell in self._cells[stage.key] if kind in cell.stages)
         return list(dict.fromkeys([*stage.parents, *found]))
@@ -191,13 +191,13 @@ class Sharing:
 
 
 def shared_by(kind: str) -> str:
-    """Return the kind of artifact that stages of a kind may share one timing of, empty where they do not."""
+    """Return the kind of artifact whose timing stages of this kind may share; empty if they do not."""
     row = STAGES.known(kind)
     return row.shares if row else ""
 
 
 def shares(plan: Plan, kind: str) -> bool:
-    """Say whether any stage of a kind is planned for several artifacts, and so may be split."""
+    """Return whether any stage of a kind is planned for several artifacts, so that it may be split."""
     pairs = {
         (str(cell.stages[kind]), str(cell.stages.get(shared_by(kind))))
         for cell in plan.cells

@@ -1,4 +1,4 @@
-"""How a stage of each kind is planned for a cell: its settings, what it builds on, what it is called."""
+"""Plans a stage of each kind for a cell: settings, parents and label."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ SMOKE_TEST_SAMPLES = 64
 SMOKE_SERVE_S = 0.2
 
 GENERATING_BACKENDS = ("cpu-eager", "cuda-eager")
-"""Backends that run the model's own code, which keeps the key-value cache that generation goes by."""
+"""Backends that run the model's own code, with the key-value cache that generation needs."""
 
 CEILING_S, SMOKE_CEILING_S = 0.1, 0.002
-"""Seconds for which each ceiling is measured."""
+"""Seconds per ceiling; in a smoke run the second one."""
 
 Keys = Mapping[str, str]
-"""The keys of the stages that a cell has so far, by their kind."""
+"""The keys of a cell's stages planned so far, by kind."""
 
 
 def train(planner: Planner, point: Point, keys: Keys) -> str:
@@ -56,7 +56,7 @@ def step(planner: Planner, point: Point, keys: Keys) -> str | None:
 
 
 def compress(planner: Planner, point: Point, keys: Keys) -> str | None:
-    """Plan the steps of a recipe, each upon the one before; return the last."""
+    """Plan the steps of a recipe, each based on the previous one; return the last."""
     model = keys["train"]
     for part in point.recipe.steps:
         model = _compress_step(planner, point, part, model)

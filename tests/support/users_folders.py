@@ -304,7 +304,7 @@ CASES = (
         f"own, module {what}": Case(
             "mine.py:make,train_steps=2",
             all_of(not_yet_made, write("mine.py", own(f"try:\n    {line}\nexcept ImportError:\n    pass"))),
-            {f"where {module} is": made_later},
+            {f"the import path of {module}": made_later},
             {"other file": write("other.py", "x = 1\n"), "beside it": write("lib/other.py", "x = 1\n")},
         )
         for what, (line, module) in IN_TURN.items()
@@ -363,7 +363,10 @@ CASES = (
         "images": Case(
             "mine.py:make,train_steps=2",
             all_of(photographs(9), write("mine.py", IMAGES)),
-            {"photos/cat/0.png": photographs(200), "what lies in photos/cat": photographs(9, count=7)},
+            {
+                "photos/cat/0.png": photographs(200),
+                "the content of folder photos/cat": photographs(9, count=7),
+            },
             {"written again, the same": photographs(9)},
         ),
         "texts": Case(

@@ -69,7 +69,7 @@ def plan_of(folder, infer: str, budget: str = "", compression: str = "none"):
 def test_a_setting_of_training_is_none_of_serving_and_a_layout_is_one_of_both(tmp_path):
     plan = plan_of(tmp_path, 'backend = ["cpu-eager:accumulate=2", "cpu-eager:channels_last=true"]')
     reasons = [cell.skipped for cell in plan.cells]
-    assert "accumulate says how a model is trained" in reasons[0] and reasons[1] == ""
+    assert "accumulate is a setting of training" in reasons[0] and reasons[1] == ""
     (infer,) = plan.of_kind("infer")
     assert infer.request.settings["backend"] == "cpu-eager:channels_last=true"
 
