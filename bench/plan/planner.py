@@ -11,8 +11,8 @@ from bench.identity.reuse import Reuse
 from bench.matrix.cells import Cell, Matrix
 from bench.matrix.file import Budget, Server
 from bench.plan.keys import device_kind, make_key
+from bench.plan.lookup import CellTechniques, Lookup, why_not
 from bench.plan.names import cell_name, varying_axes
-from bench.plan.points import Lookup, Point, why_not
 from bench.records import PlannedRequest, as_json
 from bench.results.store import CellRow, StageRow
 from bench.stages import STAGES, StageKind
@@ -83,14 +83,14 @@ class Planner:
 
     def add_cell(self, cell: Cell) -> CellRow:
         """Plan a cell's stages, or say why it cannot run."""
-        point = Point.of(cell, self.lookup)
-        reason = self.problems.get(cell.workload) or why_not(point, self.lookup)
+        chosen = CellTechniques.of(cell, self.lookup)
+        reason = self.problems.get(cell.workload) or why_not(chosen, self.lookup)
         name = cell_name(cell, self.varying)
         if reason:
             return CellRow(name, cell.axes(), {}, reason)
         keys: dict[str, str] = {}
         for kind, plan in self._plans.items():
-            key = plan(self, point, keys)
+            key = plan(self, chosen, keys)
             if key is not None:
                 keys[kind] = key
         return CellRow(name, cell.axes(), keys)
@@ -98,7 +98,7 @@ class Planner:
     def add(
         self,
         kind: str,
-        point: Point,
+        chosen: CellTechniques,
         settings: object,
         parents: Mapping[str, str],
         label: str,
@@ -112,8 +112,8 @@ class Planner:
         the work, in addition to the workload, its data and the backend.
         """
         row = STAGES.get(kind)
-        backend = point.train_backend.row if row.works == "trains" else point.backend.row
-        workload = point.workload.row
+        backend = chosen.train_backend.row if row.works == "trains" else chosen.backend.row
+        workload = chosen.workload.row
         loads = [datasets.get(name).load for name in workload.datasets]
         implementations = [workload.implementation, *loads, backend.implementation, *references]
         return self._enter(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench.matrix.reading import read_matrix
-from bench.plan.points import Lookup, Point, why_not
+from bench.plan.lookup import CellTechniques, Lookup, why_not
 from bench.workloads.onnx_model import OnnxModel
 from techniques.backends import BACKENDS
 from techniques.backends.onnx_file import fix_batch, write_onnx
@@ -57,7 +57,7 @@ def test_a_plan_names_the_backends_that_read_a_file(tmp_path: Path, file: Path, 
     path.write_text(f'[train]\nworkload = "onnx:{file}"\noptimizer = "none"\n{infer}')
     (cell,) = read_matrix(str(path)).cells
     lookup = Lookup()
-    told = why_not(Point.of(cell, lookup), lookup)
+    told = why_not(CellTechniques.of(cell, lookup), lookup)
     assert (told == "") == (backend in READERS)
     assert told == "" or "cpu-eager does not read ONNX files; these do: onnxruntime, openvino" in told
 

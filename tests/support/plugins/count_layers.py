@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.plan.lookup import CellTechniques
 from bench.plan.planner import Planner
-from bench.plan.points import Point
 from bench.records import Measurement, Request
 from bench.stages import STAGES, StageKind
 
@@ -15,12 +15,12 @@ class Settings:
     workload: str
 
 
-def plan(planner: Planner, point: Point, keys: Mapping[str, str]) -> str:
+def plan(planner: Planner, chosen: CellTechniques, keys: Mapping[str, str]) -> str:
     """Plan it for each cell's model, compressed or not."""
     model = keys.get("compress") or keys["train"]
-    settings = Settings(point.cell.workload)
+    settings = Settings(chosen.cell.workload)
     label = f"layers of {planner.stages[model].label}"
-    return planner.add("count-layers", point, settings, {"model": model}, label)
+    return planner.add("count-layers", chosen, settings, {"model": model}, label)
 
 
 def run(request: Request[Settings], folder: Path) -> list[Measurement]:

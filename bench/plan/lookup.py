@@ -33,7 +33,7 @@ class Lookup:
 
 
 @dataclass(frozen=True)
-class Point:
+class CellTechniques:
     """A cell with its techniques looked up."""
 
     cell: Cell
@@ -44,7 +44,7 @@ class Point:
     recipe: Recipe
 
     @classmethod
-    def of(cls, cell: Cell, lookup: Lookup) -> Point:
+    def of(cls, cell: Cell, lookup: Lookup) -> CellTechniques:
         return cls(
             cell,
             lookup.workload(cell.workload),
@@ -75,31 +75,31 @@ class Point:
         return f"{cell.workload}{optimizer}{backend}{precision}{batch}{seed}"
 
 
-def why_not(point: Point, lookup: Lookup) -> str:
+def why_not(chosen: CellTechniques, lookup: Lookup) -> str:
     """Return why a cell cannot run on this machine; empty if it can."""
-    cell = point.cell
+    cell = chosen.cell
     techniques: list[Technique[Any]] = [
-        point.workload,
-        point.optimizer,
-        point.train_backend,
-        point.backend,
-        *point.recipe.techniques,
+        chosen.workload,
+        chosen.optimizer,
+        chosen.train_backend,
+        chosen.backend,
+        *chosen.recipe.techniques,
     ]
     for technique in techniques:
         reason = lookup.unavailable(technique.row)
         if reason:
             return f"{technique.name}: {reason}"
-    format_ = point.recipe.format.name if point.recipe.format else None
-    if point.optimizer.name == NO_OPTIMIZER and not point.workload.row.inference_only:
+    format_ = chosen.recipe.format.name if chosen.recipe.format else None
+    if chosen.optimizer.name == NO_OPTIMIZER and not chosen.workload.row.inference_only:
         return f"{NO_OPTIMIZER}: only for a workload that is served without training"
-    for name in point.backend.row.training_only:
-        if point.backend.settings[name] != point.backend.row.defaults[name]:
-            return f"{point.backend.text}: {name} is a setting of training; omit it in [infer]"
-    if point.workload.row.is_onnx and not point.backend.row.reads_onnx:
+    for name in chosen.backend.row.training_only:
+        if chosen.backend.settings[name] != chosen.backend.row.defaults[name]:
+            return f"{chosen.backend.text}: {name} is a setting of training; omit it in [infer]"
+    if chosen.workload.row.is_onnx and not chosen.backend.row.reads_onnx:
         readers = ", ".join(row.name for row in BACKENDS.rows().values() if row.reads_onnx)
-        return f"{point.backend.name} does not read ONNX files; these do: {readers}"
+        return f"{chosen.backend.name} does not read ONNX files; these do: {readers}"
     return (
-        point.train_backend.row.cannot_train(cell.train_precision)
-        or point.backend.row.cannot_lower(format_, cell.precision)
+        chosen.train_backend.row.cannot_train(cell.train_precision)
+        or chosen.backend.row.cannot_lower(format_, cell.precision)
         or ""
     )
