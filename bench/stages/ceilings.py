@@ -1,4 +1,4 @@
-"""Measure what the device can do at most: what the other records are held against."""
+"""Measures a device's peak rates, to which the other records are compared."""
 
 from __future__ import annotations
 

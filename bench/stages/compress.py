@@ -32,7 +32,7 @@ _CHECKED = 64
 
 @dataclass
 class StageContext:
-    """The run's side of a compression step: data, students, the one training loop, notes of quality.
+    """What a compression step may use: data, students, the training loop, quality measurements.
 
     `structure` is that of the model at hand; asking for a student replaces it.
     """
@@ -55,7 +55,7 @@ class StageContext:
         self.notes += quality(self.request.settings, self.data, outputs, moment)
 
     def recover(self, model: torch.nn.Module) -> None:
-        # Not the order that training began with: recovery sees the data anew.
+        # Not the order that training began with: recovery sees the data in a new order.
         settings = self.request.settings
         self._train(model, self.workload, self.data, settings.recover_steps, order=settings.seed + 1)
 
@@ -88,7 +88,7 @@ class StageContext:
 def taught_by(
     teacher: Predictions, loss: TaughtLoss, workload: Workload, data: Data
 ) -> tuple[Workload, Data]:
-    """Return workload and data whose targets are sample numbers, by which the loss finds label and teacher.
+    """Return workload and data with sample numbers as targets; the loss finds label and teacher by them.
 
     `teacher` holds the teacher's outputs on all training samples. The loss gets logits (batch, ..., classes)
     of both, two classes where there is one number for yes or no. Raises CannotApply where outputs are values.
@@ -113,7 +113,7 @@ def taught_by(
 
 
 def run(request: Request[CompressSettings], folder: Path) -> list[Measurement]:
-    """Leave the changed and recovered model; measure its quality before, between and after."""
+    """Write the compressed and recovered model; measure its quality before, between and after."""
     workload, data = load_workload(request.settings.workload, request.settings.test_samples)
     parent = parent_folder(request, "model")
     context = StageContext(request, workload, data, read_structure(parent, request.settings.workload))
@@ -135,7 +135,7 @@ def run(request: Request[CompressSettings], folder: Path) -> list[Measurement]:
 
 
 def _check_reload(folder: Path, workload: Workload, data: Data, outputs: Predictions) -> None:
-    """Refuse an artifact that, loaded again, is not the model that was measured."""
+    """Raise StageError if the saved model differs from the measured one."""
     few = min(len(outputs.main), _CHECKED)
     again = predict(load_model(folder), workload, data.test_inputs[:few], _CPU)
     pairs = zip(again.tensors.values(), outputs.first(few).tensors.values(), strict=True)

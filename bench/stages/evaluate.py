@@ -1,4 +1,4 @@
-"""Measure the quality of a lowered model on its own backend, and how far it is from what it came from."""
+"""Measures the quality of a lowered model on its backend, and its agreement with the original model."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def run(request: Request[LoweredSettings], folder: Path) -> list[Measurement]:
 def run_all(
     program: Program, workload: Workload, data: Data, batch_size: int, own: Predictions
 ) -> Predictions:
-    """Return a program's outputs on the whole test set, in batches of exactly the size it was lowered for.
+    """Return a program's outputs on the whole test set, in batches of the size that it was lowered for.
 
     They have the names of the model's `own`.
     """
@@ -62,7 +62,7 @@ def run_all(
     padded = torch.cat([inputs, inputs[:1].expand(missing, *inputs.shape[1:])]) if missing else inputs
 
     def batches() -> Iterator[tuple[Any, int]]:
-        # Transforming many batches at once is cheaper than one by one, and is not what is measured here.
+        # Transforming many batches at once is cheaper; the transformation is not measured here.
         for chunk in padded.split(batch_size * max(1, EVALUATION_BATCH // batch_size)):
             for batch in workload.transform(chunk.clone()).split(batch_size):
                 outputs = program.to_tensors(program(program.prepare(batch)))
@@ -72,7 +72,7 @@ def run_all(
 
 
 def alike(outputs: Predictions, own: Predictions) -> Predictions:
-    """Return the outputs that the model's own have too."""
+    """Return the outputs that the model has too."""
     lacking = [name for name in own.tensors if name not in outputs.tensors]
     if lacking:
         raise StageError(
@@ -84,7 +84,7 @@ def alike(outputs: Predictions, own: Predictions) -> Predictions:
 def judged(
     outputs: Predictions, own: Predictions, workload: Workload, allowed: Tolerance, *, few: bool = False
 ) -> list[Measurement]:
-    """Compare outputs with the model's own, each by its name, and judge them together.
+    """Compare outputs with the model's, each by name, and judge them together.
 
     Of `few` samples the share of labels that stay is not judged. The verdict comes last.
     """
@@ -99,7 +99,7 @@ def judged(
 def who_pays(
     outputs: Predictions, reference: Predictions, targets: torch.Tensor, workload: Workload
 ) -> list[Measurement]:
-    """Measure the recall of each class, and the answers that were right and are wrong now or the other way.
+    """Measure the recall of each class, and the answers that became wrong or right.
 
     Empty for a workload that names no classes, or whose answers are not one class for each sample.
     """
@@ -127,14 +127,14 @@ def who_pays(
 
 
 def tolerance(settings: LoweredSettings) -> Tolerance:
-    """Return how far from its model this artifact may be: its format's row, else its precision's."""
+    """Return the artifact's tolerance: that of its format, else that of its precision."""
     if settings.format is not None:
         return settings.format.row.tolerance
     return Tolerance(relative_error=PRECISIONS[settings.precision].relative_error)
 
 
 def with_saturation(entries: list[Measurement], settings: LoweredSettings) -> list[Measurement]:
-    """Say of an int8 model that is out of its tolerance that this CPU's products saturate, where they do."""
+    """Add to an INVALID int8 result that this CPU's products saturate, if they do."""
     on_cpu = settings.backend.row.device == "cpu"
     why = (
         int8_saturates(within_onednn=True)

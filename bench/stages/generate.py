@@ -1,4 +1,4 @@
-"""Continue texts with a lowered language model, one token after the other, with its key-value cache."""
+"""Generates text with a lowered language model, token by token, with its key-value cache."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from techniques.backends.protocol import TorchProgram
 from techniques.precisions import PRECISIONS
 
 CONCURRENCY = (1, 2, 4, 8)
-"""How many texts are continued side by side."""
+"""How many texts are continued at the same time."""
 
 MIN_TEXTS, MIN_GAPS = 6, 400
-"""Enough for the median of the one and the 99th percentile of the other."""
+"""Enough for the median of first tokens and the 99th percentile of gaps."""
 
 SMOKE_TOKENS = 4
 

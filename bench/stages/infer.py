@@ -101,7 +101,7 @@ def _copied_inputs(program: Program) -> list[Measurement]:
 
 
 def served(program: Program, prepared: Sequence[Any], own: Predictions, batch_size: int) -> Predictions:
-    """Return a program's outputs for its batches, under the names of its model's own."""
+    """Return a program's outputs for its batches, under the names of the model's outputs."""
     called = ((named_like(own, program.to_tensors(program(batch))), batch_size) for batch in prepared)
     return alike(gathered(called), own)
 
@@ -109,7 +109,7 @@ def served(program: Program, prepared: Sequence[Any], own: Predictions, batch_si
 def _judged(
     outputs: Predictions, own: Predictions, workload: Workload, settings: LoweredSettings
 ) -> Measurement:
-    """Hold what the timed program gives against the eager outputs of the model that it came from.
+    """Compare the outputs of the timed program with the eager outputs of its model.
 
     By its format's tolerance, less the agreement of answers: these samples are too few for a share.
     """
@@ -118,7 +118,7 @@ def _judged(
 
 
 def _kernels(ran: Sequence[str], settings: LoweredSettings) -> list[Measurement]:
-    """List the kernels that ran, by the runtime; INVALID where none of them multiplies what was asked for.
+    """List the kernels that ran, as the runtime reports them; INVALID if none has the requested format.
 
     A precision is asked for only where the names of kernels tell theirs: not TF32, which has fp32's type.
     """

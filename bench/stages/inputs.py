@@ -1,4 +1,4 @@
-"""What stages begin with: the workload, its data, the backend, all by the names in the request."""
+"""Loads what stages start with: workload, data and backend, by the names in the request."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def numerics(settings: ServedSettings) -> Numerics:
 
 
 def load_lowered(backend: Backend, folder: Path, settings: ServedSettings, threads: int) -> Program:
-    """Return the program that was lowered into a folder, on so many threads."""
+    """Load the program in a lowered artifact's folder, for this many threads."""
     build = read_structure(folder, settings.workload).build
     return backend.load(folder, build, numerics(settings), threads)
 
@@ -50,7 +50,7 @@ def parent_folder(request: Request[Any], role: str) -> Path:
 
 
 def rotating_batches(workload: Workload, data: Data, batch_size: int) -> list[torch.Tensor]:
-    """Return the batches that a timing takes in turn, so that nothing kept from the last call serves it."""
+    """Return the batches that a timing rotates through, so that no call finds its inputs in a cache."""
     return [example_batch(workload, data, batch_size, number) for number in range(ROTATING)]
 
 
@@ -69,10 +69,10 @@ def calibration_batches(workload: Workload, data: Data, least: int = 0) -> Itera
 def structure_measurements(
     model: torch.nn.Module, batches: Iterable[torch.Tensor], folder: Path | None = None
 ) -> list[Measurement]:
-    """Observe what a model's time depends on; unknown, its artifact shares no timing."""
+    """Observe the structure that decides a model's time; if it is unknown, the artifact shares no timing."""
     try:
         found = observe(copy_of(model).eval(), batches, folder)
-    except Exception as error:  # whatever observing does to a model that runs without it
+    except Exception as error:  # observing may fail on a model that runs otherwise
         reason = f"could not be observed: {type(error).__name__}: {error}".splitlines()[0]
         return [Measurement(STRUCTURE, None, reason=reason[:200])]
     return [

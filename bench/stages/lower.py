@@ -1,4 +1,4 @@
-"""Turn a model into the file that a runtime loads fast."""
+"""Converts a model into a runtime's file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from techniques.registry import CannotApply
 
 
 def run(request: Request[LoweredSettings], folder: Path) -> list[Measurement]:
-    """Leave the runtime's file; measure its size and the model's logical operations."""
+    """Write the runtime's file; measure its size and the model's logical operations."""
     settings = request.settings
     workload, data = load_workload(settings.workload, settings.test_samples)
     if workload.fixed_batch not in (None, settings.batch_size):
@@ -53,14 +53,14 @@ def run(request: Request[LoweredSettings], folder: Path) -> list[Measurement]:
     backend.lower(copied, example.clone(), numerics(settings), calibration, folder)
     lowering_s = time.perf_counter() - started
     raw, compressed = folder_bytes(folder)
-    # For runtimes that build the model; no part of what they ship.
+    # For runtimes that rebuild the model; it is not part of the shipped size.
     read_structure(parent, settings.workload).save(folder)
     batches = [as_taken(model, batch) for batch in rotating_batches(workload, data, settings.batch_size)]
     structure = structure_measurements(model, batches, folder)
     with torch.no_grad():
         outputs = gathered((model(batch.clone()), len(batch)) for batch in batches)
     kind = load_outputs(parent).kind
-    save_outputs(folder, replace(outputs, kind=kind))  # what a timing must give
+    save_outputs(folder, replace(outputs, kind=kind))  # what a timing must reproduce
     of_file = isinstance(model, OnnxModel)
     one_batch = list(outputs.first(settings.batch_size).tensors.values())
     moved = (
@@ -71,7 +71,7 @@ def run(request: Request[LoweredSettings], folder: Path) -> list[Measurement]:
     return [
         Measurement("lowering_s", lowering_s, method="what a compiler's cache holds is not compiled again"),
         Measurement(
-            "least_bytes_moved", moved, reason="the file's own formats are not read" if of_file else ""
+            "least_bytes_moved", moved, reason="the formats inside the file are not read" if of_file else ""
         ),
         Measurement("artifact_bytes", raw),
         Measurement("artifact_compressed_bytes", compressed, method="xz"),
@@ -85,10 +85,10 @@ def _parameters(model: torch.nn.Module) -> list[Measurement]:
     reason = ""
     try:
         total, nonzero = model.parameter_counts() if isinstance(model, OnnxModel) else parameter_counts(model)
-    except Exception as error:  # whatever weights that a runtime takes do to a counter
+    except Exception as error:  # a counter may fail on weights that a runtime accepts
         return uncounted("parameters", "nonzero_parameters", reason=error)[:2]
     if nonzero is None:
-        reason = "some weights lie in other files"
+        reason = "some weights are in other files"
     return [
         Measurement("parameters", total),
         Measurement("nonzero_parameters", nonzero, reason=reason),
@@ -98,7 +98,7 @@ def _parameters(model: torch.nn.Module) -> list[Measurement]:
 def _operations_of_file(path: Path, example: torch.Tensor) -> list[Measurement]:
     try:
         counted = count_onnx(path, example.shape)
-    except Exception as error:  # whatever a graph that a runtime takes does to a counter
+    except Exception as error:  # a counter may fail on a graph that a runtime accepts
         return uncounted("dense_flops", reason=error)
     return flop_measurements(dense_flops=counted)
 
@@ -110,7 +110,7 @@ def _operations(model: torch.nn.Module, example: torch.Tensor) -> list[Measureme
     try:
         dense = flops.count(lambda: model(example.clone()))
         effective = flops.effective(model, example.clone())
-    except Exception as error:  # whatever a counter does to a model that runs without one
+    except Exception as error:  # a counter may fail on a model that runs otherwise
         return uncounted("dense_flops", "effective_flops", reason=error)
     traced = trace(model, example.clone())
     return [

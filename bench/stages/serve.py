@@ -1,4 +1,4 @@
-"""Find the rate of Poisson arrivals that a lowered model serves with its p99 under a bound."""
+"""Finds the highest rate of Poisson arrivals that a lowered model serves within a p99 bound."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMOKE_ARRIVALS = 100
 
 
 def run(request: Request[ServeSettings], folder: Path) -> list[Measurement]:
-    """Measure the highest rate that held the bound, and its p99."""
+    """Measure the highest rate within the bound, and its p99."""
     if find_spec("mlperf_loadgen") is None:
         raise CannotApply(
             "the server scenario needs mlcommons-loadgen: pip install 'dl-efficiency-bench[server]'"

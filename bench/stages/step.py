@@ -1,4 +1,4 @@
-"""Time one step of training, as it is taken many times over in training."""
+"""Times one step of training."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(request: Request[StepSettings], folder: Path) -> list[Measurement]:
     """Measure the time of a step; in the first launch also its memory and FLOPs, after the clock's pass."""
     settings = request.settings
     workload, data = load_workload(settings.workload, settings.test_samples)
-    # A seed is only asked for where it decides the structure of the model.
+    # The settings have a seed only if it decides the structure of the model.
     torch.manual_seed(_SEED if settings.seed is None else settings.seed)
     model = workload.model()
     with PeakResident() as resident:
@@ -107,7 +107,7 @@ def _other_passes(
 
 def _optimizer_state(optimizer: torch.optim.Optimizer | None) -> Measurement:
     if optimizer is None:
-        return Measurement("optimizer_state_bytes", None, reason="this runtime's optimizer is not PyTorch's")
+        return Measurement("optimizer_state_bytes", None, reason="this runtime has its own optimizer")
     return Measurement("optimizer_state_bytes", tensors.optimizer_state_bytes(optimizer))
 
 
@@ -141,13 +141,13 @@ def _flops(
 ) -> list[Measurement]:
     try:
         counted = flops.count_step(model, workload.loss, inputs, targets, optimizer)
-    except Exception as error:  # whatever a counter does to a step that runs without one
+    except Exception as error:  # a counter may fail on a step that runs otherwise
         return uncounted(*(f"{part}_flops" for part in STEP_PARTS), reason=error)
     return flop_measurements(**{f"{part}_flops": getattr(counted, part) for part in STEP_PARTS})
 
 
 def uncounted(*metrics: str, reason: Exception) -> list[Measurement]:
-    """Return the metrics of a count that failed, unknown and with the reason."""
+    """Return the metrics of a failed count: unknown, with the reason."""
     what = (
         f"could not be counted: {type(reason).__name__}: {str(reason).splitlines()[0] if str(reason) else ''}"
     )
@@ -174,5 +174,5 @@ def _flop_measurement(metric: str, counted: flops.FlopCount) -> Measurement:
 
 
 def incomplete(counted: flops.FlopCount) -> str:
-    """Return what a count lacks, empty where it is whole."""
+    """Return what a count lacks; empty if it is complete."""
     return f"incomplete: no formula for {', '.join(counted.unknown)}" if counted.unknown else ""

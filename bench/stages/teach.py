@@ -1,4 +1,4 @@
-"""Put a model's outputs on the training set on disk, once for all students that it teaches."""
+"""Writes a model's outputs on the training set to disk, once for all of its students."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.workloads.loading import load_workload
 
 
 def run(request: Request[WorkloadSettings], folder: Path) -> list[Measurement]:
-    """Leave the outputs of the model on every training sample, in the order of the data set."""
+    """Write the model's outputs on every training sample, in the order of the data set."""
     workload, data = load_workload(request.settings.workload, request.settings.test_samples)
     model = load_model(parent_folder(request, "model"), request.settings.workload)
     save_outputs(folder, predict(model, workload, data.train_inputs, torch.device("cpu")))

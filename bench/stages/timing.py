@@ -1,4 +1,4 @@
-"""The timed pass of a stage, and from its samples to measurements."""
+"""The timed pass of a stage, and the measurements from its samples."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TimedPass:
     throttled: tuple[Measurement, ...] = ()
 
     def steadiness(self) -> list[Measurement]:
-        """Measure what tells whether the launch had its machine."""
+        """Measure what shows whether other work disturbed the launch."""
         samples, warmup = self.samples, self.warmup
         unsteady = "" if warmup.steady else "calls were still getting faster when the warm-up's time was up"
         return [
@@ -59,7 +59,7 @@ class TimedPass:
         )
 
     def _clock(self) -> Measurement:
-        """Judge whether the clock was fine enough: INVALID where the shortest sample is only a few ticks."""
+        """Judge the clock's resolution: INVALID if the shortest sample is only a few ticks."""
         shortest_s = min(self.samples.durations_s) * self.samples.calls_per_sample
         fine = shortest_s >= MIN_TICKS * self.tick_s
         ticks = f"{shortest_s / self.tick_s:.0f} ticks of {self.tick_s:.1g} s"
@@ -68,10 +68,10 @@ class TimedPass:
 
 
 def timed_pass(call: Call, synchronize: Callable[[], None], request: Request[SamplingSettings]) -> TimedPass:
-    """Warm up, then time calls for as long as the request's settings say; beside them only the clock runs."""
+    """Warm up, then time calls for the request's sampling time; nothing but the clock runs meanwhile."""
     # A GPU's clock does not show in a product as small as this, and its launch is the CPU's work.
     on_cpu = request.device == "cpu"
-    before_s = reference_s() if on_cpu else None  # first: its threads come to rest in the warm-up
+    before_s = reference_s() if on_cpu else None  # first, so that its threads are idle after the warm-up
     warmup = clock.warm_up(call, synchronize, least_calls=1 if request.smoke else 5)
     # A TPU has no cache that a call could find something in: its programs move their data themselves.
     flushing = request.settings.flush_cache and request.device != "tpu"
@@ -104,11 +104,11 @@ def device_pass(call: Call, device: torch.device, stream: Any = None) -> list[Me
 
 
 def own_clock_pass(call: Call, program: object, request: Request[SamplingSettings]) -> list[Measurement]:
-    """Measure calls by the runtime's own clock, where it has one: what its own benchmark tool would tell."""
+    """Measure calls by the runtime's own clock, if it has one, as its own benchmark tool does."""
     if not isinstance(program, OwnClock):
         return []
     if request.settings.flush_cache:
-        reason = "caches are flushed before the calls that are timed, and this pass flushes none"
+        reason = "the timed calls flush the caches first, but this pass does not"
         return [Measurement("runtime_s", None, reason=reason)]
     durations_s: list[float] = []
     until = time.perf_counter() + (0.0 if request.smoke else request.settings.sample_s)
@@ -148,7 +148,7 @@ def energy_pass(
 
 
 def timings(metric: str, samples: Samples) -> list[Measurement]:
-    """Measure the median, with all samples, the upper quantiles that their number supports, and the spread.
+    """Measure the median with all samples, the upper quantiles that their number supports, and the spread.
 
     Of calls timed in blocks no quantile of single calls is known.
     """
@@ -187,7 +187,7 @@ def _upper(metric: str, durations_s: Sequence[float], quantile: float, block: in
 
 
 def quantile_of(metric: str, samples: Sequence[float], quantile: float, qualifier: str = "") -> Measurement:
-    """Measure a quantile with its interval; None with the reason where the samples are too few for one."""
+    """Measure a quantile with its interval; unknown, with the reason, if there are too few samples."""
     n, interval = len(samples), sample_quantile(samples, quantile)
     if interval is None:
         reason = f"{n} samples are too few for the {quantile:g} quantile"

@@ -30,7 +30,7 @@ _CPU = torch.device("cpu")
 
 
 def run(request: Request[TrainSettings], folder: Path) -> list[Measurement]:
-    """Leave the trained model and its eager outputs on the test set; measure the way there."""
+    """Write the trained model and its eager outputs on the test set; measure the training."""
     settings = request.settings
     workload, data, model = load_and_note(settings.workload, settings.seed, settings.test_samples)
     if workload.quality is None:
@@ -67,7 +67,7 @@ def run(request: Request[TrainSettings], folder: Path) -> list[Measurement]:
 def _as_given(
     settings: TrainSettings, data: Data, model: torch.nn.Module, workload: Workload, folder: Path
 ) -> list[Measurement]:
-    """Leave a model as it is: what all that is made of it is held against."""
+    """Write a model without training it: the reference for everything made from it."""
     types = weight_types(model)
     outputs = predict(widened_weights(model), workload, data.test_inputs, _CPU)
     kind = kind_of_given(
@@ -84,11 +84,11 @@ def _as_given(
 
 
 def _kind(workload: Workload, data: Data, model: torch.nn.Module) -> OutputKind:
-    """Return what a model's outputs are; of a loss that does not tell, by what the untrained model gives."""
+    """Return the kind of a model's outputs: by its loss, else by the outputs of the untrained model."""
     known = kind_of_loss(workload)
     if known is not None:
         return known
-    # Samples from all over: a test set may be sorted by its labels.
+    # Samples from the whole test set, which may be sorted by label.
     some = torch.linspace(0, len(data.test_inputs) - 1, min(EVALUATION_BATCH, len(data.test_inputs))).long()
     with torch.random.fork_rng(devices=[]):
         copy = copy_of(model).eval()
@@ -110,14 +110,14 @@ def _last_operator(model: torch.nn.Module, workload: Workload, data: Data, outpu
 
 
 def _left_out(outputs: Predictions) -> list[Measurement]:
-    """Name the outputs that are not compared, where there are any."""
+    """Name the outputs that are not compared, if any."""
     if not outputs.left_out:
         return []
     return [Measurement("outputs_left_out", len(outputs.left_out), method=", ".join(outputs.left_out))]
 
 
 def _reference(types: Sequence[str], model: torch.nn.Module) -> list[Measurement]:
-    """Say in which numbers the reference outputs were computed."""
+    """Return the number format of the reference outputs."""
     floats = [torch.finfo(tensor.dtype).bits for tensor in tensors_of(model)]
     if not floats:
         return []
@@ -126,7 +126,7 @@ def _reference(types: Sequence[str], model: torch.nn.Module) -> list[Measurement
 
 
 def _beside(workload: Workload, data: Data, model: torch.nn.Module) -> list[Measurement]:
-    """Measure what no training reaches, and what is too dear for each evaluation."""
+    """Measure the baseline without training, and metrics that are too slow for each evaluation."""
     finish = workload.finish(model, data) if workload.finish else {}
     return [
         *(
@@ -140,7 +140,7 @@ def _beside(workload: Workload, data: Data, model: torch.nn.Module) -> list[Meas
 def quality(
     settings: WorkloadSettings, data: Data, outputs: Predictions, qualifier: str = ""
 ) -> list[Measurement]:
-    """Measure every quality metric of the workload, and the one its target is set on as `quality`."""
+    """Measure every quality metric of the workload; the metric of its target is also `quality`."""
     measure = find_workload(settings.workload).quality
     if measure is None:
         return []
@@ -174,10 +174,10 @@ def _to_target(record: TrainingRecord, goal: Goal) -> list[Measurement]:
 
 
 def effective_batch(trainer: Trainer) -> Measurement:
-    """Measure the samples of a batch that there are, and say how they are gone through."""
+    """Measure the effective batch size, and how a batch is processed."""
     fewer = trainer.samples_per_batch < trainer.batch_size
-    asked = f"batches of {trainer.batch_size} were asked for; the training set has fewer samples"
-    method = "; ".join(part for part in (asked if fewer else "", trainer.learn.method) if part)
+    small = f"batches of {trainer.batch_size} were requested; the training set has fewer samples"
+    method = "; ".join(part for part in (small if fewer else "", trainer.learn.method) if part)
     return Measurement("effective_batch_size", trainer.samples_per_batch, method=method)
 
 

@@ -174,7 +174,7 @@ def test_mistakes_get_one_line_each(store, tmp_path):
     make_run(store, "unfinished", finish=False)
     for call, message in (
         (lambda: regression.check(store, "before", "mian", tmp_path, 0.1), "did you mean 'main'"),
-        (lambda: baseline.save(store, "before", "no/slash", tmp_path), "only letters"),
+        (lambda: baseline.save(store, "before", "no/slash", tmp_path), "must consist of letters"),
         (lambda: baseline.save(store, "unfinished", "x", tmp_path), "has not finished"),
     ):
         with pytest.raises(BenchError, match=message):

@@ -56,7 +56,7 @@ def test_training_counts_the_samples_that_there_are(tmp_path: Path) -> None:
     found = by_metric(train.run(request(tmp_path, "train"), tmp_path))
     held = found["effective_batch_size"]
     assert held.value == SAMPLES
-    assert held.method == "batches of 32 were asked for; the training set has fewer samples"
+    assert held.method == "batches of 32 were requested; the training set has fewer samples"
     assert found["training_samples"].value == found["test_samples"].value == SAMPLES
     assert found["training_samples"].method == "1 row left out; 2 files left out"
     assert found["samples_to_target"].value == SAMPLES * found["steps_to_target"].value
