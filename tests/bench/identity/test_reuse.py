@@ -48,7 +48,7 @@ def test_a_file_in_a_folder_that_was_listed_makes_it_again(tmp_path: Path) -> No
     made(tmp_path / "results", Inputs(folders={str(listed): folder_digest(listed)}))
     assert found(tmp_path / "results") == (KEY, "")
     (listed / "another.png").touch()
-    assert_made_again(tmp_path / "results", f"what lies in {listed}")
+    assert_made_again(tmp_path / "results", f"the content of folder {listed}")
 
 
 def test_another_version_of_a_package_makes_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
