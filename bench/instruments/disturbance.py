@@ -1,4 +1,7 @@
-"""What disturbed a launch: other tasks, the hypervisor, a throttled or shared GPU."""
+"""What disturbed a launch, by its own signs: other tasks, the hypervisor, a throttled or shared GPU.
+
+The last word is `bench.analysis.disturbed`, which judges all launches of a run together.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from bench.analysis.comparable import differences, fingerprint
 from bench.analysis.statistics import ratio_interval
@@ -16,10 +16,6 @@ from bench.metrics import METRICS, Metric, metric_named
 from bench.regression.baseline import collect, metric_of, read_baseline, refuse_smoke
 from bench.results.store import Store
 from techniques.registry import first_few
-
-if TYPE_CHECKING:
-    pass
-
 
 _EXACT_TOLERANCE = 1e-9
 
