@@ -56,7 +56,7 @@ def test_adding_the_same_row_again_does_nothing_and_another_of_its_name_is_one_l
     ("wrong", "message"),
     [
         ({"direction": "higher"}, "unknown field 'direction'"),
-        ({"beter": "higher"}, "did you mean 'better'"),
+        ({"betters": "higher"}, "did you mean 'better'"),
         ({"better": "up"}, "better must be lower, higher, neither, got 'up'"),
         ({"kind": "random"}, "kind must be exact, seeded, sampled"),
         ({"label": "x" * 61}, "label must be one line of at most 60 characters"),

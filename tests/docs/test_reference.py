@@ -59,7 +59,11 @@ def test_the_bounds_and_defaults_of_a_key_are_there(page):
 
 
 def test_every_metric_is_there(page):
-    assert all(f"| `{name}` |" in page("metrics") for name in METRICS)
+    added = {
+        metric.name for metric in METRICS.added()
+    }  # by plug-ins of other tests, after the page was written
+    missing = [name for name in METRICS if name not in added and f"| `{name}` |" not in page("metrics")]
+    assert not missing
 
 
 def test_every_technique_is_there_with_its_settings(page):

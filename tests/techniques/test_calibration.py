@@ -21,5 +21,5 @@ def test_batches_have_the_size_that_is_lowered_for_whatever_size_they_come_in(
 
 
 def test_too_few_samples_are_told_instead_of_leaving_a_model_uncalibrated() -> None:
-    with pytest.raises(CannotApply, match="batches of 128; only 100 samples"):
+    with pytest.raises(CannotApply, match="requires a calibration batch of 128 samples, got 100"):
         calibration_parts(SAMPLES, 128)

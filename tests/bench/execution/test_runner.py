@@ -178,7 +178,7 @@ def test_servers_that_end_before_they_are_ready_stop_the_run_with_one_line(tmp_p
             return super().__call__()
 
     launches = NeverReady(0)
-    with pytest.raises(BenchError, match="no fork server could be started: it was killed by SIGSEGV; the"):
+    with pytest.raises(BenchError, match="no fork server could be started: it was killed by SIGSEGV; run"):
         run(tmp_path, launches)
     # The last one tries it without the libraries that may have crashed it.
     assert launches.imports == [["a_library"], ["a_library"], []]

@@ -39,7 +39,7 @@ def launches_of(store: Store, run_id: str, workload: str, kind: str):
     [
         ("segfaults", "failed", "SIGSEGV"),
         ("allocates", "oom", "memory"),
-        ("hangs", "timeout", "longer than its 10 s"),
+        ("hangs", "timeout", "exceeded its timeout of 10 s"),
         ("diverges", "diverged", "loss is"),
         ("behaves", "ok", ""),
     ],
