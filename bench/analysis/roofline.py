@@ -78,8 +78,13 @@ def last_cache_bytes(environment: Mapping[str, Any]) -> int:
     caches = cpu.get("caches") if isinstance(cpu, Mapping) else None
     if not isinstance(caches, Mapping) or not caches:
         return 0
-    size = re.fullmatch(r"(\d{1,12})([KMG]?)", str(caches[max(caches)]))
-    return int(size[1]) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[size[2]] if size else 0
+    return cache_bytes(str(caches[max(caches)]))
+
+
+def cache_bytes(size: str) -> int:
+    """Read the size of a cache as the kernel writes it, `32768K`; 0 for anything else."""
+    found = re.fullmatch(r"(\d{1,12})([KMG]?)", size)
+    return int(found[1]) * {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}[found[2]] if found else 0
 
 
 def number_format(settings: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ All of it follows from the store, so that a run that goes on after an interrupti
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 from bench.analysis.statistics import LOOKS, launch_interval
@@ -46,9 +47,9 @@ class Ledger:
         self._reopened: set[str] = set()
 
     @property
-    def stages(self) -> dict[str, StageRow]:
+    def stages(self) -> Mapping[str, StageRow]:
         """The stages of the plan as it is now, by key."""
-        return dict(self._sharing.plan.stages)
+        return self._sharing.plan.stages
 
     @property
     def ok(self) -> bool:

@@ -6,6 +6,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from bench.analysis.roofline import cache_bytes
 from bench.instruments.kernel_files import read_text
 from techniques.backends.cpu_features import cpu_features, cpu_flags, first_processor
 
@@ -70,13 +71,7 @@ def _turbo() -> bool | None:
 
 def largest_cache_bytes() -> int:
     """Return the size of the largest cache of the first core, 0 where the kernel tells of none."""
-    return max((_bytes(size) for size in _caches().values()), default=0)
-
-
-def _bytes(size: str) -> int:
-    """Read a size as the kernel writes it, `48K`."""
-    units = {"K": 2**10, "M": 2**20, "G": 2**30}
-    return int(size.rstrip("KMG")) * units.get(size[-1], 1)
+    return max(map(cache_bytes, _caches().values()), default=0)
 
 
 def _caches() -> dict[str, str]:

@@ -78,7 +78,8 @@ class StageTable:
             raise BenchError(
                 f"stage kind {row.name!r}: shares {row.shares!r}{nearest(row.shares, self._rows)}"
             )
-        self._rows[row.name] = row
+        ordered = sorted({**self._rows, row.name: row}.values(), key=lambda entry: entry.phase)
+        self._rows = {entry.name: entry for entry in ordered}
 
     def rows(self) -> Mapping[str, StageKind]:
         """Return every kind by its name, in the order of their phases."""
@@ -86,8 +87,7 @@ class StageTable:
             self._third_parties_loaded = True
             for entry in entry_points(group="bench.stages"):
                 entry.load()(self)
-        ordered = sorted(self._rows.values(), key=lambda row: row.phase)
-        return MappingProxyType({row.name: row for row in ordered})
+        return MappingProxyType(self._rows)
 
     def get(self, name: str) -> StageKind:
         """Return the kind of that name; raises BenchError that names the nearest one."""
