@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.metadata
+import linecache
 import os
 import re
 import sys
@@ -19,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from bench.digests import OUR_PACKAGES, Signature, file_digest, imported_names, signature, versions_of
@@ -227,11 +229,33 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     path = arguments[0] if arguments and arguments[0] is not None else "."
     if not isinstance(path, str | bytes | os.PathLike):
         return  # a descriptor: whoever opened it was heard
-    if sys._getframe(1).f_code.co_filename.startswith("<frozen importlib"):
-        return  # modules are found in sys.modules
+    if _is_about_code(sys._getframe(1)):
+        return
     with contextlib.suppress(Exception):  # a hook that raises would stop the opening
         act = _written(arguments[2]) if event == "open" else _EVENTS[event]
         _listeners[-1].hear(act, os.fsdecode(path))
+
+
+_ABOUT_CODE = (linecache.__file__, importlib.metadata.__file__)
+
+_FRAMES = 4
+"""How many calls lie at most between a function of `_ABOUT_CODE` and the opening of its file."""
+
+
+def _is_about_code(frame: FrameType | None) -> bool:
+    """Say whether a file is opened to import a module, print its lines or look up what is installed.
+
+    Modules are found in `sys.modules`, and packages by their versions.
+    """
+    if frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
+        return True
+    for _ in range(_FRAMES):
+        if frame is None:
+            return False
+        if frame.f_code.co_filename in _ABOUT_CODE:
+            return True
+        frame = frame.f_back
+    return False
 
 
 _EVENTS = {"open": "r", "sqlite3.connect": "r", "os.listdir": "l", "os.scandir": "l"}

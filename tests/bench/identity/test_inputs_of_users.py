@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.metadata
 import importlib.util
 import json
+import linecache
 import os
 import random
 import shutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -160,6 +163,26 @@ def test_what_the_stage_itself_wrote_or_only_passed_by_is_no_input(here: Path) -
     assert sorted(inputs.loaded) == [
         f"the {what} of own:mine.py:make,train_steps=2" for what in ("data", "model", "outputs")
     ]
+
+
+def test_lines_printed_and_packages_looked_up_are_no_inputs(here: Path) -> None:
+    write("mine.py", "def fails():\n    raise ValueError\n")()
+    write("mine.egg-info/METADATA", "Name: mine\nVersion: 1.0\n")()
+    write("mine.egg-info/entry_points.txt", "[things]\nthing = mine:fails\n")()
+    write("beside.txt", "1")()
+    sys.path.append(str(here))
+    import mine
+
+    with Recorder(here / "results") as recorder:
+        try:
+            mine.fails()
+        except ValueError:
+            linecache.clearcache()
+            assert "raise ValueError" in traceback.format_exc()
+        assert importlib.metadata.version("mine") == "1.0"
+        importlib.metadata.entry_points(group="things")
+        Path("beside.txt").read_text()
+    assert list(recorder.inputs().files) == ["beside.txt"] and not recorder.inputs().folders
 
 
 @pytest.mark.parametrize("place", ["/dev/shm", "/usr/src", "/run/media"])
