@@ -83,7 +83,10 @@ class Sources:
 
 
 def source_digest(module: str) -> str:
-    """Return a hash over the code of a module of ours, given by name or file, and of all it leads to."""
+    """Return a hash over the code of a module of ours, given by name or file, and of all it leads to.
+
+    It is a SHA-256, 64 hexadecimal digits; comments do not count. Raises OSError where a file cannot be read.
+    """
     digest = hashlib.sha256()
     for name, path in sorted(closure(module).items()):
         digest.update(name.encode() + b"\0" + file_digest(path).encode())

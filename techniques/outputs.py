@@ -52,6 +52,7 @@ class Flattened(torch.nn.Module):
         self.model = model
 
     def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the tensors of the outputs in their order."""
         return tuple(parts(self.model(batch))[0].values())
 
 

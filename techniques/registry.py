@@ -144,6 +144,7 @@ class Technique(Generic[RowT]):
 
     @property
     def name(self) -> str:
+        """Return the row's name."""
         return self.row.name
 
     @cached_property
@@ -160,7 +161,7 @@ class Technique(Generic[RowT]):
         return f"{self.row.name}:{','.join(parts)}" if parts else self.row.name
 
     def load(self) -> Any:
-        """Import and return what implements this technique."""
+        """Import and return what implements this technique; raises as `load_reference` does."""
         return load_reference(self.row.implementation)
 
     def create(self, *arguments: Any) -> Any:
@@ -215,6 +216,8 @@ class Registry(Generic[RowT]):
         """Read `name[:argument][,key=value...]`, fill in the defaults, check names and types.
 
         A value with one of `,=+|` stands in double quotes; a file of that name may be the argument without.
+        Raises TechniqueError for an unknown name or setting, a setting given twice, and a value of another
+        type or out of its range.
         """
         name, _, rest = text.strip().partition(":")
         row = self.get(name.strip())
@@ -241,7 +244,7 @@ class Registry(Generic[RowT]):
         return Technique(row, MappingProxyType(settings))
 
     def default(self, name: str) -> Technique[RowT]:
-        """Return the technique at its default settings."""
+        """Return the technique at its default settings; raises TechniqueError for an unknown name."""
         return Technique(self.get(name), MappingProxyType(dict(self.get(name).defaults)))
 
 
@@ -250,7 +253,10 @@ def _written(value: Setting, also: str = "") -> str:
 
 
 def split_reference(reference: str) -> tuple[str, str]:
-    """Split `module:attribute` or `file.py:attribute` into place and attribute."""
+    """Split `module:attribute` or `file.py:attribute` into place and attribute.
+
+    Raises TechniqueError for text of another form.
+    """
     place, colon, attribute = reference.rpartition(":")
     if not colon or not place or not attribute:
         raise TechniqueError(f"{reference!r} must be package.module:name or file.py:name")
@@ -258,7 +264,10 @@ def split_reference(reference: str) -> tuple[str, str]:
 
 
 def load_reference(reference: str) -> Any:
-    """Import what `module:attribute` or `file.py:attribute` names."""
+    """Import what `module:attribute` or `file.py:attribute` names.
+
+    Raises TechniqueError for a file or attribute that does not exist, ImportError for a missing module.
+    """
     place, attribute = split_reference(reference)
     module = load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     REFERENCED.add(module.__name__)
@@ -271,7 +280,8 @@ def load_reference(reference: str) -> Any:
 def load_file(path: Path) -> ModuleType:
     """Import a Python file by its path, once for each content.
 
-    As for a script, its imports are searched in its own folder first.
+    As for a script, its imports are searched in its own folder first. Raises TechniqueError where there is no
+    such file, and whatever its code raises.
     """
     if not path.is_file():
         raise TechniqueError(f"{path}: no such file")

@@ -76,7 +76,10 @@ def split(text: str, separator: str, most: int = -1) -> list[str]:
 
 
 def in_range(value: Setting, range_: str) -> bool:
-    """Say whether a number lies in a range written as `[0, 1)`, `(0, inf)`: `[` includes, `(` does not."""
+    """Say whether a number lies in a range written as `[0, 1)`, `(0, inf)`: `[` includes, `(` does not.
+
+    Raises ValueError for a range of another form.
+    """
     written = _RANGE.fullmatch(range_)
     if written is None:
         raise ValueError(f"{range_!r} must be a range, as '[0, 1)'")

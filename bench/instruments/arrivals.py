@@ -66,7 +66,8 @@ def offer_rate(
 ) -> Offered:
     """Offer one rate to `call`, which answers one batch at a time; the generator's logs go to `folder`.
 
-    Raises what `call` raises, once all that arrived has been dismissed.
+    The generator is MLPerf's LoadGen, in its server scenario. Raises what `call` raises, once all that
+    arrived has been dismissed.
     """
     import mlperf_loadgen as loadgen
 
@@ -122,7 +123,10 @@ def _settings(rate_per_s: float, bound_s: float, seconds: float, arrivals: int) 
 
 
 def read_offered(log: Path, rate_per_s: float, bound_s: float) -> Offered:
-    """Read the load generator's detailed log: a line of JSON for each of its results."""
+    """Read the load generator's detailed log: a line of JSON for each of its results.
+
+    Raises OSError where there is no log, KeyError where it lacks a result.
+    """
     results = {}
     for line in log.read_text().splitlines():
         if line.startswith(":::MLLOG "):

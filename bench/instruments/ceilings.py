@@ -34,7 +34,10 @@ class Ceilings:
 
 
 def measure_ceilings(device: torch.device, seconds: float = 0.3) -> Ceilings:
-    """Measure, for about `seconds` each, matrix products in each format and a copy that no cache holds."""
+    """Measure, for about `seconds` each, matrix products in each format and a copy that no cache holds.
+
+    What the device cannot do is None with the reason: nothing is raised for it.
+    """
     found: dict[str, float | None] = {}
     reasons: dict[str, str] = {}
     for name, make in _products(device).items():

@@ -58,6 +58,7 @@ class Samples:
 
     @property
     def calls(self) -> int:
+        """Return how many calls were timed."""
         return len(self.durations_s) * self.calls_per_sample
 
 
@@ -102,7 +103,7 @@ def sample(
 
     `synchronize` waits for the device and is inside each sample: without it an asynchronous launch would be
     timed, not its work. `between` is called before each sample and is in none of them, nor in `elapsed_s`.
-    The garbage collector is off meanwhile, and then as it was before.
+    The garbage collector is off meanwhile, and then as it was before. Raises whatever a call raises.
     """
     now = time.perf_counter_ns
     durations: list[int] = []

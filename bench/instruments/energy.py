@@ -28,9 +28,13 @@ class EnergyCounter(Protocol):
     method: str
     reason: str
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Remember the counter, or set `reason` where it cannot be read."""
+        ...
 
-    def joules(self) -> float | None: ...
+    def joules(self) -> float | None:
+        """Return the joules since `start`, or None where unknown."""
+        ...
 
 
 def measure_energy(
@@ -77,9 +81,11 @@ class NoCounter:
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Do nothing."""
 
     def joules(self) -> float | None:
+        """Return None: nothing counts."""
         return None
 
 

@@ -25,8 +25,8 @@ Tensor = torch.Tensor
 def product(out: Tensor, left: Tensor, /, *others: object, **__: object) -> int:
     """Matrix product whose inner dimension is the left operand's last: mm, bmm, mv, linear, packed or not.
 
-    Of a sparse operand each element that is stored takes part, and no other; of two of them, each pair of
-    stored elements that meet.
+    Shapes: left (..., m, k), out (..., m, n). Of a sparse operand each element that is stored takes part, and
+    no other; of two of them, each pair of stored elements that meet.
     """
     right = others[0] if others else None
     if _is_sparse(left) and isinstance(right, Tensor) and _is_sparse(right):
@@ -44,6 +44,7 @@ def added(out: Tensor, _: Tensor, left: Tensor, /, *others: object, **___: objec
 
 
 def dot(_: Tensor, left: Tensor, /, *__: object, **___: object) -> int:
+    """A dot product of two vectors (n,)."""
     return 2 * left.numel()
 
 
@@ -74,14 +75,17 @@ def sample_weights_backward(_: object, grad: Tensor, _table: Tensor, indices: Te
 
 
 def outer(out: Tensor, /, *_: object, **__: object) -> int:
+    """An outer product: a multiply-add for each element of the output."""
     return 2 * out.numel()
 
 
 def addbmm(_: Tensor, __: Tensor, left: Tensor, right: Tensor, /, **___: object) -> int:
+    """The sum over a batch of products, (b, m, k) by (b, k, n)."""
     return 2 * left.numel() * right.shape[-1]
 
 
 def grouped_mm(out: Tensor, left: Tensor, right: Tensor, /, *_: object, **__: object) -> int:
+    """A matrix product for each group."""
     # Of two matrices the groups cut the inner dimension, and each multiplies its own part of it.
     return 2 * left.numel() * right.shape[-1] if left.dim() == right.dim() == 2 else product(out, left)
 
@@ -102,14 +106,17 @@ def product_backward(_: object, grad: Tensor, left: Tensor, _right: object, want
 
 
 def linear_backward(_: object, inputs: Tensor, grad: Tensor, _weight: object, wanted: Any, /) -> int:
+    """The gradients of a linear layer's inputs (..., inputs) and weight, each as large as the forward."""
     return 2 * grad.numel() * inputs.shape[-1] * (wanted[0] + wanted[1])
 
 
 def linear_backward_input(_: object, _size: object, grad: Tensor, weight: Tensor, /) -> int:
+    """The gradient of a linear layer's inputs: grad (..., outputs) by weight (outputs, inputs)."""
     return 2 * grad.numel() * weight.shape[-1]
 
 
 def linear_backward_weights(_: object, grad: Tensor, inputs: Tensor, /, *__: object) -> int:
+    """The gradient of a linear layer's weight: grad (..., outputs) by inputs (..., inputs)."""
     return 2 * grad.numel() * inputs.shape[-1]
 
 
@@ -124,26 +131,33 @@ def affine_grid(out: Tensor, theta: Tensor, /, *_: object, **__: object) -> int:
 
 
 def foreach_mm(outs: Iterable[Tensor], lefts: Iterable[Tensor], /, *_: object, **__: object) -> int:
+    """A list of matrix products."""
     return sum(product(out, left) for out, left in zip(outs, lefts, strict=True))
 
 
 def convolve(positions: Tensor, weight: Tensor) -> int:
-    """Each position (sample and pixel) takes every weight once, however many groups there are."""
+    """Each position (sample and pixel) takes every weight once, however many groups there are.
+
+    Shapes: positions (batch, channels, *spatial), weight (outputs, inputs / groups, *kernel).
+    """
     return 2 * (positions.numel() // positions.shape[1]) * weight.numel()
 
 
 def convolution(
     out: Tensor, inputs: Tensor, weight: Tensor, _bias: object, /, *settings: Any, **__: object
 ) -> int:
+    """A convolution, transposed where its settings say so."""
     transposed = settings[3]
     return convolve(inputs if transposed else out, weight)
 
 
 def plain_convolution(out: Tensor, _: Tensor, weight: Tensor, /, *__: object, **___: object) -> int:
+    """A convolution that is not transposed: each output position takes every weight."""
     return convolve(out, weight)
 
 
 def transposed_convolution(_: object, inputs: Tensor, weight: Tensor, /, *__: object, **___: object) -> int:
+    """A transposed convolution: each input position takes every weight."""
     return convolve(inputs, weight)
 
 
@@ -156,37 +170,47 @@ def convolution_backward(_: object, grad: Tensor, inputs: Tensor, weight: Tensor
 def slow_convolution_backward(
     _: object, grad: Tensor, _inputs: object, weight: Tensor, *settings: Any
 ) -> int:
+    """The two gradients of a convolution by ATen's own kernel, each as large as the forward."""
     return convolve(grad, weight) * (settings[3][0] + settings[3][1])
 
 
 def conv_tbc(out: Tensor, _: Tensor, weight: Tensor, *__: object) -> int:
+    """A convolution over time: out (time, batch, outputs), weight (kernel, inputs, outputs)."""
     return 2 * out.numel() * weight.shape[0] * weight.shape[1]
 
 
 def packed_convolution(out: Tensor, _: Tensor, packed: Any, *__: object) -> int:
+    """A quantized convolution whose weight is packed."""
     return convolve(out, packed.unpack()[0])
 
 
 def sum_convolution(out: Tensor, _: Tensor, _inputs: Tensor, weight: Tensor, *__: object) -> int:
+    """A convolution added in place to another tensor, which is the first argument."""
     return convolve(out, weight)
 
 
 def packed_sum_convolution(out: Tensor, _: Tensor, _added: Tensor, packed: Any, *__: object) -> int:
+    """A quantized convolution with a packed weight, added to another tensor."""
     return convolve(out, packed.unpack()[0])
 
 
 def packed_transposed_convolution(_: object, inputs: Tensor, packed: Any, *__: object) -> int:
+    """A quantized transposed convolution whose weight is packed."""
     return convolve(inputs, packed.unpack()[0])
 
 
 def pointwise_qconv(
     out: Tensor, _x: object, _scale: object, _zero: object, weight: Tensor, *__: object
 ) -> int:
+    """oneDNN's quantized convolution, whose weight follows the input, its scale and its zero point."""
     return convolve(out, weight)
 
 
 def attention(_: object, query: Tensor, key: Tensor, value: Tensor, *__: object, **___: object) -> int:
-    """Two products: query with key, scores with value. Keys that query heads share count for each head."""
+    """Two products: query with key, scores with value. Keys that query heads share count for each head.
+
+    Shapes: query (batch, heads, n, width), key and value (batch, heads, m, width).
+    """
     return 2 * prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
 
 
@@ -213,6 +237,7 @@ def multi_head_attention(
 
 
 def encoder_layer(_: object, source: Tensor, width: int, *rest: Any, **__: object) -> int:
+    """PyTorch's fused encoder layer: attention, and the two products of the feed-forward block."""
     expand, reduce = rest[12], rest[14]
     tokens = sum(_lengths(source))
     return multi_head_attention(None, source, source, None, width) + 2 * tokens * (
@@ -228,18 +253,22 @@ def rnn_layer(_: object, inputs: Tensor, from_input: Tensor, from_hidden: Tensor
 def rnn_layer_backward(
     _: object, inputs: Tensor, from_input: Tensor, from_hidden: Tensor, *__: object
 ) -> int:
+    """Two gradients of a layer of oneDNN's, each as large as the forward."""
     return 2 * rnn_layer(None, inputs, from_input, from_hidden)
 
 
 def rnn(_: object, inputs: Tensor, weights: Iterable[Tensor], *__: object) -> int:
+    """A recurrent net of several layers: each token takes every weight matrix once, and no bias counts."""
     return 2 * prod(inputs.shape[:-1]) * sum(weight.numel() for weight in weights if weight.dim() == 2)
 
 
 def rnn_backward(_: object, inputs: Tensor, weights: Iterable[Tensor], *settings: Any) -> int:
+    """The gradients of the inputs and, where they are asked for, of the weights."""
     return rnn(None, inputs, weights) * (1 + bool(settings[-1][3]))
 
 
 def lstm_of_mps(_: object, inputs: Tensor, _state: object, weights: Iterable[Tensor], *__: object) -> int:
+    """An LSTM on an Apple GPU, whose state comes before its weights."""
     return rnn(None, inputs, weights)
 
 
@@ -259,6 +288,8 @@ def quantized_rnn(gates: int) -> Formula:
 
 
 def quantized_cell(gates: int) -> Formula:
+    """A step of a quantized cell of so many gates; inputs (batch, inputs), state (batch, hidden)."""
+
     def formula(_: object, inputs: Tensor, state: Any, *__: object, **___: object) -> int:
         hidden = (state if isinstance(state, Tensor) else state[0]).shape[-1]
         return 2 * prod(inputs.shape[:-1]) * gates * hidden * (inputs.shape[-1] + hidden)

@@ -35,7 +35,8 @@ def module_flops(model: torch.nn.Module, example: torch.Tensor) -> list[ModuleFl
 
     A module that is called twice counts twice, under its first name. What TorchScript has compiled counts in
     the module that calls it, and has no rows of its own. The model runs once in evaluation mode
-    without gradients, once more for fvcore, whose multiply-adds are doubled.
+    without gradients, once more for fvcore (Meta's library), whose multiply-adds are doubled. Raises whatever
+    the model raises.
     """
     totals, unknown = _count(model, example)
     traced = trace(model, example)

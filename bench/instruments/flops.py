@@ -132,7 +132,10 @@ def counting(saw: Saw | None = None) -> Iterator[OperatorCounter]:
 
 
 def count(call: Callable[[], object]) -> FlopCount:
-    """Count the FLOPs of a call, which runs once; compiled modules by their graph's logical operations."""
+    """Count the FLOPs of a call, which runs once; compiled modules by their graph's logical operations.
+
+    Raises whatever the call raises.
+    """
     with counting() as counter:
         call()
     return counter.take()
@@ -170,7 +173,10 @@ def count_step(
 
 
 def effective(model: torch.nn.Module, example: torch.Tensor) -> int:
-    """Return the forward FLOPs less those that zero weights take part in; all else counts dense."""
+    """Return the forward FLOPs less those that zero weights take part in; all else counts dense.
+
+    The model runs once in evaluation mode; raises whatever it raises.
+    """
     weights = ZeroWeights(model)
     with evaluating(model), weights.known(), counting(weights.saw) as counter:
         model(example)

@@ -74,7 +74,10 @@ def continuation(generator: Generator, prompts: torch.Tensor, tokens: int) -> It
 def time_generation(
     generator: Generator, prompts: Sequence[torch.Tensor], tokens: int, synchronize: Callable[[], None]
 ) -> Generated:
-    """Time a text for each batch of prompts (sequences, time); the first is made once before, untimed."""
+    """Time a text for each batch of prompts (sequences, time); the first is made once before, untimed.
+
+    `tokens` are made of each, the likeliest one at a time. Raises whatever the generator raises.
+    """
     for _ in continuation(generator, prompts[0], tokens):
         synchronize()
     texts = chain.from_iterable(continuation(generator, batch, tokens) for batch in prompts)
@@ -87,7 +90,10 @@ def time_generation(
 
 @torch.inference_mode()
 def cache_bytes_per_token(generator: Generator, prompts: torch.Tensor, tokens: int) -> float:
-    """Return what the cache keeps of one token of one sequence, counted from its tensors."""
+    """Return the bytes that the cache keeps of one token of one sequence, counted from its tensors.
+
+    `prompts` are (sequences, time).
+    """
     cache = [token.cache for token in continuation(generator, prompts, tokens)][-1]
     # The last token was made and not yet read.
     return generator.cache_bytes(cache) / (len(prompts) * (prompts.shape[1] + tokens - 1))

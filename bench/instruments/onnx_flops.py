@@ -36,7 +36,7 @@ class OnnxCount:
 
 
 def count_onnx(path: Path, shape: Sequence[int] = (), batch_size: int = 1) -> FlopCount:
-    """Count one run of a file's graph; see `count_onnx_file`."""
+    """Count one run of a file's graph; see `count_onnx_file`, also for the errors."""
     return count_onnx_file(path, shape, batch_size).flops
 
 

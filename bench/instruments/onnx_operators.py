@@ -69,7 +69,7 @@ NONE: Mapping[str, str] = {
 
 
 def kind_of(domain: str, name: str) -> Kind:
-    """Say what an operator does; what is in no list is unknown."""
+    """Say what an operator does; what is in no list is unknown. `domain` is empty for ONNX's own."""
     domain = "" if domain in DEFAULT_DOMAINS else domain
     if (domain, name) in FORMULAS:
         return "formula"

@@ -64,7 +64,10 @@ def describe_modules(model: torch.nn.Module) -> Iterator[list[Any]]:
 
 @torch.no_grad()
 def describe_calls(model: torch.nn.Module, batches: Iterable[torch.Tensor]) -> Iterator[list[Any]]:
-    """Yield each operator that the model calls on the batches, with the shapes and settings it is given."""
+    """Yield each operator that the model calls on the batches, with the shapes and settings it is given.
+
+    Raises whatever the model raises.
+    """
     for batch in batches:
         with _Operators() as operators:
             model(batch.clone())

@@ -25,7 +25,7 @@ def call_bytes(
     """Return the least bytes of a forward pass, at a number format or None for none.
 
     Weights with two dimensions or more are held in the format's numbers (`int4` of `int4-weight`); biases and
-    norms, inputs and outputs in the precision.
+    norms, inputs and outputs in the precision. Raises KeyError for a precision or format of unknown width.
     """
     plain = _WIDTHS[precision]
     width = _WIDTHS[format_.partition("-")[0]] if format_ else plain

@@ -32,7 +32,8 @@ def closeness(
 ) -> list[Measurement]:
     """Compare outputs (samples, ...) with those of the same model run eagerly, and judge them.
 
-    Labels are judged by the share that stays, unless the samples are too `few` for one.
+    Labels are judged by the share that stays, unless the samples are too `few` for one. Other shapes make the
+    outputs invalid; nothing is raised.
     """
     same = agreement("top1_agreement", outputs, own, kind, answers)
     if outputs.shape != own.shape:
@@ -119,9 +120,10 @@ def agreement(
     kind: OutputKind,
     answers: Answers | None = None,
 ) -> Measurement:
-    """Measure the share of answers that are the same in both outputs; None where outputs have no answers.
+    """Measure the share of answers that are the same in both outputs (samples, ...), from 0 to 1.
 
-    What is NaN answers nothing, and agrees with nothing.
+    It is None where outputs have no answers or other shapes. What is NaN answers nothing, and agrees with
+    nothing.
     """
     if outputs.shape != reference.shape:
         return Measurement(metric, None, reason="the outputs have other shapes")
@@ -137,7 +139,11 @@ def agreement(
 def kept_quality(
     kept: Measurement, outputs: torch.Tensor, reference: torch.Tensor, kind: OutputKind
 ) -> Measurement:
-    """Measure the quality of a model that is served as it is: answers kept, else nearness to its outputs."""
+    """Measure the quality of a model that is served as it is: answers kept, else nearness to its outputs.
+
+    Both outputs are (samples, ...). Nearness is their cosine as one vector; it is None where no number is
+    finite in both, and for outputs of other shapes.
+    """
     if kept.value is not None:
         return replace(kept, metric="quality", method=f"answers kept, {kept.method}")
     if outputs.shape != reference.shape:

@@ -22,7 +22,10 @@ _META = "outputs"
 
 
 def save_model(folder: Path, structure: Structure, model: torch.nn.Module) -> None:
-    """Write the model's weights, and the structure that they fit."""
+    """Write the model's weights, and the structure that they fit.
+
+    Raises StageError where its state is neither tensors nor JSON: nothing is pickled.
+    """
     try:
         save_state(model.state_dict(), folder / WEIGHTS)
     except UnknownState as error:
@@ -56,7 +59,7 @@ def save_outputs(folder: Path, outputs: Predictions) -> None:
 
 
 def load_outputs(folder: Path) -> Predictions:
-    """Return the outputs that were saved in an artifact's folder."""
+    """Return the outputs saved in an artifact's folder; raises StageError where they are damaged."""
     try:
         with safe_open(folder / OUTPUTS, "pt") as file:
             meta = json.loads(file.metadata()[_META])

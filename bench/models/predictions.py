@@ -46,6 +46,7 @@ class Predictions:
 
     @property
     def main(self) -> torch.Tensor:
+        """Return the output that is judged by its answers, (samples, ...)."""
         return self.tensors[self.main_name]
 
     @property
@@ -70,7 +71,8 @@ class Predictions:
 def gathered(batches: Iterable[tuple[Any, int]]) -> Predictions:
     """Return what a model returned for batches of so many samples, one after another, on the CPU.
 
-    Numbers of fewer than 32 bits become fp32. Raises StageError where no tensor has a row for each sample.
+    Numbers of fewer than 32 bits become fp32. Raises StageError where no tensor has a row for each sample, or
+    where batches give outputs of other names.
     """
     tensors: dict[str, list[torch.Tensor]] = {}
     left_out: tuple[str, ...] = ()

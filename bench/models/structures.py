@@ -51,7 +51,10 @@ class Structure:
     plain: bool = False
 
     def build(self) -> torch.nn.Module:
-        """Build the model with fresh weights, none of them of 16 bits, in training mode, on the CPU."""
+        """Build the model with fresh weights, none of them of 16 bits, in training mode, on the CPU.
+
+        Raises StageError where an edit does not fit the model, CannotApply where it has no student.
+        """
         model = self._unedited()
         modules = dict(model.named_modules())
         for edit in self.edits:

@@ -112,7 +112,8 @@ class Trainer:
     def train(self, steps: int, seed: int, goal: Goal | None = None) -> TrainingRecord:
         """Train for `steps`, or until the goal's target holds for two evaluations in a row.
 
-        Without a goal nothing is evaluated. Raises Diverged on a loss that is not finite.
+        Without a goal nothing is evaluated. Raises Diverged where the loss or the outputs are not finite, and
+        StageError where the quality is NaN though the outputs are finite.
         """
         record = TrainingRecord()
         batches = shuffled_batches(len(self.data.train_inputs), self.batch_size, seed)
@@ -156,7 +157,7 @@ class Trainer:
 
 
 def shuffled_batches(samples: int, batch_size: int, seed: int) -> Iterator[torch.Tensor]:
-    """Yield the sample numbers of each batch, without end; every epoch has an order of its own.
+    """Yield the sample numbers (batch_size,) of each batch, without end; every epoch has an order of its own.
 
     The last batch of an epoch is left out where it would be smaller than the rest.
     """
@@ -172,9 +173,10 @@ def shuffled_batches(samples: int, batch_size: int, seed: int) -> Iterator[torch
 def predict(
     model: torch.nn.Module, workload: Workload, inputs: torch.Tensor, device: torch.device
 ) -> Predictions:
-    """Return the model's outputs for kept inputs, on the CPU, in evaluation mode.
+    """Return the model's outputs (samples, ...) for kept inputs, on the CPU, in evaluation mode.
 
     Transforms and models may write to their inputs, and models to outputs that they gave: both are copies.
+    Raises StageError as `gathered` does.
     """
     model.eval()
 

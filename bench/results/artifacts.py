@@ -78,7 +78,10 @@ class ArtifactRecord(Making):
 
 @contextlib.contextmanager
 def writing(results: Path, key: str) -> Iterator[Path]:
-    """Yield an empty folder to write an artifact into; the end of the block removes it, unless published."""
+    """Yield an empty folder to write an artifact into; the end of the block removes it, unless published.
+
+    Whatever the block raises while the disk is full becomes OSError (ENOSPC).
+    """
     place = artifact_folder(results, key)
     place.parent.mkdir(parents=True, exist_ok=True)
     folder = place.with_name(f"{key}.{os.getpid()}.part")
@@ -96,7 +99,10 @@ def writing(results: Path, key: str) -> Iterator[Path]:
 
 
 def publish(folder: Path, results: Path, key: str, making: Making) -> Artifact:
-    """Sync the folder, add its record, and rename it into place."""
+    """Sync the folder, add its record, and rename it into place; an artifact that was there is replaced.
+
+    Raises OSError where the disk refuses.
+    """
     files = _hash_files(folder)
     entry = Artifact(_total(files), sum(file.bytes for file in files), time.time())
     (folder / RECORD).write_text(json.dumps(as_json(ArtifactRecord(**vars(making), artifact=entry))))
@@ -128,7 +134,10 @@ def read_record(results: Path, key: str) -> ArtifactRecord | None:
 
 
 def digest(folder: Path) -> tuple[str, int]:
-    """Return the SHA-256 over names and contents of a folder's files, less its record, and their bytes."""
+    """Return the SHA-256 over names and contents of a folder's files, less its record, and their bytes.
+
+    The hash is 64 hexadecimal digits. Raises OSError where a file cannot be read.
+    """
     files = _hash_files(folder)
     return _total(files), sum(file.bytes for file in files)
 

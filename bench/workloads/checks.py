@@ -69,7 +69,10 @@ def _along_declared_axis(workload: Workload) -> Quality | None:
 
 
 def checked_data(data: Any) -> Data:
-    """Return data that has samples, and a target for each; raises StageError otherwise."""
+    """Return data with a tensor (samples, ...) of inputs and one of targets for each part, as they are.
+
+    Raises StageError where one is no such tensor, where their lengths differ, and where a part is empty.
+    """
     if not isinstance(data, Data):
         raise StageError(f"data must return a Data, got {_described(data)}")
     for part, inputs, targets in (

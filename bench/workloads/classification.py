@@ -54,7 +54,7 @@ def class_axes(outputs: torch.Tensor, targets: torch.Tensor) -> list[int]:
 
 
 def one_hot_axes(targets: torch.Tensor) -> list[int]:
-    """Return the axes on which targets are shares of classes: none below 0, together 1."""
+    """Return the axes on which targets (samples, ...) are shares of classes: none below 0, together 1."""
     if targets.is_complex() or bool((targets < 0).any()):
         return []
     axes = (axis for axis in range(1, targets.dim()) if targets.shape[axis] > 1)
@@ -62,7 +62,10 @@ def one_hot_axes(targets: torch.Tensor) -> list[int]:
 
 
 def class_numbers(targets: torch.Tensor, classes: int) -> torch.Tensor:
-    """Return targets as integers; raises StageError where they are neither classes nor -100."""
+    """Return targets, of any shape, as int64.
+
+    Raises StageError where they are neither classes, 0 to `classes` - 1, nor -100.
+    """
     numbers = targets.double()
     right = (numbers >= 0) & (numbers < classes) & (numbers == numbers.round())
     _refuse(targets, ~(right | (numbers == IGNORED)), f"classes are numbered 0 to {classes - 1}")
@@ -112,7 +115,8 @@ def binary_accuracy(threshold: float) -> Callable[[torch.Tensor, torch.Tensor], 
     """Return a quality of one number for each sample, (samples,) or (samples, 1), and targets 0 or 1.
 
     `threshold` is 0.5 of probabilities, 0 of logits. Targets between are yes from 0.5 on, -100 does not
-    count, and outputs of NaN are wrong.
+    count, and outputs of NaN are wrong. It returns accuracy and macro recall, and raises StageError for other
+    targets and where outputs are not one for each.
     """
 
     def quality(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
@@ -140,7 +144,10 @@ def majority_class(data: Data) -> dict[str, float]:
 
 
 def class_recalls(answers: torch.Tensor, targets: torch.Tensor, classes: int) -> torch.Tensor:
-    """Return the recall of each class, shape (classes,), float64; NaN for a class that does not occur."""
+    """Return the recall of each class, shape (classes,), float64; NaN for a class that does not occur.
+
+    Answers and targets are class numbers of one shape; targets of -100 do not count.
+    """
     counted = targets != IGNORED
     answers, targets = answers[counted].flatten(), targets[counted].flatten()
     of_class = torch.bincount(targets, minlength=classes)
@@ -149,7 +156,10 @@ def class_recalls(answers: torch.Tensor, targets: torch.Tensor, classes: int) ->
 
 
 def flips(answers: torch.Tensor, before: torch.Tensor, targets: torch.Tensor) -> tuple[float, float]:
-    """Return the shares of samples that were right before and are wrong now, and the other way."""
+    """Return the shares of samples that were right before and are wrong now, and the other way.
+
+    All three are class numbers of one shape; targets of -100 do not count.
+    """
     counted = targets != IGNORED
     was_right, is_right = (before == targets)[counted], (answers == targets)[counted]
     return (was_right & ~is_right).double().mean().item(), (~was_right & is_right).double().mean().item()

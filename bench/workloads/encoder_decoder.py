@@ -45,6 +45,7 @@ class EncoderDecoder(nn.Module):
         nn.init.normal_(self.embedding.weight, std=self.embedding.embedding_dim**-0.5)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return scores (batch, target_length, vocabulary); tokens (batch, source_length + target_length)."""
         source, target = tokens[:, : self.source_length], tokens[:, self.source_length :]
         return self.score(self.decode(target, self.encode(source), source))
 
@@ -75,7 +76,10 @@ class EncoderDecoder(nn.Module):
 
 
 class Layer(nn.Module):
-    """Self-attention, in a decoder attention to the encoder's states, and a feed-forward block."""
+    """Self-attention, in a decoder attention to the encoder's states, and a feed-forward block.
+
+    Source: Vaswani et al. 2017, "Attention Is All You Need", with norms before the blocks.
+    """
 
     def __init__(self, width: int, heads: int, decoder: bool) -> None:
         super().__init__()
@@ -92,6 +96,11 @@ class Layer(nn.Module):
     def forward(
         self, states: torch.Tensor, readable: torch.Tensor, encoded: torch.Tensor | None = None
     ) -> torch.Tensor:
+        """Return the next states (batch, n, width) of states of the same shape.
+
+        `readable` (batch, 1, 1, m) says which of the `encoded` states (batch, m, width) may be read; without
+        any it says so of the layer's own.
+        """
         normalized = self.self_norm(states)
         # A decoder's padding comes after its tokens, which look back only: it needs no mask.
         mask = None if self.decoder else readable
@@ -117,6 +126,7 @@ class Attention(nn.Module):
     def forward(
         self, states: torch.Tensor, others: torch.Tensor, readable: torch.Tensor | None
     ) -> torch.Tensor:
+        """Return the mixed states (batch, n, width)."""
         query, key, value = (
             projected.unflatten(2, (self.heads, -1)).transpose(1, 2)
             for projected in (self.query(states), self.key(others), self.value(others))

@@ -35,6 +35,7 @@ def workload(
     """Return the workload of a model that is served as given, with inputs of shape (samples, ...).
 
     `outputs` says what its outputs are, see `Workload`. `fixed_batch` is the one batch size that it takes.
+    The loss raises CannotApply: there is no training data.
     """
     inputs = inputs.detach()
 
@@ -61,6 +62,7 @@ def module(factory: str, scores: bool = True, outputs: str = "") -> Workload:
     """Return the workload of what `factory`, a reference to a function, returns: a model and its inputs.
 
     The inputs are a tensor (samples, ...); samples are taken in turn, and again where there are too few.
+    Raises StageError where the function returns something else, TechniqueError where it does not exist.
     """
     made = load_reference(factory)()
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], torch.nn.Module)):
@@ -82,13 +84,15 @@ class Exported(torch.nn.Module):
         return self
 
     def forward(self, batch: torch.Tensor) -> Any:
+        """Return the program's outputs for a batch (batch, ...)."""
         return self.program(batch)
 
 
 def exported(file: str, scores: bool = True, outputs: str = "") -> Workload:
     """Return the workload of a file that torch.export.save wrote, at the example inputs that it holds.
 
-    Raises StageError where the file could run code and is not trusted.
+    Raises StageError where the file could run code and is not trusted, where it is no such file, and where
+    its example inputs are not one tensor.
     """
     path = existing(file)
     program = load_program(path)
@@ -111,7 +115,8 @@ def exported_batch(program: torch.export.ExportedProgram) -> int | None:
 def onnx_file(file: str, scores: bool = True, inputs: str = "", outputs: str = "") -> Workload:
     """Return the workload of an ONNX file with one input, at random samples or those of a .npy file.
 
-    Where its batch is fixed it is served at that batch only.
+    Where its batch is fixed it is served at that batch only. Raises StageError where the file is incomplete,
+    keeps its weights in others or has several inputs, and where the samples do not fit it.
     """
     path = existing(file)
     _refuse_weights_elsewhere(path)
@@ -137,13 +142,19 @@ def _refuse_weights_elsewhere(path: Path) -> None:
 
 
 def torchvision_model(model: str, size: int) -> Workload:
-    """Return the workload of a model that torchvision knows by name, untrained, at square images."""
+    """Return the workload of a model that torchvision knows by name, untrained, at square images.
+
+    Inputs are (samples, 3, size, size), outputs (samples, classes). Raises ValueError for an unknown name.
+    """
     vision = importlib.import_module("torchvision.models")
     return workload(lambda: vision.get_model(model, weights=None), drawn(3, size, size), "scores:1")
 
 
 def timm_model(model: str, size: int) -> Workload:
-    """Return the workload of a model that timm knows by name, untrained, at square images."""
+    """Return the workload of a model that timm knows by name, untrained, at square images.
+
+    Inputs are (samples, 3, size, size), outputs (samples, classes). Raises RuntimeError for an unknown name.
+    """
     timm = importlib.import_module("timm")
     return workload(lambda: timm.create_model(model, pretrained=False), drawn(3, size, size), "scores:1")
 
@@ -154,7 +165,10 @@ def drawn(*sizes: int) -> torch.Tensor:
 
 
 def existing(file: str) -> Path:
-    """Return the path of a file that is there, and not too large to be a model."""
+    """Return the path of a file that is there, and not too large to be a model.
+
+    Raises StageError where it is not there, BenchError where it is too large.
+    """
     path = Path(file).expanduser()
     if not path.is_file():
         raise StageError(f"{file}: no such file")

@@ -48,6 +48,10 @@ class OneInput(torch.nn.Module):
         self.padding = padding
 
     def forward(self, batch: torch.Tensor) -> Any:
+        """Return the model's output for tokens (batch, length) or pixels (batch, channels, height, width).
+
+        Several outputs are returned by name.
+        """
         if batch.is_floating_point():
             found = self.model(pixel_values=batch)
         elif self.padding is None:
@@ -63,7 +67,8 @@ def load(model: str, length: int, outputs: str = "") -> Workload:
     """Return the workload of a model directory, or of an id where the hub or its cache can be reached.
 
     Inputs: `length` random tokens of the vocabulary, or random pixels at the size of the configuration.
-    `outputs` says what its outputs are, where the class that it names does not.
+    `outputs` says what its outputs are, where the class that it names does not. Raises StageError where the
+    model takes other inputs or shorter texts, and as it is built where its files lack weights.
     """
     config = read_config(model)
     found = outputs or kind_of(config)

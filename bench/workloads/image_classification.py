@@ -38,6 +38,7 @@ class SimpleCNN(nn.Module):
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return scores (batch, 10)."""
         scores: torch.Tensor = self.classifier(self.features(images))
         return scores
 

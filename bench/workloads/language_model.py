@@ -57,27 +57,34 @@ class CharacterGPT2(nn.Module):
         _use_linear_layers(self.decoder)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return logits (batch, time, symbols)."""
         logits: torch.Tensor = self.decoder(tokens).logits
         return logits
 
 
 class CachedDecoding:
-    """Continues texts with transformers' key-value cache, one more character of each sequence at a time."""
+    """Continues texts with transformers' key-value cache, one more character of each sequence at a time.
+
+    A cache is read and changed in place.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self._decoder: Any = model.decoder
 
     def prefill(self, tokens: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        """Read prompts (batch, time); return the next character's logits (batch, symbols) and a new cache."""
         from transformers import DynamicCache
 
         return self.decode(tokens, DynamicCache())
 
     def decode(self, tokens: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]:
+        """Read more tokens (batch, time) of each text; return as `prefill`, with the cache that was given."""
         # The cache goes by its place: the argument's name differs between versions of transformers.
         hidden = self._decoder.transformer(tokens, cache, use_cache=True).last_hidden_state
         return self._decoder.lm_head(hidden[:, -1]), cache
 
     def cache_bytes(self, cache: Any) -> int:
+        """Return the bytes of the keys and values of all layers."""
         tensors = [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
@@ -99,7 +106,10 @@ def _use_linear_layers(model: nn.Module) -> None:
 
 
 def encode(text: str) -> torch.Tensor:
-    """Return ASCII text as numbers under `SYMBOLS`, shape (characters,), int64; 0 is the line's end."""
+    """Return ASCII text as numbers under `SYMBOLS`, shape (characters,), int64; 0 is the line's end.
+
+    Raises UnicodeEncodeError for other text.
+    """
     codes = np.frombuffer(text.encode("ascii"), dtype=np.uint8).astype(np.int64)
     return torch.from_numpy(np.where(codes == ord("\n"), 0, codes - 31))
 
@@ -131,12 +141,19 @@ def _data() -> Data:
 
 
 def cross_entropy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy, in nats a character, of logits (batch, time, symbols)."""
+    """Return the mean cross-entropy, in nats a character, of logits (batch, time, symbols).
+
+    Targets are (batch, time).
+    """
     return nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten())
 
 
 def likelihood_and_accuracy(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
-    """Return likelihood, nats a character and the accuracy of the likeliest one."""
+    """Return likelihood, nats a character and the accuracy of the likeliest one.
+
+    Outputs are logits (samples, time, symbols), targets (samples, time). Likelihood is exp(-nats), the
+    geometric mean of the probabilities.
+    """
     nats = cross_entropy(outputs.double(), targets).item()
     accuracy = (outputs.argmax(dim=-1) == targets).double().mean().item()
     return {"likelihood": math.exp(-nats), "nats": nats, "accuracy": accuracy}

@@ -13,7 +13,10 @@ from bench.workloads.workload import Data, Workload
 
 
 def find_workload(text: str) -> Workload:
-    """Return the workload of that name; a row with settings refers to a function of them."""
+    """Return the workload of that name; a row with settings refers to a function of them.
+
+    Raises TechniqueError for an unknown name or setting, StageError where the reference gives no workload.
+    """
     technique = WORKLOADS.parse(text)
     found = technique.load()
     workload = found if isinstance(found, Workload) else found(**technique.row.arguments(technique.settings))
@@ -26,7 +29,10 @@ def find_workload(text: str) -> Workload:
 
 
 def load_workload(name: str, test_samples: int | None = None) -> tuple[Workload, Data]:
-    """Return a workload and its data, of the test set the first `test_samples` where that is given."""
+    """Return a workload and its data, of the test set the first `test_samples` where that is given.
+
+    Raises as `find_workload`, StageError for unusable data, and DataError where a data set is not here.
+    """
     workload = find_workload(name)
     data = workload.data()
     if test_samples is not None:
@@ -36,6 +42,9 @@ def load_workload(name: str, test_samples: int | None = None) -> tuple[Workload,
 
 
 def example_batch(workload: Workload, data: Data, batch_size: int, number: int = 0) -> torch.Tensor:
-    """Return a batch of real test inputs as the model takes them; samples repeat where there are too few."""
+    """Return a batch (batch_size, ...) of real test inputs as the model takes them.
+
+    Samples repeat where there are too few. `number` counts batches from 0.
+    """
     numbers = (number * batch_size + torch.arange(batch_size)) % len(data.test_inputs)
     return workload.transform(data.test_inputs[numbers])

@@ -119,15 +119,21 @@ def _data() -> Data:
 
 
 def smoothed_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy of tokens (batch, length) but padding, with label smoothing."""
+    """Return the mean cross-entropy of tokens (batch, length) but padding, with label smoothing.
+
+    Outputs are scores (batch, length, VOCABULARY). Source: Szegedy et al. 2016, "Rethinking the Inception
+    Architecture", section 7.
+    """
     return cross_entropy(
         outputs.flatten(0, 1), targets.flatten(), ignore_index=PADDING, label_smoothing=LABEL_SMOOTHING
     )
 
 
 def token_quality(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
-    """Return likelihood, nats and accuracy of the next token, given the right ones before it, over all
-    tokens but padding."""
+    """Return likelihood, nats and accuracy of the next token, given the right ones before it.
+
+    Over all tokens but padding; outputs (samples, length, VOCABULARY), targets (samples, length).
+    """
     tokens = targets != PADDING
     outputs, targets = outputs[tokens], targets[tokens]
     nats = cross_entropy(outputs, targets).double()
@@ -145,8 +151,10 @@ def token_frequencies(data: Data) -> dict[str, float]:
 
 @torch.no_grad()
 def translate(model: EncoderDecoder, sources: torch.Tensor) -> torch.Tensor:
-    """Return greedy translations of sources (n, source length), shape (n, target length), end marks in
-    them."""
+    """Return greedy translations, end marks in them, shape (n, TARGET_LENGTH).
+
+    Sources are (n, SOURCE_LENGTH), on the CPU like the model.
+    """
     model.eval()
     encoded = model.encode(sources)
     written = torch.full((len(sources), 1), START)

@@ -66,6 +66,7 @@ class MaskedLanguageModel(nn.Module):
         self.bias = nn.Parameter(torch.zeros(VOCABULARY))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return scores (batch, LENGTH, VOCABULARY)."""
         states = self.encoder(
             input_ids=tokens,
             attention_mask=(tokens != PADDING).long(),
@@ -76,7 +77,10 @@ class MaskedLanguageModel(nn.Module):
 
 
 def numbered(texts: Sequence[str]) -> NDArray[np.int32]:
-    """Return the numbers of the texts' characters, in lower case, as rows of `LENGTH`."""
+    """Return the numbers of the texts' characters, in lower case, shape (texts, LENGTH).
+
+    Longer texts are cut, shorter ones padded.
+    """
     numbers = {character: _FIRST + place for place, character in enumerate(CHARACTERS)}
     rows = np.full((len(texts), LENGTH), PADDING, dtype=np.int32)
     for row, text in zip(rows, texts, strict=True):
@@ -119,12 +123,15 @@ def _data() -> Data:
 
 
 def masked_cross_entropy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy, in nats, of what was masked; outputs (batch, LENGTH, VOCABULARY)."""
+    """Return the mean cross-entropy, in nats, of what was masked; outputs (batch, LENGTH, VOCABULARY).
+
+    Targets (batch, LENGTH) are `UNMASKED` where nothing was.
+    """
     return nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=UNMASKED)
 
 
 def accuracy_and_likelihood(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
-    """Return accuracy, likelihood and nats of what was masked."""
+    """Return accuracy, likelihood and nats of what was masked; shapes as `masked_cross_entropy`."""
     masked = targets != UNMASKED
     scores, right = outputs[masked], targets[masked]
     accuracy = (scores.argmax(dim=1) == right).double().mean().item()

@@ -51,6 +51,7 @@ class CellDetector(nn.Module):
         self.head.bias = nn.Parameter(bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return each cell's logits and box (batch, cells, CLASSES + 4)."""
         cells: torch.Tensor = self.head(self.features(images)).flatten(2).transpose(1, 2)
         return cells
 
@@ -110,8 +111,11 @@ def _area(lower: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
 
 
 def focal_and_overlap(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the focal loss of the classes (Lin et al. 2017) and 1 - GIoU of the boxes, each per cell that
-    has an object."""
+    """Return the focal loss of the classes (Lin et al. 2017) and 1 - GIoU of the boxes, added.
+
+    The first is a sum over all cells, the second over those that have an object; both are divided by the
+    number of those. Outputs are (batch, cells, CLASSES + 4), targets (batch, objects, 5).
+    """
     outputs = outputs.float()
     assigned = assign(targets)
     found = assigned >= 0
@@ -136,7 +140,10 @@ class Detections:
 
 
 def detect(outputs: torch.Tensor) -> Detections:
-    """Return the likeliest detections of outputs, without a class's lesser ones on the same object."""
+    """Return the 30 likeliest detections of outputs, without a class's lesser ones on the same object.
+
+    Outputs are (images, cells, CLASSES + 4). This is greedy non-maximum suppression at an overlap of 0.5.
+    """
     likely = outputs[..., :CLASSES].sigmoid().flatten(1).topk(_MAX_DETECTIONS)
     cells = (likely.indices // CLASSES)[..., None].expand(-1, -1, 4)
     found = Detections(boxes(outputs).gather(1, cells), likely.indices % CLASSES, likely.values)
@@ -149,7 +156,10 @@ def detect(outputs: torch.Tensor) -> Detections:
 
 
 def mean_average_precision(found: Detections, targets: torch.Tensor) -> float:
-    """Return the mean over classes of average precision, at an overlap of 50 %, by pycocotools."""
+    """Return the mean over classes of average precision, at an overlap of 50 %, by pycocotools: 0 to 1.
+
+    Targets are objects (images, objects, 5), as `scenes.compose` makes them.
+    """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 

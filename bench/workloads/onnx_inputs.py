@@ -55,7 +55,10 @@ def inputs_of(path: Path, entries: list[Any], samples: int) -> torch.Tensor:
 
 
 def read_inputs(file: str, path: Path, entry: Any) -> torch.Tensor:
-    """Return the inputs (samples, ...) that a .npy file holds, for an ONNX file's input."""
+    """Return the inputs (samples, ...) that a .npy file holds, for an ONNX file's input.
+
+    Raises StageError where it cannot be read, is of another type or shape, or holds no sample.
+    """
     try:
         # Mapped first: a header that says more than the file holds is refused, not allocated.
         array = np.load(Path(file).expanduser(), mmap_mode="r", allow_pickle=False)

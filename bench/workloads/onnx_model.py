@@ -19,7 +19,10 @@ SAME_NUMBERS = ("Cast", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze"
 
 
 class OnnxModel(torch.nn.Module):
-    """An ONNX file run by ONNX Runtime, as a module without parameters; `onnx_file` is where it lies."""
+    """An ONNX file run by ONNX Runtime, as a module without parameters; `onnx_file` is where it lies.
+
+    Raises StageError where ONNX Runtime cannot load it.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -45,7 +48,7 @@ class OnnxModel(torch.nn.Module):
         return _last_operator(self.onnx_file, output or self._session.get_outputs()[0].name)
 
     def forward(self, batch: torch.Tensor) -> Any:
-        """Return the only output, or all by their names."""
+        """Return the only output, or all by their names, for a batch (batch, ...) on the CPU."""
         name = self._session.get_inputs()[0].name
         found = self._session.run(None, {name: batch.detach().numpy()})
         names = [entry.name for entry in self._session.get_outputs()]

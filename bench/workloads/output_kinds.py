@@ -77,12 +77,15 @@ class OutputKind:
 
 
 def best_class(scores: torch.Tensor, axis: int) -> torch.Tensor:
-    """Return the number of the highest score along an axis, `UNANSWERED` where one of them is NaN."""
+    """Return the number of the highest score along an axis, `UNANSWERED` where one of them is NaN.
+
+    The result has the shape of the scores without that axis, int64.
+    """
     return scores.argmax(dim=axis).masked_fill(scores.isnan().any(dim=axis), UNANSWERED)
 
 
 def yes_or_no(outputs: torch.Tensor, threshold: float) -> torch.Tensor:
-    """Return 1 above the threshold, else 0; `UNANSWERED` where outputs are NaN."""
+    """Return 1 above the threshold, else 0, of the outputs' shape; `UNANSWERED` where outputs are NaN."""
     return (outputs > threshold).long().masked_fill(outputs.isnan(), UNANSWERED)
 
 

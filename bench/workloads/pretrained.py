@@ -14,7 +14,10 @@ _INPUTS = ("input_ids", "pixel_values")
 
 
 def read_config(name: str) -> Any:
-    """Return the configuration; code that comes with a model is not run."""
+    """Return the configuration; code that comes with a model is not run.
+
+    Raises StageError where there is none, or where it asks for such code.
+    """
     from transformers import AutoConfig
 
     try:

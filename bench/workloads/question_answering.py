@@ -36,6 +36,7 @@ class SpanReader(nn.Module):
         self.scores = nn.Linear(encoder.width, 2)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return scores (batch, 2, LENGTH); `MASKED` outside the passage."""
         separator = (tokens == _SEPARATOR).long()
         second = separator.cumsum(dim=1) - separator == 1  # the passage and its [SEP]
         states = self.bert(
@@ -59,7 +60,10 @@ def span_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def best_spans(outputs: torch.Tensor) -> torch.Tensor:
-    """Return the first and last positions (samples, 2) of the highest sum of scores in `LONGEST_ANSWER`."""
+    """Return the first and last positions (samples, 2) of the highest sum of scores in `LONGEST_ANSWER`.
+
+    Outputs are scores (samples, 2, LENGTH).
+    """
     sums = outputs[:, 0, :, None] + outputs[:, 1, None, :]
     length = outputs.shape[2]
     allowed = torch.ones(length, length, dtype=torch.bool).triu().tril(LONGEST_ANSWER - 1)
@@ -74,7 +78,7 @@ def normalized(text: str) -> list[str]:
 
 
 def overlap(answer: str, right: str) -> float:
-    """Return the F1 of an answer's words against the right ones' (SQuAD, Rajpurkar et al. 2016)."""
+    """Return the F1, 0 to 1, of an answer's words against the right ones' (SQuAD, Rajpurkar et al. 2016)."""
     found, wanted = normalized(answer), normalized(right)
     if not found or not wanted:
         return float(found == wanted)
@@ -83,7 +87,10 @@ def overlap(answer: str, right: str) -> float:
 
 
 def answer_quality(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
-    """Return mean F1 and the share of exact matches of the first test questions' best spans, as text."""
+    """Return mean F1 and the share of exact matches of the first test questions' best spans, as text.
+
+    Outputs are scores (samples, 2, LENGTH), targets (samples, 2).
+    """
     answers, right = _texts(best_spans(outputs)), _texts(targets)
     exact = [normalized(one) == normalized(other) for one, other in zip(answers, right, strict=True)]
     return {"f1": _mean_overlap(answers, right), "exact_match": sum(exact) / len(exact)}

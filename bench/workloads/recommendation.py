@@ -49,6 +49,7 @@ class Factors(nn.Module):
         nn.init.ones_(self.weigh.weight)
 
     def forward(self, pairs: torch.Tensor) -> torch.Tensor:
+        """Return logits (batch, 1) of pairs (batch, 2)."""
         user, item = pairs[:, 0], pairs[:, 1]
         shared: torch.Tensor = self.weigh(self.users(user) * self.items(item))
         return shared + self.user_bias(user) + self.item_bias(item)

@@ -42,6 +42,10 @@ class WorkloadRow(Row):
     generates: bool = False
 
     def check_traits(self) -> None:
+        """Raise ValueError as `Row` does, and where a batch size or number of steps is under 1.
+
+        Also unless the quality metric is a share that is better when higher.
+        """
         super().check_traits()
         counts = ("batch_size", "train_steps", "recover_steps", "student_steps", "evaluations_per_epoch")
         for name in counts:
@@ -87,7 +91,10 @@ class WorkloadTable(Registry[WorkloadRow]):
     """The table of workloads; beside its names, `file.py:name` is a workload of the user's own."""
 
     def parse(self, text: str) -> Technique[WorkloadRow]:
-        """Read a workload as any technique, or a reference to one, whose settings are traits of its row."""
+        """Read a workload as any technique, or a reference to one, whose settings are traits of its row.
+
+        Raises TechniqueError for an unknown name or setting, a missing argument, and a wrong trait.
+        """
         place = text.strip().partition(":")[0]
         quoted = text.strip().startswith('"')
         if quoted or (place not in self.rows() and (place.endswith(".py") or ("." in place and ":" in text))):

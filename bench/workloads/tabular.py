@@ -27,6 +27,7 @@ class Perceptron(nn.Module):
         )
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return answers (batch, outputs)."""
         answers: torch.Tensor = self.layers(rows)
         return answers
 
@@ -34,7 +35,8 @@ class Perceptron(nn.Module):
 def standardized_table(name: str) -> Data:
     """Return a table whose features, float32, have mean 0 and variance 1 over its training rows.
 
-    The answers are as they are, of shape (rows,).
+    Features are (rows, features); the answers are as they are, of shape (rows,). Raises DataError where the
+    data set is not here.
     """
     table = datasets.load(name)
     train, test = (torch.as_tensor(rows) for rows in (table.train_features, table.test_features))

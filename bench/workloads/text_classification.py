@@ -48,6 +48,7 @@ class TextCNN(nn.Module):
         self.classifier = nn.Linear(3 * channels, 2)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return scores (batch, 2)."""
         embedded = self.embedding(tokens).transpose(1, 2)
         highest = [layer(embedded).relu().amax(dim=2) for layer in self.convolutions]
         scores: torch.Tensor = self.classifier(self.dropout(torch.cat(highest, dim=1)))
@@ -67,6 +68,7 @@ class MeanClassifier(nn.Module):
         self.classifier = nn.Linear(encoder.width, classes)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return scores (batch, classes)."""
         states = self.encoder(tokens)
         present = (tokens != PADDING).unsqueeze(2).to(states.dtype)
         mean = (states * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)

@@ -28,6 +28,7 @@ class TextEncoder(nn.Module):
         self.bert = BertModel(config, add_pooling_layer=False)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return states (batch, length, width)."""
         states: torch.Tensor = self.bert(
             input_ids=tokens,
             attention_mask=(tokens != PADDING).long(),
@@ -55,7 +56,10 @@ def small(vocabulary: int, length: int, heads: int, layers: int, dropout: float)
 
 
 def minilm() -> TextEncoder:
-    """Return MiniLM-L6 with its trained weights, 12 heads of 32 channels."""
+    """Return MiniLM-L6 (Wang et al. 2020) with its trained weights, 12 heads of 32 channels.
+
+    Raises DataError where the weights are not here.
+    """
     from transformers import BertConfig
 
     folder = datasets.load("minilm")

@@ -37,13 +37,18 @@ class ResNet18(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return scores (batch, classes)."""
         features = self.blocks(self.stem(images)).mean(dim=(2, 3))
         scores: torch.Tensor = self.classifier(features)
         return scores
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions whose result is added to their input (batch, before, height, width)."""
+    """Two convolutions whose result is added to their input (batch, before, height, width).
+
+    Output (batch, channels, height / stride, width / stride). Source: He et al. 2016, "Deep Residual
+    Learning for Image Recognition".
+    """
 
     def __init__(self, before: int, channels: int, stride: int = 1) -> None:
         super().__init__()
@@ -62,6 +67,7 @@ class ResidualBlock(nn.Module):
             )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return features (batch, channels, height / stride, width / stride), none below 0."""
         return torch.relu(self.convolutions(images) + self.shortcut(images))
 
 
@@ -83,6 +89,7 @@ class VisionTransformer(nn.Module):
         self.classifier = nn.Linear(width, classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return scores (batch, classes)."""
         tokens = self.patches(images).flatten(2).transpose(1, 2) + self.positions
         scores: torch.Tensor = self.classifier(self.norm(self.blocks(tokens)).mean(dim=1))
         return scores
@@ -100,6 +107,7 @@ class TransformerBlock(nn.Module):
         self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return tokens of the same shape."""
         tokens = tokens + self._attend(self.attention_norm(tokens))
         added: torch.Tensor = tokens + self.feed_forward(self.feed_norm(tokens))
         return added

@@ -32,7 +32,10 @@ def torch_device(name: str) -> torch.device:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has finished its queue; the CPU always has."""
+    """Wait until the device has finished its queue; the CPU always has.
+
+    Raises RuntimeError for what failed there meanwhile.
+    """
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 

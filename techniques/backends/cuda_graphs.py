@@ -53,6 +53,7 @@ class GraphProgram(TorchProgram):
     """A program whose kernels are those of its replay, plus the operators that they were recorded from."""
 
     def kernels(self, prepared: torch.Tensor) -> list[str]:
+        """Return the operators that were recorded, which run once more, and the kernels of a replay."""
         recorded = self.run
         assert isinstance(recorded, RecordedModel)
         with torch.inference_mode():
@@ -69,5 +70,6 @@ class CudaGraphs(ServesOnly, Eager):
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
+        """Read the weights; the graph is recorded in the program's first call, at its batch's shape."""
         recorded = RecordedModel(self._filled(folder, build, numerics))
         return GraphProgram(recorded, self.device, numerics.dtype, channels_last=self.options.channels_last)

@@ -20,6 +20,7 @@ class PackageProgram(TorchProgram):
     """A package's program: what its source calls, and what the GPU was seen to run."""
 
     def kernels(self, prepared: torch.Tensor) -> list[str]:
+        """Return the kernels that the package's source names, and those that a call was seen to run."""
         return sorted({*super().kernels(prepared), *kernels_of_call(lambda: self(prepared))})
 
 
@@ -36,6 +37,10 @@ class CudaInductor(Inductor):
         calibration: Iterable[torch.Tensor],
         folder: Path,
     ) -> None:
+        """Compile a package on the GPU, as `Inductor.lower` does for the CPU.
+
+        Raises CannotApply for complex weights, and for tf32 where no GPU multiplies it.
+        """
         on_device = (batch.to(self.device) for batch in calibration)
         with fp32_arithmetic(numerics.precision):
             super().lower(model.to(self.device), example.to(self.device), numerics, on_device, folder)
@@ -43,6 +48,7 @@ class CudaInductor(Inductor):
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
+        """Read the package; fp32 is multiplied as `numerics` says from then on."""
         # Products that the package leaves to cuBLAS and cuDNN are made as is set when they run.
         set_fp32_arithmetic(numerics.precision)
         program = super().load(folder, build, numerics, threads)
@@ -52,8 +58,10 @@ class CudaInductor(Inductor):
     def compile_step(
         self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
     ) -> TrainingStep:
+        """Return a step through `torch.compile`; raises CannotApply as `TorchTrainingStep.prepare` does."""
         set_fp32_arithmetic(precision)
         return super().compile_step(model, loss, optimizer, precision)
 
     def synchronize(self) -> None:
+        """Wait until the GPU has finished its queue."""
         synchronize(self.device)

@@ -40,21 +40,28 @@ class Eager:
         calibration: Iterable[torch.Tensor],
         folder: Path,
     ) -> None:
+        """Write the weights in their final numbers.
+
+        Raises CannotApply where the model has no layer that the format takes, or the device no kernel for it.
+        """
         save_weights(self._convert(model, numerics), folder / WEIGHTS)
 
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
+        """Build the model, convert it as `lower` did, and fill in its weights."""
         model = self._filled(folder, build, numerics)
         return TorchProgram(model, self.device, numerics.dtype, channels_last=self.options.channels_last)
 
     def compile_step(
         self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
     ) -> TrainingStep:
+        """Return a step of eager PyTorch; raises CannotApply as `TorchTrainingStep.prepare` does."""
         set_fp32_arithmetic(precision)
         return TorchTrainingStep.prepare(model, loss, optimizer, self.device, precision, self.options)
 
     def synchronize(self) -> None:
+        """Wait until the device has finished its queue."""
         synchronize(self.device)
 
     def _filled(

@@ -85,12 +85,14 @@ class ExecuTorchProgram(Program):
     dtype: torch.dtype
 
     def prepare(self, batch: torch.Tensor) -> Prepared:
+        """Return the method's one input, contiguous, in the program's precision."""
         return [in_precision(batch, self.dtype).contiguous()]
 
     def __call__(self, prepared: Prepared) -> Any:
         return (self.loaded.method or self.loaded.load()).execute(prepared)
 
     def to_tensors(self, output: Any) -> tuple[torch.Tensor, ...]:
+        """Return outputs as CPU tensors, none of fewer than 32 bits."""
         return compared(list(output))
 
     def kernels(self, prepared: Prepared) -> list[str]:
@@ -99,6 +101,7 @@ class ExecuTorchProgram(Program):
         return sorted({event.name for event in events} - set(_CALLS))
 
     def trace(self, prepared: Sequence[Prepared], calls: int, path: Path) -> list[OperatorTime]:
+        """Run the file once more under ExecuTorch's event tracer; the first call, not warm, is left out."""
         _, *runs = _traced(self.model, prepared, calls + 1)  # the first call is not warm
         path.write_text(json.dumps({"traceEvents": [_chrome(event) for run in runs for event in run]}))
         return _operator_times(itertools.chain.from_iterable(runs))
@@ -118,6 +121,11 @@ class ExecuTorch(ServesOnCpu):
         calibration: Iterable[torch.Tensor],
         folder: Path,
     ) -> None:
+        """Write a .pte file: exported, quantized by PyTorch 2 export, partitioned for XNNPACK.
+
+        Raises CannotApply for ONNX files, complex weights, int8-static from other precisions than fp32, and
+        fewer calibration samples than a batch has; TechniqueError for other formats.
+        """
         if given_file(model) is not None:
             raise CannotApply("executorch lowers models of PyTorch, not ONNX files")
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
@@ -142,6 +150,7 @@ class ExecuTorch(ServesOnCpu):
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
+        """Read the .pte file, and give the process's one pool so many threads."""
         _set_threads(threads)
         loaded = _Loaded(folder / MODEL)
         _ALIVE.add(loaded)

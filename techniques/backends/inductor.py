@@ -50,6 +50,10 @@ class Inductor:
         calibration: Iterable[torch.Tensor],
         folder: Path,
     ) -> None:
+        """Compile a package for the CPU (AOTInductor), with its weights folded in.
+
+        Raises CannotApply for complex weights, and where the format's kernel takes no layer of the model.
+        """
         import torch._inductor.config
 
         with torch.no_grad(), torch._inductor.config.patch(_config()):
@@ -63,6 +67,7 @@ class Inductor:
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
+        """Read the package; `build` and `threads` are not used: PyTorch's threads are the process's."""
         package: Any = torch._inductor.aoti_load_package(str(folder / PACKAGE))
         return TorchProgram(
             package, self.device, numerics.dtype, folder / PACKAGE, self.options.channels_last
@@ -71,11 +76,13 @@ class Inductor:
     def compile_step(
         self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
     ) -> TrainingStep:
+        """Return a step through `torch.compile`; raises CannotApply as `TorchTrainingStep.prepare` does."""
         return TorchTrainingStep.prepare(
             model, loss, optimizer, self.device, precision, self.options, compiled
         )
 
     def synchronize(self) -> None:
+        """Do nothing: the CPU has finished when a call returns."""
         return
 
 
@@ -115,7 +122,8 @@ def quantize_static(
     """Quantize by PyTorch 2 export, with scales from the calibration batches cut to the example's size.
 
     Where oneDNN's products of int8 saturate, activations take 7 bits. With 8, six layers of a transformer
-    came to a cosine of 0.996, not 0.99997.
+    came to a cosine of 0.996, not 0.99997. Raises CannotApply for fewer samples than the example has. Source:
+    torchao's X86InductorQuantizer.
     """
     from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
 

@@ -168,7 +168,10 @@ def _at_scale_of_masks(quantized: Path, prepared: Path) -> set[str]:
 
 
 def open_session(model: Path, threads: int, **options: Any) -> Any:
-    """Return an inference session on the CPU; `options` are attributes of `SessionOptions`."""
+    """Return an inference session on the CPU; `options` are attributes of `SessionOptions`.
+
+    Raises whatever ONNX Runtime raises of a file that it cannot load.
+    """
     import onnxruntime
 
     chosen = onnxruntime.SessionOptions()

@@ -42,6 +42,7 @@ class OnnxProgram(Program):
     threads: int
 
     def prepare(self, batch: torch.Tensor) -> dict[str, np.ndarray]:
+        """Return the batch by its input's name, in the floats of the file."""
         entry = self.session.get_inputs()[0]
         fitting = in_precision(batch, FLOATS.get(entry.type, batch.dtype))
         return {entry.name: np.ascontiguousarray(fitting.numpy())}
@@ -50,12 +51,15 @@ class OnnxProgram(Program):
         return self.session.run(self.outputs, prepared)
 
     def to_tensors(self, output: Any) -> tuple[torch.Tensor, ...]:
+        """Return outputs as CPU tensors, none of fewer than 32 bits."""
         return compared([as_numbers(value) for value in output])
 
     def kernels(self, prepared: dict[str, np.ndarray]) -> list[str]:
+        """Return the operators of the graph as ONNX Runtime optimizes it."""
         return kernels_of_onnx(self.model, self.threads)
 
     def trace(self, prepared: Sequence[dict[str, np.ndarray]], calls: int, path: Path) -> list[OperatorTime]:
+        """Run a session of its own under ONNX Runtime's profiler; see `trace_onnx_runtime`."""
         return trace_onnx_runtime(self.model, self.threads, prepared, calls, path)
 
 
@@ -70,6 +74,11 @@ class OnnxRuntime(ServesOnCpu):
         calibration: Iterable[torch.Tensor],
         folder: Path,
     ) -> None:
+        """Write an ONNX file, quantized by onnxruntime.quantization.
+
+        Raises CannotApply for complex weights, an ONNX file of another precision, and a model without a layer
+        that the format takes; TechniqueError for what cannot be exported, and a format without a kernel.
+        """
         path = folder / MODEL
         _refuse_double(model, numerics)
         write_onnx(model, example, path, numerics.dtype)
@@ -82,6 +91,7 @@ class OnnxRuntime(ServesOnCpu):
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
+        """Open a session of so many threads on the file."""
         path = folder / MODEL
         session = open_session(path, threads)
         return OnnxProgram(session, [output.name for output in session.get_outputs()], path, threads)

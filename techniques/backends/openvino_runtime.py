@@ -60,6 +60,7 @@ class OpenVinoProgram(Program):
     config: Mapping[str, str]
 
     def prepare(self, batch: torch.Tensor) -> Any:
+        """Return the batch as OpenVINO's tensor, in the floats of the graph's input; its memory is shared."""
         fitting = in_precision(
             batch, _FLOATS.get(self.compiled.inputs[0].element_type.to_string(), batch.dtype)
         )
@@ -72,15 +73,19 @@ class OpenVinoProgram(Program):
         return bound.infer(prepared, True, False)
 
     def latest_call_s(self) -> float:
+        """Return the seconds of the latest inference, as its request has counted them."""
         return float(self.request.latency) / 1e3
 
     def to_tensors(self, output: Any) -> tuple[torch.Tensor, ...]:
+        """Return outputs as CPU tensors, none of fewer than 32 bits."""
         return compared([as_numbers(output[port]) for port in self.compiled.outputs])
 
     def kernels(self, prepared: Any) -> list[str]:
+        """Return the operators that the plugin runs; see `kernels_of_compiled`."""
         return kernels_of_compiled(self.compiled, self.model, self.config)
 
     def trace(self, prepared: Sequence[Any], calls: int, path: Path) -> list[OperatorTime]:
+        """Compile once more with counters of time and run; see `trace_request`."""
         compiled = compile_model(self.model, {**self.config, "PERF_COUNT": "YES"})
         return trace_request(compiled.create_infer_request(), prepared, calls, path)
 
@@ -96,6 +101,11 @@ class OpenVino(ServesOnCpu):
         calibration: Iterable[torch.Tensor],
         folder: Path,
     ) -> None:
+        """Write OpenVINO's IR, quantized by NNCF.
+
+        Raises CannotApply for complex weights, fewer calibration samples than a batch has, and where the CPU
+        or the plugin computes no product in the precision or format; TechniqueError for other formats.
+        """
         capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if numerics.precision.upper() not in capabilities:
             raise CannotApply(f"this CPU has no instructions for {numerics.precision} that OpenVINO uses")
@@ -108,6 +118,7 @@ class OpenVino(ServesOnCpu):
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
+        """Compile the IR for this CPU, with so many threads and one stream."""
         config = configuration(numerics, threads)
         compiled = compile_model(folder / MODEL, config)
         return OpenVinoProgram(compiled, compiled.create_infer_request(), folder / MODEL, config)

@@ -28,6 +28,7 @@ class Numerics:
 
     @property
     def dtype(self) -> torch.dtype:
+        """Return PyTorch's type of the precision; raises KeyError for an unknown one."""
         dtype: torch.dtype = getattr(torch, PRECISIONS[self.precision].dtype)
         return dtype
 
@@ -70,7 +71,10 @@ class OwnClock(Protocol):
 
 
 class Backend(Protocol):
-    """One runtime on one kind of hardware."""
+    """One runtime on one kind of hardware.
+
+    Each method raises CannotApply where this model or machine does not allow it: then the stage is skipped.
+    """
 
     device: torch.device
 
@@ -82,7 +86,12 @@ class Backend(Protocol):
         calibration: Iterable[torch.Tensor],
         folder: Path,
     ) -> None:
-        """Write the runtime's own file for `model` at the shape of `example` into `folder`."""
+        """Write the runtime's own file for `model` at the shape of `example` into `folder`.
+
+        `example` (batch, ...) and the `calibration` batches (samples, ...) are model inputs on the CPU.
+        Raises CannotApply where the runtime cannot take this model, TechniqueError for a format without a
+        kernel.
+        """
         ...
 
     def load(
@@ -108,6 +117,7 @@ class ServesOnly:
     def compile_step(
         self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
     ) -> TrainingStep:
+        """Raise TechniqueError: this backend only serves."""
         raise TechniqueError(f"{type(self).__name__} does not support training")
 
 
@@ -117,6 +127,7 @@ class ServesOnCpu(ServesOnly):
     device = torch.device("cpu")
 
     def synchronize(self) -> None:
+        """Do nothing: the CPU has finished when a call returns."""
         return
 
 
@@ -136,6 +147,7 @@ class TorchProgram(Program):
     copies_input: bool = False
 
     def prepare(self, batch: torch.Tensor) -> torch.Tensor:
+        """Return the batch on the device, in the program's precision and layout."""
         return laid_out(in_precision(batch, self.dtype).to(self.device), self.channels_last)
 
     def __call__(self, prepared: torch.Tensor) -> Any:
@@ -143,12 +155,15 @@ class TorchProgram(Program):
             return self.run(prepared.clone() if self.copies_input else prepared)
 
     def to_tensors(self, output: Any) -> tuple[torch.Tensor, ...]:
+        """Return outputs as CPU tensors, none of fewer than 32 bits."""
         return compared(output)
 
     def kernels(self, prepared: torch.Tensor) -> list[str]:
+        """Return the kernels that a package's source names, else the operators that a call runs."""
         return kernels_of_package(self.package) if self.package else kernels_of_call(lambda: self(prepared))
 
     def trace(self, prepared: Sequence[torch.Tensor], calls: int, path: Path) -> list[OperatorTime]:
+        """Run under torch.profiler; see `trace_torch`."""
         turn = itertools.cycle(prepared)
         return trace_torch(lambda: self(next(turn)), calls, path)
 

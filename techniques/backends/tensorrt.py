@@ -50,6 +50,7 @@ class EngineProgram(Program):
     device: torch.device
 
     def prepare(self, batch: torch.Tensor) -> torch.Tensor:
+        """Return the batch on the GPU, in the engine's precision, once it is there."""
         prepared = in_precision(batch, self.dtype).to(self.device).contiguous()
         synchronize(self.device)  # the engine's stream does not wait for the copy's
         return prepared
@@ -61,16 +62,19 @@ class EngineProgram(Program):
         return list(self.outputs.values())
 
     def to_tensors(self, output: Any) -> tuple[torch.Tensor, ...]:
+        """Wait for the engine's stream; return outputs as CPU tensors, none of fewer than 32 bits."""
         self.stream.synchronize()
         return compared(output)
 
     def kernels(self, prepared: torch.Tensor) -> list[str]:
+        """Return the engine's products and kernels; see `kernels_of_engine`."""
         from tensorrt import LayerInformationFormat
 
         inspector = self.engine.create_engine_inspector()
         return kernels_of_engine(inspector.get_engine_information(LayerInformationFormat.JSON))
 
     def trace(self, prepared: Sequence[torch.Tensor], calls: int, path: Path) -> list[OperatorTime]:
+        """Run under torch.profiler; see `trace_torch`."""
         turn = itertools.cycle(prepared)
         return trace_torch(lambda: self(next(turn)), calls, path)
 
@@ -88,6 +92,7 @@ class TensorRt(ServesOnly):
         calibration: Iterable[torch.Tensor],
         folder: Path,
     ) -> None:
+        """Write an engine for this GPU; raises as `export`, `quantize` and `build_engine` do."""
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch, "model.onnx")
             export(model, example, numerics, path)
@@ -99,6 +104,7 @@ class TensorRt(ServesOnly):
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
+        """Read the engine; raises RuntimeError where another version or another GPU built it."""
         import tensorrt
 
         runtime = tensorrt.Runtime(tensorrt.Logger(tensorrt.Logger.WARNING))
@@ -115,11 +121,16 @@ class TensorRt(ServesOnly):
         return EngineProgram(engine, context, stream, input_, outputs, numerics.dtype, self.device)
 
     def synchronize(self) -> None:
+        """Wait until the GPU has finished its queue."""
         synchronize(self.device)
 
 
 def export(model: torch.nn.Module, example: torch.Tensor, numerics: Numerics, path: Path) -> None:
-    """Write a model on the CPU as ONNX, in its precision and at the shape of `example`."""
+    """Write a model on the CPU as ONNX, in its precision and at the shape of `example`.
+
+    Raises CannotApply for complex weights and for an ONNX file in another precision than fp32,
+    TechniqueError for what cannot be exported.
+    """
     is_given = given_file(model) is not None
     if not is_given:
         refuse_complex(model, "TensorRT")
@@ -136,7 +147,8 @@ def quantize(path: Path, numerics: Numerics, calibration: Iterable[torch.Tensor]
     """Give the products of an fp32 ONNX file int8 inputs and weights, with scales from calibration batches.
 
     TensorRT multiplies int8 where both are quantized without an offset, weights per output channel, and takes
-    no quantized bias ("Explicit Quantization", in its documentation).
+    no quantized bias ("Explicit Quantization", in its documentation). Raises TechniqueError for other formats
+    than int8-static, CannotApply for other precisions than fp32.
     """
     from onnxruntime.quantization import QuantType
 
@@ -157,7 +169,8 @@ def quantize(path: Path, numerics: Numerics, calibration: Iterable[torch.Tensor]
 def build_engine(model: Path, *, allow_tf32: bool) -> bytes:
     """Return the engine of an ONNX file, for this GPU, that computes in the file's own numbers.
 
-    Raises CannotApply with TensorRT's reason where it cannot read the file.
+    Raises CannotApply with TensorRT's reason where it cannot read the file, RuntimeError where it builds no
+    engine.
     """
     import tensorrt
 

@@ -29,10 +29,14 @@ class TrainingStep(Protocol):
     """
 
     @property
-    def model(self) -> torch.nn.Module: ...
+    def model(self) -> torch.nn.Module:
+        """Return what evaluation calls."""
+        ...
 
     @property
-    def optimizer(self) -> torch.optim.Optimizer | None: ...
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        """Return PyTorch's optimizer, or None where the runtime has its own."""
+        ...
 
     @property
     def passes(self) -> int:
@@ -106,6 +110,7 @@ class TorchTrainingStep:
 
     @property
     def method(self) -> str:
+        """Say how gradients of parts of a batch are added up; empty where it is taken at once."""
         return self._accumulation.method if self.options.accumulate > 1 else ""
 
     @classmethod
@@ -119,7 +124,11 @@ class TorchTrainingStep:
         options: TrainingOptions,
         compiled: Callable[[torch.nn.Module], torch.nn.Module] = lambda model: model,
     ) -> TorchTrainingStep:
-        """Move `model` to the device and build its optimizer; `compiled` makes of it what is called."""
+        """Move `model` to the device and build its optimizer; `compiled` makes of it what is called.
+
+        Raises CannotApply where the weights have other numbers than the precision, where the optimizer does
+        not take the model, and where it has no blocks to checkpoint.
+        """
         refuse_other_numbers(model, precision)
         model = with_layout(model.to(device), options)
         if options.checkpoint:
@@ -148,6 +157,10 @@ class TorchTrainingStep:
         return losses[0]
 
     def warm_up(self, batch: torch.Tensor, targets: torch.Tensor, epoch: Iterable[torch.Tensor] = ()) -> None:
+        """Go forward and backward once; weights, buffers and random numbers are afterwards as they were.
+
+        Raises CannotApply where the batch has no equal parts to accumulate, or the loss is no sum over them.
+        """
         kept = {name: tensor.detach().clone() for name, tensor in self._tensors()}
         self.model.train()
         on_cpu = self.device.type == "cpu"
@@ -168,6 +181,7 @@ class TorchTrainingStep:
                     tensor.copy_(kept[name])
 
     def write_back(self) -> None:
+        """Do nothing: the weights are trained in place."""
         return
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:

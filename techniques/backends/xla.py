@@ -66,6 +66,11 @@ class Xla:
         calibration: Iterable[torch.Tensor],
         folder: Path,
     ) -> None:
+        """Write StableHLO (`jax.export`) for this platform, and the weights as safetensors.
+
+        Raises CannotApply for ONNX files, complex weights and code that torchax cannot trace, TechniqueError
+        for any format.
+        """
         if given_file(model) is not None:
             raise CannotApply("XLA compiles PyTorch code; an ONNX file is unsupported")
         if numerics.format is not None:
@@ -93,6 +98,7 @@ class Xla:
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
+        """Compile the program for this device and copy its weights there."""
         device = start(self.platform, threads)
         exported = jax.export.deserialize(bytearray((folder / PROGRAM).read_bytes()))
         shapes = [jax.ShapeDtypeStruct(value.shape, value.dtype) for value in exported.in_avals]
@@ -104,10 +110,12 @@ class Xla:
     def compile_step(
         self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
     ) -> TrainingStep:
+        """Return a step as one program of XLA; raises CannotApply for an optimizer without a rule there."""
         device = start(self.platform, torch.get_num_threads())
         return XlaTrainingStep(model, loss, optimizer, precision, device)
 
     def synchronize(self) -> None:
+        """Wait for the program's newest output."""
         self._latest.wait()
 
 
@@ -132,6 +140,7 @@ class XlaProgram(Program):
     latest: Latest
 
     def prepare(self, batch: torch.Tensor) -> jax.Array:
+        """Return the batch on the device, in the program's precision; 64-bit integers become 32-bit."""
         return to_device(in_precision(batch, self.dtype), self.device)
 
     def __call__(self, prepared: jax.Array) -> Any:
@@ -140,12 +149,15 @@ class XlaProgram(Program):
         return output
 
     def to_tensors(self, output: Any) -> tuple[torch.Tensor, ...]:
+        """Wait for outputs; return them as CPU tensors, none of fewer than 32 bits."""
         return compared([to_torch(array) for array in jax.tree.leaves(output)])
 
     def kernels(self, prepared: jax.Array) -> list[str]:
+        """Return the products in the compiled program; see `kernels_of_hlo`."""
         return kernels_of_hlo(self.compiled.as_text() or "")
 
     def trace(self, prepared: Sequence[jax.Array], calls: int, path: Path) -> list[OperatorTime]:
+        """Run under JAX's profiler, without Python's calls; see `operators_of_trace`."""
         options: Any = jax.profiler.ProfileOptions()
         options.python_tracer_level = 0
         turn = itertools.cycle(prepared)

@@ -122,7 +122,10 @@ def import_torchax() -> Any:
 
 
 def missing_overloads() -> set[tuple[str, str]]:
-    """Return operators with their overloads that torchax's source names and PyTorch does not have."""
+    """Return operators with their overloads that torchax's source names and PyTorch does not have.
+
+    Raises ModuleNotFoundError where torchax is not installed.
+    """
     spec = importlib.util.find_spec("torchax")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("requires the package torchax")

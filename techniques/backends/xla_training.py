@@ -58,10 +58,11 @@ class XlaTrainingStep:
         return to_torch(loss)
 
     def warm_up(self, batch: torch.Tensor, targets: torch.Tensor, epoch: Iterable[torch.Tensor] = ()) -> None:
-        """Compile the step for batches of this shape."""
+        """Compile the step for batches of this shape; raises CannotApply where torchax cannot trace it."""
         self._program(to_device(batch, self._device), to_device(targets, self._device))
 
     def write_back(self) -> None:
+        """Copy weights and buffers from the device into `model`."""
         parameters, others, *_ = self._state
         arrays = parameters | others
         with torch.no_grad():

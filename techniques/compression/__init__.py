@@ -40,6 +40,7 @@ class CompressionRow(Row):
     tolerance: Tolerance = Tolerance()
 
     def check_traits(self) -> None:
+        """Raise ValueError as `Row` does, and where `structure` names a setting that does not exist."""
         super().check_traits()
         try:
             self.structure_of(self.defaults)
@@ -172,16 +173,22 @@ class Recipe:
 
     @property
     def text(self) -> str:
+        """The canonical spelling: techniques joined by `+`, `none` without any."""
         parts = [step.text for step in self.steps] + ([self.format.text] if self.format else [])
         return "+".join(parts) or "none"
 
     @property
     def techniques(self) -> tuple[Technique[CompressionRow], ...]:
+        """Return the steps in their order, then the format."""
         return self.steps + ((self.format,) if self.format else ())
 
 
 def parse_recipe(text: str) -> Recipe:
-    """Read `step+step+format`; raises TechniqueError where a format is not the last step."""
+    """Read `step+step+format`, an empty recipe from `none`.
+
+    Raises TechniqueError for an unknown technique or setting, where a format is not the last step, and where
+    `none` stands with others.
+    """
     techniques = [COMPRESSIONS.parse(part) for part in split(text, "+")]
     changing = [technique for technique in techniques if technique.row.kind != "identity"]
     if len(techniques) > 1 and len(changing) < len(techniques):

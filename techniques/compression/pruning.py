@@ -27,11 +27,15 @@ class Mask(torch.nn.Module):
         self.register_buffer("keep", keep)
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the masked weight, of the same shape."""
         return weight * self.keep
 
 
 def prune_mean(model: torch.nn.Module, context: Context, *, ratio: float) -> torch.nn.Module:
-    """Per layer, drop weights whose magnitude is under `ratio` times the layer's mean magnitude, recover."""
+    """Per layer, drop weights whose magnitude is under `ratio` times the layer's mean magnitude, recover.
+
+    Raises TechniqueError as `prune` does.
+    """
     return prune(model, context, lambda weight: ~_under_mean(weight, ratio))
 
 
@@ -47,9 +51,10 @@ def prune_magnitude_as_mean(model: torch.nn.Module, context: Context, *, ratio: 
 
 
 def prune_magnitude(model: torch.nn.Module, context: Context, *, sparsity: float) -> torch.nn.Module:
-    """Per layer, drop the `sparsity` share of weights that are smallest in magnitude, recover.
+    """Per layer, drop the `sparsity` share (0 to 1) of weights that are smallest in magnitude, recover.
 
-    Source: Han et al. 2015, "Learning both Weights and Connections for Efficient Neural Networks".
+    Raises TechniqueError as `prune` does. Source: Han et al. 2015, "Learning both Weights and Connections
+    for Efficient Neural Networks".
     """
 
     def largest(weight: torch.Tensor) -> torch.Tensor:
@@ -71,7 +76,9 @@ def prune(
 ) -> torch.nn.Module:
     """Zero what `select` does not keep, train the rest with the mask held, and bake the mask in.
 
-    Weights that an earlier step of the recipe dropped stay dropped; computed ones (weight norm) become plain.
+    `select` gives a bool mask of the weight's shape. Weights that an earlier step of the recipe dropped stay
+    dropped; computed ones (weight norm) become plain. Raises TechniqueError for a model without linear or
+    convolution layers.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, PRUNED_LAYERS)]
     if not layers:

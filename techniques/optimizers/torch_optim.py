@@ -18,7 +18,8 @@ def build(
     """Return the optimizer over `named_parameters`, with the technique's settings.
 
     A class of `torch.optim` takes the bare parameters; anything else is called as
-    `build(named_parameters, **settings)`.
+    `build(named_parameters, **settings)`. Parameters that are not trained are left out. Raises CannotApply
+    where a class of `torch.optim` refuses the settings or the parameters.
     """
     implementation: Any = technique.load()
     settings: dict[str, Any] = dict(technique.settings)

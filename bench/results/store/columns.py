@@ -61,10 +61,12 @@ class Text(_Checked, TypeDecorator[str]):
         self.pattern = pattern
 
     def process_bind_param(self, value: Any, dialect: Any) -> str | None:
+        """Return a value as text; bytes of a path that are not UTF-8 become `\\udcXX`."""
         # A path may hold bytes that are not UTF-8, which Python keeps as lone surrogates.
         return None if value is None else str(value).encode("utf-8", "backslashreplace").decode()
 
     def process_result_value(self, value: Any, dialect: Any) -> str | None:
+        """Return the text that was read; raises Damaged for other types, too long text and another form."""
         if self.is_missing(value):
             return None
         if not isinstance(value, str) or len(value) > MAX_TEXT or _HALF_OF_A_PAIR.search(value):
@@ -85,6 +87,7 @@ class Whole(_Checked, TypeDecorator[int]):
         self.least = least
 
     def process_result_value(self, value: Any, dialect: Any) -> int | None:
+        """Return the integer that was read; raises Damaged for other types and outside of the bounds."""
         if self.is_missing(value):
             return None
         if not isinstance(value, int) or not self.least <= value <= _LARGEST:
@@ -104,6 +107,7 @@ class Real(_Checked, TypeDecorator[float]):
         self.most = most
 
     def process_result_value(self, value: Any, dialect: Any) -> float | None:
+        """Return the number that was read; raises Damaged for other types and outside of the bounds."""
         if self.is_missing(value):
             return None
         if not isinstance(value, int | float) or not self.least <= value <= self.most:
@@ -118,9 +122,11 @@ class Measured(_Checked, TypeDecorator[float]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Any) -> float | None:
+        """Return the number to keep, None for one that is not finite or over 1e100 in size."""
         return None if value is None or not _is_measurable(value) else float(value)
 
     def process_result_value(self, value: Any, dialect: Any) -> float | None:
+        """Return the number that was read, None as when it is kept; raises Damaged for other types."""
         if self.is_missing(value):
             return None
         if not isinstance(value, int | float):
@@ -144,12 +150,15 @@ class Flag(_Own):
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
+        """Return the column's type in SQL."""
         return "BOOLEAN"
 
     def bind_processor(self, dialect: Any) -> Callable[[Any], int]:
+        """Return what turns a flag into 0 or 1."""
         return int
 
     def result_processor(self, dialect: Any, coltype: Any) -> Callable[[Any], bool | None]:
+        """Return what reads a flag; it raises Damaged for all but 0 and 1."""
         return self._read
 
     def _read(self, value: Any) -> bool | None:
@@ -166,12 +175,18 @@ class Samples(_Own):
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
+        """Return the column's type in SQL."""
         return "BLOB"
 
     def bind_processor(self, dialect: Any) -> Callable[[Any], bytes | None]:
+        """Return what compresses numbers."""
         return _pack_samples
 
     def result_processor(self, dialect: Any, coltype: Any) -> Callable[[Any], np.ndarray | None]:
+        """Return what reads samples as float64 (n,).
+
+        It raises Damaged for other bytes, and for more than `MAX_SAMPLES` numbers.
+        """
         return self._read
 
     def _read(self, value: Any) -> np.ndarray | None:
@@ -199,12 +214,15 @@ class Document(_Own):
         self.shape = shape
 
     def get_col_spec(self, **_: Any) -> str:
+        """Return the column's type in SQL."""
         return "JSON"
 
     def bind_processor(self, dialect: Any) -> Callable[[Any], str]:
+        """Return what writes JSON; it raises Damaged for content that could not be read again."""
         return self._write
 
     def result_processor(self, dialect: Any, coltype: Any) -> Callable[[Any], Any]:
+        """Return what reads JSON; it raises Damaged where that has another shape."""
         return self._read
 
     def _write(self, content: Any) -> str:

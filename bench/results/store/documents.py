@@ -32,6 +32,8 @@ class Before(TypedDict):
 
 
 class Cost(TypedDict):
+    """The predicted cost of a stage; `artifact_bytes` is null where no size was predicted."""
+
     __pydantic_config__ = _OPEN  # type: ignore[misc]
 
     artifact_bytes: Count | None
@@ -66,6 +68,8 @@ def _places_exist(prediction: PredictionDocument) -> PredictionDocument:
 
 
 class PricesDocument(TypedDict):
+    """A price list, in `currency`: for an hour of the machine and for a kilowatt-hour."""
+
     name: str
     currency: str
     machine_per_hour: NotRequired[Amount | None]
@@ -73,15 +77,21 @@ class PricesDocument(TypedDict):
 
 
 class EstimateDocument(TypedDict, total=False):
+    """The matrix's estimate of the machine's power, in watts, for what has no measured energy."""
+
     watts: Amount | None
 
 
 class PeakDocument(TypedDict, total=False):
+    """The peak of one device as the matrix states it; `operations_per_s` by number format."""
+
     operations_per_s: dict[str, Rate]
     bytes_per_s: Rate | None
 
 
 class BudgetDocument(TypedDict, total=False):
+    """The run's budget; `target_interval` is the half-width of a 95 % interval as a share of the value."""
+
     __pydantic_config__ = _OPEN  # type: ignore[misc]
 
     target_interval: Amount | None
@@ -195,12 +205,16 @@ class DynamicDocument(TypedDict, total=False):
 
 
 class AcceleratorDocument(TypedDict):
+    """One accelerator of an environment."""
+
     __pydantic_config__ = _OPEN  # type: ignore[misc]
 
     name: str
 
 
 class EnvironmentDocument(TypedDict, total=False):
+    """The machine that a launch ran on, as `bench.instruments.environment.describe` has it."""
+
     __pydantic_config__ = _OPEN  # type: ignore[misc]
 
     cpu: dict[str, Any] | str

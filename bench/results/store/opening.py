@@ -59,7 +59,7 @@ def unreadable(path: Path, fault: str) -> StoreError:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn what goes wrong with a store's content into StoreError."""
+    """Raise StoreError for whatever goes wrong with a store's content in the block."""
     try:
         yield
     except (Damaged, sa.exc.NoResultFound, sa.exc.MultipleResultsFound) as error:

@@ -40,6 +40,7 @@ class LaunchCount:
 
 
 def measurement_row(launch_id: int, measurement: Measurement) -> dict[str, Any]:
+    """Return a measurement as a row of the table `measurements`."""
     return {
         "launch_id": launch_id,
         "metric": measurement.metric,

@@ -34,7 +34,10 @@ STORE_NAME = "bench.sqlite"
 
 
 class Store:
-    """The results of every run under one folder. Writes are the runner's alone."""
+    """The results of every run under one folder. Writes are the runner's alone.
+
+    Every method that reads or writes raises StoreError where the file is damaged, locked or out of space.
+    """
 
     def __init__(self, engine: sa.Engine, path: Path) -> None:
         self._engine = engine
@@ -61,6 +64,7 @@ class Store:
         return unreadable(self.path, f"damaged: {fault}")
 
     def close(self) -> None:
+        """Close the file."""
         self._engine.dispose()
 
     # Writing
@@ -86,6 +90,7 @@ class Store:
             writing.change_plan(connection, run_id, stages, cells)
 
     def finish_run(self, run_id: str) -> None:
+        """Mark a run as finished now."""
         with self._transaction() as connection:
             connection.execute(
                 schema.runs.update()
@@ -193,7 +198,10 @@ class Store:
             ]
 
     def cells(self, run_id: str) -> list[CellRow]:
-        """Return a run's cells in the order of its matrix."""
+        """Return a run's cells in the order of its matrix.
+
+        Raises StoreError where a cell names a stage that the run does not have.
+        """
         query = schema.cells.select().where(schema.cells.c.run_id == run_id).order_by(schema.cells.c.position)
         keys = sa.select(schema.stages.c.key).where(schema.stages.c.run_id == run_id)
         with self._reading() as connection:
