@@ -80,8 +80,15 @@ def print_table(
     say()
 
 
+def three_digits(number: float) -> str:
+    """Write a number with three significant digits, and a whole one or one over 100 without decimals."""
+    if float(number).is_integer() or abs(number) >= 999.5:
+        return f"{number:,.0f}"
+    return f"{number:#.3g}".rstrip(".")
+
+
 def format_value(metric: str, value: float | None) -> str:
-    """Write a metric's value for people: its unit scaled, four significant digits, `–` for unknown."""
+    """Write a metric's value for people: its unit scaled, three significant digits, `–` for unknown."""
     if value is None or value != value:
         return "–"
     unit = metric_named(metric).unit
@@ -92,15 +99,15 @@ def format_value(metric: str, value: float | None) -> str:
     if unit in ("steps", "samples", "count"):
         return f"{value:,.0f}"
     if unit in _SCALES:
-        for scale, name in _SCALES[unit]:
-            if abs(value) >= scale or scale == _SCALES[unit][-1][0]:
-                return (
-                    f"{value / scale:.4g} {name}"
-                    if abs(value / scale) < 1000
-                    else f"{value / scale:,.0f} {name}"
-                )
-    number = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return number + ("" if unit == "ratio" else f" {unit}")
+        scale, name = _scale(unit, value)
+        return f"{three_digits(value / scale)} {name}"
+    return three_digits(value) + ("" if unit == "ratio" else f" {unit}")
+
+
+def _scale(unit: str, value: float) -> tuple[float, str]:
+    """Return the unit that a value is written in, as a multiple of the metric's, and its name."""
+    scales = _SCALES.get(unit, ((1.0, unit),))
+    return next((scale for scale in scales if abs(value) >= scale[0]), scales[-1])
 
 
 def at_least(text: str) -> str:
@@ -113,8 +120,8 @@ def format_interval(metric: str, value: float | None, low: float | None, high: f
     text = format_value(metric, value)
     if not value or low is None or high is None:
         return text
-    scale = next((s for s, _ in _SCALES.get(metric_named(metric).unit, ()) if abs(value) >= s), 1.0)
-    return f"{text} ({low / scale:.3g} to {high / scale:.3g})"
+    scale, _ = _scale(metric_named(metric).unit, value)
+    return f"{text} ({three_digits(low / scale)} to {three_digits(high / scale)})"
 
 
 def format_points(points: float | None, digits: int = 2) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from bench.commands import RESULTS, Command, Plugins, Results, RunOption, Trust
 from bench.errors import BenchError
-from bench.formatting import at_least, print_table, say
+from bench.formatting import at_least, print_table, say, three_digits
 from bench.plugins import first_line, load_plugins
 from bench.workloads import WORKLOADS
 from bench.workloads.input_files import input_files
@@ -221,7 +221,7 @@ def _training_step(
 def _times_forward(step: StepFlops) -> str:
     if step.backward.unknown or step.forward.unknown:
         return ""
-    return f", {step.backward.total / max(1, step.forward.total):.3g}× forward"
+    return f", {three_digits(step.backward.total / max(1, step.forward.total))}× forward"
 
 
 def _of_reference(question: FlopQuestion) -> FlopReport:

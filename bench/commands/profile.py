@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.commands import RESULTS, Command, Plugins, Results, RunOption, Trust
-from bench.formatting import at_least, format_value, print_table, say
+from bench.formatting import at_least, format_value, print_table, say, three_digits
 from bench.plugins import load_plugins
 from bench.results.folder import refuse_links
 from bench.workloads.trust import trust
@@ -67,7 +67,7 @@ def profile(
     rows = [
         (
             operator.name,
-            f"{operator.calls / profiled.calls:.3g}",
+            three_digits(operator.calls / profiled.calls),
             format_value("latency_s", operator.self_s / profiled.calls),
             f"{100 * operator.self_s / whole:.1f} %",
         )
@@ -115,7 +115,7 @@ def _roofline(point: RooflinePoint) -> str:
     """Describe a point; the numbers of an incomplete count are lower bounds."""
     numbers = (
         format_value("achieved_operations_per_s", point.operations_per_s),
-        f"{point.operations_per_byte:.3g} operations a byte",
+        f"{three_digits(point.operations_per_byte)} operations a byte",
         f"{100 * point.utilization:.1f} %",
     )
     rate, intensity, peak = map(at_least, numbers) if point.incomplete else numbers

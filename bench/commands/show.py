@@ -12,7 +12,7 @@ import typer
 
 from bench.commands import RESULTS, Command, Results, RunOption
 from bench.errors import BenchError
-from bench.formatting import at_least, counted, format_value, say
+from bench.formatting import at_least, counted, format_value, say, three_digits
 from bench.metrics import METRICS, metric_named
 from techniques.registry import first_few, nearest
 
@@ -120,7 +120,7 @@ def _print_measurements(measurements: pd.DataFrame) -> None:
         notes = [note for note in (row["method"], row["reason"]) if note]
         count = f"n={row['n']:.0f}" if row["n"] == row["n"] and row["n"] is not None else ""
         if metric_named(row["metric"]).curve and row["samples"] is not None:
-            text = ", ".join(f"{value:.4g}" for value in row["samples"])
+            text = ", ".join(three_digits(value) for value in row["samples"])
         say(f"    {name}: {text}  {'; '.join([count, *notes] if count else notes)}".rstrip())
 
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from bench.matrix.axes import AXES, LeftOut
 from bench.matrix.file import Budget, Device, Estimate, Peak, Prices, Server
 
+_FIELDS = {axis.name: axis.name.replace(".", "_") for axis in AXES}
+"""The field of a cell for each axis."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """One value of every axis, each technique in its canonical spelling."""
 
@@ -26,7 +29,12 @@ class Cell:
 
     def axes(self) -> dict[str, str | int]:
         """Return the cell's value on every axis, by the axis's name."""
-        return {axis.name: getattr(self, axis.name.replace(".", "_")) for axis in AXES}
+        return {name: getattr(self, field) for name, field in _FIELDS.items()}
+
+    def value(self, axis: str) -> str | int:
+        """Return the cell's value on an axis, by the axis's name."""
+        found: str | int = getattr(self, _FIELDS[axis])
+        return found
 
 
 @dataclass(frozen=True)

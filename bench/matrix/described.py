@@ -64,6 +64,8 @@ def type_name(annotation: Any) -> str:
     if annotation == Axis:
         return "text, integer, or a list of these"
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return next((f"table, as [{name}]" for name, model in sections() if model is annotation), "table")
     if origin is Literal:
         return " or ".join(f'"{word}"' for word in arguments)
     if origin is typing.Annotated:

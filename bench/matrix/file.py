@@ -118,12 +118,29 @@ class Peak(_Strict):
         return rates
 
 
-class MatrixFile(_Strict):
-    """The content of a matrix file."""
+class Cross(_Strict):
+    """One of several crosses, whose cells are united. `zip` and `exclude` are of this cross alone."""
 
     about: str = ""
     train: TrainAxes
     infer: InferAxes
+    zip: list[list[str]] = []
+    exclude: list[dict[str, Axis]] = []
+
+
+class MatrixFile(_Strict):
+    """The content of a matrix file.
+
+    Its cells are those of `[train]` and `[infer]`, and of each `[[cross]]`. Axes in one list of `zip` advance
+    together, the first value of one with the first of the others, instead of each with each. `[[exclude]]` at
+    the top is for the cells of all crosses.
+    """
+
+    about: str = ""
+    train: TrainAxes | None = None
+    infer: InferAxes | None = None
+    zip: list[list[str]] = []
+    cross: list[Cross] = []
     exclude: list[dict[str, Axis]] = []
     budget: Budget = Budget()
     prices: Prices | None = None
@@ -136,13 +153,18 @@ class MatrixFile(_Strict):
 def parse_matrix_file(path: Path, text: str) -> MatrixFile:
     """Read the text of a matrix file; raises MatrixError with what is wrong and where."""
     try:
-        return MatrixFile.model_validate(tomllib.loads(text))
+        content = MatrixFile.model_validate(tomllib.loads(text))
     except ValidationError as error:
         raise MatrixError(f"{path}: {_explain(error)}") from None
     except RecursionError:
         raise MatrixError(f"{path}: tables or lists are nested too deeply") from None
     except ValueError as error:  # no TOML, or an integer of more digits than Python reads
         raise MatrixError(f"{path}: {error}") from None
+    for section in ("train", "infer"):
+        alone = not content.cross or content.train or content.infer or content.zip
+        if alone and getattr(content, section) is None:
+            raise MatrixError(f"{path}: {section!r} is missing; write [train] and [infer], or [[cross]]")
+    return content
 
 
 _SECTIONS: Mapping[str, type[BaseModel]] = {
@@ -155,17 +177,29 @@ def _explain(error: ValidationError) -> str:
     """Return the first mistake in one line, with the nearest key for an unknown one."""
     first = max(error.errors(), key=lambda entry: (entry["type"] == "extra_forbidden", len(entry["loc"])))
     place = [str(part) for part in first["loc"]]
+    number = ""
+    if place[0] == "cross" and len(place) > 1:
+        number, place = f"cross {int(place[1]) + 1}: ", place[2:]
     where = ".".join(part for part in place if part not in ("str", "int", "list[union[str,int]]"))
     if first["type"] == "extra_forbidden":
-        model = _SECTIONS.get(place[0], MatrixFile) if len(place) > 1 else MatrixFile
-        return f"unknown key {where!r}{nearest(place[-1], model.model_fields)}"
+        model = _SECTIONS.get(place[0], MatrixFile) if len(place) > 1 else Cross if number else MatrixFile
+        return f"{number}unknown key {where!r}{nearest(place[-1], model.model_fields)}"
     if first["type"] == "missing":
-        return f"{where!r} is missing"
-    message = first["msg"].removeprefix("Value error, ").replace("Input should ", "must ")
-    if len(place) == 1 and place[0] in _SECTIONS:
+        return f"{number}{where!r} is missing"
+    return f"{number}{_wrong(place, where, first['msg'])}, got {first['input']!r}"
+
+
+def _wrong(place: list[str], where: str, message: str) -> str:
+    """Return where a value is wrong, and what would be right."""
+    message = message.removeprefix("Value error, ").replace("Input should ", "must ")
+    if not place:
+        where, message = "it", "must be a table, [[cross]]"
+    elif len(place) == 1 and place[0] in _SECTIONS:
         message = f"must be a table, [{place[0]}]"
-    elif place[0] == "exclude" and len(place) < 3:
-        message = "must be a list of tables, each [[exclude]]"
+    elif place[0] in ("exclude", "cross") and len(place) < 3:
+        message = f"must be a list of tables, each [[{place[0]}]]"
+    elif place[0] == "zip":
+        message = 'must be a list of lists of axes, as [["optimizer", "workload"]]'
     elif place[0] in ("train", "infer", "exclude"):
         message = "must be a string, an integer or a list of these"
-    return f"{where}: {message[0].lower()}{message[1:]}, got {first['input']!r}"
+    return f"{where}: {message[0].lower()}{message[1:]}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from bench.errors import MatrixError
-from bench.matrix.axes import AXIS_BY_NAME, Axis, AxisRule, LeftOut
+from bench.matrix.axes import AXIS_BY_NAME, Axis, AxisRule
 from bench.matrix.cells import Cell
 from techniques.registry import TechniqueError, nearest
 from techniques.settings import split
@@ -22,10 +22,10 @@ def parse_filter(text: str) -> dict[str, Axis]:
         key, *values = split(part, "=", 1)
         value = "".join(values)
         latest = next(reversed(rule), "")
-        if latest and ":" in rule[latest] and _axis_of(key) is None:
+        if latest and ":" in rule[latest] and axis_of(key) is None:
             rule[latest] += f",{part}"
             continue
-        name = _axis_of(key)
+        name = axis_of(key)
         if not values:
             raise MatrixError(f"--filter: {part!r} must have the form axis=value{nearest(key, AXIS_BY_NAME)}")
         if name is None:
@@ -38,23 +38,35 @@ def parse_filter(text: str) -> dict[str, Axis]:
     return {name: list(split(value, "|")) for name, value in rule.items()}
 
 
-def matches(cell: Cell, patterns: Mapping[str, list[str]]) -> bool:
-    """Return whether the cell matches a pattern on every axis that is named."""
-    axes = cell.axes()
-    return all(meets(axes[name], wanted) for name, wanted in patterns.items())
+def chosen_of(
+    cells: Iterable[Cell], patterns: Mapping[str, list[str]], *, matching: bool = True
+) -> list[Cell]:
+    """Return the cells that match a pattern on every axis that is named, or those that do not."""
+    meeting: dict[str, dict[str | int, bool]] = {name: {} for name in patterns}
+
+    def meets_all(cell: Cell) -> bool:
+        for name, known in meeting.items():
+            value = cell.value(name)
+            if value not in known:
+                known[value] = meets(value, patterns[name])
+            if not known[value]:
+                return False
+        return True
+
+    return [cell for cell in cells if meets_all(cell) is matching]
 
 
 def patterns_of(
-    where: str, rule: Mapping[str, Axis], cells: Iterable[Cell], left_out: Iterable[LeftOut]
+    where: str, rule: Mapping[str, Axis], cells: Collection[Cell], others: Mapping[str, set[str]]
 ) -> dict[str, list[str]]:
+    """Return a rule's patterns by axis; raises MatrixError where one fits no value of cells or `others`."""
     patterns: dict[str, list[str]] = {}
     for key, written in rule.items():
-        name = _axis_of(key)
+        name = axis_of(key)
         if name is None:
             raise MatrixError(f"{where}: unknown axis {key!r}{nearest(key, AXIS_BY_NAME)}")
-        known = {str(cell.axes()[name]) for cell in cells}
-        # A rule may name a backend that runs on another machine only.
-        known |= {out.value for out in left_out if out.axis == name}
+        known = {str(value) for value in {cell.value(name) for cell in cells}}
+        known |= others.get(name, set())
         patterns[name] = []
         for value in written if isinstance(written, list) else [written]:
             pattern = _canonical(AXIS_BY_NAME[name], value)
@@ -72,7 +84,7 @@ def meets(value: str | int, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(str(value), pattern) for pattern in patterns)
 
 
-def _axis_of(key: str) -> str | None:
+def axis_of(key: str) -> str | None:
     """Return the axis that a key names: `backend` and `infer.backend` are the same."""
     name = key.removeprefix("infer.")
     known = name in AXIS_BY_NAME and (name == key or AXIS_BY_NAME[name].section == "infer")

@@ -1,4 +1,4 @@
-"""A matrix and the cells it spans.
+"""A matrix and the cells it spans: the union of its crosses.
 
 The optimizer `"tuned"` is that of each workload's own row. The value `"*"` selects everything registered for
 an axis; what cannot run here is skipped with the reason. The backend `"auto"` selects every backend that runs
@@ -9,20 +9,17 @@ run there is a different run.
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from bench.errors import MatrixError
-from bench.matrix.axes import AXES, NO_OPTIMIZER, TUNED, Axis, LeftOut
+from bench.matrix.axes import Axis
 from bench.matrix.cells import Cell, Matrix
-from bench.matrix.file import parse_matrix_file
-from bench.matrix.filters import matches, meets, parse_filter, patterns_of
+from bench.matrix.file import Cross, MatrixFile, parse_matrix_file
+from bench.matrix.filters import chosen_of, meets, parse_filter, patterns_of
 from bench.matrix.shipped import shipped_matrices
+from bench.matrix.spans import Span, exclude, others_of
 from bench.workloads import WORKLOADS
-from techniques.optimizers import OPTIMIZERS
 from techniques.registry import TechniqueError, nearest
 
 _MAX_BYTES = 2**20
@@ -43,34 +40,30 @@ def read_matrix(
     path = find_matrix(name_or_file)
     text = _text(path)
     content = parse_matrix_file(path, text)
-    values: dict[str, list[str | int]] = {}
-    left_out: list[LeftOut] = []
-    for axis in AXES:
-        written = getattr(getattr(content, axis.section), axis.key)
-        if workloads and axis.name == "workload":
-            written = list(workloads)
-        values[axis.name], passed_over = axis.expand(written, f"{path}: [{axis.section}] {axis.key}")
-        left_out += passed_over
+    spans = [Span.of(where, cross, workloads) for where, cross in _crosses(path, content)]
+    left_out = list(dict.fromkeys(out for span in spans for out in span.left_out))
     fallback = {_fallback(path, old): _fallback(path, new) for old, new in content.fallback.items()}
     wanted = parse_filter(filter_text) if filter_text else {}
-    values["workload"], wanted = _choose_workloads(values["workload"], wanted, fallback, substitutes or {})
-    count = math.prod(map(len, values.values()))
+    names = list(dict.fromkeys(name for span in spans for name in span.values["workload"]))
+    chosen_workloads, wanted = _choose_workloads(names, wanted, fallback, substitutes or {})
+    count = sum(span.count for span in spans)
     if count > _MAX_CELLS:
         raise MatrixError(f"{path}: spans {count:,} cells, the maximum is {_MAX_CELLS:,}; split the file")
-    spanned = [_cell(point) for point in itertools.product(*values.values())]
-    cells = _exclude(path, content.exclude, spanned, left_out)
-    chosen = patterns_of("--filter", wanted, spanned, left_out)
-    cells = [cell for cell in cells if matches(cell, chosen)]
+    united: dict[Cell, None] = {}
+    for span in spans:
+        united.update(dict.fromkeys(span.cells(chosen_workloads)))
+    cells = exclude(str(path), content.exclude if content.cross else [], list(united), spans)
+    chosen = patterns_of("--filter", wanted, united, others_of(spans))
+    cells = chosen_of(cells, chosen)
     left_out = [out for out in left_out if meets(out.value, chosen.get(out.axis, ["*"]))]
     if not cells:
         problem = f"no cell matches --filter {filter_text!r}" if filter_text else "every cell is excluded"
         reasons = [str(out) for out in left_out if out.axis in chosen]
         raise MatrixError("; ".join([f"{path}: {problem}", *reasons]))
-    unique = tuple(dict.fromkeys(cells))
     return Matrix(
         path.stem,
         content.about,
-        unique,
+        tuple(cells),
         content.budget,
         fallback,
         text,
@@ -80,6 +73,15 @@ def read_matrix(
         content.peaks,
         tuple(left_out),
     )
+
+
+def _crosses(path: Path, content: MatrixFile) -> Iterator[tuple[str, Cross]]:
+    """Yield each cross of the file with its place for messages: that at the top, then `[[cross]]`."""
+    if content.train and content.infer:
+        rules = [] if content.cross else content.exclude
+        yield str(path), Cross(train=content.train, infer=content.infer, zip=content.zip, exclude=rules)
+    for number, cross in enumerate(content.cross, 1):
+        yield f"{path}: cross {number}", cross
 
 
 def find_matrix(name_or_file: str) -> Path:
@@ -100,8 +102,8 @@ def find_matrix(name_or_file: str) -> Path:
 
 def _choose_workloads(
     names: list[str | int], wanted: dict[str, Axis], fallback: Mapping[str, str], replaced: Mapping[str, str]
-) -> tuple[list[str | int], dict[str, Axis]]:
-    """Return the workloads to run and the rest of the filter.
+) -> tuple[dict[str | int, str | int], dict[str, Axis]]:
+    """Return the workloads to run, each with what replaces it or itself, and the rest of the filter.
 
     A filter may name a workload of the matrix, which may then be replaced, or the replacement itself, which
     is then used.
@@ -114,20 +116,7 @@ def _choose_workloads(
     elif not kept:
         requested = {old: new for old, new in fallback.items() if old in names and meets(new, patterns)}
         replaced = {**replaced, **requested}
-    return [replaced.get(str(name), name) for name in names], wanted
-
-
-def _exclude(
-    path: Path, rules: Iterable[dict[str, Axis]], cells: list[Cell], left_out: Iterable[LeftOut]
-) -> list[Cell]:
-    """Return the cells that match no rule; a rule that matches none of `cells` is a mistake."""
-    kept = cells
-    for number, rule in enumerate(rules, 1):
-        if not rule:
-            raise MatrixError(f"{path}: exclude rule {number} must name an axis")
-        patterns = patterns_of(f"{path}: exclude rule {number}", rule, cells, left_out)
-        kept = [cell for cell in kept if not matches(cell, patterns)]
-    return kept
+    return {name: replaced.get(str(name), name) for name in names}, wanted
 
 
 def _text(path: Path) -> str:
@@ -138,20 +127,6 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise MatrixError(f"{path}: line {line} is not UTF-8 text") from None
-
-
-def _cell(point: tuple[str | int, ...]) -> Cell:
-    fields: dict[str, Any] = {
-        axis.name.replace(".", "_"): value for axis, value in zip(AXES, point, strict=True)
-    }
-    row = WORKLOADS.parse(fields["workload"]).row
-    if fields["train_batch_size"] == 0:
-        fields["train_batch_size"] = row.batch_size
-    if row.inference_only:
-        fields["optimizer"] = NO_OPTIMIZER
-    elif fields["optimizer"] == TUNED:
-        fields["optimizer"] = OPTIMIZERS.parse(row.optimizer).text
-    return Cell(**fields)
 
 
 def _fallback(path: Path, name: str) -> str:

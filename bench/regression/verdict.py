@@ -11,7 +11,7 @@ from typing import Any, Literal
 from bench.analysis.comparable import differences, fingerprint
 from bench.analysis.statistics import ratio_interval
 from bench.errors import BenchError
-from bench.formatting import counted, format_value
+from bench.formatting import counted, format_value, three_digits
 from bench.metrics import METRICS, Metric, metric_named
 from bench.regression.baseline import collect, metric_of, read_baseline, refuse_smoke
 from bench.results.store import Store
@@ -185,8 +185,10 @@ def _judge_timing(
         return Finding("not comparable", stage, metric, "timed on another machine")
     ratio = ratio_interval(now, before)
     if ratio.low is None or ratio.high is None:
-        return Finding("noise", stage, metric, f"x{ratio.value:.3f}, too few launches for an interval")
-    text = f"x{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}] of the baseline"
+        few = "too few launches for an interval"
+        return Finding("noise", stage, metric, f"x{three_digits(ratio.value)}, {few}")
+    interval = f"[{three_digits(ratio.low)}, {three_digits(ratio.high)}]"
+    text = f"x{three_digits(ratio.value)} {interval} of the baseline"
     needed = 1 + max(threshold, _spread(before), _spread(now))
     if ratio.low > 1 and ratio.value > needed:
         return Finding("regression", stage, metric, f"{text}, slower by more than {needed - 1:.0%}")

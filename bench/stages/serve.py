@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
+from bench.formatting import three_digits
 from bench.instruments import clock
 from bench.instruments.arrivals import HALVINGS, MIN_ARRIVALS, Offered, highest_rate, offer_rate
 from bench.records import Measurement, Request
@@ -44,7 +45,10 @@ def run(request: Request[ServeSettings], folder: Path) -> list[Measurement]:
     bound_s = settings.p99_s
     bound = Measurement("server_bound_s", bound_s)
     if latency_s > bound_s:
-        return [bound, *_unknown(f"a batch alone takes {1e3 * latency_s:.3g} ms, longer than the bound")]
+        return [
+            bound,
+            *_unknown(f"a batch alone takes {three_digits(1e3 * latency_s)} ms, longer than the bound"),
+        ]
     with tempfile.TemporaryDirectory() as logs:
         place = Path(logs)
 
@@ -57,13 +61,13 @@ def run(request: Request[ServeSettings], folder: Path) -> list[Measurement]:
 
 
 def _measured(best: Offered | None, least: Offered, latency_s: float, bound_s: float) -> list[Measurement]:
-    method = f"MLPerf's load generator, of {1 / latency_s:.4g} batches a second without waiting"
+    method = f"MLPerf's load generator, of {three_digits(1 / latency_s)} batches a second without waiting"
     if best is None:
         over = (
             "over the bound" if least.p99_s > bound_s else f"not shown to hold by {least.arrivals} arrivals"
         )
-        p99 = f"even at {least.rate_per_s:.3g} a second the p99 is {1e3 * least.p99_s:.3g} ms"
-        return _unknown(f"{p99}, {over}")
+        p99 = f"the p99 is {three_digits(1e3 * least.p99_s)} ms"
+        return _unknown(f"even at {three_digits(least.rate_per_s)} a second {p99}, {over}")
     return [
         Measurement("server_rate_per_s", best.rate_per_s, n=best.arrivals, method=method),
         Measurement("server_p99_s", best.p99_s, n=best.arrivals, method=method),

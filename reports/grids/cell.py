@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.formatting import at_least, counted, format_interval, format_points, format_value
+from bench.formatting import at_least, counted, format_interval, format_points, format_value, three_digits
 from bench.metrics import metric_named
 
 UNKNOWN = "–"
@@ -152,7 +152,7 @@ def estimated(key: str) -> Callable[[Row], Entry]:
 def money(key: str) -> Callable[[Row], Entry]:
     """Show a cost, the price table's name and the parts of the cost."""
     return lambda row: Entry(
-        UNKNOWN if row[key] is None else f"{row[key]:.4g}", row["money_method"] or "", row[key]
+        UNKNOWN if row[key] is None else three_digits(row[key]), row["money_method"] or "", row[key]
     )
 
 
@@ -192,9 +192,11 @@ def speedup(row: Row) -> Entry:
         return Entry(UNKNOWN)
     mark = PRELIMINARY if row["latency_preliminary"] and low != high else ""
     if low is None or low == high:
-        return Entry(f"{value:.3g}×{mark}", sort=value)
-    brief = f"{value:.3g}×{mark} ({low:.3g} to {high:.3g})"
-    return Entry(f"{value:.3g}×{mark}", f"{low:.3g} to {high:.3g}", value, brief=brief)
+        return Entry(f"{three_digits(value)}×{mark}", sort=value)
+    brief = f"{three_digits(value)}×{mark} ({three_digits(low)} to {three_digits(high)})"
+    return Entry(
+        f"{three_digits(value)}×{mark}", f"{three_digits(low)} to {three_digits(high)}", value, brief=brief
+    )
 
 
 def yes(key: str) -> Callable[[Row], Entry]:

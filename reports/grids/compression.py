@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 
-from bench.formatting import format_points, format_value
+from bench.formatting import format_points, format_value, three_digits
 from reports.frames import worst_classes
 from reports.frames.tradeoff import MAX_NONZERO_SHARE
 from reports.frames.view import place_of, records
@@ -53,7 +53,7 @@ def _latency(row: Row) -> Entry:
 
 
 def _times(key: str) -> Callable[[Row], Entry]:
-    return lambda row: Entry(UNKNOWN if row[key] is None else f"{row[key]:.3g}×", sort=row[key])
+    return lambda row: Entry(UNKNOWN if row[key] is None else f"{three_digits(row[key])}×", sort=row[key])
 
 
 def _quality(row: Row) -> Entry:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.formatting import counted, format_points, format_value
+from bench.formatting import counted, format_points, format_value, three_digits
 from reports.frames import worst_classes
 from reports.frames.compression import CONTROL
 from reports.frames.tradeoff import MAX_NONZERO_SHARE, NONE, over_seeds
@@ -54,8 +54,8 @@ def _speed(rows: Sequence[Row]) -> Iterator[str]:
 def _speed_on(row: Row, *, named: bool) -> str:
     """Give a speedup on a backend, with the batch size where it must be `named`."""
     low, high = row["speedup_low"], row["speedup_high"]
-    interval = f" ({low:.3g} to {high:.3g})" if low is not None else ""
-    return f"{_place(row) if named else _backend(row)} {row['speedup']:.3g}×{interval}"
+    interval = f" ({three_digits(low)} to {three_digits(high)})" if low is not None else ""
+    return f"{_place(row) if named else _backend(row)} {three_digits(row['speedup'])}×{interval}"
 
 
 def _zeros(rows: Sequence[Row]) -> Iterator[str]:
@@ -78,7 +78,7 @@ def _zeros(rows: Sequence[Row]) -> Iterator[str]:
 def _zeros_of(rows: Sequence[Row], compression: str) -> str:
     row = next(row for row in rows if row["compression"] == compression)
     zeros = format_value("quality", 1 - row["nonzero_share"])
-    return f"{compression} ({zeros} zeros) {row['times_smaller_compressed']:.3g}× smaller"
+    return f"{compression} ({zeros} zeros) {three_digits(row['times_smaller_compressed'])}× smaller"
 
 
 def _teacher(rows: Sequence[Row], inference: Sequence[Row]) -> Iterator[str]:
@@ -172,8 +172,8 @@ def _gains(row: Row) -> str:
     loss = row["loss_points"]
     quality = f"{format_points(-loss)} points" if loss is not None else "unknown quality"
     smaller = row["times_smaller"]
-    size = f", {smaller:.3g}× smaller" if smaller is not None else ""
-    return f"{quality}, {row['speedup']:.3g}× the speed{size}"
+    size = f", {three_digits(smaller)}× smaller" if smaller is not None else ""
+    return f"{quality}, {three_digits(row['speedup'])}× the speed{size}"
 
 
 def _place(row: Row) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.formatting import counted, format_points, format_value
+from bench.formatting import counted, format_points, format_value, three_digits
 from reports.frames.pareto import ranked_points
 from reports.frames.scores import Score, fastest, optimizer_scores
 from reports.frames.tradeoff import NONE
@@ -143,7 +143,9 @@ def _describe(point: Mapping[str, Any], cost: str) -> str:
     mark = "†" if cost == "latency_s" and point["preliminary"] else ""
     speedup = point["speedup"]
     faster = (
-        f", {speedup:.3g}× the speed of uncompressed cpu-eager" if cost == "latency_s" and speedup else ""
+        f", {three_digits(speedup)}× the speed of uncompressed cpu-eager"
+        if cost == "latency_s" and speedup
+        else ""
     )
     quality = format_value("quality", point["quality"])
     loss = point["quality_loss_points"]

@@ -91,13 +91,17 @@ def test_a_name_that_the_terminals_encoding_lacks_does_not_end_the_command(monke
         ("latency_s", 0.0, "0 ns"),
         ("latency_s", None, "–"),
         ("latency_s", float("nan"), "–"),
-        ("artifact_bytes", 1536, "1.5 KiB"),
-        ("dense_flops", 2.5e9, "2.5 GFLOP"),
+        ("artifact_bytes", 1536, "1.50 KiB"),
+        ("artifact_bytes", 8, "8 B"),
+        ("artifact_bytes", 1023 * 1024, "1,023 KiB"),
+        ("dense_flops", 2.5e9, "2.50 GFLOP"),
         ("accuracy", 0.91234, "91.23 %"),
         ("valid", 0.0, "no"),
         ("valid", 1.0, "yes"),
         ("steps_to_target", 12345.0, "12,345"),
-        ("relative_error", 0.000123456, "0.0001235"),
+        ("relative_error", 0.000123456, "0.000123"),
+        ("latency_s", 0.00034, "340 µs"),
+        ("latency_s", 0.99961, "1,000 ms"),
         ("throughput", 4567.8, "4,568 samples/s"),
     ],
 )
@@ -106,7 +110,7 @@ def test_a_value_is_written_in_the_unit_that_fits_it(metric, value, text):
 
 
 def test_bounds_are_in_the_unit_of_their_value():
-    assert format_interval("latency_s", 52.3e-6, 41.1e-6, 1.2e-3) == "52.3 µs (41.1 to 1.2e+03)"
+    assert format_interval("latency_s", 52.3e-6, 41.1e-6, 1.2e-3) == "52.3 µs (41.1 to 1,200)"
     assert format_interval("latency_s", 52.3e-6, None, None) == "52.3 µs"
     assert format_interval("latency_s", None, 1.0, 2.0) == "–"
 

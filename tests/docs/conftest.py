@@ -34,12 +34,12 @@ def unchanged_tables() -> Iterator[None]:
         table.rows()
     FORMATS.rows()
     STAGES.rows()
-    tables: list[dict[str, Any]] = [table._rows for table in (*REGISTRIES, METRICS, FORMATS, STAGES)]
-    before = [set(rows) for rows in tables]
+    tables: list[Any] = [*REGISTRIES, METRICS, FORMATS, STAGES]
+    before = [set(table._rows) for table in tables]
     yield
-    for rows, names in zip(tables, before, strict=True):
-        for added in set(rows) - names:
-            del rows[added]
+    for table, names in zip(tables, before, strict=True):
+        for added in set(table._rows) - names:
+            del table._rows[added]
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from bench.matrix.file import Budget, MatrixFile
 def test_every_key_of_every_section_is_there_with_its_default_and_bounds() -> None:
     found = {f"{key.section}.{key.name}": key for key in keys()}
     assert {key.section for key in found.values()} == {
-        *("", "train", "infer", "budget", "prices", "estimate", "server", "peaks"),
+        *("", "train", "infer", "cross", "budget", "prices", "estimate", "server", "peaks"),
     }
     assert {f"budget.{name}" for name in Budget.model_fields} <= found.keys()
     assert ".about" in found and ".train" not in found
@@ -17,4 +17,5 @@ def test_every_key_of_every_section_is_there_with_its_default_and_bounds() -> No
     assert found["train.workload"].default == "required"
     assert found["budget.target_interval"] == Key("budget", "target_interval", "number", "0.05", "> 0, ≤ 1")
     assert found["budget.max_launches"].bounds == "1, 3, 6, 10, 20 or more"
+    assert found["cross.train"] == Key("cross", "train", "table, as [train]", "required", "")
     assert found["budget.allocator"].type == '"keep" or "system"'

@@ -1,0 +1,161 @@
+"""The cells of one cross: the product of its axes, of which some advance together, less what it excludes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from bench.errors import MatrixError
+from bench.matrix.axes import AXES, AXIS_BY_NAME, NO_OPTIMIZER, TUNED, Axis, LeftOut
+from bench.matrix.cells import Cell
+from bench.matrix.file import Cross
+from bench.matrix.filters import axis_of, chosen_of, patterns_of
+from bench.workloads import WORKLOADS
+from techniques.optimizers import OPTIMIZERS
+from techniques.registry import nearest
+
+Value = str | int
+
+_FIELDS = tuple(axis.name.replace(".", "_") for axis in AXES)
+
+
+@dataclass(frozen=True)
+class Span:
+    """The values of one cross. `where` is its place in the file, for messages; `ties` are those of `zip`.
+
+    `replaced` are workloads of the file that the user has replaced.
+    """
+
+    where: str
+    values: Mapping[str, Sequence[Value]]
+    ties: Sequence[Sequence[str]]
+    rules: Sequence[Mapping[str, Axis]]
+    left_out: Sequence[LeftOut]
+    replaced: Sequence[Value] = ()
+
+    @classmethod
+    def of(cls, where: str, cross: Cross, workloads: Sequence[str] = ()) -> Span:
+        """Read a cross; `workloads`, if not empty, replace its own. Raises MatrixError."""
+        values: dict[str, Sequence[Value]] = {}
+        left_out: list[LeftOut] = []
+        for axis in AXES:
+            written = getattr(getattr(cross, axis.section), axis.key)
+            values[axis.name], passed_over = axis.expand(written, f"{where}: [{axis.section}] {axis.key}")
+            left_out += passed_over
+        replaced: Sequence[Value] = ()
+        if workloads:
+            replaced = values["workload"]
+            values["workload"], _ = AXIS_BY_NAME["workload"].expand(list(workloads), "--workload")
+        return cls(where, values, _ties(where, cross.zip, values), cross.exclude, left_out, replaced)
+
+    @property
+    def count(self) -> int:
+        """How many cells the cross spans before any is excluded."""
+        return math.prod(len(bundle) for bundle in self._bundles())
+
+    def cells(self, workloads: Mapping[Value, Value]) -> Iterator[Cell]:
+        """Yield the cells of the chosen workloads, each workload replaced by what it maps to.
+
+        Rules are about the file's own workloads, whichever are chosen or replaced.
+        """
+        make = _CellMaker()
+        spanned = list(dict.fromkeys(map(make.cell, self._points())))
+        kept = set(exclude(self.where, self.rules, spanned, [self])) if self.rules else None
+        for point in self._points():
+            workload = point["workload"]
+            if workload in workloads and (kept is None or make.cell(point) in kept):
+                yield make.cell({**point, "workload": workloads[workload]})
+
+    def _points(self) -> Iterator[dict[str, Value]]:
+        for parts in itertools.product(*self._bundles()):
+            values = {name: value for part in parts for name, value in part.items()}
+            yield {name: values[name] for name in self.values}
+
+    def _bundles(self) -> list[list[dict[str, Value]]]:
+        """Return, for each axis or tie of axes, the values that are crossed with those of the others."""
+        bundles: list[list[dict[str, Value]]] = []
+        tied: set[str] = set()
+        for name in self.values:
+            tie = next((tie for tie in self.ties if name in tie), [name])
+            if name not in tied:
+                length = max(len(self.values[axis]) for axis in tie)
+                bundles.append([{axis: _nth(self.values[axis], n) for axis in tie} for n in range(length)])
+                tied.update(tie)
+        return bundles
+
+
+def exclude(
+    where: str, rules: Iterable[Mapping[str, Axis]], cells: Sequence[Cell], spans: Iterable[Span]
+) -> list[Cell]:
+    """Return the cells that match no rule; a rule that names a value of none of the spans is a mistake."""
+    others = others_of(spans)
+    kept = list(cells)
+    for number, rule in enumerate(rules, 1):
+        place = f"{where}: exclude rule {number}"
+        if not rule:
+            raise MatrixError(f"{place} must name an axis")
+        kept = chosen_of(kept, patterns_of(place, rule, cells, others), matching=False)
+    return kept
+
+
+def others_of(spans: Iterable[Span]) -> dict[str, set[str]]:
+    """Return by axis the values that no cell has: backends of other machines, replaced workloads."""
+    others: dict[str, set[str]] = defaultdict(set)
+    for span in spans:
+        others["workload"].update(map(str, span.replaced))
+        for out in span.left_out:
+            others[out.axis].add(out.value)
+    return others
+
+
+def _ties(
+    where: str, written: Iterable[Sequence[str]], values: Mapping[str, Sequence[Value]]
+) -> list[list[str]]:
+    """Return the names of the axes that advance together; raises MatrixError where they cannot."""
+    ties: list[list[str]] = []
+    for number, keys in enumerate(written, 1):
+        place = f"{where}: zip {number}"
+        names: list[str] = []
+        for key in keys:
+            name = axis_of(key)
+            if name is None:
+                raise MatrixError(f"{place}: unknown axis {key!r}{nearest(key, values)}")
+            if name in [*names, *itertools.chain(*ties)]:
+                raise MatrixError(f"{place}: {key} is tied twice")
+            names.append(name)
+        if len(names) < 2:
+            raise MatrixError(f"{place}: must name two axes or more, got {list(keys)}")
+        lengths = {name: len(values[name]) for name in names}
+        if len({length for length in lengths.values() if length > 1}) > 1:
+            counts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+            raise MatrixError(f"{place}: needs as many values of each axis, or one: {counts}")
+        ties.append(names)
+    return ties
+
+
+def _nth(values: Sequence[Value], number: int) -> Value:
+    return values[0] if len(values) == 1 else values[number]
+
+
+class _CellMaker:
+    """Makes cells of points, which may say that a value is the workload's own."""
+
+    def __init__(self) -> None:
+        self._row = cache(lambda name: WORKLOADS.parse(name).row)
+        self._optimizer = cache(lambda name: OPTIMIZERS.parse(name).text)
+
+    def cell(self, point: Mapping[str, Value]) -> Cell:
+        fields: dict[str, Any] = dict(zip(_FIELDS, point.values(), strict=True))
+        row = self._row(fields["workload"])
+        if fields["train_batch_size"] == 0:
+            fields["train_batch_size"] = row.batch_size
+        if row.inference_only:
+            fields["optimizer"] = NO_OPTIMIZER
+        elif fields["optimizer"] == TUNED:
+            fields["optimizer"] = self._optimizer(row.optimizer)
+        return Cell(**fields)
