@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import Distribution, PackageNotFoundError, distributions, version
 from pathlib import Path
 
 from bench.errors import BenchError
@@ -183,15 +183,25 @@ def _imported_names(path: Path, sign: Signature, lazily: bool) -> tuple[str, ...
         return ()
 
 
+_HOLDING_STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
+
+
 def _statements(tree: ast.AST, lazily: bool) -> Iterator[ast.AST]:
-    """Yield every node but those that only a type checker reads, nor without `lazily` those in functions."""
+    """Yield every statement but what only a type checker reads; without `lazily`, also not in functions."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        if not isinstance(node, _HOLDING_STATEMENTS):
             continue
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not lazily:
+        if isinstance(node, ast.If) and _is_for_type_checkers(node.test):
+            continue
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not lazily:
             continue
         yield node
         yield from _statements(node, lazily)
+
+
+def _is_for_type_checkers(test: ast.expr) -> bool:
+    names = (getattr(node, "id", getattr(node, "attr", "")) for node in ast.walk(test))
+    return "TYPE_CHECKING" in names
 
 
 def _names(nodes: Iterable[ast.AST]) -> Iterator[str]:
@@ -246,4 +256,23 @@ def is_ours(module: str) -> bool:
 
 @cache
 def _distributions() -> dict[str, list[str]]:
-    return dict(packages_distributions())
+    """Return the distributions that hold each top-level package.
+
+    The answer is that of `importlib.metadata.packages_distributions`, which makes a path of every file that
+    is installed and takes a second for it.
+    """
+    holding: dict[str, list[str]] = {}
+    for distribution in distributions():
+        for name in _top_levels(distribution):
+            holding.setdefault(name, []).append(distribution.metadata["Name"])
+    return holding
+
+
+def _top_levels(distribution: Distribution) -> set[str]:
+    declared = (distribution.read_text("top_level.txt") or "").split()
+    if declared:
+        return set(declared)
+    record = distribution.read_text("RECORD")
+    paths = [line.partition(",")[0].strip('"') for line in record.splitlines()] if record else []
+    paths = paths or [str(path) for path in distribution.files or ()]
+    return {path.partition("/")[0].removesuffix(".py") for path in paths if path.endswith(".py")}

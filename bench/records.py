@@ -66,7 +66,7 @@ class Result:
     artifact: Artifact | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedRequest:
     """What is known of a stage's request when it is planned.
 

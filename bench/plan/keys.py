@@ -21,6 +21,51 @@ from bench.instruments.processor import kind_of_processor
 from techniques.registry import split_reference
 
 
+class Keys:
+    """Makes the keys of stages; looks up once what many stages have in common."""
+
+    def __init__(self, sources: Sources | None = None) -> None:
+        self._sources = sources or Sources()
+        self._frames: dict[tuple[object, ...], tuple[str, str, str]] = {}
+
+    def make(
+        self,
+        kind: str,
+        settings: str,
+        parents: Mapping[str, str],
+        references: tuple[str, ...],
+        device: str,
+        libraries: tuple[str, ...] = (),
+    ) -> str:
+        """Return the key of a stage, 64 hexadecimal digits.
+
+        `settings` are a JSON text with sorted keys. `references` name what does the work, as
+        `module:attribute` or `file.py:attribute`, and `libraries` further modules that it needs.
+        """
+        asked = (kind, references, device, libraries)
+        if asked not in self._frames:
+            self._frames[asked] = self._frame(kind, references, device, libraries)
+        first, middle, last = self._frames[asked]
+        text = f"{first}{json.dumps(parents, sort_keys=True)}{middle}{settings}{last}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _frame(
+        self, kind: str, references: tuple[str, ...], device: str, libraries: tuple[str, ...]
+    ) -> tuple[str, str, str]:
+        """Return the JSON text of a key's content before, between and behind its parents and settings."""
+        modules = sorted({split_reference(entry)[0] for entry in references})
+        imported = [*(name for name in modules if not name.endswith(".py")), *libraries]
+        # The user's modules are recorded with the artifact instead, so that a reason can name them.
+        digests = {module: self._sources.digest(module) if is_ours(module) else "" for module in modules}
+        known = {"device": device, "kind": kind, "libraries": self._sources.versions(imported)}
+        first = json.dumps(known, sort_keys=True).removesuffix("}")
+        return (
+            f'{first}, "parents": ',
+            ', "settings": ',
+            f', "sources": {json.dumps(digests, sort_keys=True)}}}',
+        )
+
+
 def make_key(
     kind: str,
     settings: Mapping[str, Any],
@@ -30,23 +75,9 @@ def make_key(
     libraries: Iterable[str] = (),
     sources: Sources | None = None,
 ) -> str:
-    """Return the key of a stage, 64 hexadecimal digits.
-
-    `references` name what does the work, as `module:attribute` or `file.py:attribute`, and `libraries`
-    further modules that it needs. `sources` caches what it looked up for other keys.
-    """
-    sources = sources or Sources()
-    modules = sorted({split_reference(entry)[0] for entry in references})
-    content = {
-        "kind": kind,
-        "settings": dict(settings),
-        "parents": dict(parents),
-        # The user's modules are recorded with the artifact instead, so that a reason can name them.
-        "sources": {module: sources.digest(module) if is_ours(module) else "" for module in modules},
-        "libraries": sources.versions([*(name for name in modules if not name.endswith(".py")), *libraries]),
-        "device": device,
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    """Return the key of one stage; see `Keys.make`."""
+    text = json.dumps(dict(settings), sort_keys=True)
+    return Keys(sources).make(kind, text, parents, tuple(references), device, tuple(libraries))
 
 
 @cache

@@ -24,6 +24,19 @@ class Lookup:
         self.backend = cache(BACKENDS.parse)
         self.recipe = cache(parse_recipe)
         self._reasons: dict[int, str | None] = {}
+        self.spelled = cache(lambda text: _spelled(self.recipe(text)))
+        self._obstacles: dict[tuple[str, ...], str] = {}
+
+    def why_not(self, chosen: CellTechniques) -> str:
+        """Return why a cell cannot run on this machine; empty if it can."""
+        cell = chosen.cell
+        asked = (
+            *(cell.workload, cell.optimizer, cell.train_backend, cell.backend, cell.compression),
+            *(cell.train_precision, cell.precision),
+        )
+        if asked not in self._obstacles:
+            self._obstacles[asked] = _why_not(chosen, self)
+        return self._obstacles[asked]
 
     def unavailable(self, row: Row) -> str | None:
         """Return why a row cannot run on this machine, or None."""
@@ -32,9 +45,13 @@ class Lookup:
         return self._reasons[id(row)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CellTechniques:
-    """A cell with its techniques looked up."""
+    """A cell with its techniques looked up.
+
+    `format` is the format of numbers that the recipe ends with, or None. `structure` spells how the recipe
+    changes the model's shapes; it is empty if the recipe keeps them.
+    """
 
     cell: Cell
     workload: Technique[WorkloadRow]
@@ -42,6 +59,8 @@ class CellTechniques:
     train_backend: Technique[BackendRow]
     backend: Technique[BackendRow]
     recipe: Recipe
+    format: str | None
+    structure: str
 
     @classmethod
     def of(cls, cell: Cell, lookup: Lookup) -> CellTechniques:
@@ -52,17 +71,8 @@ class CellTechniques:
             lookup.backend(cell.train_backend),
             lookup.backend(cell.backend),
             lookup.recipe(cell.compression),
+            *lookup.spelled(cell.compression),
         )
-
-    @property
-    def format(self) -> str | None:
-        return self.recipe.format.text if self.recipe.format else None
-
-    @property
-    def structure(self) -> str:
-        """Spell how the recipe changes the model's shapes; empty if it keeps them."""
-        spelled = [step.row.structure_of(step.settings) for step in self.recipe.steps]
-        return "+".join(text for text in spelled if text)
 
     @property
     def training_label(self) -> str:
@@ -75,8 +85,13 @@ class CellTechniques:
         return f"{cell.workload}{optimizer}{backend}{precision}{batch}{seed}"
 
 
-def why_not(chosen: CellTechniques, lookup: Lookup) -> str:
-    """Return why a cell cannot run on this machine; empty if it can."""
+def _spelled(recipe: Recipe) -> tuple[str | None, str]:
+    """Return the text of a recipe's format, None without one, and of how it changes a model's shapes."""
+    changes = (step.row.structure_of(step.settings) for step in recipe.steps)
+    return recipe.format.text if recipe.format else None, "+".join(text for text in changes if text)
+
+
+def _why_not(chosen: CellTechniques, lookup: Lookup) -> str:
     cell = chosen.cell
     techniques: list[Technique[Any]] = [
         chosen.workload,

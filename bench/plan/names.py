@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from bench.matrix.axes import AXES
 from bench.matrix.cells import Cell
 
+_MAIN = ("workload", "optimizer", "compression", "backend")
 
-def cell_name(cell: Cell, varying: frozenset[str]) -> str:
+
+def cell_name(cell: Cell, varying: Iterable[str]) -> str:
     """Name a cell by its main axes, and by every other axis with several values in the matrix."""
-    main = ("workload", "optimizer", "compression", "backend")
-    others = [
-        f"{name}={value}" for name, value in cell.axes().items() if name in varying and name not in main
-    ]
-    return "/".join([cell.workload, cell.optimizer, f"{cell.compression}@{cell.backend}", *others])
+    name = f"{cell.workload}/{cell.optimizer}/{cell.compression}@{cell.backend}"
+    return "".join([name, *(f"/{axis}={cell.value(axis)}" for axis in varying if axis not in _MAIN)])
 
 
-def varying_axes(cells: tuple[Cell, ...]) -> frozenset[str]:
+def varying_axes(cells: Iterable[Cell]) -> tuple[str, ...]:
     """Return the axes that have several values; a batch size that its workload sets does not count."""
-    found = [cell.axes() for cell in cells]
-    by_workload = {(axes["workload"], axes["train.batch_size"]) for axes in found}
-    names = {axis.name for axis in AXES if len({axes[axis.name] for axes in found}) > 1}
-    if len(by_workload) == len({axes["workload"] for axes in found}):
-        names.discard("train.batch_size")
-    return frozenset(names)
+    found: dict[str, set[str | int]] = {axis.name: set() for axis in AXES}
+    by_workload = set()
+    for cell in cells:
+        for name, values in found.items():
+            values.add(cell.value(name))
+        by_workload.add((cell.workload, cell.train_batch_size))
+    names = [name for name, values in found.items() if len(values) > 1]
+    if len(by_workload) == len(found["workload"]) and "train.batch_size" in names:
+        names.remove("train.batch_size")
+    return tuple(names)

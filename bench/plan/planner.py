@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from bench import datasets
-from bench.digests import Sources
 from bench.identity.reuse import Reuse
 from bench.matrix.cells import Cell, Matrix
 from bench.matrix.file import Budget, Server
-from bench.plan.keys import device_kind, make_key
-from bench.plan.lookup import CellTechniques, Lookup, why_not
+from bench.plan.keys import Keys, device_kind
+from bench.plan.lookup import CellTechniques, Lookup
 from bench.plan.names import cell_name, varying_axes
 from bench.records import PlannedRequest, as_json
 from bench.results.store import CellRow, StageRow
 from bench.stages import STAGES, StageKind
 from techniques.backends import BackendRow
+
+MadeT = TypeVar("MadeT")
 
 _COMPILER = "torch._dynamo"
 """What constructing a PyTorch optimizer imports."""
@@ -56,7 +59,7 @@ def make_plan(
     """
     varying = varying_axes(matrix.cells)
     planner = Planner(matrix.budget, matrix.server, cpus, smoke, varying, dict(problems or {}), reuse)
-    cells = tuple(planner.add_cell(cell) for cell in matrix.cells)
+    cells = tuple(map(planner.add_cell, matrix.cells))
     kinds = STAGES.rows()
     stages = sorted(planner.stages.values(), key=lambda stage: kinds[stage.kind].phase)
     again = {key: why for key, why in (reuse.again if reuse else {}).items() if key in planner.stages}
@@ -71,20 +74,28 @@ class Planner:
     server: Server | None
     cpus: int
     smoke: bool
-    varying: frozenset[str]
+    varying: tuple[str, ...]
     problems: Mapping[str, str]
     reuse: Reuse | None
     stages: dict[str, StageRow] = field(default_factory=dict)
     lookup: Lookup = field(default_factory=Lookup)
-    sources: Sources = field(default_factory=Sources)
 
     def __post_init__(self) -> None:
         self._plans = STAGES.plans()
+        self._keys = Keys()
+        self._made: dict[tuple[object, ...], Any] = {}
+
+    def once(self, what: tuple[object, ...], make: Callable[[], MadeT]) -> MadeT:
+        """Return what `make` returned when it was first asked for `what`: many cells have parts in common."""
+        if what not in self._made:
+            self._made[what] = make()
+        made: MadeT = self._made[what]
+        return made
 
     def add_cell(self, cell: Cell) -> CellRow:
         """Plan a cell's stages, or say why it cannot run."""
         chosen = CellTechniques.of(cell, self.lookup)
-        reason = self.problems.get(cell.workload) or why_not(chosen, self.lookup)
+        reason = self.problems.get(cell.workload) or self.lookup.why_not(chosen)
         name = cell_name(cell, self.varying)
         if reason:
             return CellRow(name, cell.axes(), {}, reason)
@@ -111,53 +122,74 @@ class Planner:
         key if `own_parents` is false, so that stages of one structure share it. `references` name what does
         the work, in addition to the workload, its data and the backend.
         """
+        work = self.once(
+            ("work", kind, chosen.workload.name, chosen.train_backend.name, chosen.backend.name, references),
+            lambda: self._work(STAGES.get(kind), chosen, references),
+        )
+        return self._enter(work, settings, parents if own_parents else {}, parents, label)
+
+    def add_of_device(self, kind: str, backend: BackendRow, settings: object, label: str) -> str:
+        """Plan a stage of a backend's device, outside all cells, and return its key."""
         row = STAGES.get(kind)
+        device = device_kind(backend.device, self.cpus)
+        work = _Work(row, backend, device, (row.run,), (), _server_imports(row, backend, []), ())
+        return self._enter(work, settings, {}, {}, label)
+
+    def _work(self, row: StageKind, chosen: CellTechniques, references: tuple[str, ...]) -> _Work:
         backend = chosen.train_backend.row if row.works == "trains" else chosen.backend.row
         workload = chosen.workload.row
         loads = [datasets.get(name).load for name in workload.datasets]
         implementations = [workload.implementation, *loads, backend.implementation, *references]
-        return self._enter(
-            row, backend, settings, parents if own_parents else {}, parents, label, implementations
+        return _Work(
+            row,
+            backend,
+            device_kind(backend.device, self.cpus),
+            (row.run, *implementations),
+            (*_runtime_imports(row, backend), *backend.worker_imports),
+            _server_imports(row, backend, implementations),
+            tuple(backend.worker_imports),
         )
-
-    def add_of_device(self, kind: str, backend: BackendRow, settings: object, label: str) -> str:
-        """Plan a stage of a backend's device, outside all cells, and return its key."""
-        return self._enter(STAGES.get(kind), backend, settings, {}, {}, label, [])
 
     def _enter(
         self,
-        row: StageKind,
-        backend: BackendRow,
+        work: _Work,
         settings: object,
         identifying: Mapping[str, str],
         parents: Mapping[str, str],
         label: str,
-        implementations: list[str],
     ) -> str:
-        content = as_json(settings, whole=True)
-        key = make_key(
-            row.name,
-            content,
-            identifying,
-            [row.run, *implementations],
-            device_kind(backend.device, self.cpus),
-            _libraries(row, backend) if implementations else (),
-            self.sources,
-        )
+        row = work.row
+        # The settings themselves are kept too, so that no other object gets their identity.
+        content, text, _ = self.once(("settings", id(settings)), lambda: _as_text(settings))
+        key = self._keys.make(row.name, text, identifying, work.references, work.device, work.libraries)
         if self.reuse is not None and row.leaves_artifact:
             key = self.reuse.key(key, content)
         if key not in self.stages:
+            backend = work.backend
             request = PlannedRequest(
-                content,
-                dict(parents),
-                backend.device,
-                backend.fork_safe,
-                _server_imports(row, backend, implementations),
-                tuple(backend.worker_imports) if implementations else (),
+                content, parents, backend.device, backend.fork_safe, work.server_imports, work.worker_imports
             )
             parent_keys = tuple(dict.fromkeys(parents.values()))
             self.stages[key] = StageRow(key, row.name, label, bool(row.timed_by), parent_keys, request)
         return key
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What does a stage's work. `references` and `libraries` are part of its key."""
+
+    row: StageKind
+    backend: BackendRow
+    device: str
+    references: tuple[str, ...]
+    libraries: tuple[str, ...]
+    server_imports: tuple[str, ...]
+    worker_imports: tuple[str, ...]
+
+
+def _as_text(settings: object) -> tuple[Mapping[str, Any], str, object]:
+    content = as_json(settings, whole=True)
+    return content, json.dumps(content, sort_keys=True), settings
 
 
 def runs_alone(stage: StageRow) -> bool:
@@ -167,10 +199,6 @@ def runs_alone(stage: StageRow) -> bool:
     """
     row = STAGES.known(stage.kind)
     return stage.timed or row is None or row.alone or stage.request.device != "cpu"
-
-
-def _libraries(row: StageKind, backend: BackendRow) -> list[str]:
-    return [*_runtime_imports(row, backend), *backend.worker_imports]
 
 
 def _runtime_imports(row: StageKind, backend: BackendRow) -> Iterable[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from bench.analysis.roofline import CEILING_DEVICES
@@ -36,6 +37,10 @@ Keys = Mapping[str, str]
 
 
 def train(planner: Planner, chosen: CellTechniques, keys: Keys) -> str:
+    return planner.once(("train", *_trained(chosen)), lambda: _train(planner, chosen))
+
+
+def _train(planner: Planner, chosen: CellTechniques) -> str:
     row = chosen.workload.row
     settings = TrainSettings(
         **_training(planner, chosen),
@@ -52,6 +57,10 @@ def train(planner: Planner, chosen: CellTechniques, keys: Keys) -> str:
 def step(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
     if chosen.workload.row.inference_only:
         return None
+    return planner.once(("step", *_trained(chosen)), lambda: _step(planner, chosen))
+
+
+def _step(planner: Planner, chosen: CellTechniques) -> str:
     settings = StepSettings(**_training(planner, chosen), **_sampling(planner))
     label = f"{chosen.training_label} step"
     return planner.add("step", chosen, settings, {}, label, chosen.optimizer.row.implementation)
@@ -61,7 +70,8 @@ def compress(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None
     """Plan the steps of a recipe, each based on the previous one; return the last."""
     model = keys["train"]
     for part in chosen.recipe.steps:
-        model = _compress_step(planner, chosen, part, model)
+        what = ("compress", model, part.text, *_trained(chosen))
+        model = planner.once(what, partial(_compress_step, planner, chosen, part, model))
     return model if chosen.recipe.steps else None
 
 
@@ -87,35 +97,46 @@ def _compress_step(planner: Planner, chosen: CellTechniques, part: Technique[Any
 
 def lower(planner: Planner, chosen: CellTechniques, keys: Keys) -> str:
     model = _model(keys)
-    settings = LoweredSettings(**_lowered(planner, chosen))
-    return planner.add("lower", chosen, settings, {"model": model}, _lowered_label(planner, chosen, model))
+    parents = planner.once(("parents of what is lowered", model), lambda: {"model": model})
+    label = _lowered_label(planner, chosen, model)
+    return planner.add("lower", chosen, _lowered_settings(planner, chosen), parents, label)
 
 
 def evaluate(planner: Planner, chosen: CellTechniques, keys: Keys) -> str:
-    model = _model(keys)
-    parents = {"lowered": keys["lower"], "model": model, "reference": keys["train"]}
-    settings = LoweredSettings(**_lowered(planner, chosen))
-    return planner.add("evaluate", chosen, settings, parents, _lowered_label(planner, chosen, model))
+    parents = {"lowered": keys["lower"], "model": _model(keys), "reference": keys["train"]}
+    label = planner.stages[keys["lower"]].label
+    return planner.add("evaluate", chosen, _lowered_settings(planner, chosen), parents, label)
 
 
 def infer(planner: Planner, chosen: CellTechniques, keys: Keys) -> str:
     """Plan one timing for all artifacts of one structure: dense kernels take as long for any weights."""
-    settings = InferSettings(**_lowered(planner, chosen), **_sampling(planner), structure=chosen.structure)
-    return _of_structure(planner, "infer", chosen, settings, keys, _structure_label(planner, chosen))
+
+    def make() -> str:
+        settings = InferSettings(
+            **_lowered(planner, chosen), **_sampling(planner), structure=chosen.structure
+        )
+        return _of_structure(planner, "infer", chosen, settings, keys, _structure_label(planner, chosen))
+
+    return planner.once(("infer", *_structured(chosen)), make)
 
 
 def serve(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
     """Plan the server scenario of a structure, once, as its timing; only where the matrix asks for it."""
-    if planner.server is None:
+    server = planner.server
+    if server is None:
         return None
-    settings = ServeSettings(
-        **_lowered(planner, chosen),
-        structure=chosen.structure,
-        p99_s=planner.server.p99_ms / 1e3,
-        seconds=SMOKE_SERVE_S if planner.smoke else planner.server.seconds,
-    )
-    label = f"{_structure_label(planner, chosen)} server"
-    return _of_structure(planner, "serve", chosen, settings, keys, label)
+
+    def make() -> str:
+        settings = ServeSettings(
+            **_lowered(planner, chosen),
+            structure=chosen.structure,
+            p99_s=server.p99_ms / 1e3,
+            seconds=SMOKE_SERVE_S if planner.smoke else server.seconds,
+        )
+        label = f"{_structure_label(planner, chosen)} server"
+        return _of_structure(planner, "serve", chosen, settings, keys, label)
+
+    return planner.once(("serve", *_structured(chosen)), make)
 
 
 def generate(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
@@ -124,9 +145,13 @@ def generate(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None
     own_code = chosen.format is None and chosen.backend.name in GENERATING_BACKENDS
     if not (chosen.workload.row.generates and own_code):
         return None
-    settings = GenerateSettings(**_served(planner, chosen), structure=chosen.structure)
-    label = f"{cell.workload} {chosen.structure or 'dense'} generation @ {cell.backend} {cell.precision}"
-    return _of_structure(planner, "generate", chosen, settings, keys, label)
+
+    def make() -> str:
+        settings = GenerateSettings(**_served(planner, chosen), structure=chosen.structure)
+        label = f"{cell.workload} {chosen.structure or 'dense'} generation @ {cell.backend} {cell.precision}"
+        return _of_structure(planner, "generate", chosen, settings, keys, label)
+
+    return planner.once(("generate", *_structured(chosen)), make)
 
 
 def ceilings(planner: Planner, chosen: CellTechniques, keys: Keys) -> None:
@@ -134,7 +159,33 @@ def ceilings(planner: Planner, chosen: CellTechniques, keys: Keys) -> None:
     settings = CeilingsSettings(seconds=SMOKE_CEILING_S if planner.smoke else CEILING_S)
     for backend in (chosen.train_backend.row, chosen.backend.row):
         if backend.device in CEILING_DEVICES:
-            planner.add_of_device("ceilings", backend, settings, f"ceilings of {backend.device}")
+            label = f"ceilings of {backend.device}"
+            what = ("ceilings", backend.name)
+            planner.once(what, partial(planner.add_of_device, "ceilings", backend, settings, label))
+
+
+def _trained(chosen: CellTechniques) -> tuple[object, ...]:
+    """Return what tells trainings apart."""
+    cell = chosen.cell
+    return (
+        *(cell.workload, cell.optimizer, cell.seed),
+        *(cell.train_backend, cell.train_precision, cell.train_batch_size),
+    )
+
+
+def _structured(chosen: CellTechniques) -> tuple[object, ...]:
+    """Return what tells timings of lowered models apart."""
+    cell = chosen.cell
+    return (
+        *(cell.workload, chosen.structure, chosen.format),
+        *(cell.backend, cell.precision, cell.batch_size),
+    )
+
+
+def _lowered_settings(planner: Planner, chosen: CellTechniques) -> LoweredSettings:
+    cell = chosen.cell
+    what = (cell.workload, chosen.format, cell.backend, cell.precision, cell.batch_size)
+    return planner.once(("lowered", *what), lambda: LoweredSettings(**_lowered(planner, chosen)))
 
 
 def _of_structure(

@@ -9,7 +9,7 @@ from typing import Any
 from bench.records import Measurement, PlannedRequest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StageRow:
     """A stage as it is planned in a run."""
 
@@ -21,7 +21,7 @@ class StageRow:
     request: PlannedRequest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CellRow:
     """A cell: its axes, the keys of its stages by kind, and why it was left out, if it was."""
 

@@ -175,3 +175,11 @@ def test_every_import_of_ours_is_followed():
     found = list(digests._names(digests._statements(ast.parse(text), lazily=True)))
     assert found == ["a.b", "c", "c.d", ".g", ".g.h"]
     assert list(digests._names(digests._statements(ast.parse(text), lazily=False))) == ["a.b", "c", "c.d"]
+
+
+def test_packages_are_those_of_the_distributions_that_hold_them():
+    import importlib.metadata
+
+    theirs = importlib.metadata.packages_distributions()
+    for package in ("torch", "sklearn", "numpy", "bench", "pytest"):
+        assert sorted(digests._distributions()[package]) == sorted(theirs[package])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 
+from bench.digests import Sources
 from bench.matrix.reading import read_matrix
 from bench.plan import keys
 from bench.plan.planner import make_plan
@@ -214,3 +217,24 @@ def test_a_key_is_the_same_for_the_same_work():
 )
 def test_a_key_changes_with_all_that_decides_the_work(change):
     assert key(**change) != key()
+
+
+def test_a_key_made_of_prepared_parts_is_the_hash_of_the_whole_content() -> None:
+    content = {
+        "kind": "lower",
+        "settings": {"workload": "digits", "batch_size": 1, "format": None},
+        "parents": {"model": "a" * 64},
+        "sources": {},
+        "libraries": Sources().versions(["torch"]),
+        "device": "cpu: x86, 2 cores",
+    }
+    whole = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    made = keys.make_key(
+        "lower",
+        {"workload": "digits", "batch_size": 1, "format": None},
+        {"model": "a" * 64},
+        [],
+        "cpu: x86, 2 cores",
+        ["torch"],
+    )
+    assert made == whole
