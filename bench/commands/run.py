@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,6 +48,10 @@ def run(
         bool,
         typer.Option("--dry-run", help="Show cells, stages and skipped cells; predict time and disk space."),
     ] = False,
+    cells: Annotated[
+        bool, typer.Option("--cells", help="With --dry-run: list every cell, and why it is skipped.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
     probe: Annotated[
         bool,
         typer.Option(
@@ -94,8 +98,10 @@ def run(
         rebuild or anew,  # --anew is the earlier name of --rebuild
         tuple(trusted or ()),
     )
+    if (cells or as_json) and not dry_run:
+        raise typer.BadParameter("--cells and --json show what a run would do; add --dry-run")
     if dry_run:
-        show_plan(options, probes=probe)
+        show_plan(options, probes=probe, cells=cells, as_json=as_json)
         return
     try:
         with shown(verbose):
@@ -113,10 +119,11 @@ COMMANDS = (Command("run", "Measure", run, place=0),)
 def run_matrix(options: RunOptions) -> bool:
     """Run a matrix and write its report; return whether every stage is ok."""
     from bench.commands.report import write_and_print
+    from bench.execution.overview import missing_lines, overview_of
     from bench.execution.session import execute, prepare
 
     prepared = prepare(options, say=_tell)
-    for note in prepared.notes:
+    for note in (*prepared.notes, *missing_lines(overview_of(prepared).missing)):
         _tell(note)
     outcome = execute(
         prepared, lambda run_id: write_and_print(run_id, options.results, complete=True), say=_tell
@@ -126,34 +133,25 @@ def run_matrix(options: RunOptions) -> bool:
     return outcome.ok
 
 
-def show_plan(options: RunOptions, *, probes: bool) -> None:
+def show_plan(options: RunOptions, *, probes: bool, cells: bool = False, as_json: bool = False) -> None:
     """Print what a run would do: cells, distinct stages, what it would skip and why, time and disk space.
 
     With `probes`, one stage of each unknown class is measured first, in a folder of its own.
     """
-    from bench.costs import prediction_lines
+    from bench.execution.overview import cell_lines, overview_document, overview_lines
     from bench.execution.session import prepare
-    from bench.plan.sharing import shares
-    from bench.stages import STAGES
 
     prepared = prepare(options, fetch=False, say=_tell)
-    plan = prepared.plan
+    prediction = _predicted(prepared, probes)
+    if as_json:
+        print(json.dumps(overview_document(prepared, prediction, cells=cells), indent=1))
+        return
     for note in prepared.notes:
         say(note)
-    say(
-        f"{counted(len(plan.cells), 'cell')}, {len(plan.skipped)} of them skipped; "
-        f"{counted(len(plan.stages), 'distinct stage')}:"
-    )
-    for kind in STAGES.rows():
-        several = " (more if artifacts differ in structure)" if shares(plan, kind) else ""
-        say(f"  {kind:9} {len(plan.of_kind(kind))}{several}")
-    for reason, count in Counter(cell.skipped for cell in plan.skipped).items():
-        say(f"skipped, {counted(count, 'cell')}: {reason}")
-    for cell in plan.cells:
-        skipped = f"  (skipped: {cell.skipped})" if cell.skipped else ""
-        say(f"  {one_line(cell.name + skipped)}")
-    for line in prediction_lines(_predicted(prepared, probes)):
+    for line in overview_lines(prepared, prediction):
         say(line)
+    for line in cell_lines(prepared.plan.cells) if cells else ():
+        say(one_line(line))
 
 
 def _predicted(prepared: Prepared, probes: bool) -> Prediction:

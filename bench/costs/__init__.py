@@ -1,7 +1,7 @@
 """What a run will cost: from launches in the store, from measured probes, at worst by a guess."""
 
 from bench.costs.evidence import make_estimator, make_model, progress_of
-from bench.costs.lines import prediction_lines, prediction_text, sources_text
+from bench.costs.lines import prediction_lines, prediction_text, sources_text, total_text
 from bench.costs.model import SOURCES, CostModel, StageCost
 from bench.costs.prediction import Estimator, KindTotal, Prediction, Progress
 from bench.costs.rates import spent_bytes
@@ -21,4 +21,5 @@ __all__ = [
     "progress_of",
     "sources_text",
     "spent_bytes",
+    "total_text",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from bench.costs.model import SOURCES
-from bench.costs.prediction import Prediction
+from bench.costs.prediction import KindTotal, Prediction
 from bench.formatting import clock_text, counted, format_value
 
 
@@ -17,15 +17,10 @@ def prediction_text(prediction: Prediction) -> str:
 
 
 def prediction_lines(prediction: Prediction) -> Iterator[str]:
-    """Yield the whole prediction: a line for each kind of stage, what it goes by, the total last."""
-    yield "stage time, summed over parallel stages:"
-    for kind, total in prediction.kinds.items():
-        launches = f" in {counted(round(total.launches), 'launch')}" if total.launches > total.stages else ""
-        size = f", {_bytes(total.artifact_bytes)}" if total.artifact_bytes else ""
-        yield f"  {kind:9} {clock_text(total.wall_s):>8}  {counted(total.stages, 'stage')}{launches}{size}"
-    overhead = sum(prediction.overheads.values())
+    """Yield what a prediction goes by, what it excludes, and the total."""
+    overhead = clock_text(sum(prediction.overheads.values()))
     size = _bytes(prediction.disk_bytes - prediction.disk["artifacts"])
-    yield f"  {'overhead':9} {clock_text(overhead):>8}  start, fork servers, store, report: {size}"
+    yield f"overhead: {overhead} for start, fork servers, store and report, {size} on disk"
     yield f"predicted from: {sources_text(prediction.sources)}"
     if done := _done_text(prediction.ended, prediction.reused):
         yield f"excluded: {done}"
@@ -34,6 +29,13 @@ def prediction_lines(prediction: Prediction) -> Iterator[str]:
         yield f"upper bound: {share} of it is training, counted with its full budget of steps"
     yield f"estimated time: {clock_text(prediction.wall_s)} from start to end"
     yield f"estimated disk: {_bytes(prediction.disk_bytes)}"
+
+
+def total_text(total: KindTotal) -> str:
+    """Return the predicted cost of a kind of stage: time, launches if there are several, disk space."""
+    launches = f"  in {counted(round(total.launches), 'launch')}" if total.launches > total.stages else ""
+    size = f"  {_bytes(total.artifact_bytes)}" if total.artifact_bytes else ""
+    return f"{clock_text(total.wall_s):>12}{launches}{size}"
 
 
 def sources_text(sources: Mapping[str, int]) -> str:

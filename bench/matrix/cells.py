@@ -41,7 +41,8 @@ class Cell:
 class Matrix:
     """A matrix and all its cells, including those that cannot run here.
 
-    `left_out` are the backends that `auto` did not select, those that the filter excludes aside.
+    `left_out` are the backends that `auto` did not select, those that the filter excludes aside. `crosses`
+    say what each `[[cross]]` is about and how many cells it has.
     """
 
     name: str
@@ -55,3 +56,4 @@ class Matrix:
     server: Server | None
     peaks: Mapping[Device, Peak]
     left_out: tuple[LeftOut, ...] = ()
+    crosses: tuple[tuple[str, int], ...] = ()

@@ -9,7 +9,7 @@ run there is a different run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from bench.errors import MatrixError
@@ -49,9 +49,8 @@ def read_matrix(
     count = sum(span.count for span in spans)
     if count > _MAX_CELLS:
         raise MatrixError(f"{path}: spans {count:,} cells, the maximum is {_MAX_CELLS:,}; split the file")
-    united: dict[Cell, None] = {}
-    for span in spans:
-        united.update(dict.fromkeys(span.cells(chosen_workloads)))
+    of_spans = [dict.fromkeys(span.cells(chosen_workloads)) for span in spans]
+    united = {cell: None for cells in of_spans for cell in cells}
     cells = exclude(str(path), content.exclude if content.cross else [], list(united), spans)
     chosen = patterns_of("--filter", wanted, united, others_of(spans))
     cells = chosen_of(cells, chosen)
@@ -72,7 +71,17 @@ def read_matrix(
         content.server,
         content.peaks,
         tuple(left_out),
+        tuple(_counted(content, spans, of_spans, set(cells))),
     )
+
+
+def _counted(
+    content: MatrixFile, spans: Sequence[Span], of_spans: Sequence[Mapping[Cell, None]], kept: Set[Cell]
+) -> Iterator[tuple[str, int]]:
+    """Yield what each cross is about, and how many cells of it are kept; nothing where there is one only."""
+    for number, (span, cells) in enumerate(zip(spans, of_spans, strict=True), 1):
+        if content.cross:
+            yield span.about or f"cross {number}", sum(cell in kept for cell in cells)
 
 
 def _crosses(path: Path, content: MatrixFile) -> Iterator[tuple[str, Cross]]:

@@ -37,6 +37,7 @@ class Span:
     rules: Sequence[Mapping[str, Axis]]
     left_out: Sequence[LeftOut]
     replaced: Sequence[Value] = ()
+    about: str = ""
 
     @classmethod
     def of(cls, where: str, cross: Cross, workloads: Sequence[str] = ()) -> Span:
@@ -51,7 +52,9 @@ class Span:
         if workloads:
             replaced = values["workload"]
             values["workload"], _ = AXIS_BY_NAME["workload"].expand(list(workloads), "--workload")
-        return cls(where, values, _ties(where, cross.zip, values), cross.exclude, left_out, replaced)
+        return cls(
+            where, values, _ties(where, cross.zip, values), cross.exclude, left_out, replaced, cross.about
+        )
 
     @property
     def count(self) -> int:

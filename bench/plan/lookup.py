@@ -1,4 +1,4 @@
-"""The techniques of a cell, and why a cell cannot run on this machine."""
+"""The techniques of a cell, each looked up once for all cells."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from bench.matrix.axes import NO_OPTIMIZER
 from bench.matrix.cells import Cell
 from bench.workloads import WORKLOADS, WorkloadRow
 from techniques.backends import BACKENDS, BackendRow
 from techniques.compression import Recipe, parse_recipe
 from techniques.optimizers import OPTIMIZERS
-from techniques.registry import Row, Technique
+from techniques.registry import Technique
 
 
 class Lookup:
@@ -23,26 +22,7 @@ class Lookup:
         self.optimizer = cache(OPTIMIZERS.parse)
         self.backend = cache(BACKENDS.parse)
         self.recipe = cache(parse_recipe)
-        self._reasons: dict[int, str | None] = {}
         self.spelled = cache(lambda text: _spelled(self.recipe(text)))
-        self._obstacles: dict[tuple[str, ...], str] = {}
-
-    def why_not(self, chosen: CellTechniques) -> str:
-        """Return why a cell cannot run on this machine; empty if it can."""
-        cell = chosen.cell
-        asked = (
-            *(cell.workload, cell.optimizer, cell.train_backend, cell.backend, cell.compression),
-            *(cell.train_precision, cell.precision),
-        )
-        if asked not in self._obstacles:
-            self._obstacles[asked] = _why_not(chosen, self)
-        return self._obstacles[asked]
-
-    def unavailable(self, row: Row) -> str | None:
-        """Return why a row cannot run on this machine, or None."""
-        if id(row) not in self._reasons:
-            self._reasons[id(row)] = row.unavailable()
-        return self._reasons[id(row)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,32 +69,3 @@ def _spelled(recipe: Recipe) -> tuple[str | None, str]:
     """Return the text of a recipe's format, None without one, and of how it changes a model's shapes."""
     changes = (step.row.structure_of(step.settings) for step in recipe.steps)
     return recipe.format.text if recipe.format else None, "+".join(text for text in changes if text)
-
-
-def _why_not(chosen: CellTechniques, lookup: Lookup) -> str:
-    cell = chosen.cell
-    techniques: list[Technique[Any]] = [
-        chosen.workload,
-        chosen.optimizer,
-        chosen.train_backend,
-        chosen.backend,
-        *chosen.recipe.techniques,
-    ]
-    for technique in techniques:
-        reason = lookup.unavailable(technique.row)
-        if reason:
-            return f"{technique.name}: {reason}"
-    format_ = chosen.recipe.format.name if chosen.recipe.format else None
-    if chosen.optimizer.name == NO_OPTIMIZER and not chosen.workload.row.inference_only:
-        return f"{NO_OPTIMIZER}: only for a workload that is served without training"
-    for name in chosen.backend.row.training_only:
-        if chosen.backend.settings[name] != chosen.backend.row.defaults[name]:
-            return f"{chosen.backend.text}: {name} is a setting of training; omit it in [infer]"
-    if chosen.workload.row.is_onnx and not chosen.backend.row.reads_onnx:
-        readers = ", ".join(row.name for row in BACKENDS.rows().values() if row.reads_onnx)
-        return f"{chosen.backend.name} does not read ONNX files; these do: {readers}"
-    return (
-        chosen.train_backend.row.cannot_train(cell.train_precision)
-        or chosen.backend.row.cannot_lower(format_, cell.precision)
-        or ""
-    )

@@ -14,6 +14,7 @@ from bench.matrix.file import Budget, Server
 from bench.plan.keys import Keys, device_kind
 from bench.plan.lookup import CellTechniques, Lookup
 from bench.plan.names import cell_name, varying_axes
+from bench.plan.reasons import DATA, Reason, Reasons
 from bench.records import PlannedRequest, as_json
 from bench.results.store import CellRow, StageRow
 from bench.stages import STAGES, StageKind
@@ -29,12 +30,14 @@ _COMPILER = "torch._dynamo"
 class Plan:
     """The stages of a matrix, parents first, and its cells; a skipped cell has a reason.
 
-    `again` maps the key of a stage that was made before to the reason why it is made again.
+    `again` maps the key of a stage that was made before to the reason why it is made again. `reasons` has
+    more on each reason of a skipped cell, by its text.
     """
 
     stages: Mapping[str, StageRow]
     cells: tuple[CellRow, ...]
     again: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, Reason] = field(default_factory=dict)
 
     @property
     def skipped(self) -> tuple[CellRow, ...]:
@@ -63,7 +66,7 @@ def make_plan(
     kinds = STAGES.rows()
     stages = sorted(planner.stages.values(), key=lambda stage: kinds[stage.kind].phase)
     again = {key: why for key, why in (reuse.again if reuse else {}).items() if key in planner.stages}
-    return Plan({stage.key: stage for stage in stages}, cells, again)
+    return Plan({stage.key: stage for stage in stages}, cells, again, planner.reasons)
 
 
 @dataclass
@@ -79,10 +82,12 @@ class Planner:
     reuse: Reuse | None
     stages: dict[str, StageRow] = field(default_factory=dict)
     lookup: Lookup = field(default_factory=Lookup)
+    reasons: dict[str, Reason] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._plans = STAGES.plans()
         self._keys = Keys()
+        self._reasons = Reasons()
         self._made: dict[tuple[object, ...], Any] = {}
 
     def once(self, what: tuple[object, ...], make: Callable[[], MadeT]) -> MadeT:
@@ -95,10 +100,12 @@ class Planner:
     def add_cell(self, cell: Cell) -> CellRow:
         """Plan a cell's stages, or say why it cannot run."""
         chosen = CellTechniques.of(cell, self.lookup)
-        reason = self.problems.get(cell.workload) or self.lookup.why_not(chosen)
+        problem = self.problems.get(cell.workload)
+        reason = Reason(problem, DATA, cell.workload) if problem else self._reasons.reason(chosen)
         name = cell_name(cell, self.varying)
-        if reason:
-            return CellRow(name, cell.axes(), {}, reason)
+        if reason is not None:
+            self.reasons[reason.text] = reason
+            return CellRow(name, cell.axes(), {}, reason.text)
         keys: dict[str, str] = {}
         for kind, plan in self._plans.items():
             key = plan(self, chosen, keys)

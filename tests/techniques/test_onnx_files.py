@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from bench.matrix.reading import read_matrix
-from bench.plan.lookup import CellTechniques, Lookup, why_not
+from bench.plan.lookup import CellTechniques, Lookup
+from bench.plan.reasons import Reasons
 from bench.workloads.onnx_model import OnnxModel
 from techniques.backends import BACKENDS
 from techniques.backends.onnx_file import fix_batch, write_onnx
@@ -56,10 +57,9 @@ def test_a_plan_names_the_backends_that_read_a_file(tmp_path: Path, file: Path, 
     infer = f'[infer]\ncompression = "none"\nbackend = "{backend}"\n'
     path.write_text(f'[train]\nworkload = "onnx:{file}"\noptimizer = "none"\n{infer}')
     (cell,) = read_matrix(str(path)).cells
-    lookup = Lookup()
-    told = why_not(CellTechniques.of(cell, lookup), lookup)
-    assert (told == "") == (backend in READERS)
-    assert told == "" or "cpu-eager does not read ONNX files; these do: onnxruntime, openvino" in told
+    reason = Reasons().reason(CellTechniques.of(cell, Lookup()))
+    assert (reason is None) == (backend in READERS)
+    assert not reason or "cpu-eager does not read ONNX files; these do: onnxruntime, op" in reason.text
 
 
 def test_an_open_batch_is_fixed_for_engines_of_one_shape(file: Path) -> None:

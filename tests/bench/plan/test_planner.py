@@ -15,6 +15,9 @@ from bench.plan import keys
 from bench.plan.planner import make_plan
 from techniques.backends import hardware
 
+ON_CPU = "workload=fashion-mnist-simplecnn,backend=cpu-inductor,optimizer=adam,batch_size=1,precision=fp32"
+ON_CUDA = ON_CPU.replace("cpu-inductor", "cuda-eager")
+
 
 @pytest.fixture(scope="module")
 def quick():
@@ -42,7 +45,7 @@ def test_parents_come_before_their_children(quick):
 
 
 def test_a_recipes_prefix_is_shared():
-    cells = read_matrix("full", "optimizer=adam,workload=digits,backend=cpu-inductor,batch_size=1").cells
+    cells = read_matrix("full", ON_CPU).cells
     chosen = [cell for cell in cells if cell.compression.startswith("prune-magnitude:")]
     assert {cell.compression for cell in chosen} == {"prune-magnitude:0.5", "prune-magnitude:0.5+int8-static"}
     matrix = replace(read_matrix("full"), cells=tuple(chosen))
@@ -159,7 +162,7 @@ def gpu(nvml, monkeypatch):
 
 
 def test_stages_on_a_gpu_get_a_process_of_their_own_there(gpu):
-    plan = make_plan(read_matrix("full", "workload=digits,backend=cuda-eager,optimizer=adam"), cpus=2)
+    plan = make_plan(read_matrix("full", ON_CUDA), cpus=2)
     assert {cell.skipped for cell in plan.skipped} == {
         "cuda-eager has no kernel for int8-static: PyTorch has no eager int8 static kernels on CUDA",
         "cuda-eager's kernel for int4-weight computes in bf16, not in fp32",
@@ -172,7 +175,7 @@ def test_stages_on_a_gpu_get_a_process_of_their_own_there(gpu):
 
 
 def test_another_gpu_lowers_and_times_anew_but_shares_what_the_cpu_trained(gpu):
-    cells = read_matrix("full", "workload=digits,backend=cuda-eager,optimizer=adam")
+    cells = read_matrix("full", ON_CUDA)
     before = make_plan(cells, cpus=2).stages
     gpu.boards = ["NVIDIA H200"]
     keys.device_kind.cache_clear()

@@ -1,0 +1,112 @@
+"""Why a cell cannot run on this machine, in one line and by groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench.matrix.axes import NO_OPTIMIZER
+from bench.plan.lookup import CellTechniques
+from techniques.backends import BACKENDS
+from techniques.registry import Obstacle, Row, Technique
+
+HARDWARE = "need hardware that is not here"
+PACKAGES = "need packages that are not installed"
+SYSTEM = "cannot run on this system"
+DATA = "need data that is unavailable"
+TRAINING = "train on a backend that only serves"
+PRECISION = "have a precision that their backend lacks"
+KERNEL = "have a format that their backend has no kernel for"
+MISMATCH = "combine what does not go together"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a cell cannot run here.
+
+    `group` completes "cells that ...", and `about` names the technique. `commands` install what is missing;
+    they are there only if nothing else keeps the cell from running.
+    """
+
+    text: str
+    group: str
+    about: str
+    commands: tuple[str, ...] = ()
+
+
+class Reasons:
+    """Finds why cells cannot run here, each reason once for all cells that have it."""
+
+    def __init__(self) -> None:
+        self._obstacles: dict[int, Obstacle | None] = {}
+        self._reasons: dict[tuple[str, ...], Reason | None] = {}
+
+    def reason(self, chosen: CellTechniques) -> Reason | None:
+        """Return why a cell cannot run here, None if it can; what no command mends comes first."""
+        cell = chosen.cell
+        asked = (
+            *(cell.workload, cell.optimizer, cell.train_backend, cell.backend, cell.compression),
+            *(cell.train_precision, cell.precision),
+        )
+        if asked not in self._reasons:
+            self._reasons[asked] = _first(list(self._all(chosen)))
+        return self._reasons[asked]
+
+    def _all(self, chosen: CellTechniques) -> Iterator[Reason]:
+        techniques: list[Technique[Any]] = [
+            *(chosen.workload, chosen.optimizer, chosen.train_backend, chosen.backend),
+            *chosen.recipe.techniques,
+        ]
+        for technique in techniques:
+            row = technique.row
+            if id(row) not in self._obstacles:
+                self._obstacles[id(row)] = row.obstacle()
+            obstacle = self._obstacles[id(row)]
+            if obstacle is not None:
+                yield _of_obstacle(row, obstacle)
+        yield from _mismatches(chosen)
+        yield from _lacks(chosen)
+
+
+def _first(reasons: list[Reason]) -> Reason | None:
+    lasting = next((reason for reason in reasons if not reason.commands), None)
+    if lasting is not None or not reasons:
+        return lasting
+    commands = tuple(dict.fromkeys(command for reason in reasons for command in reason.commands))
+    return replace(reasons[0], commands=commands)
+
+
+def _lacks(chosen: CellTechniques) -> Iterator[Reason]:
+    train, serve, cell = chosen.train_backend.row, chosen.backend.row, chosen.cell
+    if text := train.cannot_train(cell.train_precision):
+        yield Reason(text, PRECISION if train.trains else TRAINING, train.name)
+    format_ = chosen.recipe.format.name if chosen.recipe.format else None
+    if text := serve.cannot_lower(format_, cell.precision):
+        lacks_kernel = cell.precision in serve.precisions and format_ not in serve.formats
+        yield Reason(text, KERNEL if lacks_kernel else PRECISION, serve.name)
+
+
+def _of_obstacle(row: Row, obstacle: Obstacle) -> Reason:
+    text = f"{row.name}: {obstacle}"
+    if obstacle.command and not obstacle.hardware:
+        return Reason(text, PACKAGES, row.name, (obstacle.command,))
+    return Reason(text, HARDWARE if obstacle.hardware else SYSTEM, row.name)
+
+
+def _mismatches(chosen: CellTechniques) -> Iterator[Reason]:
+    backend, workload = chosen.backend, chosen.workload.row
+    if chosen.optimizer.name == NO_OPTIMIZER and not workload.inference_only:
+        text = f"{NO_OPTIMIZER}: only for a workload that is served without training"
+        yield Reason(text, MISMATCH, NO_OPTIMIZER)
+    for name in backend.row.training_only:
+        if backend.settings[name] != backend.row.defaults[name]:
+            text = f"{backend.text}: {name} is a setting of training; omit it in [infer]"
+            yield Reason(text, MISMATCH, backend.name)
+    if workload.is_onnx and not backend.row.reads_onnx:
+        text = f"{backend.name} does not read ONNX files; these do: {', '.join(_readers())}"
+        yield Reason(text, MISMATCH, backend.name)
+
+
+def _readers() -> Iterable[str]:
+    return (row.name for row in BACKENDS.rows().values() if row.reads_onnx)
