@@ -4,7 +4,16 @@ VENV := .venv
 
 .PHONY: bench test test-slow test-docs test-capped test-busy coverage lint docs clean
 
-bench: $(VENV)/.installed
+# The optional packages that a shipped matrix needs, by the names of their extras; a matrix of your own: EXTRAS=...
+EXTRAS_backends := runtimes,workloads
+EXTRAS_full := runtimes,workloads
+EXTRAS_long := workloads
+EXTRAS_serve := runtimes
+EXTRAS_standard := runtimes,workloads
+EXTRAS_workloads := workloads
+EXTRAS ?= $(EXTRAS_$(MATRIX))
+
+bench: $(VENV)/.installed$(if $(EXTRAS),-$(EXTRAS))
 	$(VENV)/bin/python -m bench run --matrix $(MATRIX)
 
 # Most tests keep one core busy, so two are run at a time, a file's in one process; threads that wait, sleep. The
@@ -54,14 +63,10 @@ $(VENV)/.installed: pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --editable .
 	touch $@
 
-$(VENV)/.installed-dev: pyproject.toml
+# With extras, as `.installed-dev` or `.installed-runtimes,workloads`.
+$(VENV)/.installed-%: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]'
-	touch $@ $(VENV)/.installed
-
-$(VENV)/.installed-docs: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --editable '.[docs]'
+	$(VENV)/bin/python -m pip install --quiet --editable '.[$*]'
 	touch $@ $(VENV)/.installed
 
 clean:

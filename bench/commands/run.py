@@ -69,6 +69,10 @@ def run(
         bool, typer.Option("--rebuild", help="Make every artifact again, even if an earlier run made it.")
     ] = False,
     anew: Annotated[bool, typer.Option("--anew", hidden=True)] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", help="Run one of several parts that take about as long, as 2/5."),
+    ] = None,
     plugin: Plugins = None,
     trusted: Trust = None,
     results: Results = RESULTS,
@@ -84,6 +88,7 @@ def run(
     train.backend that of [train].
     """
     from bench.execution.session import RunOptions
+    from bench.plan.shards import parse_shard
 
     if filter_text is not None and not filter_text.strip():
         raise typer.BadParameter("--filter must not be empty; omit it to select every cell")
@@ -97,6 +102,7 @@ def run(
         fresh,
         rebuild or anew,  # --anew is the earlier name of --rebuild
         tuple(trusted or ()),
+        parse_shard(shard) if shard is not None else None,
     )
     if (cells or as_json) and not dry_run:
         raise typer.BadParameter("--cells and --json show what a run would do; add --dry-run")

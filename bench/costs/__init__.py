@@ -1,6 +1,6 @@
 """What a run will cost: from launches in the store, from measured probes, at worst by a guess."""
 
-from bench.costs.evidence import make_estimator, make_model, progress_of
+from bench.costs.evidence import guessed_s, make_estimator, make_model, progress_of
 from bench.costs.lines import prediction_lines, prediction_text, sources_text, total_text
 from bench.costs.model import SOURCES, CostModel, StageCost
 from bench.costs.prediction import Estimator, KindTotal, Prediction, Progress
@@ -14,6 +14,7 @@ __all__ = [
     "Prediction",
     "Progress",
     "StageCost",
+    "guessed_s",
     "make_estimator",
     "make_model",
     "prediction_lines",

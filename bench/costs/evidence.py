@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from bench.costs.model import CostModel
@@ -52,3 +52,9 @@ def progress_of(
         elif state != "killed":
             ended.add(key)
     return Progress(ended, present, launches)
+
+
+def guessed_s(stages: Iterable[StageRow]) -> dict[str, float]:
+    """Return the seconds of each stage by its key, without regard to what was measured on this machine."""
+    model = CostModel(())
+    return {stage.key: model.cost_of(stage).wall_s() for stage in stages}

@@ -12,11 +12,12 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench import datasets
-from bench.costs import Estimator, make_estimator, prediction_text, progress_of, spent_bytes
+from bench.costs import Estimator, guessed_s, make_estimator, prediction_text, progress_of, spent_bytes
 from bench.costs.timeline import REPORT, RUNNER, Timeline, now_s
 from bench.digests import DISTRIBUTION, version_of
 from bench.errors import DataError, MatrixError
@@ -30,7 +31,9 @@ from bench.identity.reuse import Reuse, what_changed
 from bench.matrix.cells import Matrix
 from bench.matrix.reading import read_matrix
 from bench.metrics import METRICS
+from bench.plan.names import varying_axes
 from bench.plan.planner import Plan, make_plan
+from bench.plan.shards import Shard, shard_of
 from bench.plugins import first_line, load_plugins
 from bench.results.artifacts import clear_unfinished
 from bench.results.folder import WORK, alone_in, check_writable, refuse_bytes, refuse_file, run_name
@@ -57,6 +60,7 @@ class RunOptions:
     fresh: bool = False
     rebuild: bool = False
     trusted: tuple[Path, ...] = ()
+    shard: Shard | None = None
 
     @property
     def command(self) -> str:
@@ -66,6 +70,7 @@ class RunOptions:
         words += [word for name in self.workloads for word in ("--workload", name)]
         words += [word for path in self.plugins for word in ("--plugin", str(path))]
         words += [word for path in self.trusted for word in ("--trust", str(path))]
+        words += ["--shard", str(self.shard)] if self.shard else []
         words += ["--smoke"] if self.smoke else []
         words += ["--rebuild"] if self.rebuild else []
         words += ["--results", str(self.results)]
@@ -82,6 +87,7 @@ class Prepared:
     plugins: dict[str, str]
     resources: Resources
     notes: tuple[str, ...]
+    shard: Shard | None = None
 
     @property
     def max_launches(self) -> int:
@@ -131,11 +137,26 @@ def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = prin
         notes += [f"{old} is replaced by {new}: its data is unavailable" for old, new in substitutes.items()]
     resources = find_resources(matrix.budget.memory_gib)
     reuse = Reuse(options.results, loader(options.results, plugins, say))
-    plan = make_plan(matrix, len(resources.cpus), smoke=options.smoke, problems=problems, reuse=reuse)
+    plan_of = partial(
+        make_plan, cpus=len(resources.cpus), smoke=options.smoke, problems=problems, reuse=reuse
+    )
+    plan, shard = plan_of(matrix), None
+    if options.shard:
+        whole = matrix.cells
+        matrix, shard = shard_of(matrix, plan, options.shard, guessed_s(plan.stages.values()))
+        plan = plan_of(matrix, varying=varying_axes(whole))
+        notes.append(_shard_text(shard, len(matrix.cells), len(whole)))
     notes += [_again(plan.stages[key], why) for key, why in plan.again.items()]
     if not plan.stages:
         raise MatrixError(f"{options.matrix}: no cell can run here: {plan.cells[0].skipped}")
-    return Prepared(options, matrix, plan, plugins, resources, tuple(notes))
+    return Prepared(options, matrix, plan, plugins, resources, tuple(notes), shard)
+
+
+def _shard_text(shard: Shard, cells: int, of: int) -> str:
+    return (
+        f"shard {shard}: {cells:,} of {counted(of, 'cell')}; split {shard.split}, "
+        "which every shard of this matrix must show"
+    )
 
 
 def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.Say = print) -> Outcome:
@@ -292,12 +313,15 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
             say(f"run {unfinished}: resumed")
             return unfinished
         say(f"run {unfinished} cannot be resumed, because {changed} changed; starting a new run")
-    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{run_name(prepared.matrix.name)}"
+    shard = prepared.shard
+    part = f"-shard-{shard.number}-of-{shard.of}" if shard else ""
+    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{run_name(prepared.matrix.name)}{part}"
     while store.has_run(run_id):
         run_id += "+"
     request = {
         "filter": prepared.options.filter,
         "smoke": prepared.options.smoke,
+        "shard": asdict(shard) if shard else None,
         "anew": prepared.options.rebuild,
         "plugins": prepared.plugins,
         "trusted": list(trust(prepared.options.trusted)),

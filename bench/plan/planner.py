@@ -55,12 +55,14 @@ def make_plan(
     smoke: bool = False,
     problems: Mapping[str, str] | None = None,
     reuse: Reuse | None = None,
+    varying: tuple[str, ...] | None = None,
 ) -> Plan:
     """Plan a matrix. `problems` maps a workload to the reason why its data is unavailable.
 
-    `reuse` finds the artifacts of earlier runs that are still valid; without it, none is reused.
+    `reuse` finds the artifacts of earlier runs that are still valid; without it, none is reused. `varying`
+    are the axes that names of cells may show, those of all cells if the matrix is a shard's.
     """
-    varying = varying_axes(matrix.cells)
+    varying = varying_axes(matrix.cells) if varying is None else varying
     planner = Planner(matrix.budget, matrix.server, cpus, smoke, varying, dict(problems or {}), reuse)
     cells = tuple(map(planner.add_cell, matrix.cells))
     kinds = STAGES.rows()

@@ -1,0 +1,60 @@
+"""The shipped matrices: what they hold, and that `make bench` installs what they need."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bench.matrix.axes import AXES
+from bench.matrix.reading import read_matrix
+from bench.matrix.shipped import shipped_matrices
+from bench.plan.lookup import CellTechniques, Lookup
+from bench.workloads import WORKLOADS
+from techniques.backends import BACKENDS
+from techniques.compression import COMPRESSIONS
+from techniques.optimizers import OPTIMIZERS
+from techniques.precisions import PRECISIONS
+
+MAKEFILE = (Path(__file__).parents[3] / "Makefile").read_text()
+
+
+def test_full_has_all_that_is_registered_at_least_once() -> None:
+    cells = read_matrix("full").cells
+    found = {axis.name: {str(cell.value(axis.name)) for cell in cells} for axis in AXES}
+    assert {name for name, row in WORKLOADS.rows().items() if row.complete} == found["workload"]
+    assert set(OPTIMIZERS.rows()) - {"none"} <= found["optimizer"]
+    assert {COMPRESSIONS.default(name).text for name in COMPRESSIONS.rows()} <= found["compression"]
+    assert set(BACKENDS.rows()) == found["backend"] == found["train.backend"]
+    assert set(PRECISIONS) == found["precision"] == found["train.precision"]
+
+
+def test_full_crosses_compressions_backends_and_precisions_for_each_kind_of_model() -> None:
+    cells = read_matrix("full").cells
+    product = len(COMPRESSIONS.rows()) * len(BACKENDS.rows()) * len(PRECISIONS)
+    served = {
+        workload: {
+            (cell.compression, cell.backend, cell.precision) for cell in cells if cell.workload == workload
+        }
+        for workload in {cell.workload for cell in cells}
+    }
+    assert sum(len(points) >= product for points in served.values()) == 9
+
+
+def test_standard_is_the_smaller_one() -> None:
+    assert len(read_matrix("standard").cells) < len(read_matrix("full").cells) / 10
+
+
+@pytest.mark.parametrize("name", shipped_matrices())
+def test_make_bench_installs_what_a_matrix_needs(name: str) -> None:
+    found = re.search(rf"^EXTRAS_{name} := (.*)$", MAKEFILE, re.M)
+    installed = set(found[1].split(",")) if found else set()
+    lookup, needed = Lookup(), set()
+    takes_all = 'backend = "*"' in shipped_matrices()[name].read_text()
+    for cell in read_matrix(name).cells:
+        chosen = CellTechniques.of(cell, lookup)
+        rows = [chosen.workload.row, *([chosen.backend.row] if takes_all else [])]
+        for row in rows:
+            needed.update(re.findall(r"dl-efficiency-bench\[(.*?)\]", row.install))
+    assert needed <= installed
