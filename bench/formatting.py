@@ -81,8 +81,8 @@ def print_table(
 
 
 def three_digits(number: float) -> str:
-    """Write a number with three significant digits, and a whole one or one over 100 without decimals."""
-    if float(number).is_integer() or abs(number) >= 999.5:
+    """Write a number with three significant digits, above 1,000 with all of its whole ones."""
+    if number == 0 or abs(number) >= 999.5:
         return f"{number:,.0f}"
     return f"{number:#.3g}".rstrip(".")
 
@@ -100,7 +100,8 @@ def format_value(metric: str, value: float | None) -> str:
         return f"{value:,.0f}"
     if unit in _SCALES:
         scale, name = _scale(unit, value)
-        return f"{three_digits(value / scale)} {name}"
+        is_count = unit in ("bytes", "FLOPs") and scale == 1
+        return f"{value:,.0f} {name}" if is_count else f"{three_digits(value / scale)} {name}"
     return three_digits(value) + ("" if unit == "ratio" else f" {unit}")
 
 

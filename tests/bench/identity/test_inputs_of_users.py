@@ -166,16 +166,16 @@ def test_what_the_stage_itself_wrote_or_only_passed_by_is_no_input(here: Path) -
 
 
 def test_lines_printed_and_packages_looked_up_are_no_inputs(here: Path) -> None:
-    write("mine.py", "def fails():\n    raise ValueError\n")()
+    write("printed_lines.py", "def fails():\n    raise ValueError\n")()
     write("mine.egg-info/METADATA", "Name: mine\nVersion: 1.0\n")()
     write("mine.egg-info/entry_points.txt", "[things]\nthing = mine:fails\n")()
     write("beside.txt", "1")()
     sys.path.append(str(here))
-    import mine
+    import printed_lines  # type: ignore[import-not-found]
 
     with Recorder(here / "results") as recorder:
         try:
-            mine.fails()
+            printed_lines.fails()
         except ValueError:
             linecache.clearcache()
             assert "raise ValueError" in traceback.format_exc()

@@ -30,7 +30,7 @@ def test_the_terminal_shows_the_same_numbers(tmp_path: Path) -> None:
     assert training.columns == ("optimizer", "reached", "steps", "time to target", "step time", "quality")
     assert [row[:2] for row in training.rows] == [(row[0].text, row[1].text) for row in grid.rows]
     assert training.rows[2][2] == "> 1,200 (censored)"
-    assert training.rows[0][4] == "10 ms (9.75 to 10.3)†"
+    assert training.rows[0][4] == "10.0 ms (9.75 to 10.3)†"
 
 
 def test_an_optimizer_whose_trainings_failed_is_named_with_what_became_of_them(tmp_path: Path) -> None:
