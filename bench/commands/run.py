@@ -75,6 +75,13 @@ def run(
     ] = None,
     plugin: Plugins = None,
     trusted: Trust = None,
+    engine: Annotated[
+        str,
+        typer.Option("--engine", help="Where stages run: local, ray (cluster at RAY_ADDRESS) or slurm."),
+    ] = "local",
+    artifacts: Annotated[
+        str, typer.Option("--artifacts", help="URL to keep artifacts at too: s3://..., gs://..., file://...")
+    ] = "",
     results: Results = RESULTS,
     verbose: Verbose = False,
 ) -> None:
@@ -103,6 +110,8 @@ def run(
         rebuild or anew,  # --anew is the earlier name of --rebuild
         tuple(trusted or ()),
         parse_shard(shard) if shard is not None else None,
+        engine,
+        artifacts,
     )
     if (cells or as_json) and not dry_run:
         raise typer.BadParameter("--cells and --json show what a run would do; add --dry-run")

@@ -6,9 +6,11 @@ only while no body runs; the rest is handing over: forking, pipes, worker exits.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import monotonic, time
+from pathlib import Path
+from time import CLOCK_BOOTTIME, clock_gettime, monotonic, time
 
 Span = tuple[float, float]
 
@@ -24,6 +26,19 @@ _EPOCH_S = time() - monotonic()
 def now_s() -> float:
     """Return seconds since the epoch; this clock cannot be set back while the process runs."""
     return _EPOCH_S + monotonic()
+
+
+def process_started_s() -> float:
+    """Return when this process started, in seconds since the epoch.
+
+    Taken by the clock that the kernel stamps processes with: its boot time, which other ways go by, drifts
+    away from the wall clock on machines that sleep.
+    """
+    if not Path("/proc/self/stat").exists():
+        return now_s()
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    age_s = clock_gettime(CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return now_s() - age_s
 
 
 HANDOVER = "forking, handing over, worker start and exit"

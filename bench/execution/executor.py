@@ -59,7 +59,7 @@ class ForkServerExecutor:
     """Runs each request in a fresh process forked from one server, which has imported `modules`.
 
     However the server ends, its workers end before their requests are answered, so that a killed launch can
-    be repeated at once.
+    be repeated at once. `ready` is done once the server has finished its imports, or has ended.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ForkServerExecutor:
         self._work = work
         self._pending: dict[int, _Pending] = {}
         self._lock = threading.Lock()
-        self._ready = threading.Event()
+        self.ready: Future[None] = Future()
         self._end: str | None = None  # how the server ended
         self._hung = False
         self._start_deadline = time.monotonic() + START_TIMEOUT_S
@@ -101,7 +101,7 @@ class ForkServerExecutor:
 
     def wait_until_ready(self) -> None:
         """Wait until the server has done its imports, or has ended."""
-        self._ready.wait()
+        self.ready.result()
 
     def submit(self, request: Request[Any]) -> Future[Result]:
         """Start the request in a process of its own; the future never raises for what the stage does."""
@@ -181,7 +181,7 @@ class ForkServerExecutor:
     def _until_next_deadline(self) -> float | None:
         with self._lock:
             deadlines = [pending.deadline for pending in self._pending.values()]
-        if not self._ready.is_set():
+        if not self.ready.done():
             deadlines.append(self._start_deadline)
         if self._hung or not deadlines:
             return None
@@ -189,7 +189,7 @@ class ForkServerExecutor:
 
     def _take_up(self, reply: Mapping[str, Any]) -> None:
         if reply.get("ready"):
-            self._ready.set()
+            self.ready.set_result(None)
             return
         with self._lock:
             pending = self._pending.pop(reply["id"])
@@ -207,7 +207,8 @@ class ForkServerExecutor:
             for number, pending in self._pending.items():
                 self._answer(number, pending, None)
             self._pending.clear()
-        self._ready.set()  # it will never be: nobody should wait
+        if not self.ready.done():  # it will never be: nobody should wait
+            self.ready.set_result(None)
 
     def _answer(self, number: int, pending: _Pending, reply: Mapping[str, Any] | None) -> None:
         """Set the result of a request; `reply` says how its worker ended, and is None if the server ended."""

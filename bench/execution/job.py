@@ -10,6 +10,7 @@ from typing import Any
 from bench.execution.resources import Resources
 from bench.matrix.file import Budget
 from bench.records import Request
+from bench.results.exchange import Exchange
 from bench.results.folder import WORK
 from bench.results.store import StageRow, Store
 
@@ -25,7 +26,8 @@ class Job:
     """The execution of one run: store, folder, budget, resources, and the user's options.
 
     `plugins` map the path of a plug-in file to its SHA-256; `trusted` are files that may run code. A `smoke`
-    run launches each stage once; with `rebuild` no artifact of an earlier run is reused.
+    run launches each stage once; with `rebuild` no artifact of an earlier run is reused. `exchange` keeps
+    artifacts at a URL.
     """
 
     run_id: str
@@ -37,6 +39,7 @@ class Job:
     trusted: tuple[str, ...] = ()
     smoke: bool = False
     rebuild: bool = False
+    exchange: Exchange | None = None
 
     @property
     def work(self) -> Path:
@@ -56,10 +59,15 @@ class Job:
         requested = self.budget.max_repeats
         return max(MIN_REPEATS, self.budget.max_launches) if requested is None else requested
 
-    def request(self, stage: StageRow, launch: int, cpus: tuple[int, ...]) -> Request[Mapping[str, Any]]:
-        """Return the request of a launch of a stage on these cores; the first has every probe's pass."""
+    def request(
+        self, stage: StageRow, launch: int, cpus: tuple[int, ...], resources: Resources
+    ) -> Request[Mapping[str, Any]]:
+        """Return the request of a launch of a stage on these cores of a node with these resources.
+
+        The first launch has every probe's pass.
+        """
         request = request_of(
-            stage, launch, cpus, results=self.results, resources=self.resources, budget=self.budget
+            stage, launch, cpus, results=self.results, resources=resources, budget=self.budget
         )
         return replace(
             request,

@@ -5,9 +5,10 @@ All of it follows from the store, so that a run that goes on after an interrupti
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import count as numbers
 
 from bench.analysis.statistics import LOOKS, launch_interval
 from bench.costs import Estimator
@@ -45,6 +46,8 @@ class Ledger:
         self._kills: Counter[str] = Counter()
         self._disturbed: dict[str, str] = {}
         self._reopened: set[str] = set()
+        self._numbers: defaultdict[str, set[int]] = defaultdict(set)
+        self._workloads: tuple[Plan, dict[str, str]] | None = None
 
     @property
     def stages(self) -> Mapping[str, StageRow]:
@@ -67,6 +70,23 @@ class Ledger:
         """Say whether all have ended that a stage builds on, or that may share it."""
         return self._sharing.ready(stage, self._ended)
 
+    def workload_of(self, stage: StageRow) -> str:
+        """Return the workload of a stage's cells, the first of several; empty where no cell has it."""
+        plan = self._sharing.plan
+        if self._workloads is None or self._workloads[0] is not plan:
+            pairs = [
+                (key, cell.axes.get("workload", "")) for cell in plan.cells for key in cell.stages.values()
+            ]
+            self._workloads = plan, {str(key): str(workload) for key, workload in reversed(pairs)}
+        return self._workloads[1].get(stage.key, "")
+
+    def next_launch(self, stage: StageRow) -> int:
+        """Return the number of a launch that starts now; one that was ended from outside leaves its own."""
+        taken = self._numbers[stage.key]
+        number = next(number for number in numbers() if number not in taken)
+        taken.add(number)
+        return number
+
     def blocked(self, stage: StageRow) -> Result | None:
         """Return how a stage ends that a parent's end stops, None where it can run."""
         for parent in stage.parents:
@@ -83,8 +103,10 @@ class Ledger:
         """Take up what an interrupted execution of this run has finished."""
         store, run_id = self.job.store, self.job.run_id
         reasons = store.reasons(run_id)
-        for key, _, state in store.launch_results(run_id):
+        for key, launch, state in store.launch_results(run_id):
             stage = self._sharing.plan.stages[key]
+            if state != "killed":
+                self._numbers[key].add(launch)
             if state == "killed":
                 self._count_kill(stage, Result("killed", "ended from outside"))
             elif state != "ok" or not stage.timed:
@@ -142,6 +164,7 @@ class Ledger:
                 self.job.run_id, stage, launch, result, reused=reused
             )
         if result.state == "killed":
+            self._numbers[stage.key].discard(launch)
             self.display.ended(title(stage), _described(result, ran), counts=False)
             return self._count_kill(stage, result)
         if result.state == "ok" and ran:

@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 
 from bench.costs import Estimator
 from bench.costs.timeline import Timeline
-from bench.execution.executor import ForkServerExecutor
+from bench.execution.engines.engine import Engine
 from bench.execution.job import Job
 from bench.execution.ledger import Ledger
-from bench.execution.rounds import run_round
+from bench.execution.rounds import Rounds
 from bench.execution.servers import Servers
 from bench.execution.untimed import Untimed
 from bench.plan.planner import Plan
 
-MakeExecutor = Callable[[list[str]], ForkServerExecutor]
 
+def run_plan(job: Job, plan: Plan, timeline: Timeline, estimator: Estimator, engine: Engine) -> bool:
+    """Carry out what is left of a plan on the nodes of an engine; returns whether no stage failed.
 
-def run_plan(
-    job: Job, plan: Plan, timeline: Timeline, estimator: Estimator, make: MakeExecutor | None = None
-) -> bool:
-    """Carry out what is left of a plan; returns whether no stage failed.
-
-    Nobody else writes the store meanwhile. `make` starts a server that imports the modules it is given.
+    Nobody else writes the store meanwhile.
     """
     ledger = Ledger(job, plan, timeline, estimator)
     ledger.remember()
-    servers = Servers(make or _fork_server_of(job), timeline, kept=job.smoke)
+    servers = Servers(engine, timeline, ledger.display.say, kept=job.smoke)
     with ledger.display, closing(servers):
         ledger.share_out()
         untimed = [stage for stage in ledger.left() if not stage.timed]
         if untimed:
             Untimed(ledger, servers).run(untimed)
-        while ledger.left() or ledger.reopen():
-            run_round(ledger.left(), ledger, servers)
-            ledger.share_out()
+        Rounds(ledger, servers).run()
     return ledger.ok
-
-
-def _fork_server_of(job: Job) -> MakeExecutor:
-    return lambda modules: ForkServerExecutor(job.work, job.results, modules, job.budget.allocator)

@@ -1,62 +1,90 @@
-"""The fork servers of a run: a fresh one for each round of launches, or one for a whole smoke run."""
+"""The servers of a run: on each node a fresh one for each round of launches, or one for a whole smoke run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 
 from bench.costs.timeline import SERVERS, STOPPING, Timeline
 from bench.errors import BenchError
-from bench.execution.executor import ForkServerExecutor
+from bench.execution.engines.engine import Engine, Executor, Node
+from bench.execution.tasks import Task
 from bench.results.store import StageRow
 
 MAX_ENDS = 3
 """Attempts to start a server before the run gives up."""
 
+_LOOK_AGAIN_S = 1.0
+
 
 class Servers:
-    """Starts servers and stops them. `make` starts one that imports these modules.
+    """Starts servers on the nodes of an engine, and stops them.
 
-    With `kept`, one server stays alive between rounds, until `close`: a smoke run only shows whether launches
-    work.
+    With `kept`, one server of each node stays alive between rounds, until `close`: a smoke run only shows
+    whether launches work.
     """
 
-    def __init__(
-        self, make: Callable[[list[str]], ForkServerExecutor], timeline: Timeline, *, kept: bool
-    ) -> None:
-        self._make = make
+    def __init__(self, engine: Engine, timeline: Timeline, say: Callable[[str], None], *, kept: bool) -> None:
+        self._engine = engine
         self._timeline = timeline
+        self._say = say
         self._keeps = kept
-        self._kept: ForkServerExecutor | None = None
+        self._kept: dict[str, Executor] = {}
 
-    def start(self, stages: Iterable[StageRow], old: ForkServerExecutor | None = None) -> ForkServerExecutor:
-        """Return a server that is ready, in place of an `old` one. Raises BenchError where none starts."""
-        if self._kept is not None and self._kept.alive:
-            return self._kept
-        ended = self._kept or old
+    def nodes(self, *, wait: bool = True) -> Sequence[Node]:
+        """Return the nodes that take requests; where there is none, sleep until one comes if told to wait."""
+        said = ""
+        while not (nodes := self._engine.nodes()) and wait:
+            if said != (reason := self._engine.waiting_for()):
+                self._say(f"waiting for {reason}")
+                said = reason
+            time.sleep(_LOOK_AGAIN_S)
+        return nodes
+
+    def start(
+        self, node: Node, stages: Iterable[StageRow], old: Executor | None = None
+    ) -> Task[Executor | None]:
+        """Return a server of a node that is ready, in place of an `old` one; None where the node is lost.
+
+        Raises BenchError where none starts.
+        """
+        kept = self._kept.get(node.name)
+        if kept is not None and kept.alive:
+            return kept
+        ended = self._kept.pop(node.name, old)
         if ended is not None:
             self._end(ended)
         modules = list(dict.fromkeys(name for stage in stages for name in stage.request.server_imports))
+        end = ""
         # The last attempt imports nothing: an import that crashes then crashes only the worker that needs it.
         for imports in (*[modules] * (MAX_ENDS - 1), []):
             with self._timeline.part(SERVERS):
-                executor = self._make(imports)
-                executor.wait_until_ready()
+                executor = self._engine.start(node, imports)
+                try:
+                    yield executor.ready
+                except BaseException:  # the run stops meanwhile
+                    executor.close()
+                    raise
             if executor.alive:
-                self._kept = executor if self._keeps else None
+                if self._keeps:
+                    self._kept[node.name] = executor
                 return executor
             self._end(executor)
-        raise BenchError(f"no fork server could be started: it {executor.end}; run the command again")
+            end = executor.end
+            if node not in self._engine.nodes():
+                return None
+        raise BenchError(f"no fork server could be started: it {end}; run the command again")
 
-    def stop(self, executor: ForkServerExecutor) -> None:
+    def stop(self, executor: Executor) -> None:
         """Stop a server, unless another round may use it."""
-        if executor is not self._kept:
+        if executor not in self._kept.values():
             self._end(executor)
 
     def close(self) -> None:
-        if self._kept is not None:
-            self._end(self._kept)
-            self._kept = None
+        for executor in self._kept.values():
+            self._end(executor)
+        self._kept.clear()
 
-    def _end(self, executor: ForkServerExecutor) -> None:
+    def _end(self, executor: Executor) -> None:
         with self._timeline.part(STOPPING):
             executor.close()

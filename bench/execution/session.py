@@ -11,16 +11,22 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench import datasets
-from bench.costs import Estimator, guessed_s, make_estimator, prediction_text, progress_of, spent_bytes
-from bench.costs.timeline import REPORT, RUNNER, Timeline, now_s
+from bench.costs import guessed_s
+from bench.costs.timeline import REPORT, RUNNER, Timeline, now_s, process_started_s
 from bench.digests import DISTRIBUTION, version_of
 from bench.errors import DataError, MatrixError
+from bench.execution.engines import LOCAL, connect, engine_named
+from bench.execution.engines.agent import setup_of
+from bench.execution.engines.engine import Engine
+from bench.execution.engines.local import this_machine
+from bench.execution.forecast import note_growth, predict
 from bench.execution.job import Job
 from bench.execution.resources import Resources, find_resources
 from bench.execution.run_log import SHOWN, logged_to
@@ -36,6 +42,7 @@ from bench.plan.planner import Plan, make_plan
 from bench.plan.shards import Shard, shard_of
 from bench.plugins import first_line, load_plugins
 from bench.results.artifacts import clear_unfinished
+from bench.results.exchange import Exchange
 from bench.results.folder import WORK, alone_in, check_writable, refuse_bytes, refuse_file, run_name
 from bench.results.store import StageRow, Store
 from bench.workloads import EXPORTED, OWN, WORKLOADS
@@ -61,6 +68,8 @@ class RunOptions:
     rebuild: bool = False
     trusted: tuple[Path, ...] = ()
     shard: Shard | None = None
+    engine: str = LOCAL
+    artifacts: str = ""
 
     @property
     def command(self) -> str:
@@ -73,13 +82,18 @@ class RunOptions:
         words += ["--shard", str(self.shard)] if self.shard else []
         words += ["--smoke"] if self.smoke else []
         words += ["--rebuild"] if self.rebuild else []
+        words += ["--engine", self.engine] if self.engine != LOCAL else []
+        words += ["--artifacts", self.artifacts] if self.artifacts else []
         words += ["--results", str(self.results)]
         return shlex.join(words)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A matrix ready to run: its plan, plug-ins, resources, and notes on what differs from the file."""
+    """A matrix ready to run: its plan, plug-ins, resources, and notes on what differs from the file.
+
+    `engine` is connected to a cluster; None stands for this machine.
+    """
 
     options: RunOptions
     matrix: Matrix
@@ -88,6 +102,7 @@ class Prepared:
     resources: Resources
     notes: tuple[str, ...]
     shard: Shard | None = None
+    engine: Engine | None = None
 
     @property
     def max_launches(self) -> int:
@@ -119,9 +134,21 @@ class Outcome:
 
 
 def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = print) -> Prepared:
-    """Read the matrix, find its data, plan it. Data is fetched only where `fetch` is true."""
+    """Read the matrix, find its data, plan it.
+
+    Only where `fetch` is true is data fetched, and a cluster connected to: its queue may be long. Otherwise
+    the plan is for this machine.
+    """
+    with ExitStack() as opened:
+        prepared = _prepare(options, fetch, say, opened)
+        opened.pop_all()  # what was opened stays so, for the run
+    return prepared
+
+
+def _prepare(options: RunOptions, fetch: bool, say: datasets.Say, opened: ExitStack) -> Prepared:
     refuse_file(options.results)
     refuse_bytes(options.results)
+    engine_named(options.engine)
     trust(options.trusted)
     plugins = load_plugins(options.plugins)
     matrix = read_matrix(options.matrix, options.filter, workloads=options.workloads)
@@ -135,8 +162,14 @@ def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = prin
         matrix = read_matrix(options.matrix, options.filter, substitutes, options.workloads)
         problems = {name: why for name, why in problems.items() if name not in substitutes}
         notes += [f"{old} is replaced by {new}: its data is unavailable" for old, new in substitutes.items()]
-    resources = find_resources(matrix.budget.memory_gib)
+    setup = partial(setup_of, options.results, matrix.budget, options.artifacts)
+    engine = connect(options.engine, setup, say) if fetch else None
+    if engine is not None:
+        opened.callback(engine.close)
+    resources = engine.nodes()[0].resources if engine else find_resources(matrix.budget.memory_gib)
     reuse = Reuse(options.results, loader(options.results, plugins, say))
+    if fetch and options.artifacts:
+        reuse.bring = partial(Exchange(options.artifacts).fetch_alike, options.results)
     plan_of = partial(
         make_plan, cpus=len(resources.cpus), smoke=options.smoke, problems=problems, reuse=reuse
     )
@@ -149,7 +182,7 @@ def prepare(options: RunOptions, *, fetch: bool = True, say: datasets.Say = prin
     notes += [_again(plan.stages[key], why) for key, why in plan.again.items()]
     if not plan.stages:
         raise MatrixError(f"{options.matrix}: no cell can run here: {plan.cells[0].skipped}")
-    return Prepared(options, matrix, plan, plugins, resources, tuple(notes), shard)
+    return Prepared(options, matrix, plan, plugins, resources, tuple(notes), shard, engine)
 
 
 def _shard_text(shard: Shard, cells: int, of: int) -> str:
@@ -164,6 +197,11 @@ def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.S
 
     `conclude` is called with the run's id once all stages have ended, before the run counts as finished.
     """
+    with closing(prepared.engine) if prepared.engine else nullcontext():
+        return _execute(prepared, conclude, say)
+
+
+def _execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.Say) -> Outcome:
     results = prepared.options.results.resolve()
     said = list(prepared.notes)
 
@@ -195,6 +233,8 @@ def _log_start(prepared: Prepared, launches: int, said: list[str]) -> None:
     _LOG.info("pid %d: %s", os.getpid(), prepared.options.command)
     for line in said:
         logging.getLogger(SHOWN).info("%s", line)
+    for name, host in prepared.engine.hosts().items() if prepared.engine else ():
+        _LOG.info("%s is %s", name, host)
     _LOG.info("%s of this run in the store", counted(launches, "launch"))
 
 
@@ -220,9 +260,7 @@ def _carry_out(
     stages = {stage.key: stage for stage in store.stages(run_id)}
     # The stored plan, since an interrupted run may have split a timing that was planned for all.
     prepared = replace(prepared, plan=replace(prepared.plan, stages=stages, cells=tuple(store.cells(run_id))))
-    timeline = Timeline(_process_started_s())
-    estimator = _predict(prepared, store, run_id, results, _logging(say))
-    timeline.add_part(RUNNER, _process_started_s(), now_s())
+    timeline = Timeline(process_started_s())
     job = Job(
         run_id,
         store,
@@ -233,16 +271,19 @@ def _carry_out(
         trusted=trust(prepared.options.trusted),
         smoke=prepared.options.smoke,
         rebuild=prepared.options.rebuild,
+        exchange=Exchange(prepared.options.artifacts) if prepared.options.artifacts else None,
     )
+    estimator = predict(job, list(stages.values()), _logging(say))
+    timeline.add_part(RUNNER, process_started_s(), now_s())
     try:
-        ok = run_plan(job, prepared.plan, timeline, estimator)
+        ok = run_plan(job, prepared.plan, timeline, estimator, prepared.engine or this_machine(job))
     finally:
         # First: on a full disk it makes room for what follows.
         shutil.rmtree(results / WORK, ignore_errors=True)
         clear_unfinished(results)
         for part, seconds in timeline.outside(now_s()).items():
             store.add_overhead(run_id, part, seconds)
-    _note_growth(store, run_id, results)
+    note_growth(job)
     started = time.perf_counter()
     conclude(run_id)
     store.add_overhead(run_id, REPORT, time.perf_counter() - started)
@@ -356,41 +397,3 @@ def _reported_settings(matrix: Matrix) -> dict[str, Any]:
 def _path_of(matrix: str) -> str:
     """Return where a matrix file of the user's own lies, empty for a shipped one."""
     return str(Path(matrix).resolve()) if matrix.endswith(".toml") else ""
-
-
-def _predict(prepared: Prepared, store: Store, run_id: str, results: Path, say: datasets.Say) -> Estimator:
-    """Predict the rest of the run, and store the prediction, to compare it with the outcome."""
-    stages = list(prepared.plan.stages.values())
-    cpus = len(prepared.resources.cpus)
-    estimator = make_estimator(stages, cpus, prepared.max_launches, store, results)
-    rebuild = prepared.options.rebuild
-    prediction = estimator.predict(stages, progress_of(stages, results, store, run_id, rebuild=rebuild))
-    before = {
-        "launches": len(store.launch_results(run_id)),
-        "overheads": store.overheads(run_id),
-        "bytes": spent_bytes(store, results),
-    }
-    store.keep_prediction(run_id, {**prediction.as_document(), "before": before})
-    say(prediction_text(prediction))
-    return estimator
-
-
-def _note_growth(store: Store, run_id: str, results: Path) -> None:
-    """Store how much the store and the compile cache have grown: later runs will grow them further."""
-    prediction = store.run(run_id)["request"]["prediction"]
-    before, now = prediction["before"]["bytes"], spent_bytes(store, results)
-    grown = {name: size - before[name] for name, size in now.items()}
-    store.keep_prediction(run_id, {**prediction, "grown": grown})
-
-
-def _process_started_s() -> float:
-    """Return when this process started, in seconds since the epoch.
-
-    Taken by the clock that the kernel stamps processes with: its boot time, which other ways go by, drifts
-    away from the wall clock on machines that sleep.
-    """
-    if not Path("/proc/self/stat").exists():
-        return now_s()
-    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    return now_s() - age_s

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from bench.costs.timeline import now_s
-from bench.execution.executor import ForkServerExecutor
+from bench.execution.engines.engine import Executor, Node
 from bench.execution.ledger import Ledger, title
 from bench.execution.servers import Servers
+from bench.execution.tasks import Task, Tasks
 from bench.metrics import metric_named
 from bench.plan.planner import runs_alone
 from bench.records import Measurement, Result
@@ -19,34 +20,64 @@ from bench.stages import STAGES
 
 
 @dataclass
+class _Place:
+    """A node with its cores that are free, and its server once it has one."""
+
+    node: Node
+    free: list[int]
+    executor: Executor | None = None
+    starting: bool = False
+
+    @property
+    def open(self) -> bool:
+        return self.executor is not None and self.executor.alive
+
+    def room(self, *, alone: bool) -> tuple[int, ...]:
+        """Return the cores of a stage that may start here now: all or one of them; none where it may not."""
+        if alone:
+            return tuple(self.free) if len(self.free) == len(self.node.resources.cpus) else ()
+        return tuple(self.free[:1])
+
+
+@dataclass
 class Untimed:
-    """The untimed stages of a run: what waits, what runs on which cores, which cores are free."""
+    """The untimed stages of a run: what waits, what runs, which cores of which node are free."""
 
     ledger: Ledger
     servers: Servers
     waiting: list[StageRow] = field(default_factory=list)
-    running: dict[Future[Result], tuple[StageRow, tuple[int, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._free = list(self.ledger.job.resources.cpus)
-        self._executor: ForkServerExecutor | None = None
+        self._tasks = Tasks()
+        self._places: dict[str, _Place] = {}
 
     def run(self, stages: Sequence[StageRow]) -> None:
-        """Run each stage once its parents have ended, one core each or alone with all of them."""
+        """Run each stage once its parents have ended, one core each or alone with all of a node's."""
         self.waiting = list(stages)
         try:
-            while self.waiting or self.running:
-                self._start_what_can()
-                done, _ = wait(self.running, timeout=1.0, return_when=FIRST_COMPLETED)
-                self.ledger.display.draw()
-                for future in done:
-                    self._take_up(future)
-                new = [stage for stage in self.ledger.share_out() if not stage.timed]
-                planned = self.ledger.stages
-                self.waiting = [planned[stage.key] for stage in self.waiting] + new
+            with closing(self._tasks):
+                while self.waiting or self._tasks:
+                    self._look_for_nodes()
+                    self._start_what_can()
+                    self._tasks.step(timeout_s=1.0)
+                    self.ledger.display.draw()
+                    new = [stage for stage in self.ledger.share_out() if not stage.timed]
+                    planned = self.ledger.stages
+                    self.waiting = [planned[stage.key] for stage in self.waiting] + new
         finally:
-            if self._executor is not None:
-                self.servers.stop(self._executor)
+            for place in self._places.values():
+                if place.executor is not None:
+                    self.servers.stop(place.executor)
+
+    def _look_for_nodes(self) -> None:
+        """Take up nodes that have come, and leave those that are lost."""
+        nodes = {node.name: node for node in self.servers.nodes(wait=not self._tasks)}
+        for name in self._places.keys() - nodes.keys():
+            lost = self._places.pop(name)
+            if lost.executor is not None:
+                self.servers.stop(lost.executor)
+        for name in nodes.keys() - self._places.keys():
+            self._places[name] = _Place(nodes[name], list(nodes[name].resources.cpus))
 
     def _start_what_can(self) -> None:
         for stage in [stage for stage in self.waiting if self.ledger.ready(stage)]:
@@ -54,24 +85,39 @@ class Untimed:
                 self.waiting.remove(stage)
                 continue
             alone = runs_alone(stage)
-            if (alone and self.running) or not self._free:
+            roomy = [place for place in self._places.values() if place.room(alone=alone)]
+            ready = [place for place in roomy if place.open]
+            if ready:
+                # The emptiest node: what runs next to others shares their caches.
+                place = max(ready, key=lambda place: len(place.free))
+                self._start(stage, place, place.room(alone=alone))
+                continue
+            closed = [place for place in roomy if not place.starting]
+            if not closed:
                 break  # no stage overtakes: one that needs all cores would wait forever
-            self._start(stage, tuple(self._free) if alone else (self._free[0],))
+            self._tasks.start(self._opening(closed[0]))
 
-    def _start(self, stage: StageRow, cpus: tuple[int, ...]) -> None:
-        job = self.ledger.job
-        if self._executor is None or not self._executor.alive:
-            expected = self.ledger.left() if job.smoke else self.waiting
-            self._executor = self.servers.start(expected, self._executor)
-        self._free = [cpu for cpu in self._free if cpu not in cpus]
+    def _opening(self, place: _Place) -> Task[None]:
+        place.starting = True
+        expected = self.ledger.left() if self.ledger.job.smoke else self.waiting
+        place.executor = yield from self.servers.start(place.node, expected, place.executor)
+        place.starting = False
+
+    def _start(self, stage: StageRow, place: _Place, cpus: tuple[int, ...]) -> None:
+        place.free = [cpu for cpu in place.free if cpu not in cpus]
         self.waiting.remove(stage)
         self.ledger.display.started(title(stage))
-        self.running[self._executor.submit(job.request(stage, 0, cpus))] = (stage, cpus)
+        self._tasks.start(self._running(stage, place, cpus))
 
-    def _take_up(self, future: Future[Result]) -> None:
-        stage, cpus = self.running.pop(future)
-        self._free += cpus
-        if not self.ledger.enter(stage, 0, future.result()):
+    def _running(self, stage: StageRow, place: _Place, cpus: tuple[int, ...]) -> Task[None]:
+        assert place.executor is not None, "only an open place has room"
+        request = self.ledger.job.request(stage, 0, cpus, place.node.resources)
+        result = yield place.executor.submit(request)
+        place.free += cpus
+        exchange = self.ledger.job.exchange
+        if exchange is not None and result.artifact is not None:
+            exchange.publish(self.ledger.job.results, stage.key)  # unless its node has, where it lies only
+        if not self.ledger.enter(stage, 0, result):
             self.waiting.insert(0, stage)
 
     def _settled_without_running(self, stage: StageRow) -> bool:

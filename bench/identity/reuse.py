@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,14 @@ _INPUTS = TypeAdapter(Inputs)
 
 @dataclass
 class Reuse:
-    """Finds the keys of stages from recorded inputs; `load` is called last, since it takes seconds."""
+    """Finds the keys of stages from recorded inputs; `load` is called last, since it takes seconds.
+
+    `bring` is called with the beginning of a key, and brings the artifacts that are kept elsewhere.
+    """
 
     results: Path
     load: Load = lambda settings: {}
+    bring: Callable[[str], Iterable[Path]] = lambda beginning: ()
     again: dict[str, str] = field(default_factory=dict)
     _keys: dict[str, str] = field(default_factory=dict)
     _loaded: dict[str, Mapping[str, str]] = field(default_factory=dict)
@@ -80,7 +84,9 @@ class Reuse:
             self._alike = defaultdict(list)
             for place in artifact_folders(self.results):
                 self._alike[place.name[:ALIKE]].append(place)
-        for place in sorted(self._alike[base[:ALIKE]], key=lambda place: place.stat().st_mtime_ns):
+        here = self._alike[base[:ALIKE]]
+        here += [place for place in self.bring(base[:ALIKE]) if place not in here]
+        for place in sorted(here, key=lambda place: place.stat().st_mtime_ns):
             inputs = read_inputs(place)
             if inputs is not None:
                 yield place.name, inputs

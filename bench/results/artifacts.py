@@ -106,6 +106,22 @@ def publish(folder: Path, results: Path, key: str, making: Making) -> Artifact:
     files = _hash_files(folder)
     entry = Artifact(_total(files), sum(file.bytes for file in files), time.time())
     (folder / RECORD).write_text(json.dumps(as_json(ArtifactRecord(**vars(making), artifact=entry))))
+    _place(folder, results, key, files)
+    return entry
+
+
+def adopt(folder: Path, results: Path, key: str, record: bytes, sha256: str) -> bool:
+    """Put files that come from elsewhere, and their record, into place; False where their hash is another."""
+    files = _hash_files(folder)
+    if _total(files) != sha256:
+        return False
+    (folder / RECORD).write_bytes(record)
+    _place(folder, results, key, files)
+    return True
+
+
+def _place(folder: Path, results: Path, key: str, files: list[_File]) -> None:
+    """Sync a folder and rename it to where the artifact of that key belongs."""
     for path in sorted(folder.rglob("*")):
         _sync(path)
     for file in files:
@@ -117,7 +133,6 @@ def publish(folder: Path, results: Path, key: str, making: Making) -> Artifact:
         shutil.rmtree(place)
     folder.rename(place)
     _sync(place.parent)
-    return entry
 
 
 def read_record(results: Path, key: str) -> ArtifactRecord | None:

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
+from bench.execution.engines import ENGINES
+from bench.execution.engines.agent import Setup
+from bench.execution.engines.engine import Engine, Executor, Node
 from bench.metrics import Metric
 from bench.stages import StageKind
 from bench.workloads import WORKLOADS, WorkloadRow
@@ -75,6 +78,11 @@ def page() -> str:
         "## Metrics",
         "`METRICS.add(name, about=..., ...)` takes these fields by name; all but `about` have a default.",
         *_dataclass(Metric),
+        "## Engines",
+        "`implementation` is called with the run's `Setup`, a function that prints a line, and the row's "
+        "settings. It returns an `Engine`.",
+        *(part for thing in (Engine, Executor) for part in _protocol(thing)),
+        *(part for thing in (Node, Setup) for part in _dataclass(thing)),
         "## Stage kinds",
         "`STAGES.add(StageKind(...))` takes these fields.",
         *_dataclass(StageKind),
@@ -91,6 +99,7 @@ def entry_point_groups() -> dict[str, str]:
     """Return the entry-point groups that the tables read, with what each adds."""
     own = {table._entry_points: table.axis for table in REGISTRIES}
     return own | {
+        ENGINES._entry_points: ENGINES.axis,
         "bench.metrics": "metric",
         "bench.stages": "stage kind",
         FORMATS._entry_points: "output format",

@@ -83,7 +83,8 @@ def test_a_stage_that_failed_of_a_full_disk_ends_the_run_with_that_reason(tmp_pa
 
 def test_a_launch_gets_all_passes_first_and_memory_by_its_cores(tmp_path: Path) -> None:
     job = ledger_of(tmp_path, trusted=("model.pt2",)).job
-    first, later = job.request(INFER, 0, (0, 1)), job.request(INFER, 1, (1,))
+    first = job.request(INFER, 0, (0, 1), job.resources)
+    later = job.request(INFER, 1, (1,), job.resources)
     assert (first.all_passes, first.threads, first.memory_bytes) == (True, 2, 2**30)
     assert (later.all_passes, later.cpus, later.memory_bytes) == (False, (1,), 2**29)
     assert first.trusted == ("model.pt2",) and first.run_id == "run-1"

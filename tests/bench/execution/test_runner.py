@@ -14,6 +14,7 @@ import pytest
 from bench.costs import make_estimator
 from bench.costs.timeline import Timeline, now_s
 from bench.errors import BenchError
+from bench.execution.engines.local import LocalEngine
 from bench.execution.job import MIN_REPEATS, Job
 from bench.execution.resources import find_resources
 from bench.execution.runner import run_plan
@@ -21,6 +22,7 @@ from bench.matrix.file import Budget
 from bench.plan.planner import Plan
 from bench.records import Measurement, PlannedRequest, Request, Result
 from bench.results.store import CellRow, StageRow, Store
+from tests.support.futures import done
 
 STAGE = StageRow("0" * 64, "infer", "dense", True, (), PlannedRequest(server_imports=("a_library",)))
 CELL = CellRow("one", {}, {"infer": STAGE.key}, "")
@@ -30,18 +32,18 @@ class Launches:
     """Answers in place of worker processes: disturbed as often as told."""
 
     alive = True
+    end = ""
 
     def __init__(self, disturbed: int, references: tuple[float, ...] = ()) -> None:
         self.left = disturbed
         self.references = iter(references)
         self.rounds: list[int] = []
         self.servers = 0
+        self.ready = done(None)
 
     def __call__(self, *_: object) -> Launches:
         self.servers += 1
         return self
-
-    def wait_until_ready(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -49,11 +51,9 @@ class Launches:
         self.rounds.append(request.round)
         disturbed = "pressure" if self.left > 0 else ""
         self.left -= 1
-        future: Future[Result] = Future()
         latency = Measurement("latency_s", 8.0 if disturbed else 1.0 + 0.001 * len(self.rounds))
         dynamic = {"disturbed": disturbed, "reference_s": next(self.references, None)}
-        future.set_result(Result("ok", measurements=(latency,), dynamic=dynamic))
-        return future
+        return done(Result("ok", measurements=(latency,), dynamic=dynamic))
 
 
 def run(folder: Path, launches: Launches, max_repeats: int | None = None, ends_well: bool = True) -> Store:
@@ -77,7 +77,8 @@ def go_on(
     estimator = make_estimator([STAGE], 1, 10, store, folder)
     budget = Budget(target_interval=0.05, max_launches=3, max_repeats=max_repeats)
     job = Job("run-1", store, folder, budget, find_resources(None))
-    assert run_plan(job, plan, Timeline(now_s()), estimator, launches) == ends_well  # type: ignore[arg-type]
+    engine = LocalEngine(job.resources, launches)
+    assert run_plan(job, plan, Timeline(now_s()), estimator, engine) == ends_well
     return store
 
 
@@ -158,9 +159,7 @@ def test_a_module_that_is_edited_while_the_run_goes_on_fails_its_stage(tmp_path)
         def submit(self, request: Request) -> Future[Result]:
             result = super().submit(request).result()
             digest = "old" if len(self.rounds) < 2 else "new"
-            future: Future[Result] = Future()
-            future.set_result(replace(result, dynamic={**result.dynamic, "modules": {"mine.py": digest}}))
-            return future
+            return done(replace(result, dynamic={**result.dynamic, "modules": {"mine.py": digest}}))
 
     store = run(tmp_path, Edited(0), ends_well=False)
     assert store.reasons("run-1")[STAGE.key] == "mine.py changed since the run began; start the run again"
@@ -196,9 +195,7 @@ def test_a_launch_whose_server_is_killed_is_made_again_by_a_new_one_up_to_three_
                 return super().submit(request)
             self.rounds.append(request.round)
             self.alive = False
-            future: Future[Result] = Future()
-            future.set_result(Result("killed", "its fork server was killed by SIGKILL"))
-            return future
+            return done(Result("killed", "its fork server was killed by SIGKILL"))
 
         moments: tuple[int, ...] = (0, 2)
 

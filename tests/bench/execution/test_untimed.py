@@ -2,56 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from bench.execution.engines.local import LocalEngine
+from bench.execution.ledger import Ledger
+from bench.execution.servers import Servers
 from bench.execution.untimed import Untimed
 from bench.records import PlannedRequest, Request, Result
 from bench.results import artifacts
 from bench.results.store import StageRow
+from tests.support.futures import done
 from tests.support.ledgers import EVALUATE, TRAIN, ledger_of
 
 
-class Servers:
+class Server:
     """Stands in for fork servers: answers at once, and remembers what ran together."""
 
     alive = True
+    end = ""
 
     def __init__(self) -> None:
         self.requests: list[Request[Any]] = []
         self.started = 0
+        self.ready = done(None)
 
-    def start(self, stages: object, old: object = None) -> Servers:
+    def __call__(self, modules: object) -> Server:
         self.started += 1
         return self
 
-    def stop(self, executor: object) -> None: ...
+    def close(self) -> None: ...
 
     def submit(self, request: Request[Any]) -> Future[Result]:
         self.requests.append(request)
-        future: Future[Result] = Future()
-        future.set_result(Result("ok"))
-        return future
+        return done(Result("ok"))
+
+
+def run(ledger: Ledger, server: Server, stages: Sequence[StageRow]) -> None:
+    engine = LocalEngine(ledger.job.resources, server)
+    Untimed(ledger, Servers(engine, ledger.timeline, print, kept=False)).run(stages)
 
 
 def test_a_stage_waits_for_its_parents_and_training_has_all_cores(tmp_path: Path) -> None:
-    ledger, servers = ledger_of(tmp_path), Servers()
-    Untimed(ledger, servers).run([EVALUATE, TRAIN])  # type: ignore[arg-type]
-    assert [(request.kind, request.cpus) for request in servers.requests] == [
+    ledger, server = ledger_of(tmp_path), Server()
+    run(ledger, server, [EVALUATE, TRAIN])
+    assert [(request.kind, request.cpus) for request in server.requests] == [
         ("train", (0, 1)),
         ("evaluate", (0,)),
     ]
-    assert servers.started == 1
+    assert server.started == 1
 
 
 def test_an_artifact_that_is_there_is_taken_up_without_running(tmp_path: Path) -> None:
     with artifacts.writing(tmp_path, TRAIN.key) as folder:
         (folder / "weights").write_bytes(b"123")
         artifacts.publish(folder, tmp_path, TRAIN.key, artifacts.Making(kind="train", run_id="earlier"))
-    ledger, servers = ledger_of(tmp_path), Servers()
-    Untimed(ledger, servers).run([TRAIN])  # type: ignore[arg-type]
-    assert servers.requests == [] and ledger.has_ended(TRAIN)
+    ledger, server = ledger_of(tmp_path), Server()
+    run(ledger, server, [TRAIN])
+    assert server.requests == [] and ledger.has_ended(TRAIN)
     assert bool(ledger.job.store.launches("run-1")["reused"].item())
 
 
@@ -59,13 +69,13 @@ def test_anew_makes_again_what_an_earlier_run_has_left(tmp_path: Path) -> None:
     with artifacts.writing(tmp_path, TRAIN.key) as folder:
         (folder / "weights").write_bytes(b"123")
         artifacts.publish(folder, tmp_path, TRAIN.key, artifacts.Making(kind="train", run_id="earlier"))
-    ledger, servers = ledger_of(tmp_path, rebuild=True), Servers()
-    Untimed(ledger, servers).run([TRAIN])  # type: ignore[arg-type]
-    assert [request.kind for request in servers.requests] == ["train"]
+    ledger, server = ledger_of(tmp_path, rebuild=True), Server()
+    run(ledger, server, [TRAIN])
+    assert [request.kind for request in server.requests] == ["train"]
 
 
 def test_stages_of_the_cpu_run_side_by_side_one_core_each(tmp_path: Path) -> None:
     lowered = [StageRow(letter * 64, "lower", letter, False, (), PlannedRequest()) for letter in "de"]
-    ledger, servers = ledger_of(tmp_path, lowered), Servers()
-    Untimed(ledger, servers).run(lowered)  # type: ignore[arg-type]
-    assert [request.cpus for request in servers.requests] == [(0,), (1,)]
+    ledger, server = ledger_of(tmp_path, lowered), Server()
+    run(ledger, server, lowered)
+    assert [request.cpus for request in server.requests] == [(0,), (1,)]

@@ -12,6 +12,7 @@ import pytest
 
 from bench.costs import make_estimator
 from bench.costs.timeline import Timeline, now_s
+from bench.execution.engines.local import LocalEngine
 from bench.execution.job import Job
 from bench.execution.resources import find_resources
 from bench.execution.runner import run_plan
@@ -22,6 +23,7 @@ from bench.records import ANY_BATCH, STRUCTURE, Measurement, Request, Result
 from bench.results.store import CellRow, StageRow, Store
 from reports.frames import inference_table
 from reports.frames.view import read
+from tests.support.futures import done
 
 RUN = "run-1"
 TRAININGS = ("sgd", "adam")
@@ -34,23 +36,21 @@ class Simulated:
     """Stands in for worker processes; remembers what was asked of it."""
 
     alive = True
+    end = ""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.requests: list[Request] = []
+        self.ready = done(None)
 
     def __call__(self, *_: object) -> Simulated:
         return self
-
-    def wait_until_ready(self) -> None: ...
 
     def close(self) -> None: ...
 
     def submit(self, request: Request) -> Future[Result]:
         self.requests.append(request)
-        future: Future[Result] = Future()
-        future.set_result(self.answer(request))
-        return future
+        return done(self.answer(request))
 
     def timed(self) -> list[str]:
         """Return which artifact each launch of an inference was of."""
@@ -106,7 +106,7 @@ def carry_out(folder: Path, plan: Plan, workers: Simulated) -> Store:
     estimator = make_estimator(list(plan.stages.values()), 1, 3, store, folder)
     budget = Budget(max_launches=3, max_repeats=0, target_interval=0.05)
     job = Job(RUN, store, folder, budget, find_resources(None))
-    run_plan(job, plan, Timeline(now_s()), estimator, workers)
+    run_plan(job, plan, Timeline(now_s()), estimator, LocalEngine(job.resources, workers))
     return store
 
 

@@ -1,0 +1,68 @@
+"""What an engine is to the runner: nodes that come and go, and on each of them servers that run requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bench.execution.resources import Resources
+from bench.records import Request, Result
+
+
+class Executor(Protocol):
+    """A server on one node, which runs each request in a process of its own."""
+
+    @property
+    def ready(self) -> Future[None]:
+        """Done once the server has finished its imports, or has ended."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server still takes requests."""
+
+    @property
+    def end(self) -> str:
+        """How the server ended; empty while it is alive."""
+
+    def submit(self, request: Request[Any]) -> Future[Result]:
+        """Start the request; the future never raises for what the stage does, or for a node that is lost."""
+
+    def close(self) -> None:
+        """Stop the server; workers that still run are killed."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine that runs requests.
+
+    `name` is the tag in the record of each launch; this machine has none. Timings of nodes of one `kind` can
+    be compared. `resources` are the cores and the memory that a run may use there.
+    """
+
+    name: str
+    kind: str
+    resources: Resources
+
+
+class Engine(Protocol):
+    """Where stages run: on nodes of one kind, so that all timings of a run can be compared.
+
+    The runner asks for the nodes again and again, so that answering must be quick.
+    """
+
+    def nodes(self) -> Sequence[Node]:
+        """Return the nodes that take requests now; raises BenchError where no node can come any more."""
+
+    def hosts(self) -> Mapping[str, str]:
+        """Return the host of each node by its name, for the run's log; records name no host."""
+
+    def waiting_for(self) -> str:
+        """Say what the engine waits for while it has no node."""
+
+    def start(self, node: Node, modules: Sequence[str]) -> Executor:
+        """Start a server on a node, which imports these modules first."""
+
+    def close(self) -> None:
+        """End everything that runs on the nodes, and give them back."""

@@ -1,0 +1,206 @@
+"""The runner's side of a node's agent: calls and their answers, servers there, and the loss of the node."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, TimeoutError
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any, Protocol
+
+from bench.costs.timeline import now_s
+from bench.errors import BenchError
+from bench.execution.engines.engine import Node
+from bench.execution.resources import Resources
+from bench.records import Request, Result, as_json, read_as
+
+_LOG = logging.getLogger(__name__)
+
+_STOP_S = 15.0
+"""How long an agent may take to stop a server before the runner goes on without it."""
+
+
+class NodeLost(Exception):
+    """The agent of a node does not answer any more; says how that was seen, in one line."""
+
+
+class Channel(Protocol):
+    """How calls reach an agent. The future of a call raises NodeLost where its node is lost."""
+
+    def call(self, what: str, arguments: Mapping[str, Any]) -> Future[dict[str, Any]]:
+        """Call the agent."""
+
+    def close(self) -> None:
+        """End the agent and what it has started, and give its node back."""
+
+
+@dataclass
+class RemoteNode:
+    """A node with its agent; `lost` says how it was lost, and is empty while it answers."""
+
+    node: Node
+    channel: Channel
+    host: str = ""
+    lost: str = ""
+
+    def lose(self, how: str) -> None:
+        if not self.lost:
+            self.lost = how
+            _LOG.warning("%s (%s) is lost: %s", self.node.name, self.host, how)
+
+
+class RemoteExecutor:
+    """A fork server on a node; see `bench.execution.engines.engine.Executor`."""
+
+    def __init__(self, remote: RemoteNode, modules: Sequence[str]) -> None:
+        self._remote = remote
+        self._server: int | None = None
+        self._end = ""
+        self.ready: Future[None] = Future()
+        remote.channel.call("start", {"modules": list(modules)}).add_done_callback(self._started)
+
+    @property
+    def alive(self) -> bool:
+        return not self._end and not self._remote.lost
+
+    @property
+    def end(self) -> str:
+        return self._end or self._remote.lost
+
+    def submit(self, request: Request[Any]) -> Future[Result]:
+        _LOG.info("%s: %s %s, launch %d", self._name, request.kind, request.label, request.round + 1)
+        submitted_s = now_s()
+        answered: Future[Result] = Future()
+
+        def take_up(called: Future[dict[str, Any]]) -> None:
+            answered.set_result(self._result(called, submitted_s))
+
+        arguments = {"server": self._server, "request": as_json(request)}
+        self._remote.channel.call("run", arguments).add_done_callback(take_up)
+        return answered
+
+    def close(self) -> None:
+        # A server that is still starting stops with its agent, or is stopped as soon as it has a number.
+        with contextlib.suppress(NodeLost, TimeoutError):
+            if self._server is not None and not self._remote.lost:
+                self._remote.channel.call("stop", {"server": self._server}).result(_STOP_S)
+        self._end = self._end or "was stopped"
+
+    @property
+    def _name(self) -> str:
+        return self._remote.node.name
+
+    def _started(self, called: Future[dict[str, Any]]) -> None:
+        answer = self._answer(called)
+        if answer is not None:
+            stopped, self._end = bool(self._end), answer["end"] or self._end
+            self._server = answer["server"]
+            if stopped:
+                self._remote.channel.call("stop", {"server": self._server})
+        self.ready.set_result(None)
+
+    def _answer(self, called: Future[dict[str, Any]]) -> dict[str, Any] | None:
+        try:
+            answer = called.result()
+        except NodeLost as error:
+            self._remote.lose(str(error))
+            return None
+        if "fault" in answer:
+            self._end = answer["fault"]
+            return None
+        return answer
+
+    def _result(self, called: Future[dict[str, Any]], submitted_s: float) -> Result:
+        """Return the result of a call, with its times by the runner's clock."""
+        answer = self._answer(called)
+        if answer is None:
+            where = f"its node {self._name} was lost" if self._remote.lost else "its agent failed"
+            result = Result("killed", f"{where}: {self.end}", start_s=submitted_s)
+        else:
+            self._end = answer["end"]
+            result = read_as(Result, answer["result"])
+        wall_s = now_s() - submitted_s
+        start_s = submitted_s + max(0.0, wall_s - result.body_s)
+        level = logging.INFO if result.state in ("ok", "skipped") else logging.WARNING
+        _LOG.log(level, "%s: %s after %.1f s %s", self._name, result.state, wall_s, result.reason)
+        return replace(result, start_s=start_s, wall_s=wall_s, dynamic={**result.dynamic, "node": self._name})
+
+
+class RemoteNodes:
+    """The nodes of a cluster: those of one kind take part, each named by a tag that tells no host.
+
+    The first nodes decide: of their kinds the one with accelerators, then the one with the most cores.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._remotes: dict[str, RemoteNode] = {}
+        self.kind = ""
+
+    def alive(self) -> list[RemoteNode]:
+        """Return the nodes that take part and are not lost."""
+        with self._lock:
+            found = list(self._remotes.values())
+        return [remote for remote in found if not remote.lost and remote.node.kind == self.kind]
+
+    def named(self, node: Node) -> RemoteNode:
+        """Return a node with its agent."""
+        with self._lock:
+            return self._remotes[node.name]
+
+    def add(self, channel: Channel, answer: Mapping[str, Any], host: str) -> RemoteNode | None:
+        """Take up a node by what its agent said of it; None where it has a problem, which is logged."""
+        if problem_of(answer):
+            _LOG.warning("%s takes no part: %s", host, problem_of(answer))
+            channel.close()
+            return None
+        resources = Resources(tuple(answer["cpus"]), answer["memory_bytes"])
+        with self._lock:
+            name = self._tag(host)
+            remote = RemoteNode(Node(name, answer["kind"], resources), channel, host)
+            self._remotes[name] = remote
+        _LOG.info("%s is %s: %s", name, host, answer["what"])
+        return remote
+
+    def choose_kind(self, answers: Sequence[Mapping[str, Any]]) -> str:
+        """Choose the kind of node to use, by what agents said; an empty text where there is none."""
+        cores: dict[str, tuple[int, int]] = {}
+        for answer in answers:
+            if not problem_of(answer):
+                boards, before = cores.get(answer["kind"], (0, 0))
+                cores[answer["kind"]] = boards + answer["accelerators"], before + len(answer["cpus"])
+        self.kind = max(cores, key=lambda kind: cores[kind], default="")
+        return self.kind
+
+    def hosts(self) -> dict[str, str]:
+        """Return the host of each node that takes part."""
+        return {remote.node.name: remote.host for remote in self.alive()}
+
+    def close(self) -> None:
+        """End every agent."""
+        with self._lock:
+            remotes = list(self._remotes.values())
+        for remote in remotes:
+            remote.channel.close()
+
+    def _tag(self, host: str) -> str:
+        tag = f"node-{sha256(host.encode()).hexdigest()[:6]}"
+        number = 1
+        while (name := tag if number == 1 else f"{tag}-{number}") in self._remotes:
+            if self._remotes[name].lost:
+                return name  # back again
+            number += 1
+        return name
+
+
+def problem_of(answer: Mapping[str, Any]) -> str:
+    """Return why a node cannot take part, by what its agent said of it; empty where it can."""
+    return str(answer.get("fault") or answer["problem"])
+
+
+def no_node(problems: Sequence[str]) -> BenchError:
+    """Return the error of a cluster of which no node can take part."""
+    return BenchError(f"no node can take part: {problems[0]}" if problems else "the cluster has no node")

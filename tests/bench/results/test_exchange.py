@@ -1,0 +1,86 @@
+"""Artifacts at a URL: whole or absent, hashed on the way, and never taken from what is half written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import BenchError
+from bench.results import artifacts
+from bench.results.exchange import Exchange
+
+fsspec = pytest.importorskip("fsspec")
+
+KEY = "ab" * 32
+
+
+def make(results: Path, content: bytes = b"weights", key: str = KEY) -> None:
+    with artifacts.writing(results, key) as folder:
+        (folder / "parts").mkdir()
+        (folder / "parts" / "one").write_bytes(content)
+        (folder / "model.json").write_text("{}")
+        artifacts.publish(folder, results, key, artifacts.Making(kind="train", run_id="run-1"))
+
+
+@pytest.fixture(params=["file://{}/elsewhere", "memory://{}/elsewhere"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(request.param).format(tmp_path)
+
+
+def test_an_artifact_that_is_published_is_fetched_by_another_folder_as_it_is(
+    url: str, tmp_path: Path
+) -> None:
+    make(tmp_path / "one")
+    Exchange(url).publish(tmp_path / "one", KEY)
+    assert Exchange(url).fetch(tmp_path / "two", KEY)
+    one, two = (artifacts.read_record(tmp_path / name, KEY) for name in ("one", "two"))
+    assert one is not None and one == two
+    assert (artifacts.artifact_folder(tmp_path / "two", KEY) / "parts" / "one").read_bytes() == b"weights"
+
+
+def test_what_nobody_published_is_not_there(url: str, tmp_path: Path) -> None:
+    assert not Exchange(url).fetch(tmp_path / "two", KEY)
+    assert Exchange(url).fetch_alike(tmp_path / "two", KEY[:32]) == []
+
+
+def test_content_that_has_changed_on_the_way_is_not_taken(tmp_path: Path) -> None:
+    make(tmp_path / "one")
+    Exchange(f"file://{tmp_path}/elsewhere").publish(tmp_path / "one", KEY)
+    (file,) = (tmp_path / "elsewhere").rglob("parts/one")
+    file.write_bytes(b"Weights")
+    assert not Exchange(f"file://{tmp_path}/elsewhere").fetch(tmp_path / "two", KEY)
+    assert not artifacts.artifact_folder(tmp_path / "two", KEY).exists()
+
+
+def test_files_without_their_record_are_no_artifact(tmp_path: Path) -> None:
+    make(tmp_path / "one")
+    exchange = Exchange(f"file://{tmp_path}/elsewhere")
+    exchange.publish(tmp_path / "one", KEY)
+    next((tmp_path / "elsewhere").rglob(artifacts.RECORD)).unlink()
+    assert not exchange.fetch(tmp_path / "two", KEY)
+
+
+def test_the_last_of_two_nodes_that_made_an_artifact_differently_is_whole(url: str, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        make(tmp_path / name, name.encode())
+        Exchange(url).publish(tmp_path / name, KEY)
+    assert Exchange(url).fetch(tmp_path / "three", KEY)
+    place = artifacts.artifact_folder(tmp_path / "three", KEY)
+    assert (place / "parts" / "one").read_bytes() == b"two"
+
+
+def test_artifacts_that_share_the_beginning_of_their_key_come_together(url: str, tmp_path: Path) -> None:
+    variant = KEY[:32] + "0" * 32
+    for key in (KEY, variant, "cd" * 32):
+        make(tmp_path / "one", key=key)
+        Exchange(url).publish(tmp_path / "one", key)
+    places = Exchange(url).fetch_alike(tmp_path / "two", KEY[:32])
+    assert sorted(place.name for place in places) == sorted([KEY, variant])
+
+
+@pytest.mark.parametrize("wrong", ["nowhere://bucket", "file:///proc/nowhere"])
+def test_a_url_that_cannot_be_used_is_one_line(wrong: str) -> None:
+    with pytest.raises(BenchError) as error:
+        Exchange(wrong)
+    assert str(error.value).startswith(f"--artifacts {wrong}: ") and "\n" not in str(error.value)

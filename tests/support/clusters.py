@@ -1,0 +1,219 @@
+"""Clusters of two nodes on this machine, with one core each: Ray's, and Slurm's with a controller of its own.
+
+Both are the real ones. Each node is pinned to a core of its own where there are two.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+_RAY_READY = """
+import ray, sys, time
+ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
+while sum(node["Alive"] for node in ray.nodes()) < 2:
+    time.sleep(0.2)
+"""
+
+_SLURM_CONFIG = """
+ClusterName=two
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+CryptoType=crypto/munge
+SlurmUser={user}
+SlurmdUser={user}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/controller.pid
+SlurmdPidFile={folder}/%n.pid
+SlurmctldLogFile={folder}/controller.log
+SlurmdLogFile={folder}/%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+ReturnToService=2
+SelectType=select/cons_tres
+SlurmdParameters=config_overrides
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SlurmdTimeout=10
+KillWait=5
+NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[1]}-{ports[2]}] CPUs=1 RealMemory=4000
+PartitionName=all Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP
+"""
+
+_SLURM_PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo")
+
+
+def cores() -> tuple[int, int]:
+    """Return the core of each node; the first is the one that a run to compare with has to use."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[0], allowed[-1]
+
+
+def pinned(core: int, words: Sequence[object]) -> list[str]:
+    """Return a command that runs on one core."""
+    return ["taskset", "-c", str(core), *map(str, words)]
+
+
+class Cluster:
+    """What a run needs to use a cluster: the option, the environment; and the second node's processes."""
+
+    def __init__(self, engine: str, environment: dict[str, str], second: psutil.Process) -> None:
+        self.engine = engine
+        self.environment = {**os.environ, **environment}
+        self.second = second
+
+    def kill_second(self) -> None:
+        """Kill a node with all that runs on it, as a loss of power does."""
+        kill_tree(self.second)
+
+
+def kill_tree(process: psutil.Process) -> None:
+    """Kill a process and all that it has started."""
+    with suppress(psutil.Error):
+        for each in [process, *process.children(recursive=True)]:
+            with suppress(psutil.Error):
+                each.kill()
+
+
+@contextmanager
+def ray_cluster() -> Iterator[Cluster]:
+    """Start a head and a second node of Ray."""
+    folder = tempfile.mkdtemp(prefix="ray-")
+    ray = [
+        Path(sys.executable).with_name("ray"),
+        "start",
+        "--block",
+        "--num-cpus",
+        1,
+        "--disable-usage-stats",
+    ]
+    (port,) = free_ports(1)
+    address = f"127.0.0.1:{port}"
+    head = ["--head", "--port", port, "--include-dashboard", "false", "--temp-dir", folder]
+    started: list[psutil.Popen] = []
+    try:
+        for core, words in zip(cores(), (head, ["--address", address]), strict=True):
+            started.append(_start(pinned(core, [*ray, *words])))
+            _wait_for_port(port)
+        subprocess.run([sys.executable, "-c", _RAY_READY, address], check=True, timeout=120)
+        yield Cluster("ray", {"RAY_ADDRESS": address}, psutil.Process(started[1].pid))
+    finally:
+        for process in reversed(started):
+            kill_tree(psutil.Process(process.pid))
+            process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def no_slurm() -> str:
+    """Return why no Slurm can be started here; empty where one can."""
+    missing = [name for name in _SLURM_PROGRAMS if _program(name) is None]
+    if missing:
+        return f"needs {', '.join(missing)}: apt-get install slurm-wlm"
+    return "" if os.geteuid() == 0 else "slurmd needs root"
+
+
+@contextmanager
+def slurm_cluster() -> Iterator[Cluster]:
+    """Start Slurm's controller and two nodes, with the authentication that they need."""
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    for name in ("munge", "state", "spool-n1", "spool-n2"):
+        (folder / name).mkdir(mode=0o755)
+    folder.chmod(0o755)
+    config = folder / "slurm.conf"
+    values = {"host": socket.gethostname(), "folder": folder, "ports": free_ports(3), "user": "root"}
+    config.write_text(_SLURM_CONFIG.format_map(values))
+    environment = {"SLURM_CONF": str(config)}
+    started: list[psutil.Popen] = []
+    try:
+        started.append(_munge(folder / "munge"))
+        controller = [_program("slurmctld"), "-D", "-c"]
+        started.append(_start(list(map(str, controller)), environment))
+        for core, name in zip(cores(), ("n1", "n2"), strict=True):
+            node = pinned(core, [_program("slurmd"), "-D", "-c", "-N", name])
+            started.append(_start(node, environment))
+        _wait_for_idle(environment)
+        yield Cluster("slurm:2", environment, psutil.Process(started[-1].pid))
+    finally:
+        for process in reversed(started):
+            kill_tree(psutil.Process(process.pid))
+            process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_ports(number: int) -> list[int]:
+    """Return ports in a row that nobody listens at."""
+    for first in range(20000 + os.getpid() % 5000, 32000, number):
+        with suppress(OSError):
+            for port in range(first, first + number):
+                socket.create_server(("127.0.0.1", port)).close()
+            return list(range(first, first + number))
+    raise AssertionError("no port is free")
+
+
+def _munge(folder: Path) -> psutil.Popen:
+    (folder / "key").write_bytes(os.urandom(1024))
+    (folder / "key").chmod(0o400)
+    places = {
+        "key-file": "key",
+        "socket": "socket",
+        "pid-file": "pid",
+        "log-file": "log",
+        "seed-file": "seed",
+    }
+    words = [f"--{option}={folder / name}" for option, name in places.items()]
+    return _start([str(_program("munged")), "--foreground", "--force", *words])
+
+
+def _start(words: Sequence[str], environment: dict[str, str] | None = None) -> psutil.Popen:
+    return psutil.Popen(
+        list(words),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **(environment or {})},
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def _program(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+
+
+def _wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, f"nobody listens at port {port}"
+            time.sleep(0.1)
+
+
+def _wait_for_idle(environment: dict[str, str]) -> None:
+    deadline = time.monotonic() + 60
+    words = ["sinfo", "--noheader", "--format", "%D %t"]
+    while True:
+        done = subprocess.run(
+            words, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+        )
+        if done.stdout.split() == ["2", "idle"]:
+            return
+        assert time.monotonic() < deadline, done.stdout + done.stderr
+        time.sleep(0.2)
