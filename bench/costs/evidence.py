@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from bench.costs.model import CostModel
@@ -10,23 +10,26 @@ from bench.costs.prediction import Estimator, Progress
 from bench.costs.probed import read_probes
 from bench.costs.rates import Rates, measure_rates
 from bench.results.artifacts import RECORD, artifact_folder
-from bench.results.store import StageRow, Store
+from bench.results.store import LaunchCost, StageRow, Store
 
 
 def make_model(stages: Collection[StageRow], cpus: int, max_launches: int, store: Store | None) -> CostModel:
     """Return a cost model of these stages, from all that is known of them."""
-    stored = store.cost_history().launches if store else ()
     probed, _ = read_probes(stages, cpus)
-    return CostModel(stored, probed, max_launches)
+    return CostModel(_stored(store), probed, max_launches)
 
 
 def make_estimator(
     stages: Collection[StageRow], cpus: int, max_launches: int, store: Store | None, results: Path
 ) -> Estimator:
     """Return an estimator of runs in a results folder."""
-    _, kept = read_probes(stages, cpus)
+    probed, kept = read_probes(stages, cpus)
     rates = (measure_rates(store, results) if store else None) or kept or Rates()
-    return Estimator(make_model(stages, cpus, max_launches, store), rates, cpus)
+    return Estimator(CostModel(_stored(store), probed, max_launches), rates, cpus)
+
+
+def _stored(store: Store | None) -> Sequence[LaunchCost]:
+    return store.cost_history().launches if store else ()
 
 
 def progress_of(

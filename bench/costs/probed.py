@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from bench.costs.classes import cost_class
+from bench.costs.classes import CostClass, cost_class
 from bench.costs.rates import Rates
 from bench.datasets.cache import cache_folder, locked
-from bench.digests import Sources
 from bench.errors import DataError
 from bench.files import read_json, replace_file
-from bench.plan.keys import device_kind, make_key
+from bench.plan.keys import Keys, device_kind, make_key
 from bench.results.store import LaunchCost, StageRow
 from bench.stages import STAGES
 
@@ -33,8 +32,12 @@ def read_probes(stages: Iterable[StageRow], cpus: int) -> tuple[list[LaunchCost]
     stages = list(stages)
     content = _read()
     launches, rates = content.get("launches", {}), content.get("rates", {})
-    sources = Sources()
-    keys = {_stage_key(stage.kind, stage.request.settings, _device(stage, cpus), sources) for stage in stages}
+    classes = {
+        (stage.kind, cost_class(stage.kind, stage.request.settings), _device(stage, cpus))
+        for stage in (stages if launches else ())
+    }
+    made = Keys()
+    keys = {_class_key(*class_, made) for class_ in classes}
     try:
         kept = [_LAUNCHES.validate_python(launches[key]) for key in sorted(keys) if key in launches]
         rate = _RATES.validate_python(rates.get(_rates_key(stages, cpus)))
@@ -49,10 +52,10 @@ def keep_probes(
     """Keep the results of probes; a cache that cannot be written only costs time."""
     stages = list(stages)
     devices = {stage.kind: _device(stage, cpus) for stage in stages}
-    sources = Sources()
+    made = Keys()
     fresh: dict[str, list[dict[str, Any]]] = {}
     for cost in costs:
-        key = _stage_key(cost.kind, cost.settings, devices[cost.kind], sources)
+        key = _class_key(cost.kind, cost_class(cost.kind, cost.settings), devices[cost.kind], made)
         fresh.setdefault(key, []).append(asdict(cost))
     try:
         folder = cache_folder("costs")
@@ -75,10 +78,9 @@ def _read() -> dict[str, dict[str, Any]]:
     return {name: table for name, table in tables if isinstance(table, dict)}
 
 
-def _stage_key(kind: str, settings: Mapping[str, Any], device: str, sources: Sources) -> str:
-    reference = STAGES.get(kind).run
-    class_ = {"class": list(cost_class(kind, settings))}
-    return make_key(kind, class_, {}, (reference,), device, sources=sources)
+def _class_key(kind: str, class_: CostClass, device: str, keys: Keys) -> str:
+    settings = json.dumps({"class": list(class_)})
+    return keys.make(kind, settings, {}, (STAGES.get(kind).run,), device)
 
 
 def _rates_key(stages: Iterable[StageRow], cpus: int) -> str:

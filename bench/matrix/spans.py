@@ -66,9 +66,10 @@ class Span:
 
         Rules are about the file's own workloads, whichever are chosen or replaced.
         """
-        make = _CellMaker()
-        spanned = list(dict.fromkeys(map(make.cell, self._points())))
-        kept = set(exclude(self.where, self.rules, spanned, [self])) if self.rules else None
+        make, kept = _CellMaker(), None
+        if self.rules:
+            spanned = list(dict.fromkeys(map(make.cell, self._points())))
+            kept = set(exclude(self.where, self.rules, spanned, [self]))
         for point in self._points():
             workload = point["workload"]
             if workload in workloads and (kept is None or make.cell(point) in kept):

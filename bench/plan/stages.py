@@ -20,6 +20,7 @@ from bench.stages.settings import (
     TrainSettings,
     WorkloadSettings,
 )
+from techniques.backends import BackendRow
 from techniques.registry import Technique
 
 SMOKE_STEPS = 2
@@ -156,12 +157,14 @@ def generate(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None
 
 def ceilings(planner: Planner, chosen: CellTechniques, keys: Keys) -> None:
     """Plan what a device can do at most, once: no cell's own, all cells' records are held against it."""
-    settings = CeilingsSettings(seconds=SMOKE_CEILING_S if planner.smoke else CEILING_S)
     for backend in (chosen.train_backend.row, chosen.backend.row):
         if backend.device in CEILING_DEVICES:
-            label = f"ceilings of {backend.device}"
-            what = ("ceilings", backend.name)
-            planner.once(what, partial(planner.add_of_device, "ceilings", backend, settings, label))
+            planner.once(("ceilings", backend.name), partial(_ceilings, planner, backend))
+
+
+def _ceilings(planner: Planner, backend: BackendRow) -> str:
+    settings = CeilingsSettings(seconds=SMOKE_CEILING_S if planner.smoke else CEILING_S)
+    return planner.add_of_device("ceilings", backend, settings, f"ceilings of {backend.device}")
 
 
 def _trained(chosen: CellTechniques) -> tuple[object, ...]:
