@@ -294,7 +294,7 @@ _ROWS = (
     Metric("artifact_bytes", "size on disk", "bytes", "lower", "seeded", "lower",
            "size of the files that the runtime loads"),
     Metric("artifact_compressed_bytes", "size compressed", "bytes", "lower", "seeded", "lower",
-           "size of the same files compressed by xz: what a download takes"),
+           "size of the same files compressed by zstd (level 3): what a download takes"),
     Metric("structure", "structure parts", "count", "neither", "seeded", "any",
            "modules, operators and shapes that time depends on; models with the same ones share a timing"),
     # Quality of an artifact on its backend

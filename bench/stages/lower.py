@@ -52,7 +52,7 @@ def run(request: Request[LoweredSettings], folder: Path) -> list[Measurement]:
     started = time.perf_counter()
     backend.lower(copied, example.clone(), numerics(settings), calibration, folder)
     lowering_s = time.perf_counter() - started
-    raw, compressed = folder_bytes(folder)
+    size = folder_bytes(folder)
     # For runtimes that rebuild the model; it is not part of the shipped size.
     read_structure(parent, settings.workload).save(folder)
     batches = [as_taken(model, batch) for batch in rotating_batches(workload, data, settings.batch_size)]
@@ -73,8 +73,8 @@ def run(request: Request[LoweredSettings], folder: Path) -> list[Measurement]:
         Measurement(
             "least_bytes_moved", moved, reason="the formats inside the file are not read" if of_file else ""
         ),
-        Measurement("artifact_bytes", raw),
-        Measurement("artifact_compressed_bytes", compressed, method="xz"),
+        Measurement("artifact_bytes", size.raw),
+        Measurement("artifact_compressed_bytes", size.compressed, method=size.method),
         *structure,
         *_parameters(model),
         *_operations(model, example),
