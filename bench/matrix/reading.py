@@ -9,7 +9,7 @@ run there is a different run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import MatrixError
@@ -71,17 +71,17 @@ def read_matrix(
         content.server,
         content.peaks,
         tuple(left_out),
-        tuple(_counted(content, spans, of_spans, set(cells))),
+        tuple(_counted(spans, of_spans, cells) if content.cross else ()),
     )
 
 
 def _counted(
-    content: MatrixFile, spans: Sequence[Span], of_spans: Sequence[Mapping[Cell, None]], kept: Set[Cell]
+    spans: Sequence[Span], of_spans: Sequence[Mapping[Cell, None]], cells: Sequence[Cell]
 ) -> Iterator[tuple[str, int]]:
-    """Yield what each cross is about, and how many cells of it are kept; nothing where there is one only."""
-    for number, (span, cells) in enumerate(zip(spans, of_spans, strict=True), 1):
-        if content.cross:
-            yield span.about or f"cross {number}", sum(cell in kept for cell in cells)
+    """Yield what each cross is about, and how many cells of it are among those that are kept."""
+    kept = set(cells)
+    for number, (span, own) in enumerate(zip(spans, of_spans, strict=True), 1):
+        yield span.about or f"cross {number}", sum(cell in kept for cell in own)
 
 
 def _crosses(path: Path, content: MatrixFile) -> Iterator[tuple[str, Cross]]:

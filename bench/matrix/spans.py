@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 from bench.errors import MatrixError
@@ -21,7 +22,9 @@ from techniques.registry import nearest
 
 Value = str | int
 
-_FIELDS = tuple(axis.name.replace(".", "_") for axis in AXES)
+_WORKLOAD, _OPTIMIZER, _TRAIN_BATCH_SIZE = (
+    [axis.name for axis in AXES].index(name) for name in ("workload", "optimizer", "train.batch_size")
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Span:
     @property
     def count(self) -> int:
         """How many cells the cross spans before any is excluded."""
-        return math.prod(len(bundle) for bundle in self._bundles())
+        return math.prod(len(values) for _, values in self._bundles())
 
     def cells(self, workloads: Mapping[Value, Value]) -> Iterator[Cell]:
         """Yield the cells of the chosen workloads, each workload replaced by what it maps to.
@@ -71,24 +74,28 @@ class Span:
             spanned = list(dict.fromkeys(map(make.cell, self._points())))
             kept = set(exclude(self.where, self.rules, spanned, [self]))
         for point in self._points():
-            workload = point["workload"]
+            workload = point[_WORKLOAD]
             if workload in workloads and (kept is None or make.cell(point) in kept):
-                yield make.cell({**point, "workload": workloads[workload]})
+                yield make.cell((workloads[workload], *point[_WORKLOAD + 1 :]))
 
-    def _points(self) -> Iterator[dict[str, Value]]:
-        for parts in itertools.product(*self._bundles()):
-            values = {name: value for part in parts for name, value in part.items()}
-            yield {name: values[name] for name in self.values}
+    def _points(self) -> Iterator[tuple[Value, ...]]:
+        """Yield the values of each point in the order of `AXES`."""
+        bundles = self._bundles()
+        names = [name for tie, _ in bundles for name in tie]
+        in_order = itemgetter(*(names.index(name) for name in self.values))
+        for parts in itertools.product(*(values for _, values in bundles)):
+            yield in_order(tuple(itertools.chain.from_iterable(parts)))
 
-    def _bundles(self) -> list[list[dict[str, Value]]]:
-        """Return, for each axis or tie of axes, the values that are crossed with those of the others."""
-        bundles: list[list[dict[str, Value]]] = []
+    def _bundles(self) -> list[tuple[Sequence[str], list[tuple[Value, ...]]]]:
+        """Return each axis or tie of axes, with the values that are crossed with those of others."""
+        bundles: list[tuple[Sequence[str], list[tuple[Value, ...]]]] = []
         tied: set[str] = set()
         for name in self.values:
             tie = next((tie for tie in self.ties if name in tie), [name])
             if name not in tied:
                 length = max(len(self.values[axis]) for axis in tie)
-                bundles.append([{axis: _nth(self.values[axis], n) for axis in tie} for n in range(length)])
+                points = [tuple(_nth(self.values[axis], n) for axis in tie) for n in range(length)]
+                bundles.append((tie, points))
                 tied.update(tie)
         return bundles
 
@@ -153,13 +160,13 @@ class _CellMaker:
         self._row = cache(lambda name: WORKLOADS.parse(name).row)
         self._optimizer = cache(lambda name: OPTIMIZERS.parse(name).text)
 
-    def cell(self, point: Mapping[str, Value]) -> Cell:
-        fields: dict[str, Any] = dict(zip(_FIELDS, point.values(), strict=True))
-        row = self._row(fields["workload"])
-        if fields["train_batch_size"] == 0:
-            fields["train_batch_size"] = row.batch_size
+    def cell(self, point: Sequence[Value]) -> Cell:
+        values: list[Any] = list(point)
+        row = self._row(values[_WORKLOAD])
+        if values[_TRAIN_BATCH_SIZE] == 0:
+            values[_TRAIN_BATCH_SIZE] = row.batch_size
         if row.inference_only:
-            fields["optimizer"] = NO_OPTIMIZER
-        elif fields["optimizer"] == TUNED:
-            fields["optimizer"] = self._optimizer(row.optimizer)
-        return Cell(**fields)
+            values[_OPTIMIZER] = NO_OPTIMIZER
+        elif values[_OPTIMIZER] == TUNED:
+            values[_OPTIMIZER] = self._optimizer(row.optimizer)
+        return Cell(*values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from bench.matrix.axes import AXES
 from bench.matrix.cells import Cell
@@ -16,14 +16,10 @@ def cell_name(cell: Cell, varying: Iterable[str]) -> str:
     return "".join([name, *(f"/{axis}={cell.value(axis)}" for axis in varying if axis not in _MAIN)])
 
 
-def varying_axes(cells: Iterable[Cell]) -> tuple[str, ...]:
+def varying_axes(cells: Collection[Cell]) -> tuple[str, ...]:
     """Return the axes that have several values; a batch size that its workload sets does not count."""
-    found: dict[str, set[str | int]] = {axis.name: set() for axis in AXES}
-    by_workload = set()
-    for cell in cells:
-        for name, values in found.items():
-            values.add(cell.value(name))
-        by_workload.add((cell.workload, cell.train_batch_size))
+    found = {axis.name: {cell.value(axis.name) for cell in cells} for axis in AXES}
+    by_workload = {(cell.workload, cell.train_batch_size) for cell in cells}
     names = [name for name, values in found.items() if len(values) > 1]
     if len(by_workload) == len(found["workload"]) and "train.batch_size" in names:
         names.remove("train.batch_size")
