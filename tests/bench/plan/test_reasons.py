@@ -11,7 +11,7 @@ import pytest
 from bench.matrix.reading import read_matrix
 from bench.plan import reasons
 from bench.plan.planner import Plan, make_plan
-from techniques.backends import BACKENDS
+from techniques.backends import BACKENDS, hardware
 
 MATRIX = """
 [train]
@@ -31,11 +31,9 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     rows["openvino"] = replace(
         rows["openvino"], needs=("a_module_nobody_has",), install="pip install openvino", check=None
     )
-    rows["cuda-eager"] = replace(
-        rows["cuda-eager"], needs=(), check="techniques.backends.hardware:without_tpu"
-    )
     monkeypatch.setattr(BACKENDS, "_rows", rows)
-    monkeypatch.setattr("techniques.backends.hardware.Path.glob", lambda *_: iter(()))
+    monkeypatch.setattr(hardware, "_nvidia_gpus", lambda: 0)
+    monkeypatch.setattr(hardware, "_JETSON", Path("/nowhere"))
     path = tmp_path / "some.toml"
     path.write_text(MATRIX)
     return make_plan(read_matrix(str(path)), cpus=2)
