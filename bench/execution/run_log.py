@@ -10,7 +10,7 @@ import logging
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -76,6 +76,16 @@ def shown(verbose: bool = True) -> Iterator[None]:
     handler.addFilter(lambda record: record.name != SHOWN)
     with _attached(handler):
         yield
+
+
+def also_logged(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a function that prints a line and also logs it."""
+
+    def tell(line: str) -> None:
+        logging.getLogger(SHOWN).info("%s", line)
+        say(line)
+
+    return tell
 
 
 @contextmanager

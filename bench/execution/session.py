@@ -29,7 +29,7 @@ from bench.execution.engines.local import this_machine
 from bench.execution.forecast import note_growth, predict
 from bench.execution.job import Job
 from bench.execution.resources import Resources, find_resources
-from bench.execution.run_log import SHOWN, logged_to
+from bench.execution.run_log import SHOWN, also_logged, logged_to
 from bench.execution.runner import run_plan
 from bench.formatting import counted
 from bench.identity.loaded import loader
@@ -171,7 +171,12 @@ def _prepare(options: RunOptions, fetch: bool, say: datasets.Say, opened: ExitSt
     if fetch and options.artifacts:
         reuse.bring = partial(Exchange(options.artifacts).fetch_alike, options.results)
     plan_of = partial(
-        make_plan, cpus=len(resources.cpus), smoke=options.smoke, problems=problems, reuse=reuse
+        make_plan,
+        cpus=len(resources.cpus),
+        smoke=options.smoke,
+        problems=problems,
+        reuse=reuse,
+        devices=engine.devices() if engine else None,
     )
     plan, shard = plan_of(matrix), None
     if options.shard:
@@ -238,16 +243,6 @@ def _log_start(prepared: Prepared, launches: int, said: list[str]) -> None:
     _LOG.info("%s of this run in the store", counted(launches, "launch"))
 
 
-def _logging(say: datasets.Say) -> datasets.Say:
-    """Return a function that prints a line and also logs it."""
-
-    def tell(line: str) -> None:
-        logging.getLogger(SHOWN).info("%s", line)
-        say(line)
-
-    return tell
-
-
 def _carry_out(
     prepared: Prepared,
     store: Store,
@@ -273,7 +268,7 @@ def _carry_out(
         rebuild=prepared.options.rebuild,
         exchange=Exchange(prepared.options.artifacts) if prepared.options.artifacts else None,
     )
-    estimator = predict(job, list(stages.values()), _logging(say))
+    estimator = predict(job, list(stages.values()), also_logged(say))
     timeline.add_part(RUNNER, process_started_s(), now_s())
     try:
         ok = run_plan(job, prepared.plan, timeline, estimator, prepared.engine or this_machine(job))

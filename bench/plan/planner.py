@@ -56,14 +56,18 @@ def make_plan(
     problems: Mapping[str, str] | None = None,
     reuse: Reuse | None = None,
     varying: tuple[str, ...] | None = None,
+    devices: Mapping[str, str] | None = None,
 ) -> Plan:
     """Plan a matrix. `problems` maps a workload to the reason why its data is unavailable.
 
     `reuse` finds the artifacts of earlier runs that are still valid; without it, none is reused. `varying`
-    are the axes that names of cells may show, those of all cells if the matrix is a shard's.
+    are the axes that names of cells may show, those of all cells if the matrix is a shard's. `devices` are
+    the kinds of another machine's devices, as `device_kind` has them, where stages run there.
     """
     varying = varying_axes(matrix.cells) if varying is None else varying
-    planner = Planner(matrix.budget, matrix.server, cpus, smoke, varying, dict(problems or {}), reuse)
+    planner = Planner(
+        matrix.budget, matrix.server, cpus, smoke, varying, dict(problems or {}), reuse, devices or {}
+    )
     cells = tuple(map(planner.add_cell, matrix.cells))
     kinds = STAGES.rows()
     stages = sorted(planner.stages.values(), key=lambda stage: kinds[stage.kind].phase)
@@ -82,6 +86,7 @@ class Planner:
     varying: tuple[str, ...]
     problems: Mapping[str, str]
     reuse: Reuse | None
+    devices: Mapping[str, str]
     stages: dict[str, StageRow] = field(default_factory=dict)
     lookup: Lookup = field(default_factory=Lookup)
     reasons: dict[str, Reason] = field(default_factory=dict)
@@ -140,9 +145,12 @@ class Planner:
     def add_of_device(self, kind: str, backend: BackendRow, settings: object, label: str) -> str:
         """Plan a stage of a backend's device, outside all cells, and return its key."""
         row = STAGES.get(kind)
-        device = device_kind(backend.device, self.cpus)
+        device = self._device(backend)
         work = _Work(row, backend, device, (row.run,), (), _server_imports(row, backend, []), ())
         return self._enter(work, settings, {}, {}, label)
+
+    def _device(self, backend: BackendRow) -> str:
+        return self.devices.get(backend.device) or device_kind(backend.device, self.cpus)
 
     def _work(self, row: StageKind, chosen: CellTechniques, references: tuple[str, ...]) -> _Work:
         backend = chosen.train_backend.row if row.works == "trains" else chosen.backend.row
@@ -152,7 +160,7 @@ class Planner:
         return _Work(
             row,
             backend,
-            device_kind(backend.device, self.cpus),
+            self._device(backend),
             (row.run, *implementations),
             (*_runtime_imports(row, backend), *backend.worker_imports),
             _server_imports(row, backend, implementations),

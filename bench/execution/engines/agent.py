@@ -15,13 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from bench.analysis.comparable import deciding, fingerprint
 from bench.digests import OUR_PACKAGES, file_digest
 from bench.execution.executor import ForkServerExecutor
 from bench.execution.resources import find_resources
-from bench.matrix.file import Allocator, Budget
+from bench.matrix.file import Allocator, Budget, Device
 from bench.records import Request, Result, as_json, read_as
 from bench.results.exchange import Exchange
 from bench.results.folder import WORK
@@ -130,7 +130,7 @@ class Agent:
         return {
             "host": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
             "kind": fingerprint(decides),
-            "what": device_kind("cpu", len(cpus)),
+            "devices": {device: device_kind(device, len(cpus)) for device in get_args(Device)},
             "accelerators": len(environment["accelerators"]),
             "cpus": cpus,
             "memory_bytes": int(resources.memory_bytes * share),

@@ -55,6 +55,9 @@ class Engine(Protocol):
     def nodes(self) -> Sequence[Node]:
         """Return the nodes that take requests now; raises BenchError where no node can come any more."""
 
+    def devices(self) -> Mapping[str, str]:
+        """Return the kinds of the nodes' devices by name, as they stand in keys; empty for this machine's."""
+
     def hosts(self) -> Mapping[str, str]:
         """Return the host of each node by its name, for the run's log; records name no host."""
 

@@ -22,6 +22,9 @@ class LocalEngine:
     def nodes(self) -> Sequence[Node]:
         return (self._node,)
 
+    def devices(self) -> Mapping[str, str]:
+        return {}
+
     def hosts(self) -> Mapping[str, str]:
         return {}
 

@@ -114,6 +114,9 @@ class RayEngine:
         self._take_up()
         return [remote.node for remote in self._nodes.alive()]
 
+    def devices(self) -> Mapping[str, str]:
+        return self._nodes.devices
+
     def hosts(self) -> Mapping[str, str]:
         return self._nodes.hosts()
 

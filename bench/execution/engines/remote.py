@@ -139,6 +139,7 @@ class RemoteNodes:
         self._lock = threading.Lock()
         self._remotes: dict[str, RemoteNode] = {}
         self.kind = ""
+        self.devices: Mapping[str, str] = {}
 
     def alive(self) -> list[RemoteNode]:
         """Return the nodes that take part and are not lost."""
@@ -162,7 +163,7 @@ class RemoteNodes:
             name = self._tag(host)
             remote = RemoteNode(Node(name, answer["kind"], resources), channel, host)
             self._remotes[name] = remote
-        _LOG.info("%s is %s: %s", name, host, answer["what"])
+        _LOG.info("%s is %s: %s", name, host, answer["devices"]["cpu"])
         return remote
 
     def choose_kind(self, answers: Sequence[Mapping[str, Any]]) -> str:
@@ -173,6 +174,9 @@ class RemoteNodes:
                 boards, before = cores.get(answer["kind"], (0, 0))
                 cores[answer["kind"]] = boards + answer["accelerators"], before + len(answer["cpus"])
         self.kind = max(cores, key=lambda kind: cores[kind], default="")
+        for answer in answers:
+            if not problem_of(answer) and answer["kind"] == self.kind:
+                self.devices = answer["devices"]
         return self.kind
 
     def hosts(self) -> dict[str, str]:

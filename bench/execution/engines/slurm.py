@@ -122,6 +122,9 @@ class SlurmEngine:
             raise BenchError(f"every Slurm job has ended: {self._problem()}")
         return alive
 
+    def devices(self) -> Mapping[str, str]:
+        return self._nodes.devices
+
     def hosts(self) -> Mapping[str, str]:
         return self._nodes.hosts()
 

@@ -43,6 +43,9 @@ class Cluster:
     def waiting_for(self) -> str:
         return "a node"
 
+    def devices(self) -> dict[str, str]:
+        return {}
+
     def hosts(self) -> dict[str, str]:
         return {}
 
