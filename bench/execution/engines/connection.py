@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -54,8 +55,7 @@ class Link:
 
     def close(self) -> None:
         """Close the connection, which ends the agent and the reader."""
-        with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as shared:
-            shared.shutdown(socket.SHUT_RDWR)
+        _shut_down(self._connection)
 
     def _read(self) -> None:
         with suppress(EOFError, OSError, ValueError):
@@ -114,6 +114,11 @@ def own_addresses() -> list[str]:
 def serve(addresses: Sequence[str], port: int, key: str, setup: Mapping[str, Any], slot: int) -> None:
     """Be the agent of a node until the runner goes; `slot` is what the runner started it as."""
     connection = _dial(addresses, port, bytes.fromhex(key))
+    for number in (
+        signal.SIGTERM,
+        signal.SIGUSR2,
+    ):  # which submitit has plans of its own for
+        signal.signal(number, lambda *_: _shut_down(connection))
     with closing(Agent(read_as(Setup, setup))) as agent, ThreadPoolExecutor(_CALLS_AT_ONCE) as calls:
         lock = threading.Lock()
 
@@ -141,6 +146,12 @@ def _dial(addresses: Sequence[str], port: int, key: bytes) -> Connection:
         _keep_alive(connection)
         return connection
     raise ConnectionError(f"the runner cannot be reached at port {port}; {'; '.join(errors)}")
+
+
+def _shut_down(connection: Connection) -> None:
+    """End a connection that another thread reads: closing it would not wake that thread."""
+    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as shared:
+        shared.shutdown(socket.SHUT_RDWR)
 
 
 def _keep_alive(connection: Connection) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from multiprocessing import AuthenticationError
@@ -53,14 +53,23 @@ def runner() -> Iterator[Runner]:
     found.reception.close()
 
 
-def test_an_agent_starts_servers_and_ends_with_its_connection(runner: Runner, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(lambda link, agent: link.close(), id="its runner goes"),
+        pytest.param(lambda link, agent: agent.terminate(), id="its job is cancelled"),
+    ],
+)
+def test_an_agent_starts_servers_and_ends_with_its_connection_or_its_job(
+    runner: Runner, tmp_path: Path, end: Callable[[Link, subprocess.Popen[str]], None]
+) -> None:
     agent = runner.start_agent(setup_of(tmp_path, Budget()))
     link = runner.links.get(timeout=120)
     assert link.hello["problem"] == "" and link.hello["slot"] == 0
     assert link.hello["cpus"] == sorted(os.sched_getaffinity(0))
     assert link.call("start", {"modules": []}).result(timeout=120) == {"server": 0, "end": ""}
     assert "KeyError" in link.call("run", {"server": 5, "request": {}}).result(timeout=60)["fault"]
-    link.close()
+    end(link, agent)
     assert agent.wait(timeout=60) == 0
     runner.ended.get(timeout=60)
     assert all_gone(tmp_path)
