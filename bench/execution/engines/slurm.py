@@ -32,6 +32,7 @@ MAX_JOBS = 3
 _GRACE_S = 20.0
 """How long the first node waits for others, so that the kind of most of them can be chosen."""
 _LOOK_S = 5.0
+_END_S = 5.0
 
 
 @dataclass
@@ -76,7 +77,7 @@ class _Queue:
         if done.returncode and not unknown:
             return f"unknown ({_last_line(done.stderr)})"
         state = done.stdout.strip().lower()
-        return "" if unknown or state.startswith(_ENDED) else state
+        return "" if unknown or state.startswith(_ENDED) else state.removesuffix(" (none)")
 
 
 _ENDED = ("completed", "cancelled", "failed", "timeout", "node_fail", "out_of_memory", "boot_fail", "preempt")
@@ -138,14 +139,18 @@ class SlurmEngine:
 
     def close(self) -> None:
         self._reception.close()
+        agents = [(slot, slot.link) for slot in self._slots if slot.link is not None]
         for slot in self._slots:
             slot.given_up = True  # nobody takes its place
-        for slot in self._slots:
-            if slot.link is not None:
-                slot.link.close()
+        for _, link in agents:
+            link.close()
+        until = time.monotonic() + _END_S
+        while time.monotonic() < until and any(self._queue.state(slot.job) for slot, _ in agents):
+            time.sleep(0.2)  # a job whose agent has ended ends by itself
         for slot in self._slots:
             with suppress(Exception):  # it may have ended
-                slot.job.cancel()
+                if slot.job is not None and self._queue.state(slot.job):
+                    slot.job.cancel()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _wait_for_nodes(self, say: Callable[[str], None]) -> None:
