@@ -181,7 +181,7 @@ class Ledger:
         disturbed = self._disturbed.get(stage.key)
         if disturbed and self.repeats[stage.key] < self.job.max_repeats:
             self.repeats[stage.key] += 1
-            self.display.ended(title(stage), f"disturbed, repeated: {disturbed}", counts=False)
+            self.display.repeated(title(stage), disturbed)
             return False
         self.launches[stage.key] += 1
         self.look(stage)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import TextIO
 
@@ -14,9 +15,10 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from bench.execution.run_log import SHOWN
-from bench.formatting import clock_text, visible
+from bench.formatting import clock_text, counted, visible
 
 _LOG = logging.getLogger(SHOWN)
+_DETAILS = logging.getLogger(__name__)
 
 
 class Display:
@@ -30,6 +32,7 @@ class Display:
         self._rest_s = rest_s
         self._started = time.monotonic()
         self._running: dict[str, tuple[str, float]] = {}
+        self._repeated: Counter[str] = Counter()
         self._live: Live | None = None
 
     def __enter__(self) -> Display:
@@ -58,6 +61,21 @@ class Display:
         line = f"[{self._done}/{self._total}] {what}  {how}"
         self.say(line if self._live else f"{line}  ({self._clock()})")
         self.draw()
+
+    def repeated(self, what: str, why: str) -> None:
+        """Count a launch that was disturbed and will be repeated; only the log says which and by what."""
+        self._running.pop(what, None)
+        self._repeated[what] += 1
+        _DETAILS.info("%s: disturbed, repeated: %s", what, why)
+        self.draw()
+
+    def round_ended(self) -> None:
+        """Say in one line how many launches of a round were disturbed, if any were."""
+        if self._repeated:
+            stages = counted(len(self._repeated), "stage")
+            launches = counted(self._repeated.total(), "disturbed launch")
+            self.say(f"{launches} of {stages} repeated (-v or run.log has the reasons)")
+            self._repeated.clear()
 
     def expect(self, more: int) -> None:
         """Add this many stages to the total."""

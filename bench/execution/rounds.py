@@ -103,6 +103,7 @@ class Rounds:
             self._due.subtract(left)
             self._busy.discard(node.name)
             self._ended = True
+            self._ledger.display.round_ended()
 
     def _launch(self, stage: StageRow, node: Node, executor: Executor) -> Task[None]:
         """Launch a stage, and once more where that was disturbed, as long as the round's tries last."""

@@ -91,10 +91,14 @@ def test_a_disturbed_launch_is_made_again_in_its_round_and_kept(tmp_path):
     store.close()
 
 
-def test_a_machine_that_is_never_quiet_ends_too(tmp_path):
+def test_a_machine_that_is_never_quiet_ends_too_with_one_line_a_round(tmp_path, capfd):
     launches = Launches(disturbed=10**6)
     store = run(tmp_path, launches)
     assert len(launches.rounds) == 3 + MIN_REPEATS
+    lines = [line for line in capfd.readouterr().err.splitlines() if "disturbed" in line]
+    assert lines == ["3 disturbed launches of 1 stage repeated (-v or run.log has the reasons)"] * (
+        MIN_REPEATS // 3
+    )
     store.close()
 
 
