@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import count
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from typing import Any
 
 from bench.execution.engines.agent import Agent, Setup
@@ -74,12 +74,15 @@ class Link:
 
 
 class Reception:
-    """Where a run's agents come in: `received` is called with the connection and the words of each."""
+    """Where a run's agents come in: `received` is called with the connection and the words of each.
 
-    def __init__(self, received: Callable[[Connection, dict[str, Any]], None]) -> None:
+    `address` is what it listens at; empty for all of this machine's.
+    """
+
+    def __init__(self, received: Callable[[Connection, dict[str, Any]], None], address: str = "") -> None:
         self.key = os.urandom(32)
         self._received = received
-        self._listener = Listener(("", 0), "AF_INET", backlog=64, authkey=self.key)
+        self._listener = Listener((address, 0), "AF_INET", backlog=64)
         self._closed = False
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -95,11 +98,20 @@ class Reception:
 
     def _accept(self) -> None:
         while not self._closed:
-            # Whoever comes without the key, or goes again at once, is none of ours.
-            with suppress(OSError, EOFError, ValueError, AuthenticationError):
+            with suppress(OSError):
                 connection = self._listener.accept()
-                _keep_alive(connection)
-                self._received(connection, _receive(connection))
+                # Whoever comes and says nothing must not keep others waiting.
+                threading.Thread(target=self._admit, args=(connection,), daemon=True).start()
+
+    def _admit(self, connection: Connection) -> None:
+        # Whoever comes without the key, or goes again at once, is none of ours.
+        with suppress(OSError, EOFError, ValueError, AuthenticationError):
+            deliver_challenge(connection, self.key)
+            answer_challenge(connection, self.key)
+            _keep_alive(connection)
+            self._received(connection, _receive(connection))
+            return
+        connection.close()
 
 
 def own_addresses() -> list[str]:

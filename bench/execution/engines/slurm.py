@@ -103,7 +103,7 @@ class SlurmEngine:
         self._slots = [_Slot() for _ in range(nodes)]
         self._lock = threading.RLock()  # of the slots, which the threads of connections change
         self._looked_s = 0.0
-        self._reception = Reception(self._received)
+        self._reception = Reception(self._received, "127.0.0.1" if cluster == "local" else "")
         call = (own_addresses(), self._reception.port, self._reception.key.hex(), as_json(setup))
         settings = _settings(minutes, cluster, options)
         self._queue = _Queue(settings, self._folder, cluster, call)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -94,10 +95,16 @@ def test_a_node_that_lacks_something_says_what(
         assert agent.describe()["problem"].startswith(problem)
 
 
-def test_nobody_without_the_key_is_let_in(runner: Runner) -> None:
+def test_nobody_without_the_key_is_let_in_and_who_says_nothing_keeps_none_waiting(runner: Runner) -> None:
+    silent = socket.create_connection(("127.0.0.1", runner.reception.port))
     with pytest.raises((AuthenticationError, OSError, EOFError)):
         Client(("127.0.0.1", runner.reception.port), "AF_INET", authkey=b"another")
     assert runner.links.empty()
+    ours = Client(("127.0.0.1", runner.reception.port), "AF_INET", authkey=runner.reception.key)
+    ours.send_bytes(b'{"slot": 0}')
+    assert runner.links.get(timeout=60).hello == {"slot": 0}
+    ours.close()
+    silent.close()
 
 
 def test_a_node_has_the_runner_s_variables_and_no_others_that_decide_a_result(
