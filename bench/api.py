@@ -43,7 +43,8 @@ def measure(
     but Linux.
     """
     require_linux()
-    from bench.execution.session import RunOptions, execute, prepare
+    from bench.execution.options import RunOptions
+    from bench.execution.session import execute, prepare
     from bench.results.store import Store
     from bench.workloads.given import declared
     from bench.workloads.output_kinds import parse_kind

@@ -10,12 +10,16 @@ from collections.abc import Generator
 
 import pytest
 
-pytest_plugins = ["tests.support.runs"]
+pytest_plugins = ["tests.support.runs", "tests.support.postgresql"]
 
 SEED = 0
 
 # What calls a package's kernels need not be fast here, and half of a compiler's time goes into it.
 os.environ.setdefault("AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL", "O0")
+
+
+# The store of whoever runs the tests is not theirs.
+os.environ.pop("BENCH_STORE", None)
 
 
 def seed() -> None:

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from bench.results.folder import STORE_VARIABLE
+
 Group = Literal["Measure", "Look", "Compare", "Maintain"]
 
 
@@ -32,6 +34,15 @@ class Command:
 
 
 Results = Annotated[Path, typer.Option("--results", help="Folder of the store, artifacts and reports.")]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar=STORE_VARIABLE,
+        help="URL of a store that several machines share, postgresql://USER@HOST/DATABASE; "
+        "by default the store is a file in --results.",
+    ),
+]
 Plugins = Annotated[
     list[Path] | None,
     typer.Option(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bench.commands import RESULTS, Command, Results, RunId
+from bench.commands import RESULTS, Command, Results, RunId, StoreUrl
 from bench.formatting import say
 
 
@@ -14,13 +14,14 @@ def save(
     name: Annotated[str, typer.Argument(help="Name of the baseline.")],
     run_id: RunId = None,
     results: Results = RESULTS,
+    store_url: StoreUrl = None,
 ) -> None:
     """Save a run's values as a baseline, in the results folder's baselines/."""
     from bench.regression.baseline import baseline_run
     from bench.regression.baseline import save as save_baseline
     from bench.results.store import Store
 
-    store = Store.open(results, create=False)
+    store = Store.open(results, store_url or "", create=False)
     run_id = store.find_run(run_id)
     before = baseline_run(name, results)
     replaced = f", replacing run {before}" if before and before != run_id else ""

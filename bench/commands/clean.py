@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.commands import RESULTS, Command, Results
+from bench.commands import RESULTS, Command, Results, StoreUrl
+from bench.errors import BenchError
 from bench.files import read_json
 from bench.formatting import counted, say
 from bench.results.artifacts import RECORD, artifact_folders, content_files, unfinished
-from bench.results.folder import COMPILE_CACHE, RUN_FOLDER, WORK, alone_in
+from bench.results.folder import COMPILE_CACHE, FOLDER_ID, RUN_FOLDER, WORK, alone_in
 
 if TYPE_CHECKING:
     from bench.results.store import Store
@@ -68,21 +69,23 @@ def clean(
     ] = KEPT_RUNS,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; by default it is only listed.")] = False,
     results: Results = RESULTS,
+    store_url: StoreUrl = None,
 ) -> None:
     """Show what is no longer needed and its size: old runs, artifacts that no kept run uses, leftovers.
 
-    A run that a baseline names is always kept, and so is an unfinished run that can be resumed.
+    A run that a baseline names is always kept, and so is an unfinished run that can be resumed. In a store
+    that several folders share, runs of other folders are kept too.
     """
-    from bench.results.store import STORE_NAME, Store
+    from bench.results.store import Store
 
-    store = Store.open(results, create=False)
+    store = Store.open(results, store_url or "", create=False)
     with alone_in(results):
         found = survey(store, results, keep)
         for item in found.items:
             say(f"{item.bytes:>15,} bytes  {item.what}: {item.name}")
-        if found.row_bytes:
+        if found.row_bytes or (store.url and found.runs):
             rows = f"rows of {counted(len(found.runs), 'run')}" if found.runs else "unused space"
-            say(f"{found.row_bytes:>15,} bytes  {rows} in {STORE_NAME}")
+            say(f"{found.row_bytes:>15,} bytes  {rows} in {store.url or store.path.name}")
         say(f"kept: {', '.join(found.kept) or 'no run'}")
         say(f"shared: {found.shared_bytes:,} bytes that several artifacts have in common are stored once")
         if yes:
@@ -98,10 +101,16 @@ def survey(store: Store, results: Path, keep: int) -> Survey:
     """Find what to remove if the latest `keep` finished runs of each matrix are kept; changes nothing."""
     from bench.regression.baseline import baseline_runs
 
-    runs = [_run(row) for row in store.runs().to_dict("records")]
+    rows = store.runs().to_dict("records")
+    runs = [_run(row) for row in rows if row["folder"] == store.folder]
     kept = choose_kept(runs, baseline_runs(results), keep)
     gone = tuple(run.id for run in runs if run.id not in kept)
     needed = {stage.key for run in kept for stage in store.stages(run)}
+    if other := _other_store(store, results):
+        others = [str(id_) for id_ in other.runs()["id"]]
+        needed |= {stage.key for run in others for stage in other.stages(run)}
+        kept += others
+        other.close()
     artifacts = [folder for folder in artifact_folders(results) if folder.name not in needed]
     open_runs = any(run.id in kept and not run.finished for run in runs)
     weigh = _scale(results, artifacts)
@@ -109,10 +118,27 @@ def survey(store: Store, results: Path, keep: int) -> Survey:
         *_leftovers(results, weigh),
         *_compile_cache(results, artifacts, open_runs, weigh),
         *(Item("artifact", _title(folder), folder, weigh(folder), True) for folder in artifacts),
-        *_reports(results, kept, weigh),
+        *_reports(results, {*kept, *(row["id"] for row in rows if row["folder"] != store.folder)}, weigh),
     ]
-    row_bytes = store.path.stat().st_size - store.bytes_without(gone)
+    row_bytes = store.disk_bytes() - store.bytes_without(gone)
     return Survey(tuple(kept), gone, tuple(items), max(0, row_bytes), _shared_bytes(results))
+
+
+def _other_store(store: Store, results: Path) -> Store | None:
+    """Return the store in the folder beside a shared one; all of its runs are kept.
+
+    Raises BenchError where a shared store, whose runs use the folder's artifacts too, is not named.
+    """
+    from bench.results.store import Store
+
+    if store.url:
+        return Store.find(results)
+    if (results / FOLDER_ID).exists():
+        raise BenchError(
+            f"{results}: runs of a shared store use its artifacts too; name that store with --store, "
+            f"or remove {FOLDER_ID} if it no longer exists"
+        )
+    return None
 
 
 def choose_kept(runs: Sequence[Run], baselines: Collection[str], keep: int) -> list[str]:
@@ -142,7 +168,7 @@ def remove(store: Store, results: Path, found: Survey) -> int:
     Rows are removed before their files, so that a second call finds the rest if the first one is killed.
     Files are removed first only if the transaction would lack the space: a row without its file does no harm.
     """
-    size = store.path.stat().st_size
+    size = store.disk_bytes()
     _delete(item for item in found.items if not item.in_store or shutil.disk_usage(results).free < size)
     _delete_unlinked(results)
     store.remove_runs(found.runs)
@@ -151,7 +177,7 @@ def remove(store: Store, results: Path, found: Survey) -> int:
     if found.row_bytes:
         store.compact()
     freed = sum(item.bytes for item in found.items if not item.path.exists())
-    return freed + size - store.path.stat().st_size
+    return freed + size - store.disk_bytes()
 
 
 def _run(row: Mapping[Any, Any]) -> Run:

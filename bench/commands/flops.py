@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from bench.commands import RESULTS, Command, Plugins, Results, RunOption, Trust
+from bench.commands import RESULTS, Command, Plugins, Results, RunOption, StoreUrl, Trust
 from bench.errors import BenchError
 from bench.formatting import at_least, print_table, say, three_digits
 from bench.plugins import first_line, load_plugins
@@ -59,6 +59,7 @@ class FlopQuestion:
     batch_size: int = 1
     input_shape: tuple[int, ...] = ()
     optimizer: str = "adam"
+    store_url: str = field(default="", repr=False)
 
 
 def flops(
@@ -77,6 +78,7 @@ def flops(
     plugin: Plugins = None,
     trusted: Trust = None,
     results: Results = RESULTS,
+    store_url: StoreUrl = None,
 ) -> None:
     """Count a model's FLOPs by module, next to fvcore's count, and say why the two differ.
 
@@ -85,7 +87,8 @@ def flops(
     trust(trusted or ())
     shape = parse_shape(input_shape) if input_shape else ()
     load_plugins(plugin or [])
-    report = flop_report(FlopQuestion(target, results, run_id, batch_size, shape, optimizer))
+    question = FlopQuestion(target, results, run_id, batch_size, shape, optimizer, store_url or "")
+    report = flop_report(question)
     print_table(report.title, report.rows, HEADINGS)
     for note in report.notes:
         say(note)
@@ -334,10 +337,10 @@ def _number(flops: int, unknown: Sequence[str]) -> str:
 
 def _cells(question: FlopQuestion) -> tuple[str, dict[str, CellRow]]:
     """Return the run that is meant, and its cells by name; none where nothing has been run yet."""
-    from bench.results.store import STORE_NAME, Store
+    from bench.results.store import Store
 
-    if not (question.results / STORE_NAME).is_file():
+    store = Store.find(question.results, question.store_url)
+    if store is None:
         return "", {}
-    store = Store.open(question.results, create=False)
     run_id = store.find_run(question.run_id)
     return run_id, {cell.name: cell for cell in store.cells(run_id)}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.commands import RESULTS, Command, Plugins, Results, RunOption, Trust
+from bench.commands import RESULTS, Command, Plugins, Results, RunOption, StoreUrl, Trust
 from bench.formatting import at_least, format_value, print_table, say, three_digits
 from bench.plugins import load_plugins
 from bench.results.folder import refuse_links
@@ -55,6 +55,7 @@ def profile(
     plugin: Plugins = None,
     trusted: Trust = None,
     results: Results = RESULTS,
+    store_url: StoreUrl = None,
 ) -> None:
     """Profile a cell with its runtime's own profiler: operators by time, and a trace for Perfetto.
 
@@ -62,7 +63,7 @@ def profile(
     """
     trust(trusted or ())
     load_plugins(plugin or [])
-    profiled = profile_cell(cell, run_id, results)
+    profiled = profile_cell(cell, run_id, results, store_url or "")
     whole = sum(operator.self_s for operator in profiled.operators) or 1.0
     rows = [
         (
@@ -78,7 +79,7 @@ def profile(
     print_table(title, rows, ("operator", "calls per call", "time per call", "share"))
     say(f"trace, for ui.perfetto.dev or Chrome: {profiled.trace}")
     _print_memory(cell, profiled)
-    _print_roofline(results, profiled)
+    _print_roofline(results, store_url or "", profiled)
 
 
 COMMANDS = (Command("profile", "Measure", profile),)
@@ -96,13 +97,13 @@ def _print_memory(cell: str, profiled: Profile) -> None:
     say(f"memory timeline: {profiled.timeline} and {figure.name}, {peak} at the peak of the trace")
 
 
-def _print_roofline(results: Path, profiled: Profile) -> None:
+def _print_roofline(results: Path, store_url: str, profiled: Profile) -> None:
     """Print where the cell's own timing, not the profiler's, lies below this machine's ceilings."""
     from bench.results.store import Store
     from reports.frames.roofline import infer_point
     from reports.frames.view import read
 
-    store = Store.open(results, create=False)
+    store = Store.open(results, store_url, create=False)
     point = infer_point(read(store, profiled.run_id), profiled.infer, profiled.lower)
     store.close()
     if point is None:
@@ -130,7 +131,7 @@ def _roofline(point: RooflinePoint) -> str:
     return text + (f"; FLOPs are incomplete: {point.incomplete}" if point.incomplete else "")
 
 
-def profile_cell(name: str, run_id: str | None, results: Path) -> Profile:
+def profile_cell(name: str, run_id: str | None, results: Path, store_url: str = "") -> Profile:
     """Run what a cell of a run serves under its runtime's profiler, after a warm-up.
 
     Raises BenchError where there is no such cell, or its artifact is gone. The trace opens in Perfetto
@@ -148,7 +149,7 @@ def profile_cell(name: str, run_id: str | None, results: Path) -> Profile:
     from bench.workloads.loading import example_batch, load_workload
     from techniques.backends.protocol import sparing_inputs
 
-    store = Store.open(results, create=False)
+    store = Store.open(results, store_url, create=False)
     run_id = store.find_run(run_id)
     cell = find_cell(store, run_id, name)
     folder = artifact_of(cell, run_id, results, "lower")

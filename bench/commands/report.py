@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.commands import RESULTS, Command, Plugins, Results, RunId
+from bench.commands import RESULTS, Command, Plugins, Results, RunId, StoreUrl
 from bench.formatting import print_table, say
 from bench.plugins import load_plugins
 
 
-def report(run_id: RunId = None, results: Results = RESULTS, plugin: Plugins = None) -> None:
+def report(
+    run_id: RunId = None,
+    results: Results = RESULTS,
+    store_url: StoreUrl = None,
+    plugin: Plugins = None,
+) -> None:
     """Write a run's report again; print its short tables and where its time went."""
     load_plugins(plugin or [])
-    write_and_print(run_id, results)
+    write_and_print(run_id, results, store_url or "")
 
 
 COMMANDS = (Command("report", "Look", report, place=0),)
 
 
-def write_and_print(run_id: str | None, results: Path, *, complete: bool = False) -> None:
+def write_and_print(
+    run_id: str | None, results: Path, store_url: str = "", *, complete: bool = False
+) -> None:
     """Write a run's report and print its short form; `complete` if the run has just ended."""
     from bench.results.store import Store
     from reports.content import gather
@@ -26,7 +33,7 @@ def write_and_print(run_id: str | None, results: Path, *, complete: bool = False
     from reports.prose.verdict import SMOKE
     from reports.write import write_content
 
-    store = Store.open(results, create=False)
+    store = Store.open(results, store_url, create=False)
     run_id = store.find_run(run_id)
     content = gather(store, run_id, complete=complete)
     path = write_content(content, results / run_id)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.commands import RESULTS, Command, Plugins, Results, Trust, Verbose
+from bench.commands import RESULTS, Command, Plugins, Results, StoreUrl, Trust, Verbose
 from bench.execution.run_log import shown
 from bench.formatting import counted, one_line, say
 from bench.matrix.shipped import shipped_matrices
 
 if TYPE_CHECKING:
     from bench.costs import CostModel, Prediction
-    from bench.execution.session import Prepared, RunOptions
+    from bench.execution.options import RunOptions
+    from bench.execution.session import Prepared
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as in shells."""
@@ -83,6 +84,7 @@ def run(
         str, typer.Option("--artifacts", help="URL to keep artifacts at too: s3://..., gs://..., file://...")
     ] = "",
     results: Results = RESULTS,
+    store_url: StoreUrl = None,
     verbose: Verbose = False,
 ) -> None:
     """Run every cell of a matrix, measure it, and write the report.
@@ -94,7 +96,7 @@ def run(
     shows which); in [train], every one that can also train. In a filter, backend is that of [infer] and
     train.backend that of [train].
     """
-    from bench.execution.session import RunOptions
+    from bench.execution.options import RunOptions
     from bench.plan.shards import parse_shard
 
     if filter_text is not None and not filter_text.strip():
@@ -112,6 +114,7 @@ def run(
         parse_shard(shard) if shard is not None else None,
         engine,
         artifacts,
+        store_url or "",
     )
     if (cells or as_json) and not dry_run:
         raise typer.BadParameter("--cells and --json show what a run would do; add --dry-run")
@@ -140,9 +143,11 @@ def run_matrix(options: RunOptions) -> bool:
     prepared = prepare(options, say=_tell)
     for note in (*prepared.notes, *missing_lines(overview_of(prepared).missing)):
         _tell(note)
-    outcome = execute(
-        prepared, lambda run_id: write_and_print(run_id, options.results, complete=True), say=_tell
-    )
+
+    def conclude(run_id: str) -> None:
+        write_and_print(run_id, options.results, options.store, complete=True)
+
+    outcome = execute(prepared, conclude, say=_tell)
     if not outcome.ok:
         _tell("some stages failed; see the report")
     return outcome.ok
@@ -172,11 +177,11 @@ def show_plan(options: RunOptions, *, probes: bool, cells: bool = False, as_json
 def _predicted(prepared: Prepared, probes: bool) -> Prediction:
     """Predict a run; unknown stages are probed first. The results folder stays as it is."""
     from bench.costs import make_estimator, make_model, progress_of
-    from bench.results.store import STORE_NAME, Store
+    from bench.results.store import Store
 
     results, stages = prepared.options.results.resolve(), list(prepared.plan.stages.values())
     cpus = len(prepared.resources.cpus)
-    store = Store.open(results, create=False) if (results / STORE_NAME).is_file() else None
+    store = Store.find(results, prepared.options.store)
     if probes:
         _probe(prepared, make_model(stages, cpus, prepared.max_launches, store))
     resumed = store.unfinished_run(prepared.identity) if store and not prepared.options.fresh else None

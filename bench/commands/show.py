@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.commands import RESULTS, Command, Results, RunOption
+from bench.commands import RESULTS, Command, Results, RunOption, StoreUrl
 from bench.errors import BenchError
 from bench.formatting import at_least, counted, format_value, say, three_digits
 from bench.metrics import METRICS, metric_named
@@ -28,11 +28,12 @@ def show(
     record: Annotated[str, typer.Argument(help="A cell's name, or the beginning of a stage's key.")],
     run_id: RunOption = None,
     results: Results = RESULTS,
+    store_url: StoreUrl = None,
 ) -> None:
     """Show every record of one cell or stage, and the command that reproduces it."""
     from bench.results.store import Store
 
-    store = Store.open(results, create=False)
+    store = Store.open(results, store_url or "", create=False)
     run_id = store.find_run(run_id)
     METRICS.learn(store.run(run_id)["request"].get("metrics", ()))
     cells = {cell.name: cell for cell in store.cells(run_id)}
@@ -44,7 +45,7 @@ def show(
         if cell.skipped:
             say(f"skipped: {cell.skipped}")
             return
-        say(f"reproduce: {command(store.run(run_id), cell, results)}")
+        say(f"reproduce: {command(store.run(run_id), cell, results, store.url)}")
         for key in cell.stages.values():
             say()
             _print_stage(store, run_id, stages[key])
@@ -60,14 +61,14 @@ def show(
     used_by = f"used by {counted(len(users), 'cell')}: {', '.join(cell.name for cell in users)}"
     say(f"stage of run {run_id}, {used_by if users else 'used by no cell'}")
     if users:
-        say(f"reproduce: {command(store.run(run_id), users[0], results)}")
+        say(f"reproduce: {command(store.run(run_id), users[0], results, store.url)}")
     _print_stage(store, run_id, stage)
 
 
 COMMANDS = (Command("show", "Look", show),)
 
 
-def command(run: Mapping[str, Any], cell: CellRow, results: Path) -> str:
+def command(run: Mapping[str, Any], cell: CellRow, results: Path, store_url: str = "") -> str:
     """Return the command that reproduces a cell's records and artifacts, in a run of its own."""
     filter_text = ",".join(f"{axis}={value}" for axis, value in cell.axes.items())
     matrix = run["request"].get("matrix_path") or run["matrix"]
@@ -76,6 +77,7 @@ def command(run: Mapping[str, Any], cell: CellRow, results: Path) -> str:
     words += [word for path in run["request"].get("trusted", ()) for word in ("--trust", path)]
     words += ["--smoke"] if run["request"].get("smoke") else []
     words += ["--results", str(results.resolve())]
+    words += ["--store", store_url] if store_url else []
     return shlex.join(words)
 
 

@@ -85,7 +85,7 @@ def compare(store: Store, run_id: str) -> Comparison | None:
         str(key): _Taken(float(group["wall_s"].sum()), bool((group["state"] == "ok").all()))
         for key, group in own.groupby("stage_key", sort=False)
     }
-    sizes = store.artifact_bytes(taken)
+    sizes = store.artifact_bytes(run_id, taken)
     rows = _kind_rows(predicted, stages, taken, sizes)
     before = predicted["before"]["overheads"]
     overheads = {
@@ -93,7 +93,7 @@ def compare(store: Store, run_id: str) -> Comparison | None:
         for part, seconds in store.overheads(run_id).items()
         if seconds > before.get(part, 0.0)
     }
-    overhead = _overhead_row(predicted, overheads, store.path.parent / run_id)
+    overhead = _overhead_row(predicted, overheads, store.results / run_id)
     bodies = [(start, start + body) for start, body in zip(own["start_s"], own["body_s"], strict=True)]
     whole = _whole_row(predicted, [*rows, overhead], overheads, length_s(union(bodies)))
     return Comparison(

@@ -63,7 +63,7 @@ def measure_rates(store: Store, results: Path) -> Rates | None:
         stop_s=part(STOPPING) / servers,
         launch_s=part(STORE) / run.launches,
         report_s=part(REPORT),
-        launch_bytes=store.path.stat().st_size / max(1, history.launches_in_store),
+        launch_bytes=store.disk_bytes() / max(1, history.launches_in_store),
         report_bytes=disk_bytes(results / run.run_id),
         lower_bytes=disk_bytes(results / CACHE) / lowered if lowered else 0.0,
     )
@@ -77,4 +77,4 @@ def disk_bytes(path: Path) -> int:
 
 def spent_bytes(store: Store, results: Path) -> Mapping[str, int]:
     """Return the present size of store and compile cache, to compute their growth later."""
-    return {"store": store.path.stat().st_size, "compile cache": disk_bytes(results / CACHE)}
+    return {"store": store.disk_bytes(), "compile cache": disk_bytes(results / CACHE)}

@@ -28,7 +28,7 @@ from bench.execution.worker import NO_SPACE_EXIT
 from bench.matrix.file import Allocator
 from bench.processes import how_it_ended, signal_name
 from bench.records import Request, Result, State, as_json, read_as
-from bench.results.folder import COMPILE_CACHE
+from bench.results.folder import COMPILE_CACHE, STORE_VARIABLE
 
 _LOG = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class ForkServerExecutor:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, **_environment(results), **allocator_environment(allocator)},
+                env={**_own_environment(), **_environment(results), **allocator_environment(allocator)},
                 start_new_session=True,
             )
         _LOG.info("fork server %d starts, imports: %s", self._process.pid, " ".join(modules) or "nothing")
@@ -301,6 +301,11 @@ def _read_what_is_there(pipe: IO[bytes]) -> bytes:
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     assert pipe is not None, "the server was started with pipes"
     return pipe
+
+
+def _own_environment() -> dict[str, str]:
+    """Return this process's environment without what workers have no use for."""
+    return {name: value for name, value in os.environ.items() if name != STORE_VARIABLE}
 
 
 def _environment(results: Path) -> dict[str, str]:

@@ -55,7 +55,7 @@ def probe(prepared: Prepared, conclude: Conclude) -> None:
     """
     with TemporaryDirectory(prefix="bench-probe-") as folder:
         results = Path(folder)
-        options = replace(prepared.options, results=results, fresh=True)
+        options = replace(prepared.options, results=results, store="", fresh=True)
 
         whole = bool(prepared.plan.cells)  # without a cell the report is empty, and says nothing of another
 

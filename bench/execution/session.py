@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import platform
-import shlex
+
 import shutil
 import time
 from collections.abc import Callable
@@ -22,12 +22,13 @@ from bench.costs import guessed_s
 from bench.costs.timeline import REPORT, RUNNER, Timeline, now_s, process_started_s
 from bench.digests import DISTRIBUTION, version_of
 from bench.errors import DataError, MatrixError
-from bench.execution.engines import LOCAL, connect, engine_named
+from bench.execution.engines import connect, engine_named
 from bench.execution.engines.agent import setup_of
 from bench.execution.engines.engine import Engine
 from bench.execution.engines.local import this_machine
 from bench.execution.forecast import note_growth, predict
 from bench.execution.job import Job
+from bench.execution.options import RunOptions
 from bench.execution.resources import Resources, find_resources
 from bench.execution.run_log import SHOWN, also_logged, logged_to
 from bench.execution.runner import run_plan
@@ -52,40 +53,6 @@ from bench.workloads.trust import trust
 from techniques.registry import TechniqueError, load_reference
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """The options of a run, as the user gave them."""
-
-    matrix: str
-    results: Path
-    filter: str = ""
-    workloads: tuple[str, ...] = ()
-    plugins: tuple[Path, ...] = ()
-    smoke: bool = False
-    fresh: bool = False
-    rebuild: bool = False
-    trusted: tuple[Path, ...] = ()
-    shard: Shard | None = None
-    engine: str = LOCAL
-    artifacts: str = ""
-
-    @property
-    def command(self) -> str:
-        """Return the command that repeats the run."""
-        words = ["python", "-m", "bench", "run", "--matrix", self.matrix]
-        words += ["--filter", self.filter] if self.filter else []
-        words += [word for name in self.workloads for word in ("--workload", name)]
-        words += [word for path in self.plugins for word in ("--plugin", str(path))]
-        words += [word for path in self.trusted for word in ("--trust", str(path))]
-        words += ["--shard", str(self.shard)] if self.shard else []
-        words += ["--smoke"] if self.smoke else []
-        words += ["--rebuild"] if self.rebuild else []
-        words += ["--engine", self.engine] if self.engine != LOCAL else []
-        words += ["--artifacts", self.artifacts] if self.artifacts else []
-        words += ["--results", str(self.results)]
-        return shlex.join(words)
 
 
 @dataclass(frozen=True)
@@ -154,7 +121,10 @@ def _prepare(options: RunOptions, fetch: bool, say: datasets.Say, opened: ExitSt
     matrix = read_matrix(options.matrix, options.filter, workloads=options.workloads)
     _try_own_workloads(matrix)
     if fetch:
-        check_writable(options.results)  # a folder that cannot be written must not cost a download first
+        # What cannot be written must not cost a download first.
+        check_writable(options.results)
+        if options.store:
+            Store.open(options.results, options.store).close()
     problems, notes = _find_data(matrix, fetch, say)
     notes = [*map(str, matrix.left_out), *notes]
     substitutes = {name: matrix.fallback[name] for name in problems if name in matrix.fallback}
@@ -214,8 +184,7 @@ def _execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.
         said.append(line)
         say(line)
 
-    with alone_in(results):
-        store = Store.open(results)
+    with alone_in(results), closing(Store.open(results, prepared.options.store)) as store:
         clear_unfinished(results)
         shutil.rmtree(results / WORK, ignore_errors=True)
         run_id = _start_or_resume(prepared, store, tell)
@@ -283,7 +252,6 @@ def _carry_out(
     conclude(run_id)
     store.add_overhead(run_id, REPORT, time.perf_counter() - started)
     store.finish_run(run_id)
-    store.close()
     return ok
 
 
@@ -346,14 +314,13 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
     if unfinished is not None:
         changed = what_changed(store.modules(unfinished))
         if not changed:
+            store.hold_run(unfinished)
             say(f"run {unfinished}: resumed")
             return unfinished
         say(f"run {unfinished} cannot be resumed, because {changed} changed; starting a new run")
     shard = prepared.shard
     part = f"-shard-{shard.number}-of-{shard.of}" if shard else ""
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{run_name(prepared.matrix.name)}{part}"
-    while store.has_run(run_id):
-        run_id += "+"
     request = {
         "filter": prepared.options.filter,
         "smoke": prepared.options.smoke,
@@ -369,7 +336,7 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
         "metrics": [metric.to_json() for metric in METRICS.added()],
     }
     plan = prepared.plan
-    store.start_run(
+    run_id = store.start_run(
         run_id,
         identity,
         prepared.options.matrix,
@@ -377,6 +344,7 @@ def _start_or_resume(prepared: Prepared, store: Store, say: datasets.Say) -> str
         request,
         list(plan.stages.values()),
         plan.cells,
+        host=platform.node(),
     )
     say(f"run {run_id}: {counted(len(plan.cells), 'cell')}, {counted(len(plan.stages), 'stage')}")
     return run_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -13,11 +14,18 @@ from pathlib import Path
 from typing import IO
 
 from bench.errors import BenchError, StoreError
+from bench.files import read_json, replace_file
 
 WORK = "work"
 """Requests, results and logs of workers; nothing in it outlives a run."""
 
 COMPILE_CACHE = Path("cache", "inductor")
+
+FOLDER_ID = ".folder"
+"""The file with the id that a shared store tells this folder by; it moves with the folder."""
+
+STORE_VARIABLE = "BENCH_STORE"
+"""The environment variable with the URL of a shared store, which may hold a password: no worker gets it."""
 
 RUN_FOLDER = re.compile(r"\d{8}-\d{6}-.+")
 """A run's id, which its report's folder is named by."""
@@ -59,6 +67,28 @@ def full_disk(folder: Path) -> StoreError:
 def no_space(folder: Path) -> OSError:
     """Return the error that the system gives for a full disk."""
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
+def folder_id(results: Path, *, create: bool) -> str:
+    """Return the id of a results folder, made where it has none and one is to be created, else empty.
+
+    Raises StoreError where its file holds anything else, or cannot be written.
+    """
+    path = results / FOLDER_ID
+    refuse_links(results, FOLDER_ID)
+    try:
+        if not path.exists():
+            if not create:
+                return ""
+            replace_file(path, json.dumps(os.urandom(16).hex()).encode())
+        found = read_json(path)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}; choose a writable --results") from None
+    except ValueError:
+        found = None
+    if not isinstance(found, str) or not re.fullmatch("[0-9a-f]{32}", found):
+        raise StoreError(f"{path}: not the id of a results folder; remove it, and the folder gets a new one")
+    return found
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import numpy as np
 
 from bench.analysis.statistics import launch_interval, ratio_interval, relative_spread
 from bench.errors import BenchError
-from bench.execution.session import RunOptions, execute, prepare
+from bench.execution.options import RunOptions
+from bench.execution.session import execute, prepare
 from bench.results.store import Store
 from bench.stages import STAGES
 

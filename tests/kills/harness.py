@@ -125,13 +125,18 @@ def exact_values(store: Store, run_id: str) -> Values:
 
 
 def faults(
-    results: Path, kills: Counter[str], expected: Values | None, launches_of_timed: int = LAUNCHES
+    results: Path,
+    kills: Counter[str],
+    expected: Values | None,
+    launches_of_timed: int = LAUNCHES,
+    url: str = "",
 ) -> Iterator[str]:
-    """Yield what was lost, torn or made twice in a run that was killed and has ended."""
-    store = Store.open(results, create=False)
+    """Yield what was lost, torn or made twice in a folder's run that was killed and has ended."""
+    store = Store.open(results, url, create=False)
     run_id = store.find_run(None)
-    if len(store.runs()) != 1:
-        yield f"{len(store.runs())} runs instead of one"
+    runs = [folder for folder in store.runs()["folder"] if folder == store.folder]
+    if len(runs) != 1:
+        yield f"{len(runs)} runs instead of one"
     if store.run(run_id)["state"] != "finished":
         yield "the run does not count as finished"
     frame = store.launches(run_id)

@@ -48,8 +48,10 @@ def key_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def build(folder: Path, made_up: Synthetic, *, run_id: str = "run-1", finish: bool = True) -> Store:
-    """Enter a run into a new store in `folder`."""
+def build(
+    folder: Path, made_up: Synthetic, *, run_id: str = "run-1", finish: bool = True, url: str = ""
+) -> Store:
+    """Enter a run into a new store in `folder`, or on a server."""
     cells, stages = [], {}
     for point in _points(made_up):
         cell, own = _cell(made_up, *point)
@@ -57,7 +59,7 @@ def build(folder: Path, made_up: Synthetic, *, run_id: str = "run-1", finish: bo
         stages |= {} if cell.skipped else {stage.key: stage for stage in own}
     ceilings = _stage("ceilings cpu", None)
     stages[ceilings.key] = ceilings
-    store = Store.open(folder)
+    store = Store.open(folder, url)
     command = "bench run --matrix quick"
     request = {
         "notes": list(made_up.notes),

@@ -1,8 +1,10 @@
-"""The results store: one SQLite file, append-only; nothing outside this folder knows its schema."""
+"""The results store, append-only, of SQLite or PostgreSQL; nothing outside this folder knows its schema."""
 
+from bench.results.store.address import without_password
 from bench.results.store.cost_history import CostHistory, LaunchCost, RunCosts
 from bench.results.store.rows import CellRow, StageRow
-from bench.results.store.store import STORE_NAME, Store
+from bench.results.store.sqlite import STORE_NAME
+from bench.results.store.store import Store
 from bench.results.store.unreadable import UnreadableRecord
 
 __all__ = [
@@ -14,4 +16,5 @@ __all__ = [
     "StageRow",
     "Store",
     "UnreadableRecord",
+    "without_password",
 ]

@@ -1,7 +1,8 @@
 """Types of the store's columns, which check what they read: a store may be damaged, edited or a stranger's.
 
 SQLite keeps any type of value in any column, so every value is checked where it leaves the database, and
-nowhere else. What is wrong is raised as `Damaged`, which `Store` turns into one line.
+nowhere else. What is wrong is raised as `Damaged`, which `Store` turns into one line. PostgreSQL has the same
+content under types of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
 from bench.files import parse_json
@@ -53,7 +55,7 @@ class _Checked:
 class Text(_Checked, TypeDecorator[str]):
     """Text; all of it fits `pattern` where one is given."""
 
-    impl = sa.String
+    impl = sa.String().with_variant(sa.String(collation="C"), "postgresql")  # the order of SQLite: by bytes
     cache_ok = True
 
     def __init__(self, pattern: str = "") -> None:
@@ -62,8 +64,11 @@ class Text(_Checked, TypeDecorator[str]):
 
     def process_bind_param(self, value: Any, dialect: Any) -> str | None:
         """Return a value as text; bytes of a path that are not UTF-8 become `\\udcXX`."""
+        if value is None:
+            return None
         # A path may hold bytes that are not UTF-8, which Python keeps as lone surrogates.
-        return None if value is None else str(value).encode("utf-8", "backslashreplace").decode()
+        text = str(value).encode("utf-8", "backslashreplace").decode()
+        return text.replace("\0", "\\x00") if dialect.name == "postgresql" else text
 
     def process_result_value(self, value: Any, dialect: Any) -> str | None:
         """Return the text that was read; raises Damaged for other types, too long text and another form."""
@@ -79,7 +84,7 @@ class Text(_Checked, TypeDecorator[str]):
 class Whole(_Checked, TypeDecorator[int]):
     """An integer from `least` to 2**53."""
 
-    impl = sa.Integer
+    impl = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # an INTEGER of PostgreSQL has 32 bits
     cache_ok = True
 
     def __init__(self, least: int = 0) -> None:
@@ -154,8 +159,8 @@ class Flag(_Own):
         return "BOOLEAN"
 
     def bind_processor(self, dialect: Any) -> Callable[[Any], int]:
-        """Return what turns a flag into 0 or 1."""
-        return int
+        """Return what turns a flag into 0 or 1, or into PostgreSQL's own type."""
+        return bool if dialect.name == "postgresql" else int
 
     def result_processor(self, dialect: Any, coltype: Any) -> Callable[[Any], bool | None]:
         """Return what reads a flag; it raises Damaged for all but 0 and 1."""
@@ -248,6 +253,17 @@ class Document(_Own):
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"]))
             raise self.refuse(f"{place}: {first['msg']}, got {_brief(first['input'])}".lstrip(": ")) from None
+
+
+@compiles(Samples, "postgresql")
+def _bytes(type_: Samples, compiler: Any, **_: Any) -> str:
+    return "BYTEA"
+
+
+@compiles(Document, "postgresql")
+def _text(type_: Document, compiler: Any, **_: Any) -> str:
+    # Python writes NaN, which is no JSON to PostgreSQL; a query can cast it: `request::json ->> 'filter'`.
+    return "TEXT"
 
 
 def _is_measurable(value: float) -> bool:

@@ -50,9 +50,9 @@ class RunCosts:
 
 @dataclass(frozen=True)
 class CostHistory:
-    """What a store knows of costs: recent good launches, oldest first; the latest finished run.
+    """What a store knows of a folder's costs: recent good launches, oldest first; the latest finished run.
 
-    `launches_in_store` counts all launches, whatever came of them.
+    `launches_in_store` counts all of its launches, whatever came of them.
     """
 
     launches: tuple[LaunchCost, ...]
@@ -60,35 +60,42 @@ class CostHistory:
     launches_in_store: int
 
 
-def cost_history(connection: sa.Connection, without: Collection[int] = ()) -> CostHistory:
-    """Return what recent launches and the latest finished run took; those `without` cannot be read."""
-    count = sa.select(sa.func.count()).select_from(schema.launches)
+def cost_history(connection: sa.Connection, folder: str, without: Collection[int] = ()) -> CostHistory:
+    """Return what a folder's recent launches and its latest finished run took.
+
+    Launches `without` which that is cannot be read.
+    """
+    own = schema.launches.join(schema.runs, schema.runs.c.id == schema.launches.c.run_id)
+    count = sa.select(sa.func.count()).select_from(own).where(schema.runs.c.folder == folder)
     return CostHistory(
-        tuple(_launch_costs(connection, without)),
-        _run_costs(connection, without),
+        tuple(_launch_costs(connection, folder, without)),
+        _run_costs(connection, folder, without),
         connection.execute(count).scalar_one(),
     )
 
 
-def _launch_costs(connection: sa.Connection, without: Collection[int]) -> list[LaunchCost]:
+def _launch_costs(connection: sa.Connection, folder: str, without: Collection[int]) -> list[LaunchCost]:
     """Return the most recent good launches that did their own work, oldest first."""
     launches, runs, stages = schema.launches.c, schema.runs.c, schema.stages.c
+    artifacts = schema.artifacts.c
+    own_artifact = sa.and_(artifacts.folder == folder, artifacts.key == launches.stage_key)
     in_stage = sa.func.count().over(partition_by=(launches.run_id, launches.stage_key))
     query = (
         sa.select(
             *(launches.id, launches.wall_s, launches.round, runs.state, stages.kind, stages.request),
-            *(sa.type_coerce(schema.artifacts.c.bytes, Whole()).label("bytes"), in_stage.label("in_stage")),
+            *(sa.type_coerce(artifacts.bytes, Whole()).label("bytes"), in_stage.label("in_stage")),
         )
         .join(schema.runs, runs.id == launches.run_id)
         .join(schema.stages, sa.and_(stages.run_id == launches.run_id, stages.key == launches.stage_key))
-        .outerjoin(schema.artifacts, schema.artifacts.c.key == launches.stage_key)
+        .outerjoin(schema.artifacts, own_artifact)
+        .where(runs.folder == folder)
         .where(launches.state == "ok", launches.reused == 0, launches.wall_s > 0)
         .where(launches.id.not_in(without))
         .order_by(launches.id.desc())
         .limit(RECENT_LAUNCHES)
     )
     rows = connection.execute(query).all()[::-1]
-    values = _values(connection, rows[0].id if rows else 0, without)
+    values = _values(connection, folder, rows[0].id if rows else 0, without)
     return [
         LaunchCost(
             row.kind,
@@ -103,13 +110,13 @@ def _launch_costs(connection: sa.Connection, without: Collection[int]) -> list[L
     ]
 
 
-def _run_costs(connection: sa.Connection, without: Collection[int]) -> RunCosts | None:
-    """Return what the latest finished run that launched anything spent beside its launches, or None."""
+def _run_costs(connection: sa.Connection, folder: str, without: Collection[int]) -> RunCosts | None:
+    """Return what the folder's latest finished run with a launch spent beside its launches, or None."""
     launches, runs = schema.launches.c, schema.runs.c
     query = (
         sa.select(runs.id, sa.func.count().label("launches"), sa.func.max(launches.round).label("last_round"))
         .join(schema.launches, launches.run_id == runs.id)
-        .where(runs.state == "finished", launches.reused == 0, launches.wall_s > 0)
+        .where(runs.folder == folder, runs.state == "finished", launches.reused == 0, launches.wall_s > 0)
         .where(launches.id.not_in(without))
         .group_by(runs.id)
         .order_by(sa.func.max(launches.id).desc())
@@ -127,10 +134,11 @@ def _run_costs(connection: sa.Connection, without: Collection[int]) -> RunCosts 
     return RunCosts(row.id, dict(overheads), row.launches, row.last_round + 1)
 
 
-def artifact_bytes(connection: sa.Connection, keys: Iterable[str]) -> dict[str, int]:
-    """Return the bytes of those artifacts that are entered."""
-    wanted = set(keys)
-    rows = connection.execute(sa.select(schema.artifacts.c.key, schema.artifacts.c.bytes))
+def artifact_bytes(connection: sa.Connection, run_id: str, keys: Iterable[str]) -> dict[str, int]:
+    """Return the bytes of those artifacts that are entered, in the folder of that run."""
+    wanted, artifacts = set(keys), schema.artifacts.c
+    folder = sa.select(schema.runs.c.folder).where(schema.runs.c.id == run_id).scalar_subquery()
+    rows = connection.execute(sa.select(artifacts.key, artifacts.bytes).where(artifacts.folder == folder))
     return {row.key: row.bytes for row in rows if row.key in wanted}
 
 
@@ -147,7 +155,7 @@ def keep_prediction(connection: sa.Connection, run_id: str, prediction: Mapping[
 
 
 def _values(
-    connection: sa.Connection, first_id: int, without: Collection[int]
+    connection: sa.Connection, folder: str, first_id: int, without: Collection[int]
 ) -> dict[int, dict[str, float]]:
     found: dict[int, dict[str, float]] = defaultdict(dict)
     columns = schema.measurements.c
@@ -157,6 +165,10 @@ def _values(
         columns.metric.in_(COST_METRICS),
         columns.value.is_not(None),
     )
+    if folder:  # a server has other folders' launches too
+        launches, runs = schema.launches.c, schema.runs.c
+        own = sa.select(launches.id).join(schema.runs, runs.id == launches.run_id)
+        query = query.where(columns.launch_id.in_(own.where(runs.folder == folder)))
     for row in connection.execute(query):
         value = row.n if row.metric == "curve_step" else row.value
         if value is not None and value >= 0:

@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from bench.results.store import schema
 
 
-def remove_runs(connection: sa.Connection, run_ids: Collection[str]) -> None:
-    """Delete these runs, and environments and artifacts that no run that is left refers to."""
+def remove_runs(connection: sa.Connection, run_ids: Collection[str], folder: str = "") -> None:
+    """Delete these runs, environments that no run that is left refers to, and the folder's artifacts that
+    none of its own does."""
     launches, environments, artifacts = schema.launches, schema.environments, schema.artifacts
     theirs = sa.select(launches.c.id).where(launches.c.run_id.in_(run_ids))
     connection.execute(schema.measurements.delete().where(schema.measurements.c.launch_id.in_(theirs)))
@@ -19,7 +20,13 @@ def remove_runs(connection: sa.Connection, run_ids: Collection[str]) -> None:
     connection.execute(schema.runs.delete().where(schema.runs.c.id.in_(run_ids)))
     seen = sa.select(launches.c.environment_id).where(launches.c.environment_id.is_not(None))
     connection.execute(environments.delete().where(environments.c.id.not_in(seen)))
-    connection.execute(artifacts.delete().where(artifacts.c.key.not_in(sa.select(schema.stages.c.key))))
+    used = (
+        sa.select(schema.stages.c.key)
+        .join(schema.runs, schema.runs.c.id == schema.stages.c.run_id)
+        .where(schema.runs.c.folder == folder)
+    )
+    unused = sa.and_(artifacts.c.folder == folder, artifacts.c.key.not_in(used))
+    connection.execute(artifacts.delete().where(unused))
 
 
 def rewrite(engine: sa.Engine) -> None:

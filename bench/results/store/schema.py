@@ -10,10 +10,13 @@ from bench.results.folder import RUN_ID
 from bench.results.store import documents
 from bench.results.store.columns import Document, Flag, Measured, Real, Samples, Text, Whole
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = sa.MetaData()
 
 STATES = "ok|failed|oom|timeout|diverged|killed|skipped"
+FOLDER_ID = "[0-9a-f]{32}|"
+"""The form of a results folder's id; it is empty in a store that lies in its folder."""
+
 LATEST_S = 253402300799.0
 """The end of the year 9999, the last that a calendar knows."""
 
@@ -35,6 +38,8 @@ runs = sa.Table(
     sa.Column("started_s", Real(0, LATEST_S), nullable=False),
     sa.Column("finished_s", Real(0, LATEST_S)),
     sa.Column("number", Whole, nullable=False, server_default=sa.text("0")),
+    sa.Column("folder", Text(FOLDER_ID), nullable=False, server_default=sa.text("''")),
+    sa.Column("host", Text, nullable=False, server_default=sa.text("''")),
 )
 stages = sa.Table(
     "stages",
@@ -99,6 +104,8 @@ measurements = sa.Table(
 artifacts = sa.Table(
     "artifacts",
     SCHEMA,
+    # Two machines make different bytes of the same key.
+    sa.Column("folder", Text(FOLDER_ID), primary_key=True, server_default=sa.text("''")),
     sa.Column("key", Text(documents.KEY), primary_key=True),
     sa.Column("kind", Text("[a-z0-9][a-z0-9.-]{0,39}"), nullable=False),
     sa.Column("sha256", Text, nullable=False),
@@ -119,7 +126,8 @@ for _table in SCHEMA.tables.values():
         _column.type.place = f"{_table.name}.{_column.name}"  # type: ignore[attr-defined]
         _column.type.optional = bool(_column.nullable)  # type: ignore[attr-defined]
 
-# One list of statements for each version to upgrade from; version n is upgraded by UPGRADES[n].
+# One list of statements for each version to upgrade from; version n is upgraded by UPGRADES[n]. Those up to
+# version 2 are SQLite's alone: the first version on a server is 3.
 UPGRADES: dict[int, Sequence[str]] = {
     1: (
         # The order that runs were entered in: the wall clock can be set back.
@@ -130,5 +138,17 @@ UPGRADES: dict[int, Sequence[str]] = {
         "DROP INDEX ix_launches_run_id",
         # Cleaning asks of each environment whether a launch still names it.
         "CREATE INDEX ix_launches_environment_id ON launches (environment_id)",
+    ),
+    2: (
+        # Whose run, and whose artifact: a server has those of several folders.
+        "ALTER TABLE runs ADD COLUMN folder VARCHAR DEFAULT '' NOT NULL",
+        "ALTER TABLE runs ADD COLUMN host VARCHAR DEFAULT '' NOT NULL",
+        "CREATE TABLE artifacts_by_folder (folder VARCHAR DEFAULT '' NOT NULL, \"key\" VARCHAR NOT NULL, "
+        "kind VARCHAR NOT NULL, sha256 VARCHAR NOT NULL, bytes INTEGER NOT NULL, created_s FLOAT NOT NULL, "
+        'PRIMARY KEY (folder, "key"))',
+        'INSERT INTO artifacts_by_folder ("key", kind, sha256, bytes, created_s) '
+        'SELECT "key", kind, sha256, bytes, created_s FROM artifacts',
+        "DROP TABLE artifacts",
+        "ALTER TABLE artifacts_by_folder RENAME TO artifacts",
     ),
 }

@@ -1,70 +1,75 @@
-"""The results store: one SQLite file, append-only, and the one place that knows its schema.
+"""The results store, append-only: a SQLite file in the results folder, or a server that many folders share.
 
-Each launch is one transaction with a full sync, in rollback-journal mode: a copy of the file between
-transactions is whole, and a kill at any moment loses at most the launch it interrupted.
+Each launch is one transaction with a full sync: a kill at any moment loses at most the launch it interrupted.
+The file is in rollback-journal mode: a copy of it between transactions is whole. On a server, each results
+folder has an id of its own, so that no folder's runs and artifacts are taken for another's.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
 from bench.errors import StoreError
-from bench.metrics import metric_named
-from bench.records import PlannedRequest, Result, read_as
-from bench.results.folder import refuse_file
-from bench.results.store import cost_history, removal, schema, so_far, writing
-from bench.results.store.columns import Damaged
+from bench.records import Result
+from bench.results.folder import folder_id, refuse_file
+from bench.results.store import cost_history, removal, schema, writing
+from bench.results.store.database import Database, NoStore, explained
 from bench.results.store.disturbed import disturbances
-from bench.results.store.opening import create as create_file
-from bench.results.store.opening import explained, open_engine, unreadable
-from bench.results.store.rows import CellRow, LaunchCount, StageRow
-from bench.results.store.unreadable import UnreadableRecord, as_launch, unreadable_records
-from techniques.registry import first_few, nearest
+from bench.results.store.reading import Reading
+from bench.results.store.rows import CellRow, StageRow
+from bench.results.store.sqlite import STORE_NAME, open_file
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-STORE_NAME = "bench.sqlite"
+HELD_S = 5.0
+"""How long a run of a killed runner may seem to go on: until the server has seen its connection end."""
 
 
-class Store:
-    """The results of every run under one folder. Writes are the runner's alone.
+class Store(Reading):
+    """The results of every run under one folder, or of many folders. Writes are the runner's alone.
 
-    Every method that reads or writes raises StoreError where the file is damaged, locked or out of space.
+    Every method that reads or writes raises StoreError where the file is damaged, locked or out of space, and
+    where the server refuses or cannot be reached.
     """
 
-    def __init__(self, engine: sa.Engine, path: Path) -> None:
-        self._engine = engine
-        self.path = path
-        self._left_out: dict[str, tuple[int, ...]] = {}
+    def __init__(self, database: Database, results: Path, folder: str = "", url: str = "") -> None:
+        super().__init__(database, folder)
+        self.results = results
+        self.url = url
 
     @classmethod
-    def open(cls, folder: Path, *, create: bool = True) -> Store:
-        """Open the store in `folder`, upgrade an older schema; raises StoreError on anything else."""
-        refuse_file(folder)
-        path = folder / STORE_NAME
-        if not create and not path.is_file():
-            raise StoreError(f"{path}: no results yet; `bench run --matrix quick` creates some")
-        if not path.is_file():
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StoreError(f"{folder}: {error.strerror}; choose a writable --results") from None
-            create_file(path)
-        return cls(open_engine(path), path)
+    def open(cls, results: Path, url: str = "", *, create: bool = True) -> Store:
+        """Open the store in `results`, or on the server of a `postgresql://` URL; upgrade an older schema.
 
-    def damaged(self, fault: str) -> StoreError:
-        """Return the error of a store whose parts do not fit each other."""
-        return unreadable(self.path, f"damaged: {fault}")
+        Raises NoStore where there is none and none is to be created, StoreError on anything else.
+        """
+        refuse_file(results)
+        if not url:
+            return cls(open_file(results, create=create), results)
+        from bench.results.store.postgresql import open_server
+
+        server = open_server(url, create=create)
+        return cls(server, results, folder_id(results, create=create), server.name)
+
+    @classmethod
+    def find(cls, results: Path, url: str = "") -> Store | None:
+        """Open the store to read it; returns None where there is none yet."""
+        try:
+            return cls.open(results, url, create=False)
+        except NoStore:
+            return None
+
+    @property
+    def path(self) -> Path:
+        """The file of a store that has one."""
+        return self.results / STORE_NAME
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the store, and give up the runs that it holds."""
         self._engine.dispose()
 
     # Writing
@@ -78,11 +83,31 @@ class Store:
         request: Mapping[str, Any],
         stages: Sequence[StageRow],
         cells: Sequence[CellRow],
-    ) -> None:
-        """Enter a run with its whole plan."""
+        *,
+        host: str = "",
+    ) -> str:
+        """Enter a run with its whole plan, and hold it; returns its id, longer where that was taken."""
         with self._transaction() as connection:
-            writing.enter_run(connection, run_id, identity, matrix, command, request)
+            self._database.order_alone(connection)
+            run_id = writing.enter_run(
+                connection, run_id, identity, matrix, command, request, folder=self.folder, host=host
+            )
             writing.enter_plan(connection, run_id, stages, cells)
+            self._database.hold(connection, run_id)
+        return run_id
+
+    def hold_run(self, run_id: str) -> None:
+        """Reserve a run until the store is closed; raises StoreError where another runner has it."""
+        deadline = time.monotonic() + HELD_S
+        while True:
+            with self._transaction() as connection:
+                if self._database.hold(connection, run_id):
+                    return
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        host = self.run(run_id)["host"] or "another machine"
+        raise StoreError(f"run {run_id} is in progress on {host}; wait until it ends, or use --fresh")
 
     def change_plan(self, run_id: str, stages: Sequence[StageRow], cells: Sequence[CellRow]) -> None:
         """Enter stages that a run has come to need, or has changed, and which stages its cells have now."""
@@ -106,9 +131,10 @@ class Store:
         Returns what disturbed it, as far as the run's launches up to now tell.
         """
         with self._transaction() as connection:
+            self._database.add_beside(connection)
             launch_id = writing.enter_launch(connection, run_id, stage.key, round_, result, reused=reused)
             if result.artifact:
-                writing.enter_artifact(connection, stage.key, stage.kind, result.artifact)
+                writing.enter_artifact(connection, self.folder, stage.key, stage.kind, result.artifact)
             if not stage.timed:
                 return ""
             return disturbances(connection, run_id, self._unread(connection, run_id)).get(launch_id, "")
@@ -123,262 +149,32 @@ class Store:
         with self._transaction() as connection:
             cost_history.keep_prediction(connection, run_id, prediction)
 
+    # Space
+
+    def disk_bytes(self) -> int:
+        """Return the bytes that the store takes on this machine's disk: none of a server."""
+        return self._database.disk_bytes()
+
+    def bytes_without(self, run_ids: Collection[str]) -> int:
+        """Return the bytes that it would take without these runs."""
+        with explained(self._database):
+            return self._database.bytes_without(run_ids)
+
     def remove_runs(self, run_ids: Collection[str]) -> None:
-        """Delete runs with every row that only they need, in one transaction; the file keeps its size."""
+        """Delete runs of the folder with every row that only they need, in one transaction.
+
+        A file keeps its size. Raises StoreError where one of them is in progress.
+        """
         with self._transaction() as connection:
-            removal.remove_runs(connection, run_ids)
+            self._database.remove_alone(connection, run_ids)
+            removal.remove_runs(connection, run_ids, self.folder)
 
     def compact(self) -> None:
         """Give the room of deleted rows back to the disk; raises StoreError where it lacks the space to."""
-        with explained(self.path):
-            removal.rewrite(self._engine)
+        with explained(self._database):
+            self._database.compact()
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
-        with explained(self.path), self._engine.begin() as connection:
+        with explained(self._database), self._engine.begin() as connection:
             yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with explained(self.path), self._engine.connect() as connection:
-            yield connection
-
-    # Reading
-
-    def unfinished_run(self, identity: str) -> str | None:
-        """Return the latest run of this identity that did not end, or None."""
-        query = (
-            sa.select(schema.runs.c.id)
-            .where(schema.runs.c.identity == identity, schema.runs.c.state == "running")
-            .order_by(schema.runs.c.number.desc())
-            .limit(1)
-        )
-        with self._reading() as connection:
-            return connection.execute(query).scalar()
-
-    def has_run(self, run_id: str) -> bool:
-        """Say whether there is a run of exactly this id."""
-        with self._reading() as connection:
-            query = sa.select(schema.runs.c.id).where(schema.runs.c.id == run_id)
-            return connection.execute(query).scalar() is not None
-
-    def find_run(self, run: str | None) -> str:
-        """Return the id of the run that `run` begins, or of the latest; raises StoreError where none is."""
-        with self._reading() as connection:
-            ids = list(
-                connection.execute(sa.select(schema.runs.c.id).order_by(schema.runs.c.number)).scalars()
-            )
-        if not ids:
-            raise StoreError(f"{self.path}: no run yet; `bench run --matrix quick` creates one")
-        if run is None:
-            return str(ids[-1])
-        matching = [id_ for id_ in ids if id_ == run] or [id_ for id_ in ids if id_.startswith(run)]
-        if not matching:
-            raise StoreError(f"no run {run!r}{nearest(run, ids)}")
-        if len(matching) > 1:
-            raise StoreError(f"{run!r} is ambiguous; runs that begin with it: {first_few(matching)}")
-        return str(matching[0])
-
-    def run(self, run_id: str) -> dict[str, Any]:
-        """Return a run's row as a dictionary."""
-        with self._reading() as connection:
-            return dict(
-                connection.execute(schema.runs.select().where(schema.runs.c.id == run_id)).mappings().one()
-            )
-
-    def stages(self, run_id: str) -> list[StageRow]:
-        """Return a run's stages in the order they were planned."""
-        query = (
-            schema.stages.select().where(schema.stages.c.run_id == run_id).order_by(schema.stages.c.position)
-        )
-        with self._reading() as connection:
-            return [
-                StageRow(row.key, row.kind, row.label, row.timed, tuple(row.parents), _planned(row.request))
-                for row in connection.execute(query)
-            ]
-
-    def cells(self, run_id: str) -> list[CellRow]:
-        """Return a run's cells in the order of its matrix.
-
-        Raises StoreError where a cell names a stage that the run does not have.
-        """
-        query = schema.cells.select().where(schema.cells.c.run_id == run_id).order_by(schema.cells.c.position)
-        keys = sa.select(schema.stages.c.key).where(schema.stages.c.run_id == run_id)
-        with self._reading() as connection:
-            known = set(connection.execute(keys).scalars())
-            cells = [
-                CellRow(row.name, row.axes, row.stages, row.skipped) for row in connection.execute(query)
-            ]
-            for cell in cells:
-                if not cell.skipped and not known.issuperset(cell.stages.values()):
-                    raise Damaged(f"cells.stages of {cell.name[:60]!r} must be stages of the run")
-        return cells
-
-    def runs(self) -> pd.DataFrame:
-        """Return one row for each run, in the order they were entered: the clock may have been set back."""
-        return self._frame(schema.runs.select().order_by(schema.runs.c.number))
-
-    def launches(self, run_id: str) -> pd.DataFrame:
-        """Return one row for each launch of a run, in the order they ended, and what `disturbed` it.
-
-        One whose record cannot be read is a failed launch that says why.
-        """
-        import pandas as pd
-
-        launches, unreadable = schema.launches.c, self.unreadable_records(run_id)
-        without = [record.launch_id for record in unreadable]
-        query = schema.launches.select().where(launches.run_id == run_id, launches.id.not_in(without))
-        frame = self._frame(query.order_by(launches.id))
-        if unreadable:
-            rows = pd.DataFrame([as_launch(record, run_id) for record in unreadable])
-            frame = pd.concat([frame, rows], ignore_index=True).sort_values("id", ignore_index=True)
-        return frame.assign(disturbed=self._disturbed(run_id, frame["id"], without))
-
-    def measurements(self, run_id: str) -> pd.DataFrame:
-        """Return a run's measurements, long form: one row for each launch × metric × qualifier.
-
-        Columns: stage_key, kind, label, round, state, launch_id, environment_id, metric, qualifier, value,
-        low, high, n, method, reason, samples (float64 array or None), disturbed (by what; empty: by nothing).
-        """
-        stages = schema.stages.c
-        query = (
-            sa.select(
-                schema.launches.c.stage_key,
-                stages.kind,
-                stages.label,
-                stages.timed,
-                schema.launches.c.round,
-                schema.launches.c.state,
-                schema.launches.c.environment_id,
-                schema.measurements,
-            )
-            .join(schema.launches, schema.launches.c.id == schema.measurements.c.launch_id)
-            .join(schema.stages, sa.and_(stages.run_id == run_id, stages.key == schema.launches.c.stage_key))
-            .where(schema.launches.c.run_id == run_id)
-            .order_by(schema.launches.c.id)
-        )
-        without = [record.launch_id for record in self.unreadable_records(run_id)]
-        frame = self._frame(query.where(schema.launches.c.id.not_in(without)))
-        # No call takes no time, and a ratio to it is no number: such a value is unknown.
-        in_seconds = frame["metric"].map(lambda name: metric_named(name).unit == "s")
-        of_nothing = frame["timed"].astype(bool) & in_seconds & (frame["value"].astype(float) <= 0)
-        return frame.assign(
-            value=frame["value"].mask(of_nothing),
-            disturbed=self._disturbed(run_id, frame["launch_id"], without),
-        )
-
-    def unreadable_records(self, run_id: str) -> list[UnreadableRecord]:
-        """Return the launches of a run whose record cannot be read, each with the reason.
-
-        Raises StoreError where half of them or more cannot.
-        """
-        with self._reading() as connection:
-            return unreadable_records(connection, run_id)
-
-    def launch_results(self, run_id: str) -> list[tuple[str, int, str]]:
-        """Return (stage key, round, state) of each launch, oldest first: what a resumed run needs."""
-        with self._reading() as connection:
-            return so_far.launch_results(connection, self._readable(connection, run_id))
-
-    def reasons(self, run_id: str) -> dict[str, str]:
-        """Return why the latest launch of each stage ended as it did, by its key."""
-        with self._reading() as connection:
-            return so_far.reasons(connection, self._readable(connection, run_id))
-
-    def values_of(self, run_id: str, *metrics: str) -> list[tuple[str, str, str, float | None, str]]:
-        """Return (stage key, metric, qualifier, value, method) of each measurement of these metrics."""
-        with self._reading() as connection:
-            return so_far.values_of(connection, self._readable(connection, run_id), *metrics)
-
-    def modules(self, run_id: str) -> dict[str, str]:
-        """Return the digests of the user's modules that took part in a run's launches, by path."""
-        with self._reading() as connection:
-            return so_far.modules(connection, self._readable(connection, run_id))
-
-    def launch_values(self, run_id: str, stage_key: str, metric: str) -> list[float]:
-        """Return a metric's values over one stage's good launches that nothing disturbed, else over all."""
-        with self._reading() as connection:
-            disturbed = disturbances(connection, run_id, self._unread(connection, run_id))
-            readable = self._readable(connection, run_id)
-            found = so_far.launch_values(connection, readable, stage_key, metric)
-        calm = [value for launch_id, value in found if not disturbed[launch_id]]
-        return calm or [value for _, value in found]
-
-    def launch_counts(self, run_id: str) -> dict[str, LaunchCount]:
-        """Count the good launches of each stage of a run, by its key."""
-        with self._reading() as connection:
-            disturbed = disturbances(connection, run_id, self._unread(connection, run_id))
-            return so_far.launch_counts(connection, self._readable(connection, run_id), disturbed)
-
-    def cost_history(self) -> cost_history.CostHistory:
-        """Return what recent launches and the latest finished run took, over all runs."""
-        with self._reading() as connection:
-            try:
-                return cost_history.cost_history(connection)
-            except Damaged:
-                ids = connection.execute(sa.select(schema.runs.c.id)).scalars().all()
-                without = [launch for run_id in ids for launch in self._unread(connection, run_id)]
-                return cost_history.cost_history(connection, without)
-
-    def artifact_bytes(self, keys: Iterable[str]) -> dict[str, int]:
-        """Return the bytes of those artifacts that are entered."""
-        with self._reading() as connection:
-            return cost_history.artifact_bytes(connection, keys)
-
-    def environments(self, run_id: str) -> dict[str, dict[str, Any]]:
-        """Return the environments that a run's launches saw, by id."""
-        used = (
-            sa.select(schema.launches.c.environment_id).where(schema.launches.c.run_id == run_id).distinct()
-        )
-        query = schema.environments.select().where(schema.environments.c.id.in_(used))
-        with self._reading() as connection:
-            return {row.id: row.content for row in connection.execute(query)}
-
-    def overheads(self, run_id: str) -> dict[str, float]:
-        """Return the seconds that a run spent outside stage bodies, by part."""
-        query = (
-            sa.select(schema.overheads.c.part, sa.func.sum(schema.overheads.c.seconds).label("seconds"))
-            .where(schema.overheads.c.run_id == run_id)
-            .group_by(schema.overheads.c.part)
-        )
-        with self._reading() as connection:
-            return {row.part: row.seconds for row in connection.execute(query)}
-
-    def artifact_sha256(self, key: str) -> str | None:
-        """Return the content hash entered for an artifact, or None where there is none."""
-        with self._reading() as connection:
-            return connection.execute(
-                sa.select(schema.artifacts.c.sha256).where(schema.artifacts.c.key == key)
-            ).scalar()
-
-    def bytes_without(self, run_ids: Collection[str]) -> int:
-        """Return the size that the store's file would have without these runs."""
-        with explained(self.path):
-            return removal.bytes_without(self._engine, run_ids)
-
-    def _unread(self, connection: sa.Connection, run_id: str) -> tuple[int, ...]:
-        """Return the launches that a run going on does without; what it enters itself can be read."""
-        if run_id not in self._left_out:
-            found = unreadable_records(connection, run_id)
-            self._left_out[run_id] = tuple(record.launch_id for record in found)
-        return self._left_out[run_id]
-
-    def _readable(self, connection: sa.Connection, run_id: str) -> sa.ColumnElement[bool]:
-        launches = schema.launches.c
-        return sa.and_(launches.run_id == run_id, launches.id.not_in(self._unread(connection, run_id)))
-
-    def _disturbed(self, run_id: str, launch_ids: Iterable[int], without: Collection[int]) -> list[str]:
-        with self._reading() as connection:
-            found = disturbances(connection, run_id, without)
-        return [found.get(launch_id, "") for launch_id in launch_ids]
-
-    def _frame(self, query: sa.sql.Select[Any]) -> pd.DataFrame:
-        """Return rows as a frame."""
-        import pandas as pd
-
-        with self._reading() as connection:
-            return pd.read_sql_query(query, connection)
-
-
-def _planned(request: Mapping[str, Any]) -> PlannedRequest:
-    return read_as(PlannedRequest, request)

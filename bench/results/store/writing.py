@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +14,10 @@ import sqlalchemy as sa
 from bench.records import Artifact, Result, as_json
 from bench.results.store import schema
 from bench.results.store.columns import Whole
+from bench.results.store.database import insert, replace
 from bench.results.store.rows import CellRow, StageRow, measurement_row
+
+ROWS_AT_ONCE = 1000
 
 
 def enter_run(
@@ -23,40 +27,50 @@ def enter_run(
     matrix: str,
     command: str,
     request: Mapping[str, Any],
-) -> None:
-    """Enter a run that begins now, after all that are there."""
+    *,
+    folder: str,
+    host: str,
+) -> str:
+    """Enter a run that begins now, after all that are there; returns its id, longer where that was taken."""
     latest = sa.select(sa.type_coerce(sa.func.max(schema.runs.c.number), Whole()))
+    number = (connection.execute(latest).scalar() or 0) + 1
+    while connection.execute(sa.select(schema.runs.c.id).where(schema.runs.c.id == run_id)).scalar():
+        run_id += "+"
     connection.execute(
         schema.runs.insert().values(
             id=run_id,
-            number=(connection.execute(latest).scalar() or 0) + 1,
+            number=number,
             identity=identity,
             state="running",
             matrix=matrix,
             command=command,
             request=dict(request),
             started_s=time.time(),
+            folder=folder,
+            host=host,
         )
     )
+    return run_id
 
 
 def enter_plan(
     connection: sa.Connection, run_id: str, stages: Sequence[StageRow], cells: Sequence[CellRow]
 ) -> None:
     """Enter a run's stages and cells in their order."""
-    for position, stage in enumerate(stages):
-        _enter_stage(connection, run_id, position, stage)
-    for position, cell in enumerate(cells):
-        connection.execute(
-            schema.cells.insert().values(
-                run_id=run_id,
-                position=position,
-                name=cell.name,
-                axes=dict(cell.axes),
-                stages=dict(cell.stages),
-                skipped=cell.skipped,
-            )
-        )
+    _enter_stages(connection, run_id, enumerate(stages))
+    rows = (
+        {
+            "run_id": run_id,
+            "position": position,
+            "name": cell.name,
+            "axes": dict(cell.axes),
+            "stages": dict(cell.stages),
+            "skipped": cell.skipped,
+        }
+        for position, cell in enumerate(cells)
+    )
+    for some in _in_batches(rows):
+        connection.execute(schema.cells.insert(), some)
 
 
 def change_plan(
@@ -66,29 +80,35 @@ def change_plan(
     table = schema.stages.c
     query = sa.select(table.key, table.position).where(table.run_id == run_id)
     positions = {row.key: row.position for row in connection.execute(query)}
-    for stage in stages:
-        position = positions.setdefault(stage.key, len(positions))
-        _enter_stage(connection, run_id, position, stage)
+    placed = [(positions.setdefault(stage.key, len(positions)), stage) for stage in stages]
+    _enter_stages(connection, run_id, placed)
     for cell in cells:
         own = sa.and_(schema.cells.c.run_id == run_id, schema.cells.c.name == cell.name)
         connection.execute(schema.cells.update().where(own).values(stages=dict(cell.stages)))
 
 
-def _enter_stage(connection: sa.Connection, run_id: str, position: int, stage: StageRow) -> None:
-    connection.execute(
-        schema.stages.insert()
-        .prefix_with("OR REPLACE")
-        .values(
-            run_id=run_id,
-            key=stage.key,
-            position=position,
-            kind=stage.kind,
-            label=stage.label,
-            timed=stage.timed,
-            parents=list(stage.parents),
-            request=as_json(stage.request, whole=True),
-        )
+def _enter_stages(connection: sa.Connection, run_id: str, stages: Iterable[tuple[int, StageRow]]) -> None:
+    """Enter stages, each with its position, in the place of those of the same keys."""
+    rows = (
+        {
+            "run_id": run_id,
+            "key": stage.key,
+            "position": position,
+            "kind": stage.kind,
+            "label": stage.label,
+            "timed": stage.timed,
+            "parents": list(stage.parents),
+            "request": as_json(stage.request, whole=True),
+        }
+        for position, stage in stages
     )
+    for some in _in_batches(rows):
+        connection.execute(replace(connection, schema.stages), some)
+
+
+def _in_batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    while some := list(islice(rows, ROWS_AT_ONCE)):
+        yield some
 
 
 def enter_launch(
@@ -111,17 +131,17 @@ def enter_launch(
             dynamic=dict(result.dynamic),
         )
     )
-    launch_id: int = inserted.lastrowid
-    for measurement in result.measurements:
-        connection.execute(schema.measurements.insert().values(measurement_row(launch_id, measurement)))
+    launch_id: int = inserted.inserted_primary_key[0]  # type: ignore[index]
+    rows = [measurement_row(launch_id, measurement) for measurement in result.measurements]
+    if rows:
+        connection.execute(schema.measurements.insert(), rows)
     return launch_id
 
 
-def enter_artifact(connection: sa.Connection, key: str, kind: str, entry: Artifact) -> None:
-    """Enter an artifact, in place of one of the same key."""
-    connection.execute(
-        schema.artifacts.insert().prefix_with("OR REPLACE").values(key=key, kind=kind, **vars(entry))
-    )
+def enter_artifact(connection: sa.Connection, folder: str, key: str, kind: str, entry: Artifact) -> None:
+    """Enter an artifact, in place of the folder's one of the same key."""
+    row = {"folder": folder, "key": key, "kind": kind, **vars(entry)}
+    connection.execute(replace(connection, schema.artifacts), row)
 
 
 def _enter_environment(connection: sa.Connection, content: Mapping[str, Any]) -> str | None:
@@ -129,7 +149,6 @@ def _enter_environment(connection: sa.Connection, content: Mapping[str, Any]) ->
         return None
     text = json.dumps(content, sort_keys=True)
     id_ = sha256(text.encode()).hexdigest()[:16]
-    connection.execute(
-        schema.environments.insert().prefix_with("OR IGNORE").values(id=id_, content=json.loads(text))
-    )
+    entered = insert(connection, schema.environments).on_conflict_do_nothing()
+    connection.execute(entered, {"id": id_, "content": json.loads(text)})
     return id_

@@ -30,9 +30,10 @@ def add_run(
     finished: bool = True,
     smoke: bool = False,
     samples: int = 2,
+    url: str = "",
 ) -> None:
     """Enter a run that used the artifacts of these keys, with its report."""
-    store = Store.open(results)
+    store = Store.open(results, url)
     stages = [StageRow(key, "lower", "net", False, (), PlannedRequest()) for key in keys]
     store.start_run(run_id, run_id, "ci", "bench run", {"smoke": smoke}, stages, [])
     for stage in stages:

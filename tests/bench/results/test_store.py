@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,16 +13,41 @@ import sqlalchemy as sa
 from bench.errors import StoreError
 from bench.records import Artifact, Measurement, PlannedRequest, Result
 from bench.results.store import CellRow, StageRow, Store
+from bench.results.store.schema import SCHEMA
 
 STAGE = StageRow("a" * 64, "infer", "net @ cpu", True, (), PlannedRequest())
+PREDICTION = {
+    **{"wall_s": 1.0, "bound_s": 0.0, "disk": {}, "overheads": {}, "ended": 0, "reused": 0, "sources": {}},
+    **{"costs": [], "stages": [], "seconds": []},
+}
 CELL = CellRow("net/adam/none@cpu", {"optimizer": "adam"}, {"infer": STAGE.key})
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store.open(tmp_path)
+def store(tmp_path, store_url):
+    """A store of either kind with a run in it."""
+    store = with_a_run(tmp_path, store_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def file(tmp_path):
+    """The same in a file."""
+    return with_a_run(tmp_path)
+
+
+def with_a_run(results: Path, url: str = "") -> Store:
+    store = Store.open(results, url)
     store.start_run("run-1", "identity", "quick", "bench run", {"smoke": False}, [STAGE], [CELL])
     return store
+
+
+def execute(store: Store, statement: str) -> list[tuple[object, ...]]:
+    """Execute a statement of SQL behind the store's back; return its rows."""
+    with store._engine.begin() as connection:
+        done = connection.exec_driver_sql(statement)
+        return [tuple(row) for row in done] if done.returns_rows else []
 
 
 def launch(value: float, state: str = "ok") -> Result:
@@ -43,18 +69,19 @@ def test_measurements_come_back_as_they_went_in_raw_samples_too(store):
     assert list(store.environments("run-1").values()) == [{"cpu": "some"}]
 
 
-def test_a_new_process_sees_what_the_last_one_wrote(store, tmp_path):
+def test_a_new_process_sees_what_the_last_one_wrote(store, tmp_path, store_url):
     store.add_launch("run-1", STAGE, 0, launch(0.5))
-    again = Store.open(tmp_path)
+    again = Store.open(tmp_path, store_url)
     assert again.launch_results("run-1") == [(STAGE.key, 0, "ok")]
     assert again.stages("run-1") == [STAGE]
     assert again.cells("run-1") == [CELL]
+    again.close()
 
 
-def test_a_copied_store_file_is_whole(store, tmp_path):
-    store.add_launch("run-1", STAGE, 0, launch(0.5))
+def test_a_copied_store_file_is_whole(file, tmp_path):
+    file.add_launch("run-1", STAGE, 0, launch(0.5))
     (tmp_path / "copy").mkdir()
-    shutil.copy(store.path, tmp_path / "copy")
+    shutil.copy(file.path, tmp_path / "copy")
     assert len(Store.open(tmp_path / "copy").measurements("run-1")) == 1
 
 
@@ -93,26 +120,26 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("fault", SPOILED)
-def test_a_spoiled_store_gets_one_line_with_what_to_do_and_is_left_as_it_is(bench, store, tmp_path, fault):
-    store.close()
-    SPOILED[fault](store.path)
-    before = store.path.read_bytes()
+def test_a_spoiled_store_gets_one_line_with_what_to_do_and_is_left_as_it_is(bench, file, tmp_path, fault):
+    file.close()
+    SPOILED[fault](file.path)
+    before = file.path.read_bytes()
     done = bench("clean", "--results", tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    for text in (f"{store.path}: not a readable store ({fault})", "move it aside", "artifacts are safe"):
+    for text in (f"{file.path}: not a readable store ({fault})", "move it aside", "artifacts are safe"):
         assert text in done.stderr
-    assert store.path.read_bytes() == before
-    store.path.rename(tmp_path / "aside")
+    assert file.path.read_bytes() == before
+    file.path.rename(tmp_path / "aside")
     Store.open(tmp_path).start_run("run-2", "identity", "quick", "bench run", {}, [STAGE], [CELL])
 
 
-def test_damage_in_the_middle_gets_one_line_when_it_is_read(store):
-    store.add_launch("run-1", STAGE, 0, launch(0.5))
-    content = store.path.read_bytes()
-    store.path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+def test_damage_in_the_middle_gets_one_line_when_it_is_read(file):
+    file.add_launch("run-1", STAGE, 0, launch(0.5))
+    content = file.path.read_bytes()
+    file.path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
     with pytest.raises(StoreError, match=r"^[^\n]+truncated or damaged[^\n]+$"):
-        Store.open(store.path.parent).measurements("run-1")
+        Store.open(file.path.parent).measurements("run-1")
 
 
 def test_a_launch_of_a_slower_machine_is_disturbed_also_where_only_a_later_one_shows_it(store):
@@ -145,8 +172,7 @@ def test_an_interruption_inside_the_store_stays_one_and_enters_nothing(store):
 def test_the_latest_run_is_the_one_entered_last_though_the_clock_was_set_back(store):
     for run_id, identity in (("run-2", "identity"), ("run-3", "other")):
         store.start_run(run_id, identity, "quick", "bench run", {}, [STAGE], [CELL])
-    with sqlite3.connect(store.path) as connection:
-        connection.execute("UPDATE runs SET started_s = 5 - substr(id, 5)")
+    execute(store, "UPDATE runs SET started_s = 5 - number")
     assert store.find_run(None) == "run-3"
     assert store.unfinished_run("identity") == "run-2"
     assert store.runs()["id"].tolist() == ["run-1", "run-2", "run-3"]
@@ -165,37 +191,83 @@ def test_removed_runs_take_with_them_only_what_no_other_run_needs(store):
     assert store.measurements("run-1").drop(columns="samples").equals(kept.drop(columns="samples"))
     assert store.artifact_sha256(STAGE.key) and not store.artifact_sha256(other.key)
     store.remove_runs(["run-1"])
-    with sqlite3.connect(store.path) as connection:
-        tables = [
-            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        ]
-        rows = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
+    rows = {name: execute(store, f"SELECT count(*) FROM {name}")[0][0] for name in SCHEMA.tables}
     assert rows.pop("meta") == 1
     assert not any(rows.values()), rows
 
 
-def test_what_removing_runs_would_free_is_what_it_frees(store):
-    store.start_run("run-2", "identity", "quick", "bench run", {}, [STAGE], [CELL])
+def test_what_removing_runs_would_free_is_what_it_frees(file):
+    file.start_run("run-2", "identity", "quick", "bench run", {}, [STAGE], [CELL])
     for round_ in range(200):
-        store.add_launch("run-2", STAGE, round_, launch(0.5))
-    size = store.path.stat().st_size
-    expected = store.bytes_without(["run-2"])
-    assert store.path.stat().st_size == size and len(store.runs()) == 2
-    store.remove_runs(["run-2"])
-    store.compact()
-    assert store.path.stat().st_size == expected < size
+        file.add_launch("run-2", STAGE, round_, launch(0.5))
+    size = file.path.stat().st_size
+    expected = file.bytes_without(["run-2"])
+    assert file.path.stat().st_size == size and len(file.runs()) == 2
+    file.remove_runs(["run-2"])
+    file.compact()
+    assert file.path.stat().st_size == expected < size
 
 
-def test_a_store_of_a_newer_version_is_refused(store, tmp_path):
-    with sqlite3.connect(store.path) as connection:
-        connection.execute("UPDATE meta SET value = '999' WHERE key = 'schema_version'")
+def test_a_store_of_a_newer_version_is_refused(store, tmp_path, store_url):
+    execute(store, "UPDATE meta SET value = '999' WHERE key = 'schema_version'")
     with pytest.raises(StoreError, match="newer version"):
-        Store.open(tmp_path)
+        Store.open(tmp_path, store_url)
 
 
-def test_a_folder_without_results_is_named(tmp_path):
+def test_a_store_without_results_is_named(tmp_path, store_url):
     with pytest.raises(StoreError, match="no results yet"):
-        Store.open(tmp_path, create=False)
+        Store.open(tmp_path, store_url, create=False)
+    assert Store.find(tmp_path, store_url) is None and not list(tmp_path.iterdir())
+
+
+def test_a_run_gets_another_id_where_its_own_is_taken(store):
+    assert store.start_run("run-1", "other", "quick", "bench run", {}, [STAGE], [CELL]) == "run-1+"
+    assert store.runs()["id"].tolist() == ["run-1", "run-1+"]
+
+
+def test_any_text_and_number_comes_back_or_is_written_another_way(store):
+    result = Result(
+        "failed",
+        reason="nul \0, half \udcff, é",
+        output_tail="\n".join(["%s %(a)s :b ?", "'\"\\"]),
+        measurements=(
+            Measurement("latency_s", float("nan"), low=float("inf"), high=1e308, n=2**40, reason="\0"),
+            Measurement("parameters", 3e12, samples=(float("nan"), 1e-300)),
+        ),
+        dynamic={"what": ["\0", float("nan")]},
+        artifact=Artifact("f" * 64, 2**40, 1.0),
+    )
+    store.add_launch("run-1", STAGE, 0, result)
+    row = store.launches("run-1").iloc[0]
+    assert row["reason"].replace("\\x00", "\0") == "nul \0, half \\udcff, é"
+    assert row["output_tail"] == result.output_tail and row["dynamic"]["what"][0] == "\0"
+    first, second = store.measurements("run-1").to_dict("records")
+    assert (first["n"], second["value"]) == (2**40, 3e12)
+    assert all(first[name] is None or first[name] != first[name] for name in ("value", "low", "high"))
+    assert second["samples"][1] == 1e-300
+    assert store.artifact_bytes("run-1", [STAGE.key]) == {STAGE.key: 2**40}
+
+
+def test_a_changed_plan_replaces_stages_and_adds_new_ones_last(store):
+    changed = StageRow(STAGE.key, "infer", "other", True, (), PlannedRequest())
+    new = StageRow("b" * 64, "infer", "new", True, (), PlannedRequest({"format": None}))
+    store.change_plan("run-1", [new, changed], [CellRow(CELL.name, CELL.axes, {"infer": new.key})])
+    assert store.stages("run-1") == [changed, new]
+    assert store.cells("run-1")[0].stages == {"infer": new.key}
+
+
+def test_the_history_of_costs_is_the_same_of_either_store(store):
+    result = Result("ok", wall_s=2.0, measurements=(Measurement("step_latency_s", 0.1),))
+    store.add_launch("run-1", STAGE, 0, replace(result, artifact=Artifact("f" * 64, 7, 1.0)))
+    store.add_launch("run-1", STAGE, 1, result, reused=True)
+    store.add_overhead("run-1", "report", 1.5)
+    store.keep_prediction("run-1", {**PREDICTION, "wall_s": 3.0})
+    store.finish_run("run-1")
+    found = store.cost_history()
+    assert [(cost.wall_s, cost.artifact_bytes, cost.launches) for cost in found.launches] == [(2.0, 7, 1)]
+    assert found.launches[0].values == {"step_latency_s": 0.1} and found.launches_in_store == 2
+    assert found.run is not None and found.run.overheads == {"report": 1.5}
+    assert store.run("run-1")["request"]["prediction"]["wall_s"] == 3.0
 
 
 def test_a_full_disk_loses_nothing_and_the_same_write_goes_on_once_there_is_space(small_disk):

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from bench.errors import StoreError
+from bench.results.store import removal
 from bench.results.store.columns import Damaged
+from bench.results.store.database import MAX_DETAIL, NoStore, explained
 from bench.results.store.schema import SCHEMA, SCHEMA_VERSION, UPGRADES, meta
+
+STORE_NAME = "bench.sqlite"
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _MAX_VALUE_BYTES = 2**28
-_MAX_DETAIL = 160
 _RESTORE = (
     "move it aside, or put a copy of it back, then run again: artifacts are safe and will be reused, "
     "and this file was left as it is"
@@ -36,39 +38,72 @@ _FAULTS = {
 }
 
 
-def open_engine(path: Path) -> sa.Engine:
-    """Open a store's file, upgrade its schema; raises StoreError where that cannot be done.
+class SqliteFile:
+    """A store in a file; whoever has its folder's lock writes it alone."""
 
-    Whatever later goes wrong with the file is raised as StoreError too.
-    """
-    fault = _fault(path)
-    if fault:
-        raise unreadable(path, fault)
-    engine = _connect(path)
-    with explained(path), engine.begin() as connection:
-        _refuse_programs(connection)
-        _upgrade(connection, path)
-        _check_layout(connection)
-    return engine
+    def __init__(self, path: Path) -> None:
+        """Open a store's file and upgrade its schema; raises StoreError where that cannot be done.
+
+        Whatever later goes wrong with the file is raised as StoreError too.
+        """
+        self.path = path
+        fault = _fault(path)
+        if fault:
+            raise self.unreadable(fault)
+        self.engine = _connect(path)
+        with explained(self), self.engine.begin() as connection:
+            _refuse_programs(connection)
+            _upgrade(connection, path)
+            _check_layout(connection)
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def unreadable(self, fault: str) -> StoreError:
+        return _unreadable(self.path, fault)
+
+    def explain(self, error: BaseException) -> StoreError:
+        return _explain(self.path, error)
+
+    def add_beside(self, connection: sa.Connection) -> None:
+        """Do nothing, as none of the three: the folder's lock has done it."""
+
+    def order_alone(self, connection: sa.Connection) -> None:
+        pass
+
+    def remove_alone(self, connection: sa.Connection, run_ids: Collection[str]) -> None:
+        pass
+
+    def hold(self, connection: sa.Connection, run_id: str) -> bool:
+        return True
+
+    def disk_bytes(self) -> int:
+        return self.path.stat().st_size
+
+    def bytes_without(self, run_ids: Collection[str]) -> int:
+        return removal.bytes_without(self.engine, run_ids)
+
+    def compact(self) -> None:
+        removal.rewrite(self.engine)
 
 
-def unreadable(path: Path, fault: str) -> StoreError:
-    """Return the error of a store that is damaged, or no store at all."""
+def open_file(folder: Path, *, create: bool) -> SqliteFile:
+    """Open the store in a folder; raises NoStore where there is none and none is to be created."""
+    path = folder / STORE_NAME
+    if not create and not path.is_file():
+        raise NoStore(f"{path}: no results yet; `bench run --matrix quick` creates some")
+    if not path.is_file():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{folder}: {error.strerror}; choose a writable --results") from None
+        _create(path)
+    return SqliteFile(path)
+
+
+def _unreadable(path: Path, fault: str) -> StoreError:
     return StoreError(f"{path}: not a readable store ({fault}); {_RESTORE}")
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Raise StoreError for whatever goes wrong with a store's content in the block."""
-    try:
-        yield
-    except (Damaged, sa.exc.NoResultFound, sa.exc.MultipleResultsFound) as error:
-        raise unreadable(path, f"damaged: {str(error)[:_MAX_DETAIL]}") from None
-    except (sqlite3.Error, sa.exc.StatementError) as error:
-        original = getattr(error, "orig", error)
-        if isinstance(original, Damaged):
-            raise StoreError(f"{path}: cannot keep {str(original)[:_MAX_DETAIL]}") from None
-        raise _explain(path, original) from None
 
 
 def _explain(path: Path, error: BaseException) -> StoreError:
@@ -77,7 +112,7 @@ def _explain(path: Path, error: BaseException) -> StoreError:
         if name.startswith(beginning):
             return StoreError(f"{path}: {text}")
     # Tables or columns are missing, or it holds a value of hundreds of megabytes.
-    return unreadable(path, f"damaged: {ascii(str(error)[:_MAX_DETAIL])[1:-1]}")
+    return _unreadable(path, f"damaged: {ascii(str(error)[:MAX_DETAIL])[1:-1]}")
 
 
 def _fault(path: Path) -> str:
@@ -114,7 +149,7 @@ def _names_another_journal(journal: Path) -> bool:
         return content.read() == _JOURNAL_MAGIC
 
 
-def create(path: Path) -> None:
+def _create(path: Path) -> None:
     """Create an empty store beside its place and rename it there: a kill leaves none, or a whole one."""
     part = path.with_suffix(".part")
     part.unlink(missing_ok=True)
@@ -183,7 +218,7 @@ def _upgrade(connection: sa.Connection, path: Path) -> None:
     if sa.inspect(connection).has_table(meta.name):
         text = connection.execute(sa.select(meta.c.value).where(meta.c.key == "schema_version")).scalar()
     if text is None or not re.fullmatch("[1-9][0-9]{0,5}", text):
-        raise unreadable(path, "a database of something else")
+        raise _unreadable(path, "a database of something else")
     version = int(text)
     if version > SCHEMA_VERSION:
         raise StoreError(

@@ -1,0 +1,47 @@
+"""The options of `bench run`, and the command that repeats a run."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.execution.engines import LOCAL
+from bench.plan.shards import Shard
+from bench.results.store import without_password
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options of a run, as the user gave them."""
+
+    matrix: str
+    results: Path
+    filter: str = ""
+    workloads: tuple[str, ...] = ()
+    plugins: tuple[Path, ...] = ()
+    smoke: bool = False
+    fresh: bool = False
+    rebuild: bool = False
+    trusted: tuple[Path, ...] = ()
+    shard: Shard | None = None
+    engine: str = LOCAL
+    artifacts: str = ""
+    store: str = field(default="", repr=False)  # it may hold a password
+
+    @property
+    def command(self) -> str:
+        """Return the command that repeats the run; a store's password is not in it."""
+        words = ["python", "-m", "bench", "run", "--matrix", self.matrix]
+        words += ["--filter", self.filter] if self.filter else []
+        words += [word for name in self.workloads for word in ("--workload", name)]
+        words += [word for path in self.plugins for word in ("--plugin", str(path))]
+        words += [word for path in self.trusted for word in ("--trust", str(path))]
+        words += ["--shard", str(self.shard)] if self.shard else []
+        words += ["--smoke"] if self.smoke else []
+        words += ["--rebuild"] if self.rebuild else []
+        words += ["--engine", self.engine] if self.engine != LOCAL else []
+        words += ["--artifacts", self.artifacts] if self.artifacts else []
+        words += ["--results", str(self.results)]
+        words += ["--store", without_password(self.store)] if self.store else []
+        return shlex.join(words)

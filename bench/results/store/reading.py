@@ -1,0 +1,286 @@
+"""Reads runs from the store's tables: the same queries of SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from bench.errors import StoreError
+from bench.metrics import metric_named
+from bench.records import PlannedRequest, read_as
+from bench.results.store import cost_history, schema, so_far
+from bench.results.store.columns import Damaged
+from bench.results.store.database import Database, explained
+from bench.results.store.disturbed import disturbances
+from bench.results.store.rows import CellRow, LaunchCount, StageRow
+from bench.results.store.unreadable import UnreadableRecord, as_launch, unreadable_records
+from techniques.registry import first_few, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Reading:
+    """The runs of a store as they are read. `folder` is the id of the results folder, see `Store`."""
+
+    def __init__(self, database: Database, folder: str) -> None:
+        self._database = database
+        self._engine = database.engine
+        self.folder = folder
+        self._left_out: dict[str, tuple[int, ...]] = {}
+
+    @property
+    def name(self) -> str:
+        """The store's name in messages: its file, or its URL without the password."""
+        return self._database.name
+
+    def damaged(self, fault: str) -> StoreError:
+        """Return the error of a store whose parts do not fit each other."""
+        return self._database.unreadable(f"damaged: {fault}")
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with explained(self._database), self._engine.connect() as connection:
+            yield connection
+
+    def unfinished_run(self, identity: str) -> str | None:
+        """Return the folder's latest run of this identity that did not end, or None."""
+        runs = schema.runs.c
+        query = (
+            sa.select(runs.id)
+            .where(runs.folder == self.folder, runs.identity == identity, runs.state == "running")
+            .order_by(runs.number.desc())
+            .limit(1)
+        )
+        with self._reading() as connection:
+            return connection.execute(query).scalar()
+
+    def has_run(self, run_id: str) -> bool:
+        """Say whether there is a run of exactly this id."""
+        with self._reading() as connection:
+            query = sa.select(schema.runs.c.id).where(schema.runs.c.id == run_id)
+            return connection.execute(query).scalar() is not None
+
+    def find_run(self, run: str | None) -> str:
+        """Return the id of the run that `run` begins; raises StoreError where none is.
+
+        Without `run` it is the latest of the folder, and where the folder has none, the latest of all.
+        """
+        runs = schema.runs.c
+        query = sa.select(runs.id, runs.folder).order_by(runs.number)
+        with self._reading() as connection:
+            found = connection.execute(query).all()
+        ids = [row.id for row in found]
+        if not ids:
+            raise StoreError(f"{self.name}: no run yet; `bench run --matrix quick` creates one")
+        if run is None:
+            return str(([row.id for row in found if row.folder == self.folder] or ids)[-1])
+        matching = [id_ for id_ in ids if id_ == run] or [id_ for id_ in ids if id_.startswith(run)]
+        if not matching:
+            raise StoreError(f"no run {run!r}{nearest(run, ids)}")
+        if len(matching) > 1:
+            raise StoreError(f"{run!r} is ambiguous; runs that begin with it: {first_few(matching)}")
+        return str(matching[0])
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """Return a run's row as a dictionary."""
+        with self._reading() as connection:
+            return dict(
+                connection.execute(schema.runs.select().where(schema.runs.c.id == run_id)).mappings().one()
+            )
+
+    def stages(self, run_id: str) -> list[StageRow]:
+        """Return a run's stages in the order they were planned."""
+        query = (
+            schema.stages.select().where(schema.stages.c.run_id == run_id).order_by(schema.stages.c.position)
+        )
+        with self._reading() as connection:
+            return [
+                StageRow(row.key, row.kind, row.label, row.timed, tuple(row.parents), _planned(row.request))
+                for row in connection.execute(query)
+            ]
+
+    def cells(self, run_id: str) -> list[CellRow]:
+        """Return a run's cells in the order of its matrix.
+
+        Raises StoreError where a cell names a stage that the run does not have.
+        """
+        query = schema.cells.select().where(schema.cells.c.run_id == run_id).order_by(schema.cells.c.position)
+        keys = sa.select(schema.stages.c.key).where(schema.stages.c.run_id == run_id)
+        with self._reading() as connection:
+            known = set(connection.execute(keys).scalars())
+            cells = [
+                CellRow(row.name, row.axes, row.stages, row.skipped) for row in connection.execute(query)
+            ]
+            for cell in cells:
+                if not cell.skipped and not known.issuperset(cell.stages.values()):
+                    raise Damaged(f"cells.stages of {cell.name[:60]!r} must be stages of the run")
+        return cells
+
+    def runs(self) -> pd.DataFrame:
+        """Return one row for each run, in the order they were entered: the clock may have been set back."""
+        return self._frame(schema.runs.select().order_by(schema.runs.c.number))
+
+    def launches(self, run_id: str) -> pd.DataFrame:
+        """Return one row for each launch of a run, in the order they ended, and what `disturbed` it.
+
+        One whose record cannot be read is a failed launch that says why.
+        """
+        import pandas as pd
+
+        launches, unreadable = schema.launches.c, self.unreadable_records(run_id)
+        without = [record.launch_id for record in unreadable]
+        query = schema.launches.select().where(launches.run_id == run_id, launches.id.not_in(without))
+        frame = self._frame(query.order_by(launches.id))
+        if unreadable:
+            rows = pd.DataFrame([as_launch(record, run_id) for record in unreadable])
+            frame = pd.concat([frame, rows], ignore_index=True).sort_values("id", ignore_index=True)
+        return frame.assign(disturbed=self._disturbed(run_id, frame["id"], without))
+
+    def measurements(self, run_id: str) -> pd.DataFrame:
+        """Return a run's measurements, long form: one row for each launch × metric × qualifier.
+
+        Columns: stage_key, kind, label, round, state, launch_id, environment_id, metric, qualifier, value,
+        low, high, n, method, reason, samples (float64 array or None), disturbed (by what; empty: by nothing).
+        """
+        stages, found = schema.stages.c, schema.measurements.c
+        query = (
+            sa.select(
+                schema.launches.c.stage_key,
+                stages.kind,
+                stages.label,
+                stages.timed,
+                schema.launches.c.round,
+                schema.launches.c.state,
+                schema.launches.c.environment_id,
+                schema.measurements,
+            )
+            .join(schema.launches, schema.launches.c.id == schema.measurements.c.launch_id)
+            .join(schema.stages, sa.and_(stages.run_id == run_id, stages.key == schema.launches.c.stage_key))
+            .where(schema.launches.c.run_id == run_id)
+            .order_by(schema.launches.c.id, found.metric, found.qualifier)
+        )
+        without = [record.launch_id for record in self.unreadable_records(run_id)]
+        frame = self._frame(query.where(schema.launches.c.id.not_in(without)))
+        # No call takes no time, and a ratio to it is no number: such a value is unknown.
+        in_seconds = frame["metric"].map(lambda name: metric_named(name).unit == "s")
+        of_nothing = frame["timed"].astype(bool) & in_seconds & (frame["value"].astype(float) <= 0)
+        return frame.assign(
+            value=frame["value"].mask(of_nothing),
+            disturbed=self._disturbed(run_id, frame["launch_id"], without),
+        )
+
+    def unreadable_records(self, run_id: str) -> list[UnreadableRecord]:
+        """Return the launches of a run whose record cannot be read, each with the reason.
+
+        Raises StoreError where half of them or more cannot.
+        """
+        with self._reading() as connection:
+            return unreadable_records(connection, run_id)
+
+    def launch_results(self, run_id: str) -> list[tuple[str, int, str]]:
+        """Return (stage key, round, state) of each launch, oldest first: what a resumed run needs."""
+        with self._reading() as connection:
+            return so_far.launch_results(connection, self._readable(connection, run_id))
+
+    def reasons(self, run_id: str) -> dict[str, str]:
+        """Return why the latest launch of each stage ended as it did, by its key."""
+        with self._reading() as connection:
+            return so_far.reasons(connection, self._readable(connection, run_id))
+
+    def values_of(self, run_id: str, *metrics: str) -> list[tuple[str, str, str, float | None, str]]:
+        """Return (stage key, metric, qualifier, value, method) of each measurement of these metrics."""
+        with self._reading() as connection:
+            return so_far.values_of(connection, self._readable(connection, run_id), *metrics)
+
+    def modules(self, run_id: str) -> dict[str, str]:
+        """Return the digests of the user's modules that took part in a run's launches, by path."""
+        with self._reading() as connection:
+            return so_far.modules(connection, self._readable(connection, run_id))
+
+    def launch_values(self, run_id: str, stage_key: str, metric: str) -> list[float]:
+        """Return a metric's values over one stage's good launches that nothing disturbed, else over all."""
+        with self._reading() as connection:
+            disturbed = disturbances(connection, run_id, self._unread(connection, run_id))
+            readable = self._readable(connection, run_id)
+            found = so_far.launch_values(connection, readable, stage_key, metric)
+        calm = [value for launch_id, value in found if not disturbed[launch_id]]
+        return calm or [value for _, value in found]
+
+    def launch_counts(self, run_id: str) -> dict[str, LaunchCount]:
+        """Count the good launches of each stage of a run, by its key."""
+        with self._reading() as connection:
+            disturbed = disturbances(connection, run_id, self._unread(connection, run_id))
+            return so_far.launch_counts(connection, self._readable(connection, run_id), disturbed)
+
+    def cost_history(self) -> cost_history.CostHistory:
+        """Return what the folder's recent launches and its latest finished run took, over all its runs."""
+        with self._reading() as connection:
+            try:
+                return cost_history.cost_history(connection, self.folder)
+            except Damaged:
+                own = sa.select(schema.runs.c.id).where(schema.runs.c.folder == self.folder)
+                ids = connection.execute(own).scalars().all()
+                without = [launch for run_id in ids for launch in self._unread(connection, run_id)]
+                return cost_history.cost_history(connection, self.folder, without)
+
+    def artifact_bytes(self, run_id: str, keys: Iterable[str]) -> dict[str, int]:
+        """Return the bytes of those artifacts that are entered, in the folder of that run."""
+        with self._reading() as connection:
+            return cost_history.artifact_bytes(connection, run_id, keys)
+
+    def environments(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """Return the environments that a run's launches saw, by id."""
+        used = (
+            sa.select(schema.launches.c.environment_id).where(schema.launches.c.run_id == run_id).distinct()
+        )
+        query = schema.environments.select().where(schema.environments.c.id.in_(used))
+        with self._reading() as connection:
+            return {row.id: row.content for row in connection.execute(query)}
+
+    def overheads(self, run_id: str) -> dict[str, float]:
+        """Return the seconds that a run spent outside stage bodies, by part."""
+        query = (
+            sa.select(schema.overheads.c.part, sa.func.sum(schema.overheads.c.seconds).label("seconds"))
+            .where(schema.overheads.c.run_id == run_id)
+            .group_by(schema.overheads.c.part)
+        )
+        with self._reading() as connection:
+            return {row.part: row.seconds for row in connection.execute(query)}
+
+    def artifact_sha256(self, key: str) -> str | None:
+        """Return the content hash entered for an artifact of the folder, or None where there is none."""
+        artifacts = schema.artifacts.c
+        query = sa.select(artifacts.sha256).where(artifacts.folder == self.folder, artifacts.key == key)
+        with self._reading() as connection:
+            return connection.execute(query).scalar()
+
+    def _unread(self, connection: sa.Connection, run_id: str) -> tuple[int, ...]:
+        """Return the launches that a run going on does without; what it enters itself can be read."""
+        if run_id not in self._left_out:
+            found = unreadable_records(connection, run_id)
+            self._left_out[run_id] = tuple(record.launch_id for record in found)
+        return self._left_out[run_id]
+
+    def _readable(self, connection: sa.Connection, run_id: str) -> sa.ColumnElement[bool]:
+        launches = schema.launches.c
+        return sa.and_(launches.run_id == run_id, launches.id.not_in(self._unread(connection, run_id)))
+
+    def _disturbed(self, run_id: str, launch_ids: Iterable[int], without: Collection[int]) -> list[str]:
+        with self._reading() as connection:
+            found = disturbances(connection, run_id, without)
+        return [found.get(launch_id, "") for launch_id in launch_ids]
+
+    def _frame(self, query: sa.sql.Select[Any]) -> pd.DataFrame:
+        """Return rows as a frame."""
+        import pandas as pd
+
+        with self._reading() as connection:
+            return pd.read_sql_query(query, connection)
+
+
+def _planned(request: Mapping[str, Any]) -> PlannedRequest:
+    return read_as(PlannedRequest, request)
