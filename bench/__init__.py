@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["__version__", "measure"]
+__all__ = ["__version__", "load", "measure"]
 
 __version__ = "0.1.0"
 
@@ -13,4 +13,8 @@ def __getattr__(name: str) -> Any:
         from bench.api import measure
 
         return measure
+    if name == "load":
+        from bench.results.loading import load
+
+        return load
     raise AttributeError(f"module 'bench' has no attribute {name!r}")

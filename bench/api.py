@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,12 +32,16 @@ def measure(
     scores: bool = True,
     outputs: str = "",
     results: str | Path = "results",
+    store: str | None = None,
 ) -> pd.DataFrame:
     """Measure a model's inference; return the report's table, one row for each cell.
 
     `inputs` has shape (samples, ...): batches are taken from it in turn. The model is handed over as a
     program of torch.export, in evaluation mode; its first dimension is the batch. The run is kept in the
-    folder `results` as any other. `outputs` says what the model returns where its shape does not tell:
+    folder `results` as any other, and its records in the store of the URL `store`, by default of the
+    environment variable `BENCH_STORE`, else in a file of the folder.
+
+    `outputs` says what the model returns where its shape does not tell:
     "scores:1" (of classes, on that axis), "probability", "logit", "labels" or "values". Quality is the share
     of answers that stay, of values the cosine to the model's own; `scores=False` is short for "values".
     Raises BenchError where the model cannot be exported, where `outputs` is none of these, and on any system
@@ -45,7 +50,7 @@ def measure(
     require_linux()
     from bench.execution.options import RunOptions
     from bench.execution.session import execute, prepare
-    from bench.results.store import Store
+    from bench.results.store import Store, address_of
     from bench.workloads.given import declared
     from bench.workloads.output_kinds import parse_kind
     from reports.frames import inference_table
@@ -55,18 +60,17 @@ def measure(
         parse_kind(outputs or "values")
     except ValueError as error:
         raise BenchError(str(error)) from None
-    folder = Path(results)
+    folder, url = Path(results), address_of(store)
     program = save_program(model, inputs, folder / PROGRAMS, batch_sizes)
     matrix = program.with_suffix(".toml")
     kind = declared(scores, outputs)
     workload = "exported:" + quote(str(program.resolve()), "=") + (f",outputs={kind}" if kind else "")
     matrix.write_text(_matrix(workload, compressions, backends, batch_sizes, max_launches))
-    options = RunOptions(str(matrix), folder, trusted=(program,))  # written a moment ago, from a live module
+    # Trusted: written a moment ago, from a live module.
+    options = RunOptions(str(matrix), folder, trusted=(program,), store=url)
     outcome = execute(prepare(options), lambda run_id: None)
-    store = Store.open(folder, create=False)
-    table = inference_table(read(store, outcome.run_id))
-    store.close()
-    return table
+    with closing(Store.open(folder, url, create=False)) as opened:
+        return inference_table(read(opened, outcome.run_id))
 
 
 def save_program(

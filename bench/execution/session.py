@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import platform
-
 import shutil
 import time
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """The results store, append-only, of SQLite or PostgreSQL; nothing outside this folder knows its schema."""
 
-from bench.results.store.address import without_password
+from bench.results.store.address import address_of, without_password
 from bench.results.store.cost_history import CostHistory, LaunchCost, RunCosts
 from bench.results.store.rows import CellRow, StageRow
 from bench.results.store.sqlite import STORE_NAME
@@ -16,5 +16,6 @@ __all__ = [
     "StageRow",
     "Store",
     "UnreadableRecord",
+    "address_of",
     "without_password",
 ]

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+
 import sqlalchemy as sa
 
 from bench.errors import StoreError
+from bench.results.folder import STORE_VARIABLE
 
 _DRIVERS = ("postgresql", "postgres", "postgresql+psycopg")
 _SECRETS = ("password", "sslpassword")
 _FORM = "--store must be a URL such as postgresql://USER@HOST/DATABASE"
+
+
+def address_of(store: str | None) -> str:
+    """Return the URL that was given, else that of the environment variable; empty where there is none."""
+    return os.environ.get(STORE_VARIABLE, "") if store is None else store
 
 
 def parse_address(text: str) -> sa.URL:

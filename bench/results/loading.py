@@ -1,0 +1,169 @@
+"""`bench.load`: the records of runs as pandas frames, from either kind of store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.analysis.summary import summarize
+from bench.errors import BenchError
+from bench.metrics import METRICS, metric_named
+from techniques.registry import nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.results.store import Store
+
+LATEST = "latest"
+
+
+def load(
+    run: str | Sequence[str] | None = None,
+    results: str | Path = "results",
+    store: str | None = None,
+    kind: str = "measurements",
+) -> pd.DataFrame:
+    """Return the records of runs as a pandas frame: of all runs, or of those that `run` names.
+
+    `run` is a run's id or its beginning, "latest", or a list of these. `store` is the URL of a shared store;
+    by default it is that of the environment variable `BENCH_STORE`, else a file in the folder `results`.
+    `kind` says what a row is: "measurements" (launch × metric), "launches", "summary" (cell × metric, with
+    the interval over launches), "cells" or "runs". Columns have types that Parquet keeps. Raises BenchError
+    where there is no such run or kind, or the store cannot be read.
+    """
+    import pandas as pd
+
+    from bench.results.store import Store, address_of
+
+    if not isinstance(kind, str) or kind not in _READERS:
+        near = nearest(str(kind), _READERS)
+        raise BenchError(f"bench.load: kind must be one of {', '.join(_READERS)}, got {kind!r}{near}")
+    with closing(Store.open(Path(results), address_of(store), create=False)) as opened:
+        ids = _ids(opened, run)
+        frames = [_READERS[kind](opened, run_id) for run_id in ids]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _ids(store: Store, run: str | Sequence[str] | None) -> list[str]:
+    """Return the ids of the runs that are meant, in the order they were entered."""
+    latest = store.find_run(None)  # raises where there is none at all
+    entered = [str(run_id) for run_id in store.runs()["id"]]
+    if run is None:
+        return entered
+    named = [run] if isinstance(run, str) else run
+    if not isinstance(named, Iterable) or not all(isinstance(name, str) and name for name in named):
+        raise BenchError(f"bench.load: run must be a run's id, {LATEST!r} or a list of these, got {run!r}")
+    found = {latest if name == LATEST else store.find_run(name) for name in named}
+    if not found:
+        raise BenchError("bench.load: run must name a run, got an empty list")
+    return [run_id for run_id in entered if run_id in found]
+
+
+def _runs(store: Store, run_id: str) -> pd.DataFrame:
+    import pandas as pd
+
+    row = store.run(run_id)
+    request = row["request"]
+    return pd.DataFrame(
+        {
+            "run_id": [run_id],
+            "matrix": [row["matrix"]],
+            "state": [row["state"]],
+            "host": [row["host"]],
+            "started": _times([row["started_s"]]),
+            "finished": _times([row["finished_s"]]),
+            "smoke": [bool(request.get("smoke", False))],
+            "filter": [request.get("filter", "")],
+            "command": [row["command"]],
+        }
+    )
+
+
+def _cells(store: Store, run_id: str) -> pd.DataFrame:
+    import pandas as pd
+
+    host = store.run(run_id)["host"]
+    rows = []
+    for cell in store.cells(run_id):
+        axes = {name.replace(".", "_"): value for name, value in cell.axes.items()}
+        keys = {f"{kind}_key": key for kind, key in cell.stages.items()}
+        first = {"run_id": run_id, "host": host, "cell": cell.name}
+        rows.append({**first, **axes, "skipped": cell.skipped, **keys})
+    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["run_id", "host", "cell", "skipped"])
+    # A run without an axis leaves its numbers whole.
+    return frame.convert_dtypes(convert_string=False, convert_boolean=False, convert_floating=False)
+
+
+def _launches(store: Store, run_id: str) -> pd.DataFrame:
+    stages = {stage.key: stage for stage in store.stages(run_id)}
+    environments = store.environments(run_id)
+    frame = store.launches(run_id).rename(columns={"id": "launch_id"})
+    frame.insert(0, "run_id", frame.pop("run_id"))
+    frame.insert(1, "host", store.run(run_id)["host"])
+    of_stage = [stages[key] for key in frame["stage_key"]]
+    seen = [environments.get(id_, {}) for id_ in frame["environment_id"]]
+    return frame.drop(columns=["dynamic", "start_s"]).assign(
+        kind=[stage.kind for stage in of_stage],
+        label=[stage.label for stage in of_stage],
+        started=_times(frame["start_s"]),
+        cpu=[_model(environment.get("cpu")) for environment in seen],
+        accelerator=[_accelerators(environment) for environment in seen],
+    )
+
+
+def _measurements(store: Store, run_id: str) -> pd.DataFrame:
+    run = store.run(run_id)
+    METRICS.learn(run["request"].get("metrics", ()))
+    frame = _with_units(store.measurements(run_id))
+    frame.insert(0, "run_id", run_id)
+    frame.insert(1, "host", run["host"])
+    numbers = ("value", "low", "high")
+    return frame.assign(n=frame["n"].astype("Int64"), **{name: frame[name].astype(float) for name in numbers})
+
+
+def _summary(store: Store, run_id: str) -> pd.DataFrame:
+    """Join what each stage came to with the cells that use it."""
+    METRICS.learn(store.run(run_id)["request"].get("metrics", ()))
+    values = _with_units(summarize(store.measurements(run_id)))
+    cells = _cells(store, run_id)
+    kept = [name for name in cells.columns if not name.endswith("_key")]
+    cells = cells[cells["skipped"] == ""]
+    keys = [name for name in cells.columns if name.endswith("_key")]
+    stages = cells.melt(kept, keys, "stage", "stage_key").dropna(subset="stage_key").drop(columns="stage")
+    own = stages.drop(columns="skipped").drop_duplicates().astype({"stage_key": str})
+    return own.merge(values.astype({"stage_key": str}), on="stage_key")
+
+
+_READERS: dict[str, Callable[[Store, str], pd.DataFrame]] = {
+    "measurements": _measurements,
+    "launches": _launches,
+    "summary": _summary,
+    "cells": _cells,
+    "runs": _runs,
+}
+
+
+def _times(seconds: Iterable[Any]) -> Any:
+    """Return seconds since the epoch as points in time, of UTC."""
+    import pandas as pd
+
+    return pd.to_datetime(pd.Series(seconds, dtype=float), unit="s", utc=True)
+
+
+def _with_units(frame: pd.DataFrame) -> pd.DataFrame:
+    """Put the unit of each row's metric next to it."""
+    place = list(frame.columns).index("qualifier") + 1
+    frame.insert(place, "unit", [metric_named(name).unit for name in frame["metric"]])
+    return frame
+
+
+def _model(cpu: Any) -> str:
+    """Return the name of an environment's processor."""
+    return str(cpu.get("model", "")) if isinstance(cpu, dict) else str(cpu or "")
+
+
+def _accelerators(environment: dict[str, Any]) -> str:
+    return ", ".join(accelerator["name"] for accelerator in environment.get("accelerators", ()))
