@@ -93,8 +93,9 @@ def _cells(store: Store, run_id: str) -> pd.DataFrame:
         first = {"run_id": run_id, "host": host, "cell": cell.name}
         rows.append({**first, **axes, "skipped": cell.skipped, **keys})
     frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["run_id", "host", "cell", "skipped"])
-    # A run without an axis leaves its numbers whole.
-    return frame.convert_dtypes(convert_string=False, convert_boolean=False, convert_floating=False)
+    # An axis of integers stays one where another run or cell lacks it.
+    whole = {name for row in rows for name, value in row.items() if isinstance(value, int)}
+    return frame.astype(dict.fromkeys(whole, "Int64"))
 
 
 def _launches(store: Store, run_id: str) -> pd.DataFrame:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 from bench import api
 from bench.metrics import METRICS
+from bench.results.loading import load
 from docs.reference.markdown import assemble, block, code, docstring, prose, table
 
-INTRODUCTION = """`bench.measure` measures a live module. Everything else goes through the command line and
-a matrix. [Your own model](../guides/model.md) has a complete example."""
+INTRODUCTION = """`bench.measure` measures a live module, and `bench.load` reads the records of runs.
+Everything else goes through the command line and a matrix. [Your own model](../guides/model.md) and
+[A store for a team](../guides/teams.md) have complete examples."""
 
 AXES = {
     "workload": "the workload",
@@ -63,12 +67,15 @@ def page() -> str:
         "Python",
         INTRODUCTION,
         "## bench.measure",
-        block(_signature()),
+        block(_signature(api.measure)),
         docstring(api.measure),
         "### What it returns",
         "A pandas frame with one row for each cell. Units are in the names of the columns; unknown is empty. "
         "The same table is `tables/inference.csv` in the run's folder.",
         table(("column", ""), map(_row, columns())),
+        "## bench.load",
+        block(_signature(load)),
+        docstring(load),
     )
 
 
@@ -76,9 +83,9 @@ def _row(column: str) -> tuple[str, str]:
     return code(column), explained(column)
 
 
-def _signature() -> str:
+def _signature(function: Callable[..., Any]) -> str:
     lines, keyword_only = [], False
-    signature = inspect.signature(api.measure)
+    signature = inspect.signature(function)
     for parameter in signature.parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY and not keyword_only:
             keyword_only = True
@@ -86,7 +93,7 @@ def _signature() -> str:
         default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
         lines.append(f"{parameter.name}: {parameter.annotation}{default}")
     inside = "".join(f"    {line},\n" for line in lines)
-    return f"bench.measure(\n{inside}) -> {signature.return_annotation}"
+    return f"bench.{function.__name__}(\n{inside}) -> {signature.return_annotation}"
 
 
 def columns() -> list[str]:

@@ -278,8 +278,11 @@ class Reading:
         """Return rows as a frame."""
         import pandas as pd
 
+        # Not by pandas's own reader: each of its versions asks for another SQLAlchemy.
         with self._reading() as connection:
-            return pd.read_sql_query(query, connection)
+            done = connection.execute(query)
+            rows, columns = done.fetchall(), list(done.keys())
+        return pd.DataFrame.from_records(rows, columns=columns, coerce_float=True)
 
 
 def _planned(request: Mapping[str, Any]) -> PlannedRequest:
