@@ -120,8 +120,7 @@ def _prepare(options: RunOptions, fetch: bool, say: datasets.Say, opened: ExitSt
     matrix = read_matrix(options.matrix, options.filter, workloads=options.workloads)
     _try_own_workloads(matrix)
     if fetch:
-        # What cannot be written must not cost a download first.
-        check_writable(options.results)
+        check_writable(options.results)  # what cannot be written must not cost a download first
         if options.store:
             Store.open(options.results, options.store).close()
     problems, notes = _find_data(matrix, fetch, say)

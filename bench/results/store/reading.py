@@ -58,12 +58,6 @@ class Reading:
         with self._reading() as connection:
             return connection.execute(query).scalar()
 
-    def has_run(self, run_id: str) -> bool:
-        """Say whether there is a run of exactly this id."""
-        with self._reading() as connection:
-            query = sa.select(schema.runs.c.id).where(schema.runs.c.id == run_id)
-            return connection.execute(query).scalar() is not None
-
     def find_run(self, run: str | None) -> str:
         """Return the id of the run that `run` begins; raises StoreError where none is.
 

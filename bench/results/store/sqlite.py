@@ -67,15 +67,16 @@ class SqliteFile:
         return _explain(self.path, error)
 
     def add_beside(self, connection: sa.Connection) -> None:
-        """Do nothing, as none of the three: the folder's lock has done it."""
+        """Do nothing: the folder's lock keeps other runners out."""
 
     def order_alone(self, connection: sa.Connection) -> None:
-        pass
+        """Do nothing: the folder's lock keeps other runners out."""
 
     def remove_alone(self, connection: sa.Connection, run_ids: Collection[str]) -> None:
-        pass
+        """Do nothing: the folder's lock keeps other runners out."""
 
     def hold(self, connection: sa.Connection, run_id: str) -> bool:
+        """Return True: the folder's lock keeps other runners out."""
         return True
 
     def disk_bytes(self) -> int:

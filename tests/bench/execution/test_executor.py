@@ -138,3 +138,9 @@ def test_a_server_that_cannot_work_says_why_in_its_last_line(start, tmp_path):
     executor = start()
     executor.wait_until_ready()
     assert executor.end.startswith("ended with exit code 1: ImportError: libc.so: cannot open")
+
+
+def test_no_worker_gets_the_address_of_a_shared_store(start, monkeypatch):
+    monkeypatch.setenv("BENCH_STORE", "postgresql://me:s3cret@host/db")
+    environment = psutil.Process(pid_of(start("sleeps"))).environ()
+    assert "PYTHONPATH" in environment and "BENCH_STORE" not in environment
