@@ -67,7 +67,11 @@ def run(
         bool, typer.Option("--fresh", help="Start a new run even if an unfinished one could be resumed.")
     ] = False,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Make every artifact again, even if an earlier run made it.")
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="Make every artifact, and measure peak rates, again, even if an earlier run did.",
+        ),
     ] = False,
     anew: Annotated[bool, typer.Option("--anew", hidden=True)] = False,
     shard: Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from bench.costs.daily import read_daily
 from bench.costs.model import CostModel
 from bench.costs.prediction import Estimator, Progress
 from bench.costs.probed import read_probes
@@ -40,12 +41,16 @@ def progress_of(
     *,
     rebuild: bool = False,
 ) -> Progress:
-    """Return the finished part of a plan: artifacts, and a resumed run's stages and launches.
+    """Return the finished part of a plan: artifacts, what holds for a day, a resumed run's launches.
 
-    With `rebuild`, existing artifacts do not count.
+    With `rebuild`, none of another run counts.
     """
     there = () if rebuild else stages
-    present = {stage.key for stage in there if (artifact_folder(results, stage.key) / RECORD).is_file()}
+    present = {
+        stage.key
+        for stage in there
+        if (artifact_folder(results, stage.key) / RECORD).is_file() or read_daily(stage) is not None
+    }
     ended: set[str] = set()
     launches: dict[str, int] = {}
     timed = {stage.key for stage in stages if stage.timed}

@@ -55,7 +55,8 @@ def probe(prepared: Prepared, conclude: Conclude) -> None:
     """
     with TemporaryDirectory(prefix="bench-probe-") as folder:
         results = Path(folder)
-        options = replace(prepared.options, results=results, store="", fresh=True)
+        # `rebuild`, since what is taken over from another run takes no time.
+        options = replace(prepared.options, results=results, store="", fresh=True, rebuild=True)
 
         whole = bool(prepared.plan.cells)  # without a cell the report is empty, and says nothing of another
 

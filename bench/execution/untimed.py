@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
+from bench.costs.daily import keep_daily, read_daily
 from bench.costs.timeline import now_s
-from bench.execution.engines.engine import Executor, Node
+from bench.execution.engines.engine import THIS_MACHINE, Executor, Node
 from bench.execution.ledger import Ledger, title
 from bench.execution.servers import Servers
 from bench.execution.tasks import Task, Tasks
@@ -117,6 +118,8 @@ class Untimed:
         exchange = self.ledger.job.exchange
         if exchange is not None and result.artifact is not None:
             exchange.publish(self.ledger.job.results, stage.key)  # unless its node has, where it lies only
+        if place.node.name == THIS_MACHINE and not self.ledger.job.smoke:
+            keep_daily(stage, result)
         if not self.ledger.enter(stage, 0, result):
             self.waiting.insert(0, stage)
 
@@ -134,10 +137,11 @@ class Untimed:
         return True
 
     def _reused(self, stage: StageRow) -> tuple[Result, bool] | None:
-        """Return an existing artifact's result, and whether this run made it; None if it must be made."""
+        """Return a result that exists already, and whether this run made it; None if it must be made."""
         job = self.ledger.job
         if not STAGES.get(stage.kind).leaves_artifact:
-            return None
+            daily = None if job.rebuild or THIS_MACHINE not in self._places else read_daily(stage)
+            return None if daily is None else (daily, False)
         record = read_record(job.results, stage.key)
         entered = job.store.artifact_sha256(stage.key)
         if record is None or (entered is not None and entered != record.artifact.sha256):

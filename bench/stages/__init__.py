@@ -35,7 +35,8 @@ class StageKind:
     interval decides whether a stage needs more launches; a kind without one has a single launch. One that
     runs `alone` has all cores to itself, because its clock is a result. `shares` is the kind of artifact by
     whose observed structure several cells may share a timing, and `label` the ending of its name; with
-    `any_batch` it has batches of its own. `guess_s` and `guess_bytes` are what a stage takes where nothing is
+    `any_batch` it has batches of its own. What a `daily` kind found, other runs on the machine take over for
+    a day. `guess_s` and `guess_bytes` are what a stage takes where nothing is
     measured.
     """
 
@@ -52,6 +53,7 @@ class StageKind:
     shares: str = ""
     label: str = ""
     any_batch: bool = False
+    daily: bool = False
     guess_s: float = 5.0
     guess_bytes: int | None = None
 
@@ -198,6 +200,7 @@ _add(
     *("ceilings", "Measure what a device can do at most", 4, "runs"),
     settings="CeilingsSettings",
     alone=True,
+    daily=True,
     guess_s=3.0,
 )
 _add(

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 from bench.execution.resources import Resources
 from bench.records import Request, Result
 
+THIS_MACHINE = ""
+"""The name of the node of a run without a cluster."""
+
 
 class Executor(Protocol):
     """A server on one node, which runs each request in a process of its own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from bench.execution.engines.engine import Executor, Node
+from bench.execution.engines.engine import THIS_MACHINE, Executor, Node
 from bench.execution.executor import ForkServerExecutor
 from bench.execution.job import Job
 from bench.execution.resources import Resources
@@ -16,7 +16,7 @@ class LocalEngine:
     """Runs everything on this machine; `make` starts a server that imports the modules it is given."""
 
     def __init__(self, resources: Resources, make: MakeExecutor) -> None:
-        self._node = Node("", "", resources)
+        self._node = Node(THIS_MACHINE, "", resources)
         self._make = make
 
     def nodes(self) -> Sequence[Node]:

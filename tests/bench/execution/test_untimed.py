@@ -7,6 +7,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bench.execution.engines.local import LocalEngine
 from bench.execution.ledger import Ledger
 from bench.execution.servers import Servers
@@ -72,6 +74,26 @@ def test_anew_makes_again_what_an_earlier_run_has_left(tmp_path: Path) -> None:
     ledger, server = ledger_of(tmp_path, rebuild=True), Server()
     run(ledger, server, [TRAIN])
     assert [request.kind for request in server.requests] == ["train"]
+
+
+def test_ceilings_are_measured_once_a_day_unless_a_run_is_smoke_or_rebuilds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
+    ceilings = StageRow("f" * 64, "ceilings", "ceilings of cpu", False, (), PlannedRequest())
+
+    def measured(name: str, **options: bool) -> bool:
+        folder, server = tmp_path / name, Server()
+        folder.mkdir()
+        ledger = ledger_of(folder, [ceilings], **options)
+        run(ledger, server, [ceilings])
+        assert ledger.has_ended(ceilings)
+        assert bool(ledger.job.store.launches("run-1")["reused"].item()) == (not server.requests)
+        return bool(server.requests)
+
+    assert measured("smoke", smoke=True) and measured("first")
+    assert not measured("second")
+    assert measured("third", rebuild=True)
 
 
 def test_stages_of_the_cpu_run_side_by_side_one_core_each(tmp_path: Path) -> None:
