@@ -23,6 +23,6 @@ def artifact_of(cell: CellRow, run_id: str, results: Path, *kinds: str) -> Path:
     key = next((cell.stages[kind] for kind in kinds if cell.stages.get(kind)), "")
     folder = artifact_folder(results, str(key))
     if cell.skipped or not folder.is_dir():
-        why = cell.skipped or "its artifact is no longer in the results folder; repeat the run"
+        why = cell.skipped or f"its artifact is not in {results}; repeat the run, or give the folder that made it"
         raise BenchError(f"cell {cell.name} of run {run_id}: {why}")
     return folder

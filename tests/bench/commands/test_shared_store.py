@@ -53,6 +53,11 @@ def test_the_environment_variable_stands_for_the_option(command, url, tmp_path, 
     assert done.returncode == 2 and "must be a URL" in done.stderr
 
 
+def test_a_run_of_another_folder_has_its_artifacts_there(command, url, tmp_path):
+    done = command("profile", CELL, "--results", tmp_path / "colleagues", "--store", url)
+    assert done.returncode == 2 and "give the folder that made it" in done.stderr
+
+
 def test_a_dry_run_reads_the_store_and_leaves_the_folder_as_it_is(command, url, tmp_path):
     words = (
         "run",
