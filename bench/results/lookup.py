@@ -23,6 +23,7 @@ def artifact_of(cell: CellRow, run_id: str, results: Path, *kinds: str) -> Path:
     key = next((cell.stages[kind] for kind in kinds if cell.stages.get(kind)), "")
     folder = artifact_folder(results, str(key))
     if cell.skipped or not folder.is_dir():
-        why = cell.skipped or f"its artifact is not in {results}; repeat the run, or give the folder that made it"
+        absent = f"its artifact is not in {results}; repeat the run, or give the folder that made it"
+        why = cell.skipped or absent
         raise BenchError(f"cell {cell.name} of run {run_id}: {why}")
     return folder
