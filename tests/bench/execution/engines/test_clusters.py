@@ -64,10 +64,10 @@ def command(matrix: object, results: Path, *options: str) -> list[str]:
     ]
 
 
-def start(cluster: Cluster, matrix: object, results: Path) -> subprocess.Popen[str]:
+def start(cluster: Cluster, matrix: object, results: Path, *options: str) -> subprocess.Popen[str]:
     # A shell that starts the tests in the background makes them, and all they start, ignore the signal.
     return subprocess.Popen(
-        command(matrix, results, "--engine", cluster.engine),
+        command(matrix, results, "--engine", cluster.engine, *options),
         env=cluster.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -112,3 +112,15 @@ def test_ctrl_c_ends_the_work_on_every_node_and_the_run_can_be_resumed(
     again = start(cluster, MATRIX, tmp_path)
     _, errors = again.communicate(timeout=500)
     assert again.returncode == 0 and ": resumed" in errors, errors[-4000:]
+
+
+def test_artifacts_move_through_a_url_and_later_runs_reuse_them(cluster: Cluster, tmp_path: Path) -> None:
+    url = ("--artifacts", f"file://{tmp_path}/bucket")
+    runner = start(cluster, MATRIX, tmp_path / "first", *url)
+    _, errors = runner.communicate(timeout=500)
+    assert runner.returncode == 0, errors[-4000:]
+    assert not (tmp_path / "first" / "artifacts").exists(), "the nodes used the runner's folder"
+    words = pinned(cores()[0], command(MATRIX, tmp_path / "second", *url))
+    again = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert again.returncode == 0 and again.stderr.count("ok (reused)") == 4, again.stderr
+    assert differences(tmp_path / "first", tmp_path / "second")[0] == []
