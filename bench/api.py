@@ -29,6 +29,7 @@ def measure(
     backends: Sequence[str] = ("auto",),
     batch_sizes: Sequence[int] = (1,),
     max_launches: int = 6,
+    budget_s: float | None = 60.0,
     scores: bool = True,
     outputs: str = "",
     results: str | Path = "results",
@@ -39,7 +40,8 @@ def measure(
     `inputs` has shape (samples, ...): batches are taken from it in turn. The model is handed over as a
     program of torch.export, in evaluation mode; its first dimension is the batch. The run is kept in the
     folder `results` as any other, and its records in the store of the URL `store`, by default of the
-    environment variable `BENCH_STORE`, else in a file of the folder.
+    environment variable `BENCH_STORE`, else in a file of the folder. Once its launches have taken `budget_s`
+    seconds, no timing that has three of them is launched again; None sets no limit.
 
     `outputs` says what the model returns where its shape does not tell:
     "scores:1" (of classes, on that axis), "probability", "logit", "labels" or "values". Quality is the share
@@ -65,7 +67,7 @@ def measure(
     matrix = program.with_suffix(".toml")
     kind = declared(scores, outputs)
     workload = "exported:" + quote(str(program.resolve()), "=") + (f",outputs={kind}" if kind else "")
-    matrix.write_text(_matrix(workload, compressions, backends, batch_sizes, max_launches))
+    matrix.write_text(_matrix(workload, compressions, backends, batch_sizes, max_launches, budget_s))
     # Trusted: written a moment ago, from a live module.
     options = RunOptions(str(matrix), folder, trusted=(program,), store=url)
     outcome = execute(prepare(options), lambda run_id: None)
@@ -172,6 +174,7 @@ def _matrix(
     backends: Sequence[str],
     batch_sizes: Sequence[int],
     max_launches: int,
+    budget_s: float | None,
 ) -> str:
     infer = {"compression": compressions, "backend": backends, "batch_size": batch_sizes}
     lines = [f"{name} = {json.dumps(list(values))}" for name, values in infer.items()]
@@ -180,5 +183,6 @@ def _matrix(
             *("[train]", f"workload = {json.dumps(workload)}", 'optimizer = "none"'),
             *("[infer]", *lines),
             *("[budget]", f"max_launches = {max_launches}"),
+            *([] if budget_s is None else [f"budget_s = {budget_s}"]),
         ]
     )

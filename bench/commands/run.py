@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bench.execution.options import RunOptions
     from bench.execution.session import Prepared
 
+MAX_BUDGET_S = 30 * 24 * 3600.0
+
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as in shells."""
 
@@ -84,6 +86,15 @@ def run(
         str,
         typer.Option("--engine", help="Where stages run: local, ray (cluster at RAY_ADDRESS) or slurm."),
     ] = "local",
+    budget_s: Annotated[
+        float | None,
+        typer.Option(
+            "--budget-s",
+            min=1.0,
+            max=MAX_BUDGET_S,
+            help="Seconds of timed launches for each workload; intervals may get wider.",
+        ),
+    ] = None,
     artifacts: Annotated[
         str, typer.Option("--artifacts", help="URL to keep artifacts at too: s3://..., gs://..., file://...")
     ] = "",
@@ -118,6 +129,7 @@ def run(
         parse_shard(shard) if shard is not None else None,
         engine,
         artifacts,
+        budget_s,
         store_url or "",
     )
     if (cells or as_json) and not dry_run:

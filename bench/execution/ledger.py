@@ -6,7 +6,7 @@ All of it follows from the store, so that a run that goes on after an interrupti
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count as numbers
 
@@ -47,6 +47,7 @@ class Ledger:
         self._disturbed: dict[str, str] = {}
         self._reopened: set[str] = set()
         self._numbers: defaultdict[str, set[int]] = defaultdict(set)
+        self._spent_s: defaultdict[str, float] = defaultdict(float)
         self._workloads: tuple[Plan, dict[str, str]] | None = None
 
     @property
@@ -113,6 +114,7 @@ class Ledger:
                 self._ended[key] = Result(state, reasons[key])  # type: ignore[arg-type]
         for entry in store.values_of(run_id, STRUCTURE, "valid"):
             self._sharing.note(*entry)
+        self._remember_spent()
         self._count()
         for key in list(self.launches):
             self.look(self._sharing.plan.stages[key])
@@ -125,6 +127,8 @@ class Ledger:
         before = dict(self.launches)
         self._count()
         for key, launches in before.items():
+            if self._is_spent(self._sharing.plan.stages[key]):
+                continue
             if self.launches[key] < launches and self._ended.get(key, _FAILED).state == "ok":
                 del self._ended[key]
                 self._reopened.add(key)
@@ -157,6 +161,8 @@ class Ledger:
         if result.state == "ok":
             objection = self._unchanged.objection(stage, result.dynamic.get("modules", {}))
             result = replace(result, state="failed", reason=objection) if objection else result
+        if ran and stage.timed:
+            self.spend([stage], result.wall_s)
         if ran:
             self.timeline.body(result.start_s, result.body_s)
         with self.timeline.part(STORE):
@@ -179,7 +185,8 @@ class Ledger:
     def count_launch(self, stage: StageRow) -> bool:
         """Count a good launch; returns False where it was disturbed and is to be repeated."""
         disturbed = self._disturbed.get(stage.key)
-        if disturbed and self.repeats[stage.key] < self.job.max_repeats:
+        may_repeat = self.repeats[stage.key] < self.job.max_repeats and not self._is_spent(stage)
+        if disturbed and may_repeat:
             self.repeats[stage.key] += 1
             self.display.repeated(title(stage), disturbed)
             return False
@@ -188,18 +195,36 @@ class Ledger:
         return True
 
     def look(self, stage: StageRow) -> None:
-        """End a timed stage whose interval is narrow enough, or whose launches are used up."""
+        """End a timed stage whose interval is narrow enough, or whose launches or time are used up."""
         launches, most = self.launches[stage.key], self.job.max_launches
-        if stage.key in self._ended or (launches < most and launches not in LOOKS):
+        spent = launches >= LOOKS[0] and self._is_spent(stage)
+        if stage.key in self._ended or (launches < most and launches not in LOOKS and not spent):
             return
         metric = STAGES.get(stage.kind).timed_by
         values = self.job.store.launch_values(self.job.run_id, stage.key, metric)
         target = self.job.budget.target_interval
         enough = bool(values) and launch_interval(values).relative_half_width <= target
-        if launches >= most or enough:
+        if launches >= most or enough or spent:
             self._ended[stage.key] = Result("ok")
             first = stage.key not in self._reopened
-            self.display.ended(title(stage), f"ok {counted(launches, 'launch')}", counts=first)
+            early = spent and not enough and launches < most
+            how = f"ok {counted(launches, 'launch')}" + (", its time budget is spent" if early else "")
+            self.display.ended(title(stage), how, counts=first)
+
+    def spend(self, stages: Sequence[StageRow], seconds: float) -> None:
+        """Add seconds that timed stages have taken together to what their workloads have spent."""
+        for stage in stages:
+            self._spent_s[self.workload_of(stage)] += seconds / len(stages)
+
+    def end_spent(self) -> None:
+        """End the timed stages that have an interval, and whose workload has spent its time budget."""
+        for stage in self.left() if self.job.budget.budget_s is not None else ():
+            if stage.timed and self._is_spent(stage):
+                self.look(stage)
+
+    def _is_spent(self, stage: StageRow) -> bool:
+        limit = self.job.budget.budget_s
+        return limit is not None and self._spent_s[self.workload_of(stage)] >= limit
 
     def _rest_s(self) -> float:
         return self._estimator.rest_s(self.left(), self.launches)
@@ -210,6 +235,17 @@ class Ledger:
             if self._sharing.plan.stages[key].timed:
                 self.repeats[key] = min(count.disturbed, self.job.max_repeats)
                 self.launches[key] = count.good - self.repeats[key]
+                if self._is_spent(self._sharing.plan.stages[key]):  # disturbed ones count too
+                    self.launches[key] = max(self.launches[key], min(count.good, LOOKS[0]))
+
+    def _remember_spent(self) -> None:
+        if self.job.budget.budget_s is None:
+            return
+        launches = self.job.store.launches(self.job.run_id)
+        for key, wall_s in zip(launches["stage_key"], launches["wall_s"], strict=True):
+            stage = self._sharing.plan.stages[str(key)]
+            if stage.timed:
+                self.spend([stage], float(wall_s))
 
     def _count_kill(self, stage: StageRow, result: Result) -> bool:
         self._kills[stage.key] += 1

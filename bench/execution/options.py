@@ -27,6 +27,7 @@ class RunOptions:
     shard: Shard | None = None
     engine: str = LOCAL
     artifacts: str = ""
+    budget_s: float | None = None
     store: str = field(default="", repr=False)  # it may hold a password
 
     @property
@@ -42,6 +43,7 @@ class RunOptions:
         words += ["--rebuild"] if self.rebuild else []
         words += ["--engine", self.engine] if self.engine != LOCAL else []
         words += ["--artifacts", self.artifacts] if self.artifacts else []
+        words += ["--budget-s", f"{self.budget_s:g}"] if self.budget_s is not None else []
         words += ["--results", str(self.results)]
         words += ["--store", without_password(self.store)] if self.store else []
         return shlex.join(words)

@@ -9,6 +9,7 @@ that each workload has rounds of its own where there are several nodes.
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import closing
@@ -54,6 +55,7 @@ class Rounds:
             blocked = ledger.blocked(stage)
             if blocked is not None:
                 ledger.enter(stage, 0, blocked)
+        ledger.end_spent()
         nodes = self._servers.nodes(wait=not self._tasks)
         for node in nodes:
             due = [] if node.name in self._busy else self._next_round(several=len(nodes) > 1)
@@ -92,7 +94,9 @@ class Rounds:
         executor = None
         left = [stage.key for stage in due]
         try:
+            started = time.monotonic()
             executor = yield from self._servers.start(node, due)
+            self._ledger.spend(due, time.monotonic() - started)
             while left and executor is not None and executor.alive:
                 # What is left where it ended comes in another round, from a server of its own.
                 yield from self._launch(self._ledger.stages[left[0]], node, executor)

@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -117,7 +117,7 @@ def _prepare(options: RunOptions, fetch: bool, say: datasets.Say, opened: ExitSt
     engine_named(options.engine)
     trust(options.trusted)
     plugins = load_plugins(options.plugins)
-    matrix = read_matrix(options.matrix, options.filter, workloads=options.workloads)
+    matrix = _read(options)
     _try_own_workloads(matrix)
     if fetch:
         check_writable(options.results)  # what cannot be written must not cost a download first
@@ -127,7 +127,7 @@ def _prepare(options: RunOptions, fetch: bool, say: datasets.Say, opened: ExitSt
     notes = [*map(str, matrix.left_out), *notes]
     substitutes = {name: matrix.fallback[name] for name in problems if name in matrix.fallback}
     if substitutes:
-        matrix = read_matrix(options.matrix, options.filter, substitutes, options.workloads)
+        matrix = _read(options, substitutes)
         problems = {name: why for name, why in problems.items() if name not in substitutes}
         notes += [f"{old} is replaced by {new}: its data is unavailable" for old, new in substitutes.items()]
     setup = partial(setup_of, options.results, matrix.budget, options.artifacts)
@@ -156,6 +156,13 @@ def _prepare(options: RunOptions, fetch: bool, say: datasets.Say, opened: ExitSt
     if not plan.stages:
         raise MatrixError(f"{options.matrix}: no cell can run here: {plan.cells[0].skipped}")
     return Prepared(options, matrix, plan, plugins, resources, tuple(notes), shard, engine)
+
+
+def _read(options: RunOptions, substitutes: Mapping[str, str] | None = None) -> Matrix:
+    matrix = read_matrix(options.matrix, options.filter, substitutes, options.workloads)
+    if options.budget_s is None:
+        return matrix
+    return replace(matrix, budget=matrix.budget.model_copy(update={"budget_s": options.budget_s}))
 
 
 def _shard_text(shard: Shard, cells: int, of: int) -> str:

@@ -55,10 +55,11 @@ class Budget(_Strict):
 
     Launches of a timing stop once the half-width of its 95 % interval is below `target_interval`, a share of
     its value, or at `max_launches`. At most `max_repeats` disturbed launches are repeated; without it 9, or
-    `max_launches` if that is more. `sample_s` is how long a launch samples. `flush_cache` empties the
-    device's caches before each sample, as other work would between calls that are far apart. `timeout_s`
-    ends a stage that hangs, `memory_gib` one that allocates without end. `allocator`: workers "keep" the
-    memory that they free, or leave it to the "system".
+    `max_launches` if that is more. Once the launches of a workload have taken `budget_s`, none of its timings
+    that has three is launched again, and nothing is repeated. `sample_s` is how long a launch samples.
+    `flush_cache` empties the device's caches before each sample, as other work would between calls that are
+    far apart. `timeout_s` ends a stage that hangs, `memory_gib` one that allocates without end. `allocator`:
+    workers "keep" the memory that they free, or leave it to the "system".
     """
 
     train_steps: int | None = Field(default=None, ge=1, le=10**9)
@@ -67,6 +68,7 @@ class Budget(_Strict):
     target_interval: float = Field(default=0.05, gt=0, le=1)
     max_launches: Annotated[int, AfterValidator(_a_number_of_launches)] = 10
     max_repeats: int | None = Field(default=None, ge=0, le=10**6)
+    budget_s: float | None = Field(default=None, gt=0, le=30 * 24 * 3600)
     sample_s: float = Field(default=0.4, gt=0, le=3600)
     flush_cache: bool = False
     timeout_s: float = Field(default=1800, ge=1, le=30 * 24 * 3600)

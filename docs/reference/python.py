@@ -48,7 +48,7 @@ COLUMNS = AXES | {
     "latency_high_s": "upper end of the 95 % interval",
     "latency_launches": "launches that the latency rests on",
     "latency_disturbed": "launches that were disturbed and excluded",
-    "latency_preliminary": "whether the interval rests on fewer than 6 launches",
+    "latency_preliminary": "whether the interval rests on fewer than 6 launches, or is wide as time ran out",
     "latency_converged": "whether the interval is as narrow as the budget asks",
     "latency_between_variation": "standard deviation between launches, over their mean",
     "speedup": "how many times as fast as eager PyTorch without compression, same precision and batch size",

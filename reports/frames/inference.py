@@ -13,10 +13,11 @@ from reports.frames.counts import flops_incomplete
 from reports.frames.further import further_columns, further_values
 from reports.frames.money import SERVING_COLUMNS, serving_columns
 from reports.frames.pareto import point_of, ranked_points
+from reports.frames.precision import converged, is_preliminary
 from reports.frames.roofline import ROOFLINE_COLUMNS, infer_point, roofline_columns
 from reports.frames.training import final_quality
 from reports.frames.validity import timing_fault
-from reports.frames.view import CELL_STAGES, INFER_AXES, TRAIN_AXES, Reading, RunView, training_of
+from reports.frames.view import CELL_STAGES, INFER_AXES, TRAIN_AXES, RunView, training_of
 
 if TYPE_CHECKING:
     from bench.results.store import CellRow
@@ -118,8 +119,8 @@ def _row(view: RunView, cell: CellRow) -> dict[str, Any]:
         "latency_high_s": latency.high,
         "latency_launches": latency.launches,
         "latency_disturbed": status.disturbed,
-        "latency_preliminary": latency.preliminary or 0 < status.good == status.disturbed,
-        "latency_converged": _converged(view, latency),
+        "latency_preliminary": is_preliminary(view, latency) or 0 < status.good == status.disturbed,
+        "latency_converged": converged(view, latency),
         "latency_between_variation": _between(view.launch_values(infer, "latency_s")),
         **{column: view.value(infer, metric) for metric, column in _INFER_METRICS.items()},
         **{metric: view.value(keys["lower"], metric) for metric in _LOWER_METRICS},
@@ -132,15 +133,6 @@ def _row(view: RunView, cell: CellRow) -> dict[str, Any]:
         "ranked": state == "ok" and latency.value is not None and _quality(view, cell) is not None,
         **{f"{kind}_key": key for kind, key in keys.items()},
     }
-
-
-def _converged(view: RunView, latency: Reading) -> bool | None:
-    """Say whether the interval is within the budget's `target_interval`; None where the budget has none."""
-    target = view.run["request"].get("budget", {}).get("target_interval")
-    if target is None or latency.value is None:
-        return None
-    interval = Interval(latency.value, latency.low, latency.high, latency.launches, "")
-    return bool(interval.relative_half_width <= target)
 
 
 def _between(medians: list[float]) -> float | None:

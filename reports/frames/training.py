@@ -12,6 +12,7 @@ from bench.metrics import METRICS
 from reports.frames.counts import flops_incomplete, incomplete_counts
 from reports.frames.further import further_columns, further_values
 from reports.frames.money import TRAINING_COLUMNS, training_columns
+from reports.frames.precision import is_preliminary
 from reports.frames.roofline import ROOFLINE_COLUMNS, roofline_columns, step_point
 from reports.frames.validity import timing_fault
 from reports.frames.view import TRAIN_AXES, Reading, RunView, Training
@@ -128,7 +129,7 @@ def _step_columns(view: RunView, key: str) -> dict[str, Any]:
         "step_latency_low_s": step.low,
         "step_latency_high_s": step.high,
         "step_latency_launches": step.launches,
-        "step_latency_preliminary": step.preliminary,
+        "step_latency_preliminary": is_preliminary(view, step),
         "step_latency_disturbed": view.status(key).disturbed,
         "step_latency_p90_s": view.value(key, "step_latency_p90_s"),
         "step_latency_p99_s": view.value(key, "step_latency_p99_s"),

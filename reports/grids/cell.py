@@ -12,7 +12,8 @@ from bench.metrics import metric_named
 UNKNOWN = "–"
 PRELIMINARY = "†"
 LEGEND = (
-    "† preliminary: fewer than 6 launches, or all disturbed. Disturbed launches are repeated and excluded. "
+    "† preliminary: fewer than 6 launches, all disturbed, or a wide interval as the time budget was spent. "
+    "Disturbed launches are repeated and excluded. "
     "◆ on the Pareto front of quality and latency, ◇ of quality and compressed size. – unknown. "
     "≥ lower bound: the FLOP count is incomplete, it lacks the operators named. "
     "Intervals are 95 %. The command bench show KEY prints the record of a key."

@@ -22,13 +22,15 @@ INFER = StageRow("c" * 64, "infer", "dense @ cpu", True, (), PlannedRequest())
 STAGES = (TRAIN, EVALUATE, INFER)
 
 
-def ledger_of(folder: Path, stages: Sequence[StageRow] = STAGES, **options: Any) -> Ledger:
+def ledger_of(
+    folder: Path, stages: Sequence[StageRow] = STAGES, budget_s: float | None = None, **options: Any
+) -> Ledger:
     """Return the ledger of a run on two cores, which goes on where the store has it already."""
     store = Store.open(folder)
     if "run-1" not in store.runs()["id"].tolist():
         keys = {stage.kind: stage.key for stage in stages}
         store.start_run("run-1", "identity", "m", "bench run", {}, stages, [CellRow("one", {}, keys)])
-    budget = Budget(max_launches=10, target_interval=0.05)
+    budget = Budget(max_launches=10, target_interval=0.05, budget_s=budget_s)
     job = Job("run-1", store, folder, budget, Resources((0, 1), 2**30), **options)
     plan = Plan({stage.key: stage for stage in stages}, tuple(store.cells("run-1")))
     estimator = make_estimator(stages, 2, 10, store, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,13 @@ from bench.records import Measurement, Result
 from tests.support.ledgers import EVALUATE, INFER, TRAIN, ledger_of
 
 
-def timed(latency_s: float, disturbed: str = "") -> Result:
-    return Result("ok", measurements=(Measurement("latency_s", latency_s),), dynamic={"disturbed": disturbed})
+def timed(latency_s: float, disturbed: str = "", wall_s: float = 0.0) -> Result:
+    return Result(
+        "ok",
+        wall_s=wall_s,
+        measurements=(Measurement("latency_s", latency_s),),
+        dynamic={"disturbed": disturbed},
+    )
 
 
 def test_an_untimed_stage_ends_with_its_first_result_and_is_remembered(tmp_path: Path) -> None:
@@ -60,6 +66,48 @@ def test_a_disturbed_launch_does_not_count_until_the_repeats_are_used_up(tmp_pat
         ledger.enter(INFER, launch, timed(1.0, "pressure"))
         counted.append(ledger.count_launch(INFER))
     assert counted == [False] * max(MIN_REPEATS, 10) + [True]
+
+
+def test_a_spent_time_budget_ends_a_timing_that_has_an_interval(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path, budget_s=20.0)
+    for launch in range(4):
+        assert not ledger.has_ended(INFER)
+        ledger.enter(INFER, launch, timed(1.0 + launch, wall_s=6.0))
+        assert ledger.count_launch(INFER)
+    assert ledger.has_ended(INFER) and ledger.ok
+
+
+def test_a_timing_has_the_launches_of_an_interval_however_small_the_budget(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path, budget_s=0.1)
+    ledger.spend([INFER], 60.0)
+    for launch in range(3):
+        ledger.end_spent()
+        assert not ledger.has_ended(INFER)
+        ledger.enter(INFER, launch, timed(1.0 + launch, "pressure"))
+        assert ledger.count_launch(INFER), "nothing is repeated"
+    ledger.reopen()
+    assert ledger.left() == [TRAIN, EVALUATE]
+
+
+def test_what_others_of_its_workload_spend_ends_a_timing_too(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path, budget_s=20.0)
+    for launch in range(3):
+        ledger.enter(INFER, launch, timed(1.0 + launch, wall_s=1.0))
+        ledger.count_launch(INFER)
+    ledger.end_spent()
+    assert not ledger.has_ended(INFER)
+    ledger.spend([INFER, replace(INFER, key="d" * 64)], 34.0)
+    ledger.end_spent()
+    assert ledger.has_ended(INFER)
+
+
+def test_a_resumed_run_knows_what_its_launches_have_spent(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path, budget_s=20.0)
+    for launch in range(3):
+        ledger.enter(INFER, launch, timed(1.0 + launch, "pressure" if launch else "", wall_s=6.0))
+    again = ledger_of(tmp_path, budget_s=15.0)
+    again.remember()
+    assert again.launches[INFER.key] == 3 and again.has_ended(INFER)
 
 
 def test_a_smoke_run_launches_each_stage_once_and_repeats_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,12 @@ def test_a_dry_run_fetches_nothing_replaces_nothing_and_says_what_a_run_will_fet
     assert {cell.axes["workload"] for cell in found.plan.cells} == {"fashion-mnist-simplecnn", "digits"}
     assert "fashion-mnist-simplecnn: data set fashion-mnist is missing; the run will fetch it" in found.notes
     assert not any("replaced" in note for note in found.notes)
+
+
+def test_a_time_budget_of_the_command_stands_for_that_of_the_matrix(tmp_path: Path) -> None:
+    options = replace(options_of(tmp_path, FALLBACK), filter="workload=digits")
+    assert prepare(options).matrix.budget.budget_s is None
+    limited = prepare(replace(options, budget_s=30.0))
+    assert limited.matrix.budget.budget_s == 30.0
+    assert "--budget-s 30 " in limited.options.command
+    assert limited.identity != prepare(options).identity
