@@ -235,7 +235,7 @@ def test_short_tables_fit_a_terminal(store: Store) -> None:
 
 def test_overhead_text_says_what_it_is_made_of(store: Store) -> None:
     first, *parts = overhead_text(read(store, "run-1")).splitlines()
-    assert first.startswith("Overhead outside stages: 15 s")
+    assert first.startswith("Overhead outside stages: 15.0 s")
     assert [part.split()[0] for part in parts] == ["imports", "start"]
     assert "83.3 %" in parts[0]
 
