@@ -28,3 +28,12 @@ def fingerprint(environment: Mapping[str, Any]) -> str:
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return the deciding keys in which two environments differ."""
     return [key for key in DECIDES if before.get(key) != after.get(key)]
+
+
+def machine_name(environment: Mapping[str, Any]) -> str:
+    """Return the kind of machine for people: its CPU's model, how many cores were used, its accelerators."""
+    cpu = environment.get("cpu")
+    model = str(cpu.get("model", "unknown CPU")) if isinstance(cpu, Mapping) else str(cpu or "unknown CPU")
+    cores = environment.get("cpus")
+    boards = [str(board.get("name", "?")) for board in environment.get("accelerators") or ()]
+    return ", ".join([model, *([f"{cores} cores"] if cores else []), *boards])

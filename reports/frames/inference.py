@@ -59,7 +59,7 @@ _MEASURING = ("evaluate", "lower", "infer", "serve")
 """Kinds of stages whose further metrics a cell's row has."""
 
 COLUMNS = (
-    *("cell", *TRAIN_AXES.values(), *INFER_AXES.values(), "state", "reason"),
+    *("cell", *TRAIN_AXES.values(), *INFER_AXES.values(), "machine", "state", "reason"),
     *("quality_metric", "quality", "quality_loss_points", "quality_reference", *_EVALUATE_METRICS, "valid"),
     *("latency_s", "latency_low_s", "latency_high_s", "latency_launches"),
     *("latency_disturbed", "latency_preliminary"),
@@ -109,6 +109,7 @@ def _row(view: RunView, cell: CellRow) -> dict[str, Any]:
     return {
         "cell": cell.name,
         **{column: cell.axes.get(axis) for axis, column in (TRAIN_AXES | INFER_AXES).items()},
+        "machine": view.machine(infer, evaluate, keys["train"]),
         "state": state,
         "reason": reason,
         "quality": _quality(view, cell),
@@ -204,7 +205,7 @@ def _set_speedup(view: RunView, rows: list[dict[str, Any]]) -> None:
         same = [
             reference
             for reference in references.get(training_of(row), [])
-            if (reference["precision"], reference["batch_size"]) == (row["precision"], row["batch_size"])
+            if all(reference[column] == row[column] for column in ("precision", "batch_size", "machine"))
         ]
         ratio = None
         if same and row["ranked"] and same[0]["state"] == "ok":

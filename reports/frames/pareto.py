@@ -10,7 +10,9 @@ import pandas as pd
 from bench.analysis.statistics import pareto_front
 from reports.frames.view import INFER_AXES, TRAIN_AXES, records
 
-POINT_AXES = tuple(column for column in (*TRAIN_AXES.values(), *INFER_AXES.values()) if column != "seed")
+POINT_AXES = tuple(
+    column for column in (*TRAIN_AXES.values(), *INFER_AXES.values(), "machine") if column != "seed"
+)
 
 _MEASURED = (
     "quality",
@@ -32,17 +34,17 @@ def ranked_points(inference: pd.DataFrame, cost: str) -> list[dict[str, Any]]:
     """Average ranked cells over seeds, and mark the Pareto front of `cost` against quality.
 
     What costs nothing was not measured, and has no place on a logarithmic axis. A front is drawn within one
-    workload and batch size. Returns a dictionary for each point: its axes, the means of what was measured,
-    `quality_low` and `quality_high` over seeds, `seeds`, `preliminary`, `pareto`.
+    workload, batch size and machine. Returns a dictionary for each point: its axes, the means of what was
+    measured, `quality_low` and `quality_high` over seeds, `seeds`, `preliminary`, `pareto`.
     """
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in records(inference):
         if row["ranked"] and row[cost] is not None and row[cost] > 0:
             groups.setdefault(point_of(row), []).append(row)
     points = [_average(rows) for rows in groups.values()]
-    fronts: dict[tuple[Any, Any], list[dict[str, Any]]] = {}
+    fronts: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for point in points:
-        fronts.setdefault((point["workload"], point["batch_size"]), []).append(point)
+        fronts.setdefault((point["workload"], point["batch_size"], point["machine"]), []).append(point)
     for members in fronts.values():
         flags = pareto_front([p[cost] for p in members], [p["quality"] for p in members])
         for point, flag in zip(members, flags, strict=True):

@@ -56,24 +56,24 @@ def _point(
     if stage is None:
         return None
     device, settings = stage.request.device, stage.request.settings
-    peak, bytes_per_s = _ceilings(view, device, number_format(settings))
+    peak, bytes_per_s = _ceilings(view, device, number_format(settings), view.machine(key))
     caches = [last_cache_bytes(content) for content in view.environments.values()] if device == "cpu" else []
     cache_bytes = max(caches, default=0)
     return roofline(operations, moved, seconds, peak, bytes_per_s, cache_bytes, recomputed, incomplete)
 
 
-def _ceilings(view: RunView, device: str, number: str) -> tuple[float | None, float | None]:
+def _ceilings(view: RunView, device: str, number: str, machine: str) -> tuple[float | None, float | None]:
     """Return what a device does at most: as the matrix says, else as measured, else as its name promises."""
     said = (view.run["request"].get("peaks") or {}).get(device, {})
     named = None if device == "cpu" else _nameplate(view)
     peak = (
         (said.get("operations_per_s") or {}).get(number)
-        or view.ceiling(device, "ceiling_operations_per_s", number)
+        or view.ceiling(device, "ceiling_operations_per_s", number, machine)
         or (named.operations_per_s.get(number) if named else None)
     )
     bytes_per_s = (
         said.get("bytes_per_s")
-        or view.ceiling(device, "ceiling_bytes_per_s")
+        or view.ceiling(device, "ceiling_bytes_per_s", machine=machine)
         or (named.bytes_per_s if named else None)
     )
     return peak, bytes_per_s

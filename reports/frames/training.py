@@ -44,7 +44,7 @@ _STEP_METRICS = (
 )
 QUALITIES = tuple(name for name in METRICS.qualities if METRICS.is_built_in(name))
 COLUMNS = (
-    *TRAIN_AXES.values(),
+    *(*TRAIN_AXES.values(), "machine"),
     *("state", "reason", "quality_metric", "target", "target_reached", "censored"),
     *_TRAIN_METRICS,
     *("time_to_target_by_steps_s", "time_to_target_by_steps_low_s", "time_to_target_by_steps_high_s"),
@@ -98,6 +98,7 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
     reached = view.value(key, "target_reached")
     row: dict[str, Any] = {
         **training.axes,
+        "machine": view.machine(step_key, key),
         "state": status.state,
         "reason": status.reason,
         "quality_metric": training.quality_metric,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from bench.analysis.comparable import machine_name
 from bench.analysis.statistics import Interval, ratio_interval
 from bench.analysis.summary import summarize, undisturbed
 from bench.costs.comparison import Comparison, compare
@@ -94,6 +95,7 @@ class Training:
 class RunView:
     """Everything stored about one run. Build it by `read`.
 
+    `machines` has the machine of each stage by its key; it is empty where the run has a single one.
     `unreadable` has the stage and the reason of each record of which something cannot be read.
     """
 
@@ -101,6 +103,7 @@ class RunView:
     cells: tuple[CellRow, ...]
     stages: Mapping[str, StageRow]
     environments: Mapping[str, Mapping[str, Any]]
+    machines: Mapping[str, str]
     overheads: Mapping[str, float]
     body_s: float
     comparison: Comparison | None
@@ -143,10 +146,15 @@ class RunView:
             return Interval(1.0, 1.0, 1.0, len(slow), "the same measurement")
         return ratio_interval(slow, fast)
 
-    def ceiling(self, device: str, metric: str, qualifier: str = "") -> float | None:
-        """Return what a device can do at most, as this run measured it."""
+    def machine(self, *keys: str) -> str:
+        """Return the machine of the first of these stages that has one; empty if the run has a single one."""
+        return next((self.machines[key] for key in keys if key in self.machines), "")
+
+    def ceiling(self, device: str, metric: str, qualifier: str = "", machine: str = "") -> float | None:
+        """Return what a device of a machine can do at most, as this run measured it."""
         for key, stage in self.stages.items():
-            if stage.kind == "ceilings" and stage.request.device == device:
+            is_of_device = stage.kind == "ceilings" and stage.request.device == device
+            if is_of_device and self.machine(key) == machine:
                 return self.value(key, metric, qualifier)
         return None
 
@@ -213,11 +221,13 @@ def read(store: Store, run_id: str) -> RunView:
     launches = store.launches(run_id)
     measurements = store.measurements(run_id)
     own = launches[~launches["reused"].astype(bool)]
+    environments = store.environments(run_id)
     return RunView(
         run=run,
         cells=tuple(cells),
         stages=stages,
-        environments=store.environments(run_id),
+        environments=environments,
+        machines=_machines(launches, environments),
         overheads=store.overheads(run_id),
         body_s=float(own["body_s"].sum()),
         comparison=compare(store, run_id),
@@ -260,6 +270,14 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {str(k): v for k, v in row.items()} for row in plain.where(frame.notna(), None).to_dict("records")
     ]
+
+
+def _machines(launches: pd.DataFrame, environments: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    names = {id_: machine_name(content) for id_, content in environments.items()}
+    if len(set(names.values())) < 2:
+        return {}
+    pairs = _rows(launches, ("stage_key", "environment_id"))
+    return {key: names[id_] for key, id_ in pairs if id_ in names}
 
 
 def _statuses(launches: pd.DataFrame) -> dict[str, Status]:

@@ -41,6 +41,8 @@ class Synthetic:
     recomputed_flops: float | None = None
     incomplete: Mapping[str, str] = field(default_factory=dict)
     """Part of a stage's label → what its count of FLOPs lacks."""
+    environment: Mapping[str, Any] = field(default_factory=lambda: ENVIRONMENT)
+    request: Mapping[str, Any] = field(default_factory=dict)
 
 
 def key_of(text: str) -> str:
@@ -65,6 +67,7 @@ def build(
         "notes": list(made_up.notes),
         "peaks": dict(made_up.peaks),
         "metrics": [dict(row) for row in made_up.metrics],
+        **made_up.request,
     }
     store.start_run(run_id, "identity", "quick", command, request, list(stages.values()), cells)
     for stage in stages.values():
@@ -153,7 +156,7 @@ def _launch(store: Store, run_id: str, stage: StageRow, made_up: Synthetic) -> N
             wall_s=1.5,
             body_s=1.0,
             measurements=measurements,
-            environment=ENVIRONMENT,
+            environment=made_up.environment,
             dynamic={"disturbed": made_up.disturbed if stage.timed else ""},
         )
         store.add_launch(run_id, stage, round_, result)

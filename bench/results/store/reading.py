@@ -15,6 +15,7 @@ from bench.results.store import cost_history, schema, so_far
 from bench.results.store.columns import Damaged
 from bench.results.store.database import Database, explained
 from bench.results.store.disturbed import disturbances
+from bench.results.store.records_of import Launch, launches_of
 from bench.results.store.rows import CellRow, LaunchCount, StageRow
 from bench.results.store.unreadable import UnreadableRecord, as_launch, unreadable_records
 from techniques.registry import first_few, nearest
@@ -174,6 +175,11 @@ class Reading:
         """
         with self._reading() as connection:
             return unreadable_records(connection, run_id)
+
+    def launch_records(self, run_id: str) -> list[Launch]:
+        """Return the launches of a run as they were entered, but those whose record cannot be read."""
+        with self._reading() as connection:
+            return list(launches_of(connection, self._readable(connection, run_id)))
 
     def launch_results(self, run_id: str) -> list[tuple[str, int, str]]:
         """Return (stage key, round, state) of each launch, oldest first: what a resumed run needs."""

@@ -8,7 +8,7 @@ folder has an id of its own, so that no folder's runs and artifacts are taken fo
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from bench.errors import StoreError
-from bench.records import Result
+from bench.records import Artifact, Result
 from bench.results.folder import folder_id, refuse_file
 from bench.results.store import cost_history, removal, schema, writing
 from bench.results.store.database import Database, NoStore, explained
 from bench.results.store.disturbed import disturbances
 from bench.results.store.reading import Reading
+from bench.results.store.records_of import Launch
 from bench.results.store.rows import CellRow, StageRow
 from bench.results.store.sqlite import STORE_NAME, open_file
 
@@ -138,6 +139,24 @@ class Store(Reading):
             if not stage.timed:
                 return ""
             return disturbances(connection, run_id, self._unread(connection, run_id)).get(launch_id, "")
+
+    def add_launches(self, run_id: str, launches: Iterable[Launch], stages: Mapping[str, StageRow]) -> None:
+        """Enter launches of other runs in one transaction, each under the stage that its own key maps to.
+
+        Launches of stages that are not in `stages` are left out.
+        """
+        with self._transaction() as connection:
+            for launch in launches:
+                stage = stages.get(launch.stage_key)
+                if stage is not None:
+                    writing.enter_launch(
+                        connection, run_id, stage.key, launch.round, launch.result, reused=launch.reused
+                    )
+
+    def add_artifact(self, key: str, kind: str, entry: Artifact) -> None:
+        """Enter an artifact that lies in the results folder."""
+        with self._transaction() as connection:
+            writing.enter_artifact(connection, self.folder, key, kind, entry)
 
     def add_overhead(self, run_id: str, part: str, seconds: float) -> None:
         """Enter seconds that the run spent outside the stages' own bodies, by what they went to."""

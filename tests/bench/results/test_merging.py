@@ -1,0 +1,181 @@
+"""Merging runs: shards become whole, machines stay apart, and only what belongs together is merged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import StoreError
+from bench.records import Measurement, Result
+from bench.results.merging import find_part, merge
+from bench.results.store import Store
+from reports.frames.run import read_frames
+from reports.frames.view import read
+from tests.support.synthetic_run import ENVIRONMENT, Synthetic, build
+
+OTHER = {**ENVIRONMENT, "cpu": {"model": "Another CPU", "cores": 8}}
+
+
+def shard(number: int, of: int = 2, split: str = "abc") -> dict[str, Any]:
+    return {"shard": {"number": number, "of": of, "split": split}}
+
+
+def run(folder: Path, name: str, **made_up: Any) -> Path:
+    build(folder / name, Synthetic(**made_up), run_id=f"20261129-{name}").close()
+    return folder / name
+
+
+def merged(folder: Path, *places: Path) -> Store:
+    said: list[str] = []
+    run_id = merge([find_part(place) for place in places], folder / "into", said.append)
+    assert len(said) == len(places)
+    store = Store.open(folder / "into", create=False)
+    assert store.find_run(None) == run_id
+    return store
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> tuple[Path, Path]:
+    """Two shards of one matrix, which share the timings of their structures, on two machines."""
+    first = run(tmp_path, "one", optimizers=("adam",), request=shard(1))
+    second = run(tmp_path, "two", optimizers=("momentum",), request=shard(2), environment=OTHER)
+    return first, second
+
+
+def test_shards_become_one_run_with_every_cell_and_launch(tmp_path: Path, shards: tuple[Path, Path]) -> None:
+    store = merged(tmp_path, *shards)
+    run_id = store.find_run(None)
+    parts = [find_part(place) for place in shards]
+    assert [cell.name for cell in store.cells(run_id)] == [cell.name for part in parts for cell in part.cells]
+    assert len(store.launch_records(run_id)) == sum(len(part.launches) for part in parts)
+    assert store.run(run_id)["state"] == "finished" and "shard" not in store.run(run_id)["request"]
+    assert {entry["shard"]["number"] for entry in store.run(run_id)["request"]["merged"]} == {1, 2}
+
+
+def test_timings_of_two_machines_are_kept_apart(tmp_path: Path, shards: tuple[Path, Path]) -> None:
+    store = merged(tmp_path, *shards)
+    run_id = store.find_run(None)
+    launches = store.launches(run_id)
+    machines = launches.groupby("stage_key")["environment_id"].nunique()
+    assert set(machines) == {1}
+    cells = store.cells(run_id)
+    infer = [
+        {cell.stages["infer"] for cell in cells if f"/{name}/" in cell.name} for name in ("adam", "momentum")
+    ]
+    assert not infer[0] & infer[1]
+    labels = [stage.label for stage in store.stages(run_id)]
+    assert len(set(labels)) == len(labels)
+
+
+def test_the_report_has_a_column_of_machines_and_compares_within_one(
+    tmp_path: Path, shards: tuple[Path, Path]
+) -> None:
+    store = merged(tmp_path, *shards)
+    frames = read_frames(read(store, store.find_run(None)))
+    found = dict(frames["inference"][["optimizer", "machine"]].itertuples(index=False))
+    assert found == {"adam": "Test CPU", "momentum": "Another CPU"}
+    assert set(frames["training"]["machine"]) == {"Test CPU", "Another CPU"}
+    assert frames["inference"].groupby("machine")["pareto"].any().all()  # a front for each machine
+    alone = read_frames(read(find_part(shards[0]).store, "20261129-one"))
+    assert set(alone["inference"]["machine"]) == {""}
+
+
+def test_a_cell_that_two_machines_have_is_there_for_each(tmp_path: Path) -> None:
+    first = run(tmp_path, "one", optimizers=("adam",))
+    second = run(tmp_path, "two", optimizers=("adam",), environment=OTHER)
+    store = merged(tmp_path, first, second)
+    names = [cell.name for cell in store.cells(store.find_run(None))]
+    assert len(names) == len(set(names)) == 2 * len(find_part(first).cells)
+    assert sum(name.endswith("/machine=Another CPU") for name in names) == len(names) / 2
+
+
+def test_a_cell_that_one_machine_has_twice_is_taken_once_if_its_answers_agree(tmp_path: Path) -> None:
+    first, second = run(tmp_path, "one", optimizers=("adam",)), run(tmp_path, "two", optimizers=("adam",))
+    store = merged(tmp_path, first, second)
+    assert len(store.cells(store.find_run(None))) == len(find_part(first).cells)
+    wrong = Result("ok", measurements=(Measurement("accuracy", 0.5),), environment=ENVIRONMENT)
+    third = run(
+        tmp_path, "three", optimizers=("adam",), results={"evaluate digits/adam/0/none@cpu-eager": wrong}
+    )
+    with pytest.raises(
+        StoreError, match=r"two answers on one machine: accuracy is .* and 0\.5 in run 20261129-three"
+    ):
+        merged(tmp_path / "other", first, third)
+
+
+def test_artifacts_come_along(tmp_path: Path, shards: tuple[Path, Path]) -> None:
+    from bench.results.artifacts import Making, artifact_folder, publish, read_record, writing
+
+    part = find_part(shards[1])
+    stage = next(stage for stage in part.stages.values() if stage.kind == "train")
+    making = Making(
+        kind="train",
+        label=stage.label,
+        settings={},
+        parents={},
+        run_id=part.run_id,
+        body_s=1.0,
+        measurements=(),
+        inputs={},
+    )
+    with writing(part.results, stage.key) as folder:
+        (folder / "model").write_text("weights")
+        publish(folder, part.results, stage.key, making)
+    store = merged(tmp_path, *shards)
+    copied = artifact_folder(tmp_path / "into", stage.key)
+    assert (copied / "model").read_text() == "weights"
+    record = read_record(tmp_path / "into", stage.key)
+    assert record is not None and store.artifact_sha256(stage.key) == record.artifact.sha256
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda f: [run(f, "a", request={"text": "x"}), run(f, "b", request={"text": "y"})],
+            "differ in their matrix",
+        ),
+        (lambda f: [run(f, "a", request={"smoke": True}), run(f, "b")], "differ in their smoke"),
+        (lambda f: [run(f, "a", request=shard(1)), run(f, "b")], "is no shard, but"),
+        (
+            lambda f: [run(f, "a", request=shard(1)), run(f, "b", request=shard(2, split="xyz"))],
+            "is shard 2/2 of split xyz, but .* of split abc in 2: their machines have different runtimes",
+        ),
+        (lambda f: [run(f, "a", request=shard(1)), run(f, "b", request=shard(1))], "shard 1 is given twice"),
+        (lambda f: [run(f, "a")] * 2, "run 20261129-a is given twice"),
+    ],
+)
+def test_what_does_not_belong_together_gets_one_line(
+    tmp_path: Path, make: Callable[[Path], list[Path]], message: str
+) -> None:
+    with pytest.raises(StoreError, match=message) as caught:
+        merged(tmp_path, *make(tmp_path))
+    assert "\n" not in str(caught.value) and not (tmp_path / "into").exists()
+
+
+def test_a_run_that_has_not_ended_is_refused(tmp_path: Path) -> None:
+    build(tmp_path / "going", Synthetic(), finish=False).close()
+    with pytest.raises(StoreError, match="run-1 has not ended; resume it first: bench run --matrix"):
+        find_part(tmp_path / "going")
+
+
+def test_a_missing_shard_is_a_note(tmp_path: Path) -> None:
+    places = [run(tmp_path, str(number), request=shard(number, of=3)) for number in (1,)]
+    store = merged(tmp_path, *places)
+    notes = store.run(store.find_run(None))["request"]["notes"]
+    assert notes == ["shards 2, 3 of 3 are missing, with all their cells"]
+
+
+def test_the_command_merges_and_prints_the_report(
+    command: Any, tmp_path: Path, shards: tuple[Path, Path]
+) -> None:
+    done = command("merge", *shards, "--into", tmp_path / "into")
+    assert done.returncode == 0, done.stderr
+    assert "report: " in done.stdout and "20261129-one: " in done.stderr
+    pages = list((tmp_path / "into").glob("*-quick-merged/report.md"))
+    assert len(pages) == 1 and "Another CPU" in pages[0].read_text()
+    bad = command("merge", tmp_path / "nowhere", "--into", tmp_path / "into")
+    assert bad.returncode == 2 and len(bad.stderr.strip().splitlines()) == 1
