@@ -14,7 +14,7 @@ EXTRAS_workloads := workloads
 EXTRAS ?= $(EXTRAS_$(MATRIX))
 
 bench: $(VENV)/.installed$(if $(EXTRAS),-$(EXTRAS))
-	$(VENV)/bin/python -m bench run --matrix $(MATRIX)
+	$(VENV)/bin/python -m bench run --matrix $(MATRIX) $(if $(SHARD),--shard $(SHARD))
 
 # Most tests keep one core busy, so two are run at a time, a file's in one process; threads that wait, sleep. The
 # order is random; `--randomly-seed=last` repeats the one before.
