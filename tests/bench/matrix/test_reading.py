@@ -391,8 +391,8 @@ def test_filters_choices_of_workloads_and_replacements_are_for_every_cross(tmp_p
     [
         (
             '"infer.backend", "precision"',
-            '"backend", "presicion"',
-            "zip 2: unknown axis 'presicion'",
+            '"backend", "prezision"',
+            "zip 2: unknown axis 'prezision'",
         ),
         (
             '"infer.backend", "precision"',
@@ -410,8 +410,8 @@ def test_filters_choices_of_workloads_and_replacements_are_for_every_cross(tmp_p
             "zip = [1, ",
             "zip.0: must be a list of lists of axes",
         ),
-        ('about = "serving"', "abuot = 1", "cross 2: unknown key 'abuot'; did you mean 'about'?"),
-        ("precision = [", "presicion = [", "cross 2: unknown key 'infer.presicion'"),
+        ('about = "serving"', "abowt = 1", "cross 2: unknown key 'abowt'; did you mean 'about'?"),
+        ("precision = [", "prezision = [", "cross 2: unknown key 'infer.prezision'"),
         ("compression = [", "batch_size = [", "cross 2: 'infer.compression' is missing"),
         (
             'optimizer = ["adam", "tuned"]',

@@ -75,4 +75,4 @@ def test_an_interval_is_within_the_launch_and_a_disturbed_one_says_so(tmp_path: 
     store = generated(tmp_path, disturbed=True)
     (grid,) = generation_grids({"generation": generation_table(read(store, "run-1"))})
     (first,) = (row[grid.columns.index("first token")] for row in grid.rows[:1])
-    assert (first.text, first.detail) == ("20 ms†", "18 to 100 ms, within 1 launch, disturbed")
+    assert (first.text, first.detail) == ("20.0 ms†", "18.0 to 100 ms, within 1 launch, disturbed")

@@ -204,7 +204,7 @@ def test_the_printed_record_has_the_mark(
 ) -> None:
     show(key_of("step digits/adam"), "run-1", store.path.parent)
     printed = capsys.readouterr().out
-    assert "forward_flops: ≥ 1 GFLOP" in printed and "optimizer_flops: 0 FLOP" in printed
+    assert "forward_flops: ≥ 1.00 GFLOP" in printed and "optimizer_flops: 0 FLOP" in printed
 
 
 @pytest.mark.parametrize("lacking_in", ["the baseline", "this run"])

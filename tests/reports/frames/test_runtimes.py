@@ -59,11 +59,11 @@ def test_the_report_and_the_terminal_show_the_table(store: Store) -> None:
 @pytest.mark.parametrize(
     ("measured", "shown"),
     [
-        ({}, ("1 MiB", "resident growth")),
-        ({"gpu_allocated_peak_bytes": 2 << 20}, ("2 MiB", "on the device, allocated")),
+        ({}, ("1.00 MiB", "resident growth")),
+        ({"gpu_allocated_peak_bytes": 2 << 20}, ("2.00 MiB", "on the device, allocated")),
         (
             {"gpu_allocated_peak_bytes": 2 << 20, "gpu_process_bytes": 3 << 20},
-            ("3 MiB", "on the device, of the process"),
+            ("3.00 MiB", "on the device, of the process"),
         ),
     ],
 )
