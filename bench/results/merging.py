@@ -138,6 +138,8 @@ def merge(parts: Sequence[Part], into: Path, say: Say) -> str:
                 record = read_record(into, stage.key)
                 if record is not None:
                     store.add_artifact(stage.key, stage.kind, record.artifact)
+            for what, seconds in part.store.overheads(part.run_id).items():
+                store.add_overhead(run_id, what, seconds)
             say(f"{part}: {counted(len(kept), 'stage')}, {counted(len(copied), 'artifact')}")
         store.finish_run(run_id)
     return run_id

@@ -6,13 +6,16 @@ depends on the clock is not looked at.
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bench.metrics import metric_named
-from bench.results.store import CellRow, Store
+from bench.results.store import Store
+
+_OF_A_PART = re.compile(r" \(\d{8}-\d{6}-[^)]*\)$")
 
 
 def differences(first: Path, second: Path) -> tuple[list[str], dict[str, int]]:
@@ -30,7 +33,8 @@ def differences(first: Path, second: Path) -> tuple[list[str], dict[str, int]]:
 def _content(results: Path) -> dict[str, dict[Any, Any]]:
     store = Store.open(results, create=False)
     run = store.find_run(None)
-    stages = {stage.key: f"{stage.kind} {stage.label}" for stage in store.stages(run)}
+    # Of a merged run, a timing that several parts have is there for each of them.
+    stages = {stage.key: f"{stage.kind} {_OF_A_PART.sub('', stage.label)}" for stage in store.stages(run)}
     launches = store.launches(run)
     good = launches[launches["state"] != "killed"]
     found = {
@@ -49,15 +53,12 @@ def _content(results: Path) -> dict[str, dict[Any, Any]]:
     return found
 
 
-def _of_cell(cell: CellRow, stages: Mapping[str, str]) -> tuple[dict[str, Any], str, list[str]]:
-    return dict(cell.axes), cell.skipped, sorted(stages[str(key)] for key in cell.stages.values())
-
-
 def _exact(measurements: Any) -> Iterator[tuple[tuple[str, str, str], Any]]:
     for row in measurements[measurements["state"] == "ok"].itertuples():
         if metric_named(row.metric).kind == "exact":
             value = None if row.value != row.value else row.value  # NaN of a value that is unknown
-            yield (f"{row.kind} {row.label}", row.metric, row.qualifier), value
+            label = _OF_A_PART.sub("", row.label)
+            yield (f"{row.kind} {label}", row.metric, row.qualifier), value
 
 
 def main(arguments: list[str]) -> int:
