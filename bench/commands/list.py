@@ -12,6 +12,7 @@ import typer
 
 from bench.commands import Command, Plugins
 from bench.errors import BenchError
+from bench.execution.engines import ENGINES
 from bench.formatting import print_table, say
 from bench.matrix.shipped import shipped_matrices
 from bench.plugins import load_plugins
@@ -28,8 +29,8 @@ def list_(
     table: Annotated[
         str | None,
         typer.Argument(
-            help="optimizers, compressions, backends, workloads, metrics, stages, matrices, or matrix (the "
-            "keys of a matrix file). Default: all tables except matrix."
+            help="optimizers, compressions, backends, workloads, metrics, stages, engines, matrices, or "
+            "matrix (the keys of a matrix file). Default: all tables except matrix."
         ),
     ] = None,
     plugin: Plugins = None,
@@ -105,6 +106,7 @@ TABLES: dict[str, Callable[[], Sequence[Sequence[str]]]] = {
     "workloads": _workloads,
     "metrics": _metrics,
     "stages": _stages,
+    "engines": lambda: _techniques(ENGINES),
     "matrices": _matrices,
     "matrix": _matrix_keys,
 }

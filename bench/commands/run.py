@@ -84,7 +84,10 @@ def run(
     trusted: Trust = None,
     engine: Annotated[
         str,
-        typer.Option("--engine", help="Where stages run: local, ray (cluster at RAY_ADDRESS) or slurm."),
+        typer.Option(
+            "--engine",
+            help="Where stages run: local, ray (cluster at RAY_ADDRESS) or slurm; see bench list engines.",
+        ),
     ] = "local",
     budget_s: Annotated[
         float | None,
