@@ -163,7 +163,7 @@ class Planner:
             self._device(backend),
             (row.run, *implementations),
             (*_runtime_imports(row, backend), *backend.worker_imports),
-            _server_imports(row, backend, implementations),
+            (*_server_imports(row, backend, implementations), *workload.server_imports),
             tuple(backend.worker_imports),
         )
 

@@ -309,6 +309,9 @@ _add(
     quality_metric="quality",
     inference_only=True,
     content="file",
+    server_imports=(
+        *("torch._export.serde.serialize", "torch.export._trace", "torch.export.pt2_archive._package"),
+    ),
 )
 _add(
     "onnx",

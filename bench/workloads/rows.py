@@ -24,7 +24,8 @@ class WorkloadRow(Row):
     A setting of a row that has a trait's name sets that trait; `{setting}` in `implementation` stands for a
     setting's value. `inference_only` workloads have a model that is served as given, and no training data;
     `content` names the setting that is the path of that model, and `is_onnx` says that it is an ONNX file:
-    no module of PyTorch. `generates` says that its model continues texts, which is measured too.
+    no module of PyTorch. `generates` says that its model continues texts, which is measured too. Modules of
+    `server_imports` are needed to load it and slow to import: a fork server does so once for its workers.
     """
 
     quality_metric: str = "accuracy"
@@ -40,6 +41,7 @@ class WorkloadRow(Row):
     content: str = ""
     is_onnx: bool = False
     generates: bool = False
+    server_imports: tuple[str, ...] = ()
 
     def check_traits(self) -> None:
         """Raise ValueError as `Row` does, and where a batch size or number of steps is under 1.

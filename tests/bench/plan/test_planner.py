@@ -93,6 +93,21 @@ def test_caches_are_flushed_where_it_is_asked_for(tmp_path):
         assert [stage.request.settings["flush_cache"] for stage in plan.of_kind("infer")] == [flushed]
 
 
+def test_a_server_imports_what_loading_an_exported_program_needs(tmp_path):
+    program = tmp_path / "model.pt2"
+    program.touch()
+    (tmp_path / "given.toml").write_text(
+        f'[train]\nworkload = "exported:{program}"\noptimizer = "none"\n'
+        '[infer]\ncompression = "none"\nbackend = "cpu-eager"\n'
+    )
+    plan = make_plan(read_matrix(str(tmp_path / "given.toml")), cpus=2)
+    assert all(
+        "torch._export.serde.serialize" in stage.request.server_imports
+        for stage in plan.stages.values()
+        if stage.kind != "ceilings"
+    )
+
+
 def test_a_teacher_is_asked_once_for_all_its_students(tmp_path):
     plan = planned(tmp_path, '["distill:0.5", "distill:0.25", "distill:0.5,temperature=2", "student:0.5"]')
     assert len(plan.of_kind("teach")) == 1
