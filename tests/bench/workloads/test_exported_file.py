@@ -241,7 +241,7 @@ def test_a_run_hands_what_is_trusted_to_its_workers_and_repeats_it_in_its_comman
     store = Store.open(tmp_path)
     resources = Resources((0,), 2**30)
     job = Job("run", store, tmp_path, Budget(), resources, trusted=("model.pt2",))
-    request = job.request(StageRow("a" * 64, "infer", "net", True, (), PlannedRequest()), 0, (0,))
+    request = job.request(StageRow("a" * 64, "infer", "net", True, (), PlannedRequest()), 0, (0,), resources)
     assert request.trusted == ("model.pt2",)
     assert read_as(Request, json.loads(json.dumps(as_json(request)))) == request
 
