@@ -10,7 +10,7 @@ import typer
 
 from bench.commands import RESULTS, Command, Plugins, Results, StoreUrl, Trust, Verbose
 from bench.execution.run_log import shown
-from bench.formatting import counted, one_line, say
+from bench.formatting import counted, say
 from bench.matrix.shipped import shipped_matrices
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def show_plan(options: RunOptions, *, probes: bool, cells: bool = False, as_json
     for line in overview_lines(prepared, prediction):
         say(line)
     for line in cell_lines(prepared.plan.cells) if cells else ():
-        say(one_line(line))
+        say(line)
 
 
 def _predicted(prepared: Prepared, probes: bool) -> Prediction:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.costs import Prediction, prediction_lines, total_text
 from bench.execution.session import Prepared
-from bench.formatting import counted
+from bench.formatting import counted, one_line
 from bench.matrix.axes import AXES
 from bench.plan.sharing import shares
 from bench.results.store import CellRow
@@ -101,7 +101,8 @@ def missing_lines(missing: Mapping[str, int]) -> Iterator[str]:
 def cell_lines(cells: Iterable[CellRow]) -> Iterator[str]:
     """Yield the name of each cell, and why it is skipped."""
     for cell in cells:
-        yield f"  {cell.name}" + (f"  (skipped: {cell.skipped})" if cell.skipped else "")
+        text = cell.name + (f"  (skipped: {cell.skipped})" if cell.skipped else "")
+        yield f"  {one_line(text)}"
 
 
 def overview_document(prepared: Prepared, prediction: Prediction, *, cells: bool) -> dict[str, Any]:
