@@ -2,7 +2,7 @@ PYTHON ?= python3
 MATRIX ?= quick
 VENV := .venv
 
-.PHONY: bench test test-slow test-docs test-capped test-busy coverage lint docs clean
+.PHONY: bench test test-slow test-clusters test-docs test-capped test-busy coverage lint docs clean
 
 # The optional packages that a shipped matrix needs, by the names of their extras; a matrix of your own: EXTRAS=...
 EXTRAS_backends := runtimes,workloads
@@ -25,7 +25,11 @@ test: $(VENV)/.installed-dev
 
 # Whole runs and runtimes that take half a minute each: `make test` is without them.
 test-slow: $(VENV)/.installed-dev
-	$(PYTEST) $(TWO) -m slow --ignore tests/docs tests
+	$(PYTEST) $(TWO) -m slow --ignore tests/docs --ignore tests/bench/execution/engines tests
+
+# Whole runs on clusters of two nodes, of Ray and of Slurm where it is installed (`slurm-wlm`, as root).
+test-clusters: $(VENV)/.installed-dev
+	$(PYTEST) -m slow tests/bench/execution/engines
 
 # What the documentation's pages measure, each command and snippet for real: a minute or two a page.
 test-docs: $(VENV)/.installed-dev
