@@ -32,8 +32,17 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 
 def machine_name(environment: Mapping[str, Any]) -> str:
     """Return the kind of machine for people: its CPU's model, how many cores were used, its accelerators."""
-    cpu = environment.get("cpu")
-    model = str(cpu.get("model", "unknown CPU")) if isinstance(cpu, Mapping) else str(cpu or "unknown CPU")
     cores = environment.get("cpus")
-    boards = [str(board.get("name", "?")) for board in environment.get("accelerators") or ()]
-    return ", ".join([model, *([f"{cores} cores"] if cores else []), *boards])
+    found = [cpu_model(environment) or "unknown CPU", *([f"{cores} cores"] if cores else [])]
+    return ", ".join([*found, *accelerator_names(environment)])
+
+
+def cpu_model(environment: Mapping[str, Any]) -> str:
+    """Return the model of an environment's processor, empty where it is unknown."""
+    cpu = environment.get("cpu")
+    return str(cpu.get("model", "")) if isinstance(cpu, Mapping) else str(cpu or "")
+
+
+def accelerator_names(environment: Mapping[str, Any]) -> list[str]:
+    """Return the names of an environment's accelerators."""
+    return [str(board.get("name", "?")) for board in environment.get("accelerators") or ()]

@@ -156,11 +156,11 @@ COMMANDS = (Command("run", "Measure", run, place=0),)
 def run_matrix(options: RunOptions) -> bool:
     """Run a matrix and write its report; return whether every stage is ok."""
     from bench.commands.report import write_and_print
-    from bench.execution.overview import missing_lines, overview_of
+    from bench.execution.overview import missing_lines, missing_of
     from bench.execution.session import execute, prepare
 
     prepared = prepare(options, say=_tell)
-    for note in (*prepared.notes, *missing_lines(overview_of(prepared).missing)):
+    for note in (*prepared.notes, *missing_lines(missing_of(prepared.plan))):
         _tell(note)
 
     def conclude(run_id: str) -> None:

@@ -11,6 +11,7 @@ from bench.costs import Prediction, prediction_lines, total_text
 from bench.execution.session import Prepared
 from bench.formatting import counted, one_line
 from bench.matrix.axes import AXES
+from bench.plan.planner import Plan
 from bench.plan.sharing import shares
 from bench.results.store import CellRow
 from bench.stages import STAGES
@@ -52,20 +53,27 @@ def overview_of(prepared: Prepared) -> Overview:
                 values[str(cell.axes[name])] += 1
     skipped = Counter(cell.skipped for cell in plan.skipped)
     groups: dict[str, Counter[str]] = {}
-    missing: Counter[str] = Counter()
     for text, count in skipped.items():
         reason = plan.reasons[text]
         groups.setdefault(reason.group, Counter())[reason.about] += count
-        if reason.commands:
-            missing[" && ".join(reason.commands)] += count
     found = [Group(why, about.total(), dict(about.most_common())) for why, about in groups.items()]
     return Overview(
         len(plan.cells),
         len(plan.skipped),
         {name: dict(values.most_common()) for name, values in axes.items()},
         tuple(sorted(found, key=lambda group: -group.cells)),
-        dict(missing.most_common()),
+        missing_of(plan),
     )
+
+
+def missing_of(plan: Plan) -> dict[str, int]:
+    """Return the commands that install what is missing, and how many cells each would add."""
+    missing: Counter[str] = Counter()
+    for cell in plan.skipped:
+        commands = plan.reasons[cell.skipped].commands
+        if commands:
+            missing[" && ".join(commands)] += 1
+    return dict(missing.most_common())
 
 
 def overview_lines(prepared: Prepared, prediction: Prediction) -> Iterator[str]:

@@ -31,6 +31,14 @@ class Cell:
         """Return the cell's value on every axis, by the axis's name."""
         return {name: getattr(self, field) for name, field in _FIELDS.items()}
 
+    @property
+    def training(self) -> tuple[str | int, ...]:
+        """What tells the cell's training apart from others: its values of `[train]`."""
+        return (
+            *(self.workload, self.optimizer, self.seed),
+            *(self.train_backend, self.train_precision, self.train_batch_size),
+        )
+
     def value(self, axis: str) -> str | int:
         """Return the cell's value on an axis, by the axis's name."""
         found: str | int = getattr(self, _FIELDS[axis])

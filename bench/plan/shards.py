@@ -58,7 +58,7 @@ def shard_of(matrix: Matrix, plan: Plan, shard: Shard, seconds: Mapping[str, flo
         raise MatrixError(
             f"--shard {shard}: is empty; the matrix has {len(chains)} trainings, whose cells stay together"
         )
-    cells = tuple(cell for cell in matrix.cells if _training(cell) in own)
+    cells = tuple(cell for cell in matrix.cells if cell.training in own)
     split = hashlib.sha256(repr(assigned).encode()).hexdigest()[:12]
     return replace(matrix, cells=cells), replace(shard, split=split)
 
@@ -76,17 +76,10 @@ class _Chain:
         return self.own_s + sum(self.shared.values())
 
 
-def _training(cell: Cell) -> tuple[str | int, ...]:
-    return (
-        *(cell.workload, cell.optimizer, cell.seed),
-        *(cell.train_backend, cell.train_precision, cell.train_batch_size),
-    )
-
-
 def _chains(cells: Sequence[Cell], plan: Plan, seconds: Mapping[str, float]) -> list[_Chain]:
     stages: dict[tuple[str | int, ...], set[str]] = {}
     for cell, row in zip(cells, plan.cells, strict=True):
-        _add_with_parents(stages.setdefault(_training(cell), set()), map(str, row.stages.values()), plan)
+        _add_with_parents(stages.setdefault(cell.training, set()), map(str, row.stages.values()), plan)
     users = Counter(key for keys in stages.values() for key in keys)
     chains = []
     for name, keys in stages.items():

@@ -38,7 +38,7 @@ Keys = Mapping[str, str]
 
 
 def train(planner: Planner, chosen: CellTechniques, keys: Keys) -> str:
-    return planner.once(("train", *_trained(chosen)), lambda: _train(planner, chosen))
+    return planner.once(("train", *chosen.cell.training), lambda: _train(planner, chosen))
 
 
 def _train(planner: Planner, chosen: CellTechniques) -> str:
@@ -58,7 +58,7 @@ def _train(planner: Planner, chosen: CellTechniques) -> str:
 def step(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
     if chosen.workload.row.inference_only:
         return None
-    return planner.once(("step", *_trained(chosen)), lambda: _step(planner, chosen))
+    return planner.once(("step", *chosen.cell.training), lambda: _step(planner, chosen))
 
 
 def _step(planner: Planner, chosen: CellTechniques) -> str:
@@ -71,7 +71,7 @@ def compress(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None
     """Plan the steps of a recipe, each based on the previous one; return the last."""
     model = keys["train"]
     for part in chosen.recipe.steps:
-        what = ("compress", model, part.text, *_trained(chosen))
+        what = ("compress", model, part.text, *chosen.cell.training)
         model = planner.once(what, partial(_compress_step, planner, chosen, part, model))
     return model if chosen.recipe.steps else None
 
@@ -165,15 +165,6 @@ def ceilings(planner: Planner, chosen: CellTechniques, keys: Keys) -> None:
 def _ceilings(planner: Planner, backend: BackendRow) -> str:
     settings = CeilingsSettings(seconds=SMOKE_CEILING_S if planner.smoke else CEILING_S)
     return planner.add_of_device("ceilings", backend, settings, f"ceilings of {backend.device}")
-
-
-def _trained(chosen: CellTechniques) -> tuple[object, ...]:
-    """Return what tells trainings apart."""
-    cell = chosen.cell
-    return (
-        *(cell.workload, cell.optimizer, cell.seed),
-        *(cell.train_backend, cell.train_precision, cell.train_batch_size),
-    )
 
 
 def _structured(chosen: CellTechniques) -> tuple[object, ...]:

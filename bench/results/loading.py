@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.analysis.comparable import accelerator_names, cpu_model
 from bench.analysis.summary import summarize
 from bench.errors import BenchError
 from bench.metrics import METRICS, metric_named
@@ -110,8 +111,8 @@ def _launches(store: Store, run_id: str) -> pd.DataFrame:
         kind=[stage.kind for stage in of_stage],
         label=[stage.label for stage in of_stage],
         started=_times(frame["start_s"]),
-        cpu=[_model(environment.get("cpu")) for environment in seen],
-        accelerator=[_accelerators(environment) for environment in seen],
+        cpu=[cpu_model(environment) for environment in seen],
+        accelerator=[", ".join(accelerator_names(environment)) for environment in seen],
     )
 
 
@@ -159,12 +160,3 @@ def _with_units(frame: pd.DataFrame) -> pd.DataFrame:
     place = list(frame.columns).index("qualifier") + 1
     frame.insert(place, "unit", [metric_named(name).unit for name in frame["metric"]])
     return frame
-
-
-def _model(cpu: Any) -> str:
-    """Return the name of an environment's processor."""
-    return str(cpu.get("model", "")) if isinstance(cpu, dict) else str(cpu or "")
-
-
-def _accelerators(environment: dict[str, Any]) -> str:
-    return ", ".join(accelerator["name"] for accelerator in environment.get("accelerators", ()))
