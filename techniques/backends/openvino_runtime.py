@@ -32,6 +32,7 @@ from techniques.registry import CannotApply, TechniqueError
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import openvino  # noqa: E402
+from openvino.frontend import OpConversionFailure  # noqa: E402
 
 MODEL = "model.xml"
 
@@ -148,7 +149,7 @@ def _convert(model: torch.nn.Module, example: torch.Tensor) -> Any:
         refuse_complex(model, "OpenVINO")
         example = in_precision(example, torch.float32)
         model = as_graph(in_numbers(model, torch.float32), example)
-        with _without_nested_tensors():
+        with _without_nested_tensors(), _without_differences(), _named_operators():
             return openvino.convert_model(model, example_input=example, input=[tuple(example.shape)])
     converted = openvino.Core().read_model(str(given))
     converted.reshape(list(example.shape))
@@ -164,6 +165,46 @@ def _without_nested_tensors() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(was)
+
+
+@contextmanager
+def _named_operators() -> Iterator[None]:
+    """Raise CannotApply that names the operators which OpenVINO has no rule for."""
+    try:
+        yield
+    except OpConversionFailure as error:
+        unknown = re.search(r"No conversion rule found for operations: (.+)", str(error))
+        if unknown is None:
+            raise
+        raise CannotApply(f"OpenVINO has no rule to convert {unknown[1].strip()}") from error
+
+
+@contextmanager
+def _without_differences() -> Iterator[None]:
+    """Let `torch.diff` be a subtraction: OpenVINO 2026.4 has no rule for the operator, and transformers asks
+    by it whether sequences are packed."""
+    whole, method = torch.diff, torch.Tensor.diff
+    torch.diff = torch.Tensor.diff = _difference  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        torch.diff, torch.Tensor.diff = whole, method  # type: ignore[method-assign]
+
+
+def _difference(
+    input: torch.Tensor,
+    n: int = 1,
+    dim: int = -1,
+    prepend: torch.Tensor | None = None,
+    append: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return the differences of neighbours along an axis, as `torch.diff` does."""
+    found = torch.cat([part for part in (prepend, input, append) if part is not None], dim)
+    for _ in range(n):
+        length = found.shape[dim] - 1
+        later, earlier = found.narrow(dim, 1, length), found.narrow(dim, 0, length)
+        found = later ^ earlier if found.dtype == torch.bool else later - earlier
+    return found
 
 
 def _quantize(model: Any, format_: str, calibration: Iterable[torch.Tensor], batch_size: int) -> Any:

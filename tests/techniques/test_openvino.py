@@ -71,6 +71,38 @@ def lowered(name: str, numerics: Numerics, folder: Path) -> Program:
     return runtime.load(folder, lambda: model, numerics, 1)
 
 
+class Differences(nn.Module):
+    """Asks for differences of neighbours in each way that Python has, as transformers does of positions."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        twice = torch.diff(inputs, n=2, prepend=inputs[:, :1] - 1, append=inputs[:, :1])
+        signs = (inputs > 0).diff(dim=1).float()
+        return torch.cat([twice, signs], dim=1)
+
+
+class Bessel(nn.Module):
+    """Has an operator that OpenVINO has no rule for."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.special.bessel_j0(inputs)
+
+
+def test_differences_of_neighbours_are_converted_and_torch_is_left_as_it_was(tmp_path: Path) -> None:
+    before = torch.diff, torch.Tensor.diff
+    batch = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    runtime = OpenVino()
+    runtime.lower(Differences(), batch, Numerics(None, "fp32"), [batch], tmp_path)
+    program = runtime.load(tmp_path, Differences, Numerics(None, "fp32"), 1)
+    assert torch.allclose(program.to_tensor(program(program.prepare(batch))), Differences()(batch))
+    assert (torch.diff, torch.Tensor.diff) == before
+
+
+def test_an_operator_without_a_rule_is_named(tmp_path: Path) -> None:
+    batch = torch.ones(2, 3)
+    with pytest.raises(CannotApply, match=r"OpenVINO has no rule to convert aten::special_bessel_j0$"):
+        OpenVino().lower(Bessel(), batch, Numerics(None, "fp32"), [batch], tmp_path)
+
+
 def outputs_of(name: str, program: Program) -> torch.Tensor:
     batches = (tokens if name == "text" else images)(4 * BATCH_SIZE).split(BATCH_SIZE)
     prepared = [program.prepare(batch) for batch in batches]
