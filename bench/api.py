@@ -40,8 +40,8 @@ def measure(
     `inputs` has shape (samples, ...): batches are taken from it in turn. The model is handed over as a
     program of torch.export, in evaluation mode; its first dimension is the batch. The run is kept in the
     folder `results` as any other, and its records in the store of the URL `store`, by default of the
-    environment variable `BENCH_STORE`, else in a file of the folder. Once its launches have taken `budget_s`
-    seconds, no timing that has three of them is launched again; None sets no limit.
+    environment variable `BENCH_STORE`, else in a file of the folder. Once lowering, evaluation and
+    launches have taken `budget_s` seconds, no timing that has three launches has another; None sets no limit.
 
     `outputs` says what the model returns where its shape does not tell:
     "scores:1" (of classes, on that axis), "probability", "logit", "labels" or "values". Quality is the share

@@ -75,11 +75,15 @@ class Sources:
 
     def __init__(self) -> None:
         self.digest = cache(source_digest)
-        self._versions = cache(library_versions)
+        self._used = cache(_used_by)
+        self._versions = cache(self._versions_for)
 
     def versions(self, modules: Iterable[str]) -> dict[str, str]:
         """Return the versions of the distributions that modules use."""
         return self._versions(tuple(modules))
+
+    def _versions_for(self, modules: tuple[str, ...]) -> dict[str, str]:
+        return _versions_used(map(self._used, modules))
 
 
 def source_digest(module: str) -> str:
@@ -116,14 +120,20 @@ def library_versions(modules: Iterable[str]) -> dict[str, str]:
     Those are what the modules import anywhere, and what the modules of ours that come with them import: a
     function of another module may have a library that this work never comes to.
     """
-    used = set(_ALWAYS)
-    for module in modules:
-        used.add(module)
-        source = _source(module)
-        used.update(imported_names(source) if source else ())
-        for path in closure(module, lazily=False).values():
-            used.update(imported_names(path, lazily=False))
-    return versions_of({name.partition(".")[0] for name in used} - set(OUR_PACKAGES))
+    return _versions_used(map(_used_by, modules))
+
+
+def _used_by(module: str) -> frozenset[str]:
+    """Return the top-level packages that a module imports, or that come with it."""
+    source = _source(module)
+    used = {module, *(imported_names(source) if source else ())}
+    for path in closure(module, lazily=False).values():
+        used.update(imported_names(path, lazily=False))
+    return frozenset(name.partition(".")[0] for name in used)
+
+
+def _versions_used(packages: Iterable[frozenset[str]]) -> dict[str, str]:
+    return versions_of(frozenset(_ALWAYS).union(*packages) - set(OUR_PACKAGES))
 
 
 def versions_of(packages: Iterable[str]) -> dict[str, str]:

@@ -102,7 +102,7 @@ def flop_report(question: FlopQuestion) -> FlopReport:
     is_workload = question.target.partition(":")[0] in WORKLOADS.rows()
     if question.target.endswith(".onnx") and not is_workload:
         return _of_file(Path(question.target), question.input_shape, question.batch_size)
-    run_id, cells = _cells(question)
+    run_id, cells = _cells(question, needed=not is_workload and ":" not in question.target)
     if question.target in cells:
         return _of_cell(question, run_id, cells[question.target])
     if is_workload:
@@ -335,11 +335,19 @@ def _number(flops: int, unknown: Sequence[str]) -> str:
     return at_least(f"{flops:,}") if unknown else f"{flops:,}"
 
 
-def _cells(question: FlopQuestion) -> tuple[str, dict[str, CellRow]]:
-    """Return the run that is meant, and its cells by name; none where nothing has been run yet."""
+def _cells(question: FlopQuestion, *, needed: bool) -> tuple[str, dict[str, CellRow]]:
+    """Return the run that is meant, and its cells by name; none where nothing has been run yet.
+
+    Only where cells are `needed` does a store that cannot be opened matter.
+    """
     from bench.results.store import Store
 
-    store = Store.find(question.results, question.store_url)
+    try:
+        store = Store.find(question.results, question.store_url)
+    except BenchError:
+        if needed or question.run_id:
+            raise
+        store = None
     if store is None:
         return "", {}
     run_id = store.find_run(question.run_id)

@@ -59,9 +59,10 @@ def run(
         bool,
         typer.Option(
             "--probe/--no-probe",
-            help="With --dry-run: measure one stage of each kind that was never measured here.",
+            help="With --dry-run: first measure one stage of each kind that was never measured here, instead "
+            "of going by a reference machine.",
         ),
-    ] = True,
+    ] = False,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Run every distinct stage once, with two steps and one launch.")
     ] = False,
@@ -95,7 +96,7 @@ def run(
             "--budget-s",
             min=1.0,
             max=MAX_BUDGET_S,
-            help="Seconds of timed launches for each workload; intervals may get wider.",
+            help="Seconds for each workload beside its training; intervals may get wider.",
         ),
     ] = None,
     artifacts: Annotated[
@@ -204,7 +205,9 @@ def _predicted(prepared: Prepared, probes: bool) -> Prediction:
     if probes:
         _probe(prepared, make_model(stages, cpus, prepared.max_launches, store))
     resumed = store.unfinished_run(prepared.identity) if store and not prepared.options.fresh else None
-    estimator = make_estimator(stages, cpus, prepared.max_launches, store, results)
+    estimator = make_estimator(
+        stages, cpus, prepared.max_launches, store, results, budget_s=prepared.matrix.budget.budget_s
+    )
     rebuild = prepared.options.rebuild
     return estimator.predict(stages, progress_of(stages, results, store, resumed, rebuild=rebuild))
 
@@ -217,7 +220,7 @@ def _probe(prepared: Prepared, model: CostModel) -> None:
     if not targets:
         return
     kinds = counted(len(targets), "kind")
-    _tell(f"measuring {kinds} of stages without earlier measurements (--no-probe estimates them)")
+    _tell(f"measuring {kinds} of stages without earlier measurements")
     probe(smaller, write)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 CostClass = tuple[str, ...]
 
-_DRIVERS = ("workload", "optimizer", "backend", "precision", "batch_size", "format", "test_samples")
+DRIVERS = ("workload", "optimizer", "backend", "precision", "batch_size", "format", "test_samples")
 
 
 def cost_class(kind: str, settings: Mapping[str, Any]) -> CostClass:
@@ -17,11 +17,34 @@ def cost_class(kind: str, settings: Mapping[str, Any]) -> CostClass:
     A compression is known by its technique's name, whatever its settings; which optimizer it recovers with
     is told by the seconds of a step, so that techniques and optimizers need not all be tried together.
     """
-    found = [f"{name}={settings[name]}" for name in _DRIVERS if settings.get(name) is not None]
+    found = [f"{name}={settings[name]}" for name in DRIVERS if settings.get(name) is not None]
     if "technique" not in settings:
         return (kind, *found)
     name = re.split(r"[:(]", str(settings["technique"]))[0]
     return (kind, *(entry for entry in found if not entry.startswith("optimizer=")), f"technique={name}")
+
+
+_LESS = (
+    ("test_samples=",),
+    ("test_samples=", "batch_size="),
+    ("test_samples=", "batch_size=", "workload="),
+    ("test_samples=", "batch_size=", "technique=", "precision=", "optimizer=", "format="),
+    ("test_samples=", "batch_size=", "technique=", "precision=", "optimizer=", "format=", "workload="),
+    ("test_samples=", *(f"{name}=" for name in DRIVERS), "technique="),
+)
+
+
+def near(kind: str, settings: Mapping[str, Any]) -> tuple[CostClass, ...]:
+    """Return what an unknown stage goes by among the costs of another machine, nearest first.
+
+    Those were measured on whole matrices, so that a stage of the same technique or backend says more than the
+    middle of a kind.
+    """
+    class_ = cost_class(kind, settings)
+    return tuple(
+        (f"near {number}", *(entry for entry in class_ if not entry.startswith(less)))
+        for number, less in enumerate(_LESS)
+    )
 
 
 def kin(kind: str, settings: Mapping[str, Any]) -> tuple[CostClass, ...]:

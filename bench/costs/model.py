@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
 from bench.analysis.statistics import LOOKS
-from bench.costs.classes import CostClass, cost_class, kin
+from bench.costs.classes import CostClass, cost_class, kin, near
 from bench.costs.rates import disk_bytes
 from bench.results.store import LaunchCost, StageRow
 from bench.stages import STAGES
 from bench.workloads.content import content_path
 from techniques.compression import COMPRESSIONS
 
-Source = Literal["store", "probe", "kin", "guess"]
+Source = Literal["store", "probe", "reference", "near", "kin", "guess"]
 
 SOURCES: Mapping[Source, str] = {
     "store": "launches of their class in this results folder",
     "probe": "one measured probe of their class",
+    "reference": "their class on a reference machine, scaled to this one",
+    "near": "similar stages on a reference machine, scaled to this one",
     "kin": "other stages of their kind",
     "guess": "a rough guess",
 }
 """The sources of predictions, best first."""
 
 _RECENT = 20
+_ENOUGH_RATIOS = 3
+"""Launches of a kind here that tell more of this machine's speed than its calibration does."""
 _WARM_STEPS = 100
 """Steps after which the mean step is that of a warm process; the first steps take several times as long."""
+
+
+Relations = Callable[[str, Mapping[str, Any]], Sequence[CostClass]]
 
 
 @dataclass(frozen=True)
@@ -53,30 +60,68 @@ class StageCost:
         return left * self.later_s if done else self.first_s + (left - 1) * self.later_s
 
 
+class _Pools:
+    """Launches, of `recent` many the latest, by the names of their class and of what it is related to."""
+
+    def __init__(self, relations: Relations, recent: int | None = _RECENT) -> None:
+        self._relations = relations
+        self._pools: dict[CostClass, deque[LaunchCost]] = defaultdict(lambda: deque(maxlen=recent))
+
+    def enter(self, cost: LaunchCost) -> None:
+        for name in (cost_class(cost.kind, cost.settings), *self._relations(cost.kind, cost.settings)):
+            self._pools[name].append(cost)
+
+    def get(self, name: CostClass) -> Sequence[LaunchCost]:
+        return self._pools.get(name, ())
+
+    def related(self, kind: str, settings: Mapping[str, Any]) -> Sequence[LaunchCost]:
+        """Return the launches of the nearest relation that has any, else none."""
+        pools = (self._pools.get(name) for name in self._relations(kind, settings))
+        return next((pool for pool in pools if pool), ())
+
+
 class CostModel:
-    """Predicts stages; learns from launches as they end. `max_launches` bounds those of a timed stage."""
+    """Predicts stages; learns from launches as they end. `max_launches` bounds those of a timed stage.
+
+    `reference` has the costs of a reference machine, already scaled to this one by its calibration.
+    """
 
     def __init__(
-        self, stored: Iterable[LaunchCost], probed: Iterable[LaunchCost] = (), max_launches: int = 1
+        self,
+        stored: Iterable[LaunchCost],
+        probed: Iterable[LaunchCost] = (),
+        max_launches: int = 1,
+        reference: Iterable[LaunchCost] = (),
     ) -> None:
-        self._stored: dict[CostClass, deque[LaunchCost]] = defaultdict(lambda: deque(maxlen=_RECENT))
-        self._probed: dict[CostClass, deque[LaunchCost]] = defaultdict(lambda: deque(maxlen=_RECENT))
+        self._stored = _Pools(kin)
+        self._probed = _Pools(kin)
+        self._reference = _Pools(near, recent=None)
+        self._ratios: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_RECENT))
         self._max_launches = max_launches
         self._classes: dict[str, CostClass] = {}
         self._costs: dict[tuple[object, ...], StageCost] = {}
-        for known, costs in ((self._stored, stored), (self._probed, probed)):
-            for cost in costs:
-                _enter(known, cost)
+        for cost in reference:
+            self._reference.enter(cost)
+        for cost in probed:
+            self._probed.enter(cost)
+        for cost in stored:
+            self._enter(cost)
 
     def learn(self, cost: LaunchCost) -> None:
         """Learn from a launch that has just ended."""
-        _enter(self._stored, cost)
+        self._enter(cost)
         self._costs.clear()
+
+    def _enter(self, cost: LaunchCost) -> None:
+        self._stored.enter(cost)
+        there = self._reference.get(cost_class(cost.kind, cost.settings))
+        if there and cost.round == 0 and "steps_trained" not in cost.values:
+            self._ratios[cost.kind].append(cost.wall_s / max(there[0].wall_s, 1e-3))
 
     def knows(self, stage: StageRow) -> bool:
         """Return whether a launch of the stage's class has been measured."""
         name = self.class_of(stage)
-        return name in self._stored or name in self._probed
+        return bool(self._stored.get(name) or self._probed.get(name))
 
     def class_of(self, stage: StageRow) -> CostClass:
         if stage.key not in self._classes:
@@ -95,34 +140,41 @@ class CostModel:
     def _cost(self, stage: StageRow, class_: CostClass) -> StageCost:
         settings = stage.request.settings
         pool, source = self._pool(stage.kind, settings, class_)
-        launches = self._launches(pool if source == "store" else ()) if stage.timed else 1.0
+        counted = source in ("store", "reference", "near")
+        launches = self._launches(pool if counted else ()) if stage.timed else 1.0
         if not pool:
             row = STAGES.get(stage.kind)
             size = _at_least_content(row.guess_bytes, settings)
             return StageCost(row.guess_s, row.guess_s, launches, size, "guess")
         sizes = [cost.artifact_bytes for cost in pool if cost.artifact_bytes is not None]
         size = round(median(sizes)) if sizes else None
-        size = _at_least_content(size, settings) if source == "kin" else size
+        size = _at_least_content(size, settings) if source in ("kin", "near") else size
         trained = [cost for cost in pool if cost.values.get("steps_trained")]
         if trained and _budget_steps(settings):
             seconds, bound = self._training_s(trained, settings)
             return StageCost(seconds, seconds, launches, size, source, bound)
-        first = [_resampled_s(cost, settings) for cost in pool if cost.round == 0]
-        later = [_resampled_s(cost, settings) for cost in pool if cost.round > 0]
+        speed = self._speed(stage.kind) if source in ("reference", "near") else 1.0
+        first = [speed * _resampled_s(cost, settings) for cost in pool if cost.round == 0]
+        later = [speed * _resampled_s(cost, settings) for cost in pool if cost.round > 0]
         return StageCost(median(first or later), median(later or first), launches, size, source)
+
+    def _speed(self, kind: str) -> float:
+        """Return how many times as long a kind takes here as the reference says, by launches here."""
+        ratios = self._ratios[kind]
+        return median(ratios) if len(ratios) >= _ENOUGH_RATIOS else 1.0
 
     def _pool(
         self, kind: str, settings: Mapping[str, Any], class_: CostClass
     ) -> tuple[Sequence[LaunchCost], Source]:
-        if class_ in self._stored:
-            return self._stored[class_], "store"
-        if class_ in self._probed:
-            return self._probed[class_], "probe"
-        for relation in kin(kind, settings):
-            pool = self._stored.get(relation) or self._probed.get(relation)
-            if pool:
-                return pool, "kin"
-        return (), "guess"
+        exact: tuple[tuple[_Pools, Source], ...]
+        exact = (self._stored, "store"), (self._probed, "probe"), (self._reference, "reference")
+        for pools, source in exact:
+            if pool := pools.get(class_):
+                return pool, source
+        if pool := self._reference.related(kind, settings):
+            return pool, "near"
+        pool = self._stored.related(kind, settings) or self._probed.related(kind, settings)
+        return (pool, "kin") if pool else ((), "guess")
 
     def _launches(self, pool: Iterable[LaunchCost]) -> float:
         """Return how many launches a timed stage took before, else the median of what its budget allows."""
@@ -161,12 +213,6 @@ class CostModel:
         return median(
             each or [cost.values.get("training_s", 0.0) / cost.values["steps_trained"] for cost in own]
         )
-
-
-def _enter(known: dict[CostClass, deque[LaunchCost]], cost: LaunchCost) -> None:
-    known[cost_class(cost.kind, cost.settings)].append(cost)
-    for relation in kin(cost.kind, cost.settings):
-        known[relation].append(cost)
 
 
 def _resampled_s(cost: LaunchCost, settings: Mapping[str, Any]) -> float:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from bench.analysis.statistics import LOOKS
 from bench.costs.model import SOURCES, CostModel, StageCost
 from bench.costs.rates import Rates
 from bench.plan.planner import runs_alone
 from bench.records import Result
 from bench.results.store import LaunchCost, StageRow
 from bench.results.store.cost_history import COST_METRICS
+from bench.stages import STAGES
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,31 @@ class Prediction:
         }
 
 
-class Estimator:
-    """Predicts a run on `slots` cores, and its remaining time while it runs."""
+@dataclass(frozen=True)
+class _Left:
+    """What is left of a stage."""
 
-    def __init__(self, model: CostModel, rates: Rates, slots: int) -> None:
+    stage: StageRow
+    cost: StageCost
+    done: int
+    launches: float
+    seconds: float
+
+
+class Estimator:
+    """Predicts a run on `nodes` of `slots` cores each, and its remaining time while it runs.
+
+    The timed launches of a workload end once they have taken `budget_s`.
+    """
+
+    def __init__(
+        self, model: CostModel, rates: Rates, slots: int, nodes: int = 1, budget_s: float | None = None
+    ) -> None:
         self._model = model
         self._rates = rates
         self._slots = slots
+        self._nodes = nodes
+        self._budget_s = budget_s
 
     def learn(self, stage: StageRow, round_: int, result: Result) -> None:
         """Learn from a good launch that has just ended."""
@@ -112,56 +132,92 @@ class Estimator:
 
     def rest_s(self, stages: Iterable[StageRow], launches: Mapping[str, int]) -> float:
         """Return the seconds until these stages have ended; `launches` counts those that are done."""
-        total, most = 0.0, 0.0
-        for stage in stages:
-            cost, done = self._model.cost_of(stage), launches.get(stage.key, 0)
-            total += self._elapsed_s(stage, cost.wall_s(done))
-            most = max(most, cost.launches - done if stage.timed else 0.0)
-        return total + most * self._rates.server_s
+        left = self._left((stage, launches.get(stage.key, 0)) for stage in stages)
+        most = max((entry.launches for entry in left if entry.stage.timed), default=0.0)
+        return sum(map(self._elapsed_s, left)) + most * self._rates.server_s
 
     def predict(self, stages: Iterable[StageRow], progress: Progress) -> Prediction:
         """Predict the rest of a plan."""
-        costs: dict[str, StageCost | None] = {}
-        seconds: dict[str, float] = {}
+        stages = list(stages)
+        costs: dict[str, StageCost | None] = {stage.key: None for stage in stages}
         kinds: dict[str, KindTotal] = {}
-        elapsed_s = rounds = launches = 0.0
-        untimed = False
-        for stage in stages:
-            if progress.done(stage):
-                costs[stage.key] = None
-                continue
-            cost, done = self._model.cost_of(stage), progress.launched(stage)
-            left = max(1.0, cost.launches - done)
-            costs[stage.key] = cost
-            seconds[stage.key] = cost.wall_s(done)
-            kinds[stage.kind] = _added(kinds.get(stage.kind), seconds[stage.key], left, cost)
-            elapsed_s += self._elapsed_s(stage, seconds[stage.key])
-            launches += left
-            rounds = max(rounds, left if stage.timed else 0.0)
-            untimed = untimed or not stage.timed
+        left = self._left((stage, progress.launched(stage)) for stage in stages if not progress.done(stage))
+        for entry in left:
+            costs[entry.stage.key] = entry.cost
+            kinds[entry.stage.kind] = _added(kinds.get(entry.stage.kind), entry)
+        launches = sum(entry.launches for entry in left)
+        rounds = max((entry.launches for entry in left if entry.stage.timed), default=0.0)
+        untimed = any(not entry.stage.timed for entry in left)
         overheads = self._rates.overheads(round(rounds) + untimed, launches)
         artifacts = sum(total.artifact_bytes for total in kinds.values())
         lowered = kinds["lower"].stages if "lower" in kinds else 0
         return Prediction(
             costs,
-            seconds,
+            {entry.stage.key: entry.seconds for entry in left},
             kinds,
-            elapsed_s + sum(overheads.values()),
+            sum(map(self._elapsed_s, left)) + sum(overheads.values()),
             overheads,
             {"artifacts": artifacts, **self._rates.disk(launches, lowered)},
             ended=sum(key in progress.ended for key in costs),
             reused=sum(key in progress.present and key not in progress.ended for key in costs),
         )
 
-    def _elapsed_s(self, stage: StageRow, wall_s: float) -> float:
-        return wall_s if runs_alone(stage) else wall_s / self._slots
+    def _left(self, stages: Iterable[tuple[StageRow, int]]) -> list[_Left]:
+        """Return what is left of stages that have had so many launches."""
+        found = []
+        for stage, done in stages:
+            cost = self._model.cost_of(stage)
+            found.append(_Left(stage, cost, done, max(1.0, cost.launches - done), cost.wall_s(done)))
+        return found if self._budget_s is None else _within(self._budget_s, found, self._slots)
+
+    def _elapsed_s(self, left: _Left) -> float:
+        alone = runs_alone(left.stage)
+        return left.seconds / (self._nodes if alone else self._slots * self._nodes)
 
 
-def _added(total: KindTotal | None, wall_s: float, launches: float, cost: StageCost) -> KindTotal:
+def _within(budget_s: float, left: Iterable[_Left], slots: int) -> list[_Left]:
+    """Shorten the timed launches of each workload to its budget, but not below what a look needs.
+
+    What else there is to do for the workload, but for training, comes off the budget.
+    """
+    timed: dict[object, list[_Left]] = defaultdict(list)
+    spent_s: dict[object, float] = defaultdict(float)
+    others = []
+    for entry in left:
+        workload = entry.stage.request.settings.get("workload")
+        if entry.stage.timed:
+            timed[workload].append(entry)
+            spent_s[workload] += entry.done * entry.cost.later_s
+            continue
+        others.append(entry)
+        if STAGES.get(entry.stage.kind).works != "trains":
+            spent_s[workload] += entry.seconds / (1 if runs_alone(entry.stage) else slots)
+    return [
+        *others,
+        *(each for name, entries in timed.items() for each in _cut(entries, budget_s - spent_s[name])),
+    ]
+
+
+def _cut(entries: Sequence[_Left], room_s: float) -> list[_Left]:
+    """Shorten the timed launches of a workload to these seconds."""
+    fewest = [max(1.0, min(entry.launches, LOOKS[0] - entry.done)) for entry in entries]
+    least_s = sum(
+        entry.cost.later_s * (number - 1) + (entry.cost.later_s if entry.done else entry.cost.first_s)
+        for entry, number in zip(entries, fewest, strict=True)
+    )
+    whole_s = sum(entry.seconds for entry in entries)
+    share = min(1.0, max(least_s, room_s) / whole_s) if whole_s else 1.0
+    return [
+        replace(entry, launches=max(number, entry.launches * share), seconds=entry.seconds * share)
+        for entry, number in zip(entries, fewest, strict=True)
+    ]
+
+
+def _added(total: KindTotal | None, left: _Left) -> KindTotal:
     before = total or KindTotal(0, 0.0, 0.0, 0)
     return KindTotal(
         before.stages + 1,
-        before.launches + launches,
-        before.wall_s + wall_s,
-        before.artifact_bytes + (cost.artifact_bytes or 0),
+        before.launches + left.launches,
+        before.wall_s + left.seconds,
+        before.artifact_bytes + (left.cost.artifact_bytes or 0),
     )

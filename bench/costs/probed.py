@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from bench.costs.classes import CostClass, cost_class
+from bench.costs.kept import change_kept, read_kept
 from bench.costs.rates import Rates
-from bench.datasets.cache import cache_folder, locked
-from bench.errors import DataError
-from bench.files import read_json, replace_file
 from bench.plan.keys import Keys, device_kind, make_key
 from bench.results.store import LaunchCost, StageRow
 from bench.stages import STAGES
@@ -30,8 +28,8 @@ def read_probes(stages: Iterable[StageRow], cpus: int) -> tuple[list[LaunchCost]
     device. Probes of other sources or devices are ignored.
     """
     stages = list(stages)
-    content = _read()
-    launches, rates = content.get("launches", {}), content.get("rates", {})
+    kept = read_kept(_FILE)
+    launches, rates = _table(kept, "launches"), _table(kept, "rates")
     classes = {
         (stage.kind, cost_class(stage.kind, stage.request.settings), _device(stage, cpus))
         for stage in (stages if launches else ())
@@ -39,11 +37,11 @@ def read_probes(stages: Iterable[StageRow], cpus: int) -> tuple[list[LaunchCost]
     made = Keys()
     keys = {_class_key(*class_, made) for class_ in classes}
     try:
-        kept = [_LAUNCHES.validate_python(launches[key]) for key in sorted(keys) if key in launches]
+        probes = [_LAUNCHES.validate_python(launches[key]) for key in sorted(keys) if key in launches]
         rate = _RATES.validate_python(rates.get(_rates_key(stages, cpus)))
     except ValidationError:
         return [], None  # a damaged cache costs the time of new probes, nothing else
-    return [cost for costs in kept for cost in costs], rate
+    return [cost for costs in probes for cost in costs], rate
 
 
 def keep_probes(
@@ -57,25 +55,20 @@ def keep_probes(
     for cost in costs:
         key = _class_key(cost.kind, cost_class(cost.kind, cost.settings), devices[cost.kind], made)
         fresh.setdefault(key, []).append(asdict(cost))
-    try:
-        folder = cache_folder("costs")
-        with locked(folder):
-            content = _read()
-            content["launches"] = content.get("launches", {}) | fresh
-            if rates is not None:
-                content["rates"] = content.get("rates", {}) | {_rates_key(stages, cpus): asdict(rates)}
-            replace_file(folder / _FILE, json.dumps(content).encode())
-    except (OSError, DataError):
-        return
+    rate = {} if rates is None else {_rates_key(stages, cpus): asdict(rates)}
+    change_kept(
+        _FILE,
+        lambda kept: {
+            **kept,
+            "launches": _table(kept, "launches") | fresh,
+            "rates": _table(kept, "rates") | rate,
+        },
+    )
 
 
-def _read() -> dict[str, dict[str, Any]]:
-    try:
-        content = read_json(cache_folder("costs") / _FILE)
-    except (OSError, ValueError, DataError):
-        return {}
-    tables = content.items() if isinstance(content, dict) else ()
-    return {name: table for name, table in tables if isinstance(table, dict)}
+def _table(kept: Mapping[str, Any], name: str) -> dict[str, Any]:
+    table = kept.get(name)
+    return table if isinstance(table, dict) else {}
 
 
 def _class_key(kind: str, class_: CostClass, device: str, keys: Keys) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bench.costs.timeline import REPORT, RUNNER, SERVERS, STOPPING, STORE
@@ -25,6 +25,11 @@ class Rates:
     launch_bytes: float = 8_000.0
     report_bytes: float = 1_000_000.0
     lower_bytes: float = 0.0
+
+    def slowed(self, ratio: float) -> Rates:
+        """Return the rates of a machine that takes `ratio` times as long."""
+        seconds = {name: value * ratio for name, value in asdict(self).items() if name.endswith("_s")}
+        return replace(self, **seconds)
 
     def overheads(self, servers: int, launches: float) -> dict[str, float]:
         """Return the seconds outside launches, by the part that the runner's own clock enters them under."""

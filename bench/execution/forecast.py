@@ -9,10 +9,18 @@ from bench.execution.job import Job
 from bench.results.store import StageRow
 
 
-def predict(job: Job, stages: Sequence[StageRow], say: Callable[[str], None]) -> Estimator:
-    """Predict the rest of the run, and store the prediction, to compare it with the outcome."""
+def predict(job: Job, stages: Sequence[StageRow], say: Callable[[str], None], nodes: int = 1) -> Estimator:
+    """Predict the rest of the run on so many nodes, and store that, to compare it with the outcome."""
     store, run_id, results = job.store, job.run_id, job.results
-    estimator = make_estimator(stages, len(job.resources.cpus), job.max_launches, store, results)
+    estimator = make_estimator(
+        stages,
+        len(job.resources.cpus),
+        job.max_launches,
+        store,
+        results,
+        nodes=max(1, nodes),
+        budget_s=job.budget.budget_s,
+    )
     prediction = estimator.predict(stages, progress_of(stages, results, store, run_id, rebuild=job.rebuild))
     before = {
         "launches": len(store.launch_results(run_id)),

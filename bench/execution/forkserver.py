@@ -28,7 +28,7 @@ _END_S = 30.0
 
 
 @dataclass
-class Job:
+class Worker:
     """A worker that runs: its process, which leads a group of its own, and when its time is over."""
 
     id: int
@@ -43,7 +43,7 @@ class Server:
 
     def __init__(self, replies: int) -> None:
         self._replies = replies
-        self._jobs: dict[int, Job] = {}  # by the file descriptor that tells of the worker's end
+        self._workers: dict[int, Worker] = {}  # by the file descriptor that tells of the worker's end
         self._selector = selectors.DefaultSelector()
         self._unread = b""
 
@@ -56,20 +56,20 @@ class Server:
                     self._reap(key.fd)
                 elif not self._read_commands():
                     return
-            for job in self._jobs.values():
-                if time.monotonic() >= job.deadline and not job.timed_out:
-                    job.timed_out = True
-                    kill_group(job.pid)
+            for worker in self._workers.values():
+                if time.monotonic() >= worker.deadline and not worker.timed_out:
+                    worker.timed_out = True
+                    kill_group(worker.pid)
 
     def kill_all(self) -> None:
-        for job in self._jobs.values():
-            kill_group(job.pid)
+        for worker in self._workers.values():
+            kill_group(worker.pid)
 
     def reply(self, message: dict[str, Any]) -> None:
         os.write(self._replies, json.dumps(message).encode() + b"\n")
 
     def _until_next_deadline(self) -> float | None:
-        waiting = [job.deadline for job in self._jobs.values() if not job.timed_out]
+        waiting = [worker.deadline for worker in self._workers.values() if not worker.timed_out]
         return max(0.0, min(waiting) - time.monotonic()) if waiting else None
 
     def _read_commands(self) -> bool:
@@ -94,20 +94,20 @@ class Server:
             os.setpgid(pid, pid)
         descriptor = os.pidfd_open(pid)
         deadline = time.monotonic() + command["timeout_s"]
-        self._jobs[descriptor] = Job(command["id"], pid, deadline, count_oom_kills())
+        self._workers[descriptor] = Worker(command["id"], pid, deadline, count_oom_kills())
         self._selector.register(descriptor, selectors.EVENT_READ)
 
     def _reap(self, descriptor: int) -> None:
-        job = self._jobs.pop(descriptor)
+        worker = self._workers.pop(descriptor)
         self._selector.unregister(descriptor)
         os.close(descriptor)
         # Before it is reaped: until then no other group can have its number.
-        kill_group(job.pid)
-        _, status = os.waitpid(job.pid, 0)
-        oom_kills = count_oom_kills() - job.oom_kills
+        kill_group(worker.pid)
+        _, status = os.waitpid(worker.pid, 0)
+        oom_kills = count_oom_kills() - worker.oom_kills
         exit_code = os.waitstatus_to_exitcode(status)
-        ended = {"id": job.id, "pid": job.pid, "exit": exit_code}
-        self.reply({**ended, "timed_out": job.timed_out, "oom_kills": oom_kills})
+        ended = {"id": worker.id, "pid": worker.pid, "exit": exit_code}
+        self.reply({**ended, "timed_out": worker.timed_out, "oom_kills": oom_kills})
 
 
 def become_worker(command: dict[str, Any], parent: int) -> NoReturn:

@@ -17,7 +17,7 @@ from bench.execution.job import Job
 from bench.execution.progress import Display
 from bench.formatting import counted
 from bench.identity.reuse import Unchanged
-from bench.plan.planner import Plan
+from bench.plan.planner import Plan, runs_alone
 from bench.plan.sharing import Sharing
 from bench.records import STRUCTURE, Result
 from bench.results.folder import full_disk, is_full, tells_of_full_disk
@@ -161,9 +161,8 @@ class Ledger:
         if result.state == "ok":
             objection = self._unchanged.objection(stage, result.dynamic.get("modules", {}))
             result = replace(result, state="failed", reason=objection) if objection else result
-        if ran and stage.timed:
-            self.spend([stage], result.wall_s)
         if ran:
+            self._spend_on(stage, result.wall_s)
             self.timeline.body(result.start_s, result.body_s)
         with self.timeline.part(STORE):
             self._disturbed[stage.key] = self.job.store.add_launch(
@@ -212,9 +211,15 @@ class Ledger:
             self.display.ended(title(stage), how, counts=first)
 
     def spend(self, stages: Sequence[StageRow], seconds: float) -> None:
-        """Add seconds that timed stages have taken together to what their workloads have spent."""
+        """Add seconds that stages have taken together to what their workloads have spent."""
         for stage in stages:
             self._spent_s[self.workload_of(stage)] += seconds / len(stages)
+
+    def _spend_on(self, stage: StageRow, wall_s: float) -> None:
+        """Add what a launch took. Training is none of it: its own budget is one of steps."""
+        row = STAGES.known(stage.kind)
+        if stage.timed or (row is not None and row.works != "trains"):
+            self.spend([stage], wall_s / (1 if runs_alone(stage) else len(self.job.resources.cpus)))
 
     def end_spent(self) -> None:
         """End the timed stages that have an interval, and whose workload has spent its time budget."""
@@ -243,9 +248,7 @@ class Ledger:
             return
         launches = self.job.store.launches(self.job.run_id)
         for key, wall_s in zip(launches["stage_key"], launches["wall_s"], strict=True):
-            stage = self._sharing.plan.stages[str(key)]
-            if stage.timed:
-                self.spend([stage], float(wall_s))
+            self._spend_on(self._sharing.plan.stages[str(key)], float(wall_s))
 
     def _count_kill(self, stage: StageRow, result: Result) -> bool:
         self._kills[stage.key] += 1

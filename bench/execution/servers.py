@@ -1,9 +1,15 @@
-"""The servers of a run: on each node a fresh one for each round of launches, or one for a whole smoke run."""
+"""The servers of a run: on each node a fresh one for each round of launches, or one for a whole smoke run.
+
+Importing is most of what a short run takes, so that servers of the first rounds may start beforehand, beside
+what is not timed.
+"""
 
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from bench.costs.timeline import SERVERS, STOPPING, Timeline
 from bench.errors import BenchError
@@ -15,6 +21,14 @@ MAX_ENDS = 3
 """Attempts to start a server before the run gives up."""
 
 _LOOK_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True)
+class _Spare:
+    """A server that waits for a round, and what it has imported."""
+
+    executor: Executor
+    modules: frozenset[str]
 
 
 class Servers:
@@ -30,6 +44,7 @@ class Servers:
         self._say = say
         self._keeps = kept
         self._kept: dict[str, Executor] = {}
+        self._spares: defaultdict[str, list[_Spare]] = defaultdict(list)
 
     def nodes(self, *, wait: bool = True) -> Sequence[Node]:
         """Return the nodes that take requests; where there is none, sleep until one comes if told to wait."""
@@ -54,7 +69,9 @@ class Servers:
         ended = self._kept.pop(node.name, old)
         if ended is not None:
             self._end(ended)
-        modules = list(dict.fromkeys(name for stage in stages for name in stage.request.server_imports))
+        modules = _imports(stages)
+        if (spare := self._spare(node, modules)) is not None:
+            return spare
         end = ""
         # The last attempt imports nothing: an import that crashes then crashes only the worker that needs it.
         for imports in (*[modules] * (MAX_ENDS - 1), []):
@@ -75,6 +92,31 @@ class Servers:
                 return None
         raise BenchError(f"no fork server could be started: it {end}; run the command again")
 
+    def prepare(self, node: Node, stages: Sequence[StageRow]) -> Task[None]:
+        """Start a server beforehand, for a round of these stages that will come."""
+        with self._timeline.part(SERVERS):
+            executor = self._engine.start(node, _imports(stages))
+            try:
+                yield executor.ready
+            except BaseException:
+                executor.close()
+                raise
+        self.spare(node, executor, stages)
+
+    def spare(self, node: Node, executor: Executor, stages: Iterable[StageRow]) -> None:
+        """Hand over a server that has imported what these stages need, for a round to come."""
+        self._spares[node.name].append(_Spare(executor, frozenset(_imports(stages))))
+
+    def _spare(self, node: Node, modules: Iterable[str]) -> Executor | None:
+        """Return a server that was started beforehand, None where none with these imports is alive."""
+        spares = self._spares[node.name]
+        while spares:
+            spare = spares.pop(0)
+            if spare.executor.alive and spare.modules.issuperset(modules):
+                return spare.executor
+            self._end(spare.executor)
+        return None
+
     def stop(self, executor: Executor) -> None:
         """Stop a server, unless another round may use it."""
         if executor not in self._kept.values():
@@ -84,7 +126,14 @@ class Servers:
         for executor in self._kept.values():
             self._end(executor)
         self._kept.clear()
+        for spare in (spare for spares in self._spares.values() for spare in spares):
+            self._end(spare.executor)
+        self._spares.clear()
 
     def _end(self, executor: Executor) -> None:
         with self._timeline.part(STOPPING):
             executor.close()
+
+
+def _imports(stages: Iterable[StageRow]) -> list[str]:
+    return list(dict.fromkeys(name for stage in stages for name in stage.request.server_imports))

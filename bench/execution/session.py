@@ -49,6 +49,7 @@ from bench.workloads import EXPORTED, OWN, WORKLOADS
 from bench.workloads.content import check_content, content_path
 from bench.workloads.input_files import input_files
 from bench.workloads.trust import trust
+from techniques.backends import ELSEWHERE
 from techniques.registry import TechniqueError, load_reference
 
 _LOG = logging.getLogger(__name__)
@@ -117,6 +118,7 @@ def _prepare(options: RunOptions, fetch: bool, say: datasets.Say, opened: ExitSt
     engine_named(options.engine)
     trust(options.trusted)
     plugins = load_plugins(options.plugins)
+    ELSEWHERE.clear()
     matrix = _read(options)
     _try_own_workloads(matrix)
     if fetch:
@@ -124,7 +126,6 @@ def _prepare(options: RunOptions, fetch: bool, say: datasets.Say, opened: ExitSt
         if options.store:
             Store.open(options.results, options.store).close()
     problems, notes = _find_data(matrix, fetch, say)
-    notes = [*map(str, matrix.left_out), *notes]
     substitutes = {name: matrix.fallback[name] for name in problems if name in matrix.fallback}
     if substitutes:
         matrix = _read(options, substitutes)
@@ -134,6 +135,9 @@ def _prepare(options: RunOptions, fetch: bool, say: datasets.Say, opened: ExitSt
     engine = connect(options.engine, setup, say) if fetch else None
     if engine is not None:
         opened.callback(engine.close)
+        ELSEWHERE.update(engine.obstacles())
+        matrix = _read(options, substitutes)  # "auto" is what runs on the nodes
+    notes = [*map(str, matrix.left_out), *notes]
     resources = engine.nodes()[0].resources if engine else find_resources(matrix.budget.memory_gib)
     reuse = Reuse(options.results, loader(options.results, plugins, say))
     if fetch and options.artifacts:
@@ -149,7 +153,8 @@ def _prepare(options: RunOptions, fetch: bool, say: datasets.Say, opened: ExitSt
     plan, shard = plan_of(matrix), None
     if options.shard:
         whole = matrix.cells
-        matrix, shard = shard_of(matrix, plan, options.shard, guessed_s(plan.stages.values()))
+        launches = 1 if options.smoke else matrix.budget.max_launches
+        matrix, shard = shard_of(matrix, plan, options.shard, guessed_s(plan.stages.values(), launches))
         plan = plan_of(matrix, varying=varying_axes(whole))
         notes.append(_shard_text(shard, len(matrix.cells), len(whole)))
     notes += [_again(plan.stages[key], why) for key, why in plan.again.items()]
@@ -242,7 +247,8 @@ def _carry_out(
         rebuild=prepared.options.rebuild,
         exchange=Exchange(prepared.options.artifacts) if prepared.options.artifacts else None,
     )
-    estimator = predict(job, list(stages.values()), also_logged(say))
+    nodes = len(prepared.engine.nodes()) if prepared.engine else 1
+    estimator = predict(job, list(stages.values()), also_logged(say), nodes)
     timeline.add_part(RUNNER, process_started_s(), now_s())
     try:
         ok = run_plan(job, prepared.plan, timeline, estimator, prepared.engine or this_machine(job))

@@ -1,4 +1,7 @@
-"""Runs untimed stages: each as soon as its parents have ended, side by side where their kinds allow."""
+"""Runs untimed stages: each as soon as its parents have ended, side by side where their kinds allow.
+
+Near their end, cores that are idle start the servers of the first rounds of launches.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
+from bench.analysis.statistics import LOOKS
 from bench.costs.daily import keep_daily, read_daily
 from bench.costs.timeline import now_s
 from bench.execution.engines.engine import THIS_MACHINE, Executor, Node
@@ -19,6 +23,9 @@ from bench.results.artifacts import read_record
 from bench.results.store import StageRow
 from bench.stages import STAGES
 
+_FEW = 16
+"""With so few untimed stages left, none of them long, servers of the rounds to come start beside them."""
+
 
 @dataclass
 class _Place:
@@ -28,6 +35,8 @@ class _Place:
     free: list[int]
     executor: Executor | None = None
     starting: bool = False
+    imported: Sequence[StageRow] = ()
+    prepared: int = 0
 
     @property
     def open(self) -> bool:
@@ -60,6 +69,7 @@ class Untimed:
                 while self.waiting or self._tasks:
                     self._look_for_nodes()
                     self._start_what_can()
+                    self._prepare_rounds()
                     self._tasks.step(timeout_s=1.0)
                     self.ledger.display.draw()
                     new = [stage for stage in self.ledger.share_out() if not stage.timed]
@@ -68,7 +78,7 @@ class Untimed:
         finally:
             for place in self._places.values():
                 if place.executor is not None:
-                    self.servers.stop(place.executor)
+                    self._leave(place, place.executor)
 
     def _look_for_nodes(self) -> None:
         """Take up nodes that have come, and leave those that are lost."""
@@ -100,9 +110,42 @@ class Untimed:
 
     def _opening(self, place: _Place) -> Task[None]:
         place.starting = True
-        expected = self.ledger.left() if self.ledger.job.smoke else self.waiting
-        place.executor = yield from self.servers.start(place.node, expected, place.executor)
+        place.imported = self._expected()
+        place.executor = yield from self.servers.start(place.node, place.imported, place.executor)
         place.starting = False
+
+    def _expected(self) -> list[StageRow]:
+        """Return the stages whose imports a server needs: where it serves a round later, those of all."""
+        left = self.ledger.left()
+        return left if self.ledger.job.smoke or self._prepares() else self.waiting
+
+    def _prepares(self) -> bool:
+        """Return whether servers of rounds may start now: nothing is clocked, and the end is near."""
+        if self.ledger.job.smoke:
+            return False
+        untimed = [stage for stage in self.ledger.left() if not stage.timed]
+        return len(untimed) <= _FEW and not any(map(runs_alone, untimed))
+
+    def _prepare_rounds(self) -> None:
+        """Start servers of the rounds that are certain to come, each on a core that is idle."""
+        timed = [stage for stage in self.ledger.left() if stage.timed]
+        rounds = min(LOOKS[0], self.ledger.job.max_launches) if timed and self._prepares() else 0
+        for place in self._places.values():
+            # The server of the untimed stages serves the first round; while it starts, it has a core too.
+            while place.prepared + 1 < rounds and len(place.free) > place.starting:
+                place.prepared += 1
+                self._tasks.start(self._preparing(place, place.free.pop()))
+
+    def _preparing(self, place: _Place, cpu: int) -> Task[None]:
+        yield from self.servers.prepare(place.node, self.ledger.left())
+        place.free.append(cpu)
+
+    def _leave(self, place: _Place, executor: Executor) -> None:
+        """Stop a server, or keep it for the first round where others have been started for the next ones."""
+        if place.prepared:
+            self.servers.spare(place.node, executor, place.imported)
+        else:
+            self.servers.stop(executor)
 
     def _start(self, stage: StageRow, place: _Place, cpus: tuple[int, ...]) -> None:
         place.free = [cpu for cpu in place.free if cpu not in cpus]

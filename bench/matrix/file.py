@@ -55,11 +55,11 @@ class Budget(_Strict):
 
     Launches of a timing stop once the half-width of its 95 % interval is below `target_interval`, a share of
     its value, or at `max_launches`. At most `max_repeats` disturbed launches are repeated; without it 9, or
-    `max_launches` if that is more. Once the launches of a workload have taken `budget_s`, none of its timings
-    that has three is launched again, and nothing is repeated. `sample_s` is how long a launch samples.
-    `flush_cache` empties the device's caches before each sample, as other work would between calls that are
-    far apart. `timeout_s` ends a stage that hangs, `memory_gib` one that allocates without end. `allocator`:
-    workers "keep" the memory that they free, or leave it to the "system".
+    `max_launches` if that is more. Once lowering, evaluation and launches of a workload have taken
+    `budget_s`, none of its timings that has three launches has another, and nothing is repeated. `sample_s`
+    is how long a launch samples. `flush_cache` empties the device's caches before each sample, as other work
+    would between calls that are far apart. `timeout_s` ends a stage that hangs, `memory_gib` one that
+    allocates without end. `allocator`: workers "keep" the memory that they free, or leave it to the "system".
     """
 
     train_steps: int | None = Field(default=None, ge=1, le=10**9)

@@ -29,7 +29,7 @@ from techniques.registry import nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-VERSION = 1
+VERSION = 2
 
 
 COMPARED = tuple(row.timed_by for row in STAGES.rows().values() if row.timed_by)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from techniques.registry import Registry, Row
+from techniques.registry import Obstacle, Registry, Row
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ class BackendRow(Row):
     training_only: tuple[str, ...] = ()
     reads_onnx: bool = False
 
+    def obstacle(self) -> Obstacle | None:
+        """Say what keeps this from running where the stages of the run do, or None."""
+        return ELSEWHERE[self.name] if self.name in ELSEWHERE else super().obstacle()
+
     def cannot_lower(self, format_: str | None, precision: str) -> str | None:
         """Say why this backend cannot run that format or precision, or None where it can."""
         if precision not in self.precisions:
@@ -53,6 +57,10 @@ class BackendRow(Row):
             return f"{self.name} does not support training"
         return self.cannot_lower(None, precision)
 
+
+ELSEWHERE: dict[str, Obstacle | None] = {}
+"""What keeps each backend from running on the machines of a cluster, while a run is planned for them: the one
+that plans it, often a login node, may have no GPU."""
 
 BACKENDS: Registry[BackendRow] = Registry("backend", BackendRow, entry_points="bench.backends")
 

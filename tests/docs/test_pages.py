@@ -103,7 +103,7 @@ def carry_out(place: str, words: list[str], command: Call, *, slow: bool) -> Non
         return  # the target exists, as has been checked
     arguments = words[1:]
     if arguments[:1] == ["run"] and "--dry-run" not in arguments:
-        more = ["--smoke"] if slow else ["--dry-run", "--no-probe"]
+        more = ["--smoke"] if slow else ["--dry-run"]
         arguments += [word for word in more if word not in arguments]
     if slow:
         call(place, sys.executable, "-m", "bench", *arguments)

@@ -166,11 +166,11 @@ def _option(rng: random.Random, valid: Path, folder: Path) -> Case:
     value = rng.choice((a_text(rng), str(rng.choice(NUMBERS))))
     results = ("--results", rng.choice((str(valid), str(folder / "new"), value)))
     commands: tuple[tuple[str, ...], ...] = (
-        ("run", "--matrix", value, "--dry-run", "--no-probe", *results),
-        ("run", "--matrix", "ci", "--workload", value, "--dry-run", "--no-probe", *results),
-        ("run", "--matrix", "ci", "--plugin", value, "--dry-run", "--no-probe", *results),
-        ("run", "--matrix", "ci", "--filter", value, "--dry-run", "--no-probe", *results),
-        *((("run", "--matrix", "ci", "--dry-run", "--no-probe", value)), ("list", value), (value,), ()),
+        ("run", "--matrix", value, "--dry-run", *results),
+        ("run", "--matrix", "ci", "--workload", value, "--dry-run", *results),
+        ("run", "--matrix", "ci", "--plugin", value, "--dry-run", *results),
+        ("run", "--matrix", "ci", "--filter", value, "--dry-run", *results),
+        *((("run", "--matrix", "ci", "--dry-run", value)), ("list", value), (value,), ()),
         *(("list", "--plugin", value), ("list", "metrics", value), ("data", value), ("data", "where", value)),
         *(("report", value, *results), ("show", value, *results), ("show", CELL, "--run", value, *results)),
         ("flops", value, *results),
@@ -335,7 +335,7 @@ _KINDS: Mapping[str, Callable[[random.Random, Path, Path], Case]] = {
 
 
 def _dry_run(matrix: str, folder: Path) -> tuple[str, ...]:
-    return ("run", "--matrix", matrix, "--dry-run", "--no-probe", "--results", str(folder / "new"))
+    return ("run", "--matrix", matrix, "--dry-run", "--results", str(folder / "new"))
 
 
 def _reading(results: Path) -> list[tuple[str, ...]]:
@@ -349,7 +349,7 @@ def _reading(results: Path) -> list[tuple[str, ...]]:
         ("clean", "--yes", "--keep", "0", *place),
         ("baseline", "save", "again", *place),
         ("check", "--baseline", "main", *place),
-        ("run", "--matrix", "ci", "--dry-run", "--no-probe", *place),
+        ("run", "--matrix", "ci", "--dry-run", *place),
         ("flops", "digits/adam/nowhere", *place),
     ]
 

@@ -12,7 +12,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, get_args
@@ -25,6 +25,7 @@ from bench.matrix.file import Allocator, Budget, Device
 from bench.records import Request, Result, as_json, read_as
 from bench.results.exchange import Exchange
 from bench.results.folder import WORK
+from techniques.backends import BACKENDS
 
 PERFORMANCE_VARIABLES = (
     *("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "BLIS_", "ONEDNN_", "DNNL_", "ATEN_", "TORCH"),
@@ -131,6 +132,10 @@ class Agent:
             "host": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
             "kind": fingerprint(decides),
             "devices": {device: device_kind(device, len(cpus)) for device in get_args(Device)},
+            "obstacles": {
+                name: astuple(found) if (found := row.obstacle()) else None
+                for name, row in BACKENDS.rows().items()
+            },
             "accelerators": len(environment["accelerators"]),
             "cpus": cpus,
             "memory_bytes": int(resources.memory_bytes * share),

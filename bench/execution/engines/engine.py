@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from bench.execution.resources import Resources
 from bench.records import Request, Result
+from techniques.registry import Obstacle
 
 THIS_MACHINE = ""
 """The name of the node of a run without a cluster."""
@@ -60,6 +61,9 @@ class Engine(Protocol):
 
     def devices(self) -> Mapping[str, str]:
         """Return the kinds of the nodes' devices by name, as they stand in keys; empty for this machine's."""
+
+    def obstacles(self) -> Mapping[str, Obstacle | None]:
+        """Return what keeps each backend from running on the nodes; empty where this machine tells."""
 
     def hosts(self) -> Mapping[str, str]:
         """Return the host of each node by its name, for the run's log; records name no host."""

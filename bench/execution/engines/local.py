@@ -8,6 +8,7 @@ from bench.execution.engines.engine import THIS_MACHINE, Executor, Node
 from bench.execution.executor import ForkServerExecutor
 from bench.execution.job import Job
 from bench.execution.resources import Resources
+from techniques.registry import Obstacle
 
 MakeExecutor = Callable[[Sequence[str]], Executor]
 
@@ -23,6 +24,9 @@ class LocalEngine:
         return (self._node,)
 
     def devices(self) -> Mapping[str, str]:
+        return {}
+
+    def obstacles(self) -> Mapping[str, Obstacle | None]:
         return {}
 
     def hosts(self) -> Mapping[str, str]:

@@ -28,6 +28,7 @@ from bench.execution.engines.remote import (
     problem_of,
 )
 from bench.records import as_json, read_as
+from techniques.registry import Obstacle
 
 ADDRESS = "RAY_ADDRESS"
 
@@ -116,6 +117,9 @@ class RayEngine:
 
     def devices(self) -> Mapping[str, str]:
         return self._nodes.devices
+
+    def obstacles(self) -> Mapping[str, Obstacle | None]:
+        return self._nodes.obstacles
 
     def hosts(self) -> Mapping[str, str]:
         return self._nodes.hosts()

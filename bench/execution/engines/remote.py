@@ -16,6 +16,7 @@ from bench.errors import BenchError
 from bench.execution.engines.engine import Node
 from bench.execution.resources import Resources
 from bench.records import Request, Result, as_json, read_as
+from techniques.registry import Obstacle
 
 _LOG = logging.getLogger(__name__)
 
@@ -140,6 +141,7 @@ class RemoteNodes:
         self._remotes: dict[str, RemoteNode] = {}
         self.kind = ""
         self.devices: Mapping[str, str] = {}
+        self.obstacles: Mapping[str, Obstacle | None] = {}
 
     def alive(self) -> list[RemoteNode]:
         """Return the nodes that take part and are not lost."""
@@ -177,6 +179,9 @@ class RemoteNodes:
         for answer in answers:
             if not problem_of(answer) and answer["kind"] == self.kind:
                 self.devices = answer["devices"]
+                self.obstacles = {
+                    name: Obstacle(*found) if found else None for name, found in answer["obstacles"].items()
+                }
         return self.kind
 
     def hosts(self) -> dict[str, str]:

@@ -25,6 +25,7 @@ from bench.execution.engines.connection import Link, Reception, own_addresses, s
 from bench.execution.engines.engine import Executor, Node
 from bench.execution.engines.remote import RemoteExecutor, RemoteNode, RemoteNodes, no_node, problem_of
 from bench.records import as_json
+from techniques.registry import Obstacle
 
 MAX_JOBS = 3
 """Jobs of one slot that end before the run does: it is given up then."""
@@ -125,6 +126,9 @@ class SlurmEngine:
 
     def devices(self) -> Mapping[str, str]:
         return self._nodes.devices
+
+    def obstacles(self) -> Mapping[str, Obstacle | None]:
+        return self._nodes.obstacles
 
     def hosts(self) -> Mapping[str, str]:
         return self._nodes.hosts()

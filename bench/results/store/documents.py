@@ -92,7 +92,7 @@ class PeakDocument(TypedDict, total=False):
 class BudgetDocument(TypedDict, total=False):
     """The run's budget; `target_interval` is the half-width of a 95 % interval as a share of the value.
 
-    `budget_s` bounds the seconds of a model's timed launches.
+    `budget_s` bounds the seconds of a model beside its training.
     """
 
     __pydantic_config__ = _OPEN  # type: ignore[misc]

@@ -154,7 +154,7 @@ def test_a_skipped_cell_is_shown_with_its_reason_and_no_command(command, finishe
 
 
 def test_dry_run_tells_cells_stages_time_and_what_is_skipped_and_runs_nothing(bench, tmp_path):
-    done = bench("run", "--matrix", "full", "--dry-run", "--no-probe", "--results", tmp_path / "none")
+    done = bench("run", "--matrix", "full", "--dry-run", "--results", tmp_path / "none")
     assert done.returncode == 0
     assert "distinct stages" in done.stdout and "estimated time" in done.stdout
     assert "  have a format that their backend has no kernel for: " in done.stdout
@@ -163,7 +163,7 @@ def test_dry_run_tells_cells_stages_time_and_what_is_skipped_and_runs_nothing(be
 
 
 def test_a_dry_run_lists_every_cell_on_request_and_prints_json(bench, tmp_path):
-    words = ("run", "--matrix", "quick", "--dry-run", "--no-probe", "--results", tmp_path / "none")
+    words = ("run", "--matrix", "quick", "--dry-run", "--results", tmp_path / "none")
     done = bench(*words, "--cells")
     cells = [line for line in done.stdout.splitlines() if "-simplecnn/" in line]
     assert len(cells) == 45
@@ -185,9 +185,7 @@ def test_dry_run_tells_what_auto_leaves_out_of_this_machine(bench, tmp_path, mon
     monkeypatch.delenv("CXX", raising=False)
     ci = (SHIPPED / "ci.toml").read_text()
     (tmp_path / "mine.toml").write_text(ci.replace('["cpu-eager", "onnxruntime"]', '"auto"'))
-    done = bench(
-        "run", "--matrix", tmp_path / "mine.toml", "--dry-run", "--no-probe", "--results", tmp_path / "none"
-    )
+    done = bench("run", "--matrix", tmp_path / "mine.toml", "--dry-run", "--results", tmp_path / "none")
     assert done.returncode == 0, done.stderr
     assert 'backend = "auto" leaves out cpu-inductor: requires a C++ compiler' in done.stdout
     assert "onnxruntime " in done.stdout and "cpu-inductor " not in done.stdout
@@ -236,7 +234,7 @@ def test_a_model_that_its_workload_cannot_take_is_refused_before_anything_runs(
 ):
     (tmp_path / "model.bin").write_bytes(b"x")
     workload = workload.replace("FILE", f"{tmp_path}/model.bin").replace("FOLDER", str(tmp_path))
-    words = ("--workload", workload, "--dry-run", "--no-probe", "--results", tmp_path / "none")
+    words = ("--workload", workload, "--dry-run", "--results", tmp_path / "none")
     done = command("run", "--matrix", "quick", *words)
     assert done.returncode == 2
     assert message in done.stderr and len(done.stderr.strip().splitlines()) == 1
@@ -283,7 +281,7 @@ def test_the_beginning_of_several_stages_gets_all_of_them(command, finished):
 )
 def test_a_broken_plug_in_gets_one_line_before_anything_runs(bench, tmp_path, text, message):
     (tmp_path / "mine.py").write_text(f"from techniques.optimizers import OPTIMIZERS\nOPTIMIZERS.{text}\n")
-    done = bench("run", "--matrix", "quick", "--dry-run", "--no-probe", "--plugin", tmp_path / "mine.py")
+    done = bench("run", "--matrix", "quick", "--dry-run", "--plugin", tmp_path / "mine.py")
     assert done.returncode == 2
     assert message in done.stderr and "mine.py" in done.stderr and "TechniqueError" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

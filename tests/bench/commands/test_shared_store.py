@@ -64,7 +64,6 @@ def test_a_dry_run_reads_the_store_and_leaves_the_folder_as_it_is(command, url, 
         "--matrix",
         "ci",
         "--dry-run",
-        "--no-probe",
         "--results",
         tmp_path / "new",
         "--store",
@@ -81,13 +80,22 @@ def test_a_server_that_is_away_gets_one_line_and_exit_code_2(command, tmp_path):
     for words in (
         ("report",),
         ("run", "--matrix", "ci"),
-        ("run", "--matrix", "ci", "--dry-run", "--no-probe"),
+        ("run", "--matrix", "ci", "--dry-run"),
     ):
         done = command(*words, "--results", tmp_path / "results", "--store", away)
         assert done.returncode == 2, done.stderr
         last = done.stderr.splitlines()[-1]
         assert "no connection" in last and "s3cret" not in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_count_of_a_workload_needs_no_store_but_that_of_a_run_does(command, tmp_path):
+    pytest.importorskip("psycopg")
+    away = ("--results", tmp_path / "results", "--store", f"postgresql://me@/db?host={tmp_path}")
+    counted = command("flops", "breast-cancer-mlp", *away)
+    assert counted.returncode == 0 and "FLOPs" in counted.stdout, counted.stderr
+    for words in (("flops", "a/cell"), ("flops", "breast-cancer-mlp", "--run", "r")):
+        assert "no connection" in command(*words, *away).stderr
 
 
 @pytest.fixture

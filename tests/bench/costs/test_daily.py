@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.costs.daily import MAX_AGE_S, keep_daily, read_daily
+from bench.costs.daily import keep_daily, read_daily
 from bench.costs.evidence import progress_of
+from bench.costs.kept import MAX_AGE_S
 from bench.records import Measurement, PlannedRequest, Result
 from bench.results.store import StageRow
 

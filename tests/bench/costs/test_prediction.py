@@ -144,6 +144,66 @@ def test_a_timed_stage_costs_its_first_launch_and_the_later_ones_as_many_as_befo
     assert predicted.wall_s(done=2) == pytest.approx(1.5)
 
 
+def test_a_class_never_seen_here_costs_what_the_reference_says_before_a_relative_does():
+    reference = [cost("lower", 2.0), cost("lower", 3.0, backend="c"), cost("lower", 5.0, workload="v")]
+    model = CostModel([cost("lower", 90.0, backend="d")], (), 1, reference)
+    found = [
+        (predicted.source, predicted.first_s)
+        for predicted in (
+            model.cost_of(stage("lower")),
+            model.cost_of(stage("lower", "other workload", workload="new", backend="c")),
+            model.cost_of(stage("lower", "all new", workload="new", backend="new")),
+        )
+    ]
+    assert found == [("reference", 2.0), ("near", 3.0), ("near", 3.0)]
+
+
+def test_launches_here_tell_the_speed_of_a_machine_better_than_its_calibration():
+    reference = [cost("lower", 2.0, backend=name) for name in "abcd"] + [cost("evaluate", 2.0)]
+    model = CostModel((), (), 1, reference)
+    for number, name in enumerate("abc"):
+        assert model.cost_of(stage("lower", backend="d")).first_s == 2.0, number
+        model.learn(cost("lower", 6.0, backend=name))
+    assert model.cost_of(stage("lower", backend="d")).first_s == 6.0
+    assert model.cost_of(stage("evaluate")).first_s == 2.0
+
+
+def test_launches_that_the_reference_needed_are_expected_here_as_far_as_the_budget_allows():
+    reference = [LaunchCost("infer", LOWERED, 1.0, launches=6)]
+    assert CostModel((), (), 10, reference).cost_of(stage("infer")).launches == 6
+    assert CostModel((), (), 3, reference).cost_of(stage("infer")).launches == 3
+
+
+def test_timed_launches_end_with_their_workloads_budget_but_not_before_they_have_an_interval():
+    known = [LaunchCost("infer", LOWERED, 2.0, launches=10)]
+    stages = [stage("infer", name) for name in "ab"]
+
+    def predicted(budget_s: float | None, launched: dict[str, int] | None = None) -> tuple[float, float]:
+        estimator = Estimator(CostModel(known, (), 10), FREE, slots=1, budget_s=budget_s)
+        prediction = estimator.predict(stages, Progress(launches=launched))
+        assert estimator.rest_s(stages, launched or {}) == pytest.approx(prediction.wall_s)
+        return prediction.wall_s, prediction.kinds["infer"].launches
+
+    assert predicted(None) == (40.0, 20)
+    assert predicted(100.0) == (40.0, 20)
+    assert predicted(20.0) == (20.0, 10)
+    assert predicted(1.0) == (12.0, 6)
+    assert predicted(20.0, {"a": 4, "b": 4}) == (4.0, 2)
+
+
+def test_what_else_a_workload_needs_comes_off_its_budget_but_for_training():
+    known = [LaunchCost("infer", LOWERED, 2.0, launches=10), cost("lower", 8.0), cost("train", 100.0)]
+    stages = [stage("train"), stage("lower"), stage("infer")]
+    prediction = Estimator(CostModel(known, (), 10), FREE, slots=2, budget_s=15.0).predict(stages, Progress())
+    assert prediction.wall_s == 100.0 + 8.0 / 2 + 11.0
+
+
+def test_nodes_share_the_work():
+    model = CostModel([cost("lower", 4.0), cost("train", 7.0)])
+    estimator = Estimator(model, FREE, slots=2, nodes=2)
+    assert estimator.predict([stage("lower"), stage("train")], Progress()).wall_s == 1.0 + 3.5
+
+
 def test_kinds_that_share_the_cores_count_by_the_core_and_the_rest_whole():
     model = CostModel([cost("lower", 4.0), cost("train", 7.0)])
     estimator = Estimator(model, FREE, slots=2)
@@ -259,14 +319,14 @@ def probed(bench, tmp_path_factory):
         results = tmp_path_factory.mktemp("none") / "results"
         words = ["run", "--matrix", MATRIX, "--filter", "backend=cpu-eager"]
         words += ["--results", results]
-        dry = bench(*words, "--dry-run")
+        dry = bench(*words, "--dry-run", "--probe")
         made = results.exists()
         done = bench(*words)
         yield dry, made, done, results, words
         assert done.returncode == 0, done.stderr
 
 
-def test_a_dry_run_measures_what_it_does_not_know_and_makes_no_results(probed):
+def test_a_dry_run_that_probes_measures_what_it_does_not_know_and_makes_no_results(probed):
     dry, made, *_ = probed
     assert dry.returncode == 0, dry.stderr
     assert not made
@@ -305,7 +365,7 @@ def test_only_what_is_new_is_measured(bench, probed, tmp_path):
     text = Path(MATRIX).read_text()
     (tmp_path / "other.toml").write_text(text.replace("adam", "momentum"))
     other = [tmp_path / "other.toml" if word == MATRIX else word for word in words]
-    dry = bench(*other, "--dry-run")
+    dry = bench(*other, "--dry-run", "--probe")
     assert dry.returncode == 0, dry.stderr
     assert "measuring 2 kinds" in dry.stderr  # the training and the step of another optimizer
     assert "guess" not in dry.stdout

@@ -11,6 +11,7 @@ from bench.errors import BenchError
 from bench.execution.job import MIN_REPEATS
 from bench.execution.ledger import MAX_KILLS
 from bench.records import Measurement, Result
+from bench.results.store import StageRow
 from tests.support.ledgers import EVALUATE, INFER, TRAIN, ledger_of
 
 
@@ -99,6 +100,24 @@ def test_what_others_of_its_workload_spend_ends_a_timing_too(tmp_path: Path) -> 
     ledger.spend([INFER, replace(INFER, key="d" * 64)], 34.0)
     ledger.end_spent()
     assert ledger.has_ended(INFER)
+
+
+def test_what_is_not_timed_spends_the_budget_too_but_training_does_not(tmp_path: Path) -> None:
+    def has_ended(name: str, before: StageRow, wall_s: float) -> bool:
+        (tmp_path / name).mkdir()
+        ledger = ledger_of(tmp_path / name, budget_s=20.0)
+        ledger.enter(before, 0, Result("ok", wall_s=wall_s))
+        for launch in range(3):
+            ledger.enter(INFER, launch, timed(1.0 + launch, wall_s=1.0))
+            ledger.count_launch(INFER)
+        again = ledger_of(tmp_path / name, budget_s=20.0)
+        again.remember()
+        assert again.has_ended(INFER) == ledger.has_ended(INFER)
+        return ledger.has_ended(INFER)
+
+    assert not has_ended("trained", TRAIN, 1000.0)
+    assert not has_ended("on one of two cores", EVALUATE, 30.0)
+    assert has_ended("long", EVALUATE, 36.0)
 
 
 def test_a_resumed_run_knows_what_its_launches_have_spent(tmp_path: Path) -> None:

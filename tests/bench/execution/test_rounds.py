@@ -46,6 +46,9 @@ class Cluster:
     def devices(self) -> dict[str, str]:
         return {}
 
+    def obstacles(self) -> dict[str, Any]:
+        return {}
+
     def hosts(self) -> dict[str, str]:
         return {}
 

@@ -47,6 +47,32 @@ def start(servers: Servers, old: Any = None) -> Any:
     return finished(servers.start(node, [STAGE], old))
 
 
+def test_a_server_that_was_started_beforehand_serves_a_round_that_needs_no_more_than_it_imported():
+    made = Made()
+    servers = servers_of(made, kept=False)
+    (node,) = servers.nodes()
+    finished(servers.prepare(node, [STAGE]))
+    servers.spare(node, made([]), [])
+    (prepared, untimed) = made.all
+    assert start(servers) is prepared
+    servers.stop(prepared)
+    fresh = start(servers)
+    assert fresh is not untimed and untimed.closed == 1  # it lacked the import
+    finished(servers.prepare(node, [STAGE]))
+    servers.stop(fresh)
+    servers.close()
+    assert [server.closed for server in made.all] == [1] * 4
+
+
+def test_a_server_that_ended_before_its_round_is_replaced():
+    made = Made()
+    servers = servers_of(made, kept=False)
+    (node,) = servers.nodes()
+    finished(servers.prepare(node, [STAGE]))
+    made.all[0].alive = False
+    assert start(servers) is made.all[1]
+
+
 @pytest.mark.parametrize(("kept", "count"), [(False, 3), (True, 1)])
 def test_rounds_have_fresh_servers_but_in_a_smoke_run_and_none_is_left(kept, count):
     made = Made()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,13 @@ import pytest
 
 from bench import datasets
 from bench.errors import DataError
+from bench.execution import session
+from bench.execution.engines.engine import Node
+from bench.execution.resources import Resources
 from bench.execution.session import Prepared, RunOptions, prepare
 from bench.plan import keys
 from techniques.backends import hardware
+from techniques.registry import Obstacle
 
 AUTO = """
 [train]
@@ -64,6 +69,38 @@ def test_what_auto_leaves_out_is_a_note_of_the_run(prepared, monkeypatch):
     note = '[infer] backend = "auto" leaves out cpu-inductor: requires a C++ compiler'
     assert note in prepared().notes
     assert note not in prepared("backend=cpu-eager").notes
+
+
+class Cluster:
+    """Stands in for an engine whose nodes have a C++ compiler and no ONNX Runtime."""
+
+    def nodes(self) -> Sequence[Node]:
+        return [Node("node-1", "kind", Resources((0, 1), 2**30))]
+
+    def devices(self) -> dict[str, str]:
+        return {"cpu": "cpu: the nodes'"}
+
+    def obstacles(self) -> dict[str, Obstacle | None]:
+        return {"cpu-inductor": None, "onnxruntime": Obstacle("requires the package onnxruntime")}
+
+    def close(self) -> None: ...
+
+
+def test_what_runs_on_a_cluster_is_told_by_its_nodes_and_forgotten_by_the_next_run(
+    prepared, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(hardware, "without_cpp_compiler", lambda: "requires a C++ compiler")
+    monkeypatch.setattr(session, "connect", lambda *_: Cluster())
+    options = RunOptions(str(tmp_path / "mine.toml"), tmp_path / "results")
+
+    def backends(found: Prepared) -> set[str]:
+        return {str(cell.axes["backend"]) for cell in found.plan.cells if not cell.skipped}
+
+    here = backends(prepared())
+    found = prepare(options, say=lambda _: None)
+    assert backends(found) == (here | {"cpu-inductor"}) - {"onnxruntime"}
+    assert '[infer] backend = "auto" leaves out onnxruntime: requires the package onnxruntime' in found.notes
+    assert backends(prepared()) == here
 
 
 def options_of(tmp_path: Path, fallback: str) -> RunOptions:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.analysis.statistics import LOOKS
 from bench.execution.engines.local import LocalEngine
 from bench.execution.ledger import Ledger
 from bench.execution.servers import Servers
@@ -48,7 +49,7 @@ def run(ledger: Ledger, server: Server, stages: Sequence[StageRow]) -> None:
 
 
 def test_a_stage_waits_for_its_parents_and_training_has_all_cores(tmp_path: Path) -> None:
-    ledger, server = ledger_of(tmp_path), Server()
+    ledger, server = ledger_of(tmp_path, [TRAIN, EVALUATE]), Server()
     run(ledger, server, [EVALUATE, TRAIN])
     assert [(request.kind, request.cpus) for request in server.requests] == [
         ("train", (0, 1)),
@@ -101,3 +102,35 @@ def test_stages_of_the_cpu_run_side_by_side_one_core_each(tmp_path: Path) -> Non
     ledger, server = ledger_of(tmp_path, lowered), Server()
     run(ledger, server, lowered)
     assert [request.cpus for request in server.requests] == [(0,), (1,)]
+
+
+def test_idle_cores_start_the_servers_of_the_first_rounds_beside_what_is_not_timed(tmp_path: Path) -> None:
+    lowered = StageRow("d" * 64, "lower", "d", False, (), PlannedRequest())
+    timed = StageRow("e" * 64, "infer", "e", True, (lowered.key,), PlannedRequest())
+
+    def started(name: str, stages: Sequence[StageRow], **options: bool) -> int:
+        (tmp_path / name).mkdir()
+        ledger, server = ledger_of(tmp_path / name, stages, **options), Server()
+        run(ledger, server, [stage for stage in stages if not stage.timed])
+        return server.started
+
+    assert started("few", [lowered, timed]) == LOOKS[0]
+    assert started("smoke", [lowered, timed], smoke=True) == 1
+    assert started("nothing timed", [lowered]) == 1
+    assert started("clocked", [TRAIN, timed]) == 1
+
+
+def test_with_many_stages_left_and_no_idle_core_no_server_waits_for_a_round(tmp_path: Path) -> None:
+    lowered = [StageRow(f"{number:064d}", "lower", "d", False, (), PlannedRequest()) for number in range(41)]
+    timed = StageRow("e" * 64, "infer", "e", True, (), PlannedRequest())
+    ledger, server = ledger_of(tmp_path, [*lowered, timed]), Server()
+    counts = []
+    submit = server.submit
+
+    def counted(request: Request[Any]) -> Future[Result]:
+        counts.append(server.started)
+        return submit(request)
+
+    server.submit = counted  # type: ignore[method-assign]
+    run(ledger, server, lowered)
+    assert counts[:20] == [1] * 20 and server.started > 1

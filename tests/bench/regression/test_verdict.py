@@ -218,7 +218,7 @@ TIMED = '"infer dense @ cpu": {"latency_s": '
     ("old", "new", "message"),
     [
         ('"environment"', '"surroundings"', "environment Field required"),
-        ('"version": 1', '"version": 0', "baseline version must be 1, got 0"),
+        ('"version": 2', '"version": 1', "baseline version must be 2, got 1"),
         (TIMED, '"infer dense @ cpu": {"latencies": ', "unknown metric"),
         ("1.02", "0.0", "greater than 0"),
         ("1.02", "NaN", "finite number"),

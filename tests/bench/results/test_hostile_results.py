@@ -264,11 +264,11 @@ def baseline(results: Path, change: Callable[[dict[str, object]], object]) -> No
         nested(200),
         "[" * 100_000,
         '{"version":' + "1" * 5000 + "}",
-        '{"version": 1, "run": "\\u001b[2J", "matrix": 1}',
-        '{"version": 1, "run": "r", "matrix": "m", "environment": {"\\u202e": '
+        '{"version": 2, "run": "\\u001b[2J", "matrix": 1}',
+        '{"version": 2, "run": "r", "matrix": "m", "environment": {"\\u202e": '
         + nested(100)
         + '}, "stages": {}}',
-        '{"version": 1, "run": "r", "matrix": "m", "environment": {}, "stages": {"'
+        '{"version": 2, "run": "r", "matrix": "m", "environment": {}, "stages": {"'
         + "s" * 100_000
         + '": {"nope": {}}}}',
         "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"),

@@ -10,6 +10,7 @@ import pytest
 
 from bench.execution.engines.remote import NodeLost, RemoteExecutor, RemoteNode, RemoteNodes
 from bench.records import Request, Result, as_json
+from techniques.registry import Obstacle
 from tests.support.futures import done
 
 REQUEST: Request[Any] = Request(
@@ -38,10 +39,13 @@ class Channel:
         self.closed = True
 
 
+OBSTACLES = {"cpu-eager": None, "openvino": ["no OpenVINO", "pip install openvino", ""]}
+
+
 def answer(kind: str = "kind", cores: int = 2, accelerators: int = 0, problem: str = "") -> dict[str, Any]:
     return {
         **{"kind": kind, "cpus": list(range(cores)), "memory_bytes": 2**30, "accelerators": accelerators},
-        **{"devices": {"cpu": f"cpu: {kind}"}, "problem": problem},
+        **{"devices": {"cpu": f"cpu: {kind}"}, "problem": problem, "obstacles": OBSTACLES},
     }
 
 
@@ -56,6 +60,7 @@ def test_the_kind_with_the_most_cores_takes_part_and_its_devices_are_in_keys() -
     nodes, _ = nodes_of(answer("old", 8), answer("new", 4), answer("new", 6))
     assert nodes.kind == "new" and [len(remote.node.resources.cpus) for remote in nodes.alive()] == [4, 6]
     assert nodes.devices == {"cpu": "cpu: new"}
+    assert nodes.obstacles == {"cpu-eager": None, "openvino": Obstacle("no OpenVINO", "pip install openvino")}
 
 
 def test_a_kind_with_accelerators_goes_before_one_with_more_cores() -> None:

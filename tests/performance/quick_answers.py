@@ -1,0 +1,102 @@
+"""How long one answer takes beside a bare script: `python -m tests.performance.quick_answers [CASE ...]`.
+
+Two cases: `bench.measure` of a perceptron on two runtimes, and an encoder of MiniLM's shape (Wang et al.,
+2020; random weights, 90 MB) by `bench run --matrix serve` on one backend. Each command starts in a fresh
+process, the bench in an empty results folder, after the bare script of the same run. A machine's ceilings
+hold for a day: the first call of a day measures them too.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PERCEPTRON = """
+import torch
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4)).eval()
+inputs = torch.randn(64, 16)
+"""
+
+TIMED = """
+import statistics, time
+def timed(call):
+    for _ in range(20):
+        call()
+    samples, end = [], time.perf_counter() + 1.2
+    while time.perf_counter() < end:
+        started = time.perf_counter()
+        call()
+        samples.append(time.perf_counter() - started)
+    return statistics.median(samples)
+"""
+
+BARE_PERCEPTRON = f"""{PERCEPTRON}{TIMED}
+import onnxruntime
+torch.onnx.export(model, (inputs[:1],), "model.onnx", dynamo=True, verbose=False)
+session = onnxruntime.InferenceSession("model.onnx")
+feed = {{session.get_inputs()[0].name: inputs[:1].numpy()}}
+with torch.inference_mode():
+    print(timed(lambda: model(inputs[:1])), timed(lambda: session.run(None, feed)))
+"""
+
+BENCH_PERCEPTRON = f"""{PERCEPTRON}
+import bench
+table = bench.measure(model, inputs, compressions=["none"], backends=["cpu-eager", "onnxruntime"])
+print(table[["backend", "latency_s", "latency_s_low", "latency_s_high", "state"]].to_string())
+"""
+
+MINILM = """
+import torch
+from transformers import BertConfig, BertModel
+torch.manual_seed(0)
+size = dict(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
+BertModel(BertConfig(**size)).save_pretrained("encoder")
+"""
+
+BARE_MINILM = f"""{TIMED}
+import torch
+from transformers import AutoModel
+model = AutoModel.from_pretrained("encoder").eval()
+tokens = torch.randint(0, 30522, (1, 64), generator=torch.Generator().manual_seed(0))
+with torch.inference_mode():
+    print(timed(lambda: model(tokens)))
+"""
+
+SERVE = ("run", "--matrix", "serve", "--workload", "huggingface:encoder")
+ONE_CELL = ("--filter", "backend=cpu-eager,compression=none,precision=fp32,batch_size=1")
+
+CASES = {
+    "perceptron": ("", BARE_PERCEPTRON, [sys.executable, "-c", BENCH_PERCEPTRON]),
+    "minilm": (MINILM, BARE_MINILM, [sys.executable, "-m", "bench", *SERVE, *ONE_CELL]),
+}
+
+
+def main(names: list[str]) -> None:
+    """Print, for each case, the seconds of the bare script and of the bench, and their ratio."""
+    for name in names or CASES:
+        prepared, bare, command = CASES[name]
+        with tempfile.TemporaryDirectory() as folder:
+            if prepared:
+                _seconds([sys.executable, "-c", prepared], folder)
+            bare_s, _ = _seconds([sys.executable, "-c", bare], folder)
+            bench_s, said = _seconds(command, folder)
+        print(said)
+        print(f"{name}: bare script {bare_s:.1f} s, bench {bench_s:.1f} s, ratio {bench_s / bare_s:.1f}")
+
+
+def _seconds(command: list[str], folder: str) -> tuple[float, str]:
+    started = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    Path(folder, "said.txt").write_text(done.stderr)
+    return seconds, done.stdout
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
