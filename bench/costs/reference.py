@@ -91,7 +91,8 @@ def _scaled(cost: LaunchCost, host: float, arithmetic: float) -> LaunchCost:
 
 
 def _short(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in _rounded(entry).items() if value not in (None, {}, 0)}
+    least = {"settings": entry["settings"]}
+    return {name: value for name, value in _rounded(entry).items() if value not in (None, {}, 0)} | least
 
 
 def _rounded(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,10 +64,11 @@ def test_of_each_class_the_middle_first_and_later_launch_are_kept_with_what_driv
 
 def test_what_is_written_is_read_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(reference, "_FILE", tmp_path / "reference.json")
-    whole = Reference(CALIBRATION, Rates(), (launch(), replace(launch("train"), values=TRAINING)))
+    ceilings = LaunchCost("ceilings", {}, 9.0)
+    whole = Reference(CALIBRATION, Rates(), (launch(), replace(launch("train"), values=TRAINING), ceilings))
     write_reference(whole)
     assert read_reference.__wrapped__() == whole
-    assert len((tmp_path / "reference.json").read_text().splitlines()) == 1 + 2 + 1
+    assert len((tmp_path / "reference.json").read_text().splitlines()) == 1 + 3 + 1
     assert json.loads((tmp_path / "reference.json").read_text())["launches"][0]["wall_s"] == 4.0
 
 

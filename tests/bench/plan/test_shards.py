@@ -23,7 +23,7 @@ def whole(name: str) -> tuple[Matrix, Plan]:
 
 def shards(name: str, count: int) -> list[tuple[Matrix, Shard]]:
     matrix, plan = whole(name)
-    seconds = guessed_s(plan.stages.values())
+    seconds = guessed_s(plan.stages.values(), matrix.budget.max_launches)
     return [shard_of(matrix, plan, Shard(number, count), seconds) for number in range(1, count + 1)]
 
 
@@ -59,9 +59,11 @@ def test_each_stage_has_its_parents_in_its_own_shard() -> None:
 
 def test_shards_take_about_as_long_and_repeat_little() -> None:
     matrix, plan = whole("full")
-    all_s = sum(guessed_s(plan.stages.values()).values())
+    all_s = sum(guessed_s(plan.stages.values(), 6).values())
     taken = [
-        sum(guessed_s(make_plan(part, cpus=2, varying=varying_axes(matrix.cells)).stages.values()).values())
+        sum(
+            guessed_s(make_plan(part, cpus=2, varying=varying_axes(matrix.cells)).stages.values(), 6).values()
+        )
         for part, _ in shards("full", 4)
     ]
     assert max(taken) < 1.25 * min(taken)
@@ -71,7 +73,7 @@ def test_shards_take_about_as_long_and_repeat_little() -> None:
 def test_more_shards_than_trainings_leave_some_empty() -> None:
     matrix, plan = whole("ci")
     with pytest.raises(MatrixError, match="--shard 3/3: is empty; the matrix has 2 trainings"):
-        shard_of(matrix, plan, Shard(3, 3), guessed_s(plan.stages.values()))
+        shard_of(matrix, plan, Shard(3, 3), guessed_s(plan.stages.values(), 6))
 
 
 @pytest.mark.parametrize("text", ["", "2", "0/3", "4/3", "1/0", "-1/3", "1/99999", "a/b", "1/3/5"])
