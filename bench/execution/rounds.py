@@ -18,12 +18,15 @@ from bench.analysis.statistics import LOOKS
 from bench.execution.engines.engine import Executor, Node
 from bench.execution.ledger import Ledger, title
 from bench.execution.servers import Servers
-from bench.execution.tasks import Task, Tasks
+from bench.execution.tasks import Task, Tasks, together
 from bench.results.store import StageRow
 
 TRIES_IN_A_ROUND = 3
 """Launches of a stage from one server until nothing disturbs one: a neighbour stays longer than a moment, a
 server costs a second."""
+
+_SHORT_ROUND = 8
+"""Stages of a round that takes about as long as its server's imports."""
 
 
 class Rounds:
@@ -95,7 +98,8 @@ class Rounds:
         left = [stage.key for stage in due]
         try:
             started = time.monotonic()
-            executor = yield from self._servers.start(node, due)
+            more = [self._servers.prepare(node, due) for _ in range(self._more_servers(node, due))]
+            executor, *_ = yield from together([self._servers.start(node, due), *more])
             self._ledger.spend(due, time.monotonic() - started)
             while left and executor is not None and executor.alive:
                 # What is left where it ended comes in another round, from a server of its own.
@@ -108,6 +112,19 @@ class Rounds:
             self._busy.discard(node.name)
             self._ended = True
             self._ledger.display.round_ended()
+
+    def _more_servers(self, node: Node, due: Sequence[StageRow]) -> int:
+        """Return how many servers of later rounds to start beside this one's, one on each idle core.
+
+        Importing is most of a short round. Only rounds that no look at the intervals can spare are certain.
+        """
+        ledger = self._ledger
+        if ledger.job.smoke or len(due) > _SHORT_ROUND or self._servers.has_spare(node):
+            return 0
+        done = min(ledger.launches[stage.key] for stage in due)
+        looks = (*LOOKS, ledger.job.max_launches)
+        certain = min((look for look in looks if look > done), default=done + 1) - done
+        return max(0, min(certain, len(node.resources.cpus)) - 1)
 
     def _launch(self, stage: StageRow, node: Node, executor: Executor) -> Task[None]:
         """Launch a stage, and once more where that was disturbed, as long as the round's tries last."""

@@ -107,6 +107,10 @@ class Servers:
         """Hand over a server that has imported what these stages need, for a round to come."""
         self._spares[node.name].append(_Spare(executor, frozenset(_imports(stages))))
 
+    def has_spare(self, node: Node) -> bool:
+        """Return whether a server waits for a round of this node."""
+        return any(spare.executor.alive for spare in self._spares[node.name])
+
     def _spare(self, node: Node, modules: Iterable[str]) -> Executor | None:
         """Return a server that was started beforehand, None where none with these imports is alive."""
         spares = self._spares[node.name]

@@ -6,7 +6,7 @@ but refuses to run inside another one, as a notebook has.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, TypeVar
 
@@ -46,6 +46,31 @@ class Tasks:
             self._waiting[task] = task.send(result)
         except StopIteration:
             return
+
+
+def together(tasks: Sequence[Task[Any]]) -> Task[list[Any]]:
+    """Carry on tasks side by side; return what they return once all have ended."""
+    waiting: dict[int, Future[Any]] = {}
+    returned: list[Any] = [None] * len(tasks)
+
+    def go_on(number: int, result: Any) -> None:
+        try:
+            waiting[number] = tasks[number].send(result)
+        except StopIteration as end:
+            returned[number] = end.value
+
+    try:
+        for number in range(len(tasks)):
+            go_on(number, None)
+        while waiting:
+            number = next(iter(waiting))
+            result = yield waiting[number]
+            del waiting[number]
+            go_on(number, result)
+    finally:
+        for task in tasks:
+            task.close()
+    return returned
 
 
 def finished(task: Task[ReturnT]) -> ReturnT:

@@ -117,22 +117,27 @@ class Untimed:
     def _expected(self) -> list[StageRow]:
         """Return the stages whose imports a server needs: where it serves a round later, those of all."""
         left = self.ledger.left()
-        return left if self.ledger.job.smoke or self._prepares() else self.waiting
+        return left if self.ledger.job.smoke or self._is_short() else self.waiting
 
-    def _prepares(self) -> bool:
-        """Return whether servers of rounds may start now: nothing is clocked, and the end is near."""
-        if self.ledger.job.smoke:
-            return False
-        untimed = [stage for stage in self.ledger.left() if not stage.timed]
-        return len(untimed) <= _FEW and not any(map(runs_alone, untimed))
+    def _is_short(self) -> bool:
+        return sum(not stage.timed for stage in self.ledger.left()) <= _FEW
 
     def _prepare_rounds(self) -> None:
-        """Start servers of the rounds that are certain to come, each on a core that is idle."""
-        timed = [stage for stage in self.ledger.left() if stage.timed]
-        rounds = min(LOOKS[0], self.ledger.job.max_launches) if timed and self._prepares() else 0
+        """Start servers of the rounds that are certain to come, each on a core that is idle.
+
+        Only near the end, and beside nothing that has all cores: that waits for servers which start, at most
+        for those that start with the first one.
+        """
+        left = self.ledger.left()
+        if self.ledger.job.smoke or not self._is_short() or not any(stage.timed for stage in left):
+            return
+        rounds = min(LOOKS[0], self.ledger.job.max_launches)
+        alone = any(runs_alone(stage) for stage in left if not stage.timed)
         for place in self._places.values():
+            cores = len(place.node.resources.cpus)
+            most = min(rounds, cores if place.starting else 0) if alone else rounds
             # The server of the untimed stages serves the first round; while it starts, it has a core too.
-            while place.prepared + 1 < rounds and len(place.free) > place.starting:
+            while place.prepared + 1 < most and len(place.free) > place.starting:
                 place.prepared += 1
                 self._tasks.start(self._preparing(place, place.free.pop()))
 

@@ -46,7 +46,7 @@ with torch.inference_mode():
 BENCH_PERCEPTRON = f"""{PERCEPTRON}
 import bench
 table = bench.measure(model, inputs, compressions=["none"], backends=["cpu-eager", "onnxruntime"])
-print(table[["backend", "latency_s", "latency_s_low", "latency_s_high", "state"]].to_string())
+print(table[["backend", "latency_s", "latency_low_s", "latency_high_s", "state"]].to_string())
 """
 
 MINILM = """

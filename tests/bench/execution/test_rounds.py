@@ -30,6 +30,7 @@ class Cluster:
     def __init__(self, *names: str, cores: int = 1) -> None:
         self.alive = {name: Node(name, "kind", Resources(tuple(range(cores)), 2**30)) for name in names}
         self.ran: list[tuple[str, str, int]] = []
+        self.started: list[int] = []  # how many launches had run as each server started
         self.together: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         self.lost_by: dict[str, str] = {}
@@ -53,6 +54,7 @@ class Cluster:
         return {}
 
     def start(self, node: Node, modules: Sequence[str]) -> Any:
+        self.started.append(len(self.ran))
         return Server(self, node.name)
 
     def close(self) -> None: ...
@@ -130,6 +132,18 @@ def test_the_first_round_ends_before_the_second_starts_and_a_look_before_what_it
     for look in (1, 3, 6):
         before = [place for place, number in enumerate(numbers) if number < look]
         assert max(before) < min(place for place, number in enumerate(numbers) if number >= look)
+
+
+def test_short_rounds_that_are_certain_start_their_servers_side_by_side_on_idle_cores(tmp_path: Path) -> None:
+    cluster = Cluster("one", cores=2)
+    launch(tmp_path, cluster, timed("dense"))
+    assert cluster.started == [0, 0, 2, 3, 3, 5, 6, 6, 8, 8]
+
+
+def test_long_rounds_start_one_server_each(tmp_path: Path) -> None:
+    cluster = Cluster("one", cores=2)
+    launch(tmp_path, cluster, timed(*"abcdefghi"))
+    assert cluster.started == [9 * number for number in range(10)]
 
 
 def test_a_smoke_run_spreads_its_launches_over_all_nodes(tmp_path: Path) -> None:

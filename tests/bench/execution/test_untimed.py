@@ -117,7 +117,7 @@ def test_idle_cores_start_the_servers_of_the_first_rounds_beside_what_is_not_tim
     assert started("few", [lowered, timed]) == LOOKS[0]
     assert started("smoke", [lowered, timed], smoke=True) == 1
     assert started("nothing timed", [lowered]) == 1
-    assert started("clocked", [TRAIN, timed]) == 1
+    assert started("clocked", [TRAIN, timed]) == 2, "beside the first server, before anything is clocked"
 
 
 def test_with_many_stages_left_and_no_idle_core_no_server_waits_for_a_round(tmp_path: Path) -> None:
