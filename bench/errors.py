@@ -18,7 +18,7 @@ class StoreError(BenchError):
 
 
 class Diverged(BenchError):
-    """Training produced a loss or weights that are not finite."""
+    """Training produced a loss that is not finite or ten times its start, or outputs that are not finite."""
 
 
 class StageError(BenchError):

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from bench.analysis.to_target import DIVERGED_FACTOR, diverged_at, first_held, meets
 from bench.errors import Diverged, StageError
 from bench.models.predictions import Predictions, gathered
 from bench.workloads.workload import Data, Workload
@@ -20,8 +21,6 @@ from techniques.numbers import as_taken
 EVALUATION_BATCH = 250
 """Samples evaluated at once: few enough that a small net's activations stay near the caches."""
 _WARM_UP_SEED = 0
-SUSTAINED = 2
-"""Evaluations in a row that must meet the target: after a first crossing the next often falls below it."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +58,12 @@ class TrainingRecord:
 
     def first_crossing(self, goal: Goal) -> Evaluation | None:
         """Return the first evaluation that met the target."""
-        return next((point for point in self.evaluations if point.quality[goal.metric] >= goal.target), None)
+        return next((p for p in self.evaluations if meets(p.quality[goal.metric], goal.target)), None)
 
     def sustained(self, goal: Goal) -> Evaluation | None:
-        """Return the first of `SUSTAINED` evaluations in a row that met the target."""
-        in_a_row = 0
-        for position, point in enumerate(self.evaluations):
-            in_a_row = in_a_row + 1 if point.quality[goal.metric] >= goal.target else 0
-            if in_a_row == SUSTAINED:
-                return self.evaluations[position - SUSTAINED + 1]
-        return None
+        """Return the first of two evaluations in a row that met the target."""
+        position = first_held([point.quality[goal.metric] for point in self.evaluations], goal.target)
+        return None if position is None else self.evaluations[position]
 
 
 @dataclass(frozen=True)
@@ -112,36 +107,49 @@ class Trainer:
     def train(self, steps: int, seed: int, goal: Goal | None = None) -> TrainingRecord:
         """Train for `steps`, or until the goal's target holds for two evaluations in a row.
 
-        Without a goal nothing is evaluated. Raises Diverged where the loss or the outputs are not finite, and
-        StageError where the quality is NaN though the outputs are finite.
+        Without a goal nothing is evaluated. Raises Diverged where the loss or the outputs are not finite, or
+        the loss towards a goal is ten times that of the first step, and StageError where the quality is NaN
+        though the outputs are finite.
         """
         record = TrainingRecord()
         batches = shuffled_batches(len(self.data.train_inputs), self.batch_size, seed)
+        start = math.nan
         while record.steps < steps:
-            loss = self._train_on(batches, record, min(goal.period if goal else steps, steps - record.steps))
+            losses = self._train_on(
+                batches, record, min(goal.period if goal else steps, steps - record.steps)
+            )
+            loss = sum(losses) / len(losses)
             if goal:
+                start = losses[0] if math.isnan(start) else start
+                if diverged_at([loss], start) is not None:
+                    raise Diverged(
+                        f"the mean training loss is {loss:.3g} after {record.steps} steps, "
+                        f"{DIVERGED_FACTOR:g} times the first step's {start:.3g} or more"
+                    )
                 self._evaluate(record, loss, goal.metric)
                 if record.sustained(goal):
                     break
         return record
 
-    def _train_on(self, batches: Iterator[torch.Tensor], record: TrainingRecord, steps: int) -> float:
+    def _train_on(self, batches: Iterator[torch.Tensor], record: TrainingRecord, steps: int) -> list[float]:
+        """Take so many steps; return the loss of each. They wait on the device until all are taken."""
         self.learn.model.train()
         dtype = torch.float32 if self.device.type == "mps" else torch.float64  # which Apple's GPUs lack
-        total = torch.zeros((), dtype=dtype, device=self.device)
+        losses = torch.empty(steps, dtype=dtype, device=self.device)
         passes = self.learn.passes
         started = time.perf_counter()
-        for chosen in islice(batches, steps):
-            total += self.step(self.data.train_inputs[chosen], self.data.train_targets[chosen])
+        for step, chosen in enumerate(islice(batches, steps)):
+            losses[step] = self.step(self.data.train_inputs[chosen], self.data.train_targets[chosen])
         self.learn.write_back()
         self.synchronize()
         record.training_s += time.perf_counter() - started
         record.steps += steps
         record.samples += (self.learn.passes - passes) * self.samples_per_batch
-        loss = total.item() / steps
-        if not math.isfinite(loss):
-            raise Diverged(f"the mean training loss is {loss} after {record.steps} steps")
-        return loss
+        found: list[float] = losses.tolist()
+        first = diverged_at(found, start=0)
+        if first is not None:
+            raise Diverged(f"the training loss is {found[first]} at step {record.steps - steps + first + 1}")
+        return found
 
     def _evaluate(self, record: TrainingRecord, loss: float, metric: str) -> None:
         started = time.perf_counter()

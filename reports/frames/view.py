@@ -82,13 +82,14 @@ class Status:
 
 @dataclass(frozen=True)
 class Training:
-    """One point of `[train]`: its axes by column, the keys of its stages, its target."""
+    """One point of `[train]`: its axes by column, the keys of its stages, its target, its budget of steps."""
 
     axes: Mapping[str, Any]
     key: str
     step_key: str
     target: float | None
     quality_metric: str
+    steps: float | None = None
 
 
 @dataclass(frozen=True)
@@ -193,13 +194,13 @@ class RunView:
             step_key = str(cell.stages.get("step") or "")
             if key in self.stages and (key not in found or (step_key and not found[key].step_key)):
                 settings = self._settings(key)
-                target = settings.get("target")
                 found[key] = Training(
                     {column: cell.axes.get(axis) for axis, column in TRAIN_AXES.items()},
                     key,
                     step_key,
-                    float(target) if isinstance(target, int | float) else None,
+                    _number_of(settings.get("target")),
                     str(settings.get("quality_metric") or "quality"),
+                    _number_of(settings.get("steps")),
                 )
         return list(found.values())
 
@@ -262,6 +263,10 @@ def place_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
 def number(value: Any) -> float | None:
     """Turn what a frame holds into a float, None for NaN and NULL."""
     return None if value is None or value != value else float(value)
+
+
+def _number_of(setting: Any) -> float | None:
+    return float(setting) if isinstance(setting, int | float) else None
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

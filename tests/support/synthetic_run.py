@@ -130,7 +130,9 @@ def _structure(part: str) -> str:
 
 def _stage(label: str, parent: str | None) -> StageRow:
     kind = label.split()[0]
-    settings: dict[str, Any] = {"target": 0.9, "quality_metric": "accuracy"} if kind == "train" else {}
+    settings: dict[str, Any] = (
+        {"target": 0.9, "quality_metric": "accuracy", "steps": 1200} if kind == "train" else {}
+    )
     if kind in ("lower", "infer"):
         settings = {"format": next((name for name in FORMATS if name in label), None)}
     timed = kind in ("step", "infer")

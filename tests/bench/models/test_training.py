@@ -96,6 +96,48 @@ def test_a_loss_that_is_not_finite_is_a_divergence():
         trainer(rate=1e20).train(20, seed=0, goal=GOAL)
 
 
+class Scripted:
+    """A training step that learns nothing and returns the losses of a script."""
+
+    def __init__(self, *losses: float) -> None:
+        self.model, self.losses, self.passes = DIGITS.model(), iter(losses), 0
+
+    def __call__(self, batch, targets):
+        self.passes += 1
+        return torch.tensor(next(self.losses))
+
+    def write_back(self):
+        pass
+
+
+def scripted(*losses: float) -> Trainer:
+    return replace(trainer(), learn=Scripted(*losses))
+
+
+def test_a_loss_that_is_nan_is_named_with_its_step():
+    with pytest.raises(Diverged, match=r"the training loss is nan at step 5$"):
+        scripted(2.3, 2.2, 2.1, 2.0, float("nan"), 1.9).train(6, seed=0, goal=replace(GOAL, period=3))
+
+
+def test_a_mean_loss_of_ten_times_the_first_steps_is_a_divergence():
+    goal = replace(GOAL, target=2.0, period=2)
+    with pytest.raises(Diverged, match="loss is 25 after 4 steps, 10 times the first step's 2"):
+        scripted(2.0, 1.0, 25.0, 25.0, 1.0, 1.0).train(6, seed=0, goal=goal)
+    # A single batch may do so, and a recovery begins at a loss that is small.
+    assert scripted(2.0, 1.0, 30.0, 1.0).train(4, seed=0, goal=goal).steps == 4
+    assert scripted(0.1, 1.0, 2.0, 3.0).train(4, seed=0).steps == 4
+
+
+def test_the_loss_of_an_evaluation_is_the_mean_since_the_last():
+    record = scripted(2.0, 1.0, 4.0, 5.0).train(4, seed=0, goal=replace(GOAL, target=2.0, period=2))
+    assert [point.loss for point in record.evaluations] == [1.5, 4.5]
+
+
+def test_a_quality_that_is_infinite_meets_no_target():
+    record = points(0.8, float("inf"), float("inf"), 0.91)
+    assert record.sustained(GOAL) is None and record.first_crossing(GOAL).step == 40
+
+
 def test_every_epoch_uses_every_sample_once_in_an_order_of_its_own():
     batches = shuffled_batches(12, 4, seed=0)
     first, second = (torch.cat([next(batches) for _ in range(3)]) for _ in range(2))

@@ -1,0 +1,96 @@
+"""When a training reached its target: held, not crossed, and between evaluations by interpolation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SUSTAINED = 2
+"""Evaluations in a row that must meet the target: after a first crossing the next often falls below it."""
+
+DIVERGED_FACTOR = 10.0
+"""A training whose loss exceeds this many times its start has diverged."""
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where a target came to hold: at the evaluation `position`, or between it and the one before.
+
+    `fraction` is the share of that way which had passed when the straight line between both qualities met the
+    target, in (0, 1]. It is 1, the evaluation itself, where the one before is unknown.
+    """
+
+    position: int
+    fraction: float
+
+    def on(self, clock: Sequence[float]) -> float:
+        """Return the time of crossing by `clock`: steps, seconds or samples at each evaluation."""
+        end = clock[self.position]
+        if self.fraction == 1:
+            return end
+        start = clock[self.position - 1]
+        return start + self.fraction * (end - start)
+
+
+def meets(quality: float, target: float) -> bool:
+    """Say whether a quality meets its target, higher being better. NaN and infinities never do."""
+    return math.isfinite(quality) and quality >= target
+
+
+def first_held(qualities: Sequence[float], target: float) -> int | None:
+    """Return the position of the first of `SUSTAINED` evaluations in a row that met the target."""
+    in_a_row = 0
+    for position, quality in enumerate(qualities):
+        in_a_row = in_a_row + 1 if meets(quality, target) else 0
+        if in_a_row == SUSTAINED:
+            return position - SUSTAINED + 1
+    return None
+
+
+def crossing(qualities: Sequence[float], target: float, losses: Sequence[float] = ()) -> Crossing | None:
+    """Return where the target came to hold; None where it never did.
+
+    Interpolation is linear between the last evaluation that missed the target and the first that held it, so
+    the grid of evaluations no longer decides who ties. Evaluations from the one on whose loss has diverged do
+    not count; `losses` may be left out. Raises ValueError where the target is not finite.
+    """
+    if not math.isfinite(target):
+        raise ValueError(f"a target must be finite, got {target}")
+    diverged = diverged_at(losses)
+    position = first_held(qualities[:diverged], target)
+    if position is None:
+        return None
+    before = qualities[position - 1] if position else math.nan
+    fraction = (target - before) / (qualities[position] - before)
+    return Crossing(position, fraction if 0 < fraction <= 1 else 1.0)
+
+
+def diverged_at(losses: Sequence[float], start: float | None = None) -> int | None:
+    """Return the position of the first loss that is NaN, infinite or `DIVERGED_FACTOR` times its `start`.
+
+    None where there is none. Without `start` it is the first loss. A start of 0 or less, as a log density may
+    have, sets no scale: then only what is not finite has diverged.
+    """
+    first = start if start is not None else next(iter(losses), math.nan)
+    limit = DIVERGED_FACTOR * first if first > 0 else math.inf
+    for position, loss in enumerate(losses):
+        if not math.isfinite(loss) or loss >= limit:
+            return position
+    return None
+
+
+def value_at(steps: Sequence[float], values: Sequence[float], step: float) -> float | None:
+    """Return a curve's value at a step, linear between evaluations; None outside of them or where not finite.
+
+    `steps` must ascend and be as many as `values`.
+    """
+    for position, (end, value) in enumerate(zip(steps, values, strict=True)):
+        if end < step:
+            continue
+        if end == step or position == 0:
+            return value if end == step and math.isfinite(value) else None
+        start, before = steps[position - 1], values[position - 1]
+        between = before + (step - start) / (end - start) * (value - before)
+        return between if math.isfinite(between) else None
+    return None
