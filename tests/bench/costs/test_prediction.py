@@ -343,7 +343,9 @@ def test_a_run_predicts_itself_from_the_probes_and_reports_how_far_off_it_was(pr
     run_id = store.find_run(None)
     comparison = compare(store, run_id)
     assert comparison is not None and comparison.rows[-1].taken_s is not None
-    assert comparison.compared_stages == len(store.stages(run_id))
+    # Ceilings hold for a day: the run takes them over from the probe, unless that was disturbed.
+    assert comparison.compared_stages + comparison.reused == len(store.stages(run_id))
+    assert comparison.reused <= 1
     folder = results / run_id
     assert (folder / "tables" / "estimate.csv").read_text().startswith("part,stages,predicted_s,taken_s")
     for name in ("report.md", "report.html"):
@@ -356,7 +358,7 @@ def test_a_dry_run_of_a_known_folder_changes_nothing_and_tells_what_is_there(ben
     dry = bench(*words, "--dry-run")
     assert _contents(results) == before
     assert "launches of their class in this results folder" in dry.stdout
-    assert "4 stages with reusable artifacts" in dry.stdout
+    assert re.search(r"[45] stages with reusable artifacts", dry.stdout)  # the fifth are ceilings
     assert "measuring" not in dry.stderr
 
 
