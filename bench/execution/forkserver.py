@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bench.execution.signals import readable_on_signals
+
 _PR_SET_PDEATHSIG = 1
 _OOM_SCORE = 500
 _END_S = 30.0
@@ -49,10 +51,14 @@ class Server:
 
     def serve(self) -> None:
         """Work until standard input closes."""
-        self._selector.register(0, selectors.EVENT_READ)
+        signals = readable_on_signals()
+        for descriptor in (0, signals):
+            self._selector.register(descriptor, selectors.EVENT_READ)
         while True:
             for key, _ in self._selector.select(self._until_next_deadline()):
-                if key.fd != 0:
+                if key.fd == signals:
+                    os.read(signals, 4096)  # its handler has run
+                elif key.fd != 0:
                     self._reap(key.fd)
                 elif not self._read_commands():
                     return
@@ -114,6 +120,7 @@ def become_worker(command: dict[str, Any], parent: int) -> NoReturn:
     """Turn a fresh fork into a worker: its own group and limits, its output into its log; never returns."""
     code = 70
     try:
+        signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         os.setpgid(0, 0)

@@ -16,11 +16,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import count
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge, wait
 from typing import Any
 
 from bench.execution.engines.agent import Agent, Setup
 from bench.execution.engines.remote import NodeLost
+from bench.execution.signals import readable_on_signals
 from bench.records import read_as
 
 _DIAL_S = 5.0
@@ -126,10 +127,8 @@ def own_addresses() -> list[str]:
 def serve(addresses: Sequence[str], port: int, key: str, setup: Mapping[str, Any], slot: int) -> None:
     """Be the agent of a node until the runner goes; `slot` is what the runner started it as."""
     connection = _dial(addresses, port, bytes.fromhex(key))
-    for number in (
-        signal.SIGTERM,
-        signal.SIGUSR2,
-    ):  # which submitit has plans of its own for
+    signals = readable_on_signals()
+    for number in (signal.SIGTERM, signal.SIGUSR2):  # submitit has plans of its own for the second
         signal.signal(number, lambda *_: _shut_down(connection))
     with closing(Agent(read_as(Setup, setup))) as agent, ThreadPoolExecutor(_CALLS_AT_ONCE) as calls:
         lock = threading.Lock()
@@ -141,7 +140,7 @@ def serve(addresses: Sequence[str], port: int, key: str, setup: Mapping[str, Any
 
         with suppress(EOFError, OSError):
             _send(connection, {**agent.call("describe", {}), "slot": slot})
-            while True:
+            while signals not in wait([connection, signals]):
                 calls.submit(answer, _receive(connection))
         agent.close()  # so that calls that still run end
 
