@@ -274,6 +274,10 @@ _ROWS = (
            "multiply-adds × 2 of the optimizer's matrix products", operations=True),
     Metric("optimizer_state_bytes", "optimizer state", "bytes", "lower", "exact", "step",
            "size of the tensors that the optimizer keeps"),
+    Metric("optimizer_state_theory_bytes", "optimizer state by theory", "bytes", "lower", "exact", "step",
+           "size of the tensors that the optimizer's paper keeps, from the shapes of the parameters"),
+    Metric("optimizer_parameters", "parameters by optimizer group", "count", "neither", "exact", "step",
+           "number of weights and biases in a group of the optimizer's, each with settings of its own"),
     # A model and its artifact
     Metric("parameters", "parameters", "count", "lower", "exact", "any",
            "number of weights and biases"),

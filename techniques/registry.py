@@ -38,11 +38,16 @@ class CannotApply(TechniqueError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the nearest known word, else the first few known words."""
+    """Return `; did you mean 'x'?` for the nearest known word, else the first few known words.
+
+    Of words about as near it is the one of the same length: swapped letters are the most common typo.
+    """
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
     if close:
-        return f"; did you mean {close[0]!r}?"
+        alike = {name: difflib.SequenceMatcher(None, name, word).ratio() for name in close}
+        near = [name for name in close if alike[name] > max(alike.values()) - 0.1]
+        return f"; did you mean {min(near, key=lambda name: abs(len(name) - len(word)))!r}?"
     return f"; known: {first_few(known)}" if known else ""
 
 
@@ -72,10 +77,10 @@ class Row:
     """One technique: what it is, what implements it, its settings with their defaults, what it needs.
 
     `implementation` is `package.module:attribute` or `path/to/file.py:attribute`. `argument` names the
-    setting that bare text after the colon sets. `ranges` bound settings, each as `[0, 1)`. `needs` are
-    modules, looked for without importing them; `install` is the command that adds them. `check` refers to a
-    light function that returns an `Obstacle`, or only its reason as text, or None; it is asked even where
-    `needs` are missing.
+    setting that bare text after the colon sets. `ranges` bound settings, each as `[0, 1)`; those of
+    words list them, as `fast, exact`. `needs` are modules, looked for without importing them; `install` is
+    the command that adds them. `check` refers to a light function that returns an `Obstacle`, or only its
+    reason as text, or None; it is asked even where `needs` are missing.
     """
 
     name: str
@@ -106,7 +111,11 @@ class Row:
         """Read a setting's value; raises ValueError that says what would be right."""
         value = read_setting(text, self.defaults[key])
         range_ = self.ranges.get(key)
-        if range_ and not in_range(value, range_):
+        if range_ and isinstance(value, str):
+            choices = [choice.strip() for choice in range_.split(",")]
+            if value not in choices:
+                raise ValueError(f"{text!r} must be one of {range_}")
+        elif range_ and not in_range(value, range_):
             raise ValueError(f"{text!r} is out of its range {range_}")
         return value
 

@@ -18,6 +18,7 @@ bench.formatting bench.digests
 bench.analysis
 bench.datasets
 bench.instruments
+bench.diagnosis
 bench.workloads
 bench.models
 bench.results

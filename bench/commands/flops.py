@@ -209,7 +209,7 @@ def _training_step(
         checked_loss(workload.loss),
         workload.transform(data.train_inputs[:batch_size]),
         data.train_targets[:batch_size],
-        build(optimizer, model.named_parameters()),
+        build(optimizer, model),
     )
     again = step.recomputed
     return [

@@ -100,7 +100,7 @@ def _default(value: str) -> str:
 
 
 TABLES: dict[str, Callable[[], Sequence[Sequence[str]]]] = {
-    "optimizers": lambda: _techniques(OPTIMIZERS),
+    "optimizers": lambda: _techniques(OPTIMIZERS),  # type: ignore[arg-type]
     "compressions": lambda: _techniques(COMPRESSIONS),  # type: ignore[arg-type]
     "backends": lambda: _techniques(BACKENDS),  # type: ignore[arg-type]
     "workloads": _workloads,

@@ -6,7 +6,7 @@ import gc
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
@@ -60,6 +60,11 @@ class Samples:
     def calls(self) -> int:
         """Return how many calls were timed."""
         return len(self.durations_s) * self.calls_per_sample
+
+    def of_parts(self, parts: int) -> Samples:
+        """Return the samples of the equal parts that each call had, such as the steps of a round."""
+        durations_s = tuple(duration_s / parts for duration_s in self.durations_s)
+        return replace(self, durations_s=durations_s, calls_per_sample=self.calls_per_sample * parts)
 
 
 def warm_up(

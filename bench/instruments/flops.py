@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch._C._profiler import _RecordFunctionFast
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nested._internal.nested_tensor import NestedTensor
 from torch.sparse import SparseSemiStructuredTensor
-from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mode
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,
+    _pop_mode,
+    _push_mode,
+    is_traceable_wrapper_subclass,
+    transform_subclass,
+)
 from torch.utils.flop_counter import flop_registry
 
 from bench.instruments.compiled_script import counting_compiled_script
@@ -23,6 +29,7 @@ from bench.instruments.copies import copy_of
 from bench.instruments.flop_table import formulas
 from bench.instruments.operators import kind_of
 from bench.instruments.tally import FlopCount, Saw, Tally, sum_of
+from bench.instruments.tensors import tensors_in
 from bench.instruments.unseen import (
     SEEN,
     counting_threads,
@@ -30,7 +37,14 @@ from bench.instruments.unseen import (
     naming_unseen,
 )
 from bench.instruments.zero_weights import ZeroWeights
-from techniques.optimizers.torch_optim import evaluates_by_closure, step
+from techniques.optimizers.second_order import backward as backward_of
+from techniques.optimizers.second_order import differentiates_twice, twice_differentiable
+from techniques.optimizers.torch_optim import (
+    evaluates_by_closure,
+    period_of,
+    step,
+    swaps_weights,
+)
 
 __all__ = ["FlopCount", "OperatorCounter", "StepFlops", "count", "count_step", "counting", "effective"]
 
@@ -148,28 +162,42 @@ def count_step(
 
     Runs on copies: model, optimizer and random numbers stay as they are. What the backward pass computes
     again (checkpointed modules, the scores of fused attention) counts apart, as `recomputed`. An optimizer
-    that evaluates the loss itself (L-BFGS) may go forward and backward many times.
+    that evaluates the loss itself (L-BFGS) may go forward and backward many times; of one that does some of
+    its work now and then (SOAP), the mean over as many steps as it takes to do it all.
     """
     model, optimizer = _copies(model, optimizer)
     passes: list[tuple[FlopCount, FlopCount, FlopCount]] = []
+    if swaps_weights(optimizer):
+        cast(Any, optimizer).train()
 
     def evaluate() -> torch.Tensor:
+        twice = differentiates_twice(optimizer)
         optimizer.zero_grad()
-        with torch.enable_grad():
+        with torch.enable_grad(), twice_differentiable(twice):
             with counting() as counter:
                 value = loss(model(inputs), targets)
             in_forward = counter.take()
             with counting() as counter:
-                value.backward()
+                backward_of(value, create_graph=twice)
         passes.append((in_forward, *counter.take_apart()))
         return value.detach()
 
     devices = [inputs.device] if isinstance(inputs, torch.Tensor) and inputs.is_cuda else []
     by_closure = evaluates_by_closure(optimizer)
+    period = period_of(optimizer)
+
+    def steps() -> None:
+        for _ in range(period):
+            step(optimizer, evaluate, by_closure=by_closure)
+
     with torch.random.fork_rng(devices=devices):
-        whole = count(lambda: step(optimizer, evaluate, by_closure=by_closure))
+        if period > 1 and not optimizer.state:  # the first steps of all are others
+            steps()
+            passes.clear()
+        whole = count(steps)
     forward, backward, recomputed = map(sum_of, zip(*passes, strict=True))
-    return StepFlops(forward, backward, whole.less(forward, backward, recomputed), recomputed)
+    ours = whole.less(forward, backward, recomputed)
+    return StepFlops(*(each.per(period) for each in (forward, backward, ours, recomputed)))
 
 
 def effective(model: torch.nn.Module, example: torch.Tensor) -> int:
@@ -198,6 +226,10 @@ def _copy_optimizer(optimizer: torch.optim.Optimizer, memo: dict[int, Any]) -> t
         for inner in value if isinstance(value, list | tuple) else (value,):
             if isinstance(inner, torch.optim.Optimizer) and id(inner) not in memo:
                 _copy_optimizer(inner, memo)
+    kept: Iterable[Any] = tensors_in(optimizer.state.values())
+    for tensor in kept:
+        if is_traceable_wrapper_subclass(tensor):  # torchao's 8-bit state has no copy of its own
+            memo[id(tensor)] = transform_subclass(tensor, lambda _, inner: inner.clone())
     vars(duplicate).update(deepcopy(vars(optimizer), memo))
     return duplicate
 

@@ -34,6 +34,13 @@ class FlopCount:
         unknown = tuple(operator for operator in self.unknown if operator not in named)
         return FlopCount(sum(by_operator.values()), by_operator, unknown)
 
+    def per(self, calls: int) -> FlopCount:
+        """Return the mean of so many calls, each operator's rounded to a whole number."""
+        by_operator = {
+            operator: (flops + calls // 2) // calls for operator, flops in self.by_operator.items()
+        }
+        return FlopCount(sum(by_operator.values()), by_operator, self.unknown)
+
 
 def sum_of(counts: Iterable[FlopCount]) -> FlopCount:
     """Add counts up."""

@@ -13,8 +13,8 @@ from pydantic import PlainSerializer, PlainValidator
 
 from techniques.backends import BACKENDS, BackendRow
 from techniques.compression import COMPRESSIONS, CompressionRow
-from techniques.optimizers import OPTIMIZERS
-from techniques.registry import Registry, Row, Technique
+from techniques.optimizers import OPTIMIZERS, OptimizerRow
+from techniques.registry import Registry, Technique
 
 
 def _parsed_by(registry: Registry[Any]) -> Callable[[object], Technique[Any]]:
@@ -23,7 +23,7 @@ def _parsed_by(registry: Registry[Any]) -> Callable[[object], Technique[Any]]:
 
 _AS_TEXT = PlainSerializer(lambda technique: technique.text)
 
-Optimizer = Annotated[Technique[Row], PlainValidator(_parsed_by(OPTIMIZERS)), _AS_TEXT]
+Optimizer = Annotated[Technique[OptimizerRow], PlainValidator(_parsed_by(OPTIMIZERS)), _AS_TEXT]
 Backend = Annotated[Technique[BackendRow], PlainValidator(_parsed_by(BACKENDS)), _AS_TEXT]
 Compression = Annotated[Technique[CompressionRow], PlainValidator(_parsed_by(COMPRESSIONS)), _AS_TEXT]
 

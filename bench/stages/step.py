@@ -19,7 +19,9 @@ from bench.stages.timing import device_pass, energy_pass, gpu_pass, timed_pass, 
 from bench.stages.train import effective_batch
 from bench.workloads.loading import load_workload
 from bench.workloads.workload import Workload
-from techniques.optimizers.torch_optim import build
+from techniques.optimizers import OptimizerRow
+from techniques.optimizers.torch_optim import build, grouped, period_of, variant_of
+from techniques.registry import Technique
 
 STEP_PARTS = ("forward", "backward", "recomputed", "optimizer")
 
@@ -43,10 +45,11 @@ def run(request: Request[StepSettings], folder: Path) -> list[Measurement]:
         trainer.synchronize()
         first_call_s = time.perf_counter() - started
     before = trainer.learn.passes
-    timed = timed_pass(step, trainer.synchronize, request)
-    samples = timed.samples
+    period = 1 if trainer.learn.optimizer is None else period_of(trainer.learn.optimizer)
+    timed = timed_pass(repeated(step, period), trainer.synchronize, request)
+    samples = timed.samples.of_parts(period)
     # On average: an optimizer that evaluates the loss itself goes over its batch as often as it likes.
-    passes = (trainer.learn.passes - before) / (timed.warmup.calls + samples.calls)
+    passes = (trainer.learn.passes - before) / (timed.warmup.calls * period + samples.calls)
     measurements = [
         *timings("step_latency_s", samples),
         *timed.steadiness(),
@@ -77,6 +80,18 @@ def stepper(trainer: Trainer) -> Callable[[], object]:
     return step
 
 
+def repeated(step: Callable[[], object], times: int) -> Callable[[], object]:
+    """Return a call that takes so many steps: as many as an optimizer needs to do all of its work once."""
+    if times == 1:
+        return step
+
+    def steps() -> None:
+        for _ in range(times):
+            step()
+
+    return steps
+
+
 def _other_passes(
     request: Request[StepSettings],
     workload: Workload,
@@ -88,14 +103,16 @@ def _other_passes(
     gpu = gpu_pass(step, trainer.synchronize, request)  # first: what counts FLOPs leaves its memory behind
     seen = trainer.device.type == "cpu" and ours is not None
     # From the start of the data: the clock's pass ends anywhere, and each epoch has a new order in memory.
-    peak = tensors.step_memory(stepper(trainer), model, ours) if seen else None
+    steps = repeated(stepper(trainer), 1 if ours is None else period_of(ours))
+    peak = tensors.step_memory(steps, model, ours) if seen else None
     chosen = next(shuffled_batches(len(trainer.data.train_inputs), trainer.batch_size, _SEED))
     inputs = workload.transform(trainer.data.train_inputs[chosen].to(trainer.device))
     targets = trainer.data.train_targets[chosen].to(trainer.device)
     # Of a runtime that brings its own optimizers, PyTorch's of that name says how many operations it takes.
-    optimizer = ours or build(request.settings.optimizer, model.named_parameters())
+    optimizer = ours or build(request.settings.optimizer, model)
     return [
         _optimizer_state(ours),
+        *_groups(request.settings.optimizer, ours, model),
         Measurement("least_bytes_moved", step_bytes(model, inputs, optimizer)),
         *_memory(peak, _unseen_memory(peak, seen)),
         *_flops(model, workload, inputs, targets, optimizer),
@@ -109,6 +126,32 @@ def _optimizer_state(optimizer: torch.optim.Optimizer | None) -> Measurement:
     if optimizer is None:
         return Measurement("optimizer_state_bytes", None, reason="this runtime has its own optimizer")
     return Measurement("optimizer_state_bytes", tensors.optimizer_state_bytes(optimizer))
+
+
+def _groups(
+    technique: Technique[OptimizerRow], optimizer: torch.optim.Optimizer | None, model: torch.nn.Module
+) -> list[Measurement]:
+    """Measure the state by theory, and which parameters are in which group of the optimizer."""
+    if optimizer is None:
+        return []
+    groups = grouped(optimizer, model, technique.name)
+    shapes = {label: list(own.values()) for label, own in groups.items()}
+    theory = technique.row.state_bytes(shapes, technique.settings)
+    reason = "" if theory is not None else "the optimizer's row declares none"
+    how = variant_of(optimizer)
+    return [
+        Measurement("optimizer_state_theory_bytes", theory, reason=reason),
+        *(
+            Measurement(
+                "optimizer_parameters",
+                sum(shape.elements for shape in own.values()),
+                n=len(own),
+                qualifier=label,
+                method=": ".join(part for part in (how, ", ".join(own)) if part),
+            )
+            for label, own in groups.items()
+        ),
+    ]
 
 
 def _unseen_memory(peak: tensors.StepMemory | None, of_cpu: bool) -> str:

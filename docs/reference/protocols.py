@@ -22,7 +22,7 @@ from techniques.backends import BACKENDS, BackendRow
 from techniques.backends.protocol import Backend, Numerics, OwnClock, Program
 from techniques.compression import COMPRESSIONS, CompressionRow
 from techniques.compression.context import Context
-from techniques.optimizers import OPTIMIZERS
+from techniques.optimizers import OPTIMIZERS, OptimizerRow, Span
 from techniques.registry import Registry, Row
 
 INTRODUCTION = """A plug-in adds rows to tables. `--plugin mine.py` runs a file of yours that adds them; a
@@ -43,12 +43,23 @@ mine = "my_package.rows:add_optimizers"
 FUNCTION = """```python title="my_package/rows.py"
 def add_optimizers(table):
     table.add(
-        "nesterov",
-        "my_package.nesterov:build",
-        about="Accelerated gradient (Nesterov 1983)",
-        defaults={"lr": 0.02, "momentum": 0.9},
+        "signum",
+        "my_package.signum:build",
+        about="The sign of the momentum (Bernstein et al. 2018)",
+        defaults={"lr": 1e-3, "momentum": 0.9},
     )
 ```"""
+
+
+OPTIMIZERS_TEXT = """`implementation` is called with the model's named parameters and the row's settings,
+or, if it is a class of optimizers, with the bare parameters. It returns an object with `step` and
+`zero_grad`, such as any optimizer of `torch.optim`. What it may have besides:
+
+- `train` and `eval`, called around training, swap the weights that are trained with those that are evaluated.
+- `period`: after how many steps its work repeats.
+- `variant`: how it goes over tensors.
+- `differentiates_twice`: whether its next step takes gradients of gradients.
+- `warm_up`: compiles what the first step needs."""
 
 
 def page() -> str:
@@ -64,11 +75,14 @@ def page() -> str:
         FUNCTION,
         "## Rows",
         "`TABLE.add(name, implementation, about=..., ...)` takes these fields by name. Rows of "
-        "compressions, backends and workloads have those of `Row` and their own.",
-        *(part for row in (Row, CompressionRow, BackendRow, WorkloadRow) for part in _dataclass(row)),
+        "optimizers, compressions, backends and workloads have those of `Row` and their own.",
+        *(
+            part
+            for row in (Row, OptimizerRow, Span, CompressionRow, BackendRow, WorkloadRow)
+            for part in _dataclass(row)
+        ),
         "## Optimizers",
-        "`implementation` is called with the model's named parameters and the row's settings. "
-        "It returns an object with `step` and `zero_grad`, such as any optimizer of `torch.optim`.",
+        OPTIMIZERS_TEXT,
         "## Compression steps",
         "`implementation` is called as `apply(model, context, **settings)` and returns the model.",
         *_protocol(Context),

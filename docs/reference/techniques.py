@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from docs.reference.markdown import assemble, code, codes, prose, table
 from techniques.backends import BACKENDS, BackendRow
 from techniques.compression import COMPRESSIONS, CompressionRow, Tolerance
-from techniques.optimizers import OPTIMIZERS
+from techniques.optimizers import OPTIMIZERS, OptimizerRow
+from techniques.optimizers.row import Shape
 from techniques.precisions import PRECISIONS
 from techniques.registry import Row
 from techniques.settings import spell
@@ -18,6 +19,11 @@ matrix and in `--filter`: `prune-channels:0.25`, `sgd:lr=0.05`, `distill:0.5,tem
 after the colon sets. A range is written as in mathematics: `[0, 1)` includes 0 and excludes 1.
 
 `bench list` prints the same tables, with what cannot run on your machine and why."""
+
+OPTIMIZERS_TEXT = """Defaults are those of the paper, or of its authors' code. `variant` is how the update
+goes over the tensors. The second table has what the settings are searched in, evenly on their scales
+(`complement`: in the logarithm of 1 - x), and the state by theory: bytes for each weight of a matrix of
+1,024 × 1,024 in fp32."""
 
 RECIPES = """A compression is a recipe: steps joined by `+`, applied from left to right, and at most one
 format, always last: `prune-channels:0.5+int8-static`."""
@@ -32,7 +38,12 @@ def page() -> str:
         "Techniques",
         INTRODUCTION,
         "## Optimizers",
+        OPTIMIZERS_TEXT,
         _rows(OPTIMIZERS.rows().values()),
+        table(
+            ("name", "searched in", "bytes of state a weight", "does not train"),
+            map(_optimizer, OPTIMIZERS.rows().values()),
+        ),
         f"## Compressions\n\n{RECIPES}\n\n### Steps",
         _rows(steps),
         "### Formats",
@@ -53,6 +64,16 @@ def _rows(rows: Iterable[Row]) -> str:
         ("name", "settings and defaults", "what it is", "requires"),
         ((code(row.name), settings_of(row), prose(row.about), requires(row)) for row in rows),
     )
+
+
+def _optimizer(row: OptimizerRow) -> tuple[str, str, str, str]:
+    spans = "<br>".join(f"{code(name)} {span}" for name, span in row.space.items())
+    matrix = [Shape((1024, 1024))]
+    each = ", ".join(
+        (f"{name} " if len(row.state) > 1 else "") + f"{rule(matrix, row.defaults) / matrix[0].elements:.3g}"
+        for name, rule in row.state.items()
+    )
+    return code(row.name), spans, each, prose(row.cannot)
 
 
 def settings_of(row: Row) -> str:

@@ -37,6 +37,7 @@ _FLOPS = ("forward_flops", "backward_flops", "recomputed_flops", "optimizer_flop
 _STEP_METRICS = (
     *_FLOPS,
     "optimizer_state_bytes",
+    "optimizer_state_theory_bytes",
     "peak_tensor_bytes",
     "peak_rss_bytes",
     "rss_growth_bytes",

@@ -73,6 +73,7 @@ TRAINING: tuple[Column, ...] = (
     ("recomputed FLOPs", of_count("recomputed_flops")),
     ("optimizer FLOPs", of_count("optimizer_flops")),
     ("optimizer state", metric("optimizer_state_bytes")),
+    ("optimizer state by theory", metric("optimizer_state_theory_bytes")),
     ("peak tensor memory", metric("peak_tensor_bytes")),
     ("resident growth", metric("rss_growth_bytes")),
     ("notes", plain("notes")),

@@ -13,7 +13,8 @@ from techniques.backends.inductor import Inductor
 from techniques.backends.kernels import kernels_of_call
 from techniques.backends.protocol import Numerics, Program, TorchProgram
 from techniques.backends.training import Loss, TrainingStep
-from techniques.registry import Row, Technique
+from techniques.optimizers import OptimizerRow
+from techniques.registry import Technique
 
 
 class PackageProgram(TorchProgram):
@@ -56,7 +57,7 @@ class CudaInductor(Inductor):
         return PackageProgram(**{field.name: getattr(program, field.name) for field in fields(program)})
 
     def compile_step(
-        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
+        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[OptimizerRow], precision: str
     ) -> TrainingStep:
         """Return a step through `torch.compile`; raises CannotApply as `TorchTrainingStep.prepare` does."""
         set_fp32_arithmetic(precision)

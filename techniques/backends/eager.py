@@ -20,7 +20,8 @@ from techniques.backends.training import (
     with_layout,
 )
 from techniques.numbers import in_numbers
-from techniques.registry import Row, Technique
+from techniques.optimizers import OptimizerRow
+from techniques.registry import Technique
 
 WEIGHTS = "weights.safetensors"
 
@@ -54,7 +55,7 @@ class Eager:
         return TorchProgram(model, self.device, numerics.dtype, channels_last=self.options.channels_last)
 
     def compile_step(
-        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
+        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[OptimizerRow], precision: str
     ) -> TrainingStep:
         """Return a step of eager PyTorch; raises CannotApply as `TorchTrainingStep.prepare` does."""
         set_fp32_arithmetic(precision)

@@ -22,8 +22,9 @@ from techniques.backends.training import (
     with_layout,
 )
 from techniques.numbers import in_numbers, in_precision, refuse_complex
+from techniques.optimizers import OptimizerRow
 from techniques.outputs import as_graph
-from techniques.registry import Row, Technique
+from techniques.registry import Technique
 
 PACKAGE = "model.pt2"
 
@@ -74,7 +75,7 @@ class Inductor:
         )
 
     def compile_step(
-        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
+        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[OptimizerRow], precision: str
     ) -> TrainingStep:
         """Return a step through `torch.compile`; raises CannotApply as `TorchTrainingStep.prepare` does."""
         return TorchTrainingStep.prepare(

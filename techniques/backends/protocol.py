@@ -14,9 +14,10 @@ from techniques.backends.kernels import kernels_of_call, kernels_of_package
 from techniques.backends.tracing import OperatorTime, trace_torch
 from techniques.backends.training import Loss, TrainingStep, laid_out, same_numbers
 from techniques.numbers import in_precision
+from techniques.optimizers import OptimizerRow
 from techniques.outputs import compared
 from techniques.precisions import PRECISIONS
-from techniques.registry import Row, Technique, TechniqueError
+from techniques.registry import Technique, TechniqueError
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Backend(Protocol):
         ...
 
     def compile_step(
-        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
+        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[OptimizerRow], precision: str
     ) -> TrainingStep:
         """Return `model`, moved to the device, with its loss and a new optimizer, ready to train."""
         ...
@@ -115,7 +116,7 @@ class ServesOnly:
     """Base of backends that do not train."""
 
     def compile_step(
-        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
+        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[OptimizerRow], precision: str
     ) -> TrainingStep:
         """Raise TechniqueError: this backend only serves."""
         raise TechniqueError(f"{type(self).__name__} does not support training")

@@ -12,9 +12,17 @@ from torch.utils.checkpoint import checkpoint
 
 from techniques.backends.accumulation import Accumulation
 from techniques.numbers import weight_types
-from techniques.optimizers.torch_optim import build, evaluates_by_closure, step
+from techniques.optimizers import OptimizerRow
+from techniques.optimizers.second_order import backward, differentiates_twice, twice_differentiable
+from techniques.optimizers.torch_optim import (
+    build,
+    evaluates_by_closure,
+    step,
+    swaps_weights,
+    warm_up_update,
+)
 from techniques.precisions import PRECISIONS
-from techniques.registry import CannotApply, Row, Technique
+from techniques.registry import CannotApply, Technique
 
 _CPU = torch.device("cpu")
 
@@ -104,9 +112,13 @@ class TorchTrainingStep:
         self._accumulation = Accumulation(self.loss, self.options.accumulate)
         self._writes_input = False
         self._by_closure = evaluates_by_closure(self.optimizer)
-        if self.scaler is not None and self._by_closure:
+        self._swaps = swaps_weights(self.optimizer)
+        self._swapped = False
+        why = "evaluates the loss itself" if self._by_closure else ""
+        why = "takes gradients of gradients" if differentiates_twice(self.optimizer) else why
+        if self.scaler is not None and why:
             kind = type(self.optimizer).__name__
-            raise CannotApply(f"{kind} evaluates the loss itself: it cannot use fp16's scaled gradients")
+            raise CannotApply(f"{kind} {why}: it cannot use fp16's scaled gradients")
 
     @property
     def method(self) -> str:
@@ -118,7 +130,7 @@ class TorchTrainingStep:
         cls,
         model: torch.nn.Module,
         loss: Loss,
-        optimizer: Technique[Row],
+        optimizer: Technique[OptimizerRow],
         device: torch.device,
         precision: str,
         options: TrainingOptions,
@@ -134,11 +146,12 @@ class TorchTrainingStep:
         if options.checkpoint:
             checkpoint_blocks(model)
         scaler = torch.amp.GradScaler(device.type) if precision == "fp16" else None
-        built = build(optimizer, model.named_parameters())
+        built = build(optimizer, model)
         return cls(compiled(model), loss, built, device, precision, options, scaler)
 
     def __call__(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         losses: list[torch.Tensor] = []
+        self._swap(to_train=True)
 
         def evaluate() -> torch.Tensor:
             self.optimizer.zero_grad(set_to_none=True)
@@ -168,6 +181,7 @@ class TorchTrainingStep:
         with torch.random.fork_rng(devices, device_type="cuda" if on_cpu else self.device.type):
             given = batch.clone()
             self._backward(given, targets)
+            warm_up_update(self.optimizer)
             # Of a pass over the batch again, as L-BFGS takes many, that would be another batch.
             self._writes_input = not same_numbers(given, batch)
             if self.options.accumulate > 1:
@@ -181,8 +195,14 @@ class TorchTrainingStep:
                     tensor.copy_(kept[name])
 
     def write_back(self) -> None:
-        """Do nothing: the weights are trained in place."""
-        return
+        """Put the weights that are evaluated in the place of those that are trained, where they differ."""
+        self._swap(to_train=False)
+
+    def _swap(self, *, to_train: bool) -> None:
+        if self._swaps and self._swapped != to_train:
+            optimizer: Any = self.optimizer
+            (optimizer.train if to_train else optimizer.eval)()
+            self._swapped = to_train
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         # Not the state_dict, which may hold what is no tensor (`get_extra_state`) and lack buffers.
@@ -208,7 +228,7 @@ class TorchTrainingStep:
         return torch.stack(losses).sum()
 
     def _forward(self, batch: torch.Tensor) -> Any:
-        with self._autocast():
+        with self._autocast(), twice_differentiable(differentiates_twice(self.optimizer)):
             return self.model(laid_out(batch, self.options.channels_last))
 
     def _backward_of(self, outputs: Any, targets: torch.Tensor, weight: float) -> torch.Tensor:
@@ -216,7 +236,7 @@ class TorchTrainingStep:
             loss = self.loss(outputs, targets)
         loss = loss if weight == 1 else loss * weight
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
-        scaled.backward()
+        backward(scaled, create_graph=differentiates_twice(self.optimizer))
         return loss.detach()
 
     def _autocast(self) -> torch.autocast:

@@ -28,8 +28,9 @@ from techniques.backends.training import Loss, TrainingStep
 from techniques.backends.xla_compat import call, environment, start, to_device, to_torch, tracing
 from techniques.backends.xla_training import XlaTrainingStep
 from techniques.numbers import in_numbers, in_precision, refuse_complex
+from techniques.optimizers import OptimizerRow
 from techniques.outputs import as_graph, compared
-from techniques.registry import CannotApply, Row, Technique, TechniqueError
+from techniques.registry import CannotApply, Technique, TechniqueError
 
 PROGRAM = "model.stablehlo"
 WEIGHTS = "weights.safetensors"
@@ -108,7 +109,7 @@ class Xla:
         return XlaProgram(compiled, weights, device, numerics.dtype, self._latest)
 
     def compile_step(
-        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[Row], precision: str
+        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[OptimizerRow], precision: str
     ) -> TrainingStep:
         """Return a step as one program of XLA; raises CannotApply for an optimizer without a rule there."""
         device = start(self.platform, torch.get_num_threads())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,7 +13,9 @@ import torch
 
 from techniques.backends.training import Loss
 from techniques.backends.xla_compat import call, environment, to_device, to_torch, tracing
-from techniques.registry import CannotApply, Row, Technique
+from techniques.optimizers import OptimizerRow
+from techniques.optimizers.torch_optim import AUTO
+from techniques.registry import CannotApply, Technique
 
 Arrays = dict[str, jax.Array]
 
@@ -34,7 +37,7 @@ class XlaTrainingStep:
         self,
         model: torch.nn.Module,
         loss: Loss,
-        optimizer: Technique[Row],
+        optimizer: Technique[OptimizerRow],
         precision: str,
         device: jax.Device,
     ) -> None:
@@ -111,13 +114,16 @@ def _in_fp32(outputs: Any) -> Any:
     return outputs.float() if narrow else outputs
 
 
-def update_rule(optimizer: Technique[Row]) -> optax.GradientTransformation:
+def update_rule(optimizer: Technique[OptimizerRow]) -> optax.GradientTransformation:
     """Return the optimizer with PyTorch's update rule; raises CannotApply where it is not mapped to one."""
     implementation = optimizer.row.implementation
     if implementation not in _RULES:
         raise CannotApply(f"{optimizer.name} has no rule in XLA: {implementation} is not mapped to optax")
+    settings = dict(optimizer.settings)
+    if settings.pop("variant", AUTO) != AUTO:
+        raise CannotApply(f"{optimizer.text} has no rule in XLA: variant is how PyTorch goes over tensors")
     try:
-        return _RULES[implementation](**optimizer.settings)
+        return _RULES[implementation](**settings)
     except TypeError as error:
         raise CannotApply(f"{optimizer.name} has no rule in XLA: {error}") from None
 
@@ -159,4 +165,5 @@ _RULES: dict[str, Callable[..., optax.GradientTransformation]] = {
     "torch.optim:Adam": _adam,
     "torch.optim:AdamW": _adamw,
     "torch.optim:RMSprop": _rmsprop,
+    "techniques.optimizers.nesterov:Nesterov": partial(_sgd, nesterov=True),
 }

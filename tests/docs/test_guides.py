@@ -16,7 +16,7 @@ from tests.support.pages import PAGES_FOLDER, blocks
 MATRIX = """
 [train]
 workload = "squares"
-optimizer = "nesterov:lr=0.1"
+optimizer = "signum:lr=0.01"
 [infer]
 compression = ["none", "round-weights:3"]
 backend = ["cpu-eager", "torchscript"]
@@ -49,10 +49,10 @@ def test_what_the_guides_add_runs_together_and_is_in_the_report(bench, tmp_path)
     (folder,) = (path.parent for path in results.glob("*/report.md"))
     report = (folder / "report.md").read_text()
     assert "2 cells: 2 ok" in report
-    assert all(name in report for name in ("nesterov", "round-weights", "torchscript", "squares"))
+    assert all(name in report for name in ("signum", "round-weights", "torchscript", "squares"))
     assert "dice" in (folder / "tables" / "inference.csv").read_text().splitlines()[0]
     assert "torchscript" in (folder / "latency.tex").read_text()
-    shown = bench("show", "squares/nesterov:lr=0.1/none@cpu-eager", "--results", results)
+    shown = bench("show", "squares/signum:lr=0.01/none@cpu-eager", "--results", results)
     assert re.search(r"layers: \d+", shown.stdout), shown.stdout + shown.stderr
     rows = [line for line in report.splitlines() if "/round-weights:3@torchscript" in line]
     assert rows and re.search(r"\| \d[\d.]*× \|", rows[0])  # its speed over eager PyTorch

@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from bench.instruments.flops import count_step
 from techniques.backends.training import TorchTrainingStep
+from techniques.optimizers import OptimizerRow
 from techniques.optimizers.torch_optim import build
-from techniques.registry import CannotApply, Registry, Row
+from techniques.registry import CannotApply, Registry
 
 INPUTS = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
 TARGETS = INPUTS @ torch.tensor([1.0, -2.0, 0.5, 0.0])
@@ -104,16 +105,20 @@ def test_gradients_that_an_optimizer_does_not_take_are_one_line(
 
 
 def test_parameters_that_an_optimizer_does_not_take_are_one_line() -> None:
-    table: Registry[Row] = Registry("optimizer", Row, entry_points="bench.optimizers.of.none")
+    table: Registry[OptimizerRow] = Registry(
+        "optimizer", OptimizerRow, entry_points="bench.optimizers.of.none"
+    )
     table.add("muon", "torch.optim:Muon", about="for matrices", defaults={"lr": 0.01})
     with pytest.raises(CannotApply, match="muon: Muon only supports 2D parameters"):
-        build(table.parse("muon"), net().named_parameters())
+        build(table.parse("muon"), net())
 
 
 def test_scaled_gradients_are_not_for_closures() -> None:
-    table: Registry[Row] = Registry("optimizer", Row, entry_points="bench.optimizers.of.none")
+    table: Registry[OptimizerRow] = Registry(
+        "optimizer", OptimizerRow, entry_points="bench.optimizers.of.none"
+    )
     table.add("lbfgs", "torch.optim:LBFGS", about="limited-memory BFGS", defaults={"lr": 0.1})
     model = net()
-    optimizer = build(table.parse("lbfgs"), model.named_parameters())
+    optimizer = build(table.parse("lbfgs"), model)
     with pytest.raises(CannotApply, match="LBFGS evaluates the loss itself"):
         TorchTrainingStep(model, squared, optimizer, scaler=torch.amp.GradScaler("cpu"))

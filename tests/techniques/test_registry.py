@@ -16,7 +16,8 @@ from techniques.registry import Obstacle, Registry, Row, TechniqueError, load_re
 
 
 def test_settings_not_written_have_their_defaults():
-    assert OPTIMIZERS.parse("adam:lr=0.002").settings == {"lr": 0.002, "eps": 1e-8, "weight_decay": 0.0}
+    expected = {"lr": 0.002, "eps": 1e-8, "weight_decay": 0.0, "variant": "auto"}
+    assert OPTIMIZERS.parse("adam:lr=0.002").settings == expected
 
 
 @pytest.mark.parametrize("text", ["prune-mean", "prune-mean:1", "prune-mean:1.0", " prune-mean:ratio=1 "])
@@ -29,6 +30,7 @@ def test_equal_techniques_have_one_spelling(text):
     [
         ("adma", "unknown optimizer 'adma'; did you mean 'adam'?"),
         ("adam:lrr=1", "unknown setting 'lrr'; did you mean 'lr'?"),
+        ("adam:variant=fast", "'fast' must be one of auto, loop, foreach, fused"),
         ("adam:lr=fast", "'fast' must be a number"),
         ("sgd:0.1", "'0.1' must be key=value"),
         ("sgd:lr=-1", "lr: '-1' is out of its range (0, inf)"),

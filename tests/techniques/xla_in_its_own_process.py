@@ -19,6 +19,7 @@ from bench.workloads.vision_models import VisionTransformer
 from techniques.backends import xla_hardware
 from techniques.backends.protocol import Numerics
 from techniques.optimizers import OPTIMIZERS
+from techniques.optimizers.torch_optim import build
 from techniques.registry import CannotApply, Obstacle, Row, Technique
 
 if any(importlib.util.find_spec(name) is None for name in ("jax", "torchax", "optax")):
@@ -179,7 +180,7 @@ def trained(model: nn.Module, optimizer: str, steps: int = 5, precision: str = "
     technique = OPTIMIZERS.parse(optimizer)
     ours, theirs = deepcopy(model), deepcopy(model).train()
     step = xla.cpu().compile_step(ours, nn.functional.cross_entropy, technique, precision)
-    reference = technique.load()(theirs.parameters(), **technique.settings)
+    reference = build(technique, theirs)
     losses = []
     for images, targets in batches(steps, tokens):
         reference.zero_grad()
@@ -199,6 +200,7 @@ def distance(ours: nn.Module, theirs: nn.Module) -> float:
 RULES = """
 sgd                 sgd:weight_decay=0.1
 momentum            momentum:nesterov=true,weight_decay=0.1
+nesterov            nesterov:weight_decay=0.1
 adam                adam:weight_decay=0.1,eps=1e-4
 adamw               adamw:weight_decay=0.5
 rmsprop             rmsprop:alpha=0.9,eps=1e-3,momentum=0.5

@@ -117,6 +117,28 @@ def test_one_workloads_code_is_no_part_of_anothers(edit):
     assert not trainings() & before
 
 
+@pytest.mark.parametrize("kind", ["train", "compress"])
+def test_another_optimizers_code_and_library_are_no_part_of_the_first_ones_stages(kind: str):
+    used = digests.closure(f"bench.stages.{kind}")
+    own = {"torch_optim", "second_order", "row"}  # what builds every optimizer
+    found = {name for name in used if name.startswith("techniques.optimizers")}
+    assert found <= {f"techniques.optimizers.{name}" for name in own}
+    libraries = digests.library_versions([f"bench.stages.{kind}", "torch.optim"])
+    assert not libraries.keys() & {"pytorch_optimizer", "pytorch-optimizer", "schedulefree"}
+
+
+def test_a_row_that_is_added_leaves_the_keys_of_the_others(monkeypatch: pytest.MonkeyPatch):
+    matrix = read_matrix("quick")
+
+    def keys() -> set[str]:
+        return set(make_plan(matrix, 2).stages)
+
+    before = keys()
+    monkeypatch.setattr(OPTIMIZERS, "_rows", dict(OPTIMIZERS.rows()))
+    OPTIMIZERS.add("another", "techniques.optimizers.muon:build", about="Another", defaults={"lr": 0.1})
+    assert keys() == before
+
+
 def test_comments_and_layout_are_no_part_of_a_files_digest(tmp_path: Path):
     file = tmp_path / "code.py"
     file.write_text("def f():\n    return 1\n")
@@ -149,6 +171,8 @@ def test_what_is_no_python_after_all_is_known_by_its_bytes(tmp_path: Path):
         ("techniques.compression.channels", "torch-pruning"),
         ("techniques.backends.onnx_runtime", "onnxruntime"),
         ("techniques.backends.openvino_runtime", "openvino"),
+        ("techniques.optimizers.pytorch_optimizer_classes", "pytorch_optimizer"),
+        ("techniques.optimizers.schedule_free", "schedulefree"),
         ("bench.workloads.text_encoder", "transformers"),
     ],
 )
