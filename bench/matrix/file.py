@@ -53,6 +53,7 @@ def _a_number_of_launches(value: int) -> int:
 class Budget(_Strict):
     """What a run may spend. Without `train_steps` and the like, steps are the workload's own.
 
+    A training ends once its target holds; without `stop_at_target` it takes all of its steps.
     Launches of a timing stop once the half-width of its 95 % interval is below `target_interval`, a share of
     its value, or at `max_launches`. At most `max_repeats` disturbed launches are repeated; without it 9, or
     `max_launches` if that is more. Once lowering, evaluation and launches of a workload have taken
@@ -65,6 +66,7 @@ class Budget(_Strict):
     train_steps: int | None = Field(default=None, ge=1, le=10**9)
     recover_steps: int | None = Field(default=None, ge=1, le=10**9)
     student_steps: int | None = Field(default=None, ge=1, le=10**9)
+    stop_at_target: bool = True
     target_interval: float = Field(default=0.05, gt=0, le=1)
     max_launches: Annotated[int, AfterValidator(_a_number_of_launches)] = 10
     max_repeats: int | None = Field(default=None, ge=0, le=10**6)

@@ -25,11 +25,15 @@ _WARM_UP_SEED = 0
 
 @dataclass(frozen=True)
 class Goal:
-    """What training is for: a quality metric's target, looked for every `period` steps."""
+    """What training is for: a quality metric's target, looked for every `period` steps.
+
+    Unless it `stops` there, it goes on for all of its steps.
+    """
 
     metric: str
     target: float
     period: int
+    stops: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class Trainer:
         self.synchronize()
 
     def train(self, steps: int, seed: int, goal: Goal | None = None) -> TrainingRecord:
-        """Train for `steps`, or until the goal's target holds for two evaluations in a row.
+        """Train for `steps`, or until the goal's target holds in validation for two evaluations in a row.
 
         Without a goal nothing is evaluated. Raises Diverged where the loss or the outputs are not finite, or
         the loss towards a goal is ten times that of the first step, and StageError where the quality is NaN
@@ -127,7 +131,7 @@ class Trainer:
                         f"{DIVERGED_FACTOR:g} times the first step's {start:.3g} or more"
                     )
                 self._evaluate(record, loss, goal.metric)
-                if record.sustained(goal):
+                if goal.stops and record.sustained(goal):
                     break
         return record
 
@@ -153,9 +157,10 @@ class Trainer:
 
     def _evaluate(self, record: TrainingRecord, loss: float, metric: str) -> None:
         started = time.perf_counter()
-        outputs = predict(self.learn.model, self.workload, self.data.test_inputs, self.device)
-        assert self.workload.quality is not None  # without one nothing is trained
-        quality = self.workload.quality(outputs.as_returned, self.data.test_targets)
+        samples = self.data.validation
+        assert samples is not None and self.workload.quality is not None, "what is trained has both"
+        outputs = predict(self.learn.model, self.workload, samples.inputs, self.device)
+        quality = self.workload.quality(outputs.as_returned, samples.targets)
         if math.isnan(quality[metric]):
             if not torch.isfinite(outputs.main).all():
                 raise Diverged(f"outputs are not finite after {record.steps} steps")

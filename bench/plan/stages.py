@@ -49,6 +49,7 @@ def _train(planner: Planner, chosen: CellTechniques) -> str:
         steps=SMOKE_STEPS if planner.smoke else planner.budget.train_steps or row.train_steps,
         target=row.target,
         evaluations_per_epoch=row.evaluations_per_epoch,
+        stops_at_target=planner.budget.stop_at_target,
     )
     return planner.add(
         "train", chosen, settings, {}, chosen.training_label, chosen.optimizer.row.implementation

@@ -30,7 +30,7 @@ Compression = Annotated[Technique[CompressionRow], PlainValidator(_parsed_by(COM
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadSettings:
-    """`workload` by its name. Only the first `test_samples` of the test set are used, or all without it."""
+    """`workload` by its name. Of validation and test set only the first `test_samples` are used, or all."""
 
     workload: str
     quality_metric: str
@@ -50,12 +50,13 @@ class TrainingSettings(WorkloadSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings(TrainingSettings):
-    """A training ends at its `target`, or after so many `steps`."""
+    """A training ends at its `target` if it `stops_at_target`, or after so many `steps`."""
 
     seed: int
     steps: int
     target: float
     evaluations_per_epoch: int
+    stops_at_target: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,14 +30,17 @@ _CPU = torch.device("cpu")
 
 
 def run(request: Request[TrainSettings], folder: Path) -> list[Measurement]:
-    """Write the trained model and its eager outputs on the test set; measure the training."""
+    """Write the trained model and its eager outputs on the test set; measure the training.
+
+    All that training decides it decides by the validation set: the test set is read once, after it.
+    """
     settings = request.settings
     workload, data, model = load_and_note(settings.workload, settings.seed, settings.test_samples)
     if workload.quality is None:
         return _as_given(settings, data, model, workload, folder)
     per_batch = min(settings.batch_size, len(data.train_inputs))
     period = max(1, len(data.train_inputs) // (per_batch * settings.evaluations_per_epoch))
-    goal = Goal(settings.quality_metric, settings.target, period)
+    goal = Goal(settings.quality_metric, settings.target, period, settings.stops_at_target)
     kind = _kind(workload, data, model)
     with PeakResident() as resident:
         trainer = make_trainer(settings, workload, data, model)
@@ -53,7 +56,8 @@ def run(request: Request[TrainSettings], folder: Path) -> list[Measurement]:
         *_samples(data),
         *_curves(record, goal.metric),
         Measurement("evaluation_period", goal.period),
-        *quality(settings, data, outputs),
+        *(measured := quality(settings, data, outputs)),
+        *_on_validation(record, goal, data, measured[0]),
         *_left_out(outputs),
         *_beside(workload, data, model),
         *structure_measurements(
@@ -88,15 +92,18 @@ def _kind(workload: Workload, data: Data, model: torch.nn.Module) -> OutputKind:
     known = kind_of_loss(workload)
     if known is not None:
         return known
-    # Samples from the whole test set, which may be sorted by label.
-    some = torch.linspace(0, len(data.test_inputs) - 1, min(EVALUATION_BATCH, len(data.test_inputs))).long()
+    samples = data.validation
+    assert samples is not None, "what is trained has validation data"
+    # From the whole set, which may be sorted by label.
+    count = len(samples.inputs)
+    some = torch.linspace(0, count - 1, min(EVALUATION_BATCH, count)).long()
     with torch.random.fork_rng(devices=[]):
         copy = copy_of(model).eval()
-        outputs = predict(copy, workload, data.test_inputs[some], _CPU)
+        outputs = predict(copy, workload, samples.inputs[some], _CPU)
         return kind_of_training(
             workload.outputs,
             outputs.main,
-            data.test_targets[some],
+            samples.targets[some],
             lambda: _last_operator(copy, workload, data, outputs),
         )
 
@@ -182,9 +189,22 @@ def effective_batch(trainer: Trainer) -> Measurement:
 
 
 def _samples(data: Data) -> list[Measurement]:
+    assert data.validation is not None, "what is trained has validation data"
     return [
         Measurement("training_samples", len(data.train_inputs), method="; ".join(data.notes)),
+        Measurement("validation_samples", len(data.validation.inputs)),
         Measurement("test_samples", len(data.test_inputs)),
+    ]
+
+
+def _on_validation(record: TrainingRecord, goal: Goal, data: Data, on_test: Measurement) -> list[Measurement]:
+    """Measure the last evaluation's quality, of the weights that are kept, and its excess over the test's."""
+    assert data.validation is not None, "what is trained has validation data"
+    last, n = record.evaluations[-1].quality[goal.metric], len(data.validation.inputs)
+    gap = None if on_test.value is None else last - on_test.value
+    return [
+        Measurement("validation_quality", last, n=n),
+        Measurement("validation_gap", gap, n=n, reason=on_test.reason),
     ]
 
 

@@ -15,7 +15,7 @@ from bench.errors import StageError
 from bench.metrics import METRICS, metric_named
 from bench.workloads.classification import accuracy_and_recall
 from bench.workloads.recognition import kind_of_loss
-from bench.workloads.workload import Data, Workload
+from bench.workloads.workload import Data, Samples, Workload
 from techniques.registry import nearest
 
 _ROUNDING = 1e-6
@@ -75,10 +75,16 @@ def checked_data(data: Any) -> Data:
     """
     if not isinstance(data, Data):
         raise StageError(f"data must return a Data, got {_described(data)}")
-    for part, inputs, targets in (
-        ("training", data.train_inputs, data.train_targets),
-        ("test", data.test_inputs, data.test_targets),
-    ):
+    parts = {
+        "training": (data.train_inputs, data.train_targets),
+        "test": (data.test_inputs, data.test_targets),
+    }
+    validation: Any = data.validation
+    if validation is not None:
+        if not isinstance(validation, Samples):
+            raise StageError(f"the validation set must be a Samples, got {_described(validation)}")
+        parts["validation"] = (validation.inputs, validation.targets)
+    for part, (inputs, targets) in parts.items():
         for name, value in (("inputs", inputs), ("targets", targets)):
             if not isinstance(value, torch.Tensor) or value.dim() == 0:
                 raise StageError(
@@ -90,7 +96,19 @@ def checked_data(data: Any) -> Data:
             )
         if not len(inputs):
             raise StageError(f"the {part} set is empty")
+    _check_groups(data)
     return data
+
+
+def _check_groups(data: Data) -> None:
+    groups: Any = data.groups
+    if groups is not None and (
+        not isinstance(groups, torch.Tensor) or groups.shape != (len(data.train_inputs),)
+    ):
+        raise StageError(
+            f"groups must be a tensor with a number for each of the {len(data.train_inputs):,} training "
+            f"samples, got {_described(groups)}"
+        )
 
 
 def checked_loss(loss: Loss) -> Loss:

@@ -2,14 +2,15 @@
 
 A question names a field and a place: "What is the Birth rate of Kenya?". Its passage is values without
 their names, one of each neighbouring field in the Factbook's order: which of them answers must be told from
-its unit, its kind and its place. The answer is a value's leading part, without year and remarks. Places of
-the test are never seen in training.
+its unit, its kind and its place. The answer is a value's leading part, without year and remarks. Training,
+validation and test have places of their own.
 """
 
 from __future__ import annotations
 
 import functools
 import html
+import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,8 +30,9 @@ LENGTH = 96
 """Tokens of an input: `[CLS] question [SEP] passage [SEP]`, then zeros."""
 LONGEST_ANSWER = 20
 """Tokens of an answer at most."""
-TRAIN, TEST = 8_000, 600
-TEST_PLACES = 40
+MOST = {"train": 8_000, "test": 600, "validation": 600}
+"""Questions of each part at most."""
+TEST_PLACES = VALIDATION_PLACES = 40
 _PER_PLACE = 60
 _SEED = 0
 _FIELDS = 7
@@ -80,18 +82,21 @@ class Question:
 
 @dataclass(frozen=True)
 class Questions:
-    """All questions as tokens (n, LENGTH), int64, and their answers' first and last positions (n, 2), int64.
+    """All questions as tokens (n, LENGTH), int64, and their answers (n, 3), int64.
 
-    Of the test's, beside: passages (n,), the characters of each token in them (n, LENGTH, 2), 0 outside, and
-    the training's most frequent answer to the same question of other places (n,).
+    An answer is its first position, its last, and the number of its question. By that number there are
+    passages (questions,), and the characters of each token in them (questions, LENGTH, 2), 0 outside. Of the
+    test's there is the training's most frequent answer to the same question of other places (n,).
     """
 
-    train_tokens: NDArray[np.int64]
-    train_answers: NDArray[np.int64]
-    test_tokens: NDArray[np.int64]
-    test_answers: NDArray[np.int64]
-    test_passages: NDArray[np.str_]
-    test_characters: NDArray[np.int64]
+    train_inputs: NDArray[np.int64]
+    train_targets: NDArray[np.int64]
+    validation_inputs: NDArray[np.int64]
+    validation_targets: NDArray[np.int64]
+    test_inputs: NDArray[np.int64]
+    test_targets: NDArray[np.int64]
+    passages: NDArray[np.str_]
+    characters: NDArray[np.int64]
     usual_answers: NDArray[np.str_]
 
 
@@ -102,29 +107,37 @@ def load() -> Questions:
 
 
 def _prepare() -> Mapping[str, NDArray[Any]]:
-    train, test = compose(datasets.load("world-factbook"))
-    train_encoded = list(_whole(train))[:TRAIN]
-    test_encoded = list(_whole(test))[:TEST]
-    answers: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for question, _, _ in train_encoded:
-        answers[question.subject][question.answer] += 1
-    usual = [
-        max(answers[question.subject].items(), key=lambda item: item[1], default=("",))[0]
-        for question, _, _ in test_encoded
-    ]
+    composed = compose(datasets.load("world-factbook"))
+    parts = {part: list(_whole(composed[part]))[:most] for part, most in MOST.items()}
+    numbers = itertools.count()
+    arrays: dict[str, NDArray[Any]] = {}
+    for part, own in parts.items():
+        arrays[f"{part}_inputs"] = np.array([encoding.ids for _, encoding, _ in own])
+        arrays[f"{part}_targets"] = np.array([(*span, next(numbers)) for _, _, span in own])
+    every = [entry for own in parts.values() for entry in own]
     return {
-        "train_tokens": np.array([encoding.ids for _, encoding, _ in train_encoded]),
-        "train_answers": np.array([span for _, _, span in train_encoded]),
-        "test_tokens": np.array([encoding.ids for _, encoding, _ in test_encoded]),
-        "test_answers": np.array([span for _, _, span in test_encoded]),
-        "test_passages": np.array([question.passage for question, _, _ in test_encoded]),
-        "test_characters": np.array([_characters(encoding) for _, encoding, _ in test_encoded]),
-        "usual_answers": np.array(usual),
+        **arrays,
+        "passages": np.array([question.passage for question, _, _ in every]),
+        "characters": np.array([_characters(encoding) for _, encoding, _ in every]),
+        "usual_answers": np.array(
+            usual_answers(*([question for question, _, _ in parts[part]] for part in ("train", "test")))
+        ),
     }
 
 
-def compose(entries: Mapping[str, Mapping[str, Any]]) -> tuple[list[Question], list[Question]]:
-    """Return questions of the training's places and of the test's, both in random order."""
+def usual_answers(train: Sequence[Question], asked: Sequence[Question]) -> list[str]:
+    """Return the most frequent answer in training to each question that is asked; empty where it has none."""
+    answers: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for question in train:
+        answers[question.subject][question.answer] += 1
+    return [
+        max(answers[question.subject].items(), key=lambda item: item[1], default=("",))[0]
+        for question in asked
+    ]
+
+
+def compose(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Question]]:
+    """Return the questions of each part, in random order."""
     random = np.random.RandomState(_SEED)
     places = {}
     for key, entry in entries.items():
@@ -133,15 +146,17 @@ def compose(entries: Mapping[str, Mapping[str, Any]]) -> tuple[list[Question], l
             places[name] = facts(entry)
     counts = Counter(fact.subject for found in places.values() for fact in found if fact.answer)
     names = random.permutation(sorted(places))
-    halves = []
-    for chosen in (names[TEST_PLACES:], names[:TEST_PLACES]):
+    held = TEST_PLACES + VALIDATION_PLACES
+    chosen_of = {"train": names[held:], "test": names[:TEST_PLACES], "validation": names[TEST_PLACES:held]}
+    parts = {}
+    for part, chosen in chosen_of.items():
         questions = []
         for name in chosen:
             asked = [fact for fact in places[name] if fact.answer and counts[fact.subject] >= _MIN_PLACES]
             for number in random.permutation(len(asked))[:_PER_PLACE]:
                 questions.append(_question(name, asked[number], places[name], random))
-        halves.append([questions[number] for number in random.permutation(len(questions))])
-    return halves[0], halves[1]
+        parts[part] = [questions[number] for number in random.permutation(len(questions))]
+    return parts
 
 
 def facts(entry: Mapping[str, Any]) -> list[Fact]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from bench import datasets
-from bench.workloads.workload import Data, Workload
+from bench.workloads.workload import Data, Samples, Workload
 
 LENGTH = 128
 """Characters of a window, and the most that a prompt and its continuation may have together."""
@@ -137,7 +137,10 @@ def windows(texts: Mapping[str, str], count: int) -> tuple[torch.Tensor, torch.T
 
 def _data() -> Data:
     texts = datasets.load("shakespeare")
-    return Data(*windows(texts.train, TRAIN_WINDOWS), *windows(texts.test, TEST_WINDOWS))
+    validation = Samples(*windows(texts.validation, TEST_WINDOWS))
+    return Data(
+        *windows(texts.train, TRAIN_WINDOWS), *windows(texts.test, TEST_WINDOWS), validation=validation
+    )
 
 
 def cross_entropy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,8 @@ import torch
 from bench.errors import StageError
 from bench.workloads import WORKLOADS
 from bench.workloads.checks import checked
-from bench.workloads.workload import Data, Workload
+from bench.workloads.splits import with_validation
+from bench.workloads.workload import Data, Samples, Workload
 
 
 def find_workload(text: str) -> Workload:
@@ -29,16 +30,27 @@ def find_workload(text: str) -> Workload:
 
 
 def load_workload(name: str, test_samples: int | None = None) -> tuple[Workload, Data]:
-    """Return a workload and its data, of the test set the first `test_samples` where that is given.
+    """Return a workload and its data; of validation and test data the first `test_samples` where given.
 
-    Raises as `find_workload`, StageError for unusable data, and DataError where a data set is not here.
+    Data that are trained with have validation data, of the training data if need be. Raises as
+    `find_workload`, StageError for unusable data, and DataError where a data set is not here.
     """
     workload = find_workload(name)
     data = workload.data()
-    if test_samples is not None:
-        inputs, targets = data.test_inputs[:test_samples], data.test_targets[:test_samples]
-        data = replace(data, test_inputs=inputs, test_targets=targets)
-    return workload, data
+    if workload.quality is not None:
+        data = with_validation(data)
+    return workload, data if test_samples is None else _first(data, test_samples)
+
+
+def _first(data: Data, count: int) -> Data:
+    """Return data with the first samples of the validation and of the test data."""
+    validation = data.validation
+    return replace(
+        data,
+        test_inputs=data.test_inputs[:count],
+        test_targets=data.test_targets[:count],
+        validation=validation and Samples(validation.inputs[:count], validation.targets[:count]),
+    )
 
 
 def example_batch(workload: Workload, data: Data, batch_size: int, number: int = 0) -> torch.Tensor:

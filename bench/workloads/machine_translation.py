@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from bench import datasets
 from bench.datasets.prepared import prepared
 from bench.workloads.encoder_decoder import PADDING, EncoderDecoder
+from bench.workloads.splits import data_of
 from bench.workloads.workload import Data, Workload
 
 if TYPE_CHECKING:
@@ -28,32 +29,40 @@ VOCABULARY = 3_500
 SOURCE_LENGTH = TARGET_LENGTH = 24
 """Tokens of the longest source and of the longest target with its mark; longer pairs are left out."""
 TEST_PAIRS = 400
+PARTS = ("train", "test", "validation")
 HELD_OUT_PAGES = 0.05
+"""Share of the pages for the test, and the same for validation."""
 HEADS = 4
 LABEL_SMOOTHING = 0.1
 
 Texts = Sequence[str]
 
 
-def held_out(page: str) -> bool:
-    """Return whether a page is for the test; whole pages are, since paragraphs of one page are much alike."""
-    return int.from_bytes(sha256(page.encode()).digest()[:4]) < HELD_OUT_PAGES * 2**32
+def part_of(page: str) -> str:
+    """Return which part a page is for; whole pages are, since paragraphs of one page are much alike."""
+    place = int.from_bytes(sha256(page.encode()).digest()[:4]) / 2**32
+    return PARTS[1 + int(place / HELD_OUT_PAGES)] if place < 2 * HELD_OUT_PAGES else PARTS[0]
 
 
-def split(pairs: ParagraphPairs) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Return the pairs (English, German) for training and for the test, each once.
+def split(pairs: ParagraphPairs) -> dict[str, list[tuple[str, str]]]:
+    """Return the pairs (English, German) of each part, each once.
 
-    What stands on a page for training is left out of the test, in whatever case it is written.
+    What stands on a page for training is left out of the others, and what stands on a page of the test out of
+    validation, in whatever case it is written.
     """
+    found: dict[str, dict[str, tuple[str, str]]] = {part: {} for part in PARTS}
     train: dict[tuple[str, str], None] = {}
-    test: dict[str, tuple[str, str]] = {}
     for page, english, german in zip(pairs.pages, pairs.english, pairs.german, strict=True):
-        if held_out(page):
-            test.setdefault(english.casefold(), (english, german))
-        else:
+        part = part_of(page)
+        found[part].setdefault(english.casefold(), (english, german))
+        if part == PARTS[0]:
             train[english, german] = None
-    seen = {english.casefold() for english, _ in train}
-    return list(train), [pair for english, pair in test.items() if english not in seen]
+    seen = set(found[PARTS[0]])
+    parts = {PARTS[0]: list(train)}
+    for part in PARTS[1:]:
+        parts[part] = [pair for english, pair in found[part].items() if english not in seen]
+        seen |= set(found[part])
+    return parts
 
 
 def learn_tokenizer(texts: Texts) -> Any:
@@ -94,18 +103,16 @@ def _padded(tokens: list[int], length: int) -> list[int]:
 
 
 def _make() -> Arrays:
-    train, test = split(datasets.load("libreoffice-help"))
-    tokenizer = learn_tokenizer([text for pair in train for text in pair])
-    train_inputs, train_targets = to_tokens(tokenizer, train)
-    test_inputs, test_targets = to_tokens(tokenizer, test)
-    chosen = np.random.default_rng(0).permutation(len(test_inputs))[:TEST_PAIRS]
-    return {
-        "train_inputs": train_inputs,
-        "train_targets": train_targets,
-        "test_inputs": test_inputs[chosen],
-        "test_targets": test_targets[chosen],
-        "tokenizer": np.frombuffer(tokenizer.to_str().encode(), np.uint8),
-    }
+    pairs = split(datasets.load("libreoffice-help"))
+    tokenizer = learn_tokenizer([text for pair in pairs["train"] for text in pair])
+    arrays = {"tokenizer": np.frombuffer(tokenizer.to_str().encode(), np.uint8)}
+    for part in PARTS:
+        inputs, targets = to_tokens(tokenizer, pairs[part])
+        if part != "train":
+            chosen = np.random.default_rng(0).permutation(len(inputs))[:TEST_PAIRS]
+            inputs, targets = inputs[chosen], targets[chosen]
+        arrays |= {f"{part}_inputs": inputs, f"{part}_targets": targets}
+    return arrays
 
 
 def _arrays() -> Arrays:
@@ -113,9 +120,7 @@ def _arrays() -> Arrays:
 
 
 def _data() -> Data:
-    arrays = _arrays()
-    names = ("train_inputs", "train_targets", "test_inputs", "test_targets")
-    return Data(*(torch.as_tensor(arrays[name]).long() for name in names))
+    return data_of(_arrays(), torch.int64)
 
 
 def smoothed_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

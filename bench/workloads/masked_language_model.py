@@ -14,6 +14,7 @@ from torch import nn
 
 from bench import datasets
 from bench.datasets.prepared import prepared
+from bench.workloads.splits import data_of
 from bench.workloads.text_encoder import HEAD_WIDTH
 from bench.workloads.words import PADDING
 from bench.workloads.workload import Data, Workload
@@ -106,20 +107,19 @@ def mask(tokens: NDArray[np.int32], seed: int) -> tuple[NDArray[np.int32], NDArr
 
 def _arrays() -> Arrays:
     texts = datasets.load("wordnet")
-    train_inputs, train_targets = mask(numbered(texts.train_texts), seed=0)
-    test_inputs, test_targets = mask(numbered(texts.test_texts[:TEST_DEFINITIONS]), seed=1)
-    return {
-        "train_inputs": train_inputs,
-        "train_targets": train_targets,
-        "test_inputs": test_inputs,
-        "test_targets": test_targets,
+    parts = {
+        "train": texts.train_texts,
+        "test": texts.test_texts[:TEST_DEFINITIONS],
+        "validation": texts.validation_texts[:TEST_DEFINITIONS],
     }
+    arrays = {}
+    for seed, (part, own) in enumerate(parts.items()):
+        arrays[f"{part}_inputs"], arrays[f"{part}_targets"] = mask(numbered(own), seed)
+    return arrays
 
 
 def _data() -> Data:
-    found = prepared("wordnet", __file__, _arrays)
-    parts = ("train_inputs", "train_targets", "test_inputs", "test_targets")
-    return Data(*(torch.as_tensor(found[part].astype(np.int64)) for part in parts))
+    return data_of(prepared("wordnet", __file__, _arrays), torch.int64)
 
 
 def masked_cross_entropy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

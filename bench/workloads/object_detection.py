@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from bench.workloads import scenes
+from bench.workloads.splits import data_of
 from bench.workloads.workload import Data, Workload
 
 CLASSES = 10
@@ -229,9 +230,7 @@ def mean_boxes(data: Data) -> dict[str, float]:
 
 
 def _data() -> Data:
-    arrays = scenes.load()
-    names = ("train_images", "train_objects", "test_images", "test_objects")
-    return Data(*(torch.as_tensor(arrays[name]) for name in names))
+    return data_of(scenes.load())
 
 
 # The mean and deviation are those of the training scenes.

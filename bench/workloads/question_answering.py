@@ -12,6 +12,7 @@ from torch import nn
 
 from bench.workloads import factbook_questions, text_encoder
 from bench.workloads.factbook_questions import LENGTH, LONGEST_ANSWER
+from bench.workloads.splits import data_of
 from bench.workloads.text_encoder import TextEncoder
 from bench.workloads.words import PADDING
 from bench.workloads.workload import Data, Workload
@@ -55,8 +56,8 @@ def reader(heads: int, layers: int) -> SpanReader:
 
 
 def span_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy of both ends; outputs (batch, 2, LENGTH), targets (batch, 2)."""
-    return nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten())
+    """Return the mean cross-entropy of both ends; outputs (batch, 2, LENGTH), targets (batch, 3)."""
+    return nn.functional.cross_entropy(outputs.flatten(0, 1), targets[:, :2].flatten())
 
 
 def best_spans(outputs: torch.Tensor) -> torch.Tensor:
@@ -87,11 +88,11 @@ def overlap(answer: str, right: str) -> float:
 
 
 def answer_quality(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
-    """Return mean F1 and the share of exact matches of the first test questions' best spans, as text.
+    """Return mean F1 and the share of exact matches of the best spans, as text.
 
-    Outputs are scores (samples, 2, LENGTH), targets (samples, 2).
+    Outputs are scores (samples, 2, LENGTH), targets (samples, 3).
     """
-    answers, right = _texts(best_spans(outputs)), _texts(targets)
+    answers, right = _texts(best_spans(outputs), targets), _texts(targets, targets)
     exact = [normalized(one) == normalized(other) for one, other in zip(answers, right, strict=True)]
     return {"f1": _mean_overlap(answers, right), "exact_match": sum(exact) / len(exact)}
 
@@ -99,21 +100,22 @@ def answer_quality(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, fl
 def without_reading(data: Data) -> dict[str, float]:
     """Return the F1 of a passage's first words, and of the training's usual answer to the same question."""
     questions = factbook_questions.load()
-    right = _texts(data.test_targets)
-    first = [" ".join(passage.split()[:_FIRST_WORDS]) for passage in questions.test_passages[: len(right)]]
+    right = _texts(data.test_targets, data.test_targets)
+    passages = questions.passages[data.test_targets[:, 2].numpy()]
+    first = [" ".join(passage.split()[:_FIRST_WORDS]) for passage in passages]
     return {
         "first words of the passage": _mean_overlap(first, right),
         "usual answer to the question": _mean_overlap(questions.usual_answers[: len(right)], right),
     }
 
 
-def _texts(spans: torch.Tensor) -> list[str]:
-    """Return what the first test questions' spans of tokens (samples, 2) are in their passages."""
+def _texts(spans: torch.Tensor, targets: torch.Tensor) -> list[str]:
+    """Return what spans of tokens (samples, 2 or more) are in the passages of their targets (samples, 3)."""
     questions = factbook_questions.load()
     texts = []
-    for number, (first, last) in enumerate(spans.tolist()):
-        characters = questions.test_characters[number]
-        texts.append(str(questions.test_passages[number])[characters[first, 0] : characters[last, 1]])
+    for (first, last), number in zip(spans[:, :2].tolist(), targets[:, 2].tolist(), strict=True):
+        characters = questions.characters[number]
+        texts.append(str(questions.passages[number])[characters[first, 0] : characters[last, 1]])
     return texts
 
 
@@ -122,13 +124,7 @@ def _mean_overlap(answers: Iterable[str], right: list[str]) -> float:
 
 
 def _data() -> Data:
-    questions = factbook_questions.load()
-    return Data(
-        torch.as_tensor(questions.train_tokens),
-        torch.as_tensor(questions.train_answers),
-        torch.as_tensor(questions.test_tokens),
-        torch.as_tensor(questions.test_answers),
-    )
+    return data_of(vars(factbook_questions.load()))
 
 
 def _workload(model: Callable[[], nn.Module], heads: int, layers: int) -> Workload:

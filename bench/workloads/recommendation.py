@@ -2,8 +2,8 @@
 
 As in He et al. 2017, "Neural Collaborative Filtering" (arXiv:1708.05031): a rating of any number of stars
 counts as one, each user's latest is held out, and the model is to rank it among 99 items that the user never
-rated. Training sees every other rating, and for each four items that it does not know the user to have rated,
-drawn once.
+rated. The one before the latest is held out for validation. Training sees every other rating, and for each
+four items that it does not know the user to have rated, drawn once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import nn
 
 from bench import datasets
 from bench.datasets.movielens_100k import ITEMS, USERS
-from bench.workloads.workload import Data, Workload
+from bench.workloads.workload import Data, Samples, Workload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,28 +58,32 @@ class Factors(nn.Module):
 def _data() -> Data:
     ratings: Ratings = datasets.load("movielens-100k")
     random = np.random.RandomState(SAMPLING_SEED)
-    held_out = latest(ratings)
-    others = np.setdiff1d(np.arange(len(ratings.users)), held_out)
+    test, validation = latest(ratings, 0), latest(ratings, 1)
+    others = np.setdiff1d(np.arange(len(ratings.users)), [*test, *validation])
     known = _rated(ratings.users[others], ratings.items[others])
     users = np.repeat(ratings.users[others], 1 + NEGATIVES)
     targets = np.tile([1.0] + [0.0] * NEGATIVES, len(others))
     items = _unrated(known, users, random)
     items[targets == 1] = ratings.items[others]
-    test_pairs = _candidates(ratings, held_out, random)
-    test_targets = np.tile([1.0] + [0.0] * (CANDIDATES - 1), len(held_out))
+    on_test = _candidates(ratings, test, random)
     return Data(
         torch.as_tensor(np.column_stack([users, items])),
         torch.as_tensor(targets, dtype=torch.float32).unsqueeze(1),
-        torch.as_tensor(test_pairs),
-        torch.as_tensor(test_targets, dtype=torch.float32).unsqueeze(1),
+        *(on_test.inputs, on_test.targets),
+        validation=_candidates(ratings, validation, random),
     )
 
 
-def latest(ratings: Ratings) -> NDArray[np.int64]:
-    """Return the number of each user's latest rating, by user; of several at one time the file's last."""
+def latest(ratings: Ratings, later: int) -> NDArray[np.int64]:
+    """Return the number of the rating of each user after which there are `later` ones, by user.
+
+    Of several at one time the file's last is the latest. Users with as few ratings as `later` have none.
+    """
     order = np.lexsort((ratings.times, ratings.users))
     users = ratings.users[order]
-    return order[np.append(users[1:] != users[:-1], True)]
+    ends = np.flatnonzero(np.append(users[1:] != users[:-1], True))
+    starts = np.append(0, ends[:-1] + 1)
+    return order[(ends - later)[ends - later >= starts]]
 
 
 def _rated(users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -102,15 +106,15 @@ def _unrated(
     return items
 
 
-def _candidates(
-    ratings: Ratings, held_out: NDArray[np.int64], random: np.random.RandomState
-) -> NDArray[np.int64]:
-    """Return a hundred pairs for each user with the held-out one first, shape (users * 100, 2)."""
+def _candidates(ratings: Ratings, held_out: NDArray[np.int64], random: np.random.RandomState) -> Samples:
+    """Return a hundred pairs for each user with the held-out one first, (users * 100, 2); its target is 1."""
     rated = _rated(ratings.users, ratings.items)
     users = ratings.users[held_out]
     others = [random.permutation(np.flatnonzero(~rated[user]))[: CANDIDATES - 1] for user in users]
     items = np.column_stack([ratings.items[held_out], others])
-    return np.column_stack([users.repeat(CANDIDATES), items.ravel()])
+    pairs = np.column_stack([users.repeat(CANDIDATES), items.ravel()])
+    targets = np.tile([1.0] + [0.0] * (CANDIDATES - 1), len(held_out))
+    return Samples(torch.as_tensor(pairs), torch.as_tensor(targets, dtype=torch.float32).unsqueeze(1))
 
 
 def hits_and_gain(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:

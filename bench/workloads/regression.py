@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -12,8 +14,14 @@ from bench.workloads.workload import Data, Workload
 def _diabetes() -> Data:
     """Return features (patients, 10) and progression (patients, 1), both standardized by the training set."""
     data = standardized_table("diabetes")
-    train, test = data.train_targets.unsqueeze(1), data.test_targets.unsqueeze(1)
-    return Data(data.train_inputs, standardized(train, train), data.test_inputs, standardized(test, train))
+    train, validation = data.train_targets.unsqueeze(1), data.validation
+    assert validation is not None
+    return replace(
+        data,
+        train_targets=standardized(train, train),
+        validation=replace(validation, targets=standardized(validation.targets.unsqueeze(1), train)),
+        test_targets=standardized(data.test_targets.unsqueeze(1), train),
+    )
 
 
 def r2_and_mse(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:

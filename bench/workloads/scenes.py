@@ -21,6 +21,8 @@ SIDE = 96
 """Pixels of a scene's side."""
 
 TRAIN_SCENES, TEST_SCENES = 3000, 400
+VALIDATION_ITEMS = 6000
+"""The last items for training are for validation instead."""
 MAX_OBJECTS = 4
 OBJECT_SIDES = (24, 44)
 """Least and most pixels of the square that an item's picture is scaled to; no item fills all of it."""
@@ -33,10 +35,10 @@ _VISIBLE = 0.25
 
 
 def load() -> Mapping[str, NDArray[np.generic]]:
-    """Return train_images, test_images and train_objects, test_objects, as `compose` makes them.
+    """Return the images of `train_inputs` and the objects of `train_targets`, as `compose` makes them.
 
-    Items and photographs of the test scenes are none of the training scenes'. Raises DataError where the
-    data sets are not here.
+    And the same of `validation` and `test`. No item and no photograph is in scenes of two parts. Raises
+    DataError where the data sets are not here.
     """
     return prepared("photographs", __file__, _make)
 
@@ -44,18 +46,17 @@ def load() -> Mapping[str, NDArray[np.generic]]:
 def _make() -> Mapping[str, NDArray[np.generic]]:
     clothes = datasets.load("fashion-mnist")
     photographs = datasets.load("photographs")
-    train_images, train_objects = compose(
-        clothes.train_images, clothes.train_labels, tuple(photographs.train.values()), TRAIN_SCENES, seed=0
-    )
-    test_images, test_objects = compose(
-        clothes.test_images, clothes.test_labels, tuple(photographs.test.values()), TEST_SCENES, seed=1
-    )
-    return {
-        "train_images": train_images,
-        "train_objects": train_objects,
-        "test_images": test_images,
-        "test_objects": test_objects,
+    images, labels, last = clothes.train_images, clothes.train_labels, -VALIDATION_ITEMS
+    parts = {
+        "train": (images[:last], labels[:last], photographs.train, TRAIN_SCENES),
+        "test": (clothes.test_images, clothes.test_labels, photographs.test, TEST_SCENES),
+        "validation": (images[last:], labels[last:], photographs.validation, TEST_SCENES),
     }
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for seed, (part, (items, classes, pictures, count)) in enumerate(parts.items()):
+        scenes, objects = compose(items, classes, tuple(pictures.values()), count, seed)
+        arrays |= {f"{part}_inputs": scenes, f"{part}_targets": objects}
+    return arrays
 
 
 def compose(

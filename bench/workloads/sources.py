@@ -16,7 +16,9 @@ from bench.formatting import one_line
 from bench.workloads.image_files import find_images, read_pixels
 from bench.workloads.table_files import numbered, read_texts
 from bench.workloads.words import RESERVED, encode, vocabulary
-from bench.workloads.workload import Data
+from bench.workloads.workload import Data, Samples
+
+TRAINING, VALIDATION, TEST = range(3)
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,18 @@ def image_folder(folder: str | Path, size: int, test_share: float = 0.2) -> Labe
     turned as their EXIF orientation says, 16-bit grey keeps its high byte, and hidden files and folders are
     left out. What is left out is warned of and stands in `data.notes`.
 
-    The split is by a hash of each file's path within the folder: it stays as files are added. Raises
-    DataError where there are no two classes, a class has no image, or a file cannot be read.
+    The split is by a hash of each file's path within the folder: it stays as files are added. Of what is not
+    for the test the same share is for validation. Raises DataError where there are no two classes, a class
+    has no image, or a file cannot be read.
     """
     _check(size=size, test_share=test_share)
     root = Path(folder)
     found = find_images(root)
     pixels = np.stack([read_pixels(path, size) for path in found.paths])
-    test = [_is_test(path.relative_to(root).as_posix(), test_share) for path in found.paths]
+    parts = _parts([path.relative_to(root).as_posix() for path in found.paths], test_share)
     classes = tuple(sorted(set(found.classes)))
     inputs = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-    return Labelled(_split(root, inputs, found.classes, classes, test, found.left_out), classes)
+    return Labelled(_split(root, inputs, found.classes, classes, parts, found.left_out), classes)
 
 
 def text_table(
@@ -71,14 +74,14 @@ def text_table(
     it is given; a byte order mark goes before `encoding`.
 
     Words are those of the training texts, the most frequent `words` of them; the split is by a hash of the
-    text, so that equal texts are on one side. Raises DataError where a column is missing or there are no two
-    classes.
+    text, so that equal texts are in one part. Of what is not for the test the same share is for validation.
+    Raises DataError where a column is missing or there are no two classes.
     """
     _check(length=length, words=words, test_share=test_share)
     path = Path(file)
     rows = read_texts(path, text, label, separator, encoding)
-    test = [_is_test(content, test_share) for content in rows.texts]
-    training = [content for content, held in zip(rows.texts, test, strict=True) if not held]
+    parts = _parts(rows.texts, test_share)
+    training = [content for content, part in zip(rows.texts, parts, strict=True) if part == TRAINING]
     numbers = vocabulary(training, words + RESERVED)
     inputs = torch.as_tensor(encode(rows.texts, numbers, length)).to(torch.int64)
     class_of = numbered(rows.labels)
@@ -87,7 +90,7 @@ def text_table(
         held = f"only the label {classes[0]!r}" if classes else "no label"
         raise DataError(f"{path}: column {label!r} has {held}; classification requires two")
     names = [class_of[name] for name in rows.labels]
-    data = _split(path, inputs, names, classes, test, rows.left_out)
+    data = _split(path, inputs, names, classes, parts, rows.left_out)
     return Labelled(data, classes, ("", "?", *numbers))
 
 
@@ -99,9 +102,18 @@ def _check(test_share: float, **sizes: int) -> None:
         raise DataError(f"test_share must be between 0 and 1, got {test_share!r}")
 
 
-def _is_test(text: str, share: float) -> bool:
+def _parts(texts: Sequence[str], test_share: float) -> list[int]:
+    """Return the part of each sample by its text; without training samples, none is for validation."""
+    parts = [_part(text, test_share) for text in texts]
+    return parts if TRAINING in parts else [TRAINING if part == VALIDATION else part for part in parts]
+
+
+def _part(text: str, test_share: float) -> int:
     # Names of files, and texts of JSON, may hold half of a pair.
-    return int(sha256(text.encode(errors="surrogatepass")).hexdigest()[:8], 16) < share * 2**32
+    place = int(sha256(text.encode(errors="surrogatepass")).hexdigest()[:8], 16) / 2**32
+    if place < test_share:
+        return TEST
+    return VALIDATION if place < test_share + test_share * (1 - test_share) else TRAINING
 
 
 def _split(
@@ -109,22 +121,29 @@ def _split(
     inputs: torch.Tensor,
     names: Sequence[str],
     classes: Sequence[str],
-    test: Sequence[bool],
+    parts: Sequence[int],
     left_out: Sequence[str],
 ) -> Data:
     number = {name: position for position, name in enumerate(classes)}
     targets = torch.tensor([number[name] for name in names])
-    held = torch.tensor(test)
-    if held.all() or not held.any():
-        raise DataError(f"{source}: {len(held)} samples are too few to split into training and test")
+    part = torch.tensor(parts)
+    training, validation, test = (part == which for which in (TRAINING, VALIDATION, TEST))
+    if not training.any() or not test.any():
+        raise DataError(f"{source}: {len(part)} samples are too few to split into training and test")
     notes = [
         *left_out,
-        *_lacking(classes, targets[~held], "training"),
-        *_lacking(classes, targets[held], "test"),
+        *_lacking(classes, targets[training], "training"),
+        *_lacking(classes, targets[test], "test"),
     ]
     if notes:
         warnings.warn(one_line(f"{source}: {'; '.join(notes)}"), stacklevel=3)
-    return Data(inputs[~held], targets[~held], inputs[held], targets[held], notes=tuple(notes))
+    held = Samples(inputs[validation], targets[validation]) if validation.any() else None
+    return Data(
+        *(inputs[training], targets[training]),
+        *(inputs[test], targets[test]),
+        validation=held,
+        notes=tuple(notes),
+    )
 
 
 def _lacking(classes: Sequence[str], targets: torch.Tensor, part: str) -> list[str]:

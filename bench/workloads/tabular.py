@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from bench import datasets
+from bench.workloads.splits import with_validation
 from bench.workloads.workload import Data
 
 
@@ -39,12 +42,15 @@ def standardized_table(name: str) -> Data:
     data set is not here.
     """
     table = datasets.load(name)
-    train, test = (torch.as_tensor(rows) for rows in (table.train_features, table.test_features))
-    return Data(
-        standardized(train, train),
-        torch.as_tensor(table.train_answers),
-        standardized(test, train),
-        torch.as_tensor(table.test_answers),
+    rows = (table.train_features, table.train_answers, table.test_features, table.test_answers)
+    data = with_validation(Data(*(torch.as_tensor(part) for part in rows)))
+    train, validation = data.train_inputs, data.validation
+    assert validation is not None
+    return replace(
+        data,
+        train_inputs=standardized(train, train),
+        validation=replace(validation, inputs=standardized(validation.inputs, train)),
+        test_inputs=standardized(data.test_inputs, train),
     )
 
 

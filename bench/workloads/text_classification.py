@@ -16,6 +16,7 @@ from bench.datasets.labelled_texts import LabelledTexts
 from bench.datasets.prepared import prepared
 from bench.workloads import text_encoder, words
 from bench.workloads.classification import accuracy_and_recall, majority_class
+from bench.workloads.splits import data_of
 from bench.workloads.text_encoder import TextEncoder
 from bench.workloads.words import PADDING
 from bench.workloads.workload import Data, Workload
@@ -125,6 +126,8 @@ def _arrays(texts: LabelledTexts, encode: Callable[[Sequence[str]], NDArray[np.i
     return {
         "train_inputs": encode(texts.train_texts),
         "train_targets": texts.train_labels,
+        "validation_inputs": encode(texts.validation_texts),
+        "validation_targets": texts.validation_labels,
         "test_inputs": encode(texts.test_texts),
         "test_targets": texts.test_labels,
         "nearest_targets": texts.train_labels[nearest],
@@ -138,9 +141,7 @@ def _workload(
     classes: tuple[str, ...] = (),
 ) -> Workload:
     def data() -> Data:
-        found = arrays()
-        parts = ("train_inputs", "train_targets", "test_inputs", "test_targets")
-        return Data(*(torch.as_tensor(found[part].astype(np.int64)) for part in parts))
+        return data_of(arrays(), torch.int64)
 
     def baselines(data: Data) -> dict[str, float]:
         nearest = torch.as_tensor(arrays()["nearest_targets"].astype(np.int64))[: len(data.test_targets)]

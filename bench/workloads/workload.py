@@ -13,8 +13,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Samples:
+    """Stored inputs (samples, ...) and their targets (samples, ...)."""
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+
+
+@dataclass(frozen=True)
 class Data:
     """Stored inputs, shape (samples, ...), and their targets, shape (samples, ...).
+
+    Training reads its quality from `validation`, by which it ends and its settings are chosen; the test data
+    are read once, at the end. Without `validation`, some of the training data become it (`splits`): whole
+    `groups`, a number for each training sample, where samples of one group are much alike.
 
     Token numbers stay integers: no backend casts them to its precision. `notes` has a line for each kind of
     sample that was left out, and for each oddity of the data.
@@ -24,6 +36,8 @@ class Data:
     train_targets: torch.Tensor
     test_inputs: torch.Tensor
     test_targets: torch.Tensor
+    validation: Samples | None = field(default=None, kw_only=True)
+    groups: torch.Tensor | None = field(default=None, kw_only=True)
     notes: tuple[str, ...] = field(default=(), kw_only=True)
 
 
@@ -34,19 +48,18 @@ Answers = Callable[[torch.Tensor], torch.Tensor]
 class Workload:
     """The code of a workload: data, model, loss and quality.
 
-    `transform` turns a batch of stored inputs into model inputs; its time counts as training time.
-    `quality` maps outputs and targets of the whole test set to named metrics, the first better when higher;
-    None where the model is served as given: then quality is the agreement with its own eager outputs.
+    `transform` turns a batch of stored inputs into model inputs; its time counts as training time. `quality`
+    maps outputs and targets of the whole validation or test set to named metrics, the first better when
+    higher; None where the model is served as given: then quality is the agreement with its own eager outputs.
     `outputs` is the kind of the model's outputs, or of the first of several: `scores:1` (classes on axis 1),
     `probability`, `logit`, `labels` or `values`; where empty, it is inferred from the loss and the targets.
     `answers` computes the model's answers, one or several for each sample, where outputs are none of these.
-    The share of answers that stay the same is measured.
-    `student` builds the model with that many times the channels, where the model has several widths.
-    `classes` names the classes of a classification, in the order of its outputs: the recall of each is
-    measured. `baselines` returns the quality metric of answers that need no training, by their name.
-    `finish` measures, once on the trained model, what is too slow for each evaluation: metrics by name.
-    `generator` wraps a model of this workload, on its device, to continue texts.
-    `fixed_batch` is the one batch size that the model takes, None where it takes any.
+    The share of answers that stay the same is measured. `student` builds the model with that many times the
+    channels, where the model has several widths. `classes` names the classes of a classification, in the
+    order of its outputs: the recall of each is measured. `baselines` returns the quality metric of answers
+    that need no training, by their name. `finish` measures, once on the trained model, what is too slow for
+    each evaluation: metrics by name. `generator` wraps a model of this workload, on its device, to continue
+    texts. `fixed_batch` is the one batch size that the model takes, None where it takes any.
     """
 
     data: Callable[[], Data]

@@ -57,7 +57,17 @@ COLUMNS = (
     *_STEP_METRICS,
     *(*ROOFLINE_COLUMNS, "hardware_utilization", "flops_incomplete", "flops_incomplete_in"),
     *("energy_j", *TRAINING_COLUMNS),
-    *("quality", "without_training", "baseline_quality", *QUALITIES, "notes", "train_key", "step_key"),
+    *(
+        "validation_quality",
+        "validation_gap_points",
+        "quality",
+        "without_training",
+        "baseline_quality",
+        *QUALITIES,
+        "notes",
+        "train_key",
+        "step_key",
+    ),
 )
 
 
@@ -97,6 +107,7 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
     key, step_key = training.key, training.step_key
     status = view.status(key)
     reached = view.value(key, "target_reached")
+    gap = view.value(key, "validation_gap")
     row: dict[str, Any] = {
         **training.axes,
         "machine": view.machine(step_key, key),
@@ -109,6 +120,8 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
         **{metric: view.value(key, metric) for metric in _TRAIN_METRICS},
         "train_throughput_samples_per_s": view.value(key, "train_throughput"),
         **_step_columns(view, step_key),
+        "validation_quality": view.value(key, "validation_quality"),
+        "validation_gap_points": None if gap is None else 100 * gap,
         "quality": final_quality(view, training),
         **_without_training(view, key),
         **{metric: view.value(key, metric) for metric in QUALITIES},

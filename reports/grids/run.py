@@ -63,6 +63,8 @@ TRAINING: tuple[Column, ...] = (
     ("operations per byte (estimate)", of_count("operations_per_byte")),
     ("bound by", binds),
     ("final quality", metric("quality")),
+    ("in validation", metric("validation_quality")),
+    ("validation − test (pts)", points("validation_gap_points")),
     ("no-training baseline", without_training),
     ("FLOPs to target", of_count("flops_to_target")),
     ("energy to target", metric("energy_j")),

@@ -28,13 +28,15 @@ def test_a_text_by_nobody_is_refused() -> None:
 
 def test_whole_plays_are_held_out(texts: shakespeare.Texts) -> None:
     assert set(texts.test) == set(shakespeare.HELD_OUT)
-    assert len(texts.train) == 42 - len(shakespeare.HELD_OUT) and not set(texts.train) & set(texts.test)
+    assert set(texts.validation) == set(shakespeare.HELD_OUT_FOR_VALIDATION)
+    assert not set(texts.validation) & set(texts.test)
+    assert len(texts.train) == 42 - 8 and not set(texts.train) & {*texts.test, *texts.validation}
     assert "Double, double, toil and trouble" in texts.test["macbeth"]
     assert not any("Double, double, toil" in text for text in texts.train.values())
 
 
 def test_nothing_of_who_typed_it_is_left(texts: shakespeare.Texts) -> None:
-    for text in [*texts.train.values(), *texts.test.values()]:
+    for text in [*texts.train.values(), *texts.validation.values(), *texts.test.values()]:
         assert text.isascii() and "\t" not in text and " \n" not in text
         assert not any(word in text for word in ("Gutenberg", "by William Shakespeare", "THE END"))
 

@@ -21,14 +21,20 @@ def test_a_definition_has_its_supersense_and_no_example() -> None:
 def test_of_texts_that_differ_in_case_and_marks_one_is_kept() -> None:
     texts = split([("A bird.", 1), ("a  bird", 2), ("a fish", 3)], test_count=1)
     both = dict(
-        zip(texts.train_texts + texts.test_texts, [*texts.train_labels, *texts.test_labels], strict=True)
+        zip(
+            texts.validation_texts + texts.test_texts,
+            [*texts.validation_labels, *texts.test_labels],
+            strict=True,
+        )
     )
     assert both == {"A bird.": 1, "a fish": 3}
-    assert len(texts.test_texts) == 1
+    assert len(texts.test_texts) == 1 and not texts.train_texts
 
 
 def test_the_split_does_not_depend_on_the_order_of_the_texts() -> None:
     pairs = [(f"text {number}", number) for number in range(50)]
     one, other = split(pairs, test_count=10), split(pairs[::-1], test_count=10)
     assert one.test_texts == other.test_texts and one.train_texts == other.train_texts
+    assert one.validation_texts == other.validation_texts and len(one.validation_texts) == 10
+    assert len({*one.train_texts, *one.validation_texts, *one.test_texts}) == 50
     assert [f"text {label}" for label in one.test_labels] == list(one.test_texts)

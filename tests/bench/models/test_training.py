@@ -11,6 +11,7 @@ from bench.errors import Diverged
 from bench.models.training import Evaluation, Goal, Trainer, TrainingRecord, shuffled_batches
 from bench.workloads.classification import accuracy_and_recall
 from bench.workloads.image_classification import DIGITS, FASHION_MNIST_SIMPLECNN, SimpleCNN
+from bench.workloads.splits import with_validation
 from techniques.backends.training import TorchTrainingStep
 
 
@@ -18,7 +19,7 @@ def trainer(seed: int = 0, rate: float = 0.1) -> Trainer:
     torch.manual_seed(seed)
     model = DIGITS.model()
     learn = TorchTrainingStep(model, DIGITS.loss, torch.optim.SGD(model.parameters(), lr=rate))
-    return Trainer(DIGITS, DIGITS.data(), learn, 32, torch.device("cpu"))
+    return Trainer(DIGITS, with_validation(DIGITS.data()), learn, 32, torch.device("cpu"))
 
 
 def points(*qualities: float) -> TrainingRecord:

@@ -13,6 +13,7 @@ from PIL import Image
 from bench.errors import DataError
 from bench.workloads.image_files import find_images, read_pixels
 from bench.workloads.sources import image_folder
+from bench.workloads.workload import Data
 
 
 @pytest.fixture
@@ -22,6 +23,11 @@ def images(tmp_path: Path) -> Path:
         for number in range(20):
             save(tmp_path / name / f"{number}.png", np.full((9, 7, 3), grey, dtype=np.uint8))
     return tmp_path
+
+
+def samples(data: Data) -> int:
+    held = 0 if data.validation is None else len(data.validation.inputs)
+    return len(data.train_inputs) + held + len(data.test_inputs)
 
 
 def save(path: Path, pixels: np.ndarray, mode: str | None = None) -> Path:
@@ -38,7 +44,7 @@ def test_a_folder_for_each_class_becomes_images_and_class_numbers(images: Path) 
     found = image_folder(images, size=8)
     data = found.data
     assert found.classes == ("cat", "dog") and data.notes == ()
-    assert len(data.train_inputs) + len(data.test_inputs) == 40 and len(data.test_inputs) > 2
+    assert samples(data) == 40 and len(data.test_inputs) > 2
     assert data.train_inputs.shape[1:] == (3, 8, 8) and data.train_inputs.dtype == torch.uint8
     assert ((data.train_inputs.float().mean((1, 2, 3)) > 100).long() == data.train_targets).all()
 
@@ -67,7 +73,7 @@ def test_hidden_folders_and_other_files_are_no_classes_nor_samples_and_are_told(
     with pytest.warns(UserWarning, match="5 hidden entries left out"):
         found = image_folder(images, 8)
     assert found.classes == ("cat", "dog")
-    assert len(found.data.train_inputs) + len(found.data.test_inputs) == 40
+    assert samples(found.data) == 40
     assert found.data.notes == (
         "5 hidden entries left out: .ipynb_checkpoints/, __MACOSX/, cat/.cache/, ...",
         "1 file left out, no image by extension: dog/licence.txt",
@@ -88,7 +94,7 @@ def test_images_beside_the_classes_are_left_out_and_told(images: Path) -> None:
     with pytest.warns(UserWarning, match="1 image left out"):
         found = image_folder(images, 8)
     assert found.data.notes == ("1 image left out, in no folder of a class: stray.png",)
-    assert len(found.data.train_inputs) + len(found.data.test_inputs) == 40
+    assert samples(found.data) == 40
 
 
 @pytest.mark.parametrize("place", ["cat/loop", "loop"])
@@ -101,7 +107,7 @@ def test_links_to_the_folder_or_above_it_bring_no_images_of_other_classes(
         found = image_folder(images, 8)
     assert found.classes == ("cat", "dog")
     assert found.data.notes == (f"1 link left out, back to a folder above: {place}",)
-    assert len(found.data.train_inputs) + len(found.data.test_inputs) == 40
+    assert samples(found.data) == 40
 
 
 @pytest.mark.parametrize(
@@ -145,7 +151,7 @@ def test_every_extension_of_image_folder_is_read_in_any_case_and_below_subfolder
         save(images / "bird" / name, BLACK, mode="L" if name.endswith("pgm") else None)
     found = image_folder(images, 8)
     assert found.classes == ("bird", "cat", "dog") and found.data.notes == ()
-    assert len(found.data.train_inputs) + len(found.data.test_inputs) == 40 + len(names)
+    assert samples(found.data) == 40 + len(names)
 
 
 def test_links_are_followed_and_those_that_lead_back_end(images: Path) -> None:

@@ -13,13 +13,14 @@ from bench.workloads import machine_translation
 from bench.workloads.encoder_decoder import EncoderDecoder
 from bench.workloads.machine_translation import (
     END,
+    PARTS,
     SOURCE_LENGTH,
     START,
     TARGET_LENGTH,
     TEST_PAIRS,
     VOCABULARY,
-    held_out,
     nearest_neighbour_scores,
+    part_of,
     split,
     to_texts,
     token_frequencies,
@@ -61,24 +62,35 @@ def sources_of(inputs: torch.Tensor) -> list[str]:
     return to_texts(inputs[:, :SOURCE_LENGTH])
 
 
-def test_what_stands_on_a_page_for_training_is_not_in_the_test() -> None:
+def test_what_stands_on_a_page_of_one_part_is_in_no_other() -> None:
     names = [f"shared/{number}.html" for number in range(500)]
-    test_page = next(name for name in names if held_out(name))
-    train_page = next(name for name in names if not held_out(name))
-    pairs = ParagraphPairs(
-        (train_page, train_page, test_page, test_page, test_page),
-        ("Open", "Open", "OPEN", "Close", "Close"),
-        ("Öffnen", "Öffnen", "ÖFFNEN", "Schließen", "Beenden"),
+    page = {part: next(name for name in names if part_of(name) == part) for part in PARTS}
+    texts = [
+        *(("train", "Open", "Öffnen"), ("train", "Open", "Öffnen")),
+        *(("test", "OPEN", "ÖFFNEN"), ("test", "Close", "Schließen"), ("test", "Close", "Beenden")),
+        *(
+            ("validation", "open", "öffnen"),
+            ("validation", "close", "zu"),
+            ("validation", "Save", "Speichern"),
+        ),
+    ]
+    parts, english, german = zip(*texts, strict=True)
+    assert split(ParagraphPairs(tuple(page[part] for part in parts), english, german)) == {
+        "train": [("Open", "Öffnen")],
+        "test": [("Close", "Schließen")],
+        "validation": [("Save", "Speichern")],
+    }
+
+
+def test_no_sentence_is_in_two_parts(data: Data) -> None:
+    assert data.validation is not None
+    train, *held = (
+        sources_of(inputs) for inputs in (data.train_inputs, data.validation.inputs, data.test_inputs)
     )
-
-    assert split(pairs) == ([("Open", "Öffnen")], [("Close", "Schließen")])
-
-
-def test_no_test_sentence_is_trained_on(data: Data) -> None:
-    train, test = sources_of(data.train_inputs), sources_of(data.test_inputs)
-
-    assert not set(train) & set(test)
-    assert len(set(test)) == len(test) == TEST_PAIRS
+    for part in held:
+        assert not set(train) & set(part)
+        assert len(set(part)) == len(part) == TEST_PAIRS
+    assert not set(held[0]) & set(held[1])
     assert 4 * TEST_PAIRS * TARGET_LENGTH * VOCABULARY < 150e6
 
 

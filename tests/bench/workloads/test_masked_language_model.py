@@ -74,22 +74,22 @@ def test_characters_are_numbered_in_lower_case_others_are_unknown_and_padding_fo
 
 def test_every_text_of_the_data_has_a_masked_token_and_none_is_on_both_sides(data: Data) -> None:
     assert len(data.test_inputs) == masked_language_model.TEST_DEFINITIONS
-    for inputs, targets in (
+    assert data.validation is not None
+    parts = (
         (data.train_inputs, data.train_targets),
+        (data.validation.inputs, data.validation.targets),
         (data.test_inputs, data.test_targets),
-    ):
+    )
+    for inputs, targets in parts:
         assert inputs.shape[1] == LENGTH and int(inputs.max()) < VOCABULARY
         assert bool((targets != UNMASKED).any(dim=1).all())
         assert torch.equal(inputs == MASK, targets != UNMASKED)
-    train, test = (
+    train, validation, test = (
         {tuple(row) for row in torch.where(targets == UNMASKED, inputs, targets).tolist()}
-        for inputs, targets in (
-            (data.train_inputs, data.train_targets),
-            (data.test_inputs, data.test_targets),
-        )
+        for inputs, targets in parts
     )
     # Texts that begin alike and are cut off then are few.
-    assert len(train & test) <= 5
+    assert len(train & test) <= 5 and len(train & validation) <= 5 and len(validation & test) <= 5
 
 
 def test_only_masked_tokens_are_judged() -> None:

@@ -121,19 +121,19 @@ def test_one_detection_is_left_of_several_on_the_same_object() -> None:
 def test_items_and_photographs_of_the_test_are_none_of_the_training(
     data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    halves = []
+    parts = []
 
     def note(items: np.ndarray, labels: np.ndarray, pictures: tuple[np.ndarray, ...], *_: int, seed: int):
-        halves.append((len(items), len(labels), {picture.tobytes() for picture in pictures}))
+        parts.append((len(items), len(labels), {picture.tobytes() for picture in pictures}))
         return np.empty(0), np.empty(0)
 
     monkeypatch.setattr(scenes, "compose", note)
     made = scenes._make()
-    (train_items, _, train_pictures), (test_items, _, test_pictures) = halves
-    assert (train_items, test_items) == (60_000, 10_000) and set(made) == {
-        *("train_images", "train_objects", "test_images", "test_objects")
+    pictures = [own for _, _, own in parts]
+    assert [items for items, _, _ in parts] == [54_000, 10_000, 6_000] and set(made) == {
+        f"{part}_{kind}" for part in ("train", "validation", "test") for kind in ("inputs", "targets")
     }
-    assert train_pictures and test_pictures and not train_pictures & test_pictures
+    assert all(pictures) and len(set.union(*pictures)) == sum(map(len, pictures))
 
 
 def test_scenes_are_as_many_as_said_and_all_classes_occur(data: Data) -> None:

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -65,41 +66,48 @@ def test_answer_is_the_leading_part_of_a_value(value: str, answer: str) -> None:
     assert Fact("Field", "", value).answer == answer
 
 
-def test_no_place_of_the_test_is_in_training() -> None:
+def test_no_place_is_in_two_parts() -> None:
     def entry(number: int) -> dict[str, object]:
         name = {"conventional short form": {"text": f"Place {number}"}}
         rates = {f"Rate {rate}": {"text": f"{number}.{rate}%"} for rate in range(5)}
         return {"Government": {"Country name": name}, "Economy": rates}
 
-    train, test = compose({f"here/{number}": entry(number) for number in range(60)})
-    asked = [{question.text.partition(" of ")[2] for question in half} for half in (train, test)]
-    assert [len(places) for places in asked] == [20, 40]
-    assert not asked[0] & asked[1]
-    for question in train + test:
+    parts = compose({f"here/{number}": entry(number) for number in range(100)})
+    asked = {name: {question.text.partition(" of ")[2] for question in part} for name, part in parts.items()}
+    assert {name: len(places) for name, places in asked.items()} == {
+        "train": 20,
+        "test": 40,
+        "validation": 40,
+    }
+    assert len(set.union(*asked.values())) == 100
+    for question in sum(parts.values(), []):
         assert question.passage[question.start :].startswith(question.answer)
 
 
 def test_questions_are_whole_and_each_is_asked_once(questions: factbook_questions.Questions) -> None:
     seen = set()
-    for tokens, answers in (
-        (questions.train_tokens, questions.train_answers),
-        (questions.test_tokens, questions.test_answers),
-    ):
+    parts = (
+        (questions.train_inputs, questions.train_targets),
+        (questions.validation_inputs, questions.validation_targets),
+        (questions.test_inputs, questions.test_targets),
+    )
+    for tokens, answers in parts:
         assert (tokens[:, 0] == CLS).all()
         assert ((tokens == SEP).sum(axis=1) == 2).all()
         assert (tokens.shape[1], tokens.dtype.name) == (LENGTH, "int64")
-        for row, (first, last) in zip(tokens.tolist(), answers.tolist(), strict=True):
+        for row, (first, last, _) in zip(tokens.tolist(), answers.tolist(), strict=True):
             separator = row.index(SEP)
             assert separator < first <= last < row.index(SEP, separator + 1)
             assert last - first < LONGEST_ANSWER
             seen.add(tuple(row[:separator]))
-    assert len(seen) == len(questions.train_tokens) + len(questions.test_tokens)
-    assert (len(questions.train_tokens), len(questions.test_tokens)) == (8_000, 600)
+    assert len(seen) == sum(len(tokens) for tokens, _ in parts)
+    assert [len(tokens) for tokens, _ in parts] == [8_000, 600, 600]
 
 
 def test_right_spans_score_one_and_other_spans_less(questions: factbook_questions.Questions) -> None:
-    targets = torch.as_tensor(questions.test_answers[:50])
-    outputs = torch.full((50, 2, LENGTH), MASKED).scatter(2, targets.unsqueeze(2), 5.0)
+    some = [part[:25] for part in (questions.test_targets, questions.validation_targets)]
+    targets = torch.as_tensor(np.concatenate(some))
+    outputs = torch.full((50, 2, LENGTH), MASKED).scatter(2, targets[:, :2].unsqueeze(2), 5.0)
     assert answer_quality(outputs, targets) == {"f1": 1.0, "exact_match": 1.0}
     assert answer_quality(outputs.flip(0), targets)["f1"] < 0.3
 
@@ -145,7 +153,7 @@ def test_loss_falls_over_a_few_steps() -> None:
     torch.manual_seed(0)
     model = reader(heads=2, layers=1)
     batch = torch.cat([tokens_of([7 + k], list(range(50 + k, 90 + k))) for k in range(8)])
-    targets = torch.tensor([[5 + k, 6 + k] for k in range(8)])
+    targets = torch.tensor([[5 + k, 6 + k, 0] for k in range(8)])
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     losses = []
     for _ in range(20):
@@ -164,7 +172,7 @@ def test_model_exports_and_onnx_runtime_agrees(
 
     torch.manual_seed(0)
     model = reader(heads=2, layers=1).eval()
-    batch = torch.as_tensor(questions.test_tokens[:2])
+    batch = torch.as_tensor(questions.test_inputs[:2])
     path = tmp_path / "model.onnx"
     torch.onnx.export(model, (batch,), path, dynamo=True, external_data=False, verbose=False)
     session = onnxruntime.InferenceSession(path)

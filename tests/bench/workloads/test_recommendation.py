@@ -45,17 +45,21 @@ def pairs(inputs: torch.Tensor, targets: torch.Tensor, target: int) -> set[tuple
     return {tuple(pair) for pair in inputs[targets[:, 0] == target].tolist()}
 
 
-def test_each_users_latest_rating_is_held_out(data: Data) -> None:
+def test_each_users_latest_two_ratings_are_held_out(data: Data) -> None:
     ratings = datasets.load("movielens-100k")
     everything = set(zip(ratings.users.tolist(), ratings.items.tolist(), strict=True))
     trained = pairs(data.train_inputs, data.train_targets, 1)
+    assert data.validation is not None
     held_out = pairs(data.test_inputs, data.test_targets, 1)
-    assert len(held_out) == USERS
-    assert trained | held_out == everything
-    assert not trained & held_out
+    before = pairs(data.validation.inputs, data.validation.targets, 1)
+    assert len(held_out) == len(before) == USERS
+    assert trained | held_out | before == everything
+    assert not trained & held_out and not trained & before and not held_out & before
     times = dict(zip(zip(ratings.users, ratings.items, strict=True), ratings.times, strict=True))
     for user, item in held_out:
         assert times[user, item] == ratings.times[ratings.users == user].max()
+    for user, item in before:
+        assert times[user, item] >= np.sort(ratings.times[ratings.users == user])[-2]
 
 
 def test_of_two_ratings_at_one_time_the_files_last_is_the_latest() -> None:

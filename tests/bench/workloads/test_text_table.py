@@ -28,7 +28,9 @@ def write(path: Path, rows: Sequence[tuple[str, str]], encoding: str = "utf-8", 
 
 
 def samples(found: Labelled) -> int:
-    return len(found.data.train_inputs) + len(found.data.test_inputs)
+    validation = found.data.validation
+    held = 0 if validation is None else len(validation.inputs)
+    return len(found.data.train_inputs) + held + len(found.data.test_inputs)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
