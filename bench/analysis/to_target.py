@@ -48,6 +48,19 @@ def first_held(qualities: Sequence[float], target: float) -> int | None:
     return None
 
 
+def held_by(qualities: Sequence[float], steps: Sequence[float], until: float) -> float | None:
+    """Return the highest target that came to hold by the step `until`; None where none can have held.
+
+    It holds at `SUSTAINED` evaluations in a row. NaN and infinities hold none.
+    """
+    levels = [
+        min(qualities[last - SUSTAINED + 1 : last + 1])
+        for last in range(SUSTAINED - 1, len(qualities))
+        if steps[last] <= until and all(map(math.isfinite, qualities[last - SUSTAINED + 1 : last + 1]))
+    ]
+    return max(levels, default=None)
+
+
 def crossing(qualities: Sequence[float], target: float, losses: Sequence[float] = ()) -> Crossing | None:
     """Return where the target came to hold; None where it never did.
 

@@ -14,13 +14,16 @@ TARGET, BUDGET, PERIOD = 0.9, 1200, 60
 DIVERGED = Result("diverged", "the training loss is nan at step 7")
 
 
-def trained(needed: float, *, loss: float = 1.0, step_s: float = 0.01) -> Result:
-    """Return a training that meets its target after `needed` steps; above the budget it is censored."""
+def trained(needed: float, *, loss: float = 1.0, step_s: float = 0.01, stops: bool = True) -> Result:
+    """Return a training that meets its target after `needed` steps; above the budget it is censored.
+
+    Unless it `stops` there, it goes on.
+    """
     steps, qualities = [], []
     for step in range(PERIOD, BUDGET + 1, PERIOD):
         steps.append(float(step))
         qualities.append(min(1.0, TARGET * step / needed))
-        if len(qualities) > 1 and qualities[-2] >= TARGET:
+        if stops and len(qualities) > 1 and qualities[-2] >= TARGET:
             break
     held = next((step for step, quality in zip(steps, qualities, strict=True) if quality >= TARGET), None)
     measured = [

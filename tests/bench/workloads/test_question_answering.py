@@ -1,3 +1,4 @@
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_no_place_is_in_two_parts() -> None:
         "validation": 40,
     }
     assert len(set.union(*asked.values())) == 100
-    for question in sum(parts.values(), []):
+    for question in chain(*parts.values()):
         assert question.passage[question.start :].startswith(question.answer)
 
 
