@@ -13,7 +13,7 @@ from bench.execution.engines.engine import Engine, Executor, Node
 from bench.metrics import Metric
 from bench.stages import StageKind
 from bench.workloads import WORKLOADS, WorkloadRow
-from bench.workloads.workload import Data, Workload
+from bench.workloads.workload import Data, Samples, Workload
 from docs.reference.markdown import assemble, block, code, docstring
 from docs.reference.markdown import table as table_of
 from reports.content import Content
@@ -105,7 +105,7 @@ def page() -> str:
         *_dataclass(Format),
         *_dataclass(Content),
         "## Workloads",
-        *(part for thing in (Workload, Data) for part in _dataclass(thing)),
+        *(part for thing in (Workload, Data, Samples) for part in _dataclass(thing)),
     )
 
 

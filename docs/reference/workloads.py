@@ -10,7 +10,8 @@ from docs.reference.techniques import requires, settings_of
 INTRODUCTION = """A workload is data, a model, a loss, a quality metric and a target that was fixed
 beforehand. `train_steps` is the most that a training may take; `recover_steps` is how long a compression
 step trains to recover; `student_steps` is how long a student trains. `"tuned"` as an optimizer stands for
-the one in the table, which the target was measured with."""
+the one in the table, which the target was measured with. Targets are of validation data, by a rule:
+[Measuring](../measuring/index.md#training-efficiency)."""
 
 
 def page() -> str:
