@@ -239,6 +239,9 @@ def _steps(own: Sequence[LaunchCost], settings: Mapping[str, Any]) -> tuple[floa
         # A step of a recipe may train for several times what the budget calls a recovery.
         shares = [cost.values["steps_trained"] / (_budget_steps(cost.settings) or budget) for cost in own]
         return budget * median(shares), False
+    if not settings.get("stops_at_target", True):
+        return budget, False
+    own = [cost for cost in own if cost.settings.get("stops_at_target", True)]
     known = [
         cost.values["steps_trained"] if cost.values.get("target_reached") else math.inf
         for cost in own

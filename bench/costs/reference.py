@@ -23,7 +23,10 @@ from bench.records import read_as
 from bench.results.store import LaunchCost
 
 _FILE = Path(__file__).with_name("reference.json")
-_SETTINGS = (*DRIVERS, "technique", "sample_s", "target", "steps", "recover_steps", "student_steps")
+_SETTINGS = (
+    *DRIVERS,
+    *("technique", "sample_s", "target", "stops_at_target", "steps", "recover_steps", "student_steps"),
+)
 _DIGITS = 4
 _MOST_LAUNCHES = 10
 """Of a timing: those above were repeats on a busy machine."""

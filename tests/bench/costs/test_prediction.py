@@ -70,6 +70,19 @@ def test_a_training_known_to_miss_its_target_takes_its_budget_for_certain():
     assert not model.cost_of(stage("train", steps=1000, target=0.9)).bound
 
 
+def test_a_training_that_does_not_stop_at_its_target_takes_its_budget_for_certain():
+    model = CostModel([training(200, 1000, reached=True)])
+    predicted = model.cost_of(stage("train", steps=1000, target=0.9, stops_at_target=False))
+    assert predicted.first_s == pytest.approx(3 + 1000 * 0.5 + 100 * 2) and not predicted.bound
+
+
+def test_a_training_that_did_not_stop_says_nothing_of_when_one_does():
+    known = training(1000, 1000, reached=True)
+    model = CostModel([replace(known, settings={**known.settings, "stops_at_target": False})])
+    predicted = model.cost_of(stage("train", steps=1000, target=0.9))
+    assert predicted.first_s == pytest.approx(3 + 1000 * 0.5 + 100 * 2) and predicted.bound
+
+
 def test_a_few_cold_steps_give_way_to_the_timing_of_the_step_itself():
     step = LaunchCost("step", TRAIN, 2.0, values={"step_latency_s": 0.1})
     model = CostModel([], [training(20, 20, reached=False, step_s=0.5), step])
