@@ -40,7 +40,7 @@ def run(request: Request[TrainSettings], folder: Path) -> list[Measurement]:
     goal = Goal(settings.quality_metric, settings.target, period)
     kind = _kind(workload, data, model)
     with PeakResident() as resident:
-        trainer = make_trainer(settings, workload, data, model)
+        trainer = make_trainer(settings, workload, data, model, settings.regime(settings.steps))
         record = trainer.train(settings.steps, settings.seed, goal)
     widened_weights(model.to("cpu"))
     outputs = replace(predict(model, workload, data.test_inputs, _CPU), kind=kind)

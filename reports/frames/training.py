@@ -213,6 +213,9 @@ def training_label(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) ->
     """Name a training by its optimizer and by what else tells it from the others; the seed is left out."""
     others = list(rows)
     parts = [str(row["optimizer"])]
+    for column, word in (("schedule", ""), ("clip", "clip "), ("average", "average ")):
+        if len({other[column] for other in others}) > 1:
+            parts.append(f"{word}{row[column]}")
     for column in ("train_backend", "train_precision", "train_batch_size"):
         if len({other[column] for other in others}) > 1:
             parts.append(f"batch {row[column]}" if column == "train_batch_size" else str(row[column]))

@@ -34,7 +34,11 @@ _PACKAGE: Any = {
     "install": "pip install 'dl-efficiency-bench[optimizers]'",
 }
 _CLASSES = "techniques.optimizers.pytorch_optimizer_classes"
-_SCHEDULE_FREE: Any = {"needs": ("schedulefree",), "install": "pip install 'dl-efficiency-bench[optimizers]'"}
+_SCHEDULE_FREE: Any = {
+    "needs": ("schedulefree",),
+    "install": "pip install 'dl-efficiency-bench[optimizers]'",
+    "own_average": True,
+}
 
 _RATE = {"lr": Span(1e-5, 1e-1)}
 _RATE_AND_DECAY = {**_RATE, "weight_decay": Span(1e-4, 1.0)}

@@ -108,7 +108,8 @@ class Reading:
         with self._reading() as connection:
             known = set(connection.execute(keys).scalars())
             cells = [
-                CellRow(row.name, row.axes, row.stages, row.skipped) for row in connection.execute(query)
+                CellRow(row.name, _completed(row.axes), row.stages, row.skipped)
+                for row in connection.execute(query)
             ]
             for cell in cells:
                 if not cell.skipped and not known.issuperset(cell.stages.values()):
