@@ -190,9 +190,7 @@ def clash_with_own_average(regime: Regime) -> str:
     Such an average stands for a rate that decays (Defazio et al. 2024, "The Road Less Scheduled").
     """
     if regime.schedule.row.decays:
-        return (
-            f'averages weights in place of a schedule; use schedule = "constant", not {regime.schedule.text}'
-        )
+        return f"averages weights in place of a schedule; use constant, not {regime.schedule.text}"
     if regime.averages:
-        return f'evaluates an average of its own; use average = "none", not {regime.average.text}'
+        return f"evaluates an average of its own; use none, not {regime.average.text}"
     return ""

@@ -1,4 +1,4 @@
-"""A regime at work on an optimizer of PyTorch's kind: rates before a step, gradients in it, an average after."""
+"""A regime at work on an optimizer of PyTorch: rates before a step, gradients in it, an average after it."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Reading:
         with self._reading() as connection:
             known = set(connection.execute(keys).scalars())
             cells = [
-                CellRow(row.name, _completed(row.axes), row.stages, row.skipped)
+                CellRow(row.name, _with_all_axes(row.axes), row.stages, row.skipped)
                 for row in connection.execute(query)
             ]
             for cell in cells:
@@ -284,6 +284,11 @@ class Reading:
             done = connection.execute(query)
             rows, columns = done.fetchall(), list(done.keys())
         return pd.DataFrame.from_records(rows, columns=columns, coerce_float=True)
+
+
+def _with_all_axes(axes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a cell's axes with those that older stores lack."""
+    return {**axes, **{name: value for name, value in ADDED_AXES.items() if name not in axes}}
 
 
 def _planned(request: Mapping[str, Any]) -> PlannedRequest:
