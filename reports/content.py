@@ -71,7 +71,11 @@ def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
         environment=environment_grid(view),
         plots=() if view.smoke else tuple(draw_all(frames)),
         short=() if view.smoke else tuple(short_grids(frames)),
-        last_lines=(*notes(view), *overhead_text(view).splitlines(), *estimate_text(view).splitlines()),
+        last_lines=(
+            *notes(view, frames["training"]),
+            *overhead_text(view).splitlines(),
+            *estimate_text(view).splitlines(),
+        ),
     )
 
 

@@ -20,6 +20,8 @@ from reports.frames.view import TRAIN_AXES, Reading, RunView, Training
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+BINDING_LIMIT = 0.5
+"""Above this share of steps with clipped gradients, a note says so."""
 GAP_LIMIT = 0.05
 """Above this gap between the clocked time to target and steps × median step time, a note says so."""
 
@@ -32,12 +34,14 @@ _TRAIN_METRICS = (
     "time_to_target_s",
     "training_s",
     "evaluation_s",
+    *("clip_binding_share", "gradient_norm_median", "gradient_norm_max"),
 )
 _FLOPS = ("forward_flops", "backward_flops", "recomputed_flops", "optimizer_flops")
 _STEP_METRICS = (
     *_FLOPS,
     "optimizer_state_bytes",
     "optimizer_state_theory_bytes",
+    "average_bytes",
     "peak_tensor_bytes",
     "peak_rss_bytes",
     "rss_growth_bytes",
@@ -200,6 +204,8 @@ def _notes(view: RunView, row: Mapping[str, Any]) -> list[str]:
     notes += [f"data: {read}"] if read else []
     if row["time_gap_flagged"]:
         notes.append(f"clocked time differs by {100 * row['time_gap']:+.1f} % from steps × median step time")
+    binds = clipping_note(row)
+    notes += [binds] if binds else []
     step = view.status(row["step_key"])
     if row["step_key"] and step.bad:
         notes.append(f"step timing {step.state}: {step.reason}")
@@ -207,6 +213,17 @@ def _notes(view: RunView, row: Mapping[str, Any]) -> list[str]:
     if fault:
         notes.append(f"step timing INVALID: {fault}")
     return notes
+
+
+def clipping_note(row: Mapping[str, Any]) -> str:
+    """Say that clipping sets the length of most steps, and by how much it shortens them; else nothing."""
+    share = row["clip_binding_share"]
+    if share is None or share <= BINDING_LIMIT:
+        return ""
+    return (
+        f"clip {row['clip']} binds in {100 * share:.0f} % of the steps: it, not the gradient, sets their length "
+        f"(norms {row['gradient_norm_median']:.3g} in the median, {row['gradient_norm_max']:.3g} at most)"
+    )
 
 
 def training_label(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> str:

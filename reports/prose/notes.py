@@ -1,19 +1,38 @@
-"""Notes for the terminal: data left out, and records that cannot be read."""
+"""Notes for the terminal: data left out, gradients clipped in most steps, records that cannot be read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from reports.frames.view import RunView
+import pandas as pd
+
+from reports.frames.training import clipping_note, training_label
+from reports.frames.view import RunView, records
 
 
-def notes(view: RunView) -> Iterator[str]:
-    """Yield a line on what was left out of each workload's data, and on each record that cannot be read."""
+def notes(view: RunView, training: pd.DataFrame) -> Iterator[str]:
+    """Yield a line on what was left out of each workload's data, and on each record that cannot be read.
+
+    And one on each optimizer whose gradients were clipped in most steps, of the seed with the most of them.
+    """
     left_out = {
         str(training.axes["workload"]): view.reading(training.key, "training_samples").method
         for training in view.trainings()
     }
     yield from (f"note: data of {workload}: {text}" for workload, text in left_out.items() if text)
+    if not view.smoke:
+        yield from _clipped(records(training))
     for key, reason in view.unreadable:
         if key in view.stages:
             yield f"note: {view.stages[key].kind} {view.stages[key].label}: {reason}"
+
+
+def _clipped(rows: list[dict[str, Any]]) -> Iterator[str]:
+    most: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if clipping_note(row):
+            own = [other for other in rows if other["workload"] == row["workload"]]
+            name = f"{row['workload']} {training_label(row, own)}"
+            most[name] = max(most.get(name, row), row, key=lambda each: each["clip_binding_share"])
+    yield from (f"note: {name}: {clipping_note(row)}" for name, row in most.items())

@@ -117,9 +117,9 @@ class Xla:
         precision: str,
         regime: Regime = PLAIN,
     ) -> TrainingStep:
-        """Return a step as one program of XLA; raises CannotApply for an optimizer without a rule there."""
+        """Return a step as one program of XLA; raises CannotApply as `XlaTrainingStep` does."""
         device = start(self.platform, torch.get_num_threads())
-        return XlaTrainingStep(model, loss, optimizer, precision, device)
+        return XlaTrainingStep(model, loss, optimizer, precision, device, regime)
 
     def synchronize(self) -> None:
         """Wait for the program's newest output."""

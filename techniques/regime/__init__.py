@@ -189,8 +189,9 @@ def clash_with_own_average(regime: Regime) -> str:
 
     Such an average stands for a rate that decays (Defazio et al. 2024, "The Road Less Scheduled").
     """
-    if regime.schedule.row.decays:
-        return f"averages weights in place of a schedule; use constant, not {regime.schedule.text}"
+    schedule, _, average = regime.techniques
+    if schedule.row.decays:
+        return f"averages weights in place of a schedule: schedule must be constant, got {schedule.text}"
     if regime.averages:
-        return f"evaluates an average of its own; use none, not {regime.average.text}"
+        return f"evaluates an average of its own: average must be none, got {average.text}"
     return ""

@@ -15,6 +15,7 @@ from bench.results.store import cost_history, schema, so_far
 from bench.results.store.columns import Damaged
 from bench.results.store.database import Database, explained
 from bench.results.store.disturbed import disturbances
+from bench.results.store.documents import ADDED_AXES
 from bench.results.store.records_of import Launch, launches_of
 from bench.results.store.rows import CellRow, LaunchCount, StageRow
 from bench.results.store.unreadable import UnreadableRecord, as_launch, unreadable_records
