@@ -11,24 +11,21 @@ from reports.frames.training import clipping_note, training_label
 from reports.frames.view import RunView, records
 
 
-def notes(view: RunView, training: pd.DataFrame) -> Iterator[str]:
-    """Yield a line on what was left out of each workload's data, and on each record that cannot be read.
-
-    And one on each optimizer whose gradients were clipped in most steps, of the seed with the most of them.
-    """
+def notes(view: RunView) -> Iterator[str]:
+    """Yield a line on what was left out of each workload's data, and on each record that cannot be read."""
     left_out = {
         str(training.axes["workload"]): view.reading(training.key, "training_samples").method
         for training in view.trainings()
     }
     yield from (f"note: data of {workload}: {text}" for workload, text in left_out.items() if text)
-    if not view.smoke:
-        yield from _clipped(records(training))
     for key, reason in view.unreadable:
         if key in view.stages:
             yield f"note: {view.stages[key].kind} {view.stages[key].label}: {reason}"
 
 
-def _clipped(rows: list[dict[str, Any]]) -> Iterator[str]:
+def clipping_notes(training: pd.DataFrame) -> Iterator[str]:
+    """Yield a line on each optimizer whose gradients were clipped in most steps, of the seed with most."""
+    rows = records(training)
     most: dict[str, dict[str, Any]] = {}
     for row in rows:
         if clipping_note(row):
