@@ -30,8 +30,9 @@ def list_(
     table: Annotated[
         str | None,
         typer.Argument(
-            help="optimizers, schedules, clips, averages, compressions, backends, workloads, metrics, stages, "
-            "engines, matrices, or matrix (the keys of a matrix file). Default: all tables except matrix."
+            help="optimizers, schedules, clips, averages, compressions, backends, workloads, metrics, "
+            "stages, engines, matrices, or matrix (the keys of a matrix file). Default: all tables except "
+            "matrix."
         ),
     ] = None,
     plugin: Plugins = None,

@@ -71,8 +71,8 @@ what the optimizer's own rate is multiplied by in step number `step`, from 0, of
 That of an average is called as `weight(step, steps, **settings)`. It returns the share that the weights
 after the step have in the average: 0 before the average begins, 1 as it begins.
 
-That of a clipping is called as `clip(parameters, **settings)`. It changes their gradients in place and returns
-two tensors without dimensions: the norm of the gradients before, and whether they were clipped.
+That of a clipping is called as `clip(parameters, **settings)`. It changes their gradients in place and
+returns two tensors without dimensions: the norm of the gradients before, and whether they were clipped.
 
 A backend that trains gets all three as a `Regime`, where a cell asks for any."""
 

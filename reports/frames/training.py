@@ -220,9 +220,10 @@ def clipping_note(row: Mapping[str, Any]) -> str:
     share = row["clip_binding_share"]
     if share is None or share <= BINDING_LIMIT:
         return ""
+    median, largest = (format_value(name, row[name]) for name in ("gradient_norm_median", "gradient_norm_max"))
     return (
-        f"clip {row['clip']} binds in {100 * share:.0f} % of the steps: it, not the gradient, sets their length "
-        f"(norms {row['gradient_norm_median']:.3g} in the median, {row['gradient_norm_max']:.3g} at most)"
+        f"clip {row['clip']} binds in {100 * share:.0f} % of the steps and sets the length of their gradients "
+        f"(norms before: median {median}, largest {largest})"
     )
 
 
