@@ -220,10 +220,11 @@ def clipping_note(row: Mapping[str, Any]) -> str:
     share = row["clip_binding_share"]
     if share is None or share <= BINDING_LIMIT:
         return ""
-    median, largest = (format_value(name, row[name]) for name in ("gradient_norm_median", "gradient_norm_max"))
+    norms = ("gradient_norm_median", "gradient_norm_max")
+    median, largest = (format_value(name, row[name]) for name in norms)
     return (
-        f"clip {row['clip']} binds in {100 * share:.0f} % of the steps and sets the length of their gradients "
-        f"(norms before: median {median}, largest {largest})"
+        f"clip {row['clip']} binds in {100 * share:.0f} % of the steps and sets the length of their "
+        f"gradients (norms before: median {median}, largest {largest})"
     )
 
 
