@@ -24,26 +24,26 @@ class AppliedRegime:
 
     def __init__(self, regime: Regime, optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> None:
         _refuse_mismatch(regime, optimizer)
-        self._regime = regime
         self._optimizer = optimizer
         self._taken = regime.taken
-        self._rates = [(group, float(group["lr"])) for group in optimizer.param_groups if "lr" in group]
-        self._factor = 1.0
+        self._schedule = regime.factor if regime.changes_rates else None
+        self._rates = [(group, float(group["lr"])) for group in optimizer.param_groups if self._schedule]
+        self._weight = regime.weight if regime.averages else None
         self._clip = partial(regime.clip.load(), **regime.clip.settings) if regime.clips else None
         self._log = ClippingLog()
         self.average = WeightAverage(model)
 
     def begin_step(self) -> None:
         """Set the rates of the step to come."""
-        factor = self._regime.factor(self._taken)
-        if factor != self._factor:
-            self._factor = factor
-            for group, own in self._rates:
-                # Compiled updates hold on to the tensor of a rate that is one.
-                if isinstance(group["lr"], torch.Tensor):
-                    group["lr"].fill_(own * factor)
-                else:
-                    group["lr"] = own * factor
+        if self._schedule is None:
+            return
+        factor = self._schedule(self._taken)
+        for group, own in self._rates:
+            # Compiled updates hold on to the tensor of a rate that is one.
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(own * factor)
+            else:
+                group["lr"] = own * factor
 
     def clip(self, scaler: torch.amp.GradScaler | None) -> None:
         """Clip gradients that were computed, after their scale is taken off them."""
@@ -55,7 +55,7 @@ class AppliedRegime:
 
     def end_step(self) -> None:
         """Take the weights after a step into the average, and count the step."""
-        weight = self._regime.weight(self._taken)
+        weight = self._weight(self._taken) if self._weight else 0.0
         if weight:
             self.average.update(weight)
         self._taken += 1
