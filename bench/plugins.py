@@ -13,9 +13,13 @@ from bench.workloads import WORKLOADS
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS
 from techniques.optimizers import OPTIMIZERS
+from techniques.regime import AVERAGES, CLIPS, SCHEDULES
 from techniques.registry import Registry, TechniqueError, load_file, load_reference
 
-_TABLES: tuple[Registry[Any], ...] = (OPTIMIZERS, COMPRESSIONS, BACKENDS, WORKLOADS)
+_TABLES: tuple[Registry[Any], ...] = (
+    *(OPTIMIZERS, SCHEDULES, CLIPS, AVERAGES),
+    *(COMPRESSIONS, BACKENDS, WORKLOADS),
+)
 
 
 def load_plugins(paths: Iterable[Path]) -> dict[str, str]:

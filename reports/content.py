@@ -21,7 +21,7 @@ from reports.grids.runtimes import runtimes_grids
 from reports.grids.short import short_grids
 from reports.plots import Plot, draw_all
 from reports.prose.answers import Answer, answers
-from reports.prose.notes import notes
+from reports.prose.notes import clipping_notes, notes
 from reports.prose.overheads import overhead_text
 from reports.prose.predicted import estimate_summary, estimate_text
 from reports.prose.verdict import verdict
@@ -71,7 +71,12 @@ def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
         environment=environment_grid(view),
         plots=() if view.smoke else tuple(draw_all(frames)),
         short=() if view.smoke else tuple(short_grids(frames)),
-        last_lines=(*notes(view), *overhead_text(view).splitlines(), *estimate_text(view).splitlines()),
+        last_lines=(
+            *notes(view),
+            *(() if view.smoke else clipping_notes(frames["training"])),
+            *overhead_text(view).splitlines(),
+            *estimate_text(view).splitlines(),
+        ),
     )
 
 

@@ -50,18 +50,22 @@ def peak_tensor_bytes(call: Callable[[], object], resident: Iterable[object] = (
 
 
 def step_memory(
-    step: Callable[[], object], model: torch.nn.Module, optimizer: Any, inputs: Iterable[object] = ()
+    step: Callable[[], object],
+    model: torch.nn.Module,
+    optimizer: Any,
+    inputs: Iterable[object] = (),
+    kept: Iterable[torch.Tensor] = (),
 ) -> StepMemory | None:
     """Return what the peak of a training step is made of, see `peak_tensor_bytes`.
 
-    Runs four times: the optimizer's state is there after the first. Gradients are told by their addresses:
-    those that the second step leaves, those that the third makes, and those of the first that later ones set
-    to zero.
+    What is `kept` from step to step, as an average of weights is, counts as the optimizer's state. Runs four
+    times: the optimizer's state is there after the first. Gradients are told by their addresses: those that
+    the second step leaves, those that the third makes, and those of the first that later ones set to zero.
     """
     step()
     first = _addresses(parameter.grad for parameter in model.parameters())
     weights = [*model.parameters(), *model.buffers()]
-    state = optimizer_tensors(optimizer)
+    state = [*optimizer_tensors(optimizer), *kept]
     left: list[set[int]] = []
 
     def watched() -> None:
@@ -80,10 +84,10 @@ def step_memory(
             for own, alive in zip(left[:2], moment.left, strict=True)
         )
     )
-    kept = sum(first[address] for address in first.keys() & left[1] - moment.made)
+    first_ones = sum(first[address] for address in first.keys() & left[1] - moment.made)
     in_weights, in_state = storage_bytes(walk_tensors(weights)), storage_bytes(state)
     rest = moment.total - in_weights - in_state - in_gradients
-    return StepMemory(moment.total + kept, in_weights, in_gradients + kept, in_state, rest)
+    return StepMemory(moment.total + first_ones, in_weights, in_gradients + first_ones, in_state, rest)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import torch
 
-from bench.instruments.tensors import optimizer_state_bytes
+from bench.instruments.tensors import optimizer_state_bytes, storage_bytes
 
 _WIDTHS = {"int4": 0.5, "int8": 1, "fp8": 1, "bf16": 2, "fp16": 2, "tf32": 4, "fp32": 4, "fp64": 8}
 
@@ -38,11 +38,19 @@ def call_bytes(
     return round(weights + of_inputs * inputs.numel() + plain * numbers)
 
 
-def step_bytes(model: torch.nn.Module, inputs: torch.Tensor, optimizer: torch.optim.Optimizer) -> int:
-    """Return the least bytes of a training step: weights, gradients and optimizer state read and written."""
+def step_bytes(
+    model: torch.nn.Module,
+    inputs: torch.Tensor,
+    optimizer: torch.optim.Optimizer,
+    averaged: Iterable[torch.Tensor] = (),
+) -> int:
+    """Return the least bytes of a training step: weights, gradients and state, each read and written.
+
+    State is the optimizer's, and an average of weights.
+    """
     trained = [parameter for parameter in _once(model.parameters()) if parameter.requires_grad]
     weights = sum(parameter.numel() * parameter.element_size() for parameter in trained)
-    state = optimizer_state_bytes(optimizer)
+    state = optimizer_state_bytes(optimizer) + storage_bytes(averaged)
     return 2 * (2 * weights + state) + inputs.numel() * inputs.element_size()
 
 

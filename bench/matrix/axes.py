@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from bench.errors import MatrixError
 from bench.workloads import WORKLOADS
@@ -12,7 +12,8 @@ from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS, parse_recipe
 from techniques.optimizers import OPTIMIZERS
 from techniques.precisions import PRECISIONS
-from techniques.registry import TechniqueError, nearest
+from techniques.regime import AVERAGES, CLIPS, SCHEDULES
+from techniques.registry import Registry, TechniqueError, nearest
 
 EVERYTHING = "*"
 AUTO = "auto"
@@ -151,9 +152,21 @@ def _backend(value: str | int) -> str:
     return BACKENDS.parse(str(value)).text
 
 
+def _of_table(name: str, registry: Registry[Any]) -> AxisRule:
+    return AxisRule(
+        name,
+        "train",
+        lambda value: registry.parse(str(value)).text,
+        lambda: [registry.default(row).text for row in registry.rows()],
+    )
+
+
 AXES = (
     AxisRule("workload", "train", lambda v: WORKLOADS.parse(str(v)).text, _workloads),
     AxisRule("optimizer", "train", _optimizer, _optimizers),
+    _of_table("schedule", SCHEDULES),
+    _of_table("clip", CLIPS),
+    _of_table("average", AVERAGES),
     AxisRule("train.backend", "train", _backend, _every_backend, _cannot_train),
     AxisRule("train.precision", "train", _precision, lambda: PRECISIONS),
     AxisRule("train.batch_size", "train", _batch_or_default),

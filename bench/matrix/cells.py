@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 from bench.matrix.axes import AXES, LeftOut
 from bench.matrix.file import Budget, Device, Estimate, Peak, Prices, Server
 
 _FIELDS = {axis.name: axis.name.replace(".", "_") for axis in AXES}
 """The field of a cell for each axis."""
+
+_values = attrgetter(*_FIELDS.values())
+_training = attrgetter(*(_FIELDS[axis.name] for axis in AXES if axis.section == "train"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,9 @@ class Cell:
 
     workload: str
     optimizer: str
+    schedule: str
+    clip: str
+    average: str
     train_backend: str
     train_precision: str
     train_batch_size: int
@@ -29,20 +36,23 @@ class Cell:
 
     def axes(self) -> dict[str, str | int]:
         """Return the cell's value on every axis, by the axis's name."""
-        return {name: getattr(self, field) for name, field in _FIELDS.items()}
+        return dict(zip(_FIELDS, _values(self), strict=True))
 
     @property
     def training(self) -> tuple[str | int, ...]:
         """What tells the cell's training apart from others: its values of `[train]`."""
-        return (
-            *(self.workload, self.optimizer, self.seed),
-            *(self.train_backend, self.train_precision, self.train_batch_size),
-        )
+        training: tuple[str | int, ...] = _training(self)
+        return training
 
     def value(self, axis: str) -> str | int:
         """Return the cell's value on an axis, by the axis's name."""
         found: str | int = getattr(self, _FIELDS[axis])
         return found
+
+
+def reader(axis: str) -> Callable[[Cell], str | int]:
+    """Return what reads the value on an axis, of many cells fast."""
+    return attrgetter(_FIELDS[axis])
 
 
 @dataclass(frozen=True)

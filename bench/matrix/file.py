@@ -13,6 +13,7 @@ from bench.analysis.statistics import LOOKS
 from bench.errors import MatrixError
 from bench.matrix.axes import Axis
 from techniques.precisions import PRECISIONS
+from techniques.regime import CONSTANT, NONE
 from techniques.registry import nearest
 
 Allocator = Literal["keep", "system"]
@@ -25,10 +26,17 @@ class _Strict(BaseModel):
 
 
 class TrainAxes(_Strict):
-    """What is trained. `batch_size` defaults to the workload's own; `backend` may be "auto"."""
+    """What is trained. `batch_size` defaults to the workload's own; `backend` may be "auto".
+
+    `schedule` changes the optimizer's rate over the planned steps, `clip` bounds gradients, and `average` is
+    of the weights that are evaluated.
+    """
 
     workload: Axis
     optimizer: Axis
+    schedule: Axis = CONSTANT
+    clip: Axis = NONE
+    average: Axis = NONE
     backend: Axis = "cpu-eager"
     precision: Axis = "fp32"
     batch_size: Axis = "default"

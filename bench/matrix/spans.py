@@ -18,13 +18,18 @@ from bench.matrix.file import Cross
 from bench.matrix.filters import axis_of, chosen_of, patterns_of
 from bench.workloads import WORKLOADS
 from techniques.optimizers import OPTIMIZERS
+from techniques.regime import CONSTANT, NONE
 from techniques.registry import nearest
 
 Value = str | int
 
+_PLACES = {axis.name: place for place, axis in enumerate(AXES)}
 _WORKLOAD, _OPTIMIZER, _TRAIN_BATCH_SIZE = (
-    [axis.name for axis in AXES].index(name) for name in ("workload", "optimizer", "train.batch_size")
+    _PLACES[name] for name in ("workload", "optimizer", "train.batch_size")
 )
+_AS_GIVEN = {"optimizer": NO_OPTIMIZER, "schedule": CONSTANT, "clip": NONE, "average": NONE}
+_UNTRAINED = {_PLACES[axis]: value for axis, value in _AS_GIVEN.items()}
+"""What cells have, by place, whose model is served as given."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,8 @@ class _CellMaker:
         if values[_TRAIN_BATCH_SIZE] == 0:
             values[_TRAIN_BATCH_SIZE] = row.batch_size
         if row.inference_only:
-            values[_OPTIMIZER] = NO_OPTIMIZER
+            for place, value in _UNTRAINED.items():
+                values[place] = value
         elif values[_OPTIMIZER] == TUNED:
             values[_OPTIMIZER] = self._optimizer(row.optimizer)
         return Cell(*values)

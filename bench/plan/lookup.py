@@ -11,6 +11,7 @@ from bench.workloads import WORKLOADS, WorkloadRow
 from techniques.backends import BACKENDS, BackendRow
 from techniques.compression import Recipe, parse_recipe
 from techniques.optimizers import OPTIMIZERS
+from techniques.regime import AVERAGES, CLIPS, CONSTANT, NONE, SCHEDULES, Regime
 from techniques.registry import Technique
 
 
@@ -21,6 +22,7 @@ class Lookup:
         self.workload = cache(WORKLOADS.parse)
         self.optimizer = cache(OPTIMIZERS.parse)
         self.backend = cache(BACKENDS.parse)
+        self.regime = cache(_regime)
         self.recipe = cache(parse_recipe)
         self.spelled = cache(lambda text: _spelled(self.recipe(text)))
 
@@ -29,13 +31,15 @@ class Lookup:
 class CellTechniques:
     """A cell with its techniques looked up.
 
-    `format` is the format of numbers that the recipe ends with, or None. `structure` spells how the recipe
-    changes the model's shapes; it is empty if the recipe keeps them.
+    `regime` is the schedule, the clipping and the average. `format` is the format of numbers that the recipe
+    ends with, or None. `structure` spells how the recipe changes the model's shapes; it is empty if the
+    recipe keeps them.
     """
 
     cell: Cell
     workload: Technique[WorkloadRow]
     optimizer: Technique[Any]
+    regime: Regime
     train_backend: Technique[BackendRow]
     backend: Technique[BackendRow]
     recipe: Recipe
@@ -48,6 +52,7 @@ class CellTechniques:
             cell,
             lookup.workload(cell.workload),
             lookup.optimizer(cell.optimizer),
+            lookup.regime(cell.schedule, cell.clip, cell.average),
             lookup.backend(cell.train_backend),
             lookup.backend(cell.backend),
             lookup.recipe(cell.compression),
@@ -62,7 +67,19 @@ class CellTechniques:
         backend = "" if cell.train_backend == "cpu-eager" else f" on {cell.train_backend}"
         seed = f" seed {cell.seed}" if cell.seed else ""
         optimizer = "" if self.workload.row.inference_only else f" {cell.optimizer}"
-        return f"{cell.workload}{optimizer}{backend}{precision}{batch}{seed}"
+        return f"{cell.workload}{optimizer}{self._regime_label}{backend}{precision}{batch}{seed}"
+
+    @property
+    def _regime_label(self) -> str:
+        cell = self.cell
+        schedule = "" if cell.schedule == CONSTANT else f" {cell.schedule}"
+        clip = "" if cell.clip == NONE else f" clip {cell.clip}"
+        average = "" if cell.average == NONE else f" average {cell.average}"
+        return f"{schedule}{clip}{average}"
+
+
+def _regime(schedule: str, clip: str, average: str) -> Regime:
+    return Regime(SCHEDULES.parse(schedule), CLIPS.parse(clip), AVERAGES.parse(average))
 
 
 def _spelled(recipe: Recipe) -> tuple[str | None, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from bench.matrix.axes import AXES
-from bench.matrix.cells import Cell
+from bench.matrix.cells import Cell, reader
 
 _MAIN = ("workload", "optimizer", "compression", "backend")
 
@@ -18,7 +18,7 @@ def cell_name(cell: Cell, varying: Iterable[str]) -> str:
 
 def varying_axes(cells: Collection[Cell]) -> tuple[str, ...]:
     """Return the axes that have several values; a batch size that its workload sets does not count."""
-    found = {axis.name: {cell.value(axis.name) for cell in cells} for axis in AXES}
+    found = {axis.name: set(map(reader(axis.name), cells)) for axis in AXES}
     by_workload = {(cell.workload, cell.train_batch_size) for cell in cells}
     names = [name for name, values in found.items() if len(values) > 1]
     if len(by_workload) == len(found["workload"]) and "train.batch_size" in names:

@@ -9,6 +9,7 @@ from typing import Any
 from bench.matrix.axes import NO_OPTIMIZER
 from bench.plan.lookup import CellTechniques
 from techniques.backends import BACKENDS
+from techniques.regime import clash_with_own_average
 from techniques.registry import Obstacle, Row, Technique
 
 HARDWARE = "need hardware that is not here"
@@ -47,6 +48,7 @@ class Reasons:
         cell = chosen.cell
         asked = (
             *(cell.workload, cell.optimizer, cell.train_backend, cell.backend, cell.compression),
+            *(cell.schedule, cell.clip, cell.average),
             *(cell.train_precision, cell.precision),
         )
         if asked not in self._reasons:
@@ -56,6 +58,7 @@ class Reasons:
     def _all(self, chosen: CellTechniques) -> Iterator[Reason]:
         techniques: list[Technique[Any]] = [
             *(chosen.workload, chosen.optimizer, chosen.train_backend, chosen.backend),
+            *chosen.regime.techniques,
             *chosen.recipe.techniques,
         ]
         for technique in techniques:
@@ -99,6 +102,8 @@ def _mismatches(chosen: CellTechniques) -> Iterator[Reason]:
     if chosen.optimizer.name == NO_OPTIMIZER and not workload.inference_only:
         text = f"{NO_OPTIMIZER}: only for a workload that is served without training"
         yield Reason(text, MISMATCH, NO_OPTIMIZER)
+    if chosen.optimizer.row.own_average and (text := clash_with_own_average(chosen.regime)):
+        yield Reason(f"{chosen.optimizer.name} {text}", MISMATCH, chosen.optimizer.name)
     for name in backend.row.training_only:
         if backend.settings[name] != backend.row.defaults[name]:
             text = f"{backend.text}: {name} is a setting of training; omit it in [infer]"

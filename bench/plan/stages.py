@@ -51,9 +51,7 @@ def _train(planner: Planner, chosen: CellTechniques) -> str:
         evaluations_per_epoch=row.evaluations_per_epoch,
         stops_at_target=planner.budget.stop_at_target,
     )
-    return planner.add(
-        "train", chosen, settings, {}, chosen.training_label, chosen.optimizer.row.implementation
-    )
+    return planner.add("train", chosen, settings, {}, chosen.training_label, *_updates(chosen))
 
 
 def step(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
@@ -65,7 +63,7 @@ def step(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
 def _step(planner: Planner, chosen: CellTechniques) -> str:
     settings = StepSettings(**_training(planner, chosen), **_sampling(planner))
     label = f"{chosen.training_label} step"
-    return planner.add("step", chosen, settings, {}, label, chosen.optimizer.row.implementation)
+    return planner.add("step", chosen, settings, {}, label, *_updates(chosen))
 
 
 def compress(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
@@ -93,7 +91,7 @@ def _compress_step(planner: Planner, chosen: CellTechniques, part: Technique[Any
         # A teacher's outputs are made once, for all students that it has.
         own = WorkloadSettings(**_workload(planner, chosen))
         parents["teacher"] = planner.add("teach", chosen, own, {"model": model}, f"{label} as a teacher")
-    references = (part.row.implementation, chosen.optimizer.row.implementation)
+    references = (part.row.implementation, *_updates(chosen))
     return planner.add("compress", chosen, settings, parents, f"{label} + {part.text}", *references)
 
 
@@ -208,10 +206,17 @@ def _training(planner: Planner, chosen: CellTechniques) -> dict[str, Any]:
         **_workload(planner, chosen),
         "optimizer": chosen.optimizer,
         "optimizer_settings": dict(chosen.optimizer.settings),
+        **dict(zip(("schedule", "clip", "average"), chosen.regime.techniques, strict=True)),
+        "regime_settings": chosen.regime.settings,
         "backend": chosen.train_backend,
         "precision": cell.train_precision,
         "batch_size": cell.train_batch_size,
     }
+
+
+def _updates(chosen: CellTechniques) -> tuple[str, ...]:
+    """Return what changes the weights in a step of training: the optimizer and what goes with it."""
+    return tuple(each.row.implementation for each in (chosen.optimizer, *chosen.regime.techniques))
 
 
 def _served(planner: Planner, chosen: CellTechniques) -> dict[str, Any]:

@@ -78,7 +78,8 @@ class StageContext:
     ) -> TrainingRecord:
         settings = self.request.settings
         torch.manual_seed(settings.seed)
-        record = make_trainer(settings, workload, data, model).train(steps, order)
+        trainer = make_trainer(settings, workload, data, model, settings.regime(steps))
+        record = trainer.train(steps, order)
         widened_weights(model.to(_CPU))
         self.notes.append(Measurement("training_s", record.training_s, method="clock"))
         self.notes.append(Measurement("steps_trained", record.steps))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from bench.workloads.checks import checked_loss
 from bench.workloads.loading import example_batch
 from bench.workloads.workload import Data, Workload
 from techniques.backends.protocol import Backend, Numerics, Program
+from techniques.regime import Regime
 
 CALIBRATION_SAMPLES = 256
 _CALIBRATION_BATCH = 64
@@ -82,11 +84,14 @@ def structure_measurements(
 
 
 def make_trainer(
-    settings: TrainingSettings, workload: Workload, data: Data, model: torch.nn.Module
+    settings: TrainingSettings, workload: Workload, data: Data, model: torch.nn.Module, regime: Regime
 ) -> Trainer:
-    """Return a trainer of `model` on the settings' backend, with its optimizer, warmed up."""
+    """Return a trainer of `model` on the settings' backend, with its optimizer and regime, warmed up."""
     backend = load_backend(settings)
-    learn = backend.compile_step(model, checked_loss(workload.loss), settings.optimizer, settings.precision)
+    make = partial(backend.compile_step, model, checked_loss(workload.loss))
+    # A plug-in's backend need not know of regimes.
+    own = {} if regime.plain else {"regime": regime}
+    learn = make(settings.optimizer, settings.precision, **own)
     trainer = Trainer(workload, data, learn, settings.batch_size, backend.device, backend.synchronize)
     trainer.warm_up()
     return trainer

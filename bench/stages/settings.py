@@ -14,7 +14,8 @@ from pydantic import PlainSerializer, PlainValidator
 from techniques.backends import BACKENDS, BackendRow
 from techniques.compression import COMPRESSIONS, CompressionRow
 from techniques.optimizers import OPTIMIZERS, OptimizerRow
-from techniques.registry import Registry, Technique
+from techniques.regime import AVERAGES, CLIPS, PLAIN, SCHEDULES, Regime, ScheduleRow
+from techniques.registry import Registry, Row, Technique
 
 
 def _parsed_by(registry: Registry[Any]) -> Callable[[object], Technique[Any]]:
@@ -25,6 +26,9 @@ _AS_TEXT = PlainSerializer(lambda technique: technique.text)
 
 Optimizer = Annotated[Technique[OptimizerRow], PlainValidator(_parsed_by(OPTIMIZERS)), _AS_TEXT]
 Backend = Annotated[Technique[BackendRow], PlainValidator(_parsed_by(BACKENDS)), _AS_TEXT]
+Schedule = Annotated[Technique[ScheduleRow], PlainValidator(_parsed_by(SCHEDULES)), _AS_TEXT]
+Clip = Annotated[Technique[Row], PlainValidator(_parsed_by(CLIPS)), _AS_TEXT]
+Average = Annotated[Technique[Row], PlainValidator(_parsed_by(AVERAGES)), _AS_TEXT]
 Compression = Annotated[Technique[CompressionRow], PlainValidator(_parsed_by(COMPRESSIONS)), _AS_TEXT]
 
 
@@ -39,13 +43,24 @@ class WorkloadSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(WorkloadSettings):
-    """How steps of training are taken. `optimizer_settings` has the defaults that the text leaves out."""
+    """How steps of training are taken.
+
+    `optimizer_settings` and `regime_settings` have the defaults that the texts leave out.
+    """
 
     optimizer: Optimizer
     optimizer_settings: Mapping[str, Any] = field(default_factory=dict)
+    schedule: Schedule = PLAIN.schedule
+    clip: Clip = PLAIN.clip
+    average: Average = PLAIN.average
+    regime_settings: Mapping[str, Any] = field(default_factory=dict)
     backend: Backend
     precision: str
     batch_size: int
+
+    def regime(self, steps: int, taken: int = 0) -> Regime:
+        """Return what goes with the optimizer in a training of so many planned steps, some taken already."""
+        return Regime(self.schedule, self.clip, self.average, steps, taken)
 
 
 @dataclass(frozen=True, kw_only=True)

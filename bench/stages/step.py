@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -21,12 +21,15 @@ from bench.workloads.loading import load_workload
 from bench.workloads.workload import Workload
 from techniques.optimizers import OptimizerRow
 from techniques.optimizers.torch_optim import build, grouped, period_of, variant_of
+from techniques.regime import NONE
 from techniques.registry import Technique
 
 STEP_PARTS = ("forward", "backward", "recomputed", "optimizer")
 
 _SEED = 0
 _MAX_REASON = 200
+_PLANNED_STEPS = 10**9
+"""A step is timed as one at nine tenths of a training: after a warm-up, in an average of the last steps."""
 
 
 def run(request: Request[StepSettings], folder: Path) -> list[Measurement]:
@@ -38,7 +41,8 @@ def run(request: Request[StepSettings], folder: Path) -> list[Measurement]:
     model = workload.model()
     with PeakResident() as resident:
         started = time.perf_counter()
-        trainer = make_trainer(settings, workload, data, model)
+        regime = settings.regime(_PLANNED_STEPS, taken=_PLANNED_STEPS * 9 // 10)
+        trainer = make_trainer(settings, workload, data, model, regime)
         trainer.learn.model.train()
         step = stepper(trainer)
         step()
@@ -104,16 +108,17 @@ def _other_passes(
     seen = trainer.device.type == "cpu" and ours is not None
     # From the start of the data: the clock's pass ends anywhere, and each epoch has a new order in memory.
     steps = repeated(stepper(trainer), 1 if ours is None else period_of(ours))
-    peak = tensors.step_memory(steps, model, ours) if seen else None
+    averaged = trainer.learn.averaged if request.settings.average.name != NONE else ()
+    peak = tensors.step_memory(steps, model, ours, kept=averaged) if seen else None
     chosen = next(shuffled_batches(len(trainer.data.train_inputs), trainer.batch_size, _SEED))
     inputs = workload.transform(trainer.data.train_inputs[chosen].to(trainer.device))
     targets = trainer.data.train_targets[chosen].to(trainer.device)
     # Of a runtime that brings its own optimizers, PyTorch's of that name says how many operations it takes.
     optimizer = ours or build(request.settings.optimizer, model)
     return [
-        _optimizer_state(ours),
-        *_groups(request.settings.optimizer, ours, model),
-        Measurement("least_bytes_moved", step_bytes(model, inputs, optimizer)),
+        *_state(ours, request.settings.average.text, averaged),
+        *_groups(request.settings.optimizer, ours, model, tensors.storage_bytes(averaged)),
+        Measurement("least_bytes_moved", step_bytes(model, inputs, optimizer, averaged)),
         *_memory(peak, _unseen_memory(peak, seen)),
         *_flops(model, workload, inputs, targets, optimizer),
         *gpu,
@@ -122,14 +127,24 @@ def _other_passes(
     ]
 
 
-def _optimizer_state(optimizer: torch.optim.Optimizer | None) -> Measurement:
+def _state(
+    optimizer: torch.optim.Optimizer | None, average: str, averaged: Sequence[torch.Tensor]
+) -> Iterator[Measurement]:
+    """Yield the bytes of what is kept from step to step: by the optimizer, and as an average of weights."""
+    kept = tensors.storage_bytes(averaged)
+    if averaged:
+        yield Measurement("average_bytes", kept, n=len(averaged), method=average)
     if optimizer is None:
-        return Measurement("optimizer_state_bytes", None, reason="this runtime has its own optimizer")
-    return Measurement("optimizer_state_bytes", tensors.optimizer_state_bytes(optimizer))
+        yield Measurement("optimizer_state_bytes", None, reason="this runtime has its own optimizer")
+    else:
+        yield Measurement("optimizer_state_bytes", tensors.optimizer_state_bytes(optimizer) + kept)
 
 
 def _groups(
-    technique: Technique[OptimizerRow], optimizer: torch.optim.Optimizer | None, model: torch.nn.Module
+    technique: Technique[OptimizerRow],
+    optimizer: torch.optim.Optimizer | None,
+    model: torch.nn.Module,
+    average_bytes: int,
 ) -> list[Measurement]:
     """Measure the state by theory, and which parameters are in which group of the optimizer."""
     if optimizer is None:
@@ -138,6 +153,7 @@ def _groups(
     shapes = {label: list(own.values()) for label, own in groups.items()}
     theory = technique.row.state_bytes(shapes, technique.settings)
     reason = "" if theory is not None else "the optimizer's row declares none"
+    theory = None if theory is None else theory + average_bytes
     how = variant_of(optimizer)
     return [
         Measurement("optimizer_state_theory_bytes", theory, reason=reason),

@@ -25,6 +25,7 @@ from bench.workloads.output_kinds import OutputKind
 from bench.workloads.recognition import kind_of_given, kind_of_loss, kind_of_training, last_operator
 from bench.workloads.workload import Data, Workload
 from techniques.numbers import as_taken, tensors_of, weight_types, widened_weights
+from techniques.regime import NONE, Regime
 
 _CPU = torch.device("cpu")
 
@@ -43,7 +44,7 @@ def run(request: Request[TrainSettings], folder: Path) -> list[Measurement]:
     goal = Goal(settings.quality_metric, settings.target, period, settings.stops_at_target)
     kind = _kind(workload, data, model)
     with PeakResident() as resident:
-        trainer = make_trainer(settings, workload, data, model)
+        trainer = make_trainer(settings, workload, data, model, settings.regime(settings.steps))
         record = trainer.train(settings.steps, settings.seed, goal)
     widened_weights(model.to("cpu"))
     outputs = replace(predict(model, workload, data.test_inputs, _CPU), kind=kind)
@@ -54,7 +55,8 @@ def run(request: Request[TrainSettings], folder: Path) -> list[Measurement]:
         *_spent(record),
         effective_batch(trainer),
         *_samples(data),
-        *_curves(record, goal.metric),
+        *_curves(record, goal.metric, settings.regime(settings.steps)),
+        *_clipping(settings, trainer),
         Measurement("evaluation_period", goal.period),
         *(measured := quality(settings, data, outputs)),
         *_on_validation(record, goal, data, measured[0]),
@@ -217,13 +219,30 @@ def _spent(record: TrainingRecord) -> list[Measurement]:
     ]
 
 
-def _curves(record: TrainingRecord, quality_metric: str) -> list[Measurement]:
+def _clipping(settings: TrainSettings, trainer: Trainer) -> list[Measurement]:
+    """Measure how often gradients were clipped, and their norms before."""
+    if settings.clip.name == NONE:
+        return []
+    found = trainer.learn.clipping()
+    method = f"clip {settings.clip.text}"
+    values = {
+        "clip_binding_share": found and found.share,
+        "gradient_norm_median": found and found.median_norm,
+        "gradient_norm_max": found and found.max_norm,
+    }
+    reason = "" if found else "no step had finite gradients"
+    steps = found.steps if found else 0
+    return [Measurement(name, value, n=steps, method=method, reason=reason) for name, value in values.items()]
+
+
+def _curves(record: TrainingRecord, quality_metric: str, regime: Regime) -> list[Measurement]:
     points = record.evaluations
     curves = {
         "curve_step": [float(point.step) for point in points],
         "curve_seconds": [point.seconds for point in points],
         "curve_loss": [point.loss for point in points],
         "curve_quality": [point.quality[quality_metric] for point in points],
+        "curve_rate": [regime.factor(point.step - 1) for point in points],
     }
     return [
         Measurement("loss", points[-1].loss),

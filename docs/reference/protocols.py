@@ -23,13 +23,17 @@ from techniques.backends.protocol import Backend, Numerics, OwnClock, Program
 from techniques.compression import COMPRESSIONS, CompressionRow
 from techniques.compression.context import Context
 from techniques.optimizers import OPTIMIZERS, OptimizerRow, Span
+from techniques.regime import AVERAGES, CLIPS, SCHEDULES, Regime, ScheduleRow
 from techniques.registry import Registry, Row
 
 INTRODUCTION = """A plug-in adds rows to tables. `--plugin mine.py` runs a file of yours that adds them; a
 package adds them through an entry point. A row names its implementation as `"package.module:name"` or
 `"path/to/file.py:name"` and does not import it, so listing what there is stays fast."""
 
-REGISTRIES: tuple[Registry[Any], ...] = (OPTIMIZERS, COMPRESSIONS, BACKENDS, WORKLOADS)
+REGISTRIES: tuple[Registry[Any], ...] = (
+    *(OPTIMIZERS, SCHEDULES, CLIPS, AVERAGES),
+    *(COMPRESSIONS, BACKENDS, WORKLOADS),
+)
 
 ENTRY_POINTS = """An entry point names a function that gets the table and adds rows to it. It runs when the
 table is first read, so it must not import what takes time."""
@@ -61,6 +65,17 @@ or, if it is a class of optimizers, with the bare parameters. It returns an obje
 - `differentiates_twice`: whether its next step takes gradients of gradients.
 - `warm_up`: compiles what the first step needs."""
 
+REGIME_TEXT = """`implementation` of a schedule is called as `factor(step, steps, **settings)`. It returns
+what the optimizer's own rate is multiplied by in step number `step`, from 0, of `steps` that are planned.
+
+That of an average is called as `weight(step, steps, **settings)`. It returns the share that the weights
+after the step have in the average: 0 before the average begins, 1 as it begins.
+
+That of a clipping is called as `clip(parameters, **settings)`. It changes their gradients in place and
+returns two tensors without dimensions: the norm of the gradients before, and whether they were clipped.
+
+A backend that trains gets all three as a `Regime`, where a cell asks for any."""
+
 
 def page() -> str:
     """Return the page."""
@@ -78,11 +93,17 @@ def page() -> str:
         "optimizers, compressions, backends and workloads have those of `Row` and their own.",
         *(
             part
-            for row in (Row, OptimizerRow, Span, CompressionRow, BackendRow, WorkloadRow)
+            for row in (
+                *(Row, OptimizerRow, Span, ScheduleRow),
+                *(CompressionRow, BackendRow, WorkloadRow),
+            )
             for part in _dataclass(row)
         ),
         "## Optimizers",
         OPTIMIZERS_TEXT,
+        "## Schedules, clipping and averages",
+        REGIME_TEXT,
+        *_dataclass(Regime),
         "## Compression steps",
         "`implementation` is called as `apply(model, context, **settings)` and returns the model.",
         *_protocol(Context),

@@ -19,6 +19,9 @@ Everything else goes through the command line and a matrix. [Your own model](../
 AXES = {
     "workload": "the workload",
     "optimizer": "the optimizer that trained the model; `none` for one that is served as it is",
+    "schedule": "the schedule of the optimizer's rate",
+    "clip": "how gradients were clipped",
+    "average": "the average of weights that was evaluated and saved",
     "train_backend": "the backend that trained it",
     "train_precision": "the precision of the training",
     "train_batch_size": "the batch size of the training",

@@ -10,6 +10,7 @@ from techniques.compression import COMPRESSIONS, CompressionRow, Tolerance
 from techniques.optimizers import OPTIMIZERS, OptimizerRow
 from techniques.optimizers.row import Shape
 from techniques.precisions import PRECISIONS
+from techniques.regime import AVERAGES, CLIPS, SCHEDULES
 from techniques.registry import Row
 from techniques.settings import spell
 
@@ -24,6 +25,14 @@ OPTIMIZERS_TEXT = """Defaults are those of the paper, or of its authors' code. `
 goes over the tensors. The second table has what the settings are searched in, evenly on their scales
 (`complement`: in the logarithm of 1 - x), and the state by theory: bytes for each weight of a matrix of
 1,024 × 1,024 in fp32."""
+
+SCHEDULES_TEXT = """A schedule multiplies the rates of all groups of an optimizer. `warmup` and `decay` are
+shares of the planned steps, `final` and `start` shares of the optimizer's own rate."""
+
+CLIPS_TEXT = """Gradients are clipped once they are those of the whole batch, without fp16's scale."""
+
+AVERAGES_TEXT = """The average is evaluated and saved; training goes on with its own weights. Statistics of
+batch normalization are averaged as weights are."""
 
 RECIPES = """A compression is a recipe: steps joined by `+`, applied from left to right, and at most one
 format, always last: `prune-channels:0.5+int8-static`."""
@@ -44,6 +53,12 @@ def page() -> str:
             ("name", "searched in", "bytes of state a weight", "does not train"),
             map(_optimizer, OPTIMIZERS.rows().values()),
         ),
+        f"## Schedules\n\n{SCHEDULES_TEXT}",
+        _rows(SCHEDULES.rows().values()),
+        f"## Clipping\n\n{CLIPS_TEXT}",
+        _rows(CLIPS.rows().values()),
+        f"## Averages\n\n{AVERAGES_TEXT}",
+        _rows(AVERAGES.rows().values()),
         f"## Compressions\n\n{RECIPES}\n\n### Steps",
         _rows(steps),
         "### Formats",

@@ -20,6 +20,8 @@ from reports.frames.view import TRAIN_AXES, Reading, RunView, Training
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+BINDING_LIMIT = 0.5
+"""Above this share of steps with clipped gradients, a note says so."""
 GAP_LIMIT = 0.05
 """Above this gap between the clocked time to target and steps × median step time, a note says so."""
 
@@ -32,12 +34,14 @@ _TRAIN_METRICS = (
     "time_to_target_s",
     "training_s",
     "evaluation_s",
+    *("clip_binding_share", "gradient_norm_median", "gradient_norm_max"),
 )
 _FLOPS = ("forward_flops", "backward_flops", "recomputed_flops", "optimizer_flops")
 _STEP_METRICS = (
     *_FLOPS,
     "optimizer_state_bytes",
     "optimizer_state_theory_bytes",
+    "average_bytes",
     "peak_tensor_bytes",
     "peak_rss_bytes",
     "rss_growth_bytes",
@@ -213,6 +217,8 @@ def _notes(view: RunView, row: Mapping[str, Any]) -> list[str]:
     notes += [f"data: {read}"] if read else []
     if row["time_gap_flagged"]:
         notes.append(f"clocked time differs by {100 * row['time_gap']:+.1f} % from steps × median step time")
+    binds = clipping_note(row)
+    notes += [binds] if binds else []
     step = view.status(row["step_key"])
     if row["step_key"] and step.bad:
         notes.append(f"step timing {step.state}: {step.reason}")
@@ -222,10 +228,26 @@ def _notes(view: RunView, row: Mapping[str, Any]) -> list[str]:
     return notes
 
 
+def clipping_note(row: Mapping[str, Any]) -> str:
+    """Say that clipping sets the length of most steps, and by how much it shortens them; else nothing."""
+    share = row["clip_binding_share"]
+    if share is None or share <= BINDING_LIMIT:
+        return ""
+    norms = ("gradient_norm_median", "gradient_norm_max")
+    median, largest = (format_value(name, row[name]) for name in norms)
+    return (
+        f"clip {row['clip']} binds in {100 * share:.0f} % of the steps and sets the length of their "
+        f"gradients (norms before: median {median}, largest {largest})"
+    )
+
+
 def training_label(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> str:
     """Name a training by its optimizer and by what else tells it from the others; the seed is left out."""
     others = list(rows)
     parts = [str(row["optimizer"])]
+    for column, word in (("schedule", ""), ("clip", "clip "), ("average", "average ")):
+        if len({other[column] for other in others}) > 1:
+            parts.append(f"{word}{row[column]}")
     for column in ("train_backend", "train_precision", "train_batch_size"):
         if len({other[column] for other in others}) > 1:
             parts.append(f"batch {row[column]}" if column == "train_batch_size" else str(row[column]))

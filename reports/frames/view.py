@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 TRAIN_AXES = {
     "workload": "workload",
     "optimizer": "optimizer",
+    "schedule": "schedule",
+    "clip": "clip",
+    "average": "average",
     "train.backend": "train_backend",
     "train.precision": "train_precision",
     "train.batch_size": "train_batch_size",

@@ -9,12 +9,16 @@ import pandas as pd
 
 from reports.frames.view import records
 from reports.grids.cell import UNKNOWN, Column, Entry
+from techniques.regime import CONSTANT, NONE
 
 _SETTINGS = (
     *("workload", "backend", "precision", "batch", "seed", "target", "state", "quality metric"),
-    *("train backend", "train precision", "train batch"),
+    *("train backend", "train precision", "train batch", "schedule", "clipping", "average"),
 )
 """Columns with one value in all rows: the value is shown above the table instead."""
+
+_USUAL = (("schedule", CONSTANT), ("clipping", NONE), ("average", NONE))
+"""Settings that are not shown where all rows have them."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ def without_empty(grid: Grid, constant: Sequence[str]) -> Grid:
     for index, heading in enumerate(grid.columns):
         entries = [row[index] for row in grid.rows]
         texts = {(entry.text, entry.detail) for entry in entries}
+        if entries and all((heading, text) in _USUAL for text, _ in texts):
+            continue
         if len(entries) > 1 and len(texts) == 1 and heading in constant and entries[0].text != UNKNOWN:
             shared.append((heading, entries[0].text))
         elif entries and not all(entry.text in (UNKNOWN, "") and not entry.detail for entry in entries):

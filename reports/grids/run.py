@@ -42,6 +42,9 @@ from reports.grids.grid import Grid, build_grid, without_empty
 TRAINING: tuple[Column, ...] = (
     ("workload", plain("workload")),
     ("optimizer", plain("optimizer")),
+    ("schedule", plain("schedule")),
+    ("clipping", plain("clip")),
+    ("average", plain("average")),
     ("backend", plain("train_backend")),
     ("precision", plain("train_precision")),
     ("batch", plain("train_batch_size")),
@@ -74,6 +77,7 @@ TRAINING: tuple[Column, ...] = (
     ("backward FLOPs", of_count("backward_flops")),
     ("recomputed FLOPs", of_count("recomputed_flops")),
     ("optimizer FLOPs", of_count("optimizer_flops")),
+    ("steps with clipped gradients", metric("clip_binding_share")),
     ("optimizer state", metric("optimizer_state_bytes")),
     ("optimizer state by theory", metric("optimizer_state_theory_bytes")),
     ("peak tensor memory", metric("peak_tensor_bytes")),
@@ -84,6 +88,9 @@ TRAINING: tuple[Column, ...] = (
 INFERENCE: tuple[Column, ...] = (
     ("workload", plain("workload")),
     ("cell", plain("cell")),
+    ("schedule", plain("schedule")),
+    ("clipping", plain("clip")),
+    ("average", plain("average")),
     ("train backend", plain("train_backend")),
     ("train precision", plain("train_precision")),
     ("train batch", plain("train_batch_size")),
@@ -184,6 +191,9 @@ def _compression_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
     moments = [name for name in map(str, frame.columns) if name.startswith("quality_") and name not in known]
     return (
         *((name, plain(name)) for name in ("workload", "optimizer")),
+        ("schedule", plain("schedule")),
+        ("clipping", plain("clip")),
+        ("average", plain("average")),
         ("train backend", plain("train_backend")),
         ("train precision", plain("train_precision")),
         ("train batch", plain("train_batch_size")),

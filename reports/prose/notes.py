@@ -1,10 +1,14 @@
-"""Notes for the terminal: data left out, and records that cannot be read."""
+"""Notes for the terminal: data left out, gradients clipped in most steps, records that cannot be read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from reports.frames.view import RunView
+import pandas as pd
+
+from reports.frames.training import clipping_note, training_label
+from reports.frames.view import RunView, records
 
 
 def notes(view: RunView) -> Iterator[str]:
@@ -17,3 +21,15 @@ def notes(view: RunView) -> Iterator[str]:
     for key, reason in view.unreadable:
         if key in view.stages:
             yield f"note: {view.stages[key].kind} {view.stages[key].label}: {reason}"
+
+
+def clipping_notes(training: pd.DataFrame) -> Iterator[str]:
+    """Yield a line on each optimizer whose gradients were clipped in most steps, of the seed with most."""
+    rows = records(training)
+    most: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if clipping_note(row):
+            own = [other for other in rows if other["workload"] == row["workload"]]
+            name = f"{row['workload']} {training_label(row, own)}"
+            most[name] = max(most.get(name, row), row, key=lambda each: each["clip_binding_share"])
+    yield from (f"note: {name}: {clipping_note(row)}" for name, row in most.items())

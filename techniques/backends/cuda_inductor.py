@@ -14,6 +14,7 @@ from techniques.backends.kernels import kernels_of_call
 from techniques.backends.protocol import Numerics, Program, TorchProgram
 from techniques.backends.training import Loss, TrainingStep
 from techniques.optimizers import OptimizerRow
+from techniques.regime import PLAIN, Regime
 from techniques.registry import Technique
 
 
@@ -57,11 +58,16 @@ class CudaInductor(Inductor):
         return PackageProgram(**{field.name: getattr(program, field.name) for field in fields(program)})
 
     def compile_step(
-        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[OptimizerRow], precision: str
+        self,
+        model: torch.nn.Module,
+        loss: Loss,
+        optimizer: Technique[OptimizerRow],
+        precision: str,
+        regime: Regime = PLAIN,
     ) -> TrainingStep:
         """Return a step through `torch.compile`; raises CannotApply as `TorchTrainingStep.prepare` does."""
         set_fp32_arithmetic(precision)
-        return super().compile_step(model, loss, optimizer, precision)
+        return super().compile_step(model, loss, optimizer, precision, regime)
 
     def synchronize(self) -> None:
         """Wait until the GPU has finished its queue."""

@@ -21,6 +21,7 @@ from techniques.backends.training import (
 )
 from techniques.numbers import in_numbers
 from techniques.optimizers import OptimizerRow
+from techniques.regime import PLAIN, Regime
 from techniques.registry import Technique
 
 WEIGHTS = "weights.safetensors"
@@ -55,11 +56,16 @@ class Eager:
         return TorchProgram(model, self.device, numerics.dtype, channels_last=self.options.channels_last)
 
     def compile_step(
-        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[OptimizerRow], precision: str
+        self,
+        model: torch.nn.Module,
+        loss: Loss,
+        optimizer: Technique[OptimizerRow],
+        precision: str,
+        regime: Regime = PLAIN,
     ) -> TrainingStep:
         """Return a step of eager PyTorch; raises CannotApply as `TorchTrainingStep.prepare` does."""
         set_fp32_arithmetic(precision)
-        return TorchTrainingStep.prepare(model, loss, optimizer, self.device, precision, self.options)
+        return TorchTrainingStep.prepare(model, loss, optimizer, self.device, precision, self.options, regime)
 
     def synchronize(self) -> None:
         """Wait until the device has finished its queue."""

@@ -24,6 +24,7 @@ from techniques.backends.training import (
 from techniques.numbers import in_numbers, in_precision, refuse_complex
 from techniques.optimizers import OptimizerRow
 from techniques.outputs import as_graph
+from techniques.regime import PLAIN, Regime
 from techniques.registry import Technique
 
 PACKAGE = "model.pt2"
@@ -75,11 +76,16 @@ class Inductor:
         )
 
     def compile_step(
-        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[OptimizerRow], precision: str
+        self,
+        model: torch.nn.Module,
+        loss: Loss,
+        optimizer: Technique[OptimizerRow],
+        precision: str,
+        regime: Regime = PLAIN,
     ) -> TrainingStep:
         """Return a step through `torch.compile`; raises CannotApply as `TorchTrainingStep.prepare` does."""
         return TorchTrainingStep.prepare(
-            model, loss, optimizer, self.device, precision, self.options, compiled
+            model, loss, optimizer, self.device, precision, self.options, regime, compiled
         )
 
     def synchronize(self) -> None:

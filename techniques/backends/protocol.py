@@ -17,6 +17,7 @@ from techniques.numbers import in_precision
 from techniques.optimizers import OptimizerRow
 from techniques.outputs import compared
 from techniques.precisions import PRECISIONS
+from techniques.regime import PLAIN, Regime
 from techniques.registry import Technique, TechniqueError
 
 
@@ -102,9 +103,17 @@ class Backend(Protocol):
         ...
 
     def compile_step(
-        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[OptimizerRow], precision: str
+        self,
+        model: torch.nn.Module,
+        loss: Loss,
+        optimizer: Technique[OptimizerRow],
+        precision: str,
+        regime: Regime = PLAIN,
     ) -> TrainingStep:
-        """Return `model`, moved to the device, with its loss and a new optimizer, ready to train."""
+        """Return `model`, moved to the device, with its loss and a new optimizer, ready to train.
+
+        A backend that takes no `regime` trains without schedules, clipping and averages.
+        """
         ...
 
     def synchronize(self) -> None:
@@ -116,7 +125,12 @@ class ServesOnly:
     """Base of backends that do not train."""
 
     def compile_step(
-        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[OptimizerRow], precision: str
+        self,
+        model: torch.nn.Module,
+        loss: Loss,
+        optimizer: Technique[OptimizerRow],
+        precision: str,
+        regime: Regime = PLAIN,
     ) -> TrainingStep:
         """Raise TechniqueError: this backend only serves."""
         raise TechniqueError(f"{type(self).__name__} does not support training")

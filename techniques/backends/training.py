@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -22,6 +22,9 @@ from techniques.optimizers.torch_optim import (
     warm_up_update,
 )
 from techniques.precisions import PRECISIONS
+from techniques.regime import PLAIN, Regime
+from techniques.regime.applied import AppliedRegime
+from techniques.regime.clipping import ClippingRecord
 from techniques.registry import CannotApply, Technique
 
 _CPU = torch.device("cpu")
@@ -56,6 +59,15 @@ class TrainingStep(Protocol):
         """Say how a step is taken; empty where it takes the whole batch at once."""
         ...
 
+    @property
+    def averaged(self) -> Sequence[torch.Tensor]:
+        """Return the tensors of the average of weights that is kept so far, on the CPU or the device."""
+        ...
+
+    def clipping(self) -> ClippingRecord | None:
+        """Return how often gradients were clipped so far; None where they are not."""
+        ...
+
     def __call__(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Take one optimizer step; return the loss, without waiting for the device."""
         ...
@@ -68,7 +80,10 @@ class TrainingStep(Protocol):
         ...
 
     def write_back(self) -> None:
-        """Copy the trained weights into `model`, where they are kept elsewhere."""
+        """Copy the weights that are evaluated into `model`, where they are kept elsewhere.
+
+        Those are the trained ones, or an average of them.
+        """
         ...
 
 
@@ -94,7 +109,8 @@ AS_IT_COMES = TrainingOptions()
 class TorchTrainingStep:
     """Steps in PyTorch; other precisions than fp32 by autocast, with scaled gradients for fp16.
 
-    An optimizer that evaluates the loss itself (L-BFGS) is handed a closure.
+    An optimizer that evaluates the loss itself (L-BFGS) is handed a closure. Gradients are clipped once they
+    are those of the whole batch, without fp16's scale.
 
     Sources: Micikevicius et al. 2018, "Mixed Precision Training"; `torch.amp`.
     """
@@ -106,13 +122,16 @@ class TorchTrainingStep:
     precision: str = "fp32"
     options: TrainingOptions = AS_IT_COMES
     scaler: torch.amp.GradScaler | None = None
+    regime: Regime = PLAIN
     passes: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._accumulation = Accumulation(self.loss, self.options.accumulate)
         self._writes_input = False
         self._by_closure = evaluates_by_closure(self.optimizer)
-        self._swaps = swaps_weights(self.optimizer)
+        self._regime = AppliedRegime(self.regime, self.optimizer, self.model)
+        self._swapping: list[Any] = [self.optimizer] if swaps_weights(self.optimizer) else []
+        self._swapping.append(self._regime.average)
         self._swapped = False
         why = "evaluates the loss itself" if self._by_closure else ""
         why = "takes gradients of gradients" if differentiates_twice(self.optimizer) else why
@@ -125,6 +144,15 @@ class TorchTrainingStep:
         """Say how gradients of parts of a batch are added up; empty where it is taken at once."""
         return self._accumulation.method if self.options.accumulate > 1 else ""
 
+    @property
+    def averaged(self) -> Sequence[torch.Tensor]:
+        """Return the tensors of the average of weights that is kept so far."""
+        return self._regime.average.tensors
+
+    def clipping(self) -> ClippingRecord | None:
+        """Return how often gradients were clipped so far; None where they are not."""
+        return self._regime.clipping()
+
     @classmethod
     def prepare(
         cls,
@@ -134,12 +162,13 @@ class TorchTrainingStep:
         device: torch.device,
         precision: str,
         options: TrainingOptions,
+        regime: Regime = PLAIN,
         compiled: Callable[[torch.nn.Module], torch.nn.Module] = lambda model: model,
     ) -> TorchTrainingStep:
         """Move `model` to the device and build its optimizer; `compiled` makes of it what is called.
 
         Raises CannotApply where the weights have other numbers than the precision, where the optimizer does
-        not take the model, and where it has no blocks to checkpoint.
+        not take the model or the regime, and where the model has no blocks to checkpoint.
         """
         refuse_other_numbers(model, precision)
         model = with_layout(model.to(device), options)
@@ -147,17 +176,19 @@ class TorchTrainingStep:
             checkpoint_blocks(model)
         scaler = torch.amp.GradScaler(device.type) if precision == "fp16" else None
         built = build(optimizer, model)
-        return cls(compiled(model), loss, built, device, precision, options, scaler)
+        return cls(compiled(model), loss, built, device, precision, options, scaler, regime)
 
     def __call__(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         losses: list[torch.Tensor] = []
         self._swap(to_train=True)
+        self._regime.begin_step()
 
         def evaluate() -> torch.Tensor:
             self.optimizer.zero_grad(set_to_none=True)
             given = batch.clone() if self._writes_input else batch
             with torch.enable_grad():
                 losses.append(self._backward(given, targets))
+            self._regime.clip(self.scaler)
             self.passes += 1
             return losses[-1]
 
@@ -167,6 +198,7 @@ class TorchTrainingStep:
             evaluate()
             self.scaler.step(self.optimizer)
             self.scaler.update()
+        self._regime.end_step()
         return losses[0]
 
     def warm_up(self, batch: torch.Tensor, targets: torch.Tensor, epoch: Iterable[torch.Tensor] = ()) -> None:
@@ -199,9 +231,9 @@ class TorchTrainingStep:
         self._swap(to_train=False)
 
     def _swap(self, *, to_train: bool) -> None:
-        if self._swaps and self._swapped != to_train:
-            optimizer: Any = self.optimizer
-            (optimizer.train if to_train else optimizer.eval)()
+        if self._swapped != to_train:
+            for each in self._swapping:
+                (each.train if to_train else each.eval)()
             self._swapped = to_train
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:

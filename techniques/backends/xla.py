@@ -30,6 +30,7 @@ from techniques.backends.xla_training import XlaTrainingStep
 from techniques.numbers import in_numbers, in_precision, refuse_complex
 from techniques.optimizers import OptimizerRow
 from techniques.outputs import as_graph, compared
+from techniques.regime import PLAIN, Regime
 from techniques.registry import CannotApply, Technique, TechniqueError
 
 PROGRAM = "model.stablehlo"
@@ -109,11 +110,16 @@ class Xla:
         return XlaProgram(compiled, weights, device, numerics.dtype, self._latest)
 
     def compile_step(
-        self, model: torch.nn.Module, loss: Loss, optimizer: Technique[OptimizerRow], precision: str
+        self,
+        model: torch.nn.Module,
+        loss: Loss,
+        optimizer: Technique[OptimizerRow],
+        precision: str,
+        regime: Regime = PLAIN,
     ) -> TrainingStep:
-        """Return a step as one program of XLA; raises CannotApply for an optimizer without a rule there."""
+        """Return a step as one program of XLA; raises CannotApply as `XlaTrainingStep` does."""
         device = start(self.platform, torch.get_num_threads())
-        return XlaTrainingStep(model, loss, optimizer, precision, device)
+        return XlaTrainingStep(model, loss, optimizer, precision, device, regime)
 
     def synchronize(self) -> None:
         """Wait for the program's newest output."""

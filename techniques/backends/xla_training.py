@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import torch
 
@@ -15,6 +16,9 @@ from techniques.backends.training import Loss
 from techniques.backends.xla_compat import call, environment, to_device, to_torch, tracing
 from techniques.optimizers import OptimizerRow
 from techniques.optimizers.torch_optim import AUTO
+from techniques.regime import CLIPS, PLAIN, Regime
+from techniques.regime.applied import STATISTICS
+from techniques.regime.clipping import ClippingLog, ClippingRecord
 from techniques.registry import CannotApply, Technique
 
 Arrays = dict[str, jax.Array]
@@ -26,7 +30,8 @@ class XlaTrainingStep:
     In bf16 the weights stay fp32: they, the inputs and the buffers are cast for the forward pass, the loss is
     fp32 of fp32 outputs, and so are gradients and statistics of batch normalization. Random numbers, of
     dropout say, come from JAX, seeded by PyTorch's seed. A call returns the loss as a tensor on the CPU, and
-    has to wait for the device for that.
+    has to wait for the device for that. A schedule multiplies the updates, which are proportional to the
+    rate. Raises CannotApply for an optimizer or a clipping without a rule here.
     """
 
     optimizer = None
@@ -40,23 +45,34 @@ class XlaTrainingStep:
         optimizer: Technique[OptimizerRow],
         precision: str,
         device: jax.Device,
+        regime: Regime = PLAIN,
     ) -> None:
         self.model = model
         self._loss, self._precision, self._device = loss, precision, device
         self._env = environment()
         self._rule = update_rule(optimizer)
+        self._regime, self._taken = regime, regime.taken
+        self._limit = clipping_limit(regime)
+        self._log = ClippingLog()
         tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         learnt = {name for name, tensor in model.named_parameters() if tensor.requires_grad}
         arrays = {name: to_device(tensor, device) for name, tensor in tensors.items()}
         parameters = {name: array for name, array in arrays.items() if name in learnt}
         others = {name: array for name, array in arrays.items() if name not in learnt}
         key = jax.random.key(torch.initial_seed() % 2**32)
-        self._state = (parameters, others, self._rule.init(parameters), key)
+        average = {name: array.copy() for name, array in self._averaged(parameters, others).items()}
+        self._average_begun = False
+        self._state = (parameters, others, self._rule.init(parameters), key, average)
         self._compiled: dict[Any, jax.stages.Compiled] = {}
 
     def __call__(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         given = to_device(batch, self._device), to_device(targets, self._device)
-        self._state, loss = self._program(*given)(self._state, *given)
+        now = self._now()
+        self._state, loss, norm = self._program(*given)(self._state, now, *given)
+        if self._limit is not None:
+            self._log.add((torch.tensor(float(norm)), torch.tensor(float(norm) > self._limit)))
+        self._average_begun = self._average_begun or bool(now.get("weight", 0))
+        self._taken += 1
         self.passes += 1
         return to_torch(loss)
 
@@ -65,12 +81,37 @@ class XlaTrainingStep:
         self._program(to_device(batch, self._device), to_device(targets, self._device))
 
     def write_back(self) -> None:
-        """Copy weights and buffers from the device into `model`."""
-        parameters, others, *_ = self._state
-        arrays = parameters | others
+        """Copy weights and buffers from the device into `model`, their average where there is one."""
+        parameters, others, _, _, average = self._state
+        arrays = parameters | others | (average if self._average_begun else {})
         with torch.no_grad():
             for name, tensor in (*self.model.named_parameters(), *self.model.named_buffers()):
                 tensor.copy_(to_torch(arrays[name]))
+
+    @property
+    def averaged(self) -> Sequence[torch.Tensor]:
+        """Return the tensors of the average of weights, copied from the device."""
+        return [to_torch(array) for array in self._state[-1].values()]
+
+    def clipping(self) -> ClippingRecord | None:
+        """Return how often gradients were clipped so far; None where they are not."""
+        return self._log.record()
+
+    def _averaged(self, parameters: Arrays, others: Arrays) -> Arrays:
+        """Return what has an average: weights, and statistics of batch normalization."""
+        if not self._regime.averages:
+            return {}
+        return parameters | {name: array for name, array in others.items() if name.endswith(STATISTICS)}
+
+    def _now(self) -> dict[str, Any]:
+        """Return what a regime sets anew in each step: a factor of the rate, the share of new weights."""
+        now: dict[str, Any] = {}
+        if self._regime.changes_rates:
+            now["factor"] = np.float32(self._regime.factor(self._taken))
+        if self._regime.averages:
+            weight = self._regime.weight(self._taken)
+            now["weight"] = np.float32(1 if weight and not self._average_begun else weight)
+        return now
 
     def _program(self, batch: jax.Array, targets: jax.Array) -> jax.stages.Compiled:
         shapes = (batch.shape, batch.dtype, targets.shape, targets.dtype)
@@ -78,17 +119,34 @@ class XlaTrainingStep:
             was = self.model.training
             self.model.train()
             step = jax.jit(self._step, donate_argnums=0)
-            self._compiled[shapes] = step.lower(self._state, batch, targets).compile()
+            self._compiled[shapes] = step.lower(self._state, self._now(), batch, targets).compile()
             self.model.train(was)
         return self._compiled[shapes]
 
-    def _step(self, state: Any, batch: jax.Array, targets: jax.Array) -> tuple[Any, jax.Array]:
-        parameters, others, moments, key = state
+    def _step(
+        self, state: Any, now: Mapping[str, jax.Array], batch: jax.Array, targets: jax.Array
+    ) -> tuple[Any, jax.Array, jax.Array | None]:
+        parameters, others, moments, key, average = state
         key, own = jax.random.split(key)
         differentiate = jax.value_and_grad(self._loss_of, has_aux=True)
         (loss, others), gradients = differentiate(parameters, others, own, batch, targets)
+        gradients, norm = self._clipped(gradients)
         updates, moments = self._rule.update(gradients, moments, parameters)
-        return (optax.apply_updates(parameters, updates), others, moments, key), loss
+        if "factor" in now:
+            updates = jax.tree.map(lambda update: now["factor"] * update, updates)
+        parameters = optax.apply_updates(parameters, updates)
+        if "weight" in now:
+            new = self._averaged(parameters, others)
+            average = optax.incremental_update(new, average, now["weight"])
+        return (parameters, others, moments, key, average), loss, norm
+
+    def _clipped(self, gradients: Arrays) -> tuple[Arrays, jax.Array | None]:
+        """Return gradients scaled as `torch.nn.utils.clip_grad_norm_` does, and their norm before."""
+        if self._limit is None:
+            return gradients, None
+        norm = optax.global_norm(gradients)
+        scale = jnp.minimum(self._limit / (norm + 1e-6), 1.0)
+        return jax.tree.map(lambda gradient: scale * gradient, gradients), norm
 
     def _loss_of(
         self, parameters: Arrays, others: Arrays, key: jax.Array, batch: jax.Array, targets: jax.Array
@@ -112,6 +170,18 @@ class XlaTrainingStep:
 def _in_fp32(outputs: Any) -> Any:
     narrow = isinstance(outputs, torch.Tensor) and outputs.dtype == torch.bfloat16
     return outputs.float() if narrow else outputs
+
+
+def clipping_limit(regime: Regime) -> float | None:
+    """Return the norm that gradients are clipped to, None where they are not.
+
+    Raises CannotApply for any other clipping.
+    """
+    if not regime.clips:
+        return None
+    if regime.clip.row != CLIPS.get("norm"):
+        raise CannotApply(f"clip={regime.clip.text} has no rule in XLA")
+    return float(regime.clip.settings["limit"])
 
 
 def update_rule(optimizer: Technique[OptimizerRow]) -> optax.GradientTransformation:
@@ -156,7 +226,10 @@ def _rmsprop(
     return optax.chain(
         optax.add_decayed_weights(weight_decay),
         # In optax eps is within the root by default.
-        optax.rmsprop(lr, alpha, eps, momentum=momentum or None, eps_in_sqrt=False),
+        optax.scale_by_rms(alpha, eps, eps_in_sqrt=False),
+        # Before the rate, as in PyTorch: what is kept is not scaled by rates that are over.
+        optax.trace(momentum) if momentum else optax.identity(),
+        optax.scale_by_learning_rate(lr),
     )
 
 

@@ -34,7 +34,11 @@ _PACKAGE: Any = {
     "install": "pip install 'dl-efficiency-bench[optimizers]'",
 }
 _CLASSES = "techniques.optimizers.pytorch_optimizer_classes"
-_SCHEDULE_FREE: Any = {"needs": ("schedulefree",), "install": "pip install 'dl-efficiency-bench[optimizers]'"}
+_SCHEDULE_FREE: Any = {
+    "needs": ("schedulefree",),
+    "install": "pip install 'dl-efficiency-bench[optimizers]'",
+    "own_average": True,
+}
 
 _RATE = {"lr": Span(1e-5, 1e-1)}
 _RATE_AND_DECAY = {**_RATE, "weight_decay": Span(1e-4, 1.0)}
@@ -110,7 +114,7 @@ _add(
     "rmsprop",
     "torch.optim:RMSprop",
     about="Root-mean-square propagation (Tieleman & Hinton 2012)",
-    defaults={"lr": 1e-3, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0},
+    defaults={"lr": 1e-3, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "weight_decay": 0.0},
     variants=_LOOP_OR_FOREACH,
     ranges={"alpha": _DECAY, "momentum": _DECAY},
     state=state.rmsprop,
@@ -129,7 +133,10 @@ _add(
     "nadam",
     "torch.optim:NAdam",
     about="Adam with Nesterov's momentum (Dozat 2016)",
-    defaults={"lr": 2e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "momentum_decay": 4e-3},
+    defaults={
+        **{"lr": 2e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "momentum_decay": 4e-3},
+        "weight_decay": 0.0,
+    },
     variants=_LOOP_OR_FOREACH,
     ranges={"momentum_decay": _NOT_NEGATIVE},
     state=buffers(2),

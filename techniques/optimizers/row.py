@@ -72,13 +72,15 @@ class OptimizerRow(Row):
     `space` is what its settings are searched in: its rate, and what else its paper tunes. `state` gives the
     bytes that it keeps by theory, for each group of parameters; a row of one group has it under its own name.
     `takes` says what `implementation` is called with: the named parameters, or the model, where it has to
-    know which parameters are embeddings. `cannot` says what it does not train, and why.
+    know which parameters are embeddings. `cannot` says what it does not train, and why. `own_average`: it
+    evaluates an average of the weights that it trains, which stands for a schedule.
     """
 
     space: Mapping[str, Span] = field(default_factory=dict)
     state: Mapping[str, State] = field(default_factory=dict)
     takes: Literal["parameters", "model"] = "parameters"
     cannot: str = ""
+    own_average: bool = False
 
     def check_traits(self) -> None:
         """Raise ValueError as `Row` does, and where a span is not one of a setting's values."""

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import zipfile
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,8 +19,10 @@ from bench.workloads.image_classification import SimpleCNN
 from bench.workloads.vision_models import VisionTransformer
 from techniques.backends import xla_hardware
 from techniques.backends.protocol import Numerics
+from techniques.backends.training import TorchTrainingStep
 from techniques.optimizers import OPTIMIZERS
 from techniques.optimizers.torch_optim import build
+from techniques.regime import AVERAGES, CLIPS, SCHEDULES, Regime
 from techniques.registry import CannotApply, Obstacle, Row, Technique
 
 if any(importlib.util.find_spec(name) is None for name in ("jax", "torchax", "optax")):
@@ -223,6 +226,47 @@ def test_a_cnn_is_trained_as_pytorch_trains_it(optimizer):
     torch.manual_seed(0)
     ours, theirs, _ = trained(SimpleCNN(8), optimizer)
     assert distance(ours, theirs) < 1e-5
+
+
+REGIMES = [
+    ("cosine:warmup=0.2", "none", "none"),
+    ("wsd:warmup=0,decay=0.6", "norm:0.2", "none"),
+    ("constant", "none", "ema:0.5"),
+    ("linear", "norm:0.2", "mean:0.6"),
+]
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adamw:eps=1e-3", "rmsprop:momentum=0.5,eps=1e-3"])
+@pytest.mark.parametrize("texts", REGIMES, ids=" ".join)
+def test_schedules_clipping_and_averages_are_those_of_pytorch(texts, optimizer):
+    steps = 6
+    schedule, clip, average = texts
+    own = Regime(SCHEDULES.parse(schedule), CLIPS.parse(clip), AVERAGES.parse(average), steps)
+    torch.manual_seed(0)
+    model = normalized()
+    ours, theirs = deepcopy(model), deepcopy(model).train()
+    technique, loss = OPTIMIZERS.parse(optimizer), nn.functional.cross_entropy
+    step = xla.cpu().compile_step(ours, loss, technique, "fp32", own)
+    reference = TorchTrainingStep(theirs, loss, build(technique, theirs), regime=own)
+    for number, batch in enumerate(batches(steps)):
+        assert step(*batch).item() == pytest.approx(reference(*batch).item(), abs=1e-4)
+        if number % 2:
+            step.write_back()
+            reference.write_back()
+            assert distance(ours, theirs) < 1e-4
+    averaged = [sorted(tuple(tensor.shape) for tensor in each.averaged) for each in (step, reference)]
+    assert averaged[0] == averaged[1] and bool(averaged[0]) == (average != "none")
+    if clip != "none":
+        found, expected = step.clipping(), reference.clipping()
+        assert (found.steps, found.bound) == (expected.steps, expected.bound)
+        assert found.max_norm == pytest.approx(expected.max_norm, rel=1e-3)
+
+
+def test_a_clipping_without_a_rule_in_xla_is_one_line():
+    row = replace(CLIPS.get("norm"), name="mine")
+    own = Regime(clip=Technique(row, {"limit": 1.0}))
+    with pytest.raises(CannotApply, match="clip=mine:1 has no rule in XLA"):
+        xla.cpu().compile_step(mlp(), nn.functional.cross_entropy, OPTIMIZERS.parse("sgd"), "fp32", own)
 
 
 def test_training_updates_running_statistics_and_leaves_frozen_weights():

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeA
 from typing_extensions import TypedDict
 
 from bench.metrics import Metric
+from techniques.regime import CONSTANT, NONE
 
 KEY = r"[0-9A-Za-z_-]{1,64}"
 """The form of a stage's or an artifact's key: it names a folder."""
@@ -185,6 +186,9 @@ AxesDocument = TypedDict(
     {
         "workload": str,
         "optimizer": str,
+        "schedule": str,
+        "clip": str,
+        "average": str,
         "train.backend": str,
         "train.precision": str,
         "train.batch_size": Positive,
@@ -196,6 +200,9 @@ AxesDocument = TypedDict(
     },
     total=False,
 )
+
+ADDED_AXES = {"schedule": CONSTANT, "clip": NONE, "average": NONE}
+"""Axes that cells of older stores lack, with the value that all of those cells have."""
 
 
 class DynamicDocument(TypedDict, total=False):

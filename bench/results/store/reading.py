@@ -15,6 +15,7 @@ from bench.results.store import cost_history, schema, so_far
 from bench.results.store.columns import Damaged
 from bench.results.store.database import Database, explained
 from bench.results.store.disturbed import disturbances
+from bench.results.store.documents import ADDED_AXES
 from bench.results.store.records_of import Launch, launches_of
 from bench.results.store.rows import CellRow, LaunchCount, StageRow
 from bench.results.store.unreadable import UnreadableRecord, as_launch, unreadable_records
@@ -108,7 +109,8 @@ class Reading:
         with self._reading() as connection:
             known = set(connection.execute(keys).scalars())
             cells = [
-                CellRow(row.name, row.axes, row.stages, row.skipped) for row in connection.execute(query)
+                CellRow(row.name, _with_all_axes(row.axes), row.stages, row.skipped)
+                for row in connection.execute(query)
             ]
             for cell in cells:
                 if not cell.skipped and not known.issuperset(cell.stages.values()):
@@ -283,6 +285,11 @@ class Reading:
             done = connection.execute(query)
             rows, columns = done.fetchall(), list(done.keys())
         return pd.DataFrame.from_records(rows, columns=columns, coerce_float=True)
+
+
+def _with_all_axes(axes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a cell's axes with those that older stores lack."""
+    return {**axes, **{name: value for name, value in ADDED_AXES.items() if name not in axes}}
 
 
 def _planned(request: Mapping[str, Any]) -> PlannedRequest:

@@ -17,6 +17,7 @@ from bench.workloads import WORKLOADS
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS
 from techniques.optimizers import OPTIMIZERS
+from techniques.regime import AVERAGES, CLIPS, SCHEDULES
 from techniques.registry import split_reference
 
 ROOT = Path(bench.__file__).parents[1]
@@ -59,7 +60,7 @@ def test_a_shipped_workload_is_trained_again_when_its_code_or_its_data_sets_code
 
 TECHNIQUES = [
     (table.axis, row)
-    for table in (OPTIMIZERS, COMPRESSIONS, BACKENDS)
+    for table in (OPTIMIZERS, SCHEDULES, CLIPS, AVERAGES, COMPRESSIONS, BACKENDS)
     for row in table.rows().values()
     if row.implementation.startswith("techniques.")
 ]
@@ -67,7 +68,7 @@ TECHNIQUES = [
 
 @pytest.mark.parametrize(("axis", "row"), TECHNIQUES, ids=[f"{axis}-{row.name}" for axis, row in TECHNIQUES])
 def test_a_technique_works_anew_when_its_code_changes_and_not_when_the_progress_bar_does(axis, row, edit):
-    kind = {"optimizer": "train", "compression": "compress", "backend": "lower"}[axis]
+    kind = {"compression": "compress", "backend": "lower"}.get(axis, "train")
     before = key_of(kind, row.implementation)
     edit("bench.execution.progress")
     edit("bench.workloads.recommendation")
