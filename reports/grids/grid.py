@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from bench.analysis.tuning import FIXED
 from reports.frames.view import records
 from reports.grids.cell import UNKNOWN, Column, Entry
 from techniques.regime import CONSTANT, NONE
 
 _SETTINGS = (
     *("workload", "backend", "precision", "batch", "seed", "target", "state", "quality metric"),
-    *("train backend", "train precision", "train batch", "schedule", "clipping", "average"),
+    *("train backend", "train precision", "train batch", "schedule", "clipping", "average", "tuning"),
 )
 """Columns with one value in all rows: the value is shown above the table instead."""
 
-_USUAL = (("schedule", CONSTANT), ("clipping", NONE), ("average", NONE))
+_USUAL = (("schedule", CONSTANT), ("clipping", NONE), ("average", NONE), ("tuning", FIXED))
 """Settings that are not shown where all rows have them."""
 
 
