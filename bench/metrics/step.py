@@ -1,0 +1,35 @@
+"""Metrics of one step of training."""
+
+from __future__ import annotations
+
+from bench.metrics.row import Metric
+
+# fmt: off
+ROWS = (
+    Metric("step_latency_s", "step time", "s", "lower", "sampled", "step",
+           "median time of one training step"),
+    Metric("step_latency_p90_s", "step time p90", "s", "lower", "sampled", "step",
+           "90th percentile of the time of a training step"),
+    Metric("step_latency_p99_s", "step time p99", "s", "lower", "sampled", "step",
+           "99th percentile of the time of a training step"),
+    Metric("passes_per_step", "passes per step", "", "neither", "sampled", "step",
+           "forward and backward passes per training step: over 1 where the optimizer evaluates the loss"),
+    Metric("step_throughput", "step throughput", "samples/s", "higher", "sampled", "step",
+           "training samples over the time of all timed steps"),
+    Metric("forward_flops", "forward FLOPs", "FLOPs", "lower", "exact", "step",
+           "multiply-adds × 2 of a forward pass; a complex multiply-add is 8", operations=True),
+    Metric("backward_flops", "backward FLOPs", "FLOPs", "lower", "exact", "step",
+           "multiply-adds × 2 of a backward pass, without recomputation", operations=True),
+    Metric("recomputed_flops", "recomputed FLOPs", "FLOPs", "lower", "exact", "step",
+           "multiply-adds × 2 that the backward pass repeats: checkpointed modules, attention scores",
+           operations=True),
+    Metric("optimizer_flops", "optimizer FLOPs", "FLOPs", "lower", "exact", "step",
+           "multiply-adds × 2 of the optimizer's matrix products", operations=True),
+    Metric("optimizer_state_bytes", "optimizer state", "bytes", "lower", "exact", "step",
+           "size of the tensors that the optimizer keeps"),
+    Metric("optimizer_state_theory_bytes", "optimizer state by theory", "bytes", "lower", "exact", "step",
+           "size of the tensors that the optimizer's paper keeps, from the shapes of the parameters"),
+    Metric("optimizer_parameters", "parameters by optimizer group", "count", "neither", "exact", "step",
+           "number of weights and biases in a group of the optimizer's, each with settings of its own"),
+)
+# fmt: on
