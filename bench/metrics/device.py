@@ -14,9 +14,10 @@ ROWS = (
     Metric("achieved_operations_per_s", "operations per second", "operations/s", "higher", "sampled", "any",
            "logical operations of a call over its median time"),
     Metric("utilization", "% of peak (MFU)", "share", "higher", "sampled", "any",
-           "model FLOP utilization: share of the peak operation rate in that format, without recomputation"),
+           "model FLOP utilization: share of the peak operation rate in that format; of a training step the "
+           "forward and backward pass count, and neither recomputation nor the optimizer's own products"),
     Metric("hardware_utilization", "% of peak with recomputation (HFU)", "share", "higher", "sampled", "any",
-           "hardware FLOP utilization: the same, including what a training step recomputes to save memory"),
+           "hardware FLOP utilization: the same of all operations, with recomputation and the optimizer's"),
     Metric("operations_per_byte", "operations per byte (estimate)", "ratio", "neither", "exact", "any",
            "logical operations over the least bytes moved"),
     # How sure a timing is

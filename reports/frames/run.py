@@ -16,6 +16,7 @@ from reports.frames import (
     overhead_table,
     problems_table,
     runtimes_table,
+    steps_table,
     tradeoff_table,
     training_table,
 )
@@ -31,6 +32,7 @@ def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
         "optimizers": scores_table(training),
         "training": training,
         "curves": curves(view),
+        "steps": steps_table(view),
         "compression": compression_table(view),
         "inference": inference,
         **({"generation": generation} if len(generation) else {}),

@@ -11,17 +11,19 @@ import pandas as pd
 from reports.plots.classes import draw_classes
 from reports.plots.figure import Plot
 from reports.plots.memory import draw_memory
+from reports.plots.steps import draw_steps
 from reports.plots.tradeoff import draw_tradeoff
 from reports.plots.training import draw_curves, draw_to_target
 
 
 def draw_all(frames: Mapping[str, pd.DataFrame]) -> list[Plot]:
-    """Draw what the frames `training`, `curves`, `inference`, `classes` and `memory` have data for."""
+    """Draw what the frames have data for."""
     plots: list[Plot | None] = []
     inference, training = frames["inference"], frames["training"]
     for workload in dict.fromkeys([*training["workload"], *inference["workload"]]):
         plots.append(draw_curves(frames["curves"], training, workload))
         plots.append(draw_to_target(training, workload))
+        plots.append(draw_steps(frames["steps"], workload))
         batch_sizes = list(inference[inference["workload"] == workload]["batch_size"].unique())
         for batch_size in batch_sizes:
             plots.append(draw_tradeoff(inference, "latency_s", workload, batch_size))
