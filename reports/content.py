@@ -18,6 +18,7 @@ from reports.grids.grid import Grid
 from reports.grids.optimizers import optimizer_grids
 from reports.grids.run import all_grids, environment_grid, problem_grids
 from reports.grids.runtimes import runtimes_grids
+from reports.grids.sensitivity import sensitivity_grids
 from reports.grids.short import short_grids
 from reports.grids.steps import steps_grids
 from reports.plots import Plot, draw_all
@@ -82,7 +83,8 @@ def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:
     if smoke:
         return [*optimizer_grids(frames), *(grid for grid in grids if grid.name != "estimate")]
     compared = [*runtimes_grids(frames), *compression_grids(frames), *optimizer_grids(frames)]
-    return [*compared, *steps_grids(frames), *grids]
+    sensitive = sensitivity_grids(frames["sensitivity"]) if "sensitivity" in frames else []
+    return [*compared, *sensitive, *steps_grids(frames), *grids]
 
 
 def _about(view: RunView, complete: bool) -> tuple[tuple[str, str], ...]:

@@ -42,6 +42,7 @@ class Trained:
     grid: float
     clocked: Outcome | None
     step_s: float | None
+    key: str
     step_key: str
     at_first: bool = False
     curve: tuple[tuple[float, float], ...] = ()
@@ -159,6 +160,7 @@ def _trained(view: RunView, training: Training, label: str) -> Trained | None:
         grid=steps[held.position] if held else needed,
         clocked=_clocked(view, key, outcome, held.on(seconds) if held and seconds else None),
         step_s=_step_s(view, training.step_key),
+        key=key,
         step_key=training.step_key,
         at_first=held is not None and held.position == 0,
         curve=tuple(zip(steps, losses, strict=True)),

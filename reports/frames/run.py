@@ -21,6 +21,7 @@ from reports.frames import (
     training_table,
 )
 from reports.frames.scores import scores_table
+from reports.frames.sensitivity import sensitivity
 from reports.frames.view import RunView
 
 
@@ -28,11 +29,17 @@ def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
     """Return all tables of a run by name."""
     training, inference = training_table(view), inference_table(view)
     generation = generation_table(view)
+    sensitive = sensitivity(view)
     found = {
         "optimizers": scores_table(training),
         "training": training,
         "curves": curves(view),
         "steps": steps_table(view),
+        **(
+            {"sensitivity": sensitive.ranges, "sensitivity_points": sensitive.points}
+            if len(sensitive.ranges)
+            else {}
+        ),
         "compression": compression_table(view),
         "inference": inference,
         **({"generation": generation} if len(generation) else {}),

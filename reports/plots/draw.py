@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import pandas as pd
 
+from reports.frames.sensitivity import BATCH_SIZE, RATE
 from reports.plots.classes import draw_classes
 from reports.plots.figure import Plot
 from reports.plots.memory import draw_memory
+from reports.plots.sensitivity import draw_sensitivity
 from reports.plots.steps import draw_steps
 from reports.plots.tradeoff import draw_tradeoff
 from reports.plots.training import draw_curves, draw_to_target
@@ -24,6 +26,9 @@ def draw_all(frames: Mapping[str, pd.DataFrame]) -> list[Plot]:
         plots.append(draw_curves(frames["curves"], training, workload))
         plots.append(draw_to_target(training, workload))
         plots.append(draw_steps(frames["steps"], workload))
+        if "sensitivity" in frames:
+            ranges, points = frames["sensitivity"], frames["sensitivity_points"]
+            plots += [draw_sensitivity(ranges, points, workload, setting) for setting in (RATE, BATCH_SIZE)]
         batch_sizes = list(inference[inference["workload"] == workload]["batch_size"].unique())
         for batch_size in batch_sizes:
             plots.append(draw_tradeoff(inference, "latency_s", workload, batch_size))
