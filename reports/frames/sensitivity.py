@@ -69,8 +69,10 @@ def sensitivity(view: RunView) -> Sensitivity:
     for group, setting, by_value in (*_by_rate(found), *_by_batch_size(found)):
         points += [{**group, "setting": setting, **_point(value, own)} for value, own in by_value.items()]
         ranges.append({**group, "setting": setting, **_range(setting, by_value)})
+    # As objects, since a column with gaps would make whole numbers, such as batch sizes, floats.
     return Sensitivity(
-        pd.DataFrame(ranges, columns=list(_RANGES)), pd.DataFrame(points, columns=list(_POINTS))
+        pd.DataFrame(ranges, columns=list(_RANGES), dtype=object),
+        pd.DataFrame(points, columns=list(_POINTS), dtype=object),
     )
 
 
@@ -83,9 +85,13 @@ def family(optimizer: str) -> str:
 
 def rate_of(training: Training) -> float | None:
     """Return a training's learning rate; None where its optimizer has none, or none that is a number."""
-    rate = training.optimizer_settings.get("lr")
-    known = isinstance(rate, int | float) and not isinstance(rate, bool)
-    return float(rate) if known and 0 < rate < math.inf else None
+    return _positive(training.optimizer_settings.get("lr"))
+
+
+def _positive(value: Any) -> float | None:
+    """Return a number that is positive and finite; None of anything else, as a store may hold."""
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if known and 0 < value < math.inf else None
 
 
 def _varies(view: RunView) -> bool:
@@ -120,9 +126,8 @@ def _seeds(view: RunView) -> list[_Seed]:
 
 def _batch_size(view: RunView, training: Training) -> float | None:
     """Return the samples of a batch: as asked for, or all where the training set has fewer."""
-    asked = training.axes["train_batch_size"]
-    known = isinstance(asked, int | float) and asked > 0
-    return view.value(training.key, "effective_batch_size") or (float(asked) if known else None)
+    used, asked = view.value(training.key, "effective_batch_size"), training.axes["train_batch_size"]
+    return _positive(asked if used is None else used)
 
 
 _ByValue = dict[float, list[_Seed]]
@@ -215,7 +220,7 @@ def _critical(by_size: _ByValue) -> dict[str, Any]:
     pairs = [
         (size, seed.trained.steps.needed)
         for size, own in by_size.items()
-        if all(seed.trained.steps.reached for seed in own)
+        if all(0 < seed.trained.steps.needed < math.inf for seed in own)
         for seed in own
     ]
     found = critical_batch([size for size, _ in pairs], [needed for _, needed in pairs])

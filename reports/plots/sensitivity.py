@@ -33,11 +33,11 @@ MIN_VALUES = 3
 
 _CAPTIONS = {
     RATE: "Medians over seeds. A hollow mark at the budget is a rate at which half of the seeds or more "
-    "missed the target. The legend has the decades of rates that reach it, up to those that were seen to miss "
-    "it. The dashed line is the target.",
+    "missed the target. The legend has the decades of rates that reach it, up to those that miss it. The "
+    "dashed line is the target.",
     BATCH_SIZE: "Medians over seeds, at the best of the tested rates of each batch size. A hollow mark at "
-    "the budget missed the target. Dashed: the trade-off S = S_min + E_min / B (McCandlish et al. 2018), with "
-    "the critical batch size E_min / S_min in the legend.",
+    "the budget missed the target. Dashed: the trade-off S = S_min + E_min / B (McCandlish et al. 2018), "
+    "with the critical batch size E_min / S_min in the legend.",
 }
 _TITLES = {RATE: "Sensitivity to the learning rate", BATCH_SIZE: "Sensitivity to the batch size"}
 
@@ -72,9 +72,8 @@ def _figure(rows: Sequence[_Row], points: Sequence[_Row], setting: str) -> Figur
         own = [point for point in points if _group(point) == _group(row)]
         style: dict[str, Any] = {"color": colours[name], "marker": marks[name], "markersize": 5.5}
         dash = DASHES[place // len(PALETTE) % len(DASHES)]
-        _line(
-            left, own, "steps_to_target", {**style, "linestyle": dash, "label": _legend(row, name, setting)}
-        )
+        label = _legend(row, name, setting)
+        _line(left, own, "steps_to_target", {**style, "linestyle": dash, "label": label})
         _line(right, own, second, {**style, "linestyle": dash})
         _missed(left, own, style)
         if setting == BATCH_SIZE:

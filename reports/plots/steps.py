@@ -28,7 +28,9 @@ _MIN_LABELLED = 0.07
 def draw_steps(steps: pd.DataFrame, workload: str) -> Plot | None:
     """Draw the parts of one workload's training steps; None where no part was timed."""
     rows = [
-        row for row in records(steps) if row["workload"] == workload and row["optimizer_share"] is not None
+        row
+        for row in records(steps)
+        if row["workload"] == workload and all(row[f"{part}_s"] is not None for part in PARTS)
     ]
     if not rows:
         return None
