@@ -69,11 +69,12 @@ def sensitivity(view: RunView) -> Sensitivity:
     for group, setting, by_value in (*_by_rate(found), *_by_batch_size(found)):
         points += [{**group, "setting": setting, **_point(value, own)} for value, own in by_value.items()]
         ranges.append({**group, "setting": setting, **_range(setting, by_value)})
-    # As objects, since a column with gaps would make whole numbers, such as batch sizes, floats.
-    return Sensitivity(
-        pd.DataFrame(ranges, columns=list(_RANGES), dtype=object),
-        pd.DataFrame(points, columns=list(_POINTS), dtype=object),
-    )
+    return Sensitivity(_frame(ranges, _RANGES), _frame(points, _POINTS))
+
+
+def _frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    # Rows over batch sizes have no batch size of their own: a gap that would make floats of the others'.
+    return pd.DataFrame(rows, columns=list(columns)).astype({"train_batch_size": "Int64"})
 
 
 def family(optimizer: str) -> str:

@@ -205,7 +205,7 @@ class RunView:
                     _number_of(settings.get("target")),
                     str(settings.get("quality_metric") or "quality"),
                     _number_of(settings.get("steps")),
-                    own if isinstance(own := settings.get("optimizer_settings"), Mapping) else {},
+                    settings.get("optimizer_settings", {}),
                 )
         return list(found.values())
 
