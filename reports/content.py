@@ -18,7 +18,9 @@ from reports.grids.grid import Grid
 from reports.grids.optimizers import optimizer_grids
 from reports.grids.run import all_grids, environment_grid, problem_grids
 from reports.grids.runtimes import runtimes_grids
+from reports.grids.sensitivity import sensitivity_grids
 from reports.grids.short import short_grids
+from reports.grids.steps import steps_grids
 from reports.plots import Plot, draw_all
 from reports.prose.answers import Answer, answers
 from reports.prose.notes import clipping_notes, notes
@@ -81,11 +83,13 @@ def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
 
 
 def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:
-    grids = [*optimizer_grids(frames), *all_grids(frames), *generation_grids(frames)]
+    grids = [*all_grids(frames), *generation_grids(frames)]
     # Costs and times of a smoke run are not worth comparing.
     if smoke:
-        return [grid for grid in grids if grid.name != "estimate"]
-    return [*runtimes_grids(frames), *compression_grids(frames), *grids]
+        return [*optimizer_grids(frames), *(grid for grid in grids if grid.name != "estimate")]
+    compared = [*runtimes_grids(frames), *compression_grids(frames), *optimizer_grids(frames)]
+    sensitive = sensitivity_grids(frames["sensitivity"]) if "sensitivity" in frames else []
+    return [*compared, *sensitive, *steps_grids(frames), *grids]
 
 
 def _about(view: RunView, complete: bool) -> tuple[tuple[str, str], ...]:

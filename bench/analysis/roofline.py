@@ -23,8 +23,9 @@ class RooflinePoint:
     `share` is of the ceiling that binds it: `compute`, or `memory` where the operations that a byte pays for
     are too few to keep the arithmetic busy. It is `cache` where they are too few and what must move stays in
     the last cache from call to call: no ceiling of that is measured, and `share` is None. Of the compute
-    ceiling are `hardware_utilization` (HFU), of all operations, and `utilization` (MFU), without those that a
-    training step does again to save memory (Chowdhery et al. 2022, "PaLM", appendix B).
+    ceiling are `hardware_utilization` (HFU), of all operations, and `utilization` (MFU), of the model's own:
+    without those that a training step does again to save memory, or that its optimizer adds (Chowdhery et al.
+    2022, "PaLM", appendix B).
 
     `incomplete` says what the count of operations lacks. All numbers but `share` are then the least that they
     can be, and unless that binds it by `compute`, nothing tells what does.
@@ -46,20 +47,20 @@ def roofline(
     peak_operations_per_s: float | None,
     bytes_per_s: float | None,
     cache_bytes: int = 0,
-    recomputed: float = 0.0,
+    beyond_model: float = 0.0,
     incomplete: str = "",
 ) -> RooflinePoint | None:
     """Place a call below the ceilings; None if any input is unknown.
 
-    `recomputed` are those of the operations that the call does a second time; `incomplete` says what the
-    count of operations lacks, and is empty where it is whole.
+    `beyond_model` are those of the operations that the model does not need: done a second time, or by the
+    optimizer. `incomplete` says what the count of operations lacks, and is empty where it is whole.
     """
     if not operations or not bytes_moved or not seconds or not peak_operations_per_s or not bytes_per_s:
         return None
     achieved, intensity = operations / seconds, operations / bytes_moved
     by_memory = intensity * bytes_per_s
     hardware = achieved / peak_operations_per_s
-    model = hardware * (1 - recomputed / operations)
+    model = hardware * (1 - beyond_model / operations)
     binds: Binds | None
     if by_memory >= peak_operations_per_s:
         binds, share = "compute", hardware

@@ -14,6 +14,7 @@ from bench.plugins import load_plugins
 
 if TYPE_CHECKING:
     from reports.frames.ranking import Ranking
+    from reports.frames.sensitivity import Sensitivity
 
 FOLDER = "ranking"
 """Where a run's folder has the files of this command."""
@@ -36,13 +37,16 @@ def rank(
 ) -> None:
     """Rank the optimizers of a run, with verdicts over paired seeds and a profile across workloads.
 
-    Writes the tables and the figure of the profile into the run's folder.
+    Of an optimizer with several learning rates or batch sizes, also how far they may be off. Writes the
+    tables and the figures into the run's folder.
     """
     from bench.results.store import Store
     from reports.formats.terminal import short_tables
     from reports.frames.ranking import rank as rank_run
+    from reports.frames.sensitivity import sensitivity
     from reports.frames.view import read
     from reports.grids.ranking import ranking_grids
+    from reports.grids.sensitivity import sensitivity_grids
 
     load_plugins(plugin or [])
     store = Store.open(results, store_url or "", create=False)
@@ -50,24 +54,25 @@ def rank(
     view = read(store, run_id)
     store.close()
     ranking = rank_run(view, baseline, by_steps=by_steps, difference=difference)
-    for table in short_tables(ranking_grids(ranking)):
+    sensitive = sensitivity(view)
+    for table in short_tables([*ranking_grids(ranking), *sensitivity_grids(sensitive.ranges)]):
         print_table(table.title, table.rows, table.columns)
     for note in ranking.notes:
         say(f"note: {note}")
-    say(f"ranking: {_write(ranking, results, run_id)}")
+    say(f"ranking: {_write(ranking, sensitive, results, run_id)}")
 
 
 COMMANDS = (Command("rank", "Compare", rank, place=0),)
 
 
-def _write(ranking: Ranking, results: Path, run_id: str) -> Path:
-    """Write the tables and the figure; return their folder."""
+def _write(ranking: Ranking, sensitive: Sensitivity, results: Path, run_id: str) -> Path:
+    """Write the tables and the figures; return their folder."""
     from bench.files import replace_file
     from bench.results.folder import refuse_links
 
     folder = results / run_id / FOLDER
     refuse_links(results, f"{run_id}/{FOLDER}")
-    for name, data in _files(ranking):
+    for name, data in (*_files(ranking), *_sensitivity_files(sensitive)):
         replace_file(folder / name, data)
     return folder
 
@@ -89,3 +94,20 @@ def _files(ranking: Ranking) -> Iterator[tuple[str, bytes]]:
     if plot:
         yield f"{plot.name}.png", plot.png
         yield f"{plot.name}.svg", plot.svg
+
+
+def _sensitivity_files(sensitive: Sensitivity) -> Iterator[tuple[str, bytes]]:
+    from reports.formats.csv import as_csv
+    from reports.frames.sensitivity import BATCH_SIZE, RATE
+    from reports.plots.sensitivity import draw_sensitivity
+
+    if sensitive.ranges.empty:
+        return
+    yield "sensitivity.csv", as_csv(sensitive.ranges)
+    yield "sensitivity_points.csv", as_csv(sensitive.points)
+    for workload in dict.fromkeys(sensitive.ranges["workload"]):
+        for setting in (RATE, BATCH_SIZE):
+            plot = draw_sensitivity(sensitive.ranges, sensitive.points, workload, setting)
+            if plot:
+                yield f"{plot.name}.png", plot.png
+                yield f"{plot.name}.svg", plot.svg

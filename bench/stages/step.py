@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -14,6 +15,7 @@ from bench.instruments.traffic import step_bytes
 from bench.models.training import Trainer, shuffled_batches
 from bench.records import Measurement, Request
 from bench.stages.inputs import make_trainer
+from bench.stages.parts import parts_pass
 from bench.stages.settings import StepSettings
 from bench.stages.timing import device_pass, energy_pass, gpu_pass, timed_pass, timings
 from bench.stages.train import effective_batch
@@ -33,7 +35,7 @@ _PLANNED_STEPS = 10**9
 
 
 def run(request: Request[StepSettings], folder: Path) -> list[Measurement]:
-    """Measure the time of a step; in the first launch also its memory and FLOPs, after the clock's pass."""
+    """Measure the time of a step and of its parts; in the first launch also its memory and FLOPs."""
     settings = request.settings
     workload, data = load_workload(settings.workload, settings.test_samples)
     # The settings have a seed only if it decides the structure of the model.
@@ -67,6 +69,7 @@ def run(request: Request[StepSettings], folder: Path) -> list[Measurement]:
         Measurement("passes_per_step", passes, n=samples.calls),
         Measurement("peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason),
         Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),
+        *parts_pass(step, trainer, period, median(samples.durations_s), request),
     ]
     if request.all_passes:
         measurements += _other_passes(request, workload, trainer, step, model)

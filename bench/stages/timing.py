@@ -73,20 +73,26 @@ def timed_pass(call: Call, synchronize: Callable[[], None], request: Request[Sam
     on_cpu = request.device == "cpu"
     before_s = reference_s() if on_cpu else None  # first, so that its threads are idle after the warm-up
     warmup = clock.warm_up(call, synchronize, least_calls=1 if request.smoke else 5)
-    # A TPU has no cache that a call could find something in: its programs move their data themselves.
-    flushing = request.settings.flush_cache and request.device != "tpu"
-    between = partial(flush_cache, torch_device(request.device)) if flushing else None
+    between = flushing(request)
     with Throttling(request.device) as throttling:
         samples = clock.sample(
             call,
             synchronize,
             seconds=request.settings.sample_s,
             # What a block's first call leaves in the caches would serve its others.
-            calls_per_sample=1 if flushing else warmup.calls_per_sample,
+            calls_per_sample=1 if between else warmup.calls_per_sample,
             between=between,
         )
     slower_s = None if before_s is None else max(before_s, reference_s())
     return TimedPass(warmup, samples, slower_s, clock.tick_s(), throttling.measurements())
+
+
+def flushing(request: Request[SamplingSettings]) -> Callable[[], None] | None:
+    """Return what empties the device's caches before a sample, None where calls may find them full."""
+    # A TPU has no cache that a call could find something in: its programs move their data themselves.
+    if not request.settings.flush_cache or request.device == "tpu":
+        return None
+    return partial(flush_cache, torch_device(request.device))
 
 
 def device_pass(call: Call, device: torch.device, stream: Any = None) -> list[Measurement]:

@@ -9,6 +9,7 @@ from reports.frames.memory import memory_table
 from reports.frames.pareto import ranked_points
 from reports.frames.problems import overhead_table, problems_table
 from reports.frames.runtimes import runtimes_table
+from reports.frames.steps import steps_table
 from reports.frames.tradeoff import control_of, tradeoff_table
 from reports.frames.training import curves, training_table
 
@@ -25,6 +26,7 @@ __all__ = [
     "problems_table",
     "ranked_points",
     "runtimes_table",
+    "steps_table",
     "tradeoff_table",
     "training_table",
     "worst_classes",

@@ -44,11 +44,11 @@ class Trained:
     grid: float
     clocked: Outcome | None
     step_s: float | None
+    key: str
     step_key: str
     at_first: bool = False
     curve: tuple[tuple[float, float], ...] = ()
     loss: Outcome | None = None
-    key: str = ""
     untuned: str = ""
     tuning: str = ""
 
@@ -164,10 +164,10 @@ def _trained(view: RunView, training: Training, axes: Sequence[Mapping[str, Any]
         grid=steps[held.position] if held else needed,
         clocked=_clocked(view, key, outcome, held.on(seconds) if held and seconds else None),
         step_s=_step_s(view, training.step_key),
+        key=key,
         step_key=training.step_key,
         at_first=held is not None and held.position == 0,
         curve=tuple(zip(steps, losses, strict=True)),
-        key=key,
         untuned=visible(training_label(training.axes, axes, without=("tuning",))),
         tuning=visible(str(training.axes["tuning"])),
     )

@@ -29,7 +29,21 @@ def step_point(view: RunView, step: str) -> RooflinePoint | None:
     operations = None if None in parts else again + sum(part or 0.0 for part in parts)
     moved = view.value(step, "least_bytes_moved")
     seconds = view.value(step, "step_latency_s")
-    return _point(view, step, operations, moved, seconds, again, flops_incomplete(view, step))
+    beyond = again + (parts[2] or 0.0)
+    return _point(view, step, operations, moved, seconds, beyond, flops_incomplete(view, step))
+
+
+def utilization_columns(view: RunView, step: str, point: RooflinePoint | None) -> dict[str, float | None]:
+    """Return a training step's MFU with its interval, which is that of the step time, and its HFU."""
+    names = ("utilization", "utilization_low", "utilization_high", "hardware_utilization")
+    if point is None:
+        return dict.fromkeys(names)
+    time = view.reading(step, "step_latency_s")
+    bounds = [
+        point.utilization * time.value / bound if time.value and bound else None
+        for bound in (time.high, time.low)
+    ]
+    return dict(zip(names, (point.utilization, *bounds, point.hardware_utilization), strict=True))
 
 
 def roofline_columns(point: RooflinePoint | None) -> dict[str, Any]:
@@ -49,7 +63,7 @@ def _point(
     operations: float | None,
     moved: float | None,
     seconds: float | None,
-    recomputed: float = 0.0,
+    beyond_model: float = 0.0,
     incomplete: str = "",
 ) -> RooflinePoint | None:
     stage = view.stages.get(key)
@@ -59,7 +73,7 @@ def _point(
     peak, bytes_per_s = _ceilings(view, device, number_format(settings), view.machine(key))
     caches = [last_cache_bytes(content) for content in view.environments.values()] if device == "cpu" else []
     cache_bytes = max(caches, default=0)
-    return roofline(operations, moved, seconds, peak, bytes_per_s, cache_bytes, recomputed, incomplete)
+    return roofline(operations, moved, seconds, peak, bytes_per_s, cache_bytes, beyond_model, incomplete)
 
 
 def _ceilings(view: RunView, device: str, number: str, machine: str) -> tuple[float | None, float | None]:

@@ -16,10 +16,12 @@ from reports.frames import (
     overhead_table,
     problems_table,
     runtimes_table,
+    steps_table,
     tradeoff_table,
     training_table,
 )
 from reports.frames.scores import scores_table
+from reports.frames.sensitivity import sensitivity
 from reports.frames.tuning import trials_table
 from reports.frames.view import RunView
 
@@ -28,11 +30,18 @@ def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
     """Return all tables of a run by name."""
     training, inference = training_table(view), inference_table(view)
     generation, trials = generation_table(view), trials_table(view)
+    sensitive = sensitivity(view)
     found = {
         "optimizers": scores_table(training),
         "training": training,
         "curves": curves(view),
         **({"trials": trials} if len(trials) else {}),
+        "steps": steps_table(view),
+        **(
+            {"sensitivity": sensitive.ranges, "sensitivity_points": sensitive.points}
+            if len(sensitive.ranges)
+            else {}
+        ),
         "compression": compression_table(view),
         "inference": inference,
         **({"generation": generation} if len(generation) else {}),

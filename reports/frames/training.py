@@ -13,7 +13,7 @@ from reports.frames.counts import flops_incomplete, incomplete_counts
 from reports.frames.further import further_columns, further_values
 from reports.frames.money import TRAINING_COLUMNS, training_columns
 from reports.frames.precision import is_preliminary
-from reports.frames.roofline import ROOFLINE_COLUMNS, roofline_columns, step_point
+from reports.frames.roofline import ROOFLINE_COLUMNS, roofline_columns, step_point, utilization_columns
 from reports.frames.tuning import TUNING_COLUMNS, tuning_columns, tuning_notes
 from reports.frames.validity import timing_fault
 from reports.frames.view import TRAIN_AXES, Reading, RunView, Training
@@ -60,7 +60,8 @@ COLUMNS = (
     *("step_latency_p90_s", "step_latency_p99_s"),
     *("step_within_variation", "step_throughput_samples_per_s"),
     *_STEP_METRICS,
-    *(*ROOFLINE_COLUMNS, "hardware_utilization", "flops_incomplete", "flops_incomplete_in"),
+    *(*ROOFLINE_COLUMNS, "utilization_low", "utilization_high", "hardware_utilization"),
+    *("flops_incomplete", "flops_incomplete_in"),
     *("energy_j", *TRAINING_COLUMNS, *TUNING_COLUMNS),
     *("validation_quality", "validation_gap_points", "quality", "without_training", "baseline_quality"),
     *(*QUALITIES, "notes", "train_key", "step_key"),
@@ -149,7 +150,7 @@ def _step_columns(view: RunView, key: str) -> dict[str, Any]:
         "step_throughput_samples_per_s": view.value(key, "step_throughput"),
         **{metric: view.value(key, metric) for metric in _STEP_METRICS},
         **roofline_columns(point),
-        "hardware_utilization": None if point is None else point.hardware_utilization,
+        **utilization_columns(view, key, point),
         "flops_incomplete": flops_incomplete(view, key),
         "flops_incomplete_in": incomplete_counts(view, key, _FLOPS),
     }

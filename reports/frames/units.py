@@ -26,6 +26,7 @@ _UNITS = {
     **dict.fromkeys(("quality", "target", "share", "time_gap", "recall_uncompressed"), "share"),
     **dict.fromkeys(("error", "median_stage_error", "bytes_error", "answers_flipped"), "share"),
     **dict.fromkeys(("speedup", "speedup_low", "speedup_high", "times_smaller"), "ratio"),
+    **dict.fromkeys(("utilization_low", "utilization_high"), "share"),
     **dict.fromkeys(("batch_size", "train_batch_size"), "samples"),
     **{"times_smaller_compressed": "ratio", "seconds": "s", "step": "steps"},
     "steps_to_target_with_tuning": "steps",

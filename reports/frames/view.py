@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,10 @@ class Status:
 
 @dataclass(frozen=True)
 class Training:
-    """One point of `[train]`: its axes by column, the keys of its stages, its target, its budget of steps."""
+    """One point of `[train]`: its axes by column, the keys of its stages, its target, its budget of steps.
+
+    `optimizer_settings` are those of its optimizer, defaults filled in.
+    """
 
     axes: Mapping[str, Any]
     key: str
@@ -94,6 +97,7 @@ class Training:
     target: float | None
     quality_metric: str
     steps: float | None = None
+    optimizer_settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -205,6 +209,7 @@ class RunView:
                     _number_of(settings.get("target")),
                     str(settings.get("quality_metric") or "quality"),
                     _number_of(settings.get("steps")),
+                    settings.get("optimizer_settings", {}),
                 )
         return list(found.values())
 

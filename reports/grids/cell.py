@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.formatting import at_least, counted, format_interval, format_points, format_value, three_digits
@@ -73,6 +73,18 @@ def of_count(key: str, name: str = "") -> Callable[[Row], Entry]:
         return Entry(at_least(format_value(name or key, value)), f"incomplete: {why}", value)
 
     return make
+
+
+def with_bounds(make: Callable[[Row], Entry], key: str, name: str = "") -> Callable[[Row], Entry]:
+    """Add the interval to what `make` shows, from the columns `key_low` and `key_high`, where it has room."""
+
+    def made(row: Row) -> Entry:
+        entry, low, high = make(row), row[f"{key}_low"], row[f"{key}_high"]
+        if entry.detail or low is None or high is None:
+            return entry
+        return replace(entry, detail=bounds(name or key, low, high))
+
+    return made
 
 
 def binds(row: Row) -> Entry:

@@ -34,6 +34,7 @@ from reports.grids.cell import (
     speedup,
     state,
     timing,
+    with_bounds,
     without_training,
     yes,
 )
@@ -63,7 +64,7 @@ TRAINING: tuple[Column, ...] = (
     ("step time", timing("step_latency", "step_latency_s")),
     ("throughput", metric("train_throughput_samples_per_s", "train_throughput")),
     ("FLOP/s", of_count("achieved_operations_per_s")),
-    ("% of peak (MFU)", of_count("utilization")),
+    ("% of peak (MFU)", with_bounds(of_count("utilization"), "utilization")),
     ("% of peak with recomputation (HFU)", of_count("hardware_utilization")),
     ("operations per byte (estimate)", of_count("operations_per_byte")),
     ("bound by", binds),

@@ -8,20 +8,27 @@ from dataclasses import replace
 
 import pandas as pd
 
+from reports.frames.sensitivity import BATCH_SIZE, RATE
 from reports.plots.classes import draw_classes
 from reports.plots.figure import Plot
 from reports.plots.memory import draw_memory
+from reports.plots.sensitivity import draw_sensitivity
+from reports.plots.steps import draw_steps
 from reports.plots.tradeoff import draw_tradeoff
 from reports.plots.training import draw_curves, draw_to_target
 
 
 def draw_all(frames: Mapping[str, pd.DataFrame]) -> list[Plot]:
-    """Draw what the frames `training`, `curves`, `inference`, `classes` and `memory` have data for."""
+    """Draw what the frames have data for."""
     plots: list[Plot | None] = []
     inference, training = frames["inference"], frames["training"]
     for workload in dict.fromkeys([*training["workload"], *inference["workload"]]):
         plots.append(draw_curves(frames["curves"], training, workload))
         plots.append(draw_to_target(training, workload))
+        plots.append(draw_steps(frames["steps"], workload))
+        if "sensitivity" in frames:
+            ranges, points = frames["sensitivity"], frames["sensitivity_points"]
+            plots += [draw_sensitivity(ranges, points, workload, setting) for setting in (RATE, BATCH_SIZE)]
         batch_sizes = list(inference[inference["workload"] == workload]["batch_size"].unique())
         for batch_size in batch_sizes:
             plots.append(draw_tradeoff(inference, "latency_s", workload, batch_size))

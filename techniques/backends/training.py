@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -30,6 +30,9 @@ from techniques.registry import CannotApply, Technique
 _CPU = torch.device("cpu")
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+Part = Literal["data", "forward", "backward", "optimizer"]
+"""Of a step: the batch, the loss of its outputs, the gradients, and the update with clearing gradients."""
 
 
 class TrainingStep(Protocol):
@@ -87,6 +90,16 @@ class TrainingStep(Protocol):
         ...
 
 
+@runtime_checkable
+class StepInParts(Protocol):
+    """A training step that says which of its parts begins.
+
+    `on_part` is called at each border with the part behind it, `optimizer` first; None asks for no calls.
+    """
+
+    on_part: Callable[[Part], None] | None
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """How a step is taken. `accumulate`: backward passes before a step, each on that part of the batch, their
@@ -124,6 +137,7 @@ class TorchTrainingStep:
     scaler: torch.amp.GradScaler | None = None
     regime: Regime = PLAIN
     passes: int = field(default=0, init=False)
+    on_part: Callable[[Part], None] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._accumulation = Accumulation(self.loss, self.options.accumulate)
@@ -180,14 +194,17 @@ class TorchTrainingStep:
 
     def __call__(self, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         losses: list[torch.Tensor] = []
+        self._begin("optimizer")
         self._swap(to_train=True)
         self._regime.begin_step()
 
         def evaluate() -> torch.Tensor:
             self.optimizer.zero_grad(set_to_none=True)
+            self._begin("forward")
             given = batch.clone() if self._writes_input else batch
             with torch.enable_grad():
                 losses.append(self._backward(given, targets))
+            self._begin("optimizer")
             self._regime.clip(self.scaler)
             self.passes += 1
             return losses[-1]
@@ -236,6 +253,10 @@ class TorchTrainingStep:
                 (each.train if to_train else each.eval)()
             self._swapped = to_train
 
+    def _begin(self, part: Part) -> None:
+        if self.on_part is not None:
+            self.on_part(part)
+
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         # Not the state_dict, which may hold what is no tensor (`get_extra_state`) and lack buffers.
         yield from self.model.named_parameters()
@@ -260,12 +281,14 @@ class TorchTrainingStep:
         return torch.stack(losses).sum()
 
     def _forward(self, batch: torch.Tensor) -> Any:
+        self._begin("forward")
         with self._autocast(), twice_differentiable(differentiates_twice(self.optimizer)):
             return self.model(laid_out(batch, self.options.channels_last))
 
     def _backward_of(self, outputs: Any, targets: torch.Tensor, weight: float) -> torch.Tensor:
         with self._autocast():
             loss = self.loss(outputs, targets)
+        self._begin("backward")
         loss = loss if weight == 1 else loss * weight
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
         backward(scaled, create_graph=differentiates_twice(self.optimizer))

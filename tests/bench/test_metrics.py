@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench import metrics
-from bench.metrics import METRICS, MetricTable
+from bench.metrics import METRICS, Metric, MetricTable
+from bench.metrics import table as metric_table
 from techniques.registry import TechniqueError
 
 ABOUT = "overlap of the marked pixels with the right ones"
@@ -22,7 +22,7 @@ def table() -> MetricTable:
     return MetricTable(METRICS[name] for name in METRICS if METRICS.is_built_in(name))
 
 
-def add_dice(table: MetricTable, **traits: Any) -> metrics.Metric:
+def add_dice(table: MetricTable, **traits: Any) -> Metric:
     return table.add(
         "dice", **{"unit": "share", "better": "higher", "quality": True, "about": ABOUT, **traits}
     )
@@ -89,7 +89,7 @@ def test_a_package_adds_metrics_by_its_entry_point_once_a_name_is_unknown(
         asked.append(group)
         return [SimpleNamespace(load=lambda: add_dice)]
 
-    monkeypatch.setattr(metrics, "entry_points", entry_points)
+    monkeypatch.setattr(metric_table, "entry_points", entry_points)
     assert table["accuracy"].quality and not asked
     assert table["dice"].about == ABOUT and "unheard_of" not in table
     assert asked == ["bench.metrics"]

@@ -19,7 +19,7 @@ def _draw(name: str, title: str, caption: str, draw: Callable[[], Figure]) -> Pl
 @contextlib.contextmanager
 def draw_without_files(without: bool) -> Iterator[None]:
     """Leave out the writing of figures while this lasts, if `without`."""
-    modules = ("classes", "memory", "tradeoff", "training")
+    modules = ("classes", "memory", "sensitivity", "steps", "tradeoff", "training")
     with contextlib.ExitStack() as stack:
         for module in modules if without else ():
             stack.enter_context(patch(f"reports.plots.{module}.render", _draw))

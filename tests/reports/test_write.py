@@ -173,6 +173,7 @@ def test_every_plot_is_written_twice_and_is_readable(report: Path) -> None:
     assert stems == {
         "training-curves-digits",
         "time-to-target-digits",
+        "step-parts-digits",
         "quality-latency-digits-batch-1",
         "quality-size-digits-batch-1",
         "who-pays-digits",

@@ -29,6 +29,7 @@ class Synthetic:
     seeds: tuple[int, ...] = (0,)
     workloads: tuple[str, ...] = ("digits",)
     batch_sizes: tuple[int, ...] = (1,)
+    train_batch_sizes: tuple[int, ...] = (128,)
     launches: int = 3
     gap: Mapping[str, float] = field(default_factory=dict)
     results: Mapping[str, Result] = field(default_factory=dict)
@@ -87,6 +88,7 @@ def _points(made_up: Synthetic) -> Iterator[tuple[Any, ...]]:
         made_up.compressions,
         made_up.backends,
         made_up.batch_sizes,
+        made_up.train_batch_sizes,
     )
 
 
@@ -98,24 +100,28 @@ def _cell(
     compression: str,
     backend: str,
     batch_size: int,
+    train_batch_size: int,
 ) -> tuple[CellRow, list[StageRow]]:
     axes = {
         **{"workload": workload, "optimizer": optimizer, "train.backend": "cpu-eager"},
-        **{"train.precision": "fp32", "train.batch_size": 128, "seed": seed},
+        **{"train.precision": "fp32", "train.batch_size": train_batch_size, "seed": seed},
         **{"compression": compression, "backend": backend, "precision": "fp32", "batch_size": batch_size},
     }
     steps = [part for part in compression.split("+") if part not in ("none", *FORMATS)]
     structure = "+".join(filter(None, map(_structure, compression.split("+")))) or "dense"
-    training = f"{workload}/{optimizer}/{seed}"
+    several = len(made_up.train_batch_sizes) > 1
+    own = f" b{train_batch_size}" if several else ""
+    training = f"{workload}/{optimizer}/{seed}{own}"
     chain = [f"train {training}"]
     chain += [f"compress {training}/{'+'.join(steps[: i + 1])}" for i in range(len(steps))]
     lowered = f"{training}/{compression}@{backend} {batch_size}"
     labels = [*chain, f"lower {lowered}", f"evaluate {lowered}"]
     parents = dict(zip(labels[1:], labels, strict=False))
-    labels += [f"step {workload}/{optimizer}", f"infer {workload}/{structure}@{backend} {batch_size}"]
+    labels += [f"step {workload}/{optimizer}{own}", f"infer {workload}/{structure}@{backend} {batch_size}"]
     stages = [_stage(label, parents.get(label)) for label in labels]
     name = f"{workload}/{optimizer}/{compression}@{backend}"
     name += f" seed={seed}" if seed else ""
+    name += f" train.batch_size={train_batch_size}" if several else ""
     missing = backend == "cpu-eager" and "int8-static" in compression
     by_kind = {stage.kind: stage.key for stage in stages}
     return CellRow(name, axes, by_kind, made_up.skip_reason if missing else ""), stages
@@ -130,9 +136,10 @@ def _structure(part: str) -> str:
 
 def _stage(label: str, parent: str | None) -> StageRow:
     kind = label.split()[0]
-    settings: dict[str, Any] = (
-        {"target": 0.9, "quality_metric": "accuracy", "steps": 1200} if kind == "train" else {}
-    )
+    settings: dict[str, Any] = {}
+    if kind == "train":
+        settings = {"target": 0.9, "quality_metric": "accuracy", "steps": 1200}
+        settings["optimizer_settings"] = _settings_of(label.split("/")[1])
     if kind in ("lower", "infer"):
         settings = {"format": next((name for name in FORMATS if name in label), None)}
     timed = kind in ("step", "infer")
@@ -144,6 +151,12 @@ def _stage(label: str, parent: str | None) -> StageRow:
         (key_of(parent),) if parent else (),
         PlannedRequest(settings),
     )
+
+
+def _settings_of(optimizer: str) -> dict[str, Any]:
+    """Return the settings that an optimizer's text gives, and Adam's rate without one."""
+    given = dict(part.split("=") for part in optimizer.partition(":")[2].split(",") if part)
+    return {"lr": 0.001} | {key: float(value) for key, value in given.items() if key != "variant"}
 
 
 def _launch(store: Store, run_id: str, stage: StageRow, made_up: Synthetic) -> None:
@@ -191,7 +204,9 @@ def _train(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
 
 
 def _step(stage: StageRow, made_up: Synthetic, round_: int) -> list[Measurement]:
-    state = {"sgd": 0, "momentum": 1, "adam": 2, "rmsprop": 1}[stage.label.split("/")[1]]
+    optimizer, _, settings = stage.label.split("/")[1].partition(" ")[0].partition(":")
+    state = {"sgd": 0, "momentum": 1, "adam": 2, "rmsprop": 1}[optimizer]
+    variant = settings.partition("variant=")[2] or "loop"
     lacking = _lacking(stage, made_up)
     exact = [
         Measurement("forward_flops", 1e9, reason=lacking and f"incomplete: {lacking}"),
@@ -199,7 +214,11 @@ def _step(stage: StageRow, made_up: Synthetic, round_: int) -> list[Measurement]
         Measurement("optimizer_flops", 0.0),
         Measurement("flops_complete", float(not lacking), reason=lacking),
         Measurement("optimizer_state_bytes", 1e6 * state),
+        Measurement("optimizer_parameters", 200_000.0, qualifier=optimizer, method=f"{variant}: w, b"),
         Measurement("peak_tensor_bytes", 5e7 + 1e6 * state),
+        *(Measurement(f"peak_{part}_bytes", 1e7) for part in ("weights", "gradients")),
+        Measurement("peak_optimizer_bytes", 1e6 * state),
+        Measurement("peak_activations_bytes", 3e7),
         Measurement("peak_rss_bytes", 6e8),
     ]
     if made_up.recomputed_flops is not None:
@@ -208,7 +227,20 @@ def _step(stage: StageRow, made_up: Synthetic, round_: int) -> list[Measurement]
             Measurement("least_bytes_moved", 1e8),
         ]
     latency = Measurement("step_latency_s", (0.0099, 0.0100, 0.0101)[round_ % 3], n=100)
-    return [latency, *([] if round_ else exact)]
+    return [latency, *_parts(state, variant, round_), *([] if round_ else exact)]
+
+
+def _parts(state: int, variant: str, round_: int) -> list[Measurement]:
+    """Make up parts of a step; only the time of the optimizer differs between launches."""
+    update_s = 0.001 * (1 + state) * {"foreach": 0.7, "fused": 0.5}.get(variant, 1.0)
+    update_s *= (0.95, 1.0, 1.05)[round_ % 3]
+    parts = {"data": 0.0005, "forward": 0.003, "backward": 0.004, "optimizer": update_s}
+    whole = sum(parts.values())
+    return [
+        *(Measurement(f"step_{part}_s", spent_s) for part, spent_s in parts.items()),
+        *(Measurement(f"step_{part}_share", spent_s / whole) for part, spent_s in parts.items()),
+        Measurement("step_parts_ratio", whole / 0.01),
+    ]
 
 
 def _compress(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
@@ -246,10 +278,11 @@ def _lacking(stage: StageRow, made_up: Synthetic) -> str:
 def _evaluate(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
     label = stage.label.removeprefix("evaluate ")
     invalid = any(part in label for part in made_up.invalid)
-    base = {"adam": 0.94, "momentum": 0.93, "sgd": 0.85, "rmsprop": 0.92}[label.split("/")[1]]
-    base += 0.002 * int(label.split("/")[2])
+    optimizer = label.split("/")[1].partition(":")[0]
+    base = {"adam": 0.94, "momentum": 0.93, "sgd": 0.85, "rmsprop": 0.92}[optimizer]
+    seed = int(label.split("/")[2].partition(" ")[0])
+    base += 0.002 * seed
     loss = 0.02 * ("prune" in label) + 0.004 * ("int8" in label) - 0.003 * ("finetune" in label)
-    seed = int(label.split("/")[2])
     loss += 0.05 * ("student" in label) + (0.04 + 0.002 * seed) * ("distill" in label)
     return [
         Measurement("quality", 0.99 if invalid else base - loss),

@@ -30,8 +30,8 @@ def test_what_a_cache_holds_from_call_to_call_is_not_bound_by_memory() -> None:
     assert busy is not None and busy.binds == "compute"
 
 
-def test_operations_that_are_done_again_are_the_hardwares_and_not_the_models() -> None:
-    point = roofline(500, 10, 10, PEAK, BYTES_PER_S, recomputed=100)
+def test_operations_that_the_model_does_not_need_are_the_hardwares_alone() -> None:
+    point = roofline(500, 10, 10, PEAK, BYTES_PER_S, beyond_model=100)
     assert point is not None
     assert (point.hardware_utilization, point.utilization) == (0.5, pytest.approx(0.4))
     assert (point.share, point.operations_per_s) == (0.5, 50)

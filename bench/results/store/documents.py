@@ -156,6 +156,7 @@ class SettingsDocument(TypedDict, total=False):
 
     workload: str
     optimizer: str
+    optimizer_settings: dict[str, Any]
     backend: str
     precision: str
     technique: str

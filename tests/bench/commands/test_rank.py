@@ -72,3 +72,18 @@ def test_nothing_is_written_through_a_link(command, results, tmp_path):
 
 def test_the_help_lists_it(command):
     assert "rank " in command("--help").stdout
+
+
+def test_rates_of_an_optimizer_are_a_table_and_a_figure_of_their_own(command, tmp_path):
+    needed = {
+        f"digits/{name}": (steps, steps + 10, steps + 20)
+        for name, steps in (("sgd:lr=0.01", 1e6), ("sgd:lr=0.1", 500.0), ("sgd:lr=1", 300.0))
+    }
+    build_trainings(tmp_path, needed).close()
+    done = command("rank", "--results", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Sensitivity: learning rates that reach the target" in done.stdout and "0.1 to 1" in done.stdout
+    folder = tmp_path / "run-1" / "ranking"
+    assert (folder / "sensitivity-lr-digits.png").read_bytes().startswith(b"\x89PNG")
+    assert list(pd.read_csv(folder / "sensitivity.csv")["decades"]) == [1.0]
+    assert len(pd.read_csv(folder / "sensitivity_points.csv")) == 3

@@ -1,0 +1,20 @@
+"""The table of metrics, which frames, tables, plots, reports and the regression check all read.
+
+A plug-in adds a row with `METRICS.add`; a package does so through the entry-point group `bench.metrics`.
+"""
+
+from __future__ import annotations
+
+from bench.metrics import device, inference, model, step, training, tuning
+from bench.metrics.row import NAME, Better, Kind, Metric
+from bench.metrics.table import MetricTable
+
+__all__ = ["METRICS", "NAME", "Better", "Kind", "Metric", "MetricTable", "metric_named"]
+
+METRICS = MetricTable((*training.ROWS, *tuning.ROWS, *step.ROWS, *model.ROWS, *inference.ROWS, *device.ROWS))
+
+
+def metric_named(name: str) -> Metric:
+    """Return a metric's row; of one that nothing here knows, a row that says so."""
+    known = METRICS.get(name)
+    return known or Metric(name, name, "", "neither", "seeded", "any", "not a metric of this version")

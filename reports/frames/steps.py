@@ -1,0 +1,104 @@
+"""Where the time and the memory of a training step go: a row for each step that was timed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from reports.frames.counts import flops_incomplete
+from reports.frames.precision import is_preliminary
+from reports.frames.roofline import step_point, utilization_columns
+from reports.frames.validity import timing_fault
+from reports.frames.view import TRAIN_AXES, RunView, Training
+
+PARTS = ("data", "forward", "backward", "optimizer")
+MEMORY = {
+    "weights": "peak_weights_bytes",
+    "gradients": "peak_gradients_bytes",
+    "optimizer state": "peak_optimizer_bytes",
+    "activations": "peak_activations_bytes",
+}
+"""What the peak of a step's tensors is made of, and the metric of each part."""
+
+_AXES = tuple(column for column in TRAIN_AXES.values() if column != "seed")
+_OF_A_PART = ("s", "low_s", "high_s", "share", "low_share", "high_share")
+_UTILIZATION = ("utilization", "utilization_low", "utilization_high", "hardware_utilization")
+COLUMNS = (
+    *(*_AXES, "machine", "state", "variant"),
+    *("step_latency_s", "step_latency_low_s", "step_latency_high_s"),
+    *("step_latency_launches", "step_latency_preliminary", "step_latency_disturbed"),
+    *(f"{part}_{what}" for part in PARTS for what in _OF_A_PART),
+    "step_parts_ratio",
+    *(*_UTILIZATION, "flops_incomplete"),
+    *("peak_tensor_bytes", *MEMORY.values()),
+    *("notes", "step_key"),
+)
+
+
+def steps_table(view: RunView) -> pd.DataFrame:
+    """Return one row for each timed step of training, which all seeds share.
+
+    `data_s` to `optimizer_s` are the seconds of a step's parts, `data_share` to `optimizer_share` their
+    shares, each with a 95 % interval over launches. `step_parts_ratio` is what the parts add up to, over the
+    step time, as both were measured in passes of their own. The bytes of the peak add up to
+    `peak_tensor_bytes`. `variant` says how the optimizer goes over its tensors, where it tells.
+    """
+    known = {training.step_key: training for training in view.trainings() if training.step_key}
+    return pd.DataFrame([_row(view, training) for training in known.values()], columns=list(COLUMNS))
+
+
+def _row(view: RunView, training: Training) -> dict[str, Any]:
+    key = training.step_key
+    step = view.reading(key, "step_latency_s")
+    return {
+        **{column: training.axes[column] for column in _AXES},
+        "machine": view.machine(key),
+        "state": view.status(key).state,
+        "variant": _variant(view, key),
+        "step_latency_s": step.value,
+        "step_latency_low_s": step.low,
+        "step_latency_high_s": step.high,
+        "step_latency_launches": step.launches,
+        "step_latency_preliminary": is_preliminary(view, step),
+        "step_latency_disturbed": view.status(key).disturbed,
+        **{name: value for part in PARTS for name, value in _part(view, key, part).items()},
+        "step_parts_ratio": view.value(key, "step_parts_ratio"),
+        **utilization_columns(view, key, step_point(view, key)),
+        "flops_incomplete": flops_incomplete(view, key),
+        **{metric: view.value(key, metric) for metric in ("peak_tensor_bytes", *MEMORY.values())},
+        "notes": "; ".join(_notes(view, key)),
+        "step_key": key,
+    }
+
+
+def _part(view: RunView, key: str, part: str) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for unit in ("s", "share"):
+        reading = view.reading(key, f"step_{part}_{unit}")
+        found |= {
+            f"{part}_{unit}": reading.value,
+            f"{part}_low_{unit}": reading.low,
+            f"{part}_high_{unit}": reading.high,
+        }
+    return found
+
+
+def _variant(view: RunView, key: str) -> str:
+    """Return how the optimizer goes over its tensors: the records of its groups begin with it."""
+    methods = [
+        view.reading(key, "optimizer_parameters", qualifier).method
+        for qualifier in view.qualifiers(key, "optimizer_parameters")
+    ]
+    return ", ".join(dict.fromkeys(method.partition(": ")[0] for method in methods if ": " in method))
+
+
+def _notes(view: RunView, key: str) -> list[str]:
+    status = view.status(key)
+    fault = view.invalid(key) or timing_fault(view, key, "step_latency_s")
+    unknown = view.reading(key, "step_data_s").reason
+    return [
+        *([f"step timing {status.state}: {status.reason}"] if status.bad else []),
+        *([f"step timing INVALID: {fault}"] if fault else []),
+        *([f"parts unknown: {unknown}"] if unknown else []),
+    ]

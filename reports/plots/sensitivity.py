@@ -1,0 +1,147 @@
+"""The figures of sensitivity: what trainings needed over learning rates, and over batch sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from bench.formatting import three_digits
+from reports.frames.sensitivity import BATCH_SIZE, RATE
+from reports.frames.training import training_label
+from reports.frames.view import records
+from reports.plots.figure import (
+    DASHES,
+    GREY,
+    MARKERS,
+    PALETTE,
+    Plot,
+    assign,
+    format_axis,
+    render,
+    shorten,
+)
+
+MIN_VALUES = 3
+"""A line through two values says nothing of where the range ends."""
+
+_CAPTIONS = {
+    RATE: "Medians over seeds. A hollow mark at the budget is a rate at which half of the seeds or more "
+    "missed the target. The legend has the decades of rates that reach it, up to those that miss it. The "
+    "dashed line is the target.",
+    BATCH_SIZE: "Medians over seeds, at the best of the tested rates of each batch size. A hollow mark at "
+    "the budget missed the target. Dashed: the trade-off S = S_min + E_min / B (McCandlish et al. 2018), "
+    "with the critical batch size E_min / S_min in the legend.",
+}
+_TITLES = {RATE: "Sensitivity to the learning rate", BATCH_SIZE: "Sensitivity to the batch size"}
+
+_Row = dict[str, Any]
+
+
+def draw_sensitivity(ranges: pd.DataFrame, points: pd.DataFrame, workload: str, setting: str) -> Plot | None:
+    """Draw steps over one setting, and quality or samples; None where no optimizer has three values of it."""
+    rows = [
+        row
+        for row in records(ranges)
+        if row["workload"] == workload and row["setting"] == setting and row["values"] >= MIN_VALUES
+    ]
+    if not rows:
+        return None
+    known = [row for row in records(points) if row["workload"] == workload and row["setting"] == setting]
+    return render(
+        f"sensitivity-{setting}-{workload}",
+        f"{_TITLES[setting]}: {workload}",
+        _CAPTIONS[setting],
+        lambda: _figure(rows, known, setting),
+    )
+
+
+def _figure(rows: Sequence[_Row], points: Sequence[_Row], setting: str) -> Figure:
+    figure = Figure(figsize=(10.8, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2, sharex=True)
+    names = [_label(row, rows) for row in rows]
+    colours, marks = assign(names, PALETTE), assign(names, MARKERS)
+    second = "quality" if setting == RATE else "samples_to_target"
+    for place, (row, name) in enumerate(zip(rows, names, strict=True)):
+        own = [point for point in points if _group(point) == _group(row)]
+        style: dict[str, Any] = {"color": colours[name], "marker": marks[name], "markersize": 5.5}
+        dash = DASHES[place // len(PALETTE) % len(DASHES)]
+        label = _legend(row, name, setting)
+        _line(left, own, "steps_to_target", {**style, "linestyle": dash, "label": label})
+        _line(right, own, second, {**style, "linestyle": dash})
+        _missed(left, own, style)
+        if setting == BATCH_SIZE:
+            _trade_off(left, right, row, own, colours[name])
+    _axes(left, right, points, setting)
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+def _label(row: _Row, rows: Sequence[_Row]) -> str:
+    """Name an optimizer by what tells it from the others; a row over batch sizes has no batch size."""
+    known = [{**each, "train_batch_size": each["train_batch_size"] or ""} for each in rows]
+    return training_label(known[rows.index(row)], known)
+
+
+def _group(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    columns = ("optimizer", "train_backend", "train_precision", "train_batch_size")
+    return tuple(row[column] for column in columns)
+
+
+def _legend(row: _Row, name: str, setting: str) -> str:
+    text = shorten(name, 24)
+    if setting == BATCH_SIZE:
+        size = row["critical_batch"]
+        return text if size is None or math.isinf(size) or not size else f"{text}  {three_digits(size)}"
+    if row["decades"] is None:
+        return f"{text}  none"
+    most = row["most_decades"]
+    width = f"≥ {row['decades']:.1f}" if most is None else f"{row['decades']:.1f} to {most:.1f}"
+    return f"{text}  {width} decades"
+
+
+def _line(axes: Axes, points: Sequence[_Row], column: str, style: Mapping[str, Any]) -> None:
+    """Draw a column over the setting; what is unknown is a gap."""
+    values = [math.nan if point[column] is None else point[column] for point in points]
+    axes.plot([point["value"] for point in points], values, linewidth=1.5, **style)
+
+
+def _missed(axes: Axes, points: Sequence[_Row], style: Mapping[str, Any]) -> None:
+    missed = [point for point in points if point["steps_to_target"] is None]
+    hollow = {**style, "markerfacecolor": "white", "linestyle": ""}
+    axes.plot([point["value"] for point in missed], [point["budget_steps"] for point in missed], **hollow)
+
+
+def _trade_off(left: Axes, right: Axes, row: _Row, points: Sequence[_Row], colour: str) -> None:
+    if row["min_steps"] is None:
+        return
+    sizes = np.geomspace(points[0]["value"], points[-1]["value"], 60)
+    steps = row["min_steps"] + row["min_samples"] / sizes
+    style: dict[str, Any] = {"color": colour, "linestyle": "--", "linewidth": 0.9, "alpha": 0.8}
+    left.plot(sizes, steps, **style)
+    right.plot(sizes, steps * sizes, **style)
+
+
+def _axes(left: Axes, right: Axes, points: Sequence[_Row], setting: str) -> None:
+    for axes in (left, right):
+        axes.set_xscale("log")
+        axes.set_xlabel("learning rate" if setting == RATE else "batch size")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if setting == RATE else (1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    left.set_yscale("log")
+    format_axis(left, "y", "steps_to_target", log=True)
+    if setting == BATCH_SIZE:
+        right.set_yscale("log")
+        format_axis(right, "y", "samples_to_target", log=True)
+        return
+    format_axis(right, "y", "quality")
+    right.set_ylabel("final quality")
+    for target in {point["target"] for point in points}:
+        right.axhline(target, color=GREY, linestyle="--", linewidth=1)

@@ -1,0 +1,120 @@
+"""The figure of training steps: the time of each part, and what their memory is made of, stacked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from bench.formatting import format_interval, format_value
+from reports.frames.steps import MEMORY, PARTS
+from reports.frames.training import training_label
+from reports.frames.view import records
+from reports.plots.figure import INK, PALETTE, Plot, format_axis, render, shorten
+
+_SKY, _BLUE, _GREEN, _VERMILION = PALETTE[5], PALETTE[0], PALETTE[2], PALETTE[1]
+_TIME = dict(zip(PARTS, (_SKY, _BLUE, _GREEN, _VERMILION), strict=True))
+_MEMORY = dict(zip(MEMORY.values(), (_BLUE, _GREEN, _VERMILION, _SKY), strict=True))
+_MEMORY_NAMES = {column: name for name, column in MEMORY.items()}
+
+_MIN_LABELLED = 0.07
+"""A segment narrower than this share of the longest bar has no room for its share as text."""
+
+
+def draw_steps(steps: pd.DataFrame, workload: str) -> Plot | None:
+    """Draw the parts of one workload's training steps; None where no part was timed."""
+    rows = [
+        row
+        for row in records(steps)
+        if row["workload"] == workload and all(row[f"{part}_s"] is not None for part in PARTS)
+    ]
+    if not rows:
+        return None
+    return render(
+        f"step-parts-{workload}",
+        f"Where the time and the memory of a training step go: {workload}",
+        "Bars are the parts of a step, timed with marks between them, and each part's share. The line is the "
+        "step time without marks, with its 95 % interval. On the right, what is in memory at the peak.",
+        lambda: _figure(sorted(rows, key=_whole)),
+    )
+
+
+def _whole(row: Mapping[str, Any]) -> float:
+    return float(row["step_latency_s"] or sum(row[f"{part}_s"] for part in PARTS))
+
+
+def _figure(rows: Sequence[dict[str, Any]]) -> Figure:
+    with_memory = any(row["peak_tensor_bytes"] and row["peak_weights_bytes"] is not None for row in rows)
+    columns = 2 if with_memory else 1
+    figure = Figure(figsize=(6 + 5 * (columns - 1), 1.6 + 0.34 * len(rows)), layout="constrained")
+    axes, *others = figure.subplots(1, columns, sharey=True, squeeze=False)[0]
+    _bars(axes, rows, {f"{part}_s": colour for part, colour in _TIME.items()})
+    for place, row in enumerate(rows):
+        _mark_whole(axes, place, row)
+    _finish(axes, "step_latency_s", "time of a step")
+    axes.set_yticks(range(len(rows)), [shorten(training_label(row, rows)) for row in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    _legend(axes, _TIME)
+    for axes in others:
+        _bars(axes, rows, _MEMORY)
+        _label_peaks(axes, rows)
+        _finish(axes, "peak_tensor_bytes", "tensors at the peak")
+        _legend(axes, {_MEMORY_NAMES[column]: colour for column, colour in _MEMORY.items()})
+    return figure
+
+
+def _bars(axes: Axes, rows: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> None:
+    """Draw a bar for each row, of the columns that the colours are for."""
+    values = [[max(0.0, row[column] or 0.0) for column in colours] for row in rows]
+    longest = max(sum(each) for each in values)
+    for place, each in enumerate(values):
+        whole, left = sum(each), 0.0
+        for value, colour in zip(each, colours.values(), strict=True):
+            axes.barh(place, value, left=left, height=0.72, color=colour, edgecolor="white", linewidth=0.6)
+            if value > _MIN_LABELLED * longest:
+                style: dict[str, Any] = {"color": INK if colour == _SKY else "white", "fontsize": 8}
+                share = f"{100 * value / whole:.0f} %"
+                axes.text(left + value / 2, place, share, ha="center", va="center", **style)
+            left += value
+
+
+def _mark_whole(axes: Axes, place: int, row: Mapping[str, Any]) -> None:
+    """Draw the whole step's time with its interval, and write it behind the bar."""
+    whole, low, high = (row[f"step_latency_{what}"] for what in ("s", "low_s", "high_s"))
+    end = sum(row[f"{part}_s"] for part in PARTS)
+    if whole is not None:
+        axes.plot([whole, whole], [place - 0.42, place + 0.42], color=INK, linewidth=1.2)
+        if low is not None and high is not None:
+            axes.plot([low, high], [place, place], color=INK, linewidth=1.2)
+        text = format_interval("step_latency_s", whole, low, high)
+        _write(axes, max(end, whole, high or 0.0), place, text)
+
+
+def _label_peaks(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    for place, row in enumerate(rows):
+        if row["peak_tensor_bytes"] is not None:
+            peak = row["peak_tensor_bytes"]
+            _write(axes, peak, place, format_value("peak_tensor_bytes", peak))
+
+
+def _write(axes: Axes, end: float, place: int, text: str) -> None:
+    style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "color": INK, "va": "center"}
+    axes.annotate(text, (end, place), (5, 0), **style)
+
+
+def _finish(axes: Axes, metric: str, label: str) -> None:
+    axes.set_xlim(0, 1.45 * axes.get_xlim()[1])  # room for what stands behind the longest bar
+    axes.grid(axis="y", visible=False)
+    format_axis(axes, "x", metric)
+    axes.set_xlabel(label)
+
+
+def _legend(axes: Axes, colours: Mapping[str, str]) -> None:
+    handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
+    axes.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, columnspacing=1, handlelength=1
+    )
