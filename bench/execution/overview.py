@@ -86,6 +86,8 @@ def overview_lines(prepared: Prepared, prediction: Prediction) -> Iterator[str]:
     for axis, values in found.axes.items():
         if len(values) > 1:
             yield f"  {axis:17} {len(values):3}  {_named(values)}"
+    if not prepared.matrix.serves:
+        yield "models are trained and not served: the matrix has no [infer]"
     if prepared.matrix.crosses:
         yield "crosses, with all their cells:"
         for about, count in prepared.matrix.crosses:

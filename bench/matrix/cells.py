@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 
 from bench.matrix.axes import AXES, LeftOut
@@ -77,7 +77,8 @@ class Matrix:
     """A matrix and all its cells, including those that cannot run here.
 
     `left_out` are the backends that `auto` did not select, those that the filter excludes aside. `crosses`
-    say what each `[[cross]]` is about and how many cells it has.
+    say what each `[[cross]]` is about and how many cells it has. One that does not `serve` only trains.
+    `targets` are of workloads that have another than their own.
     """
 
     name: str
@@ -92,3 +93,5 @@ class Matrix:
     peaks: Mapping[Device, Peak]
     left_out: tuple[LeftOut, ...] = ()
     crosses: tuple[tuple[str, int], ...] = ()
+    serves: bool = True
+    targets: Mapping[str, float] = field(default_factory=dict)

@@ -181,11 +181,14 @@ class Peak(_Strict):
 
 
 class Cross(_Strict):
-    """One of several crosses, whose cells are united. `zip` and `exclude` are of this cross alone."""
+    """One of several crosses, whose cells are united. `zip` and `exclude` are of this cross alone.
+
+    Without `infer` models are trained, and not served.
+    """
 
     about: str = ""
     train: TrainAxes
-    infer: InferAxes
+    infer: InferAxes | None = None
     zip: list[list[str]] = []
     exclude: list[dict[str, Axis]] = []
 
@@ -195,7 +198,8 @@ class MatrixFile(_Strict):
 
     Its cells are those of `[train]` and `[infer]`, and of each `[[cross]]`. Axes in one list of `zip` advance
     together, the first value of one with the first of the others, instead of each with each. `[[exclude]]` at
-    the top is for the cells of all crosses.
+    the top is for the cells of all crosses. Where none has an `[infer]`, models are trained, and not served.
+    `[targets]` has targets of workloads instead of their own.
     """
 
     about: str = ""
@@ -210,6 +214,7 @@ class MatrixFile(_Strict):
     server: Server | None = None
     peaks: dict[Device, Peak] = {}
     fallback: dict[str, str] = {}
+    targets: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
 
 
 def parse_matrix_file(path: Path, text: str) -> MatrixFile:
@@ -222,10 +227,14 @@ def parse_matrix_file(path: Path, text: str) -> MatrixFile:
         raise MatrixError(f"{path}: tables or lists are nested too deeply") from None
     except ValueError as error:  # no TOML, or an integer of more digits than Python reads
         raise MatrixError(f"{path}: {error}") from None
-    for section in ("train", "infer"):
-        alone = not content.cross or content.train or content.infer or content.zip
-        if alone and getattr(content, section) is None:
-            raise MatrixError(f"{path}: {section!r} is missing; write [train] and [infer], or [[cross]]")
+    alone = not content.cross or content.train or content.infer or content.zip
+    if alone and content.train is None:
+        raise MatrixError(f"{path}: 'train' is missing; write [train] and [infer], or [[cross]]")
+    served = [("", content.infer)] if alone else []
+    served += [(f"cross {number}: ", cross.infer) for number, cross in enumerate(content.cross, 1)]
+    lacking = [where for where, infer in served if infer is None]
+    if lacking and len(lacking) < len(served):
+        raise MatrixError(f"{path}: {lacking[0]}'infer' is missing; all crosses have one, or none does")
     return content
 
 

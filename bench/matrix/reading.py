@@ -44,7 +44,9 @@ def read_matrix(
     content = parse_matrix_file(path, text)
     spans = [Span.of(where, cross, workloads) for where, cross in _crosses(path, content)]
     left_out = list(dict.fromkeys(out for span in spans for out in span.left_out))
-    fallback = {_fallback(path, old): _fallback(path, new) for old, new in content.fallback.items()}
+    fallback = {
+        _named(path, "fallback", old): _named(path, "fallback", new) for old, new in content.fallback.items()
+    }
     wanted = parse_filter(filter_text) if filter_text else {}
     names = list(dict.fromkeys(name for span in spans for name in span.values["workload"]))
     chosen_workloads, wanted = _choose_workloads(names, wanted, fallback, substitutes or {})
@@ -75,6 +77,8 @@ def read_matrix(
         content.peaks,
         tuple(left_out),
         tuple(_counted(spans, of_spans, cells) if content.cross else ()),
+        targets={_named(path, "targets", name): value for name, value in content.targets.items()},
+        serves=bool(content.infer or any(cross.infer for cross in content.cross)),
     )
 
 
@@ -100,7 +104,7 @@ def _counted(
 
 def _crosses(path: Path, content: MatrixFile) -> Iterator[tuple[str, Cross]]:
     """Yield each cross of the file with its place for messages: that at the top, then `[[cross]]`."""
-    if content.train and content.infer:
+    if content.train:
         rules = [] if content.cross else content.exclude
         yield str(path), Cross(train=content.train, infer=content.infer, zip=content.zip, exclude=rules)
     for number, cross in enumerate(content.cross, 1):
@@ -152,8 +156,8 @@ def _text(path: Path) -> str:
         raise MatrixError(f"{path}: line {line} is not UTF-8 text") from None
 
 
-def _fallback(path: Path, name: str) -> str:
+def _named(path: Path, section: str, workload: str) -> str:
     try:
-        return WORKLOADS.parse(name).text
+        return WORKLOADS.parse(workload).text
     except TechniqueError as error:
-        raise MatrixError(f"{path}: [fallback] {error}") from None
+        raise MatrixError(f"{path}: [{section}] {error}") from None

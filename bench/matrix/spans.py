@@ -15,7 +15,7 @@ from bench.analysis.tuning import FIXED
 from bench.errors import MatrixError
 from bench.matrix.axes import AXES, AXIS_BY_NAME, NO_OPTIMIZER, TUNED, Axis, LeftOut
 from bench.matrix.cells import Cell
-from bench.matrix.file import Cross, tuning_values
+from bench.matrix.file import Cross, InferAxes, tuning_values
 from bench.matrix.filters import axis_of, chosen_of, patterns_of
 from bench.workloads import WORKLOADS
 from techniques.optimizers import OPTIMIZERS
@@ -23,6 +23,9 @@ from techniques.regime import CONSTANT, NONE
 from techniques.registry import nearest
 
 Value = str | int
+
+NOT_SERVED = InferAxes(compression="none", backend="cpu-eager")
+"""The values of `[infer]` of models that are only trained."""
 
 _PLACES = {axis.name: place for place, axis in enumerate(AXES)}
 _WORKLOAD, _OPTIMIZER, _TRAIN_BATCH_SIZE = (
@@ -53,8 +56,9 @@ class Span:
         """Read a cross; `workloads`, if not empty, replace its own. Raises MatrixError."""
         values: dict[str, Sequence[Value]] = {}
         left_out: list[LeftOut] = []
+        sections = {"train": cross.train, "infer": cross.infer or NOT_SERVED}
         for axis in AXES:
-            written = getattr(getattr(cross, axis.section), axis.key)
+            written = getattr(sections[axis.section], axis.key)
             written = tuning_values(written) if axis.name == "tuning" else written
             values[axis.name], passed_over = axis.expand(written, f"{where}: [{axis.section}] {axis.key}")
             left_out += passed_over

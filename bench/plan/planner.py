@@ -66,7 +66,16 @@ def make_plan(
     """
     varying = varying_axes(matrix.cells) if varying is None else varying
     planner = Planner(
-        matrix.budget, matrix.server, cpus, smoke, varying, dict(problems or {}), reuse, devices or {}
+        matrix.budget,
+        matrix.server,
+        cpus,
+        smoke,
+        varying,
+        dict(problems or {}),
+        reuse,
+        devices or {},
+        matrix.serves,
+        matrix.targets,
     )
     cells = tuple(map(planner.add_cell, matrix.cells))
     kinds = STAGES.rows()
@@ -87,12 +96,17 @@ class Planner:
     problems: Mapping[str, str]
     reuse: Reuse | None
     devices: Mapping[str, str]
+    serves: bool = True
+    targets: Mapping[str, float] = field(default_factory=dict)
     stages: dict[str, StageRow] = field(default_factory=dict)
     lookup: Lookup = field(default_factory=Lookup)
     reasons: dict[str, Reason] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._plans = STAGES.plans()
+        kinds = STAGES.rows()
+        # What is found of a device belongs to training too.
+        wanted = {name for name, row in kinds.items() if self.serves or row.works == "trains" or row.daily}
+        self._plans = {name: plan for name, plan in STAGES.plans().items() if name in wanted}
         self._keys = Keys()
         self._reasons = Reasons()
         self._made: dict[tuple[object, ...], Any] = {}

@@ -48,7 +48,7 @@ def _train(planner: Planner, chosen: CellTechniques) -> str:
         **_training(planner, chosen),
         seed=chosen.cell.seed,
         steps=SMOKE_STEPS if planner.smoke else planner.budget.train_steps or row.train_steps,
-        target=row.target,
+        target=planner.targets.get(chosen.cell.workload, row.target),
         evaluations_per_epoch=row.evaluations_per_epoch,
         stops_at_target=planner.budget.stop_at_target,
     )

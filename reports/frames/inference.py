@@ -89,6 +89,7 @@ def inference_table(view: RunView) -> pd.DataFrame:
         | {"quality_metric": metrics.get(str(cell.stages.get("train") or ""), "")}
         | further_values(view, [str(cell.stages.get(kind) or "") for kind in _MEASURING], further)
         for cell in view.cells
+        if cell.skipped or "lower" in cell.stages
     ]
     _set_quality_loss(view, rows)
     _set_speedup(view, rows)
