@@ -80,6 +80,7 @@ def _files(ranking: Ranking) -> Iterator[tuple[str, bytes]]:
     for name, frame in (
         ("optimizers", ranking.ranking),
         ("pairs", ranking.pairs),
+        *([("tuning", ranking.tuning)] if len(ranking.tuning) else []),
         ("across", across.table),
         ("profile", across.profile),
     ):

@@ -8,6 +8,9 @@ from typing import Any
 
 CostClass = tuple[str, ...]
 
+TRIAL = "trial"
+"""The kind of stages that differ in the settings of their optimizer, which do not drive the cost."""
+
 DRIVERS = ("workload", "optimizer", "backend", "precision", "batch_size", "format", "test_samples")
 
 
@@ -15,13 +18,21 @@ def cost_class(kind: str, settings: Mapping[str, Any]) -> CostClass:
     """Return the class of a stage. How long a stage trains or samples is no part of it: that scales.
 
     A compression is known by its technique's name, whatever its settings; which optimizer it recovers with
-    is told by the seconds of a step, so that techniques and optimizers need not all be tried together.
+    is told by the seconds of a step, so that techniques and optimizers need not all be tried together. So is
+    a trial by its optimizer's name.
     """
+    if kind == TRIAL:
+        settings = without_tried(settings)
     found = [f"{name}={settings[name]}" for name in DRIVERS if settings.get(name) is not None]
     if "technique" not in settings:
         return (kind, *found)
     name = re.split(r"[:(]", str(settings["technique"]))[0]
     return (kind, *(entry for entry in found if not entry.startswith("optimizer=")), f"technique={name}")
+
+
+def without_tried(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a trial as those of a training with its optimizer's defaults."""
+    return {**settings, "optimizer": str(settings.get("optimizer")).partition(":")[0]}
 
 
 _LESS = (

@@ -6,11 +6,11 @@ import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import Any, Literal
 
 from bench.analysis.statistics import LOOKS
-from bench.costs.classes import CostClass, cost_class, kin, near
+from bench.costs.classes import TRIAL, CostClass, cost_class, kin, near, without_tried
 from bench.costs.rates import disk_bytes
 from bench.results.store import LaunchCost, StageRow
 from bench.stages import STAGES
@@ -119,9 +119,11 @@ class CostModel:
             self._ratios[cost.kind].append(cost.wall_s / max(there[0].wall_s, 1e-3))
 
     def knows(self, stage: StageRow) -> bool:
-        """Return whether a launch of the stage's class has been measured."""
-        name = self.class_of(stage)
-        return bool(self._stored.get(name) or self._probed.get(name))
+        """Return whether a launch of the stage's class has been measured; of a trial, a training will do."""
+        names = [self.class_of(stage)]
+        if stage.kind == TRIAL:
+            names.append(cost_class("train", without_tried(stage.request.settings)))
+        return any(self._stored.get(name) or self._probed.get(name) for name in names)
 
     def class_of(self, stage: StageRow) -> CostClass:
         if stage.key not in self._classes:
@@ -139,6 +141,7 @@ class CostModel:
 
     def _cost(self, stage: StageRow, class_: CostClass) -> StageCost:
         settings = stage.request.settings
+        settings = without_tried(settings) if stage.kind == TRIAL else settings
         pool, source = self._pool(stage.kind, settings, class_)
         counted = source in ("store", "reference", "near")
         launches = self._launches(pool if counted else ()) if stage.timed else 1.0
@@ -171,6 +174,8 @@ class CostModel:
         for pools, source in exact:
             if pool := pools.get(class_):
                 return pool, source
+        if kind == TRIAL:  # it takes as long as a training of its steps
+            return self._pool("train", settings, cost_class("train", settings))
         if pool := self._reference.related(kind, settings):
             return pool, "near"
         pool = self._stored.related(kind, settings) or self._probed.related(kind, settings)
@@ -235,6 +240,10 @@ def _budget_steps(settings: Mapping[str, Any]) -> int | None:
 def _steps(own: Sequence[LaunchCost], settings: Mapping[str, Any]) -> tuple[float, bool]:
     """Return the predicted steps of a training, and whether they are an upper bound."""
     budget = _budget_steps(settings) or 0
+    if "searched" in settings:
+        # Of many trials the sum counts, and some end early.
+        spent = [cost.values["steps_trained"] / (_budget_steps(cost.settings) or budget) for cost in own]
+        return budget * min(1.0, fmean(spent)), False
     if "target" not in settings:
         # A step of a recipe may train for several times what the budget calls a recovery.
         shares = [cost.values["steps_trained"] / (_budget_steps(cost.settings) or budget) for cost in own]

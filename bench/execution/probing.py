@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench import datasets
+from bench.analysis.tuning import FIXED
 from bench.costs.model import CostModel
 from bench.costs.probed import keep_probes
 from bench.costs.rates import measure_rates
@@ -35,7 +36,9 @@ def plan_probe(prepared: Prepared, model: CostModel) -> tuple[Prepared, tuple[St
     matrix = prepared.matrix
     steps = dict.fromkeys(("train_steps", "recover_steps", "student_steps"), PROBE_STEPS)
     budget = matrix.budget.model_copy(update={**steps, "max_launches": PROBE_LAUNCHES})
-    tiny = replace(matrix, budget=budget)
+    # A trial takes as long as a training of its steps.
+    untuned = tuple(dict.fromkeys(replace(cell, tuning=FIXED) for cell in matrix.cells))
+    tiny = replace(matrix, budget=budget, cells=untuned)
     cpus = len(prepared.resources.cpus)
     absent = _absent_data(cell.workload for cell in matrix.cells)
     plan = make_plan(tiny, cpus, smoke=prepared.options.smoke, problems=absent)

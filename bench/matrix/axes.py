@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.errors import MatrixError
+from bench.matrix.tuning import read_tuning
 from bench.workloads import WORKLOADS
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS, parse_recipe
@@ -170,6 +171,7 @@ AXES = (
     AxisRule("train.backend", "train", _backend, _every_backend, _cannot_train),
     AxisRule("train.precision", "train", _precision, lambda: PRECISIONS),
     AxisRule("train.batch_size", "train", _batch_or_default),
+    AxisRule("tuning", "train", read_tuning),
     AxisRule("seed", "train", _seed),
     AxisRule("compression", "infer", lambda v: parse_recipe(str(v)).text, _every_compression),
     AxisRule("backend", "infer", _backend, _every_backend, _cannot_serve),

@@ -8,12 +8,17 @@ from operator import attrgetter
 
 from bench.matrix.axes import AXES, LeftOut
 from bench.matrix.file import Budget, Device, Estimate, Peak, Prices, Server
+from bench.matrix.tuning import TUNED_BY_TRIALS, tuning_of
 
 _FIELDS = {axis.name: axis.name.replace(".", "_") for axis in AXES}
 """The field of a cell for each axis."""
 
 _values = attrgetter(*_FIELDS.values())
 _training = attrgetter(*(_FIELDS[axis.name] for axis in AXES if axis.section == "train"))
+
+_tuned = attrgetter(
+    *(_FIELDS[axis.name] for axis in AXES if axis.section == "train" and axis.name not in ("tuning", "seed"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,7 @@ class Cell:
     train_backend: str
     train_precision: str
     train_batch_size: int
+    tuning: str
     seed: int
     compression: str
     backend: str
@@ -43,6 +49,17 @@ class Cell:
         """What tells the cell's training apart from others: its values of `[train]`."""
         training: tuple[str | int, ...] = _training(self)
         return training
+
+    @property
+    def tuned(self) -> tuple[str | int, ...]:
+        """What trials tune: the values of `[train]` without the seed and the tuning."""
+        tuned: tuple[str | int, ...] = _tuned(self)
+        return tuned
+
+    @property
+    def chain(self) -> tuple[str | int, ...]:
+        """What cells that stay together have in common: their training, or the optimizer that is tuned."""
+        return self.training if tuning_of(self.tuning) is None else (*self.tuned, TUNED_BY_TRIALS)
 
     def value(self, axis: str) -> str | int:
         """Return the cell's value on an axis, by the axis's name."""

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from bench.analysis.statistics import LOOKS
 from bench.matrix.axes import Axis
-from bench.matrix.file import MatrixFile
+from bench.matrix.file import MatrixFile, TuningAxis
 
 _NAMES = {int: "integer", float: "number", str: "text", bool: "true or false"}
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "length ≥"}
@@ -41,10 +41,15 @@ def keys() -> Iterator[Key]:
 
 
 def sections() -> Iterator[tuple[str, type[BaseModel]]]:
-    """Yield each section's name as a matrix file has it, and its model."""
-    for name, info in MatrixFile.model_fields.items():
+    """Yield each section's name as a matrix file has it, and its model; tables inside of sections too."""
+    seen: set[type[BaseModel]] = set()
+    fields = [("", name, info) for name, info in MatrixFile.model_fields.items()]
+    for within, key, info in fields:
         for model in _models(info.annotation):
-            yield name, model
+            if model not in seen:
+                seen.add(model)
+                yield within + key, model
+                fields += [(f"{within}{key}.", name, part) for name, part in model.model_fields.items()]
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -63,6 +68,8 @@ def type_name(annotation: Any) -> str:
     """Return the name of a type for people; an optional type is named without None."""
     if annotation == Axis:
         return "text, integer, or a list of these"
+    if annotation == TuningAxis:
+        return "text, table, as [train.tuning], or a list of these"
     origin, arguments = get_origin(annotation), get_args(annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return next((f"table, as [{name}]" for name, model in sections() if model is annotation), "table")

@@ -7,11 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from bench.analysis.statistics import LOOKS
+from bench.analysis.tuning import FIXED
 from bench.errors import MatrixError
 from bench.matrix.axes import Axis
+from bench.matrix.tuning import MAX_TRIAL_SEED, MAX_TRIALS, RIGHT, Tuning
 from techniques.precisions import PRECISIONS
 from techniques.regime import CONSTANT, NONE
 from techniques.registry import nearest
@@ -25,11 +35,50 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class Trials(_Strict):
+    """Tune optimizers by so many quasi-random trials of what the row is searched in.
+
+    `at` lists numbers of trials, each a tuning of its own by the first of them. `trial_seed` decides which
+    points are tried.
+    """
+
+    trials: int = Field(ge=2, le=MAX_TRIALS)
+    at: list[Annotated[int, Field(ge=2)]] = []
+    trial_seed: int = Field(default=0, ge=0, le=MAX_TRIAL_SEED)
+
+    @field_validator("at")
+    @classmethod
+    def _at_most_all(cls, counts: list[int], info: ValidationInfo) -> list[int]:
+        most = info.data.get("trials", MAX_TRIALS)
+        if any(count > most for count in counts):
+            raise ValueError(f"must have numbers of at most trials = {most}")
+        return counts
+
+    def values(self) -> list[str]:
+        """Return the values of the axis that the table stands for."""
+        return [str(Tuning(count, self.trial_seed)) for count in self.at or [self.trials]]
+
+
+TuningAxis = str | Trials | list[str | Trials]
+"""What a matrix file may give for the axis `tuning`."""
+
+
+def tuning_values(written: TuningAxis) -> Axis:
+    """Return tables of trials as the values that they stand for."""
+    if isinstance(written, str):
+        return written
+    values: list[str | int] = []
+    for value in written if isinstance(written, list) else [written]:
+        values += value.values() if isinstance(value, Trials) else [value]
+    return values
+
+
 class TrainAxes(_Strict):
     """What is trained. `batch_size` defaults to the workload's own; `backend` may be "auto".
 
     `schedule` changes the optimizer's rate over the planned steps, `clip` bounds gradients, and `average` is
-    of the weights that are evaluated.
+    of the weights that are evaluated. `tuning`: "fixed" trains with the settings as they are written,
+    "defaults" with the published ones, and a table such as { trials = 20 } with the best of so many trials.
     """
 
     workload: Axis
@@ -40,6 +89,7 @@ class TrainAxes(_Strict):
     backend: Axis = "cpu-eager"
     precision: Axis = "fp32"
     batch_size: Axis = "default"
+    tuning: TuningAxis = FIXED
     seed: Axis = 0
 
 
@@ -183,6 +233,11 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
 }
 
 
+_TRIALS = Trials.__name__
+_UNIONS = ("str", "int", "list[union[str,int]]", _TRIALS, f"list[union[str,{_TRIALS}]]")
+"""What stands in the place of a mistake for one of several types."""
+
+
 def _explain(error: ValidationError) -> str:
     """Return the first mistake in one line, with the nearest key for an unknown one."""
     first = max(error.errors(), key=lambda entry: (entry["type"] == "extra_forbidden", len(entry["loc"])))
@@ -190,9 +245,10 @@ def _explain(error: ValidationError) -> str:
     number = ""
     if place[0] == "cross" and len(place) > 1:
         number, place = f"cross {int(place[1]) + 1}: ", place[2:]
-    where = ".".join(part for part in place if part not in ("str", "int", "list[union[str,int]]"))
+    where = ".".join(part for part in place if part not in _UNIONS)
     if first["type"] == "extra_forbidden":
         model = _SECTIONS.get(place[0], MatrixFile) if len(place) > 1 else Cross if number else MatrixFile
+        model = Trials if _TRIALS in place else model
         return f"{number}unknown key {where!r}{nearest(place[-1], model.model_fields)}"
     if first["type"] == "missing":
         return f"{number}{where!r} is missing"
@@ -210,6 +266,8 @@ def _wrong(place: list[str], where: str, message: str) -> str:
         message = f"must be a list of tables, each [[{place[0]}]]"
     elif place[0] == "zip":
         message = 'must be a list of lists of axes, as [["optimizer", "workload"]]'
+    elif place[:2] == ["train", "tuning"]:
+        message = message if where != "train.tuning" else f"must be {RIGHT}"
     elif place[0] in ("train", "infer", "exclude"):
         message = "must be a string, an integer or a list of these"
     return f"{where}: {message[0].lower()}{message[1:]}"

@@ -19,7 +19,9 @@ from bench.matrix.file import Cross, MatrixFile, parse_matrix_file
 from bench.matrix.filters import chosen_of, meets, parse_filter, patterns_of
 from bench.matrix.shipped import shipped_matrices
 from bench.matrix.spans import Span, exclude, others_of
+from bench.matrix.tuning import DEFAULTS
 from bench.workloads import WORKLOADS
+from techniques.optimizers import OPTIMIZERS
 from techniques.registry import TechniqueError, nearest
 
 _MAX_BYTES = 2**20
@@ -55,6 +57,7 @@ def read_matrix(
     chosen = patterns_of("--filter", wanted, united, others_of(spans))
     cells = chosen_of(cells, chosen)
     left_out = [out for out in left_out if meets(out.value, chosen.get(out.axis, ["*"]))]
+    _check_defaults(path, cells)
     if not cells:
         problem = f"no cell matches --filter {filter_text!r}" if filter_text else "every cell is excluded"
         reasons = [str(out) for out in left_out if out.axis in chosen]
@@ -73,6 +76,17 @@ def read_matrix(
         tuple(left_out),
         tuple(_counted(spans, of_spans, cells) if content.cross else ()),
     )
+
+
+def _check_defaults(path: Path, cells: Sequence[Cell]) -> None:
+    """Raise MatrixError where a cell asks for the published defaults of an optimizer and writes others."""
+    for name in dict.fromkeys(cell.optimizer for cell in cells if cell.tuning == DEFAULTS):
+        bare = OPTIMIZERS.default(OPTIMIZERS.parse(name).name).text
+        if name != bare:
+            raise MatrixError(
+                f'{path}: [train] tuning = "{DEFAULTS}" takes an optimizer without settings, got {name!r}; '
+                f"write {bare!r}, or exclude the pair"
+            )
 
 
 def _counted(

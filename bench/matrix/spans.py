@@ -11,10 +11,11 @@ from functools import cache
 from operator import itemgetter
 from typing import Any
 
+from bench.analysis.tuning import FIXED
 from bench.errors import MatrixError
 from bench.matrix.axes import AXES, AXIS_BY_NAME, NO_OPTIMIZER, TUNED, Axis, LeftOut
 from bench.matrix.cells import Cell
-from bench.matrix.file import Cross
+from bench.matrix.file import Cross, tuning_values
 from bench.matrix.filters import axis_of, chosen_of, patterns_of
 from bench.workloads import WORKLOADS
 from techniques.optimizers import OPTIMIZERS
@@ -27,7 +28,7 @@ _PLACES = {axis.name: place for place, axis in enumerate(AXES)}
 _WORKLOAD, _OPTIMIZER, _TRAIN_BATCH_SIZE = (
     _PLACES[name] for name in ("workload", "optimizer", "train.batch_size")
 )
-_AS_GIVEN = {"optimizer": NO_OPTIMIZER, "schedule": CONSTANT, "clip": NONE, "average": NONE}
+_AS_GIVEN = {"optimizer": NO_OPTIMIZER, "schedule": CONSTANT, "clip": NONE, "average": NONE, "tuning": FIXED}
 _UNTRAINED = {_PLACES[axis]: value for axis, value in _AS_GIVEN.items()}
 """What cells have, by place, whose model is served as given."""
 
@@ -54,6 +55,7 @@ class Span:
         left_out: list[LeftOut] = []
         for axis in AXES:
             written = getattr(getattr(cross, axis.section), axis.key)
+            written = tuning_values(written) if axis.name == "tuning" else written
             values[axis.name], passed_over = axis.expand(written, f"{where}: [{axis.section}] {axis.key}")
             left_out += passed_over
         replaced: Sequence[Value] = ()

@@ -104,14 +104,23 @@ class Trainer:
         )
         self.synchronize()
 
-    def train(self, steps: int, seed: int, goal: Goal | None = None) -> TrainingRecord:
+    def train(
+        self,
+        steps: int,
+        seed: int,
+        goal: Goal | None = None,
+        *,
+        record: TrainingRecord | None = None,
+        gives_up: Callable[[TrainingRecord], object] = lambda record: False,
+    ) -> TrainingRecord:
         """Train for `steps`, or until the goal's target holds for two evaluations in a row.
 
-        Without a goal nothing is evaluated. Raises Diverged where the loss or the outputs are not finite, or
-        the loss towards a goal is ten times that of the first step, and StageError where the quality is NaN
-        though the outputs are finite.
+        Without a goal nothing is evaluated. `record` is filled in, so that what was done is known where this
+        raises. Training ends too once `gives_up` is true of the record, asked after each evaluation. Raises
+        Diverged where the loss or the outputs are not finite, or the loss towards a goal is ten times that of
+        the first step, and StageError where the quality is NaN though the outputs are finite.
         """
-        record = TrainingRecord()
+        record = TrainingRecord() if record is None else record
         batches = shuffled_batches(len(self.data.train_inputs), self.batch_size, seed)
         start = math.nan
         while record.steps < steps:
@@ -127,9 +136,15 @@ class Trainer:
                         f"{DIVERGED_FACTOR:g} times the first step's {start:.3g} or more"
                     )
                 self._evaluate(record, loss, goal.metric)
-                if record.sustained(goal):
+                if record.sustained(goal) or gives_up(record):
                     break
         return record
+
+    def evaluate(self) -> tuple[Predictions, Mapping[str, float]]:
+        """Return the model's outputs for the samples that training is stopped by, and their quality."""
+        outputs = predict(self.learn.model, self.workload, self.data.test_inputs, self.device)
+        assert self.workload.quality is not None  # without one nothing is trained
+        return outputs, self.workload.quality(outputs.as_returned, self.data.test_targets)
 
     def _train_on(self, batches: Iterator[torch.Tensor], record: TrainingRecord, steps: int) -> list[float]:
         """Take so many steps; return the loss of each. They wait on the device until all are taken."""
@@ -153,9 +168,7 @@ class Trainer:
 
     def _evaluate(self, record: TrainingRecord, loss: float, metric: str) -> None:
         started = time.perf_counter()
-        outputs = predict(self.learn.model, self.workload, self.data.test_inputs, self.device)
-        assert self.workload.quality is not None  # without one nothing is trained
-        quality = self.workload.quality(outputs.as_returned, self.data.test_targets)
+        outputs, quality = self.evaluate()
         if math.isnan(quality[metric]):
             if not torch.isfinite(outputs.main).all():
                 raise Diverged(f"outputs are not finite after {record.steps} steps")

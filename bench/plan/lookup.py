@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from bench.matrix.cells import Cell
+from bench.matrix.tuning import tuning_of
 from bench.workloads import WORKLOADS, WorkloadRow
 from techniques.backends import BACKENDS, BackendRow
 from techniques.compression import Recipe, parse_recipe
@@ -61,13 +62,24 @@ class CellTechniques:
 
     @property
     def training_label(self) -> str:
+        """Name the cell's training, for people and baselines."""
+        tuning = f" {self.cell.tuning}" if tuning_of(self.cell.tuning) else ""
+        return f"{self.tuned_label}{tuning}{self.seed_label}"
+
+    @property
+    def seed_label(self) -> str:
+        """Name the cell's seed; the seed 0 needs no name."""
+        return f" seed {self.cell.seed}" if self.cell.seed else ""
+
+    @property
+    def tuned_label(self) -> str:
+        """Name what trials tune: the training without its seed."""
         cell = self.cell
         batch = "" if cell.train_batch_size == self.workload.row.batch_size else f" b{cell.train_batch_size}"
         precision = "" if cell.train_precision == "fp32" else f" {cell.train_precision}"
         backend = "" if cell.train_backend == "cpu-eager" else f" on {cell.train_backend}"
-        seed = f" seed {cell.seed}" if cell.seed else ""
         optimizer = "" if self.workload.row.inference_only else f" {cell.optimizer}"
-        return f"{cell.workload}{optimizer}{self._regime_label}{backend}{precision}{batch}{seed}"
+        return f"{cell.workload}{optimizer}{self._regime_label}{backend}{precision}{batch}"
 
     @property
     def _regime_label(self) -> str:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.matrix.axes import NO_OPTIMIZER
+from bench.matrix.tuning import tuning_of
 from bench.plan.lookup import CellTechniques
 from techniques.backends import BACKENDS
+from techniques.optimizers.search import searched
 from techniques.regime import clash_with_own_average
 from techniques.registry import Obstacle, Row, Technique
 
@@ -48,7 +50,7 @@ class Reasons:
         cell = chosen.cell
         asked = (
             *(cell.workload, cell.optimizer, cell.train_backend, cell.backend, cell.compression),
-            *(cell.schedule, cell.clip, cell.average),
+            *(cell.schedule, cell.clip, cell.average, cell.tuning),
             *(cell.train_precision, cell.precision),
         )
         if asked not in self._reasons:
@@ -104,6 +106,10 @@ def _mismatches(chosen: CellTechniques) -> Iterator[Reason]:
         yield Reason(text, MISMATCH, NO_OPTIMIZER)
     if chosen.optimizer.row.own_average and (text := clash_with_own_average(chosen.regime)):
         yield Reason(f"{chosen.optimizer.name} {text}", MISMATCH, chosen.optimizer.name)
+    if tuning_of(chosen.cell.tuning) and not searched(chosen.optimizer):
+        names = ", ".join(chosen.optimizer.row.space)
+        why = f"the matrix writes {names}, all that it is searched in" if names else "its row has no space"
+        yield Reason(f"{chosen.optimizer.text}: nothing to tune: {why}", MISMATCH, chosen.optimizer.name)
     for name in backend.row.training_only:
         if backend.settings[name] != backend.row.defaults[name]:
             text = f"{backend.text}: {name} is a setting of training; omit it in [infer]"

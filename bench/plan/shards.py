@@ -1,6 +1,7 @@
 """Splits the cells of a matrix into shards that take about as long and repeat little of each other's work.
 
-Cells of one training stay together, so that no model is trained or compressed twice. What cells of several
+Cells of one training stay together, so that no model is trained or compressed twice; so do all cells of an
+optimizer that trials tune, so that no trial is made twice. What other cells of several
 trainings share, such as the timing of a structure, is done by every shard that needs it; a shard that does
 it already is therefore preferred. This is scheduling by the longest processing time first (Graham, "Bounds
 on multiprocessing timing anomalies", 1969), with costs that depend on what a shard has.
@@ -58,7 +59,7 @@ def shard_of(matrix: Matrix, plan: Plan, shard: Shard, seconds: Mapping[str, flo
         raise MatrixError(
             f"--shard {shard}: is empty; the matrix has {len(chains)} trainings, whose cells stay together"
         )
-    cells = tuple(cell for cell in matrix.cells if cell.training in own)
+    cells = tuple(cell for cell in matrix.cells if cell.chain in own)
     split = hashlib.sha256(repr(assigned).encode()).hexdigest()[:12]
     return replace(matrix, cells=cells), replace(shard, split=split)
 
@@ -79,7 +80,7 @@ class _Chain:
 def _chains(cells: Sequence[Cell], plan: Plan, seconds: Mapping[str, float]) -> list[_Chain]:
     stages: dict[tuple[str | int, ...], set[str]] = {}
     for cell, row in zip(cells, plan.cells, strict=True):
-        _add_with_parents(stages.setdefault(cell.training, set()), map(str, row.stages.values()), plan)
+        _add_with_parents(stages.setdefault(cell.chain, set()), map(str, row.stages.values()), plan)
     users = Counter(key for keys in stages.values() for key in keys)
     chains = []
     for name, keys in stages.items():

@@ -9,6 +9,7 @@ from typing import Any
 from bench.analysis.roofline import CEILING_DEVICES
 from bench.plan.lookup import CellTechniques
 from bench.plan.planner import Planner
+from bench.plan.trials import plan_trials
 from bench.stages.settings import (
     CeilingsSettings,
     CompressSettings,
@@ -50,7 +51,8 @@ def _train(planner: Planner, chosen: CellTechniques) -> str:
         target=row.target,
         evaluations_per_epoch=row.evaluations_per_epoch,
     )
-    return planner.add("train", chosen, settings, {}, chosen.training_label, *_updates(chosen))
+    trials = plan_trials(planner, chosen, settings, _updates(chosen))
+    return planner.add("train", chosen, settings, trials, chosen.training_label, *_updates(chosen))
 
 
 def step(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
@@ -61,7 +63,8 @@ def step(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
 
 def _step(planner: Planner, chosen: CellTechniques) -> str:
     settings = StepSettings(**_training(planner, chosen), **_sampling(planner))
-    label = f"{chosen.training_label} step"
+    # What trials try changes nothing of a step's time: it is that of the optimizer as it is written.
+    label = f"{chosen.tuned_label}{chosen.seed_label} step"
     return planner.add("step", chosen, settings, {}, label, *_updates(chosen))
 
 

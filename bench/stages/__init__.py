@@ -164,6 +164,15 @@ def _add(
 # Seconds are of two cores of a server, and of a small CNN. Kinds of one phase start as they are planned: what
 # is taught follows its teacher, which follows what it was compressed from.
 _add(
+    *("trial", "Try settings of an optimizer for the trainings that they tune", 0, "trains"),
+    plan=False,
+    settings="TrialSettings",
+    leaves_artifact=True,
+    alone=True,
+    guess_s=40.0,
+    guess_bytes=1_000,
+)
+_add(
     *("train", "Train a model to its target, or take it as it is given", 0, "trains"),
     settings="TrainSettings",
     leaves_artifact=True,

@@ -19,6 +19,7 @@ from bench.records import Measurement, Request
 from bench.stages.inputs import calibration_batches, make_trainer, parent_folder
 from bench.stages.settings import CompressSettings
 from bench.stages.train import quality
+from bench.stages.tuned import as_tuned
 from bench.workloads.loading import example_batch, load_workload
 from bench.workloads.workload import Data, Workload
 from techniques.compression.context import TaughtLoss
@@ -117,6 +118,7 @@ def run(request: Request[CompressSettings], folder: Path) -> list[Measurement]:
     """Write the compressed and recovered model; measure its quality before, between and after."""
     workload, data = load_workload(request.settings.workload, request.settings.test_samples)
     parent = parent_folder(request, "model")
+    request = replace(request, settings=as_tuned(request.settings, parent, folder))
     context = StageContext(request, workload, data, read_structure(parent, request.settings.workload))
     context.notes += quality(request.settings, data, load_outputs(parent), "before")
     technique = request.settings.technique

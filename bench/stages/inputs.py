@@ -15,7 +15,7 @@ from bench.models.structures import read_structure
 from bench.models.training import Trainer, shuffled_batches
 from bench.records import ANY_BATCH, STRUCTURE, Measurement, Request
 from bench.results.artifacts import artifact_folder
-from bench.stages.settings import ServedSettings, TrainingSettings
+from bench.stages.settings import TRIAL_ROLE, ServedSettings, TrainingSettings
 from bench.workloads.checks import checked_loss
 from bench.workloads.loading import example_batch
 from bench.workloads.workload import Data, Workload
@@ -49,6 +49,11 @@ def load_lowered(backend: Backend, folder: Path, settings: ServedSettings, threa
 def parent_folder(request: Request[Any], role: str) -> Path:
     """Return the folder of the artifact that plays this role."""
     return artifact_folder(Path(request.results), request.parents[role])
+
+
+def trial_folders(request: Request[Any]) -> list[Path]:
+    """Return the folders of the trials that a stage goes by, none where it has none."""
+    return [parent_folder(request, role) for role in request.parents if role.startswith(TRIAL_ROLE)]
 
 
 def rotating_batches(workload: Workload, data: Data, batch_size: int) -> list[torch.Tensor]:

@@ -31,6 +31,9 @@ Clip = Annotated[Technique[Row], PlainValidator(_parsed_by(CLIPS)), _AS_TEXT]
 Average = Annotated[Technique[Row], PlainValidator(_parsed_by(AVERAGES)), _AS_TEXT]
 Compression = Annotated[Technique[CompressionRow], PlainValidator(_parsed_by(COMPRESSIONS)), _AS_TEXT]
 
+TRIAL_ROLE = "trial "
+"""Begins the role of a trial, as `trial 3`, among the parents of a stage that goes by it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadSettings:
@@ -71,6 +74,18 @@ class TrainSettings(TrainingSettings):
     steps: int
     target: float
     evaluations_per_epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSettings(TrainSettings):
+    """A training that tries settings of its optimizer, `searched` by name; `number` counts from 1.
+
+    An `extension`, from 1, tries a rate beyond the edge of its parents' rates, if their best one lies there.
+    """
+
+    number: int
+    searched: tuple[str, ...]
+    extension: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

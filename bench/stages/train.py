@@ -19,6 +19,7 @@ from bench.models.training import EVALUATION_BATCH, Goal, Trainer, TrainingRecor
 from bench.records import Measurement, Request
 from bench.stages.inputs import make_trainer, structure_measurements
 from bench.stages.settings import TrainSettings, WorkloadSettings
+from bench.stages.tuned import tuned
 from bench.workloads.loading import example_batch, find_workload
 from bench.workloads.onnx_model import OnnxModel
 from bench.workloads.output_kinds import OutputKind
@@ -32,13 +33,11 @@ _CPU = torch.device("cpu")
 
 def run(request: Request[TrainSettings], folder: Path) -> list[Measurement]:
     """Write the trained model and its eager outputs on the test set; measure the training."""
-    settings = request.settings
+    settings, choice = tuned(request, folder)
     workload, data, model = load_and_note(settings.workload, settings.seed, settings.test_samples)
     if workload.quality is None:
         return _as_given(settings, data, model, workload, folder)
-    per_batch = min(settings.batch_size, len(data.train_inputs))
-    period = max(1, len(data.train_inputs) // (per_batch * settings.evaluations_per_epoch))
-    goal = Goal(settings.quality_metric, settings.target, period)
+    goal = goal_of(settings, data)
     kind = _kind(workload, data, model)
     with PeakResident() as resident:
         trainer = make_trainer(settings, workload, data, model, settings.regime(settings.steps))
@@ -48,11 +47,12 @@ def run(request: Request[TrainSettings], folder: Path) -> list[Measurement]:
     save_model(folder, Structure(settings.workload), model)
     save_outputs(folder, outputs)
     return [
-        *_to_target(record, goal),
-        *_spent(record),
+        *choice,
+        *to_target(record, goal),
+        *spent(record),
         effective_batch(trainer),
         *_samples(data),
-        *_curves(record, goal.metric, settings.regime(settings.steps)),
+        *curves(record, goal.metric, settings.regime(settings.steps)),
         *_clipping(settings, trainer),
         Measurement("evaluation_period", goal.period),
         *quality(settings, data, outputs),
@@ -64,6 +64,13 @@ def run(request: Request[TrainSettings], folder: Path) -> list[Measurement]:
         Measurement("peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason),
         Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),
     ]
+
+
+def goal_of(settings: TrainSettings, data: Data) -> Goal:
+    """Return what a training is for, and how often it looks."""
+    per_batch = min(settings.batch_size, len(data.train_inputs))
+    period = max(1, len(data.train_inputs) // (per_batch * settings.evaluations_per_epoch))
+    return Goal(settings.quality_metric, settings.target, period)
 
 
 def _as_given(
@@ -157,7 +164,8 @@ def _known(metric: str, value: float, n: int, qualifier: str) -> Measurement:
     return Measurement(metric, value, n=n, qualifier=qualifier)
 
 
-def _to_target(record: TrainingRecord, goal: Goal) -> list[Measurement]:
+def to_target(record: TrainingRecord, goal: Goal) -> list[Measurement]:
+    """Measure when the target was first met, and when it came to hold."""
     crossing = record.first_crossing(goal)
     reached = record.sustained(goal)
     target = f"{goal.metric} {goal.target:g}"
@@ -190,12 +198,14 @@ def _samples(data: Data) -> list[Measurement]:
     ]
 
 
-def _spent(record: TrainingRecord) -> list[Measurement]:
+def spent(record: TrainingRecord) -> list[Measurement]:
+    """Measure what a training took."""
+    rate = record.samples / record.training_s if record.training_s else None
     return [
         Measurement("steps_trained", record.steps),
         Measurement("training_s", record.training_s, method="clock, evaluation excluded"),
         Measurement("evaluation_s", record.evaluation_s, method="clock"),
-        Measurement("train_throughput", record.samples / record.training_s, n=record.steps, method="clock"),
+        Measurement("train_throughput", rate, n=record.steps, method="clock"),
     ]
 
 
@@ -215,7 +225,8 @@ def _clipping(settings: TrainSettings, trainer: Trainer) -> list[Measurement]:
     return [Measurement(name, value, n=steps, method=method, reason=reason) for name, value in values.items()]
 
 
-def _curves(record: TrainingRecord, quality_metric: str, regime: Regime) -> list[Measurement]:
+def curves(record: TrainingRecord, quality_metric: str, regime: Regime) -> list[Measurement]:
+    """Measure the curves of a training that came to an evaluation."""
     points = record.evaluations
     curves = {
         "curve_step": [float(point.step) for point in points],

@@ -22,7 +22,7 @@ def serving_columns(
     view: RunView, latency_s: float | None, samples: int, energy_j: float | None
 ) -> dict[str, Any]:
     """Return the estimated energy of a call, and the cost of a million samples in calls of this size."""
-    estimate_j, method = _estimate(view, latency_s)
+    estimate_j, method = estimate(view, latency_s)
     money, how = _money(view, latency_s, energy_j, estimate_j)
     per_million = None if money is None else money * _MILLION / samples
     return dict(zip(SERVING_COLUMNS, (estimate_j, method, per_million, how), strict=True))
@@ -30,7 +30,7 @@ def serving_columns(
 
 def training_columns(view: RunView, seconds: float | None, energy_j: float | None) -> dict[str, Any]:
     """Return the estimated energy of training to the target, and its cost."""
-    estimate_j, method = _estimate(view, seconds)
+    estimate_j, method = estimate(view, seconds)
     return dict(
         zip(
             TRAINING_COLUMNS,
@@ -40,7 +40,8 @@ def training_columns(view: RunView, seconds: float | None, energy_j: float | Non
     )
 
 
-def _estimate(view: RunView, seconds: float | None) -> tuple[float | None, str]:
+def estimate(view: RunView, seconds: float | None) -> tuple[float | None, str]:
+    """Return the energy of so many seconds by the watts of the matrix, and how that was estimated."""
     watts = _section(view, "estimate").get("watts")
     if watts is None or seconds is None:
         return None, ""

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from bench.analysis.statistics import ratio_interval
 from bench.analysis.survival import Outcome
@@ -28,6 +28,8 @@ _NOT_MEASURED = ("pending", "skipped", "killed")
 class Trained:
     """One training: its optimizer's label, its seed, and what it needed.
 
+    `untuned` is that label without the `tuning` that the optimizer had; `key` is of its stage.
+
     `steps` are interpolated between evaluations, `grid` is the evaluation at which the target first held,
     infinite if it never did. `clocked` are seconds by the clock of training, None where they are unknown;
     `step_s` is the median time of a step. `at_first` says that the target held at the first evaluation, so
@@ -46,6 +48,9 @@ class Trained:
     at_first: bool = False
     curve: tuple[tuple[float, float], ...] = ()
     loss: Outcome | None = None
+    key: str = ""
+    untuned: str = ""
+    tuning: str = ""
 
     @property
     def timed(self) -> Outcome | None:
@@ -109,7 +114,7 @@ def step_ratio(view: RunView, first: Trained, second: Trained) -> CommonError:
 
 def _workload(view: RunView, trainings: Sequence[Training]) -> WorkloadOutcomes | None:
     axes = [training.axes for training in trainings]
-    read = [_trained(view, training, visible(training_label(training.axes, axes))) for training in trainings]
+    read = [_trained(view, training, axes) for training in trainings]
     known = [one for one in read if one is not None]
     if not known:
         return None
@@ -136,7 +141,7 @@ def _time(known: Iterable[Trained], machines: int) -> str:
     return "clock" if all(one.clocked is not None for one in trained) else ""
 
 
-def _trained(view: RunView, training: Training, label: str) -> Trained | None:
+def _trained(view: RunView, training: Training, axes: Sequence[Mapping[str, Any]]) -> Trained | None:
     """Read a training; None where it has no target, or its state says nothing about its optimizer."""
     key, target, status = training.key, training.target, view.status(training.key)
     budget = training.steps or view.value(key, "steps_trained")
@@ -152,7 +157,7 @@ def _trained(view: RunView, training: Training, label: str) -> Trained | None:
     outcome = Outcome(needed, float(budget), math.isinf(needed) and not diverged)
     return Trained(
         workload=visible(str(training.axes["workload"])),
-        optimizer=label,
+        optimizer=visible(training_label(training.axes, axes)),
         seed=int(training.axes["seed"] or 0),
         state="diverged" if status.ok and diverged and not outcome.reached else status.state,
         steps=outcome,
@@ -162,6 +167,9 @@ def _trained(view: RunView, training: Training, label: str) -> Trained | None:
         step_key=training.step_key,
         at_first=held is not None and held.position == 0,
         curve=tuple(zip(steps, losses, strict=True)),
+        key=key,
+        untuned=visible(training_label(training.axes, axes, without=("tuning",))),
+        tuning=visible(str(training.axes["tuning"])),
     )
 
 

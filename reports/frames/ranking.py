@@ -25,6 +25,7 @@ from bench.errors import BenchError
 from bench.formatting import counted
 from reports.frames.across import Across, across_workloads
 from reports.frames.outcomes import Measure, WorkloadOutcomes, step_ratio, workload_outcomes
+from reports.frames.tuning import tuning_spent
 from reports.frames.view import RunView
 from techniques.registry import first_few, nearest
 
@@ -41,13 +42,20 @@ _PAIRS = (
 )
 
 
+_TUNING = (
+    *("workload", "optimizer", "tuning", "seeds", "reached", "steps_to_target", "time_to_target_s"),
+    *("budget_steps", "rank", "of", "tuning_steps", "tuning_s"),
+)
+
+
 @dataclass(frozen=True)
 class Ranking:
     """A run's optimizers, ranked by `measure`.
 
     `ranking` has a row for each workload × optimizer, best first. `verdicts` are those of each workload and
     measure by the pair, the better ranked first; `pairs` is their table. `spreads` are standard deviations
-    between seeds, of the logarithm of steps, by workload.
+    between seeds, of the logarithm of steps, by workload. `tuning` has a row for each workload × optimizer ×
+    tuning, with its rank among those tuned alike, where a workload has several kinds of tuning.
     """
 
     measure: Measure
@@ -57,6 +65,7 @@ class Ranking:
     across: Across
     spreads: Mapping[str, float | None]
     notes: tuple[str, ...]
+    tuning: pd.DataFrame
 
     @property
     def pairs(self) -> pd.DataFrame:
@@ -97,6 +106,7 @@ def rank(
     measure: Measure = "steps" if by_steps or untimed else "time"
     ordered = {one.workload: _order(one, measure) for one in outcomes}
     across = across_workloads(outcomes, measure, baseline)
+    tuning = [row for one in outcomes for row in _by_tuning(view, one, measure)]
     rows = [row for one in outcomes for row in _rows(one, ordered[one.workload])]
     return Ranking(
         measure,
@@ -115,6 +125,7 @@ def rank(
             *_notes_of_run(view),
             *across.notes,
         ),
+        pd.DataFrame(tuning, columns=list(_TUNING)),
     )
 
 
@@ -158,6 +169,29 @@ def _rows(one: WorkloadOutcomes, ordered: Sequence[str]) -> Iterator[dict[str, A
             "loss": _finite(median_outcome(loss)) if loss else None,
             "common_step": one.common_step,
         }
+
+
+def _by_tuning(view: RunView, one: WorkloadOutcomes, measure: Measure) -> Iterator[dict[str, Any]]:
+    """Yield a row for each optimizer × tuning of a workload, if it has several of the latter."""
+    first = {name: next(iter(seeds.values())) for name, seeds in one.trained.items()}
+    tunings = dict.fromkeys(trained.tuning for trained in first.values())
+    for tuning in tunings if len(tunings) > 1 else ():
+        alike = [name for name in _order(one, measure) if first[name].tuning == tuning]
+        for position, name in enumerate(alike):
+            steps, time = (list(one.measured(name, what).values()) for what in ("steps", "time"))
+            yield {
+                "workload": one.workload,
+                "optimizer": first[name].untuned,
+                "tuning": tuning,
+                "seeds": len(steps),
+                "reached": sum(outcome.reached for outcome in steps),
+                "steps_to_target": _finite(median_outcome(steps)),
+                "time_to_target_s": _finite(median_outcome(time)) if time else None,
+                "budget_steps": min(outcome.budget for outcome in steps),
+                "rank": position + 1,
+                "of": len(alike),
+                **tuning_spent(view, first[name].key),
+            }
 
 
 def _spread(one: WorkloadOutcomes) -> float | None:

@@ -20,17 +20,19 @@ from reports.frames import (
     training_table,
 )
 from reports.frames.scores import scores_table
+from reports.frames.tuning import trials_table
 from reports.frames.view import RunView
 
 
 def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
     """Return all tables of a run by name."""
     training, inference = training_table(view), inference_table(view)
-    generation = generation_table(view)
+    generation, trials = generation_table(view), trials_table(view)
     found = {
         "optimizers": scores_table(training),
         "training": training,
         "curves": curves(view),
+        **({"trials": trials} if len(trials) else {}),
         "compression": compression_table(view),
         "inference": inference,
         **({"generation": generation} if len(generation) else {}),

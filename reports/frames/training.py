@@ -14,11 +14,12 @@ from reports.frames.further import further_columns, further_values
 from reports.frames.money import TRAINING_COLUMNS, training_columns
 from reports.frames.precision import is_preliminary
 from reports.frames.roofline import ROOFLINE_COLUMNS, roofline_columns, step_point
+from reports.frames.tuning import TUNING_COLUMNS, tuning_columns, tuning_notes
 from reports.frames.validity import timing_fault
 from reports.frames.view import TRAIN_AXES, Reading, RunView, Training
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 BINDING_LIMIT = 0.5
 """Above this share of steps with clipped gradients, a note says so."""
@@ -60,7 +61,7 @@ COLUMNS = (
     *("step_within_variation", "step_throughput_samples_per_s"),
     *_STEP_METRICS,
     *(*ROOFLINE_COLUMNS, "hardware_utilization", "flops_incomplete", "flops_incomplete_in"),
-    *("energy_j", *TRAINING_COLUMNS),
+    *("energy_j", *TRAINING_COLUMNS, *TUNING_COLUMNS),
     *("quality", "without_training", "baseline_quality", *QUALITIES, "notes", "train_key", "step_key"),
 )
 
@@ -124,6 +125,7 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
     )
     row["flops_to_target"] = _flops_to_target(view, row)
     row |= _spent(view, row)
+    row |= tuning_columns(view, row)
     row["notes"] = "; ".join(_notes(view, row))
     return row
 
@@ -200,6 +202,7 @@ def _notes(view: RunView, row: Mapping[str, Any]) -> list[str]:
     held, asked = row["effective_batch_size"], row["train_batch_size"]
     if held is not None and asked is not None and held < asked:
         notes.append(f"batches of {held:g} samples: the training set has fewer than {asked:g}")
+    notes += tuning_notes(view, row)
     read = view.reading(row["train_key"], "training_samples").method
     notes += [f"data: {read}"] if read else []
     if row["time_gap_flagged"]:
@@ -228,14 +231,19 @@ def clipping_note(row: Mapping[str, Any]) -> str:
     )
 
 
-def training_label(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Name a training by its optimizer and by what else tells it from the others; the seed is left out."""
+def training_label(
+    row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], *, without: Collection[str] = ()
+) -> str:
+    """Name a training by its optimizer and by what else tells it from the others; the seed is left out.
+
+    Columns `without` which it is named are left out too.
+    """
     others = list(rows)
     parts = [str(row["optimizer"])]
     for column, word in (("schedule", ""), ("clip", "clip "), ("average", "average ")):
         if len({other[column] for other in others}) > 1:
             parts.append(f"{word}{row[column]}")
-    for column in ("train_backend", "train_precision", "train_batch_size"):
-        if len({other[column] for other in others}) > 1:
+    for column in ("train_backend", "train_precision", "train_batch_size", "tuning"):
+        if column not in without and len({other[column] for other in others}) > 1:
             parts.append(f"batch {row[column]}" if column == "train_batch_size" else str(row[column]))
     return ", ".join(parts)

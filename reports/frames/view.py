@@ -28,6 +28,7 @@ TRAIN_AXES = {
     "train.backend": "train_backend",
     "train.precision": "train_precision",
     "train.batch_size": "train_batch_size",
+    "tuning": "tuning",
     "seed": "seed",
 }
 """Axes of `[train]` as cells name them → the column that holds them."""

@@ -13,7 +13,7 @@ from techniques.regime import CONSTANT, NONE
 
 _SETTINGS = (
     *("workload", "backend", "precision", "batch", "seed", "target", "state", "quality metric"),
-    *("train backend", "train precision", "train batch", "schedule", "clipping", "average"),
+    *("train backend", "train precision", "train batch", "schedule", "clipping", "average", "tuning"),
 )
 """Columns with one value in all rows: the value is shown above the table instead."""
 

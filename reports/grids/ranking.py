@@ -24,12 +24,15 @@ _NEVER = "never"
 
 
 def ranking_grids(ranking: Ranking) -> list[Grid]:
-    """Return two tables for each workload, of optimizers and of pairs, and one across workloads."""
+    """Return two tables for each workload, of optimizers and of pairs, and one across workloads.
+
+    Where a workload's optimizers were tuned in several ways, a third has these side by side.
+    """
     grids = []
     rows = records(ranking.ranking)
     for workload in dict.fromkeys(row["workload"] for row in rows):
         own = [row for row in rows if row["workload"] == workload]
-        grids += [_optimizers(ranking, own), _pairs(ranking, own)]
+        grids += [_optimizers(ranking, own), _tuning(ranking, str(workload)), _pairs(ranking, own)]
     return [without_empty(grid, ()) for grid in (*grids, _across(ranking)) if grid.rows]
 
 
@@ -61,6 +64,37 @@ def _optimizer(row: Row) -> Iterator[str]:
         else format_value("time_to_target_s", row["time_to_target_s"])
     )
     yield UNKNOWN if row["loss"] is None else three_digits(row["loss"])
+
+
+def _tuning(ranking: Ranking, workload: str) -> Grid:
+    """Return a row for each optimizer, with what it needed after each kind of tuning, and its rank there."""
+    rows = [row for row in records(ranking.tuning) if row["workload"] == workload]
+    tunings = list(dict.fromkeys(row["tuning"] for row in rows))
+    found = {(row["optimizer"], row["tuning"]): row for row in rows}
+    columns = ["optimizer"]
+    for tuning in tunings:
+        columns += [tuning, f"steps of {tuning}"]
+    table = [
+        [name, *(text for tuning in tunings for text in _tuned(found.get((name, tuning))))]
+        for name in dict.fromkeys(row["optimizer"] for row in rows)
+    ]
+    title = f"{workload}: by tuning, with the rank among those tuned alike, and the steps of the trials"
+    return Grid("tuning", title, tuple(columns), tuple(tuple(map(Entry, row)) for row in table))
+
+
+def _tuned(row: Row | None) -> Iterator[str]:
+    if row is None:
+        yield from (UNKNOWN, "")
+        return
+    steps, seconds = row["steps_to_target"], row["time_to_target_s"]
+    text = (
+        f"> {format_value('steps_to_target', row['budget_steps'])}"
+        if steps is None
+        else format_value("steps_to_target", steps)
+    )
+    text += " steps" + ("" if seconds is None else f", {format_value('time_to_target_s', seconds)}")
+    yield f"{text} (rank {row['rank']} of {row['of']})"
+    yield "" if row["tuning_steps"] is None else format_value("steps_trained", row["tuning_steps"])
 
 
 def _pairs(ranking: Ranking, rows: list[dict[str, Any]]) -> Grid:

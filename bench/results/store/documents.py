@@ -7,6 +7,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter
 from typing_extensions import TypedDict
 
+from bench.analysis.tuning import FIXED
 from bench.metrics import Metric
 from techniques.regime import CONSTANT, NONE
 
@@ -192,6 +193,7 @@ AxesDocument = TypedDict(
         "train.backend": str,
         "train.precision": str,
         "train.batch_size": Positive,
+        "tuning": str,
         "seed": Count,
         "compression": str,
         "backend": str,
@@ -201,7 +203,7 @@ AxesDocument = TypedDict(
     total=False,
 )
 
-ADDED_AXES = {"schedule": CONSTANT, "clip": NONE, "average": NONE}
+ADDED_AXES = {"schedule": CONSTANT, "clip": NONE, "average": NONE, "tuning": FIXED}
 """Axes that cells of older stores lack, with the value that all of those cells have."""
 
 
