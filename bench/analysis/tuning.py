@@ -50,6 +50,11 @@ class Trial:
         """Whether anything was tried."""
         return self.ended != "not needed"
 
+    @property
+    def lost(self) -> bool:
+        """Whether its settings led nowhere, so that no training should have them."""
+        return self.ended in ("diverged", "failed")
+
 
 def pruned(qualities: Sequence[float], untrained: float, target: float, step: int, steps: int) -> str:
     """Say why a trial ends at this step of its budget, or return an empty text where it goes on.
@@ -71,9 +76,14 @@ def pruned(qualities: Sequence[float], untrained: float, target: float, step: in
 def best_of(trials: Iterable[Trial]) -> Trial | None:
     """Return the trial that took the fewest steps to the target; where none reached it, of the best quality.
 
-    Of equal ones it is the first. None where no trial came to an evaluation.
+    Of equal ones it is the first. A trial that diverged or failed is none. None where no other trial came to
+    an evaluation.
     """
-    known = [trial for trial in trials if _finite(trial.steps_to_target) or _finite(trial.quality)]
+    known = [
+        trial
+        for trial in trials
+        if not trial.lost and (_finite(trial.steps_to_target) or _finite(trial.quality))
+    ]
     return min(known, key=_place, default=None)
 
 

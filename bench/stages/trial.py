@@ -42,7 +42,7 @@ def run(request: Request[TrialSettings], folder: Path) -> list[Measurement]:
     save_trial(folder, trial)
     return [
         Measurement("trial_made", 1, method=settings.optimizer.text),
-        *_measured(attempt, trial),
+        *_measured(settings, attempt, trial),
     ]
 
 
@@ -76,7 +76,7 @@ def _attempt(settings: TrialSettings) -> _Attempt:
     workload, data, model = load_and_note(settings.workload, settings.seed, settings.test_samples)
     goal = goal_of(settings, data)
     record = TrainingRecord()
-    trainer = make_trainer(settings, workload, data, model)
+    trainer = make_trainer(settings, workload, data, model, settings.regime(settings.steps))
     untrained = _untrained(trainer, record, goal.metric)
 
     def gives_up(record: TrainingRecord) -> str:
@@ -121,18 +121,18 @@ def _beyond(settings: TrialSettings, before: list[Trial]) -> tuple[dict[str, flo
     return tried, ""
 
 
-def _measured(attempt: _Attempt, trial: Trial) -> Iterator[Measurement]:
+def _measured(settings: TrialSettings, attempt: _Attempt, trial: Trial) -> Iterator[Measurement]:
     record, goal = attempt.record, attempt.goal
     yield from to_target(record, goal)
     yield from spent(record)
     yield Measurement("evaluation_period", goal.period)
     if record.evaluations:
-        yield from curves(record, goal.metric)
+        yield from curves(record, goal.metric, settings.regime(settings.steps))
     is_pruned = attempt.ended == "pruned"
     yield Measurement("trial_pruned", float(is_pruned), method=attempt.reason if is_pruned else "")
     if trial.quality is not None:
         yield Measurement("trial_quality", trial.quality, n=len(record.evaluations))
-    lost = attempt.ended in ("diverged", "failed")
-    yield Measurement("trial_lost", float(lost), method=f"{attempt.ended}: {attempt.reason}" if lost else "")
+    how = f"{attempt.ended}: {attempt.reason}" if trial.lost else ""
+    yield Measurement("trial_lost", float(trial.lost), method=how)
     for name, value in trial.settings.items():
         yield Measurement("trial_setting", value, qualifier=name)

@@ -50,7 +50,7 @@ def test_the_best_trial_took_the_fewest_steps_to_the_target() -> None:
 
 
 def test_where_none_reached_the_target_the_best_quality_is_chosen_and_a_lost_trial_never() -> None:
-    lost = Trial(1, {"lr": 9.0}, "diverged", "the training loss is nan at step 3")
+    lost = Trial(1, {"lr": 9.0}, "diverged", "the training loss is nan at step 3", None, 0.8)
     trials = [lost, tried(2, 0.2, quality=0.6), tried(3, 0.3, quality=0.7), tried(4, 0.4, quality=math.nan)]
     best = best_of(trials)
     assert best is not None and best.number == 3
