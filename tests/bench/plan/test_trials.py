@@ -103,7 +103,7 @@ def test_parents_come_before_their_children_and_kinds_are_counted(tmp_path: Path
     assert len(plan.of_kind("train")) == 2 * 3 * 3
 
 
-def test_what_is_not_tuned_by_trials_has_none_and_defaults_are_the_settings_of_the_row(
+def test_defaults_are_the_settings_of_the_row_and_have_no_trials(
     tmp_path: Path,
 ) -> None:
     fixed, defaults = (planned(tmp_path, f'"{tuning}"') for tuning in ("fixed", "defaults"))
