@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from reports.frames.ranking import rank
+from reports.frames.run import read_frames
 from reports.frames.training import training_table
 from reports.frames.tuning import TUNING_COLUMNS, trials_table
 from reports.frames.view import RunView, read, records
@@ -124,8 +125,6 @@ def test_a_run_without_trials_has_no_table_of_them(tmp_path: Path) -> None:
 
 
 def test_the_report_shows_tuning_only_where_there_is_any(tmp_path: Path) -> None:
-    from reports.frames.run import read_frames
-
     frames = read_frames(view_of(tmp_path / "tuned"))
     assert len(frames["trials"]) == 5 + 2 + 4 + 2
     (grid,) = (grid for grid in all_grids(frames) if grid.name == "training")
