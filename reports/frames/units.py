@@ -28,6 +28,7 @@ _UNITS = {
     **dict.fromkeys(("speedup", "speedup_low", "speedup_high", "times_smaller"), "ratio"),
     **dict.fromkeys(("batch_size", "train_batch_size"), "samples"),
     **{"times_smaller_compressed": "ratio", "seconds": "s", "step": "steps"},
+    "steps_to_target_with_tuning": "steps",
 }
 
 _NO_SHARES = ("_points", "_metric", "_reference")

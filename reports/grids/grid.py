@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from bench.analysis.tuning import FIXED
 from reports.frames.view import records
 from reports.grids.cell import UNKNOWN, Column, Entry
 from techniques.regime import CONSTANT, NONE
@@ -17,7 +18,7 @@ _SETTINGS = (
 )
 """Columns with one value in all rows: the value is shown above the table instead."""
 
-_USUAL = (("schedule", CONSTANT), ("clipping", NONE), ("average", NONE))
+_USUAL = (("schedule", CONSTANT), ("clipping", NONE), ("average", NONE), ("tuning", FIXED))
 """Settings that are not shown where all rows have them."""
 
 

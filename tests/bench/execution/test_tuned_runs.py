@@ -1,4 +1,4 @@
-"""Runs that tune optimizers, made for real: trials are stages that are kept, resumed and sharded as others."""
+"""Runs that tune optimizers, made for real: trials are kept, resumed and sharded as other stages are."""
 
 from __future__ import annotations
 
