@@ -241,9 +241,7 @@ def _steps(own: Sequence[LaunchCost], settings: Mapping[str, Any]) -> tuple[floa
     """Return the predicted steps of a training, and whether they are an upper bound."""
     budget = _budget_steps(settings) or 0
     if "searched" in settings:
-        # Of many trials the sum counts, and some end early.
-        spent = [cost.values["steps_trained"] / (_budget_steps(cost.settings) or budget) for cost in own]
-        return budget * min(1.0, fmean(spent)), False
+        return _steps_of_a_trial(own, budget)
     if "target" not in settings:
         # A step of a recipe may train for several times what the budget calls a recovery.
         shares = [cost.values["steps_trained"] / (_budget_steps(cost.settings) or budget) for cost in own]
@@ -254,6 +252,18 @@ def _steps(own: Sequence[LaunchCost], settings: Mapping[str, Any]) -> tuple[floa
         if cost.values.get("target_reached") or (_budget_steps(cost.settings) or 0) >= budget
     ]
     return min(budget, median(known or [budget])), not known
+
+
+def _steps_of_a_trial(own: Sequence[LaunchCost], budget: int) -> tuple[float, bool]:
+    """Return the mean steps of a trial, since the sum of many counts, of which some end early."""
+    known = []
+    for cost in own:
+        trained, its_budget = cost.values["steps_trained"], _budget_steps(cost.settings) or 0
+        if cost.values.get("target_reached"):
+            known.append(min(budget, trained))
+        elif its_budget >= budget:
+            known.append(budget * trained / its_budget)
+    return (fmean(known), False) if known else (budget, True)
 
 
 def _at_least_content(size: int | None, settings: Mapping[str, Any]) -> int | None:

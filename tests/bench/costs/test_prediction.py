@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,34 @@ def test_a_training_that_reached_nothing_yet_is_predicted_by_its_whole_budget_as
 def test_a_training_known_to_miss_its_target_takes_its_budget_for_certain():
     model = CostModel([training(1000, 1000, reached=False)])
     assert not model.cost_of(stage("train", steps=1000, target=0.9)).bound
+
+
+TRIAL = TRAIN | {"searched": ["lr"], "target": 0.9, "steps": 1000, "optimizer": "adam:lr=0.02"}
+
+
+def test_a_trial_is_predicted_as_a_training_of_its_optimizers_defaults():
+    model = CostModel([training(200, 1000, reached=True)])
+    predicted = model.cost_of(stage("trial", **TRIAL))
+    assert predicted.first_s == pytest.approx(3 + 200 * 0.5 + 20 * 2)
+    assert predicted.source == "store" and model.knows(stage("trial", **TRIAL))
+    assert not model.knows(stage("trial", **TRIAL | {"workload": "other"}))
+
+
+def test_trials_here_say_more_of_a_trial_whatever_they_tried():
+    known = [training(200, 1000, reached=True), trial(100, reached=True), trial(500, reached=False)]
+    predicted = CostModel([*known, trial(0, reached=False)]).cost_of(stage("trial", **TRIAL))
+    assert predicted.first_s == pytest.approx(3 + 300 * 0.5 + 30 * 2)  # one that was not needed aside
+    assert not predicted.bound
+
+
+def test_a_trial_of_which_only_a_probe_is_known_takes_its_budget_at_most():
+    predicted = CostModel([], [training(20, 20, reached=False)]).cost_of(stage("trial", **TRIAL))
+    assert predicted.bound and predicted.first_s == pytest.approx(3 + 1000 * 0.5 + 100 * 2)
+
+
+def trial(steps: int, *, reached: bool) -> LaunchCost:
+    known = training(steps, 1000, reached=reached)
+    return replace(known, kind="trial", settings=TRIAL | {"optimizer": f"adam:lr=0.00{1 + steps}"})
 
 
 def test_a_few_cold_steps_give_way_to_the_timing_of_the_step_itself():
