@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from bench.commands import RESULTS, Command, Results, RunOption, StoreUrl
 from bench.errors import BenchError
 from bench.formatting import at_least, counted, format_value, say, three_digits
 from bench.metrics import METRICS, metric_named
+from bench.plan.sharing import shared_by
 from techniques.registry import first_few, nearest
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def show(
         names = first_few([f"{stage.key[:_SHORT_KEY]} ({stage.kind} {stage.label})" for stage in matching])
         raise BenchError(f"{record!r} is ambiguous; stage keys of run {run_id} that begin with it: {names}")
     stage = matching[0]
-    users = [cell for cell in cells.values() if stage.key in cell.stages.values()]
+    descendants = _descendants(stage.key, stages.values())
+    users = [cell for cell in cells.values() if descendants & set(map(str, cell.stages.values()))]
     used_by = f"used by {counted(len(users), 'cell')}: {', '.join(cell.name for cell in users)}"
     say(f"stage of run {run_id}, {used_by if users else 'used by no cell'}")
     if users:
@@ -66,6 +68,15 @@ def show(
 
 
 COMMANDS = (Command("show", "Look", show),)
+
+
+def _descendants(key: str, stages: Iterable[StageRow]) -> set[str]:
+    """Return the keys of a stage and of all that build on it, timings that artifacts share left out."""
+    found = {key}
+    for stage in stages:  # parents first
+        if found & set(stage.parents) and not shared_by(stage.kind):
+            found.add(stage.key)
+    return found
 
 
 def command(run: Mapping[str, Any], cell: CellRow, results: Path, store_url: str = "") -> str:
