@@ -14,7 +14,6 @@ from bench.commands import RESULTS, Command, Results, RunOption, StoreUrl
 from bench.errors import BenchError
 from bench.formatting import at_least, counted, format_value, say, three_digits
 from bench.metrics import METRICS, metric_named
-from bench.plan.sharing import shared_by
 from techniques.registry import first_few, nearest
 
 if TYPE_CHECKING:
@@ -72,6 +71,8 @@ COMMANDS = (Command("show", "Look", show),)
 
 def _descendants(key: str, stages: Iterable[StageRow]) -> set[str]:
     """Return the keys of a stage and of all that build on it, timings that artifacts share left out."""
+    from bench.plan.sharing import shared_by
+
     found = {key}
     for stage in stages:  # parents first
         if found & set(stage.parents) and not shared_by(stage.kind):
