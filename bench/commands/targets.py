@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 from bench.commands import RESULTS, Command, Plugins, Results, RunId, StoreUrl
 from bench.formatting import format_value, print_table
 from bench.plugins import load_plugins
@@ -37,7 +40,7 @@ def targets(
     print_table("targets", [_line(row) for row in rows.to_dict("records")], HEADINGS)
 
 
-def _line(row: dict[str, object]) -> tuple[str, ...]:
+def _line(row: Mapping[Hashable, Any]) -> tuple[str, ...]:
     known, unknown = row["target_by_rule"] is not None, format_value("quality", None)
     return (
         *(str(row["workload"]), str(row["optimizer"]), str(row["quality_metric"])),

@@ -236,9 +236,9 @@ def _clipping(settings: TrainSettings, trainer: Trainer) -> list[Measurement]:
     found = trainer.learn.clipping()
     method = f"clip {settings.clip.text}"
     values = {
-        "clip_binding_share": found and found.share,
-        "gradient_norm_median": found and found.median_norm,
-        "gradient_norm_max": found and found.max_norm,
+        "clip_binding_share": None if found is None else found.share,
+        "gradient_norm_median": None if found is None else found.median_norm,
+        "gradient_norm_max": None if found is None else found.max_norm,
     }
     reason = "" if found else "no step had finite gradients"
     steps = found.steps if found else 0

@@ -22,7 +22,7 @@ from bench.stages.train import curves, goal_of, spent, to_target
 from techniques.optimizers.search import RATE, with_settings
 from techniques.registry import CannotApply
 
-_LOST = (Diverged, StageError, ArithmeticError, ValueError, torch.linalg.LinAlgError)
+_LOST = (Diverged, StageError, ArithmeticError, ValueError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]
 """What settings of an optimizer may lead to; the memory that a trial takes does not depend on them."""
 
 
