@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_FEW = 20
+"""Launches from which on the share that was disturbed is known well enough."""
+
 SLOWER = 1.12
 """A launch is disturbed if the reference product took this much longer than at the run's best."""
 
@@ -24,6 +27,14 @@ def what_disturbed(launches: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
         launch: found.get("disturbed") or _slowed(found.get("reference_s"), best_s)
         for launch, found in launches.items()
     }
+
+
+def repeats_help(good: int, disturbed: int) -> bool:
+    """Say whether to repeat disturbed launches, from how many of a run's good launches were disturbed.
+
+    Where most were, a repeat would most likely be disturbed too: it costs time and shows nothing better.
+    """
+    return good < _FEW or disturbed <= good / 2
 
 
 def best_reference_s(known_s: Sequence[float]) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count as numbers
 
+from bench.analysis.disturbed import repeats_help
 from bench.analysis.statistics import LOOKS, launch_interval
 from bench.costs import Estimator
 from bench.costs.timeline import STORE, Timeline
@@ -45,6 +46,8 @@ class Ledger:
         self._ended: dict[str, Result] = {}
         self._kills: Counter[str] = Counter()
         self._disturbed: dict[str, str] = {}
+        self._good = self._bad = 0
+        self._repeating = True
         self._reopened: set[str] = set()
         self._numbers: defaultdict[str, set[int]] = defaultdict(set)
         self._spent_s: defaultdict[str, float] = defaultdict(float)
@@ -184,14 +187,23 @@ class Ledger:
     def count_launch(self, stage: StageRow) -> bool:
         """Count a good launch; returns False where it was disturbed and is to be repeated."""
         disturbed = self._disturbed.get(stage.key)
-        may_repeat = self.repeats[stage.key] < self.job.max_repeats and not self._is_spent(stage)
-        if disturbed and may_repeat:
+        self._good += 1
+        self._bad += bool(disturbed)
+        self._see_whether_repeats_help()
+        left = self.job.max_repeats - self.repeats[stage.key] if self._repeating else 0
+        if disturbed and left > 0 and not self._is_spent(stage):
             self.repeats[stage.key] += 1
             self.display.repeated(title(stage), disturbed)
             return False
         self.launches[stage.key] += 1
         self.look(stage)
         return True
+
+    def _see_whether_repeats_help(self) -> None:
+        helped, self._repeating = self._repeating, repeats_help(self._good, self._bad)
+        if helped and not self._repeating and self.job.max_repeats:
+            share = f"{self._bad} of {self._good} launches were disturbed"
+            self.display.say(f"{share}: while it is most of them, none is repeated")
 
     def look(self, stage: StageRow) -> None:
         """End a timed stage whose interval is narrow enough, or whose launches or time are used up."""
@@ -236,12 +248,17 @@ class Ledger:
 
     def _count(self) -> None:
         """Count timed stages' launches in the store; disturbed ones are repeated, as often as that goes."""
-        for key, count in self.job.store.launch_counts(self.job.run_id).items():
-            if self._sharing.plan.stages[key].timed:
-                self.repeats[key] = min(count.disturbed, self.job.max_repeats)
-                self.launches[key] = count.good - self.repeats[key]
-                if self._is_spent(self._sharing.plan.stages[key]):  # disturbed ones count too
-                    self.launches[key] = max(self.launches[key], min(count.good, LOOKS[0]))
+        counts = self.job.store.launch_counts(self.job.run_id)
+        timed = {key: count for key, count in counts.items() if self._sharing.plan.stages[key].timed}
+        self._good = sum(count.good for count in timed.values())
+        self._bad = sum(count.disturbed for count in timed.values())
+        self._see_whether_repeats_help()
+        for key, count in timed.items():
+            most = self.job.max_repeats if self._repeating else self.repeats[key]
+            self.repeats[key] = min(count.disturbed, most)
+            self.launches[key] = count.good - self.repeats[key]
+            if self._is_spent(self._sharing.plan.stages[key]):  # disturbed ones count too
+                self.launches[key] = max(self.launches[key], min(count.good, LOOKS[0]))
 
     def _remember_spent(self) -> None:
         if self.job.budget.budget_s is None:

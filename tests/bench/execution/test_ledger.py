@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.analysis.disturbed import repeats_help
 from bench.errors import BenchError
 from bench.execution.job import MIN_REPEATS
 from bench.execution.ledger import MAX_KILLS
@@ -67,6 +68,35 @@ def test_a_disturbed_launch_does_not_count_until_the_repeats_are_used_up(tmp_pat
         ledger.enter(INFER, launch, timed(1.0, "pressure"))
         counted.append(ledger.count_launch(INFER))
     assert counted == [False] * max(MIN_REPEATS, 10) + [True]
+
+
+def test_where_most_launches_of_a_run_are_disturbed_none_is_repeated(tmp_path: Path, capsys) -> None:
+    others = [replace(INFER, key=f"{number:064d}", label=f"net {number} @ cpu") for number in range(12)]
+    ledger = ledger_of(tmp_path, (TRAIN, *others))
+    counted = []
+    for launch in range(2):
+        for stage in others:
+            ledger.enter(stage, launch, timed(1.0, "pressure"))
+            counted.append(ledger.count_launch(stage))
+    assert counted == [False] * 19 + [True] * 5
+    assert "20 of 20 launches were disturbed" in capsys.readouterr().err
+    assert ledger.reopen() and max(ledger.repeats.values()) == 2
+    for launch in range(2, 40):
+        for stage in others:
+            ledger.enter(stage, launch, timed(1.0))
+            ledger.count_launch(stage)
+        if not ledger.reopen():
+            break
+    assert sum(ledger.repeats.values()) == 24
+
+
+@pytest.mark.parametrize(
+    ("good", "disturbed", "helps"), [(19, 19, True), (20, 11, False), (20, 10, True), (1000, 400, True)]
+)
+def test_repeats_help_unless_most_of_twenty_launches_were_disturbed(
+    good: int, disturbed: int, helps: bool
+) -> None:
+    assert repeats_help(good, disturbed) is helps
 
 
 def test_a_spent_time_budget_ends_a_timing_that_has_an_interval(tmp_path: Path) -> None:
