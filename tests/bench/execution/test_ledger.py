@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.analysis.disturbed import repeats_help
 from bench.errors import BenchError
 from bench.execution.job import MIN_REPEATS
 from bench.execution.ledger import MAX_KILLS
@@ -88,15 +87,6 @@ def test_where_most_launches_of_a_run_are_disturbed_none_is_repeated(tmp_path: P
         if not ledger.reopen():
             break
     assert sum(ledger.repeats.values()) == 24
-
-
-@pytest.mark.parametrize(
-    ("good", "disturbed", "helps"), [(19, 19, True), (20, 11, False), (20, 10, True), (1000, 400, True)]
-)
-def test_repeats_help_unless_most_of_twenty_launches_were_disturbed(
-    good: int, disturbed: int, helps: bool
-) -> None:
-    assert repeats_help(good, disturbed) is helps
 
 
 def test_a_spent_time_budget_ends_a_timing_that_has_an_interval(tmp_path: Path) -> None:
