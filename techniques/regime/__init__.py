@@ -157,8 +157,11 @@ class Regime:
     @property
     def settings(self) -> dict[str, dict[str, Setting]]:
         """Return the settings of each, with the defaults that its text leaves out."""
-        names = ("schedule", "clip", "average")
-        return {name: dict(each.settings) for name, each in zip(names, self.techniques, strict=True)}
+        return {
+            "schedule": dict(self.schedule.settings),
+            "clip": dict(self.clip.settings),
+            "average": dict(self.average.settings),
+        }
 
     def factor(self, step: int) -> float:
         """Return what the optimizer's own rate is multiplied by in step number `step`, from 0."""
