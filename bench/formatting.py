@@ -102,7 +102,7 @@ def format_value(metric: str, value: float | None) -> str:
         scale, name = _scale(unit, value)
         is_count = unit in ("bytes", "FLOPs") and scale == 1
         return f"{value:,.0f} {name}" if is_count else f"{three_digits(value / scale)} {name}"
-    return three_digits(value) + ("" if unit == "ratio" else f" {unit}")
+    return three_digits(value) + (f" {unit}" if unit not in ("", "ratio") else "")
 
 
 def _scale(unit: str, value: float) -> tuple[float, str]:

@@ -235,14 +235,15 @@ def _clipping(settings: TrainSettings, trainer: Trainer) -> list[Measurement]:
         return []
     found = trainer.learn.clipping()
     method = f"clip {settings.clip.text}"
-    values = {
-        "clip_binding_share": None if found is None else found.share,
-        "gradient_norm_median": None if found is None else found.median_norm,
-        "gradient_norm_max": None if found is None else found.max_norm,
-    }
-    reason = "" if found else "no step had finite gradients"
-    steps = found.steps if found else 0
-    return [Measurement(name, value, n=steps, method=method, reason=reason) for name, value in values.items()]
+    if found is None:
+        names = ("clip_binding_share", "gradient_norm_median", "gradient_norm_max")
+        reason = "no step had finite gradients"
+        return [Measurement(name, None, method=method, reason=reason) for name in names]
+    return [
+        Measurement("clip_binding_share", found.share, n=found.steps, method=method),
+        Measurement("gradient_norm_median", found.median_norm, n=found.steps, method=method),
+        Measurement("gradient_norm_max", found.max_norm, n=found.steps, method=method),
+    ]
 
 
 def curves(record: TrainingRecord, quality_metric: str, regime: Regime) -> list[Measurement]:

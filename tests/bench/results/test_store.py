@@ -74,7 +74,7 @@ def test_a_new_process_sees_what_the_last_one_wrote(store, tmp_path, store_url):
     again = Store.open(tmp_path, store_url)
     assert again.launch_results("run-1") == [(STAGE.key, 0, "ok")]
     assert again.stages("run-1") == [STAGE]
-    assert again.cells("run-1") == [CELL]
+    assert again.cells("run-1") == [replace(CELL, axes={**CELL.axes, **ADDED_AXES})]
     again.close()
 
 

@@ -52,7 +52,7 @@ def test_clipping_that_binds_in_most_steps_is_a_note_for_each_optimizer(training
     (line,) = clipping_notes(training)
     assert line == (
         "note: digits momentum: clip norm:1 binds in 97 % of the steps and sets the length of their "
-        "gradients (norms before: median 12, largest 86)"
+        "gradients (norms before: median 12.0, largest 86.0)"
     )
     training["clip_binding_share"] = None
     assert not list(clipping_notes(training))
