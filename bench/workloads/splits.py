@@ -83,7 +83,7 @@ def held_out(groups: NDArray[np.int64], wanted: int) -> NDArray[np.bool_]:
 def _split(groups: NDArray[np.int64], wanted: int) -> tuple[NDArray[np.bool_], list[str]]:
     """Return which samples are held out, and a note where groups cannot be kept apart."""
     held = held_out(groups, wanted)
-    if held.any():
+    if held.any() and not held.all():
         return held, []
     note = "training and validation samples have inputs or groups in common: there are too few"
     return held_out(np.arange(len(groups)), wanted), [note]

@@ -27,7 +27,7 @@ def run(command, folder: Path, stops: str) -> str:
     assert ran.returncode == 0, ran.stderr
     done = command("targets", "--results", folder)
     assert done.returncode == 0, done.stderr
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("diabetes-mlp")]
+    (line,) = [line for line in done.stdout.splitlines() if line.strip().startswith("diabetes-mlp")]
     return line
 
 

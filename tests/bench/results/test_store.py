@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from bench.errors import StoreError
 from bench.records import Artifact, Measurement, PlannedRequest, Result
 from bench.results.store import CellRow, StageRow, Store
+from bench.results.store.documents import ADDED_AXES
 from bench.results.store.schema import SCHEMA
 
 STAGE = StageRow("a" * 64, "infer", "net @ cpu", True, (), PlannedRequest())

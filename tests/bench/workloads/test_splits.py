@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -91,8 +93,10 @@ def test_whole_groups_are_held_out_and_never_many_more_than_wanted(groups: np.nd
     assert held.sum() >= min(wanted, sum(fitting))
 
 
-def test_what_is_served_as_given_has_no_validation_data() -> None:
-    _, data = load_workload("module:tests/support/users_models.py:make_model")
+def test_what_is_served_as_given_has_no_validation_data(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text("import torch\nmake_model = lambda: (torch.nn.Linear(4, 2), torch.randn(8, 4))\n")
+    _, data = load_workload(f"module:{mine}:make_model")
     assert data.validation is None
 
 
