@@ -144,7 +144,7 @@ class XlaTrainingStep:
         """Return gradients scaled as `torch.nn.utils.clip_grad_norm_` does, and their norm before."""
         if self._limit is None:
             return gradients, None
-        norm = optax.global_norm(gradients)
+        norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients.values()))
         scale = jnp.minimum(self._limit / (norm + 1e-6), 1.0)
         return jax.tree.map(lambda gradient: scale * gradient, gradients), norm
 
