@@ -38,7 +38,8 @@ class Sensitivity:
     """`ranges` has a row for each optimizer × setting of which a run has several values, `points` for each
     value.
 
-    A setting is `lr`, or `batch size`: then each has the rate that was best at it.
+    A setting is `lr`, or `batch size`: then each size has the rate that was best at it. `best` is the value
+    with the fewest steps.
     """
 
     ranges: pd.DataFrame

@@ -63,10 +63,12 @@ _RANGE: tuple[Column, ...] = (
     ("reach the target", _reaching),
     ("range", _range),
     ("decades", _decades),
+)
+_RATES: tuple[Column, ...] = (
+    *(*_GROUP, ("batch", plain("train_batch_size")), *_RANGE),
     ("best", _best),
     ("steps there", metric("steps_to_target")),
 )
-_RATES: tuple[Column, ...] = (*_GROUP, ("batch", plain("train_batch_size")), *_RANGE)
 _BATCH_SIZES: tuple[Column, ...] = (
     *(*_GROUP, *_RANGE),
     ("critical batch size", _critical),

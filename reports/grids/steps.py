@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 
 from bench.formatting import format_interval, format_value
+from bench.metrics import metric_named
 from reports.frames.steps import MEMORY, PARTS
 from reports.grids.cell import (
     UNKNOWN,
@@ -66,11 +67,11 @@ STEPS: tuple[Column, ...] = (
     ("state", state),
     ("variant", plain("variant")),
     ("step time", timing("step_latency", "step_latency_s")),
-    *((part, _part(part)) for part in PARTS),
+    *((metric_named(f"step_{part}_s").label, _part(part)) for part in PARTS),
     ("parts / step", metric("step_parts_ratio")),
     ("% of peak (MFU)", with_bounds(of_count("utilization"), "utilization")),
     ("% of peak with recomputation (HFU)", of_count("hardware_utilization")),
-    *((name, _memory(column)) for name, column in MEMORY.items()),
+    *((metric_named(column).label, _memory(column)) for column in MEMORY.values()),
     ("peak tensor memory", metric("peak_tensor_bytes")),
     ("notes", plain("notes")),
     ("record", keys("step_key")),

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, NullLocator
 
 from bench.formatting import three_digits
 from reports.frames.sensitivity import BATCH_SIZE, RATE
@@ -37,9 +37,11 @@ _CAPTIONS = {
     "dashed line is the target.",
     BATCH_SIZE: "Medians over seeds, at the best of the tested rates of each batch size. A hollow mark at "
     "the budget missed the target. Dashed: the trade-off S = S_min + E_min / B (McCandlish et al. 2018), "
-    "with the critical batch size E_min / S_min in the legend.",
+    "with the critical batch size E_min / S_min in the legend, where both sides of it were tested.",
 }
 _TITLES = {RATE: "Sensitivity to the learning rate", BATCH_SIZE: "Sensitivity to the batch size"}
+
+_MAX_TICKS = 8
 
 _Row = dict[str, Any]
 
@@ -98,7 +100,8 @@ def _legend(row: _Row, name: str, setting: str) -> str:
     text = shorten(name, 24)
     if setting == BATCH_SIZE:
         size = row["critical_batch"]
-        return text if size is None or math.isinf(size) or not size else f"{text}  {three_digits(size)}"
+        known = size is not None and 0 < size < math.inf
+        return f"{text}  critical size {three_digits(size)}" if known else text
     if row["decades"] is None:
         return f"{text}  none"
     most = row["most_decades"]
@@ -128,13 +131,20 @@ def _trade_off(left: Axes, right: Axes, row: _Row, points: Sequence[_Row], colou
     right.plot(sizes, steps * sizes, **style)
 
 
+def _ticks(values: Sequence[float], setting: str) -> Locator:
+    """Place ticks at the tested batch sizes, and at powers of 10 of rates; at more where they are few."""
+    if setting == BATCH_SIZE and len(values) <= _MAX_TICKS:
+        return FixedLocator(values)
+    return LogLocator(subs=(1.0, 2.0, 5.0) if values[-1] < 60 * values[0] else (1.0,))
+
+
 def _axes(left: Axes, right: Axes, points: Sequence[_Row], setting: str) -> None:
     for axes in (left, right):
         axes.set_xscale("log")
         axes.set_xlabel("learning rate" if setting == RATE else "batch size")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if setting == RATE else (1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_locator(_ticks(sorted({point["value"] for point in points}), setting))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
     left.set_yscale("log")
     format_axis(left, "y", "steps_to_target", log=True)
     if setting == BATCH_SIZE:

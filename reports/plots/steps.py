@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from bench.formatting import format_interval, format_value
 from reports.frames.steps import MEMORY, PARTS
@@ -25,6 +27,14 @@ _MIN_LABELLED = 0.07
 """A segment narrower than this share of the longest bar has no room for its share as text."""
 
 
+class _BinaryLocator(MultipleLocator):
+    """Ticks at multiples of the power of 2 that gives four to eight of them, since bytes count in such."""
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        self.set_params(base=2.0 ** math.floor(math.log2(max(vmax, 8.0) / 4)))
+        return super().tick_values(vmin, vmax)
+
+
 def draw_steps(steps: pd.DataFrame, workload: str) -> Plot | None:
     """Draw the parts of one workload's training steps; None where no part was timed."""
     rows = [
@@ -37,8 +47,8 @@ def draw_steps(steps: pd.DataFrame, workload: str) -> Plot | None:
     return render(
         f"step-parts-{workload}",
         f"Where the time and the memory of a training step go: {workload}",
-        "Bars are the parts of a step, timed with marks between them, and each part's share. The line is the "
-        "step time without marks, with its 95 % interval. On the right, what is in memory at the peak.",
+        "Bars are the parts of a step, timed with marks between them, and each part's share. The black line "
+        "is the step time without marks, with its 95 % interval. On the right, what is in memory at the peak.",
         lambda: _figure(sorted(rows, key=_whole)),
     )
 
@@ -87,9 +97,9 @@ def _mark_whole(axes: Axes, place: int, row: Mapping[str, Any]) -> None:
     whole, low, high = (row[f"step_latency_{what}"] for what in ("s", "low_s", "high_s"))
     end = sum(row[f"{part}_s"] for part in PARTS)
     if whole is not None:
-        axes.plot([whole, whole], [place - 0.42, place + 0.42], color=INK, linewidth=1.2)
-        if low is not None and high is not None:
-            axes.plot([low, high], [place, place], color=INK, linewidth=1.2)
+        axes.plot([whole, whole], [place - 0.36, place + 0.44], color=INK, linewidth=1.2)
+        if low is not None and high is not None:  # below the bar, which has text in it
+            axes.plot([low, high], [place + 0.44] * 2, color=INK, linewidth=1.6, solid_capstyle="butt")
         text = format_interval("step_latency_s", whole, low, high)
         _write(axes, max(end, whole, high or 0.0), place, text)
 
@@ -111,6 +121,7 @@ def _finish(axes: Axes, metric: str, label: str) -> None:
     axes.grid(axis="y", visible=False)
     format_axis(axes, "x", metric)
     axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(_BinaryLocator() if metric == "peak_tensor_bytes" else MaxNLocator(6))
 
 
 def _legend(axes: Axes, colours: Mapping[str, str]) -> None:

@@ -71,7 +71,7 @@ def test_the_range_of_rates_is_a_number_of_decades(rates: Sensitivity) -> None:
     assert (sgd["low"], sgd["best"], sgd["high"]) == (0.1, 1.0, 1.0)
     assert (sgd["below"], sgd["above"]) == (0.01, 10.0)
     assert sgd["decades"] == pytest.approx(1) and sgd["most_decades"] == pytest.approx(3)
-    assert sgd["steps_to_target"] == pytest.approx(310)
+    assert sgd["steps_to_target"] == pytest.approx(310, rel=0.02)  # between evaluations 60 steps apart
     assert (adam["optimizer"], adam["values"]) == ("adam", 2)
     assert adam["most_decades"] is None and adam["best_at_end"] and adam["low"] == 0.001  # its default
 
@@ -80,8 +80,10 @@ def test_each_rate_has_what_its_seeds_needed_and_what_became_of_them(rates: Sens
     rows = {row["value"]: row for row in records(rates.points) if row["optimizer"] == "sgd"}
     assert list(rows) == [0.01, 0.1, 1.0, 10.0]
     assert [row["reached"] for row in rows.values()] == [0, 3, 2, 1]
-    assert rows[0.1]["steps_to_target"] == pytest.approx(900) and rows[0.01]["steps_to_target"] is None
-    assert rows[0.1]["samples_to_target"] == pytest.approx(900 * 128)
+    assert (
+        rows[0.1]["steps_to_target"] == pytest.approx(900, rel=0.02) and rows[0.01]["steps_to_target"] is None
+    )
+    assert rows[0.1]["samples_to_target"] == pytest.approx(128 * rows[0.1]["steps_to_target"])
     assert rows[10.0]["states"] == "diverged" and rows[0.01]["states"] == "censored"
     assert {row["budget_steps"] for row in rows.values()} == {BUDGET}
 
@@ -110,9 +112,9 @@ def test_batch_sizes_have_a_critical_one_where_the_trade_off_shows(tmp_path: Pat
     found = over_batch_sizes(tmp_path, (16, 32, 64, 128, 256), rates=(0.001,))
     (row,) = records(found.ranges)
     assert (row["setting"], row["values"], row["train_batch_size"]) == (BATCH_SIZE, 5, None)
-    # Steps are read between evaluations 60 steps apart, off by up to 1 %.
-    assert row["critical_batch"] == pytest.approx(64, rel=0.1)
-    assert row["critical_batch_low"] < 64 < row["critical_batch_high"] < 100
+    # Steps are read between evaluations 60 steps apart, off by 1 %.
+    assert row["critical_batch"] == pytest.approx(64, rel=0.05)
+    assert 60 < row["critical_batch_low"] < row["critical_batch"] < row["critical_batch_high"] < 68
     assert row["min_steps"] == pytest.approx(202, rel=0.05)
     samples = [point["samples_to_target"] for point in records(found.points)]
     assert samples == sorted(samples) and samples[0] == pytest.approx(16 * 1010, rel=0.02)
@@ -162,7 +164,7 @@ def test_the_figure_of_batch_sizes_names_the_critical_one(tmp_path: Path) -> Non
     plot = draw_sensitivity(found.ranges, found.points, "digits", BATCH_SIZE)
     (row,) = records(found.ranges)
     assert not math.isinf(row["critical_batch"])
-    assert f"<!-- adam  {row['critical_batch']:#.3g}".rstrip(".").encode() in plot.svg
+    assert f"<!-- adam  critical size {row['critical_batch']:#.3g}".rstrip(".").encode() in plot.svg
 
 
 def test_reports_have_the_tables_and_the_figure_only_where_rates_vary(tmp_path: Path) -> None:

@@ -103,13 +103,13 @@ def test_an_optimizers_own_products_are_not_the_models(tmp_path: Path) -> None:
 
 def test_the_table_shows_time_and_share_of_each_part_with_their_intervals(view: RunView) -> None:
     (grid,) = steps_grids(read_frames(view))
-    text, share = entry(grid, "adam:variant=fused", "optimizer")
+    text, share = entry(grid, "adam:variant=fused", "optimizer time")
     assert text.startswith("1.50 ms (1.3") and share.startswith("16.7 % (1")
-    assert entry(grid, "adam", "forward")[0] == "3.00 ms (3.00 to 3.00)"
+    assert entry(grid, "adam", "forward time")[0] == "3.00 ms (3.00 to 3.00)"
     assert entry(grid, "adam", "parts / step")[0] == "1.05"
     mfu, bounds = entry(grid, "adam", "% of peak (MFU)")
     assert mfu == "30.00 %" and " to " in bounds
-    assert entry(grid, "adam", "weights") == ("9.54 MiB", "19.2 %")
+    assert entry(grid, "adam", "weights at the peak") == ("9.54 MiB", "19.2 %")
     assert ("variant", "loop") not in grid.shared
 
 
@@ -143,5 +143,5 @@ def test_a_run_of_an_older_version_has_its_steps_without_parts(tmp_path: Path) -
     measurements = (Measurement("step_latency_s", 0.01), Measurement("peak_tensor_bytes", 1e6))
     frames = frames_of(tmp_path, measurements)
     (grid,) = steps_grids(frames)
-    assert "forward" not in grid.columns and "step time" in grid.columns
+    assert "forward time" not in grid.columns and "step time" in grid.columns
     assert draw_steps(frames["steps"], "digits") is None
