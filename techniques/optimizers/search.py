@@ -47,10 +47,13 @@ def with_settings(
 
 
 def _points(count: int, dimensions: int, seed: int) -> Sequence[Sequence[float]]:
-    """Return the first points of the sequence, each a share from 0 to 1 for each dimension."""
+    """Return the first points of the sequence, each a share from 0 to 1 for each dimension.
+
+    They are those of Optuna's `QMCSampler(qmc_type="halton", seed=seed)`, which calls SciPy in the same way.
+    """
     from scipy.stats import qmc  # which takes a second to import
 
-    points: list[list[float]] = qmc.Halton(dimensions, scramble=True, rng=seed).random(count).tolist()
+    points: list[list[float]] = qmc.Halton(dimensions, scramble=True, seed=seed).random(count).tolist()
     return points
 
 

@@ -31,14 +31,14 @@ def view_of(folder: Path, **options: Any) -> RunView:
     """Return two optimizers in three tunings, three seeds each: after two trials sgd is first, later adam."""
     tunings = {
         "adam": {
-            "fixed": MadeUpTuning((500, 510, 520)),
-            "trials:2": MadeUpTuning((460, 470, 480), 2, 2),
-            "trials:4": MadeUpTuning((300, 310, 320), 5, 2),
+            "fixed": MadeUpTuning((800, 810, 820)),
+            "trials:2": MadeUpTuning((760, 770, 780), 2, 2),
+            "trials:4": MadeUpTuning((600, 610, 620), 5, 2),
         },
         "sgd": {
-            "fixed": MadeUpTuning((900, 910, 920)),
-            "trials:2": MadeUpTuning((400, 410, 420), 2, 1),
-            "trials:4": MadeUpTuning((380, 390, 400), 4, 4, at_edge=True),
+            "fixed": MadeUpTuning((1000, 1010, 1020)),
+            "trials:2": MadeUpTuning((700, 710, 720), 2, 1),
+            "trials:4": MadeUpTuning((680, 690, 700), 4, 4, at_edge=True),
         },
     }
     store = build_tuned(folder, tunings, {"adam": ADAM, "sgd": SGD}, **options)
@@ -153,7 +153,7 @@ def test_ranks_stand_side_by_side_for_each_number_of_trials(tmp_path: Path) -> N
     assert [rows["adam", tuning]["rank"] for tuning in TUNINGS] == [1, 2, 1]
     assert [rows["sgd", tuning]["rank"] for tuning in TUNINGS] == [2, 1, 2]
     assert [rows["adam", tuning]["tuning_steps"] for tuning in TUNINGS] == [None, 600, 1240]
-    assert rows["adam", "trials:4"]["steps_to_target"] == pytest.approx(310)
+    assert rows["adam", "trials:4"]["steps_to_target"] == pytest.approx(610)
     (grid,) = (grid for grid in ranking_grids(ranking) if grid.name == "tuning")
     assert grid.columns == (
         "optimizer",
@@ -164,7 +164,7 @@ def test_ranks_stand_side_by_side_for_each_number_of_trials(tmp_path: Path) -> N
         "steps of trials:4",
     )
     text = {row[0].text: [entry.text for entry in row[1:]] for row in grid.rows}
-    assert text["adam"][3] == "310 steps, 3.10 s (rank 1 of 2)" and text["adam"][4] == "1,240"
+    assert text["adam"][3] == "610 steps, 6.10 s (rank 1 of 2)" and text["adam"][4] == "1,240"
 
 
 def test_one_kind_of_tuning_is_not_worth_a_table(tmp_path: Path) -> None:
