@@ -15,19 +15,19 @@ def pictures() -> photographs.Photographs:
 
 
 def test_photographs_have_three_channels_and_room_for_a_crop(pictures: photographs.Photographs) -> None:
-    every = [*pictures.train.values(), *pictures.test.values()]
+    every = [*pictures.train.values(), *pictures.validation.values(), *pictures.test.values()]
     assert len(every) == 13
     for picture in every:
         assert picture.dtype == "uint8" and picture.shape[2] == 3 and min(picture.shape[:2]) >= 300
 
 
-def test_no_photograph_is_in_both_halves(pictures: photographs.Photographs) -> None:
-    assert not set(pictures.train) & set(pictures.test)
+def test_no_photograph_is_in_two_parts(pictures: photographs.Photographs) -> None:
+    assert len({*pictures.train, *pictures.validation, *pictures.test}) == 13
 
 
-def test_grey_and_coloured_photographs_are_in_both_halves(pictures: photographs.Photographs) -> None:
-    for half in (pictures.train, pictures.test):
-        grey = [bool((picture[..., 0] == picture[..., 2]).all()) for picture in half.values()]
+def test_grey_and_coloured_photographs_are_in_every_part(pictures: photographs.Photographs) -> None:
+    for part in (pictures.train, pictures.validation, pictures.test):
+        grey = [bool((picture[..., 0] == picture[..., 2]).all()) for picture in part.values()]
         assert True in grey and False in grey
 
 

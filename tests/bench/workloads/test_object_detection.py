@@ -123,7 +123,7 @@ def test_items_and_photographs_of_the_test_are_none_of_the_training(
 ) -> None:
     parts = []
 
-    def note(items: np.ndarray, labels: np.ndarray, pictures: tuple[np.ndarray, ...], *_: int, seed: int):
+    def note(items: np.ndarray, labels: np.ndarray, pictures: tuple[np.ndarray, ...], *_: int):
         parts.append((len(items), len(labels), {picture.tobytes() for picture in pictures}))
         return np.empty(0), np.empty(0)
 

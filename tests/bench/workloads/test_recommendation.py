@@ -67,7 +67,8 @@ def test_of_two_ratings_at_one_time_the_files_last_is_the_latest() -> None:
     ratings = datasets.movielens_100k.Ratings(
         np.zeros(3, dtype=np.int64), numbers, numbers, np.array([2, 2, 1])
     )
-    assert latest(ratings).tolist() == [1]
+    assert latest(ratings, 0).tolist() == [1] and latest(ratings, 1).tolist() == [0]
+    assert latest(ratings, 3).tolist() == []
 
 
 def test_candidates_are_99_different_items_that_the_user_never_rated(data: Data) -> None:

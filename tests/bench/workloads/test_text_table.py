@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas
 import pytest
+import torch
 
 from bench.errors import DataError
 from bench.workloads.sources import Labelled, text_table
@@ -90,9 +91,9 @@ def test_labels_stay_what_they_are_in_the_order_of_their_numbers(
     rows = [(f"text {number}", labels[number % len(labels)]) for number in range(200)]
     found = text_table(write(tmp_path / "a.csv", rows), 4)
     assert list(found.classes) == classes and samples(found) == 200
-    counts = (
-        found.data.train_targets.bincount() + found.data.test_targets.bincount(minlength=len(classes))
-    ).tolist()
+    assert found.data.validation is not None
+    parts = (found.data.train_targets, found.data.validation.targets, found.data.test_targets)
+    counts = torch.cat(parts).bincount(minlength=len(classes)).tolist()
     merged = {name: sum(float_or(other) == float_or(name) for _, other in rows) for name in classes}
     assert counts == [merged[name] for name in classes]
 
