@@ -53,7 +53,7 @@ def view_of(results: Path) -> RunView:
 @pytest.mark.timeout(300)
 def test_a_run_that_is_killed_goes_on_and_makes_no_trial_twice(bench: Any, tmp_path: Path) -> None:
     results = tmp_path / "results"
-    matrix = written(tmp_path, '"adam"', "{ trials = 3 }\nseed = [0, 1]")
+    matrix = written(tmp_path, '"adam"', "{ trials = 2 }")
     words = ("run", "--matrix", matrix, "--results", results)
     command = [sys.executable, "-m", "bench", *map(str, words)]
     runner = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -67,15 +67,14 @@ def test_a_run_that_is_killed_goes_on_and_makes_no_trial_twice(bench: Any, tmp_p
     assert done.returncode == 0, done.stderr
     assert len(before) >= 2 and ": resumed" in done.stdout + done.stderr
     made = Counter(trials_of(results))
-    assert set(made.values()) == {1} and len(made) == 3 + 2 and set(before) <= set(made)
+    assert set(made.values()) == {1} and len(made) == 2 + 2 and set(before) <= set(made)
     view = view_of(results)
-    zero, one = records(training_table(view))
-    assert zero["state"] == one["state"] == "ok"
-    assert zero["tuned_settings"].startswith("lr=") and zero["tuned_settings"] == one["tuned_settings"]
+    (training,) = records(training_table(view))
+    assert training["state"] == "ok" and training["tuned_settings"].startswith("lr=")
     trials = records(trials_table(view))
-    assert 3 <= zero["tuning_trials"] == sum(row["ended"] != "not needed" for row in trials) <= 3 + 2
-    assert zero["tuning_steps"] == sum(row["steps_trained"] for row in trials)
-    assert zero["tuning_s"] == pytest.approx(sum(row["training_s"] for row in trials))
+    assert 2 < training["tuning_trials"] == sum(row["ended"] != "not needed" for row in trials) <= 2 + 2
+    assert training["tuning_steps"] == sum(row["steps_trained"] for row in trials)
+    assert training["tuning_s"] == pytest.approx(sum(row["training_s"] for row in trials))
     assert sum(row["chosen"] for row in trials) == 1
 
 
