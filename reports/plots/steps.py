@@ -48,7 +48,7 @@ def draw_steps(steps: pd.DataFrame, workload: str) -> Plot | None:
         f"step-parts-{workload}",
         f"Where the time and the memory of a training step go: {workload}",
         "Bars are the parts of a step, timed with marks between them, and each part's share. The black line "
-        "is the step time without marks, with its 95 % interval. On the right, what is in memory at the peak.",
+        "is the step time without marks, with its 95 % interval. On the right, the memory at the peak.",
         lambda: _figure(sorted(rows, key=_whole)),
     )
 
