@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from reports.frames.counts import flops_incomplete
+from reports.frames.counts import flops_incomplete, incomplete_counts
 from reports.frames.precision import is_preliminary
 from reports.frames.roofline import step_point, utilization_columns
+from reports.frames.training import FLOPS
 from reports.frames.validity import timing_fault
 from reports.frames.view import TRAIN_AXES, RunView, Training
 
@@ -30,7 +31,7 @@ COLUMNS = (
     *("step_latency_launches", "step_latency_preliminary", "step_latency_disturbed"),
     *(f"{part}_{what}" for part in PARTS for what in _OF_A_PART),
     "step_parts_ratio",
-    *(*_UTILIZATION, "flops_incomplete"),
+    *(*_UTILIZATION, "flops_incomplete", "flops_incomplete_in"),
     *("peak_tensor_bytes", *MEMORY.values()),
     *("notes", "step_key"),
 )
@@ -66,6 +67,7 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
         "step_parts_ratio": view.value(key, "step_parts_ratio"),
         **utilization_columns(view, key, step_point(view, key)),
         "flops_incomplete": flops_incomplete(view, key),
+        "flops_incomplete_in": incomplete_counts(view, key, FLOPS),
         **{metric: view.value(key, metric) for metric in ("peak_tensor_bytes", *MEMORY.values())},
         "notes": "; ".join(_notes(view, key)),
         "step_key": key,

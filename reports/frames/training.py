@@ -37,9 +37,9 @@ _TRAIN_METRICS = (
     "evaluation_s",
     *("clip_binding_share", "gradient_norm_median", "gradient_norm_max"),
 )
-_FLOPS = ("forward_flops", "backward_flops", "recomputed_flops", "optimizer_flops")
+FLOPS = ("forward_flops", "backward_flops", "recomputed_flops", "optimizer_flops")
 _STEP_METRICS = (
-    *_FLOPS,
+    *FLOPS,
     "optimizer_state_bytes",
     "optimizer_state_theory_bytes",
     "average_bytes",
@@ -152,7 +152,7 @@ def _step_columns(view: RunView, key: str) -> dict[str, Any]:
         **roofline_columns(point),
         **utilization_columns(view, key, point),
         "flops_incomplete": flops_incomplete(view, key),
-        "flops_incomplete_in": incomplete_counts(view, key, _FLOPS),
+        "flops_incomplete_in": incomplete_counts(view, key, FLOPS),
     }
 
 

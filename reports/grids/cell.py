@@ -75,6 +75,16 @@ def of_count(key: str, name: str = "") -> Callable[[Row], Entry]:
     return make
 
 
+def mfu(row: Row) -> Entry:
+    """Show a training step's MFU with its interval; a lower bound where the model's own count is incomplete.
+
+    What the optimizer's count lacks is no part of it.
+    """
+    lacking = row["flops_incomplete_in"]
+    whole = lacking and not any(f"{part}_flops" in lacking for part in ("forward", "backward"))
+    return with_bounds(metric("utilization") if whole else of_count("utilization"), "utilization")(row)
+
+
 def with_bounds(make: Callable[[Row], Entry], key: str, name: str = "") -> Callable[[Row], Entry]:
     """Add the interval to what `make` shows, from the columns `key_low` and `key_high`, where it has room."""
 

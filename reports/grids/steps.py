@@ -16,11 +16,11 @@ from reports.grids.cell import (
     Row,
     keys,
     metric,
+    mfu,
     of_count,
     plain,
     state,
     timing,
-    with_bounds,
 )
 from reports.grids.grid import Grid, build_grid
 
@@ -69,7 +69,7 @@ STEPS: tuple[Column, ...] = (
     ("step time", timing("step_latency", "step_latency_s")),
     *((metric_named(f"step_{part}_s").label, _part(part)) for part in PARTS),
     ("parts / step", metric("step_parts_ratio")),
-    ("% of peak (MFU)", with_bounds(of_count("utilization"), "utilization")),
+    ("% of peak (MFU)", mfu),
     ("% of peak with recomputation (HFU)", of_count("hardware_utilization")),
     *((metric_named(column).label, _memory(column)) for column in MEMORY.values()),
     ("peak tensor memory", metric("peak_tensor_bytes")),

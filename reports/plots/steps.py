@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -23,8 +23,8 @@ _TIME = dict(zip(PARTS, (_SKY, _BLUE, _GREEN, _VERMILION), strict=True))
 _MEMORY = dict(zip(MEMORY.values(), (_BLUE, _GREEN, _VERMILION, _SKY), strict=True))
 _MEMORY_NAMES = {column: name for name, column in MEMORY.items()}
 
-_MIN_LABELLED = 0.07
-"""A segment narrower than this share of the longest bar has no room for its share as text."""
+_MIN_LABELLED = 0.055
+"""A segment narrower than this share of the axis has no room for its share as text."""
 
 
 class _BinaryLocator(MultipleLocator):
@@ -47,7 +47,7 @@ def draw_steps(steps: pd.DataFrame, workload: str) -> Plot | None:
     return render(
         f"step-parts-{workload}",
         f"Where the time and the memory of a training step go: {workload}",
-        "Bars are the parts of a step, timed with marks between them, and each part's share. The black line "
+        "Bars are the parts of a step, timed with marks between them, and each part's share. The black mark "
         "is the step time without marks, with its 95 % interval. On the right, the memory at the peak.",
         lambda: _figure(sorted(rows, key=_whole)),
     )
@@ -62,10 +62,12 @@ def _figure(rows: Sequence[dict[str, Any]]) -> Figure:
     columns = 2 if with_memory else 1
     figure = Figure(figsize=(6 + 5 * (columns - 1), 1.6 + 0.34 * len(rows)), layout="constrained")
     axes, *others = figure.subplots(1, columns, sharey=True, squeeze=False)[0]
-    _bars(axes, rows, {f"{part}_s": colour for part, colour in _TIME.items()})
+    time = {f"{part}_s": colour for part, colour in _TIME.items()}
+    _bars(axes, rows, time)
     for place, row in enumerate(rows):
         _mark_whole(axes, place, row)
     _finish(axes, "step_latency_s", "time of a step")
+    _label_shares(axes, rows, time)
     axes.set_yticks(range(len(rows)), [shorten(training_label(row, rows)) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     _legend(axes, _TIME)
@@ -73,23 +75,42 @@ def _figure(rows: Sequence[dict[str, Any]]) -> Figure:
         _bars(axes, rows, _MEMORY)
         _label_peaks(axes, rows)
         _finish(axes, "peak_tensor_bytes", "tensors at the peak")
+        _label_shares(axes, rows, _MEMORY)
         _legend(axes, {_MEMORY_NAMES[column]: colour for column, colour in _MEMORY.items()})
     return figure
 
 
 def _bars(axes: Axes, rows: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> None:
     """Draw a bar for each row, of the columns that the colours are for."""
-    values = [[max(0.0, row[column] or 0.0) for column in colours] for row in rows]
-    longest = max(sum(each) for each in values)
-    for place, each in enumerate(values):
-        whole, left = sum(each), 0.0
-        for value, colour in zip(each, colours.values(), strict=True):
-            axes.barh(place, value, left=left, height=0.72, color=colour, edgecolor="white", linewidth=0.6)
-            if value > _MIN_LABELLED * longest:
-                style: dict[str, Any] = {"color": INK if colour == _SKY else "white", "fontsize": 8}
-                share = f"{100 * value / whole:.0f} %"
+    for column, (lefts, values) in _segments(rows, colours).items():
+        style: dict[str, Any] = {"color": colours[column], "edgecolor": "white", "linewidth": 0.6}
+        axes.barh(range(len(rows)), values, left=lefts, height=0.72, **style)
+
+
+def _label_shares(axes: Axes, rows: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> None:
+    """Write each segment's share of its bar where there is room."""
+    room = _MIN_LABELLED * axes.get_xlim()[1]
+    segments = _segments(rows, colours)
+    wholes = [sum(values[place] for _, values in segments.values()) for place in range(len(rows))]
+    for column, (lefts, values) in segments.items():
+        style: dict[str, Any] = {"color": INK if colours[column] == _SKY else "white", "fontsize": 8}
+        for place, (left, value) in enumerate(zip(lefts, values, strict=True)):
+            if value > room:
+                share = f"{100 * value / wholes[place]:.0f} %"
                 axes.text(left + value / 2, place, share, ha="center", va="center", **style)
-            left += value
+
+
+def _segments(
+    rows: Sequence[Mapping[str, Any]], columns: Iterable[str]
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Return for each column where its segment of each row's bar begins, and how long it is."""
+    ends = [0.0] * len(rows)
+    found = {}
+    for column in columns:
+        values = [max(0.0, row[column] or 0.0) for row in rows]
+        found[column] = (ends, values)
+        ends = [end + value for end, value in zip(ends, values, strict=True)]
+    return found
 
 
 def _mark_whole(axes: Axes, place: int, row: Mapping[str, Any]) -> None:
@@ -97,9 +118,10 @@ def _mark_whole(axes: Axes, place: int, row: Mapping[str, Any]) -> None:
     whole, low, high = (row[f"step_latency_{what}"] for what in ("s", "low_s", "high_s"))
     end = sum(row[f"{part}_s"] for part in PARTS)
     if whole is not None:
-        axes.plot([whole, whole], [place - 0.36, place + 0.44], color=INK, linewidth=1.2)
-        if low is not None and high is not None:  # below the bar, which has text in it
-            axes.plot([low, high], [place + 0.44] * 2, color=INK, linewidth=1.6, solid_capstyle="butt")
+        # At the bar's lower edge: there is text in it.
+        axes.plot([whole, whole], [place + 0.24, place + 0.5], color=INK, linewidth=1.6)
+        if low is not None and high is not None:
+            axes.plot([low, high], [place + 0.43] * 2, color=INK, linewidth=1.4, solid_capstyle="butt")
         text = format_interval("step_latency_s", whole, low, high)
         _write(axes, max(end, whole, high or 0.0), place, text)
 

@@ -101,6 +101,21 @@ def test_an_optimizers_own_products_are_not_the_models(tmp_path: Path) -> None:
     assert row["utilization"] == pytest.approx(0.3) and row["hardware_utilization"] == pytest.approx(0.35)
 
 
+def test_what_the_optimizers_count_lacks_leaves_mfu_exact_and_hfu_a_lower_bound(tmp_path: Path) -> None:
+    lacking = "no formula for aten.linalg_qr"
+    measurements = [Measurement(f"{part}_flops", 1e9) for part in ("forward", "backward", "recomputed")]
+    measurements += [
+        Measurement("optimizer_flops", 0.0, reason=f"incomplete: {lacking}"),
+        Measurement("flops_complete", 0.0, reason=lacking),
+        Measurement("least_bytes_moved", 1e8),
+        Measurement("step_latency_s", 0.01),
+    ]
+    (grid,) = steps_grids(frames_of(tmp_path, measurements, peaks=PEAKS))
+    assert entry(grid, "adam", "% of peak (MFU)") == ("20.00 %", "")
+    text, why = entry(grid, "adam", "% of peak with recomputation (HFU)")
+    assert text == "≥ 30.00 %" and "aten.linalg_qr" in why
+
+
 def test_the_table_shows_time_and_share_of_each_part_with_their_intervals(view: RunView) -> None:
     (grid,) = steps_grids(read_frames(view))
     text, share = entry(grid, "adam:variant=fused", "optimizer time")
