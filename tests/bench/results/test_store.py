@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from bench.errors import StoreError
 from bench.records import Artifact, Measurement, PlannedRequest, Result
 from bench.results.store import CellRow, StageRow, Store
+from bench.results.store.documents import ADDED_AXES
 from bench.results.store.schema import SCHEMA
 
 STAGE = StageRow("a" * 64, "infer", "net @ cpu", True, (), PlannedRequest())
@@ -20,7 +21,7 @@ PREDICTION = {
     **{"wall_s": 1.0, "bound_s": 0.0, "disk": {}, "overheads": {}, "ended": 0, "reused": 0, "sources": {}},
     **{"costs": [], "stages": [], "seconds": []},
 }
-CELL = CellRow("net/adam/none@cpu", {"optimizer": "adam"}, {"infer": STAGE.key})
+CELL = CellRow("net/adam/none@cpu", {"optimizer": "adam", **ADDED_AXES}, {"infer": STAGE.key})
 
 
 @pytest.fixture
