@@ -13,10 +13,11 @@ from bench.errors import StoreError
 from bench.execution.session import RunOptions
 from bench.records import Artifact, Measurement, PlannedRequest, Result
 from bench.results.store import CellRow, StageRow, Store, store, without_password
+from bench.results.store.documents import ADDED_AXES
 from tests.support.postgresql import database_of
 
 STAGE = StageRow("a" * 64, "infer", "net @ cpu", True, (), PlannedRequest())
-CELL = CellRow("net/adam/none@cpu", {"optimizer": "adam"}, {"infer": STAGE.key})
+CELL = CellRow("net/adam/none@cpu", {"optimizer": "adam", **ADDED_AXES}, {"infer": STAGE.key})
 
 
 def start(shared: Store, run_id: str = "run", stage: StageRow = STAGE) -> str:

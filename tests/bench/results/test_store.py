@@ -21,7 +21,7 @@ PREDICTION = {
     **{"wall_s": 1.0, "bound_s": 0.0, "disk": {}, "overheads": {}, "ended": 0, "reused": 0, "sources": {}},
     **{"costs": [], "stages": [], "seconds": []},
 }
-CELL = CellRow("net/adam/none@cpu", {"optimizer": "adam"}, {"infer": STAGE.key})
+CELL = CellRow("net/adam/none@cpu", {"optimizer": "adam", **ADDED_AXES}, {"infer": STAGE.key})
 
 
 @pytest.fixture

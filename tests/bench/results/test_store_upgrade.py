@@ -76,9 +76,8 @@ def test_a_store_of_version_1_keeps_its_content(old):
     row = store.measurements("first").iloc[0]
     assert (row["stage_key"], row["metric"], row["value"], row["n"]) == ("k", "latency_s", 0.5, 3)
     assert store.launch_results("first") == [("k", 0, "ok")]
-    assert store.cells("first")[0].axes == {
-        **{"optimizer": "adam", "schedule": "constant", "clip": "none", "average": "none"},
-    }
+    known = {"optimizer": "adam", "schedule": "constant", "clip": "none", "average": "none"}
+    assert known.items() <= store.cells("first")[0].axes.items()
     assert store.environments("first") == {"e": {"cpu": "some"}}
     assert store.overheads("first") == {"report": 2.5}
     assert store.artifact_sha256("k") == "f"
