@@ -82,8 +82,8 @@ def tuning_notes(view: RunView, row: Mapping[str, Any]) -> Iterator[str]:
     if row["rate_at_edge"]:
         yield f"tuned rate at the edge: {view.reading(row['train_key'], 'rate_at_edge').method}"
     lost = sum(view.value(key, "trial_lost") == 1 for key in keys)
-    if lost:
-        yield f"{counted(lost, 'trial')} of {len(keys)} diverged or failed"
+    if lost and row["tuning_trials"]:
+        yield f"{counted(lost, 'trial')} of {row['tuning_trials']:.0f} diverged or failed"
     if keys and row["tuning_steps"] is not None and row["tuning_s"] is None:
         yield "time of trials unknown: some were reused from an earlier run"
 

@@ -72,7 +72,7 @@ def test_what_was_chosen_is_in_the_same_row(tmp_path: Path) -> None:
     row = row_of(view, "adam", "trials:4")
     assert (row["tuned_settings"], row["tuned_trial"], row["rate_at_edge"]) == ("lr=0.001", 2, False)
     assert row["tuning_trials_reached"] == 3
-    assert "1 trial of 5 diverged or failed" in row["notes"]
+    assert "1 trial of 4 diverged or failed" in row["notes"]
     assert "tuned rate at the edge: no trial had a higher rate" in row_of(view, "sgd", "trials:4")["notes"]
 
 
