@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from reports.frames.training import clipping_note, training_label
+from bench.formatting import counted
+from reports.frames.training import clipping_note
 from reports.frames.view import RunView, records
 
 
@@ -24,12 +25,15 @@ def notes(view: RunView) -> Iterator[str]:
 
 
 def clipping_notes(training: pd.DataFrame) -> Iterator[str]:
-    """Yield a line on each optimizer whose gradients were clipped in most steps, of the seed with most."""
-    rows = records(training)
-    most: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        if clipping_note(row):
-            own = [other for other in rows if other["workload"] == row["workload"]]
-            name = f"{row['workload']} {training_label(row, own)}"
-            most[name] = max(most.get(name, row), row, key=lambda each: each["clip_binding_share"])
-    yield from (f"note: {name}: {clipping_note(row)}" for name, row in most.items())
+    """Yield a line on each workload and clipping that binds in most steps; the table's notes have more."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in records(training):
+        if row["clip_binding_share"] is not None:
+            groups.setdefault((row["workload"], row["clip"]), []).append(row)
+    for (workload, clip), rows in groups.items():
+        shares = [row["clip_binding_share"] for row in rows if clipping_note(row)]
+        if shares:
+            least, most = (f"{100 * share:.0f}" for share in (min(shares), max(shares)))
+            trainings = f"{len(shares)} of {counted(len(rows), 'training')} ({least} to {most} %)"
+            length = "sets the length of their gradients"
+            yield f"note: {workload}: clip {clip} binds in most steps of {trainings} and {length}"
