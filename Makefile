@@ -8,8 +8,10 @@ VENV := .venv
 EXTRAS_backends := runtimes,workloads
 EXTRAS_full := optimizers,runtimes,workloads
 EXTRAS_long := workloads
+EXTRAS_optimizers := optimizers
 EXTRAS_serve := runtimes
 EXTRAS_standard := runtimes,workloads
+EXTRAS_targets := workloads
 EXTRAS_workloads := workloads
 EXTRAS ?= $(EXTRAS_$(MATRIX))
 

@@ -47,6 +47,7 @@ def _plan(
     shared: dict[str, Any] = {
         **vars(settings),
         "seed": tuning.training_seed,
+        "stops_at_target": True,
         "searched": searched(chosen.optimizer),
     }
     parents: dict[str, str] = {}

@@ -16,12 +16,13 @@ from bench.analysis.survival import median_outcome
 from bench.formatting import visible
 from reports.frames.outcomes import Trained, workload_outcomes
 from reports.frames.training import final_quality
-from reports.frames.view import RunView, Training
+from reports.frames.view import TRAIN_AXES, RunView, Training
 from techniques.settings import split
 
 RATE, BATCH_SIZE = "lr", "batch size"
 
-_GROUP = ("workload", "optimizer", "train_backend", "train_precision", "train_batch_size")
+_GROUP = tuple(column for column in TRAIN_AXES.values() if column != "seed")
+_WITHOUT_SIZE = tuple(column for column in _GROUP if column != "train_batch_size")
 _POINTS = (
     *(*_GROUP, "setting", "value", "seeds", "reached", "states"),
     *("steps_to_target", "samples_to_target", "budget_steps", "quality", "target"),
@@ -157,7 +158,7 @@ def _by_rate(seeds: Sequence[_Seed]) -> Iterator[tuple[dict[str, Any], str, _ByV
 
 
 def _by_batch_size(seeds: Sequence[_Seed]) -> Iterator[tuple[dict[str, Any], str, _ByValue]]:
-    for group, by_size in _grouped(seeds, _GROUP[:-1], lambda seed: seed.batch_size):
+    for group, by_size in _grouped(seeds, _WITHOUT_SIZE, lambda seed: seed.batch_size):
         yield group, BATCH_SIZE, {size: _at_best_rate(own) for size, own in by_size.items()}
 
 

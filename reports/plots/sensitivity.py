@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, 
 from bench.formatting import three_digits
 from reports.frames.sensitivity import BATCH_SIZE, RATE
 from reports.frames.training import training_label
-from reports.frames.view import records
+from reports.frames.view import TRAIN_AXES, records
 from reports.plots.figure import (
     DASHES,
     GREY,
@@ -92,8 +92,7 @@ def _label(row: _Row, rows: Sequence[_Row]) -> str:
 
 
 def _group(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    columns = ("optimizer", "train_backend", "train_precision", "train_batch_size")
-    return tuple(row[column] for column in columns)
+    return tuple(row[column] for column in TRAIN_AXES.values() if column != "seed")
 
 
 def _legend(row: _Row, name: str, setting: str) -> str:

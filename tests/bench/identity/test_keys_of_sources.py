@@ -121,7 +121,7 @@ def test_one_workloads_code_is_no_part_of_anothers(edit):
 @pytest.mark.parametrize("kind", ["train", "compress"])
 def test_another_optimizers_code_and_library_are_no_part_of_the_first_ones_stages(kind: str):
     used = digests.closure(f"bench.stages.{kind}")
-    own = {"torch_optim", "second_order", "row"}  # what builds every optimizer
+    own = {"torch_optim", "second_order", "row", "search"}  # what builds and tunes every optimizer
     found = {name for name in used if name.startswith("techniques.optimizers")}
     assert found <= {f"techniques.optimizers.{name}" for name in own}
     libraries = digests.library_versions([f"bench.stages.{kind}", "torch.optim"])

@@ -23,12 +23,12 @@ from tests.support.stage_requests import request_of
 OWN = """
 import torch
 from bench.workloads.classification import accuracy_and_recall
-from bench.workloads.workload import Data, Workload
+from bench.workloads.workload import Data, Samples, Workload
 
 def data():
     x = torch.randn(80, 8, generator=torch.Generator().manual_seed(0))
     y = (x[:, 0] > 0).long()
-    return Data(x[:64], y[:64], x[64:], y[64:])
+    return Data(x[:64], y[:64], x[64:], y[64:], validation=Samples(x[64:], y[64:]))
 
 def make_workload():
     loss = torch.nn.functional.cross_entropy

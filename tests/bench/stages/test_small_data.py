@@ -17,12 +17,13 @@ SAMPLES = 20
 OWN = """
 import torch
 from bench.workloads.classification import accuracy_and_recall
-from bench.workloads.workload import Data, Workload
+from bench.workloads.workload import Data, Samples, Workload
 
 def data():
     x = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
     y = (x[:, 0] > 0).long()
-    return Data(x[:20], y[:20], x[20:], y[20:], notes=("1 row left out", "2 files left out"))
+    held = Samples(x[20:], y[20:])
+    return Data(x[:20], y[:20], x[20:], y[20:], validation=held, notes=("1 row left out", "2 files left out"))
 
 def make_workload():
     loss = torch.nn.functional.cross_entropy
