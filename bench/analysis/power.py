@@ -7,6 +7,7 @@ precisely one training's time to its target is known.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 import numpy as np
 
@@ -85,18 +86,13 @@ def seeds_needed(
     `spread` is the standard deviation of pairs' log ratios, estimated with `freedom`. None where more than
     `MAX_SEEDS` would be needed.
     """
-    low, high = MIN_SEEDS, MIN_SEEDS
-    while expected_power(difference, spread, freedom, high, alpha, resolution) < power:
-        low, high = high + 1, 2 * high
-        if low > MAX_SEEDS:
-            return None
-    while low < high:
-        middle = (low + high) // 2
-        if expected_power(difference, spread, freedom, middle, alpha, resolution) < power:
-            low = middle + 1
-        else:
-            high = middle
-    return low if low <= MAX_SEEDS else None
+    numbers = range(MIN_SEEDS, MAX_SEEDS + 1)
+    place = bisect_left(
+        numbers,
+        power,
+        key=lambda seeds: expected_power(difference, spread, freedom, seeds, alpha, resolution),
+    )
+    return numbers[place] if place < len(numbers) else None
 
 
 def detectable(

@@ -37,9 +37,8 @@ class PairedRatio:
 
     A ratio below 1 means that the first is faster. Bounds and `p` are None below `MIN_SEEDS` pairs, and where
     no training reached the target; a bound is 0 or infinite on the side that trainings which never reached it
-    leave open. `spread` is
-    the standard deviation of pairs' log ratios, `unreached` the pairs of which either never got there.
-    `common_error` is the part of the error that more seeds would not lower.
+    leave open. `spread` is the standard deviation of pairs' log ratios, `unreached` the pairs of which either
+    never got there. `common_error` is the part of the error that more seeds would not lower.
     """
 
     value: float

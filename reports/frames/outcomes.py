@@ -20,7 +20,7 @@ from reports.frames.view import RunView, Training
 
 Measure = Literal["steps", "time", "loss"]
 
-_NOT_MEASURED = ("pending", "skipped", "killed")
+NOT_MEASURED = ("pending", "skipped", "killed")
 """States of a training that say nothing about its optimizer."""
 
 
@@ -145,7 +145,7 @@ def _trained(view: RunView, training: Training, axes: Sequence[Mapping[str, Any]
     """Read a training; None where it has no target, or its state says nothing about its optimizer."""
     key, target, status = training.key, training.target, view.status(training.key)
     budget = training.steps or view.value(key, "steps_trained")
-    if target is None or not math.isfinite(target) or not budget or status.state in _NOT_MEASURED:
+    if target is None or not math.isfinite(target) or not budget or status.state in NOT_MEASURED:
         return None
     if status.ok and view.value(key, "target_reached") is None:
         return None  # a model that was given, not trained

@@ -24,7 +24,7 @@ from bench.analysis.verdicts import (
 from bench.errors import BenchError
 from bench.formatting import counted
 from reports.frames.across import Across, across_workloads
-from reports.frames.outcomes import Measure, WorkloadOutcomes, step_ratio, workload_outcomes
+from reports.frames.outcomes import NOT_MEASURED, Measure, WorkloadOutcomes, step_ratio, workload_outcomes
 from reports.frames.tuning import tuning_spent
 from reports.frames.view import RunView
 from techniques.registry import first_few, nearest
@@ -251,7 +251,7 @@ def _notes_of_first(outcomes: Sequence[WorkloadOutcomes]) -> Iterator[str]:
 
 def _notes_of_run(view: RunView) -> Iterator[str]:
     states = [view.status(training.key).state for training in view.trainings()]
-    for state in ("pending", "skipped", "killed"):
+    for state in NOT_MEASURED:
         if state in states:
             yield f"left out: {counted(states.count(state), 'training')} {state}"
 

@@ -12,7 +12,7 @@ from bench.analysis.statistics import Interval
 from bench.analysis.verdicts import Judged
 from bench.formatting import counted, format_value, three_digits
 from reports.frames.outcomes import Measure
-from reports.frames.ranking import Ranking
+from reports.frames.ranking import MEASURES, Ranking
 from reports.frames.view import records
 from reports.grids.cell import UNKNOWN, Entry, Row
 from reports.grids.grid import Grid, without_empty
@@ -103,7 +103,8 @@ def _pairs(ranking: Ranking, rows: list[dict[str, Any]]) -> Grid:
     title = f"{workload}: verdicts, each as a multiple of what the other needs"
     pairs = every if len(every) <= MAX_PAIRS else list(_chosen(names, ranking.baseline))
     title += f"; {len(pairs)} of {len(every)} pairs" if len(pairs) < len(every) else ""
-    difference = next((judged.difference for judged in _all(ranking, workload)), 0.0)
+    by_steps = ranking.verdicts[workload, "steps"].values()
+    difference = next((judged.difference for judged in by_steps), 0.0)
     columns = (
         *("optimizer", "compared with", "seeds", "steps", "time", "loss"),
         f"to see {100 * difference:g} % in steps",
@@ -122,19 +123,13 @@ def _chosen(names: Sequence[str], baseline: str) -> Iterator[tuple[str, str]]:
             yield name, baseline
 
 
-def _all(ranking: Ranking, workload: str) -> Iterator[Judged]:
-    yield from ranking.verdicts[workload, "steps"].values()
-
-
 def _pair(ranking: Ranking, workload: str, first: str, second: str) -> Iterator[str]:
-    measures: tuple[Measure, ...] = ("steps", "time", "loss")
-    found = {measure: ranking.verdict(workload, measure, first, second) for measure in measures}
+    found = {measure: ranking.verdict(workload, measure, first, second) for measure in MEASURES}
     steps = found["steps"]
     yield first
     yield second
     yield UNKNOWN if steps is None else _seeds(steps)
-    for measure in measures:
-        judged = found[measure]
+    for measure, judged in found.items():
         yield UNKNOWN if judged is None else _verdict(judged, measure)
     yield _more_seeds(steps)
 

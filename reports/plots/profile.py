@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from bench.analysis.profiles import MAX_RATIO
 from reports.frames.across import Across
 from reports.frames.view import records
 from reports.plots.figure import DASHES, PALETTE, Plot, assign, render, shorten
@@ -45,7 +46,7 @@ def _figure(profile: pd.DataFrame, scores: dict[str, str], measure: str) -> Figu
             linewidth=max(1.4, 3.2 - 0.3 * place),  # so that lines on top of each other are all seen
             label=f"{shorten(name, 24)}  {score}",
         )
-    axes.set_xlim(1, 4)
+    axes.set_xlim(1, MAX_RATIO)
     axes.set_ylim(-0.02, 1.02)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))

@@ -19,8 +19,10 @@ from bench.execution.signals import readable_on_signals
 def descriptor() -> Iterator[int]:
     handler = signal.signal(signal.SIGUSR1, lambda *_: None)
     before = signal.set_wakeup_fd(-1)
-    yield readable_on_signals()
-    signal.set_wakeup_fd(before)
+    awake = readable_on_signals()
+    yield awake
+    for end in (awake, signal.set_wakeup_fd(before)):
+        os.close(end)
     signal.signal(signal.SIGUSR1, handler)
 
 
