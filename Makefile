@@ -19,9 +19,10 @@ bench: $(VENV)/.installed$(if $(EXTRAS),-$(EXTRAS))
 	$(VENV)/bin/python -m bench run --matrix $(MATRIX) $(if $(SHARD),--shard $(SHARD))
 
 # Most tests keep one core busy, so two are run at a time, a file's in one process; threads that wait, sleep. The
-# order is random; `--randomly-seed=last` repeats the one before.
+# order is random; `--randomly-seed=last` repeats the one before. A process that dies fails its test and ends the run:
+# one started in its place may wait for ever.
 PYTEST := OMP_WAIT_POLICY=passive $(VENV)/bin/python -m pytest
-TWO := --numprocesses 2 --dist loadfile
+TWO := --numprocesses 2 --dist loadfile --max-worker-restart 0
 test: $(VENV)/.installed-dev
 	$(PYTEST) $(TWO) tests
 

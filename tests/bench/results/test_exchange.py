@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +26,25 @@ def make(results: Path, content: bytes = b"weights", key: str = KEY) -> None:
         artifacts.publish(folder, results, key, artifacts.Making(kind="train", run_id="run-1"))
 
 
-@pytest.fixture(params=["file://{}/elsewhere", "memory://{}/elsewhere"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def object_store() -> Iterator[str]:
+    """Start a server that speaks S3's protocol; yields its address, with an empty bucket."""
+    server = pytest.importorskip("moto.server", reason="needs pip install 'moto[s3,server]' s3fs")
+    pytest.importorskip("s3fs", reason="needs pip install 'moto[s3,server]' s3fs")
+    threaded = server.ThreadedMotoServer(port=0, verbose=False)
+    threaded.start()
+    host, port = threaded.get_host_and_port()
+    yield f"http://{host}:{port}"
+    threaded.stop()
+
+
+@pytest.fixture(params=["file://{}/elsewhere", "memory://{}/elsewhere", "s3://bucket{}/elsewhere"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param.startswith("s3:"):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("object_store"))
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "user")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        fsspec.filesystem("s3").mkdirs("bucket", exist_ok=True)
     return str(request.param).format(tmp_path)
 
 
@@ -77,6 +97,21 @@ def test_artifacts_that_share_the_beginning_of_their_key_come_together(url: str,
         Exchange(url).publish(tmp_path / "one", key)
     places = Exchange(url).fetch_alike(tmp_path / "two", KEY[:32])
     assert sorted(place.name for place in places) == sorted([KEY, variant])
+
+
+def test_what_another_node_publishes_is_seen_by_one_that_had_looked_before(url: str, tmp_path: Path) -> None:
+    looked = Exchange(url)
+    assert looked.fetch_alike(tmp_path / "two", KEY[:32]) == [] and not looked.fetch(tmp_path / "two", KEY)
+    make(tmp_path / "one")
+    code = "import sys; from pathlib import Path; from bench.results.exchange import Exchange;"
+    code += "Exchange(sys.argv[1]).publish(Path(sys.argv[2]), sys.argv[3])"
+    if url.startswith("memory:"):
+        Exchange(url).publish(tmp_path / "one", KEY)
+    else:
+        command = [sys.executable, "-c", code, url, str(tmp_path / "one"), KEY]
+        subprocess.run(command, check=True, timeout=120)
+    assert looked.fetch(tmp_path / "two", KEY)
+    assert [place.name for place in Exchange(url).fetch_alike(tmp_path / "two", KEY[:32])] == [KEY]
 
 
 @pytest.mark.parametrize("wrong", ["nowhere://bucket", "file:///proc/nowhere"])
