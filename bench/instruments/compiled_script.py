@@ -16,7 +16,8 @@ from torch._C._profiler import _RecordFunctionFast
 from torch.utils._python_dispatch import _disable_current_modes
 
 from bench.instruments.operators import may_compute
-from bench.instruments.unseen import SEEN, Note, replaced
+from bench.instruments.replacing import replaced
+from bench.instruments.unseen import SEEN, Note
 
 Enter = Callable[[Any, Any, Any, Any], None]
 

@@ -10,6 +10,8 @@ from typing import Any
 from torch._C._profiler import _ExperimentalConfig
 from torch.autograd.profiler import profile
 
+from bench.instruments.script_threads import awaiting_scripts
+
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it writes lines to the terminal for each profile
 
 
@@ -22,7 +24,7 @@ def profiling(*, memory: bool = False, all_threads: bool = False) -> Iterator[li
     """
     config = _ExperimentalConfig(profile_all_threads=all_threads)
     events: list[Any] = []
-    with profile(profile_memory=memory, experimental_config=config) as profiled:
+    with profile(profile_memory=memory, experimental_config=config) as profiled, awaiting_scripts():
         yield events
     results: Any = profiled.kineto_results
     if results is not None:

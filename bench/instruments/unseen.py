@@ -19,6 +19,7 @@ import torch
 
 from bench.instruments.events import profiling
 from bench.instruments.operators import kind_of
+from bench.instruments.replacing import replaced
 
 SEEN = "bench.instruments.flops:seen"
 """The scope that a counter opens in the profile around each operator that it counts or names."""
@@ -145,17 +146,3 @@ def _may_be_multiplied(numbers: Any, library: str) -> bool:
         return numbers.numel() > 1
     # Lists of integers are sizes and tokens; NumPy gets few of those, but whole matrices too.
     return library != "tolist" and numbers.dtype != torch.bool and numbers.numel() > _MAX_SIZES
-
-
-@contextmanager
-def replaced(owner: Any, name: str, by: Any) -> Iterator[None]:
-    """Have an attribute of a class be another in the block."""
-    inherited, original = name not in vars(owner), getattr(owner, name)
-    setattr(owner, name, by)
-    try:
-        yield
-    finally:
-        if inherited:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, original)

@@ -22,6 +22,7 @@ from techniques.backends.cpu_features import int8_saturates
 from techniques.backends.kernels import kernels_of_format
 from techniques.backends.onnx_file import given_file
 from techniques.backends.protocol import Numerics, Program, ServesOnCpu
+from techniques.backends.signal_stack import keeping_signal_stack
 from techniques.backends.tracing import OperatorTime, slowest_first
 from techniques.numbers import in_numbers, in_precision, refuse_complex
 from techniques.outputs import as_graph, as_numbers, compared
@@ -94,6 +95,7 @@ class OpenVinoProgram(Program):
 class OpenVino(ServesOnCpu):
     """OpenVINO's CPU plugin."""
 
+    @keeping_signal_stack()
     def lower(
         self,
         model: torch.nn.Module,
@@ -137,6 +139,7 @@ def configuration(numerics: Numerics, threads: int) -> dict[str, str]:
     }
 
 
+@keeping_signal_stack()
 def compile_model(model: Path, config: Mapping[str, str]) -> Any:
     """Return an IR compiled for the CPU with these properties."""
     return openvino.Core().compile_model(str(model), "CPU", dict(config))
