@@ -14,6 +14,7 @@ from bench.instruments.memory import PeakResident
 from bench.instruments.traffic import step_bytes
 from bench.models.training import Trainer, shuffled_batches
 from bench.records import Measurement, Request
+from bench.stages.early_loss import EarlyLoss
 from bench.stages.inputs import make_trainer
 from bench.stages.parts import parts_pass
 from bench.stages.settings import StepSettings
@@ -46,7 +47,7 @@ def run(request: Request[StepSettings], folder: Path) -> list[Measurement]:
         regime = settings.regime(_PLANNED_STEPS, taken=_PLANNED_STEPS * 9 // 10)
         trainer = make_trainer(settings, workload, data, model, regime)
         trainer.learn.model.train()
-        step = stepper(trainer)
+        step = EarlyLoss(stepper(trainer))
         step()
         trainer.synchronize()
         first_call_s = time.perf_counter() - started
@@ -65,6 +66,7 @@ def run(request: Request[StepSettings], folder: Path) -> list[Measurement]:
             samples.calls * passes * trainer.samples_per_batch / samples.elapsed_s,
             n=samples.calls,
         ),
+        step.measured(),
         effective_batch(trainer),
         Measurement("passes_per_step", passes, n=samples.calls),
         Measurement("peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason),
@@ -76,11 +78,11 @@ def run(request: Request[StepSettings], folder: Path) -> list[Measurement]:
     return measurements
 
 
-def stepper(trainer: Trainer) -> Callable[[], object]:
+def stepper(trainer: Trainer) -> Callable[[], torch.Tensor]:
     """Return a call that takes the next step, its choice of samples included."""
     batches = shuffled_batches(len(trainer.data.train_inputs), trainer.batch_size, _SEED)
 
-    def step() -> object:
+    def step() -> torch.Tensor:
         chosen = next(batches)
         return trainer.step(trainer.data.train_inputs[chosen], trainer.data.train_targets[chosen])
 

@@ -31,6 +31,7 @@ COLUMNS = (
     *("step_latency_launches", "step_latency_preliminary", "step_latency_disturbed"),
     *(f"{part}_{what}" for part in PARTS for what in _OF_A_PART),
     "step_parts_ratio",
+    "losses_repeat",
     *(*_UTILIZATION, "flops_incomplete", "flops_incomplete_in"),
     *("peak_tensor_bytes", *MEMORY.values()),
     *("notes", "step_key"),
@@ -43,7 +44,9 @@ def steps_table(view: RunView) -> pd.DataFrame:
     `data_s` to `optimizer_s` are the seconds of a step's parts, `data_share` to `optimizer_share` their
     shares, each with a 95 % interval over launches. `step_parts_ratio` is what the parts add up to, over the
     step time, as both were measured in passes of their own. The bytes of the peak add up to
-    `peak_tensor_bytes`. `variant` says how the optimizer goes over its tensors, where it tells.
+    `peak_tensor_bytes`. `losses_repeat` says whether launches from the same seed had the same first losses,
+    bit for bit; None of a single launch. `variant` says how the optimizer goes over its tensors, where it
+    tells.
     """
     known = {training.step_key: training for training in view.trainings() if training.step_key}
     return pd.DataFrame([_row(view, training) for training in known.values()], columns=list(COLUMNS))
@@ -65,6 +68,7 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
         "step_latency_disturbed": view.status(key).disturbed,
         **{name: value for part in PARTS for name, value in _part(view, key, part).items()},
         "step_parts_ratio": view.value(key, "step_parts_ratio"),
+        "losses_repeat": _losses_repeat(view, key),
         **utilization_columns(view, key, step_point(view, key)),
         "flops_incomplete": flops_incomplete(view, key),
         "flops_incomplete_in": incomplete_counts(view, key, FLOPS),
@@ -84,6 +88,11 @@ def _part(view: RunView, key: str, part: str) -> dict[str, float | None]:
             f"{part}_high_{unit}": reading.high,
         }
     return found
+
+
+def _losses_repeat(view: RunView, key: str) -> bool | None:
+    losses = view.launch_values(key, "early_loss")
+    return len(set(losses)) == 1 if len(losses) > 1 else None
 
 
 def _variant(view: RunView, key: str) -> str:

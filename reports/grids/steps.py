@@ -57,6 +57,11 @@ def _memory(column: str) -> Callable[[Row], Entry]:
     return make
 
 
+def _repeats(row: Row) -> Entry:
+    """Say whether launches from the same seed had the same first losses."""
+    return Entry(UNKNOWN if row["losses_repeat"] is None else "yes" if row["losses_repeat"] else "no")
+
+
 STEPS: tuple[Column, ...] = (
     ("workload", plain("workload")),
     ("optimizer", plain("optimizer")),
@@ -69,6 +74,7 @@ STEPS: tuple[Column, ...] = (
     ("step time", timing("step_latency", "step_latency_s")),
     *((metric_named(f"step_{part}_s").label, _part(part)) for part in PARTS),
     ("parts / step", metric("step_parts_ratio")),
+    (metric_named("losses_repeat").label, _repeats),
     ("% of peak (MFU)", mfu),
     ("% of peak with recomputation (HFU)", of_count("hardware_utilization")),
     *((metric_named(column).label, _memory(column)) for column in MEMORY.values()),

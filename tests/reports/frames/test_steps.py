@@ -20,7 +20,7 @@ from reports.grids.steps import steps_grids
 from reports.plots.steps import draw_steps
 from tests.support.synthetic_run import Synthetic, build, key_of
 
-VARIANTS = ("adam", "adam:variant=foreach", "adam:variant=fused", "sgd")
+VARIANTS = ("adam", "adam:variant=foreach", "adam:variant=fused", "momentum")
 PEAKS = {"cpu": {"operations_per_s": {"fp32": 1e12}, "bytes_per_s": 1e11}}
 
 
@@ -52,6 +52,20 @@ def entry(grid: Grid, optimizer: str, column: str) -> tuple[str, str]:
 def test_a_step_has_a_row_whatever_the_number_of_seeds(view: RunView) -> None:
     rows = records(steps_table(view))
     assert [row["optimizer"] for row in rows] == list(VARIANTS)
+
+
+def test_losses_repeat_where_each_launch_has_the_same_bits(view: RunView, store: Store) -> None:
+    repeats = {row["optimizer"]: row["losses_repeat"] for row in records(steps_table(view))}
+    assert (repeats["adam"], repeats["momentum"]) == (True, False)
+    (grid,) = steps_grids(read_frames(view))
+    assert entry(grid, "adam", "losses repeat")[0] == "yes"
+    assert entry(grid, "momentum", "losses repeat")[0] == "no"
+
+
+def test_of_one_launch_nobody_knows_whether_its_losses_repeat(tmp_path: Path) -> None:
+    made_up = Synthetic(optimizers=("adam",), compressions=("none",), backends=("cpu-eager",), launches=1)
+    (row,) = records(steps_table(read(build(tmp_path, made_up), "run-1")))
+    assert row["losses_repeat"] is None
 
 
 def test_shares_come_with_intervals_over_launches(view: RunView, store: Store) -> None:
