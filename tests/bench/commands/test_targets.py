@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 MATRIX = """
 [train]
 workload = "breast-cancer-mlp"
@@ -31,6 +33,7 @@ def run(command, folder: Path, stops: str) -> str:
     return line
 
 
+@pytest.mark.slow
 def test_a_run_of_whole_trainings_gives_each_workload_a_target(command, tmp_path) -> None:
     line = run(command, tmp_path, "false")
     assert "adamw " in line and "auc" in line and " of 2" in line and "stopped" not in line

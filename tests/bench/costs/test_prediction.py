@@ -368,6 +368,7 @@ def probed(bench, tmp_path_factory):
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_dry_run_that_probes_measures_what_it_does_not_know_and_makes_no_results(probed):
     dry, made, *_ = probed
     assert dry.returncode == 0, dry.stderr
@@ -377,6 +378,7 @@ def test_a_dry_run_that_probes_measures_what_it_does_not_know_and_makes_no_resul
     assert "estimated disk" in dry.stdout
 
 
+@pytest.mark.slow
 def test_a_run_predicts_itself_from_the_probes_and_reports_how_far_off_it_was(probed):
     _, _, done, results, _ = probed
     assert re.search(r"predicted: \d+:\d\d,", done.stderr)
@@ -394,6 +396,7 @@ def test_a_run_predicts_itself_from_the_probes_and_reports_how_far_off_it_was(pr
         assert "Predicted vs actual" in (folder / name).read_text()
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_a_known_folder_changes_nothing_and_tells_what_is_there(bench, probed):
     _, _, _, results, words = probed
     before = _contents(results)

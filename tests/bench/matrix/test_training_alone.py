@@ -85,6 +85,7 @@ def test_the_matrix_of_optimizers_has_all_of_them_on_four_workloads_with_seeds()
     assert all(count == (10 if optimizer in survey else 5) for (_, optimizer), count in seeds.items())
 
 
+@pytest.mark.slow
 def test_a_run_reports_and_ranks_its_trainings(command, tmp_path: Path) -> None:
     budget = "[budget]\nmax_launches = 1\nsample_s = 0.02\n"
     (tmp_path / "mine.toml").write_text(TRAINED.replace('"digits", ', "") + budget)
