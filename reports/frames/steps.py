@@ -7,9 +7,8 @@ from typing import Any
 import pandas as pd
 
 from reports.frames.counts import flops_incomplete, incomplete_counts
-from reports.frames.precision import is_preliminary
 from reports.frames.roofline import step_point, utilization_columns
-from reports.frames.training import FLOPS
+from reports.frames.training import FLOPS, step_time_columns
 from reports.frames.validity import timing_fault
 from reports.frames.view import TRAIN_AXES, RunView, Training
 
@@ -54,18 +53,12 @@ def steps_table(view: RunView) -> pd.DataFrame:
 
 def _row(view: RunView, training: Training) -> dict[str, Any]:
     key = training.step_key
-    step = view.reading(key, "step_latency_s")
     return {
         **{column: training.axes[column] for column in _AXES},
         "machine": view.machine(key),
         "state": view.status(key).state,
         "variant": _variant(view, key),
-        "step_latency_s": step.value,
-        "step_latency_low_s": step.low,
-        "step_latency_high_s": step.high,
-        "step_latency_launches": step.launches,
-        "step_latency_preliminary": is_preliminary(view, step),
-        "step_latency_disturbed": view.status(key).disturbed,
+        **step_time_columns(view, key),
         **{name: value for part in PARTS for name, value in _part(view, key, part).items()},
         "step_parts_ratio": view.value(key, "step_parts_ratio"),
         "losses_repeat": _losses_repeat(view, key),

@@ -135,8 +135,9 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
     return row
 
 
-def _step_columns(view: RunView, key: str) -> dict[str, Any]:
-    step, point = view.reading(key, "step_latency_s"), step_point(view, key)
+def step_time_columns(view: RunView, key: str) -> dict[str, Any]:
+    """Return the time of a step with its interval, and what it rests on."""
+    step = view.reading(key, "step_latency_s")
     return {
         "step_latency_s": step.value,
         "step_latency_low_s": step.low,
@@ -144,6 +145,13 @@ def _step_columns(view: RunView, key: str) -> dict[str, Any]:
         "step_latency_launches": step.launches,
         "step_latency_preliminary": is_preliminary(view, step),
         "step_latency_disturbed": view.status(key).disturbed,
+    }
+
+
+def _step_columns(view: RunView, key: str) -> dict[str, Any]:
+    point = step_point(view, key)
+    return {
+        **step_time_columns(view, key),
         "step_latency_p90_s": view.value(key, "step_latency_p90_s"),
         "step_latency_p99_s": view.value(key, "step_latency_p99_s"),
         "step_within_variation": view.value(key, "within_variation"),
