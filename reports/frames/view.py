@@ -280,10 +280,13 @@ def _number_of(setting: Any) -> float | None:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a frame's rows as dictionaries with None, not NaN, for what is unknown."""
-    plain = frame.astype(object)
-    return [
-        {str(k): v for k, v in row.items()} for row in plain.where(frame.notna(), None).to_dict("records")
+    names = [str(column) for column in frame.columns]
+    # Plain lists: `where` and `to_dict` take an eighth of the time of a report.
+    columns = [
+        [None if unknown else value for value, unknown in zip(column.tolist(), column.isna(), strict=True)]
+        for _, column in frame.items()
     ]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _machines(launches: pd.DataFrame, environments: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
