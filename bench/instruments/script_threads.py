@@ -48,7 +48,8 @@ def awaiting_scripts() -> Iterator[None]:
 def wait_until_done() -> None:
     """Return when each of TorchScript's threads has ended its task, or after two seconds.
 
-    As many tasks as there are threads wait for each other, so each thread must have left the task before.
+    As many tasks as there are threads wait for each other, so each thread must have left the task before. An
+    only thread is waited for without a limit.
     """
     global _meeting
     count = torch.get_num_interop_threads()
