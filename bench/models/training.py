@@ -27,13 +27,15 @@ _WARM_UP_SEED = 0
 class Goal:
     """What training is for: a quality metric's target, looked for every `period` steps.
 
-    Unless it `stops` there, it goes on for all of its steps.
+    Unless it `stops` there, it goes on for all of its steps. If not `bounded`, a loss may grow without end as
+    long as it is finite: the first two steps of a smoke run say nothing of its course.
     """
 
     metric: str
     target: float
     period: int
     stops: bool = True
+    bounded: bool = True
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class Trainer:
             loss = sum(losses) / len(losses)
             if goal:
                 start = losses[0] if math.isnan(start) else start
-                if diverged_at([loss], start) is not None:
+                if goal.bounded and diverged_at([loss], start) is not None:
                     raise Diverged(
                         f"the mean training loss is {loss:.3g} after {record.steps} steps, "
                         f"{DIVERGED_FACTOR:g} times the first step's {start:.3g} or more"

@@ -40,7 +40,7 @@ def run(request: Request[TrainSettings], folder: Path) -> list[Measurement]:
     workload, data, model = load_and_note(settings.workload, settings.seed, settings.test_samples)
     if workload.quality is None:
         return _as_given(settings, data, model, workload, folder)
-    goal = goal_of(settings, data)
+    goal = goal_of(settings, data, bounded=not request.smoke)
     kind = _kind(workload, data, model)
     with PeakResident() as resident:
         trainer = make_trainer(settings, workload, data, model, settings.regime(settings.steps))
@@ -70,11 +70,11 @@ def run(request: Request[TrainSettings], folder: Path) -> list[Measurement]:
     ]
 
 
-def goal_of(settings: TrainSettings, data: Data) -> Goal:
+def goal_of(settings: TrainSettings, data: Data, *, bounded: bool = True) -> Goal:
     """Return what a training is for, and how often it looks."""
     per_batch = min(settings.batch_size, len(data.train_inputs))
     period = max(1, len(data.train_inputs) // (per_batch * settings.evaluations_per_epoch))
-    return Goal(settings.quality_metric, settings.target, period, settings.stops_at_target)
+    return Goal(settings.quality_metric, settings.target, period, settings.stops_at_target, bounded)
 
 
 def _as_given(

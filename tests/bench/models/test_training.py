@@ -129,6 +129,13 @@ def test_a_mean_loss_of_ten_times_the_first_steps_is_a_divergence():
     assert scripted(0.1, 1.0, 2.0, 3.0).train(4, seed=0).steps == 4
 
 
+def test_the_first_steps_of_a_smoke_run_may_leap_but_not_to_infinity():
+    goal = replace(GOAL, target=2.0, period=2, bounded=False)
+    assert scripted(0.1, 4.0).train(2, seed=0, goal=goal).steps == 2
+    with pytest.raises(Diverged, match=r"the training loss is inf at step 2$"):
+        scripted(0.1, float("inf")).train(2, seed=0, goal=goal)
+
+
 def test_the_loss_of_an_evaluation_is_the_mean_since_the_last():
     record = scripted(2.0, 1.0, 4.0, 5.0).train(4, seed=0, goal=replace(GOAL, target=2.0, period=2))
     assert [point.loss for point in record.evaluations] == [1.5, 4.5]
