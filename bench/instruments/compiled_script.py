@@ -16,7 +16,7 @@ from torch._C._profiler import _RecordFunctionFast
 from torch.utils._python_dispatch import _disable_current_modes
 
 from bench.instruments.operators import may_compute
-from bench.instruments.replacing import replaced
+from bench.instruments.script_threads import watching_scripts
 from bench.instruments.unseen import SEEN, Note
 
 Enter = Callable[[Any, Any, Any, Any], None]
@@ -43,11 +43,7 @@ def counting_compiled_script(enter: Enter, note: Note) -> Iterator[None]:
 
         return watching
 
-    method, function = torch._C.ScriptMethod, torch._C.ScriptFunction
-    with (
-        replaced(method, "__call__", watched(method.__call__)),
-        replaced(function, "__call__", watched(function.__call__)),
-    ):
+    with watching_scripts(watched):
         yield
 
 

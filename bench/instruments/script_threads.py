@@ -5,6 +5,7 @@ scopes of a recording in memory that it frees when the recording ends; one that 
 next recording runs, is written to that memory (`onFunctionExit` in torch/csrc/autograd/profiler_kineto.cpp).
 """
 
+# Annotations stay values here, as TorchScript reads them.
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,16 +34,23 @@ def awaiting_scripts() -> Iterator[None]:
 
         return watching
 
-    method, function = torch._C.ScriptMethod, torch._C.ScriptFunction
-    with (
-        replaced(method, "__call__", watched(method.__call__)),
-        replaced(function, "__call__", watched(function.__call__)),
-    ):
+    with watching_scripts(watched):
         try:
             yield
         finally:
             if ran.is_set():
                 wait_until_done()
+
+
+@contextmanager
+def watching_scripts(watched: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    """Have each script that is called in the block be called by what `watched` makes of its call."""
+    method, function = torch._C.ScriptMethod, torch._C.ScriptFunction
+    with (
+        replaced(method, "__call__", watched(method.__call__)),
+        replaced(function, "__call__", watched(function.__call__)),
+    ):
+        yield
 
 
 def wait_until_done() -> None:

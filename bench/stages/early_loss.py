@@ -28,7 +28,7 @@ class EarlyLoss:
         return loss
 
     def measured(self) -> Measurement:
-        """Return the mean of the first losses, exactly as different losses would differ."""
+        """Return the mean of the first losses: losses that differ in a bit of single precision change it."""
         losses = [float(loss) for loss in self._losses]
         method = f"mean of the first {FIRST} losses, from the same seed in each launch"
         if len(losses) < FIRST:
