@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,14 +17,13 @@ from bench.models.training import TrainingRecord, predict
 from bench.records import Measurement, Request
 from bench.stages.inputs import calibration_batches, make_trainer, parent_folder
 from bench.stages.settings import CompressSettings
+from bench.stages.taught import taught_by, teacher_of
 from bench.stages.train import quality
 from bench.stages.tuned import as_tuned
 from bench.workloads.loading import example_batch, load_workload
 from bench.workloads.workload import Data, Workload
 from techniques.compression.context import TaughtLoss
 from techniques.numbers import widened_weights
-from techniques.outputs import parts
-from techniques.registry import CannotApply
 
 _CPU = torch.device("cpu")
 _CHECKED = 64
@@ -68,9 +66,10 @@ class StageContext:
     def teach(self, student: torch.nn.Module, loss: TaughtLoss | None) -> None:
         workload, data = self.workload, self.data
         if loss is not None:
-            teacher = load_outputs(parent_folder(self.request, "teacher"))
-            teacher = replace(teacher, kind=load_outputs(parent_folder(self.request, "model")).kind)
-            workload, data = taught_by(teacher, loss, workload, data)
+            parent, kept = parent_folder(self.request, "model"), parent_folder(self.request, "teacher")
+            outputs, kind = load_outputs(kept), load_outputs(parent).kind
+            teacher = teacher_of(outputs, load_model(parent, self.request.settings.workload), workload, data)
+            workload, data = taught_by(teacher, outputs.main_name, kind, loss, workload, data)
         settings = self.request.settings
         self._train(student, workload, data, settings.student_steps, order=settings.seed)
 
@@ -85,33 +84,6 @@ class StageContext:
         self.notes.append(Measurement("training_s", record.training_s, method="clock"))
         self.notes.append(Measurement("steps_trained", record.steps))
         return record
-
-
-def taught_by(
-    teacher: Predictions, loss: TaughtLoss, workload: Workload, data: Data
-) -> tuple[Workload, Data]:
-    """Return workload and data with sample numbers as targets; the loss finds label and teacher by them.
-
-    `teacher` holds the teacher's outputs on all training samples. The loss gets logits (batch, ..., classes)
-    of both, two classes where there is one number for yes or no. Raises CannotApply where outputs are values.
-    """
-    kind = teacher.kind
-    scores = None if kind is None else kind.class_scores(teacher.main)
-    if kind is None or scores is None:
-        raise CannotApply("distillation softens scores over classes, but these outputs are values or labels")
-    name = teacher.main_name
-
-    def taught_loss(outputs: Any, numbers: torch.Tensor) -> torch.Tensor:
-        rows = numbers.cpu()
-        labels, taught = data.train_targets[rows], scores[rows]
-        own = parts(outputs)[0][name]
-        own_loss = workload.loss(outputs, labels.to(own.device))
-        found = kind.class_scores(own)
-        assert found is not None  # as the teacher's
-        return loss(found, taught.to(own.device), own_loss)
-
-    numbered = replace(data, train_targets=torch.arange(len(data.train_inputs)))
-    return replace(workload, loss=taught_loss), numbered
 
 
 def run(request: Request[CompressSettings], folder: Path) -> list[Measurement]:

@@ -37,7 +37,7 @@ def run(request: Request[TrialSettings], folder: Path) -> list[Measurement]:
             save_trial(folder, Trial(settings.number, ended="not needed", reason=why_not))
             return [*spent(TrainingRecord()), Measurement("trial_made", 0, method=why_not)]
         settings = replace(settings, optimizer=with_settings(settings.optimizer, tried))
-    attempt = _attempt(settings)
+    attempt = _attempt(settings, bounded=not request.smoke)
     trial = attempt.trial(settings, tried)
     save_trial(folder, trial)
     return [
@@ -72,9 +72,9 @@ class _Attempt:
         )
 
 
-def _attempt(settings: TrialSettings) -> _Attempt:
+def _attempt(settings: TrialSettings, *, bounded: bool) -> _Attempt:
     workload, data, model = load_and_note(settings.workload, settings.seed, settings.test_samples)
-    goal = goal_of(settings, data)
+    goal = goal_of(settings, data, bounded=bounded)
     record = TrainingRecord()
     trainer = make_trainer(settings, workload, data, model, settings.regime(settings.steps))
     untrained = _untrained(trainer, record, goal.metric)

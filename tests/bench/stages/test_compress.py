@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from bench.execution.worker import classify
-from bench.models.files import load_model, save_model, save_outputs
+from bench.models.files import OUTPUTS, load_model, save_model, save_outputs
 from bench.models.predictions import Predictions
 from bench.models.structures import Structure, read_structure
 from bench.models.training import predict
 from bench.records import Request
 from bench.results.artifacts import artifact_folder
-from bench.stages.compress import StageContext, run, taught_by
+from bench.stages import teach
+from bench.stages.compress import StageContext, run
+from bench.stages.taught import taught_by, teacher_of
 from bench.workloads.image_classification import DIGITS
 from bench.workloads.output_kinds import OutputKind
 from techniques.registry import CannotApply
@@ -62,14 +64,14 @@ def context(results: Path) -> StageContext:
 def test_a_taught_loss_finds_the_teachers_row_of_each_sample():
     data = DIGITS.data()
     scores = torch.randn(len(data.train_inputs), 10)
-    teacher = Predictions({"": scores}, kind=OutputKind("scores", 1))
+    teacher = teacher_of(Predictions({"": scores}), torch.nn.Identity(), DIGITS, data)
     seen = []
 
     def loss(outputs: torch.Tensor, taught: torch.Tensor, own_loss: torch.Tensor) -> torch.Tensor:
         seen.append((taught, own_loss))
         return own_loss
 
-    workload, numbered = taught_by(teacher, loss, DIGITS, data)
+    workload, numbered = taught_by(teacher, "", OutputKind("scores", 1), loss, DIGITS, data)
     chosen = torch.tensor([5, 900, 17])
     outputs = torch.randn(3, 10)
     workload.loss(outputs, numbered.train_targets[chosen])
@@ -94,6 +96,22 @@ def test_lessons_of_the_labels_alone_are_the_control(results):
     untaught, control, taught = (model["features.0.weight"] for model in models)
     assert torch.equal(untaught, control)
     assert not torch.equal(taught, control)
+
+
+def test_outputs_too_large_to_keep_teach_the_same_student(results, monkeypatch):
+    """A translator's scores of all words at all places are gigabytes: its students ask it anew."""
+    weights = []
+    for name, kept_bytes in (("kept", teach.KEPT_BYTES), ("not-kept", 1000)):
+        monkeypatch.setattr(teach, "KEPT_BYTES", kept_bytes)
+        taught = artifact_folder(results, "b" * 64)
+        teach.run(request_of("teach", results, SETTINGS, key="b" * 64, parents={"model": "a" * 64}), taught)
+        assert (taught / OUTPUTS).stat().st_size > 40_000 or name == "not-kept"
+        folder = results / name
+        folder.mkdir()
+        run(request(results, "distill:0.5"), folder)
+        weights.append(load_model(folder).state_dict()["features.0.weight"])
+    assert (taught / OUTPUTS).stat().st_size < 1000
+    torch.testing.assert_close(weights[0], weights[1])
 
 
 @pytest.mark.parametrize("technique", ["prune-channels:0.5", "distill:0.5", "prune-mean:1", "finetune"])

@@ -45,12 +45,13 @@ def tried(number: int, lr: float, steps: float | None, ended: Ended = "reached")
 
 
 def attempt(
-    results: Path, parents: dict[str, str] | None = None, **settings: Any
+    results: Path, parents: dict[str, str] | None = None, smoke: bool = False, **settings: Any
 ) -> tuple[Trial, dict[str, Measurement]]:
     """Run a trial; return what it leaves, and what it measured by metric."""
     folder = artifact_folder(results, KEY)
     folder.mkdir(parents=True, exist_ok=True)
     request = request_of("trial", results, SETTINGS | settings, key=KEY, parents=parents or {})
+    request = replace(request, smoke=smoke)
     measured = trial.run(request, folder)
     (left,) = read_trials([folder])
     return left, by_metric(measured)
@@ -99,6 +100,14 @@ def test_a_trial_that_diverges_is_a_finding_and_no_failure(tmp_path: Path, rate:
     assert left.ended == "diverged" and left.steps_to_target is None
     assert found["trial_lost"].value == 1 and "diverged: " in found["trial_lost"].method
     assert 0 < found["steps_trained"].value <= STEPS and found["target_reached"].value == 0
+
+
+def test_a_smoke_run_of_a_trial_loses_only_a_loss_that_is_not_finite(tmp_path: Path) -> None:
+    ended = [
+        attempt(tmp_path, optimizer=f"sgd:lr={rate:g}", steps=3, smoke=smoke)[0].ended
+        for rate, smoke in ((100, False), (100, True), (1e30, True))
+    ]
+    assert ended == ["diverged", "budget", "diverged"]
 
 
 def test_linear_algebra_that_fails_loses_the_trial_alone(tmp_path: Path, monkeypatch: Any) -> None:
