@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
+from statistics import NormalDist
 
 import numpy as np
 
@@ -19,6 +20,9 @@ LOOKS = (3, 6, 10, 20)
 
 _EXACT_PRODUCTS = 2500
 """Pairs of launches up to which the ranks of Mann and Whitney's test are counted out."""
+
+_EXACT_RANKS = 60
+"""Pairs up to which the ranks of Wilcoxon's signed-rank test are counted out."""
 
 _LARGEST_LOG = 700.0
 
@@ -190,7 +194,7 @@ def paired_ratio_interval(after: Sequence[float], before: Sequence[float]) -> In
     first, second = np.triu_indices(n)
     means = np.sort((logs[first] + logs[second]) / 2)
     value = math.exp(float(np.median(means)))
-    rank = _signed_rank(n)
+    rank = signed_rank(n)
     if rank is None:
         return Interval(value, None, None, n, f"{n} pairs are too few", preliminary=True)
     low, high = math.exp(means[rank]), math.exp(means[-1 - rank])
@@ -198,8 +202,12 @@ def paired_ratio_interval(after: Sequence[float], before: Sequence[float]) -> In
 
 
 @cache
-def _signed_rank(n: int, confidence: float = 0.95) -> int | None:
+def signed_rank(n: int, confidence: float = 0.95) -> int | None:
     """Return the 0-based rank from either end of the ordered means of pairs that bounds their centre."""
+    if n > _EXACT_RANKS:
+        # Too many to count: the normal approximation (Hollander, Wolfe & Chicken, equation 3.10).
+        spread = math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
+        return int(n * (n + 1) / 4 - NormalDist().inv_cdf((1 + confidence) / 2) * spread)
     ways = [1] + [0] * (n * (n + 1) // 2)
     for i in range(1, n + 1):
         for k in range(len(ways) - 1, i - 1, -1):

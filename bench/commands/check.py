@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -11,25 +12,64 @@ from bench.formatting import say
 
 
 def check(
-    name: Annotated[str, typer.Option("--baseline", help="Name of a saved baseline.")],
+    name: Annotated[
+        str, typer.Option("--baseline", help="Name of a saved baseline, id of a run, or a baseline's file.")
+    ],
     run_id: RunId = None,
+    margin: Annotated[
+        float, typer.Option(min=0.0, max=10.0, help="Change of a timing that matters: 0.05 is 5 %.")
+    ] = 0.05,
     threshold: Annotated[
-        float, typer.Option(min=0, max=10, help="Slowdown that counts as a regression: 0.1 is 10 %.")
-    ] = 0.1,
+        float, typer.Option(min=0.0, max=10.0, help="Slowdown that is let pass: 0.02 is 2 %.")
+    ] = 0.0,
+    confirm: Annotated[
+        bool,
+        typer.Option("--confirm", help="Launch what got slower again, before it counts as a regression."),
+    ] = False,
+    any_machine: Annotated[
+        bool, typer.Option("--any-machine", help="Compare timings of different machines and libraries too.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 where something can't be told.")
+    ] = False,
     results: Results = RESULTS,
     store_url: StoreUrl = None,
 ) -> None:
-    """Compare a run with a baseline. Exits with 0 (clean), 1 (regression) or 2 (usage error)."""
+    """Compare a run with a baseline.
+
+    Exact metrics are compared exactly, timings by their launches and by how far earlier runs of the machine
+    lie apart. Exits with 0 (clean), 1 (a regression, or something is lost), 2 (usage error) or, with
+    --strict, 3 (can't tell).
+    """
+    from bench.regression.confirming import confirmed
     from bench.regression.verdict import check as compare
-    from bench.regression.verdict import verdict_lines
     from bench.results.store import Store
 
     store = Store.open(results, store_url or "", create=False)
-    comparison = compare(store, store.find_run(run_id), name, results, threshold)
-    for line in verdict_lines(comparison):
-        say(line)
-    if not comparison.clean:
-        raise typer.Exit(1)
+    run_id = store.find_run(run_id)
+    comparison = compare(
+        store, run_id, name, results, margin=margin, threshold=threshold, any_machine=any_machine
+    )
+    if confirm:
+        store.close()
+        comparison = confirmed(
+            comparison,
+            run_id,
+            results,
+            store_url or "",
+            name,
+            lambda line: say(line, file=sys.stderr),
+            margin=margin,
+            threshold=threshold,
+        )
+    for note in comparison.notes:
+        say(f"note: {note}")
+    for finding in comparison.worst_first():
+        if finding.verdict not in ("no change", "not comparable"):
+            say(f"{finding.verdict}: {finding.stage} {finding.metric} {finding.text}".replace("  ", " "))
+    say(comparison.summary)
+    if code := comparison.exit_code(strict):
+        raise typer.Exit(code)
 
 
 COMMANDS = (Command("check", "Compare", check),)

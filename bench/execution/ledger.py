@@ -222,6 +222,12 @@ class Ledger:
             how = f"ok {counted(launches, 'launch')}" + (", its time budget is spent" if early else "")
             self.display.ended(title(stage), how, counts=first)
 
+    def end_timed(self) -> None:
+        """End the timed stages as they are: launches were asked for one by one, and no more are."""
+        for stage in self.left():
+            if stage.timed:
+                self._ended[stage.key] = Result("ok")
+
     def spend(self, stages: Sequence[StageRow], seconds: float) -> None:
         """Add seconds that stages have taken together to what their workloads have spent."""
         for stage in stages:

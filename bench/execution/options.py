@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.execution.engines import LOCAL
-from bench.plan.shards import Shard
+from bench.plan.shards import Shard, parse_shard
 from bench.results.store import without_password
 
 
@@ -29,6 +29,8 @@ class RunOptions:
     artifacts: str = ""
     budget_s: float | None = None
     store: str = field(default="", repr=False)  # it may hold a password
+    only: frozenset[str] = frozenset()
+    """Kinds and labels of stages, as "infer net @ cpu": cells without any of them are left out."""
 
     @property
     def command(self) -> str:
@@ -47,3 +49,31 @@ class RunOptions:
         words += ["--results", str(self.results)]
         words += ["--store", without_password(self.store)] if self.store else []
         return shlex.join(words)
+
+
+def options_of(command: str) -> RunOptions:
+    """Return the options of the run that a `RunOptions.command` repeats."""
+    words = iter(shlex.split(command)[4:])
+    found: dict[str, list[str]] = {}
+    for word in words:
+        found.setdefault(word, []).append("" if word in _FLAGS else next(words))
+
+    def last(option: str, default: str = "") -> str:
+        return found.get(option, [default])[-1]
+
+    return RunOptions(
+        last("--matrix"),
+        Path(last("--results", "results")),
+        last("--filter"),
+        tuple(found.get("--workload", ())),
+        tuple(map(Path, found.get("--plugin", ()))),
+        smoke="--smoke" in found,
+        trusted=tuple(map(Path, found.get("--trust", ()))),
+        shard=parse_shard(last("--shard")) if "--shard" in found else None,
+        engine=last("--engine", LOCAL),
+        artifacts=last("--artifacts"),
+        budget_s=float(last("--budget-s")) if "--budget-s" in found else None,
+    )
+
+
+_FLAGS = ("--smoke", "--rebuild")

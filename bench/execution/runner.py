@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 
 from bench.costs import Estimator
@@ -14,8 +15,23 @@ from bench.execution.servers import Servers
 from bench.execution.untimed import Untimed
 from bench.plan.planner import Plan
 
+TimeThem = Callable[[Ledger, Servers], None]
+"""Launches the timed stages of a plan, once all others have ended."""
 
-def run_plan(job: Job, plan: Plan, timeline: Timeline, estimator: Estimator, engine: Engine) -> bool:
+
+def in_rounds(ledger: Ledger, servers: Servers) -> None:
+    """Launch every timed stage in rounds, until its interval is narrow enough."""
+    Rounds(ledger, servers).run()
+
+
+def run_plan(
+    job: Job,
+    plan: Plan,
+    timeline: Timeline,
+    estimator: Estimator,
+    engine: Engine,
+    time_them: TimeThem = in_rounds,
+) -> bool:
     """Carry out what is left of a plan on the nodes of an engine; returns whether no stage failed.
 
     Nobody else writes the store meanwhile.
@@ -28,5 +44,5 @@ def run_plan(job: Job, plan: Plan, timeline: Timeline, estimator: Estimator, eng
         untimed = [stage for stage in ledger.left() if not stage.timed]
         if untimed:
             Untimed(ledger, servers).run(untimed)
-        Rounds(ledger, servers).run()
+        time_them(ledger, servers)
     return ledger.ok

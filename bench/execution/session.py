@@ -30,7 +30,7 @@ from bench.execution.job import Job
 from bench.execution.options import RunOptions
 from bench.execution.resources import Resources, find_resources
 from bench.execution.run_log import SHOWN, also_logged, logged_to
-from bench.execution.runner import run_plan
+from bench.execution.runner import TimeThem, in_rounds, run_plan
 from bench.formatting import counted
 from bench.identity.loaded import loader
 from bench.identity.reuse import Reuse, what_changed
@@ -157,10 +157,25 @@ def _prepare(options: RunOptions, fetch: bool, say: datasets.Say, opened: ExitSt
         matrix, shard = shard_of(matrix, plan, options.shard, guessed_s(plan.stages.values(), launches))
         plan = plan_of(matrix, varying=varying_axes(whole))
         notes.append(_shard_text(shard, len(matrix.cells), len(whole)))
+    if options.only:
+        whole = matrix.cells
+        matrix = _cells_of(matrix, plan, options.only)
+        plan = plan_of(matrix, varying=varying_axes(whole))
     notes += [_again(plan.stages[key], why) for key, why in plan.again.items()]
     if not plan.stages:
         raise MatrixError(f"{options.matrix}: no cell can run here: {plan.cells[0].skipped}")
     return Prepared(options, matrix, plan, plugins, resources, tuple(notes), shard, engine)
+
+
+def _cells_of(matrix: Matrix, plan: Plan, stages: frozenset[str]) -> Matrix:
+    """Return a matrix with those cells that have one of these stages; raises MatrixError where none has."""
+    keys = {key for key, stage in plan.stages.items() if f"{stage.kind} {stage.label}" in stages}
+    cells = [
+        cell for cell, row in zip(matrix.cells, plan.cells, strict=True) if keys & set(row.stages.values())
+    ]
+    if not cells:
+        raise MatrixError(f"{matrix.name}: no cell has a stage {sorted(stages)[0]}")
+    return replace(matrix, cells=tuple(cells))
 
 
 def _read(options: RunOptions, substitutes: Mapping[str, str] | None = None) -> Matrix:
@@ -177,16 +192,23 @@ def _shard_text(shard: Shard, cells: int, of: int) -> str:
     )
 
 
-def execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.Say = print) -> Outcome:
+def execute(
+    prepared: Prepared,
+    conclude: Callable[[str], None],
+    say: datasets.Say = print,
+    time_them: TimeThem = in_rounds,
+) -> Outcome:
     """Run what was prepared; an interrupted run of the same identity is resumed.
 
     `conclude` is called with the run's id once all stages have ended, before the run counts as finished.
     """
     with closing(prepared.engine) if prepared.engine else nullcontext():
-        return _execute(prepared, conclude, say)
+        return _execute(prepared, conclude, say, time_them)
 
 
-def _execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.Say) -> Outcome:
+def _execute(
+    prepared: Prepared, conclude: Callable[[str], None], say: datasets.Say, time_them: TimeThem
+) -> Outcome:
     results = prepared.options.results.resolve()
     said = list(prepared.notes)
 
@@ -201,7 +223,7 @@ def _execute(prepared: Prepared, conclude: Callable[[str], None], say: datasets.
         with logged_to(results, run_id):
             _log_start(prepared, len(store.launch_results(run_id)), said)
             try:
-                ok = _carry_out(prepared, store, run_id, results, conclude, say)
+                ok = _carry_out(prepared, store, run_id, conclude, say, time_them)
             except BaseException as error:
                 _LOG.error("run %s stops: %s", run_id, first_line(error) or type(error).__name__)
                 raise
@@ -226,11 +248,12 @@ def _carry_out(
     prepared: Prepared,
     store: Store,
     run_id: str,
-    results: Path,
     conclude: Callable[[str], None],
     say: datasets.Say,
+    time_them: TimeThem,
 ) -> bool:
     """Run the stages of this run that are left; return whether every stage is ok."""
+    results = prepared.options.results.resolve()
     stages = {stage.key: stage for stage in store.stages(run_id)}
     # The stored plan, since an interrupted run may have split a timing that was planned for all.
     prepared = replace(prepared, plan=replace(prepared.plan, stages=stages, cells=tuple(store.cells(run_id))))
@@ -251,7 +274,8 @@ def _carry_out(
     estimator = predict(job, list(stages.values()), also_logged(say), nodes)
     timeline.add_part(RUNNER, process_started_s(), now_s())
     try:
-        ok = run_plan(job, prepared.plan, timeline, estimator, prepared.engine or this_machine(job))
+        engine = prepared.engine or this_machine(job)
+        ok = run_plan(job, prepared.plan, timeline, estimator, engine, time_them)
     finally:
         # First: on a full disk it makes room for what follows.
         shutil.rmtree(results / WORK, ignore_errors=True)

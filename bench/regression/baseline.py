@@ -1,7 +1,7 @@
 """A baseline: a JSON file, small enough to keep in git.
 
 It holds a run's exact and seeded values, and each launch's value of the sampled metrics, with the environment
-they were measured in.
+they were measured in, and what earlier runs of that machine measured: its noise between runs.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bench.analysis.comparable import deciding
+from bench.analysis.comparable import deciding, fingerprint
+from bench.analysis.noise import KEPT_RUNS
 from bench.analysis.summary import undisturbed
 from bench.errors import BenchError
 from bench.files import read_json, replace_file
@@ -29,15 +31,22 @@ from techniques.registry import nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-VERSION = 2
+VERSION = 3
+
+_WITHOUT_HISTORY = 2
+"""A version before this one that can still be read."""
 
 
 COMPARED = tuple(row.timed_by for row in STAGES.rows().values() if row.timed_by)
 """Sampled metrics that can regress: those that enough launches are made for. The rest is told, not judged."""
 
 
+def _is_timing(value: float) -> bool:
+    return 1e-100 <= value <= 1e100
+
+
 def _of_this_world(value: float) -> float:
-    if not 1e-100 <= value <= 1e100:
+    if not _is_timing(value):
         raise ValueError("not a time")
     return value
 
@@ -63,6 +72,8 @@ class _BaselineFile(BaseModel):
     environment: dict[str, Any]
     stages: dict[str, dict[str, _Entry]]
     metrics: MetricRows = []
+    repeats: dict[str, bool] = {}
+    history: dict[str, dict[str, Annotated[list[_Timing], Field(max_length=1000)]]] = {}
 
     @model_validator(mode="after")
     def _entries_fit_their_metrics(self) -> _BaselineFile:
@@ -77,6 +88,14 @@ class _BaselineFile(BaseModel):
         return self
 
 
+def timings(stages: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, list[float]]]:
+    """Yield stage, metric and launches of each sampled metric of a baseline's stages."""
+    for stage, entries in stages.items():
+        for name, entry in entries.items():
+            if entry.get("launches"):
+                yield stage, name, entry["launches"]
+
+
 def metric_of(name: str) -> str:
     """Return the metric of an entry's name, `metric[qualifier]`."""
     return name.partition("[")[0]
@@ -84,25 +103,42 @@ def metric_of(name: str) -> str:
 
 def save(store: Store, run_id: str, name: str, results: Path) -> Path:
     """Write the values of a finished run's good stages as a baseline; returns the file."""
+    path = path_of(name, results)
+    if store.run(run_id)["state"] != "finished":
+        raise BenchError(f"run {run_id} has not finished; run its command again to resume it")
+    refuse_smoke(store, run_id)
+    content = collect(store, run_id)
+    content["history"] = history_of(store, run_id, content["environment"])
+    refuse_links(results, "baselines")
+    replace_file(path, json.dumps(content, indent=1, sort_keys=True).encode())
+    return path
+
+
+def path_of(name: str, results: Path) -> Path:
+    """Return the file of a baseline of this name; raises BenchError for what cannot be one."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise BenchError(
             f"a baseline's name must consist of letters, digits, '.', '_' and '-', no '.' first, got {name!r}"
         )
-    if store.run(run_id)["state"] != "finished":
-        raise BenchError(f"run {run_id} has not finished; run its command again to resume it")
-    refuse_smoke(store, run_id)
-    path = results / "baselines" / f"{name}.json"
-    refuse_links(results, "baselines")
-    replace_file(path, json.dumps(collect(store, run_id), indent=1, sort_keys=True).encode())
+    return results / "baselines" / f"{name}.json"
+
+
+def remove(name: str, results: Path) -> Path:
+    """Remove a baseline; returns its file. Raises BenchError where there is none."""
+    path = path_of(name, results)
+    if not path.is_file():
+        _none_such(name, results)
+    path.unlink()
     return path
 
 
 def collect(store: Store, run_id: str) -> dict[str, Any]:
-    """Return the content of a baseline of a run."""
+    """Return the content of a baseline of a run, without its history."""
     run = store.run(run_id)
     METRICS.learn(run["request"].get("metrics", ()))
     environments = [deciding(content) for content in store.environments(run_id).values()]
-    stages = _values(store.measurements(run_id))
+    measurements = store.measurements(run_id)
+    stages = _values(measurements)
     return {
         "version": VERSION,
         "run": run_id,
@@ -110,7 +146,51 @@ def collect(store: Store, run_id: str) -> dict[str, Any]:
         "environment": _widest(environments),
         "stages": stages,
         "metrics": [METRICS[name].to_json() for name in _added(stages)],
+        "repeats": _repeats(measurements),
     }
+
+
+def _repeats(measurements: pd.DataFrame) -> dict[str, bool]:
+    """Say of each step with several launches whether their first losses are the same, bit for bit."""
+    losses = measurements[(measurements["metric"] == "early_loss") & measurements["value"].notna()]
+    by_step = losses.groupby("label")["value"]
+    return {f"step {label}": bool(values.nunique() == 1) for label, values in by_step if len(values) > 1}
+
+
+def history_of(
+    store: Store, run_id: str, environment: Mapping[str, Any]
+) -> dict[str, dict[str, list[float]]]:
+    """Return the medians of earlier runs by stage and metric, oldest first: those of a machine like this.
+
+    Only stages of this run count, of runs that have finished and are no smoke runs.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    stages = {f"{stage.kind} {stage.label}" for stage in store.stages(run_id)}
+    for earlier in _runs_like(store, run_id, environment)[-KEPT_RUNS:]:
+        labels = {stage.key: f"{stage.kind} {stage.label}" for stage in store.stages(earlier)}
+        values: dict[tuple[str, str], list[float]] = {}
+        for key, metric, qualifier, value, _ in store.values_of(earlier, *COMPARED):
+            if labels[key] in stages and value is not None and _is_timing(value):
+                name = metric + (f"[{qualifier}]" if qualifier else "")
+                values.setdefault((labels[key], name), []).append(value)
+        for (stage, name), launches in values.items():
+            found.setdefault(stage, {}).setdefault(name, []).append(float(median(launches)))
+    return found
+
+
+def _runs_like(store: Store, run_id: str, environment: Mapping[str, Any]) -> list[str]:
+    """Return the finished runs before a run that were made on a machine like this, oldest first."""
+    own = fingerprint(environment)
+    runs = store.runs()
+    order = list(runs["id"])
+    before = runs.iloc[: order.index(run_id)]
+    finished = before.loc[before["state"] == "finished", "id"]
+    return [
+        str(each)
+        for each in finished
+        if not store.run(each)["request"].get("smoke")
+        and fingerprint(_widest([deciding(content) for content in store.environments(each).values()])) == own
+    ]
 
 
 def _added(stages: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -157,17 +237,31 @@ def _widest(environments: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def read_baseline(name: str, results: Path) -> dict[str, Any]:
+    """Return what a saved baseline has; raises BenchError where there is none, or it is damaged."""
     path = results / "baselines" / f"{name}.json"
-    known = [file.stem for file in path.parent.glob("*.json")]
-    if name not in known:
-        near = nearest(name, known) or "; `bench baseline save NAME` saves one"
-        raise BenchError(f"no baseline {name!r} in {path.parent}{near}")
+    if name not in names(results):
+        _none_such(name, results)
+    return read_file(path)
+
+
+def names(results: Path) -> list[str]:
+    """Return the names of the saved baselines."""
+    return sorted(file.stem for file in (results / "baselines").glob("*.json"))
+
+
+def _none_such(name: str, results: Path) -> NoReturn:
+    near = nearest(name, names(results)) or "; `bench baseline save NAME` saves one"
+    raise BenchError(f"no baseline {name!r} in {results / 'baselines'}{near}")
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Return what the file of a baseline has; raises BenchError where it is damaged or of another version."""
     try:
         content: dict[str, Any] = read_json(path)
         version = content["version"]
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         raise BenchError(f"{path}: not a baseline; save it again") from None
-    if version != VERSION:
+    if version not in (_WITHOUT_HISTORY, VERSION):
         raise BenchError(f"{path}: baseline version must be {VERSION}, got {version}; save it again")
     try:
         checked = _BaselineFile.model_validate(content).model_dump()

@@ -1,76 +1,92 @@
-"""Compares a run with a baseline: exact metrics exactly, timings by launch-level intervals."""
+"""Compares a run with a baseline: exact metrics exactly, timings by launches and the machine's noise."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bench.analysis.comparable import differences, fingerprint
-from bench.analysis.statistics import ratio_interval
 from bench.errors import BenchError
-from bench.formatting import counted, format_value, three_digits
-from bench.metrics import METRICS, Metric, metric_named
-from bench.regression.baseline import collect, metric_of, read_baseline, refuse_smoke
+from bench.metrics import METRICS
+from bench.regression.baseline import (
+    collect,
+    history_of,
+    metric_of,
+    names,
+    read_baseline,
+    read_file,
+    refuse_smoke,
+)
+from bench.regression.exact import incomplete_in, judge_exact, notes_of_counts, unless_incomplete
+from bench.regression.finding import Comparison, Finding
+from bench.regression.seeds import judge_seeds, unrepeated
+from bench.regression.timing import Timing, judge_timings
 from bench.results.store import Store
 from techniques.registry import first_few
 
-_EXACT_TOLERANCE = 1e-9
+MARGIN = 0.05
+"""Change of a timing that matters, by default: *no change* means none as large."""
 
 _MEANING = {"unit": "unit", "direction": "better", "kind": "kind"}
 """What a metric's values mean: how a message names each field of its row."""
 
-Verdict = Literal["regression", "improvement", "same", "noise", "missing", "new", "not comparable"]
+Content = Mapping[str, Any]
+"""What a baseline has; see `bench.regression.baseline`."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One metric of one stage, now and in the baseline."""
+def baseline_content(store: Store, name: str, results: Path) -> dict[str, Any]:
+    """Return what a baseline has: one that was saved, a file of one, or a run of the store.
 
-    verdict: Verdict
-    stage: str
-    metric: str
-    text: str
-
-
-@dataclass
-class Comparison:
-    """Everything that a check found. `notes` say what made comparing harder."""
-
-    baseline: str
-    findings: list[Finding] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def clean(self) -> bool:
-        """Whether nothing got worse and nothing that the baseline has is missing."""
-        return not any(finding.verdict in ("regression", "missing") for finding in self.findings)
+    Raises BenchError where it is none of them.
+    """
+    if name in names(results):
+        return read_baseline(name, results)
+    if name.endswith(".json") or Path(name).is_file():
+        return read_file(Path(name))
+    try:
+        run_id = store.find_run(name)
+    except BenchError:
+        return read_baseline(name, results)  # says which there are
+    refuse_smoke(store, run_id)
+    content = collect(store, run_id)
+    return content | {"history": history_of(store, run_id, content["environment"])}
 
 
-def check(store: Store, run_id: str, name: str, results: Path, threshold: float) -> Comparison:
-    """Compare a run with a baseline; raises BenchError where there is none, or nothing in common."""
-    before = read_baseline(name, results)
+def check(
+    store: Store,
+    run_id: str,
+    name: str,
+    results: Path,
+    *,
+    margin: float = MARGIN,
+    threshold: float = 0.0,
+    any_machine: bool = False,
+) -> Comparison:
+    """Compare a run with a baseline; raises BenchError where there is none, or nothing in common.
+
+    `any_machine` compares timings of different environments too.
+    """
+    before = baseline_content(store, name, results)
     refuse_smoke(store, run_id)
     now = collect(store, run_id)
-    comparison = Comparison(name)
-    same_machine = _compare_environments(before["environment"], now["environment"], comparison)
-    for stage, metrics in before["stages"].items():
-        if stage not in now["stages"]:
-            comparison.findings.append(Finding("missing", stage, "", "in the baseline but not in this run"))
-            continue
-        for metric, entry in metrics.items():
-            found = now["stages"][stage].get(metric)
-            finding = _judge(stage, metric, entry, found, same_machine, threshold)
-            lacking = _incomplete_in(metrics, now["stages"][stage])
-            comparison.findings.append(_unless_incomplete(finding, lacking))
+    history = history_of(store, run_id, now["environment"])
+    comparison = Comparison("check", f"baseline {name}", f"run {run_id}")
+    comparison.notes += _notes_of_environments(before["environment"], now["environment"], any_machine)
+    alike = fingerprint(before["environment"]) == fingerprint(now["environment"])
+    comparison.findings += judge_untimed(before, now, alike)
+    timings = timings_of(before, now, _longest(before.get("history", {}), history))
+    comparison.findings += (
+        judge_timings(timings, margin, threshold)
+        if alike or any_machine
+        else [
+            Finding("not comparable", each.stage, each.metric, "timed on another machine") for each in timings
+        ]
+    )
     comparison.notes += _notes_of_metrics(before["metrics"])
-    comparison.notes += _notes_of_counts(before["stages"], now["stages"])
+    comparison.notes += notes_of_counts(before["stages"], now["stages"])
     comparison.notes += _notes_of_unreadable(store, run_id)
-    for stage in now["stages"].keys() - before["stages"].keys():
-        comparison.findings.append(Finding("new", stage, "", "in this run but not in the baseline"))
-    if all(finding.verdict in ("missing", "new") for finding in comparison.findings):
+    if not before["stages"].keys() & now["stages"].keys():
         raise BenchError(
             f"baseline {name} (matrix {before['matrix']}) and run {run_id} (matrix {now['matrix']}) "
             "have no stage in common"
@@ -78,7 +94,80 @@ def check(store: Store, run_id: str, name: str, results: Path, threshold: float)
     return comparison
 
 
-def _notes_of_metrics(before: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def judge_untimed(before: Content, now: Content, alike: bool) -> list[Finding]:
+    """Judge every metric of the baseline that is not timed, what is lost, and what is new.
+
+    `alike` says whether both were measured in environments that decide seeded values alike.
+    """
+    trainings = unrepeated(before["stages"], before["repeats"], now["repeats"])
+    findings = list(judge_seeds(trainings, before["stages"], now["stages"]))
+    for stage, metrics in before["stages"].items():
+        entries = now["stages"].get(stage)
+        if entries is None:
+            findings.append(Finding("lost", stage, "", "in the baseline but not in this run"))
+            continue
+        lacking = incomplete_in(metrics, entries)
+        for metric, entry in metrics.items():
+            kind = METRICS[metric_of(metric)].kind
+            if not (metric in entries and kind == "sampled") and not (
+                stage in trainings and kind == "seeded"
+            ):
+                found = _untimed(stage, metric, entry, entries.get(metric), alike)
+                findings.append(unless_incomplete(found, lacking))
+    new = [stage for stage in now["stages"] if stage not in before["stages"]]
+    return findings + [Finding("new", stage, "", "in this run but not in the baseline") for stage in new]
+
+
+def timings_of(
+    before: Content, now: Content, history: Mapping[str, Mapping[str, list[float]]]
+) -> list[Timing]:
+    """Return the timings that both sides have, each with its history."""
+    return [
+        Timing(
+            stage,
+            metric,
+            entry["launches"],
+            now["stages"][stage][metric]["launches"],
+            history.get(stage, {}).get(metric, []),
+        )
+        for stage, metrics in before["stages"].items()
+        for metric, entry in metrics.items()
+        if METRICS[metric_of(metric)].kind == "sampled" and metric in now["stages"].get(stage, {})
+    ]
+
+
+def _untimed(stage: str, metric: str, entry: Content, found: Content | None, alike: bool) -> Finding:
+    row = METRICS[metric_of(metric)]
+    if found is None:
+        return Finding("lost", stage, metric, "was measured in the baseline but not in this run")
+    if row.kind == "seeded" and not alike:
+        return Finding("not comparable", stage, metric, "differs between machines")
+    return judge_exact(row, stage, metric, entry["value"], found["value"])
+
+
+def _longest(*histories: Mapping[str, Mapping[str, list[float]]]) -> dict[str, dict[str, list[float]]]:
+    """Return for each timing the longest of several histories: they may have runs in common."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for history in histories:
+        for stage, metrics in history.items():
+            for metric, values in metrics.items():
+                own = found.setdefault(stage, {})
+                own[metric] = max(own.get(metric, []), values, key=len)
+    return found
+
+
+def _notes_of_environments(before: Content, now: Content, any_machine: bool) -> Iterator[str]:
+    differing = differences(before, now)
+    if fingerprint(before) != fingerprint(now):
+        timed = (
+            "timings are compared because you asked for it"
+            if any_machine
+            else "only exact metrics are compared"
+        )
+        yield f"the baseline's environment differs in {', '.join(differing)}: {timed}"
+
+
+def _notes_of_metrics(before: Iterable[Content]) -> Iterator[str]:
     """Say which metrics of plug-ins have another meaning than when the baseline was made."""
     for row in before:
         now = METRICS[row["name"]].to_json()
@@ -95,120 +184,3 @@ def _notes_of_unreadable(store: Store, run_id: str) -> Iterator[str]:
     unknown = sorted(set(store.measurements(run_id)["metric"]) - METRICS.keys())
     if unknown:
         yield f"not compared, metrics unknown to this version: {first_few(unknown)}"
-
-
-def verdict_lines(comparison: Comparison) -> Iterator[str]:
-    """Yield the notes, what changed, and a last line that counts the verdicts."""
-    yield from (f"note: {note}" for note in comparison.notes)
-    for finding in comparison.findings:
-        if finding.verdict not in ("same", "noise", "not comparable"):
-            yield f"{finding.verdict}: {finding.stage} {finding.metric} {finding.text}".replace("  ", " ")
-    counts = dict.fromkeys(Verdict.__args__, 0)  # type: ignore[attr-defined]
-    for finding in comparison.findings:
-        counts[finding.verdict] += 1
-    summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    yield f"baseline {comparison.baseline}: {'clean' if comparison.clean else 'REGRESSION'} ({summary})"
-
-
-def _judge(
-    stage: str,
-    metric: str,
-    before: Mapping[str, Any],
-    now: Mapping[str, Any] | None,
-    same_machine: bool,
-    threshold: float,
-) -> Finding:
-    row = METRICS[metric_of(metric)]
-    if now is None:
-        return Finding("missing", stage, metric, "was measured in the baseline but not in this run")
-    if row.kind == "sampled":
-        return _judge_timing(stage, metric, before["launches"], now["launches"], same_machine, threshold)
-    if row.kind == "seeded" and not same_machine:
-        return Finding("not comparable", stage, metric, "differs between machines")
-    return _judge_exact(row, stage, metric, before["value"], now["value"])
-
-
-def _incomplete_in(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Say where a stage's counts of FLOPs lack an operator, an empty text where both are whole."""
-
-    def lacks(entries: Mapping[str, Any]) -> bool:
-        return entries.get("flops_complete", {}).get("value") == 0
-
-    places = (("the baseline", lacks(before)), ("this run", lacks(now)))
-    return " and ".join(place for place, lacking in places if lacking)
-
-
-def _unless_incomplete(finding: Finding, lacking: str) -> Finding:
-    """Judge no difference between counts of which one may be too low."""
-    if (
-        not lacking
-        or not metric_named(finding.metric).operations
-        or finding.verdict in ("same", "missing", "not comparable")
-    ):
-        return finding
-    text = f"{finding.text}, incomplete in {lacking}"
-    return Finding("not comparable", finding.stage, finding.metric, text)
-
-
-def _notes_of_counts(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    stages = [stage for stage in before if _incomplete_in(before[stage], now.get(stage, {}))]
-    if stages:
-        yield (
-            f"the FLOPs of {counted(len(stages), 'stage')} are incomplete, so differences are not judged: "
-            f"{first_few(stages)}"
-        )
-
-
-def _judge_exact(row: Metric, stage: str, metric: str, before: float | None, now: float | None) -> Finding:
-    if before is None and now is None:
-        return Finding("same", stage, metric, "unknown in both")
-    text = f"{format_value(row.name, before)} -> {format_value(row.name, now)}"
-    if before is not None and now is not None and math.isclose(before, now, rel_tol=_EXACT_TOLERANCE):
-        return Finding("same", stage, metric, text)
-    if before is None or now is None or row.better == "neither":
-        # A lost value is a regression; a count without a better direction must not change at all.
-        return Finding("improvement" if before is None else "regression", stage, metric, text)
-    worse = now > before if row.better == "lower" else now < before
-    return Finding("regression" if worse else "improvement", stage, metric, text)
-
-
-def _judge_timing(
-    stage: str,
-    metric: str,
-    before: list[float],
-    now: list[float],
-    same_machine: bool,
-    threshold: float,
-) -> Finding:
-    """A regression needs an interval that excludes 1 and an effect over threshold and noise."""
-    if not same_machine:
-        return Finding("not comparable", stage, metric, "timed on another machine")
-    ratio = ratio_interval(now, before)
-    if ratio.low is None or ratio.high is None:
-        few = "too few launches for an interval"
-        return Finding("noise", stage, metric, f"x{three_digits(ratio.value)}, {few}")
-    interval = f"[{three_digits(ratio.low)}, {three_digits(ratio.high)}]"
-    text = f"x{three_digits(ratio.value)} {interval} of the baseline"
-    needed = 1 + max(threshold, _spread(before), _spread(now))
-    if ratio.low > 1 and ratio.value > needed:
-        return Finding("regression", stage, metric, f"{text}, slower by more than {needed - 1:.0%}")
-    if ratio.high < 1 and ratio.value < 1 / needed:
-        return Finding("improvement", stage, metric, text)
-    within = "same" if ratio.low <= 1 <= ratio.high else "noise"
-    return Finding(within, stage, metric, text)  # type: ignore[arg-type]
-
-
-def _spread(launches: list[float]) -> float:
-    """Return how far launches of one revision lie from each other: the noise of A against A."""
-    ordered = sorted(launches)
-    quarter = len(ordered) // 4
-    return ordered[-1 - quarter] / ordered[quarter] - 1
-
-
-def _compare_environments(before: Mapping[str, Any], now: Mapping[str, Any], comparison: Comparison) -> bool:
-    differing = differences(before, now)
-    if fingerprint(before) != fingerprint(now):
-        comparison.notes.append(
-            f"the baseline's environment differs in {', '.join(differing)}: only exact metrics are compared"
-        )
-    return fingerprint(before) == fingerprint(now)

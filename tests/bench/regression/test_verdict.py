@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from bench.analysis.summary import summarize
@@ -13,6 +16,8 @@ from bench.metrics import METRICS, MetricTable
 from bench.records import Measurement, PlannedRequest, Result
 from bench.regression import baseline
 from bench.regression import verdict as regression
+from bench.regression.finding import Comparison, Finding
+from bench.regression.timing import Timing, judge_timings
 from bench.results.store import StageRow, Store
 
 ENVIRONMENT = {"cpu": {"model": "some"}, "threads": 2, "libraries": {"torch": "2"}, "python": "3.11"}
@@ -52,69 +57,187 @@ def store(tmp_path):
     return store
 
 
-def check(store: Store, run: str, threshold: float = 0.1) -> regression.Comparison:
-    return regression.check(store, run, "main", store.path.parent, threshold)
+def check(store: Store, run: str, **options: float) -> Comparison:
+    return regression.check(store, run, "main", store.path.parent, **options)
 
 
-def verdicts(comparison: regression.Comparison) -> dict[str, str]:
+def verdicts(comparison: Comparison) -> dict[str, str]:
     return {finding.metric: finding.verdict for finding in comparison.findings}
 
 
-def test_a_run_held_against_itself_is_clean(store):
-    comparison = check(store, "before")
-    assert comparison.clean
-    assert set(verdicts(comparison).values()) == {"same"}
+def remember(store: Store, runs: int = 8, spread: float = 0.004, seed: int = 0) -> None:
+    """Enter earlier runs whose timings lie apart by so much, and save the last one as the baseline."""
+    chance = np.random.default_rng(seed)
+    for number in range(runs):
+        factor = math.exp(chance.normal(0, spread))
+        make_run(store, f"earlier{number}", latencies=[latency * factor for latency in QUIET])
+    baseline.save(store, f"earlier{runs - 1}", "main", store.path.parent)
 
 
-def test_launches_that_differ_by_noise_alone_are_clean(store):
-    make_run(store, "after", latencies=(1.01, 0.98, 1.00, 1.02, 0.99, 1.00))
-    assert check(store, "after").clean
-
-
-@pytest.mark.parametrize(("factor", "clean"), [(1.02, True), (1.3, False), (2.0, False), (0.5, True)])
-def test_a_slowdown_over_threshold_and_noise_is_a_regression_a_speedup_is_not(store, factor, clean):
-    make_run(store, "after", latencies=[latency * factor for latency in QUIET])
-    assert check(store, "after").clean is clean
-
-
-def test_a_slowdown_under_the_threshold_is_told_apart_but_is_no_regression(store):
-    make_run(store, "after", latencies=[latency * 1.08 for latency in QUIET])
-    assert verdicts(check(store, "after"))["latency_s"] == "noise"
-    assert verdicts(check(store, "after", threshold=0.02))["latency_s"] == "regression"
-
-
-def judged(store: Store, before: tuple[float, ...], after: tuple[float, ...]) -> regression.Finding:
-    """Return what is found of a timing from its launches in the baseline and now."""
-    make_run(store, "earlier", latencies=before)
-    baseline.save(store, "earlier", "main", store.path.parent)
-    make_run(store, "after", latencies=after)
-    (finding,) = (entry for entry in check(store, "after").findings if entry.metric == "latency_s")
+def timing(comparison: Comparison) -> Finding:
+    (finding,) = (entry for entry in comparison.findings if entry.metric == "latency_s")
     return finding
 
 
-SLOW, SPREAD = (1.45,) * 6, (1.15, 1.9, 1.2, 1.8, 1.25, 1.7)
+def test_a_run_held_against_itself_has_not_changed(store):
+    comparison = check(store, "before", margin=0.2)
+    assert comparison.clean
+    assert set(verdicts(comparison).values()) == {"no change"}
+    assert timing(comparison).bound < 0.2
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "verdict"),
+    ("factor", "verdict"),
+    [(1.0, "no change"), (1.05, "regression"), (1.1, "regression"), (0.9, "improvement")],
+)
+def test_a_machine_whose_runs_lie_close_together_shows_small_changes(store, factor, verdict):
+    remember(store)
+    make_run(store, "after", latencies=[latency * factor for latency in QUIET])
+    found = timing(check(store, "after"))
+    assert found.verdict == verdict
+    assert found.ratio.low <= factor <= found.ratio.high
+
+
+def test_a_machine_whose_runs_lie_far_apart_says_what_it_cannot_see(store):
+    remember(store, spread=0.05)
+    make_run(store, "after", latencies=[latency * 1.1 for latency in QUIET])
+    comparison = check(store, "after")
+    found = timing(comparison)
+    assert comparison.clean and found.verdict == "can't tell" and 0.1 < found.bound < 0.6
+    assert f"would have seen {found.bound:.1%}" in found.text
+    assert (comparison.exit_code(), comparison.exit_code(strict=True)) == (0, 3)
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.1, "can't tell"), (1.5, "regression")])
+def test_without_earlier_runs_only_large_changes_are_told(store, factor, verdict):
+    make_run(store, "after", latencies=[latency * factor for latency in QUIET])
+    found = timing(check(store, "after"))
+    assert found.verdict == verdict
+    assert ("too few to know its noise" in found.text) is (verdict == "can't tell")
+
+
+@pytest.mark.parametrize("launches", [1, 3, 5])
+def test_no_verdict_below_six_launches_however_slow(store, launches):
+    make_run(store, "after", latencies=(10.0,) * launches)
+    found = timing(check(store, "after"))
+    assert (found.verdict, found.bound) == ("can't tell", None)
+    assert "a verdict needs 6" in found.text
+
+
+def test_a_slowdown_that_is_let_pass_is_none(store):
+    remember(store)
+    make_run(store, "after", latencies=[latency * 1.06 for latency in QUIET])
+    assert timing(check(store, "after")).verdict == "regression"
+    passed = timing(check(store, "after", threshold=0.1))
+    assert passed.verdict == "can't tell"
+    assert timing(check(store, "after", threshold=0.1, margin=0.1)).verdict == "no change"
+
+
+def test_two_modes_of_launches_are_told(store):
+    make_run(store, "after", latencies=(1.0, 1.3, 1.001, 1.301, 1.0, 1.302, 1.001, 1.3))
+    assert "two modes now: 4 launches, and 4 slower by 30%" in timing(check(store, "after")).text
+
+
+def test_launches_that_take_after_each_other_have_no_interval(store):
+    slowly = [1 + 0.2 * math.sin(number / 8) for number in range(40)]
+    make_run(store, "after", latencies=slowly)
+    found = timing(check(store, "after"))
+    assert found.verdict == "can't tell" and "consecutive launches are alike" in found.text
+
+
+def test_one_slow_timing_among_many_is_found_and_none_where_there_is_none():
+    chance = np.random.default_rng(1)
+
+    def timings(slow: float) -> list[Timing]:
+        return [
+            Timing(
+                f"infer {number}",
+                "latency_s",
+                launches(chance, 1.0),
+                launches(chance, slow if number == 7 else 1.0),
+                np.exp(chance.normal(0, 0.01, 10)),
+            )
+            for number in range(20)
+        ]
+
+    found = [judge_timings(timings(1.1), 0.05, 0.0) for _ in range(20)]
+    assert sum(each[7].verdict == "regression" for each in found) >= 19
+    nothing = [judge_timings(timings(1.0), 0.05, 0.0) for _ in range(100)]
+    assert sum(any(entry.alarms for entry in each) for each in nothing) <= 3
+
+
+def launches(chance: np.random.Generator, centre: float) -> list[float]:
+    """Return six launches of a run, which is off by what runs are off by."""
+    return list(centre * np.exp(chance.normal(chance.normal(0, 0.01), 0.01, 6)))
+
+
+def test_a_baseline_may_be_a_run_or_a_file(store, tmp_path):
+    make_run(store, "after", accuracy=0.5)
+    for name in ("before", str(tmp_path / "baselines" / "main.json")):
+        comparison = regression.check(store, "after", name, tmp_path)
+        assert verdicts(comparison)["accuracy"] == "regression"
+    with pytest.raises(BenchError, match="no baseline 'nothing'"):
+        regression.check(store, "after", "nothing", tmp_path)
+
+
+def test_a_baseline_has_the_earlier_runs_of_its_machine_alone(store, tmp_path):
+    make_run(store, "other", environment={**ENVIRONMENT, "cpu": {"model": "another"}})
+    make_run(store, "third")
+    content = json.loads(baseline.save(store, "third", "third", tmp_path).read_text())
+    assert content["history"] == {"infer dense @ cpu": {"latency_s": [1.0]}}
+
+
+def test_a_baseline_from_before_there_was_a_history_is_read(store, tmp_path):
+    path = tmp_path / "baselines" / "main.json"
+    content = json.loads(path.read_text())
+    del content["history"], content["repeats"]
+    path.write_text(json.dumps(content | {"version": 2}))
+    assert check(store, "before", margin=0.2).clean
+
+
+def seeds_of(store: Store, run: str, steps: list[int], losses: tuple[float, float]) -> None:
+    """Enter a run of trainings from several seeds; the step of each has these first losses."""
+    trained = [
+        StageRow(
+            f"{number:064x}",
+            "train",
+            f"net adam{f' seed {number}' if number else ''}",
+            False,
+            (),
+            PlannedRequest(),
+        )
+        for number in range(len(steps))
+    ]
+    timed = [
+        replace(stage, key=f"f{stage.key[1:]}", kind="step", label=f"{stage.label} step", timed=True)
+        for stage in trained
+    ]
+    store.start_run(run, run, "quick", "bench run", {}, [*trained, *timed], [])
+    for stage, step, needed in zip(trained, timed, steps, strict=True):
+        measured = (Measurement("steps_to_target", needed),)
+        store.add_launch(run, stage, 0, Result("ok", measurements=measured, environment=ENVIRONMENT))
+        for number, loss in enumerate(losses):
+            measured = (Measurement("early_loss", loss),)
+            store.add_launch(run, step, number, Result("ok", measurements=measured, environment=ENVIRONMENT))
+    store.finish_run(run)
+
+
+@pytest.mark.parametrize(
+    ("losses", "now", "expected"),
     [
-        (QUIET, SLOW, "regression"),
-        (QUIET, SPREAD, "noise"),  # slower than any launch before, but by less than its own differ
-        (tuple(latency / 1.45 for latency in SPREAD), SLOW, "noise"),
-        (SLOW, QUIET, "improvement"),
-        (SPREAD, QUIET, "noise"),
+        ((1.0, 1.0), [100, 100, 105, 100], ["no change"] * 3 + ["regression"]),
+        ((1.0, 1.1), [102, 99, 101, 98], ["can't tell"]),
+        ((1.0, 1.1), [121, 118, 124, 119], ["regression"]),
+        ((1.0, 1.1), [121, 118], ["can't tell"]),
     ],
 )
-def test_a_difference_within_the_spread_of_either_sides_launches_is_noise(store, before, after, verdict):
-    assert judged(store, before, after).verdict == verdict
-
-
-@pytest.mark.parametrize("turned", [False, True])
-def test_a_difference_whose_interval_holds_one_is_none_however_large_it_is(store, turned):
-    one_slow, one_fast = (1.0,) * 5 + (2.0,), (0.5,) + (1.3,) * 5
-    finding = judged(store, *((one_fast, one_slow) if turned else (one_slow, one_fast)))
-    assert finding.verdict == "same"
-    assert finding.text.startswith("x0.769" if turned else "x1.30 ")
+def test_steps_are_compared_by_seed_or_over_seeds_where_losses_do_not_repeat(tmp_path, losses, now, expected):
+    store = Store.open(tmp_path)
+    seeds_of(store, "before", [100, 100, 100, 100][: len(now)], losses)
+    seeds_of(store, "after", now, losses)
+    comparison = regression.check(store, "after", "before", tmp_path)
+    found = [finding.verdict for finding in comparison.findings if finding.metric == "steps_to_target"]
+    assert sorted(found) == sorted(expected)
 
 
 @pytest.mark.parametrize(
@@ -129,9 +252,9 @@ def test_an_exact_metric_that_got_worse_at_all_is_a_regression(store, change, me
 
 @pytest.mark.parametrize(
     ("before", "now", "verdict"),
-    [(None, 0.9, "improvement"), (0.9, None, "regression"), (None, None, "same")],
+    [(None, 0.9, "improvement"), (0.9, None, "lost"), (None, None, "no change")],
 )
-def test_a_value_that_is_lost_is_a_regression_and_one_that_is_won_an_improvement(store, before, now, verdict):
+def test_a_value_that_is_lost_alarms_and_one_that_is_won_is_an_improvement(store, before, now, verdict):
     make_run(store, "earlier", accuracy=before)
     baseline.save(store, "earlier", "main", store.path.parent)
     make_run(store, "after", accuracy=now)
@@ -153,7 +276,7 @@ def test_on_another_machine_only_exact_metrics_are_held_and_it_says_so(store):
     assert verdicts(comparison) == {
         "accuracy": "not comparable",
         "latency_s": "not comparable",
-        "parameters": "same",
+        "parameters": "no change",
     }
 
 
@@ -173,7 +296,7 @@ def test_a_stage_that_is_missing_is_not_clean(store):
 def test_mistakes_get_one_line_each(store, tmp_path):
     make_run(store, "unfinished", finish=False)
     for call, message in (
-        (lambda: regression.check(store, "before", "mian", tmp_path, 0.1), "did you mean 'main'"),
+        (lambda: regression.check(store, "before", "mian", tmp_path), "did you mean 'main'"),
         (lambda: baseline.save(store, "before", "no/slash", tmp_path), "must consist of letters"),
         (lambda: baseline.save(store, "unfinished", "x", tmp_path), "has not finished"),
     ):
@@ -181,7 +304,7 @@ def test_mistakes_get_one_line_each(store, tmp_path):
             call()
     (tmp_path / "baselines" / "broken.json").write_text("{")
     with pytest.raises(BenchError, match="not a baseline"):
-        regression.check(store, "before", "broken", tmp_path, 0.1)
+        regression.check(store, "before", "broken", tmp_path)
 
 
 def test_a_baseline_of_another_matrix_has_nothing_in_common(store, tmp_path):
@@ -195,11 +318,11 @@ def test_a_baseline_of_another_matrix_has_nothing_in_common(store, tmp_path):
 
 def test_the_last_line_counts_the_verdicts(store):
     make_run(store, "after", accuracy=0.5)
-    *lines, last = regression.verdict_lines(check(store, "after"))
-    assert any(
-        line.startswith("regression: evaluate net @ cpu accuracy 90.00 % -> 50.00 %") for line in lines
-    )
-    assert "REGRESSION" in last and "1 regression" in last
+    comparison = check(store, "after", margin=0.2)
+    worst = next(comparison.worst_first())
+    assert (worst.stage, worst.metric) == ("evaluate net @ cpu", "accuracy")
+    assert worst.text.startswith("90.00 % -> 50.00 %")
+    assert comparison.summary.endswith("REGRESSION (1 regression, 2 no change)")
 
 
 def test_the_command_holds_a_run_against_its_own_baseline(command, store, tmp_path):
@@ -218,7 +341,7 @@ TIMED = '"infer dense @ cpu": {"latency_s": '
     ("old", "new", "message"),
     [
         ('"environment"', '"surroundings"', "environment Field required"),
-        ('"version": 2', '"version": 1', "baseline version must be 2, got 1"),
+        ('"version": 3', '"version": 1', "baseline version must be 3, got 1"),
         (TIMED, '"infer dense @ cpu": {"latencies": ', "unknown metric"),
         ("1.02", "0.0", "greater than 0"),
         ("1.02", "NaN", "finite number"),
@@ -246,7 +369,7 @@ def test_a_time_of_nothing_is_unknown(store):
         connection.execute("UPDATE measurements SET value = -launch_id % 2 WHERE metric = 'latency_s'")
     frame = store.measurements("before")
     assert frame[frame["metric"] == "latency_s"]["value"].isna().all()
-    assert verdicts(check(store, "before"))["latency_s"] == "missing"
+    assert verdicts(check(store, "before"))["latency_s"] == "lost"
 
 
 def test_a_metric_that_this_version_does_not_know_is_shown_and_neither_kept_nor_compared(store, tmp_path):

@@ -279,7 +279,7 @@ def test_a_hostile_baseline_gets_one_short_line(results, text):
     (results / "baselines").mkdir()
     (results / "baselines" / "main.json").write_bytes(text.encode("latin-1", "replace"))
     store = Store.open(results, create=False)
-    for ask in (lambda: check(store, RUN, "main", results, 0.1), lambda: baseline_runs(results)):
+    for ask in (lambda: check(store, RUN, "main", results), lambda: baseline_runs(results)):
         with pytest.raises(BenchError, match=r"^[\x20-\x7e]+$") as caught:
             ask()
         assert "main.json" in str(caught.value) and len(str(caught.value)) < 500
@@ -290,7 +290,7 @@ def test_a_baseline_that_is_a_pipe_is_not_waited_for(results):
     os.mkfifo(results / "baselines" / "main.json")
     store = Store.open(results, create=False)
     with pytest.raises(BenchError, match="not a baseline"):
-        check(store, RUN, "main", results, 0.1)
+        check(store, RUN, "main", results)
 
 
 def test_cleaning_leaves_what_a_link_leads_to(results, tmp_path_factory):

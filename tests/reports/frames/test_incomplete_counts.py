@@ -221,7 +221,7 @@ def test_a_difference_between_counts_is_not_judged_where_one_is_incomplete(
             entries["dense_flops"]["value"] *= 0.5 if lacking_in == "the baseline" else 2
     (results / "baselines").mkdir(parents=True)
     (results / "baselines" / "b.json").write_text(json.dumps(content))
-    comparison = regression.check(now, "run-1", "b", results, 0.05)
+    comparison = regression.check(now, "run-1", "b", results)
     found = [finding for finding in comparison.findings if finding.metric == "dense_flops"]
     assert {finding.verdict for finding in found} == {"not comparable"}
     assert all(f"incomplete in {lacking_in}" in finding.text for finding in found)

@@ -91,7 +91,7 @@ def test_a_stage_with_other_launches_keeps_its_timing_and_the_record_is_named(
     assert len(view.launch_values(key_of(label), "latency_s")) == 2
     show(store.cells(RUN)[0].name, RUN, results)
     assert "its record cannot be read: launches.wall_s" in capsys.readouterr().out
-    notes = check(store, RUN, "before", results, 0.02).notes
+    notes = check(store, RUN, "before", results).notes
     assert any(f"infer {label} is excluded: its record cannot be read" in note for note in notes)
     store.close()
 
@@ -111,7 +111,7 @@ def test_a_metric_that_this_version_does_not_know_is_named(results: Path) -> Non
     assert set(inference_table(view)["state"]) == {"ok"}
     page = write(store, RUN, results / "report").read_text()
     assert "Records that are partly unreadable" in page and "brier" in page
-    notes = check(store, RUN, "before", results, 0.02).notes
+    notes = check(store, RUN, "before", results).notes
     assert "not compared, metrics unknown to this version: brier" in notes
     store.close()
 

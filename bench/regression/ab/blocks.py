@@ -1,0 +1,216 @@
+"""Blocks of samples of two sides in turn, until each timing is settled or the budget is spent.
+
+In a block each side has as many samples, in the order ABBA or BAAB, at random: what drifts evenly over a
+block cancels, and which side has which places is chance (Cox 1951, "Some systematic experimental designs",
+Biometrika 38; Kalibera & Jones 2013, "Rigorous benchmarking in reasonable time").
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Literal
+
+from bench.analysis.sequential import FIRST_LOOK, interval_of_blocks, level_of_a_look, looks, smallest_seen
+from bench.analysis.statistics import Interval
+from bench.execution.on_demand import Launched
+from bench.formatting import counted, format_value, three_digits
+from bench.metrics import METRICS
+from bench.regression.finding import Finding, Verdict
+
+FALSE_ALARMS = 0.01
+"""Share of comparisons that name a slower timing where nothing has changed, over all their timings."""
+
+MOST_BLOCKS = 400
+
+_ORDERS = ("ABBA", "BAAB")
+
+Side = Literal["A", "B"]
+
+
+@dataclass
+class Timing:
+    """A timing of both sides: the log ratio B / A of each block, and what became of it.
+
+    `higher` is true where more is better; the ratio is then A / B, so that over 1 is worse all the same.
+    """
+
+    stage: str
+    metric: str
+    keys: Mapping[Side, str]
+    higher: bool = False
+    values: dict[Side, list[float]] = field(default_factory=lambda: {"A": [], "B": []})
+    differences: list[float] = field(default_factory=list)
+    verdict: Verdict | None = None
+    failed: dict[Side, str] = field(default_factory=dict)
+    interval: Interval | None = None
+    bound: float | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.verdict is None and not self.failed
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When a comparison stops: seconds, the change that matters, and the slowdown that is let pass."""
+
+    budget_s: float
+    margin: float
+    threshold: float = 0.0
+    seed: int | None = None
+
+
+Sample = Callable[[Side, str], Mapping[str, Launched]]
+
+
+def compare(
+    timings: Sequence[Timing],
+    sample: Sample,
+    renew: Callable[[Side], None],
+    rules: Rules,
+    say: Callable[[str], None],
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Sample both sides in blocks until every timing has a verdict, or the budget is spent.
+
+    Timings with the same keys have their values from the same samples. No block begins that would end after
+    the budget, if it took as long as those before it.
+    """
+    chance = random.Random(rules.seed)
+    started = clock()
+    plan: tuple[int, ...] = ()
+    level = 2 * FALSE_ALARMS / max(1, len(timings))
+    for number in range(1, MOST_BLOCKS + 1):
+        open_ = [timing for timing in timings if timing.open]
+        spent_s = clock() - started
+        if not open_ or (number > 1 and spent_s + (spent_s / (number - 1)) > rules.budget_s):
+            break
+        if number == 2:
+            # Blocks get shorter as timings are settled: more of them than would fit if none was.
+            fit = int(1.5 * rules.budget_s / max(spent_s, 1e-9))
+            plan = looks(min(MOST_BLOCKS, max(FIRST_LOOK, fit)))
+        _block(open_, sample, renew, chance)
+        if number in plan:
+            for timing in open_:
+                look(timing, level_of_a_look(plan, level), rules)
+            say(_progress(timings, number, clock() - started, rules.budget_s))
+        if plan and number == plan[-1]:
+            break
+    for timing in timings:
+        if timing.open:
+            look(timing, level_of_a_look(plan, level), rules, last=True)
+
+
+def _block(
+    timings: Sequence[Timing], sample: Sample, renew: Callable[[Side], None], chance: random.Random
+) -> None:
+    first = chance.choice(("A", "B"))
+    for side in (first, "B" if first == "A" else "A"):
+        renew(side)  # type: ignore[arg-type]
+    groups: dict[tuple[str, str], list[Timing]] = {}
+    for timing in timings:
+        groups.setdefault((timing.keys["A"], timing.keys["B"]), []).append(timing)
+    for together in groups.values():
+        found: dict[Side, list[Mapping[str, Launched]]] = {"A": [], "B": []}
+        for side in chance.choice(_ORDERS):
+            found[side].append(sample(side, together[0].keys[side]))  # type: ignore[index,arg-type]
+        for timing in together:
+            _enter(timing, found)
+
+
+def _enter(timing: Timing, found: Mapping[Side, Sequence[Mapping[str, Launched]]]) -> None:
+    """Enter what a block found; a side that failed ends the timing."""
+    logs: dict[Side, float] = {}
+    for side, samples in found.items():
+        launched = [each[timing.metric] for each in samples]
+        values = [each.value for each in launched if each.value is not None and each.value > 0]
+        if len(values) < len(launched):
+            timing.failed[side] = next((each.reason for each in launched if each.reason), "measured nothing")
+            continue
+        timing.values[side] += values
+        logs[side] = fmean(math.log(value) for value in values)
+    if not timing.failed:
+        timing.differences.append((logs["A"] - logs["B"]) if timing.higher else (logs["B"] - logs["A"]))
+
+
+def look(timing: Timing, level: float, rules: Rules, *, last: bool = False) -> None:
+    """Settle a timing whose interval at this error level allows it; at the last look any."""
+    if not timing.differences:
+        timing.verdict, timing.bound = "can't tell", None
+        return
+    found = interval_of_blocks(timing.differences, level)
+    timing.interval = found
+    if found.low is None or found.high is None:
+        timing.verdict = "can't tell" if last else None
+        return
+    widest = max(found.high, 1 / found.low) - 1
+    if found.low > 1 + rules.threshold:
+        timing.verdict = "regression"
+    elif found.high < 1 / (1 + rules.threshold):
+        timing.verdict = "improvement"
+    elif widest <= rules.margin:
+        timing.verdict, timing.bound = "no change", widest
+    elif last:
+        timing.verdict = "can't tell"
+        timing.bound = max(smallest_seen(timing.differences, level), rules.threshold)
+
+
+def finding(timing: Timing) -> Finding:
+    """Return what was found of a timing, in words."""
+    if timing.failed:
+        return _of_failed(timing)
+    before, after = (_centre(timing.values[side]) for side in ("A", "B"))
+    values = f"{_value(timing.metric, before)} -> {_value(timing.metric, after)}"
+    found = Finding(timing.verdict or "can't tell", timing.stage, timing.metric, values, before, after)
+    ratio = timing.interval
+    blocks = counted(len(timing.differences), "block")
+    if ratio is None or ratio.low is None or ratio.high is None:
+        return Finding(
+            "can't tell",
+            timing.stage,
+            timing.metric,
+            f"{values}, {blocks} of the {FIRST_LOOK} that a verdict needs",
+        )
+    what = {
+        "regression": f"worse by {ratio.value - 1:.1%}",
+        "improvement": f"better by {1 - ratio.value:.1%}",
+        "no change": f"no change larger than {timing.bound or 0:.1%}",
+        "can't tell": f"would have seen {timing.bound or 0:.1%}",
+    }[found.verdict]
+    interval = f"x{three_digits(ratio.value)} [{three_digits(ratio.low)}, {three_digits(ratio.high)}]"
+    text = f"{interval}, {what}; {values}, {blocks}"
+    return Finding(found.verdict, timing.stage, timing.metric, text, before, after, ratio, timing.bound)
+
+
+def _of_failed(timing: Timing) -> Finding:
+    sides = list(timing.failed)
+    reason = timing.failed[sides[0]]
+    if sides == ["B"]:
+        return Finding("lost", timing.stage, timing.metric, f"fails now: {reason}")
+    if sides == ["A"]:
+        return Finding("new", timing.stage, timing.metric, f"failed before: {reason}")
+    return Finding("not comparable", timing.stage, timing.metric, f"fails on both sides: {reason}")
+
+
+def _value(metric: str, value: float) -> str:
+    if metric in METRICS:
+        return format_value(metric, value)
+    unit = " s" if metric.endswith("_s") else " MiB" if metric.endswith("_bytes") else ""
+    return f"{three_digits(value / 2**20 if metric.endswith('_bytes') else value)}{unit}"
+
+
+def _centre(values: Sequence[float]) -> float:
+    return math.exp(fmean(map(math.log, values))) if values else math.nan
+
+
+def _progress(timings: Sequence[Timing], number: int, spent_s: float, budget_s: float) -> str:
+    settled = sum(not timing.open for timing in timings)
+    return (
+        f"block {number}: {settled} of {counted(len(timings), 'timing')} settled, "
+        f"{spent_s:.0f} of {budget_s:.0f} s"
+    )

@@ -1,0 +1,182 @@
+"""Git revisions as sides: a worktree for each, and an environment of its own where requirements differ."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from bench.datasets.cache import cache_folder
+from bench.errors import BenchError
+from bench.regression.ab.sampling import Place
+
+REQUIREMENTS = (
+    "uv.lock",
+    "pdm.lock",
+    "poetry.lock",
+    "requirements.txt",
+    "pyproject.toml",
+    "setup.cfg",
+    "setup.py",
+)
+"""Files that say what a revision needs; where they are the same, one environment serves both sides."""
+
+MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+"""What a work tree is compared with, by default: its merge base with the first of these that there is."""
+
+WORK_TREE = "work tree"
+
+Say = Callable[[str], None]
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Return what a git command prints; raises BenchError with its last line where it fails."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, errors="replace"
+        )
+    except FileNotFoundError:
+        raise BenchError("comparing revisions needs git, which is not installed") from None
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"git {arguments[0]} failed"]
+        raise BenchError(said[-1].removeprefix("fatal: "))
+    return done.stdout.strip()
+
+
+def top_of(folder: Path) -> Path:
+    """Return the top folder of the repository that a folder is in; raises BenchError where it is in none."""
+    try:
+        return Path(git(folder, "rev-parse", "--show-toplevel"))
+    except BenchError:
+        raise BenchError(
+            f"{folder} is in no git repository, so that there are no revisions to compare"
+        ) from None
+
+
+def merge_base(top: Path) -> str:
+    """Return the commit at which the work tree left main; raises BenchError where there is no main."""
+    for name in MAIN:
+        try:
+            return git(top, "merge-base", "HEAD", name)
+        except BenchError:
+            continue
+    raise BenchError(
+        f"no main branch to compare with ({', '.join(MAIN)}); name a revision: bench ab REVISION"
+    )
+
+
+def resolve(top: Path, revision: str) -> str:
+    """Return the commit of a revision; raises BenchError where there is none."""
+    try:
+        return git(top, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    except BenchError:
+        raise BenchError(f"{revision!r} is no revision of {top}") from None
+
+
+@contextmanager
+def place_of(top: Path, revision: str, say: Say) -> Iterator[Place]:
+    """Yield where a revision's code runs.
+
+    An empty revision is the work tree as it is, with what is not committed. Others have worktrees, removed in
+    the end. Raises BenchError where its environment cannot be made.
+    """
+    if not revision:
+        yield Place(WORK_TREE, top, variables=_found_in(top))
+        return
+    commit = resolve(top, revision)
+    folder = Path(tempfile.mkdtemp(prefix="bench-ab-"))
+    try:
+        git(top, "worktree", "add", "--detach", "--force", str(folder / "tree"), commit)
+        tree = folder / "tree"
+        python = sys.executable if _requirements(tree) == _requirements(top) else _own_python(tree, say)
+        yield Place(revision, tree, python, _found_in(tree))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        git(top, "worktree", "prune")
+
+
+def _found_in(tree: Path) -> dict[str, str]:
+    """Return the variable by which Python finds a tree's own modules before those that are installed."""
+    folders = [str(path) for path in (tree / "src", tree) if path.is_dir()]
+    before = os.environ.get("PYTHONPATH", "")
+    kept = [part for part in before.split(os.pathsep) if part and Path(part).resolve() != Path.cwd()]
+    return {"PYTHONPATH": os.pathsep.join([*folders, *kept])}
+
+
+def _requirements(tree: Path) -> str:
+    """Return a hash of what says what a tree needs."""
+    found = hashlib.sha256()
+    for name in REQUIREMENTS:
+        path = tree / name
+        content = path.read_bytes() if path.is_file() else b""
+        found.update(
+            f"{name}\0".encode() + (_required(content) if name == "pyproject.toml" else content) + b"\0"
+        )
+    return found.hexdigest()[:16]
+
+
+def _required(pyproject: bytes) -> bytes:
+    """Return what a pyproject.toml says of requirements: the rest of it changes often, and needs nothing."""
+    try:
+        project = tomllib.loads(pyproject.decode()).get("project", {})
+        keys = ("dependencies", "optional-dependencies", "requires-python", "dynamic")
+        return json.dumps({key: project.get(key) for key in keys}, sort_keys=True).encode()
+    except (ValueError, AttributeError):
+        return pyproject
+
+
+def _own_python(tree: Path, say: Say) -> str:
+    """Return the interpreter of an environment that has what a tree requires, made once for each such set."""
+    wanted = ["-r", str(tree / "requirements.txt")] if (tree / "requirements.txt").is_file() else [str(tree)]
+    return environment(f"{_requirements(tree)}-{sys.version_info.major}{sys.version_info.minor}", wanted, say)
+
+
+def environment(name: str, wanted: Sequence[str], say: Say, beside: bool = False) -> str:
+    """Return the interpreter of a cached environment with packages of its own; raises BenchError.
+
+    `wanted` are pip's arguments. With `beside`, it has the packages of this environment too, and its own come
+    first.
+    """
+    folder = cache_folder("environments") / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    python = folder / "bin" / "python"
+    with FileLock(str(folder) + ".lock"):
+        if (folder / "complete").is_file():
+            return str(python)
+        shutil.rmtree(folder, ignore_errors=True)
+        say(f"making an environment with {' '.join(wanted)}")
+        _run([sys.executable, "-m", "venv", str(folder)])
+        if beside:
+            _see_also(python)
+        uv = shutil.which("uv")
+        install = (
+            [uv, "pip", "install", "--python", str(python)] if uv else [str(python), "-m", "pip", "install"]
+        )
+        _run([*install, "--quiet", *wanted])
+        (folder / "complete").touch()
+    return str(python)
+
+
+def _see_also(python: Path) -> None:
+    """Let an environment see the packages of this one, after its own."""
+    import site
+
+    (own,) = (python.parent.parent / "lib").glob("python*/site-packages")
+    (own / "beside.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+
+
+def _run(command: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["no message"]
+        raise BenchError(f"an environment cannot be made: {said[-1]}")

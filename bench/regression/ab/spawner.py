@@ -1,0 +1,55 @@
+"""Runs one command and says what it used; a process of its own, run by path, that imports next to nothing.
+
+A process's peak memory counts what its parent had when it was started, so that the parent must be small.
+Takes JSON as its argument: words, folder, environment, output (a file), timeout_s. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+
+def run(asked: dict[str, Any]) -> dict[str, Any]:
+    """Run the command; returns its seconds, what the kernel counted, and how it ended.
+
+    What is counted includes its children that it waited for.
+    """
+    started = time.perf_counter()
+    child = os.fork()
+    if not child:
+        _become(asked)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
+    signal.setitimer(signal.ITIMER_REAL, asked["timeout_s"])
+    _, status, usage = os.wait4(child, 0)
+    wall_s = time.perf_counter() - started
+    return {
+        "wall_s": wall_s,
+        "processor_s": usage.ru_utime + usage.ru_stime,
+        "peak_rss_bytes": usage.ru_maxrss * 1024,
+        "code": os.waitstatus_to_exitcode(status),
+        "late": wall_s >= asked["timeout_s"],
+    }
+
+
+def _become(asked: dict[str, Any]) -> None:
+    """Be the command from now on; exit code 127 where it cannot be found, as in shells."""
+    try:
+        output = os.open(asked["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.chdir(asked["folder"])
+        os.execvpe(asked["words"][0], asked["words"], asked["environment"])
+    except OSError as error:
+        os.write(2, f"{error}\n".encode())
+    os._exit(127)
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(json.loads(sys.argv[1]))))

@@ -1,0 +1,136 @@
+"""Judges timings: by their launches, by how far runs of the machine lie apart, and all of them together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.analysis.noise import (
+    MIN_LAUNCHES,
+    UNKNOWN,
+    Difference,
+    between_runs,
+    carry_over,
+    difference,
+    two_modes,
+)
+from bench.formatting import counted, three_digits
+from bench.regression.finding import Finding, Verdict
+
+FALSE_ALARMS = 0.01
+"""Share of slower timings named that are none; where nothing has changed, of checks that alarm at all."""
+
+_MOST_CARRIED = 0.55
+"""Correlation of consecutive launches above which no interval holds (`tests/performance/check_scores.py`)."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One timing of a stage: its launches before and now, in their order, and medians of earlier runs."""
+
+    stage: str
+    metric: str
+    before: Sequence[float]
+    now: Sequence[float]
+    history: Sequence[float] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.stage} {self.metric}"
+
+
+def judge_timings(timings: Sequence[Timing], margin: float, threshold: float) -> list[Finding]:
+    """Judge the timings of one check together.
+
+    A timing is a regression where its difference would be one among `FALSE_ALARMS` by chance, over all
+    timings (Benjamini & Hochberg 1995, "Controlling the false discovery rate"), and its interval lies above
+    `threshold`. It has not changed where its interval lies within `margin`. Everything else can't be told.
+    """
+    noise = between_runs({timing.name: timing.history for timing in timings})
+    carried = carry_over(side for timing in timings for side in (timing.before, timing.now))
+    held = carried <= _MOST_CARRIED
+    found = [
+        difference(timing.now, timing.before, noise.get(timing.name, UNKNOWN), carried) if held else None
+        for timing in timings
+    ]
+    judged = [each for each in found if each is not None]
+    differing = iter(_differing([each.p_value for each in judged]))
+    level = 2 * FALSE_ALARMS / max(1, len(judged))
+    why = (
+        ""
+        if held
+        else f"consecutive launches are alike (correlation {carried:.2f}), so that no interval holds"
+    )
+    return [
+        _blind(timing, why)
+        if each is None
+        else _judged(timing, each, next(differing), level, margin, threshold)
+        for timing, each in zip(timings, found, strict=True)
+    ]
+
+
+def _differing(p_values: Sequence[float]) -> list[bool]:
+    from scipy.stats import false_discovery_control
+
+    if not p_values:
+        return []
+    return [bool(p <= 2 * FALSE_ALARMS) for p in false_discovery_control(p_values)]
+
+
+def _blind(timing: Timing, why: str) -> Finding:
+    fewest = min(len(timing.before), len(timing.now))
+    few = f"{counted(fewest, 'launch')} a side, a verdict needs {MIN_LAUNCHES}"
+    return Finding("can't tell", timing.stage, timing.metric, few if fewest < MIN_LAUNCHES else why)
+
+
+def _judged(
+    timing: Timing, found: Difference, differs: bool, level: float, margin: float, threshold: float
+) -> Finding:
+    ratio = found.ratio
+    assert ratio.low is not None and ratio.high is not None
+    verdict, bound, what = _verdict(found, differs, level, margin, threshold)
+    history = "" if found.known else "; runs of this machine are too few to know its noise"
+    text = f"x{three_digits(ratio.value)} [{three_digits(ratio.low)}, {three_digits(ratio.high)}], {what}"
+    return Finding(
+        verdict,
+        timing.stage,
+        timing.metric,
+        text + (history if verdict == "can't tell" else "") + _modes(timing),
+        _centre(timing.before),
+        _centre(timing.now),
+        ratio,
+        bound,
+    )
+
+
+def _verdict(
+    found: Difference, differs: bool, level: float, margin: float, threshold: float
+) -> tuple[Verdict, float | None, str]:
+    """Return verdict, bound, and both in words."""
+    ratio = found.ratio
+    assert ratio.low is not None and ratio.high is not None
+    if differs and ratio.low > 1 + threshold:
+        return "regression", None, f"slower by {ratio.value - 1:.1%}"
+    if differs and ratio.high < 1 / (1 + threshold):
+        return "improvement", None, f"faster by {1 - ratio.value:.1%}"
+    widest = max(ratio.high, 1 / ratio.low) - 1
+    if widest <= margin:
+        return "no change", widest, f"no change larger than {widest:.1%}"
+    seen = max(found.smallest_seen(level), threshold)
+    return "can't tell", seen, f"would have seen {seen:.1%}"
+
+
+def _modes(timing: Timing) -> str:
+    for side, launches in (("before", timing.before), ("now", timing.now)):
+        modes = two_modes(launches)
+        if modes:
+            apart = modes.high / modes.low - 1
+            return f"; two modes {side}: {modes.in_low} launches, and {modes.in_high} slower by {apart:.0%}"
+    return ""
+
+
+def _centre(launches: Sequence[float]) -> float:
+    ordered = sorted(launches)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else math.sqrt(ordered[middle - 1] * ordered[middle])
