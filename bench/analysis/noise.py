@@ -155,7 +155,7 @@ def widened(ratio: Interval, carried: float) -> Interval:
     """
     if ratio.low is None or ratio.high is None:
         return ratio
-    r = min(_MOST_CARRIED, max(0.0, carried))
+    r = min(_MAX_CARRY_OVER, max(0.0, carried))
     factor = math.sqrt((1 + r) / (1 - r))
     low, high = (ratio.value * (bound / ratio.value) ** factor for bound in (ratio.low, ratio.high))
     return replace(ratio, low=low, high=high)
@@ -181,7 +181,7 @@ def carry_over(series: Iterable[Sequence[float]]) -> float:
     return products / squares + 0.5 / math.sqrt(count) if count else 0.0
 
 
-_MOST_CARRIED = 0.9
+_MAX_CARRY_OVER = 0.9
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,9 @@ def ab(
     import json
 
     from bench.regression.ab.blocks import Rules
-    from bench.regression.ab.comparison import Asked, compare_sides
+    from bench.regression.ab.comparison import Options, compare_sides
 
-    asked = Asked(
+    options = Options(
         a,
         b,
         command,
@@ -92,7 +92,7 @@ def ab(
         results=results,
         rules=Rules(budget_s, margin, threshold, seed),
     )
-    comparison = compare_sides(asked, lambda line: say(line, file=sys.stderr))
+    comparison = compare_sides(options, lambda line: say(line, file=sys.stderr))
     for finding in comparison.worst_first():
         say(f"{finding.verdict}: {finding.stage} {finding.metric} {finding.text}")
     say(comparison.summary)

@@ -31,6 +31,8 @@ ROWS = (
            "median time of a small matrix product next to the timed pass: how fast the machine was then"),
     Metric("timed_cpu_over_wall", "CPU time over wall time", "ratio", "neither", "sampled", "any",
            "CPU seconds of all threads over the seconds of the timed pass"),
+    Metric("samples_drift", "drift within launches", "ratio", "neither", "sampled", "any",
+           "median of the last third of a launch's samples over that of its first third"),
     Metric("page_faults", "page faults per call", "count", "lower", "sampled", "any",
            "page faults of one call; many make it slower and less steady"),
     # Memory and energy

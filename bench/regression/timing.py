@@ -21,7 +21,7 @@ from bench.regression.finding import Finding, Verdict
 FALSE_ALARMS = 0.01
 """Share of slower timings named that are none; where nothing has changed, of checks that alarm at all."""
 
-_MOST_CARRIED = 0.55
+_MAX_CARRY_OVER = 0.55
 """Correlation of consecutive launches above which no interval holds (`tests/performance/check_scores.py`)."""
 
 
@@ -49,7 +49,7 @@ def judge_timings(timings: Sequence[Timing], margin: float, threshold: float) ->
     """
     noise = between_runs({timing.name: timing.history for timing in timings})
     carried = carry_over(side for timing in timings for side in (timing.before, timing.now))
-    held = carried <= _MOST_CARRIED
+    held = carried <= _MAX_CARRY_OVER
     found = [
         difference(timing.now, timing.before, noise.get(timing.name, UNKNOWN), carried) if held else None
         for timing in timings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench.analysis.comparable import differences, fingerprint
@@ -24,6 +25,9 @@ from bench.regression.seeds import judge_seeds, unrepeated
 from bench.regression.timing import Timing, judge_timings
 from bench.results.store import Store
 from techniques.registry import first_few
+
+MAX_DRIFT = 0.05
+"""Share by which the last samples of a launch may be slower than its first ones before it is told."""
 
 MARGIN = 0.05
 """Change of a timing that matters, by default: *no change* means none as large."""
@@ -85,6 +89,7 @@ def check(
     )
     comparison.notes += _notes_of_metrics(before["metrics"])
     comparison.notes += notes_of_counts(before["stages"], now["stages"])
+    comparison.notes += _notes_of_drift(store, run_id)
     comparison.notes += _notes_of_unreadable(store, run_id)
     if not before["stages"].keys() & now["stages"].keys():
         raise BenchError(
@@ -175,6 +180,19 @@ def _notes_of_metrics(before: Iterable[Content]) -> Iterator[str]:
         if differing:
             what = " and ".join(differing)
             yield f"{row['name']}: its {what} differs from the baseline's; the run's own is used"
+
+
+def _notes_of_drift(store: Store, run_id: str) -> Iterator[str]:
+    """Say of which stages the samples got slower inside most launches, though the warm-up had ended."""
+    labels = {stage.key: f"{stage.kind} {stage.label}" for stage in store.stages(run_id)}
+    drifts: dict[str, list[float]] = {}
+    for key, _, _, value, _ in store.values_of(run_id, "samples_drift"):
+        if value is not None:
+            drifts.setdefault(labels[key], []).append(value)
+    slower = {stage: median(values) for stage, values in drifts.items() if median(values) > 1 + MAX_DRIFT}
+    if slower:
+        most = max(slower.values()) - 1
+        yield f"samples get slower within launches, by up to {most:.0%}: {first_few(slower)}"
 
 
 def _notes_of_unreadable(store: Store, run_id: str) -> Iterator[str]:

@@ -29,6 +29,10 @@ MIN_TICKS = 50
 UPPER = {"_p90_s": 0.9, "_p99_s": 0.99}
 
 
+_FEWEST_OF_A_THIRD = 8
+"""Samples whose median says something; fewer are not held against each other."""
+
+
 @dataclass(frozen=True)
 class TimedPass:
     """A launch's warm-up and samples; seconds of the reference product, and of a tick of the clock."""
@@ -48,9 +52,18 @@ class TimedPass:
             *self._reference(),
             Measurement("timed_cpu_over_wall", samples.cpu_s / samples.elapsed_s),
             Measurement("page_faults", samples.page_faults / samples.calls, n=samples.calls),
+            *self._drift(),
             *self.throttled,
             self._clock(),
         ]
+
+    def _drift(self) -> list[Measurement]:
+        durations_s = self.samples.durations_s
+        third = len(durations_s) // 3
+        if third < _FEWEST_OF_A_THIRD:
+            return []
+        ratio = median(durations_s[-third:]) / median(durations_s[:third])
+        return [Measurement("samples_drift", ratio, n=len(durations_s))]
 
     def _reference(self) -> list[Measurement]:
         method = "the slower of before and after the timed pass"

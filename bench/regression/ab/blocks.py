@@ -25,7 +25,7 @@ from bench.regression.finding import Finding, Verdict
 FALSE_ALARMS = 0.01
 """Share of comparisons that name a slower timing where nothing has changed, over all their timings."""
 
-MOST_BLOCKS = 400
+MAX_BLOCKS = 400
 
 _ORDERS = ("ABBA", "BAAB")
 
@@ -85,7 +85,7 @@ def compare(
     started = clock()
     plan: tuple[int, ...] = ()
     level = 2 * FALSE_ALARMS / max(1, len(timings))
-    for number in range(1, MOST_BLOCKS + 1):
+    for number in range(1, MAX_BLOCKS + 1):
         open_ = [timing for timing in timings if timing.open]
         spent_s = clock() - started
         if not open_ or (number > 1 and spent_s + (spent_s / (number - 1)) > rules.budget_s):
@@ -93,7 +93,7 @@ def compare(
         if number == 2:
             # Blocks get shorter as timings are settled: more of them than would fit if none was.
             fit = int(1.5 * rules.budget_s / max(spent_s, 1e-9))
-            plan = looks(min(MOST_BLOCKS, max(FIRST_LOOK, fit)))
+            plan = looks(min(MAX_BLOCKS, max(FIRST_LOOK, fit)))
         _block(open_, sample, renew, chance)
         if number in plan:
             for timing in open_:

@@ -28,7 +28,7 @@ _SIDES: tuple[Side, ...] = ("A", "B")
 
 
 @dataclass(frozen=True)
-class Asked:
+class Options:
     """What to compare and how; `a` and `b` are revisions, filters of the matrix, or folders of results.
 
     Without `b` it is the work tree, without `a` the merge base with main. `libraries` are two lists of pip's
@@ -63,75 +63,81 @@ class Asked:
         return "settings" if any("=" in side for side in sides) else "revisions"
 
 
-def compare_sides(asked: Asked, say: Say) -> Comparison:
+def compare_sides(options: Options, say: Say) -> Comparison:
     """Prepare both sides, sample them in turn, and judge; raises BenchError for what cannot be compared."""
-    _check(asked)
+    _check(options)
     with ExitStack() as opened:
-        places = opened.enter_context(_places(asked, say))
-        samplers: dict[Side, Sampler] = {side: _sampler(asked, side, places[side]) for side in _SIDES}
+        places = opened.enter_context(_places(options, say))
+        samplers: dict[Side, Sampler] = {side: _sampler(options, side, places[side]) for side in _SIDES}
         for sampler in samplers.values():
             opened.callback(sampler.close)
-        before, after = (_name(asked, side, places[side]) for side in _SIDES)
+        before, after = (_name(options, side, places[side]) for side in _SIDES)
         comparison = Comparison("ab", before, after)
         offers = {}
         for side in _SIDES:
-            say(f"preparing {side}: {_name(asked, side, places[side])}")
+            say(f"preparing {side}: {_name(options, side, places[side])}")
             offers[side] = samplers[side].timings()
-        timings, notes = _matched(asked, offers)
+        timings, notes = _matched(options, offers)
         comparison.notes += notes
-        say(f"comparing {counted(len(timings), 'timing')} for at most {asked.rules.budget_s:.0f} s")
+        say(f"comparing {counted(len(timings), 'timing')} for at most {options.rules.budget_s:.0f} s")
         compare(
             timings,
             lambda side, key: samplers[side].sample(key),
             lambda side: samplers[side].renew(),
-            asked.rules,
+            options.rules,
             say,
         )
+        _refuse_what_fails(timings)
         comparison.findings += map(finding, timings)
         first, second = (samplers[side].end() for side in _SIDES)
-        if first and second and asked.kind != "settings":
-            comparison.findings += judge_untimed(first, second, alike=asked.kind != "libraries")
+        if first and second and options.kind != "settings":
+            comparison.findings += judge_untimed(first, second, alike=options.kind != "libraries")
     return comparison
 
 
-def _check(asked: Asked) -> None:
-    if bool(asked.command) == bool(asked.matrix) and asked.kind != "results":
+def _refuse_what_fails(timings: Sequence[Timing]) -> None:
+    if all(set(timing.failed) == set(_SIDES) for timing in timings):
+        raise BenchError(f"{timings[0].stage} fails on both sides: {timings[0].failed['B']}")
+
+
+def _check(options: Options) -> None:
+    if bool(options.command) == bool(options.matrix) and options.kind != "results":
         raise BenchError("bench ab needs --command or --matrix: what is to be timed on both sides")
-    if asked.command and asked.kind in ("settings", "results"):
+    if options.command and options.kind in ("settings", "results"):
         raise BenchError("--command compares revisions or libraries; two settings or results need --matrix")
-    if asked.kind in ("settings", "results") and not (asked.a and asked.b):
-        raise BenchError(f"comparing {asked.kind} needs both sides: bench ab A B")
-    if asked.kind == "libraries" and asked.libraries.count(" / ") != 1:
+    if options.kind in ("settings", "results") and not (options.a and options.b):
+        raise BenchError(f"comparing {options.kind} needs both sides: bench ab A B")
+    if options.kind == "libraries" and options.libraries.count(" / ") != 1:
         raise BenchError(
             "--with: must be two lists with ' / ' between, as 'torch==2.12 / torch==2.13', "
-            f"got {asked.libraries!r}"
+            f"got {options.libraries!r}"
         )
-    if asked.kind == "libraries" and (asked.a or asked.b):
+    if options.kind == "libraries" and (options.a or options.b):
         raise BenchError("--with compares two environments of the work tree: leave A and B out")
-    if asked.pattern:
+    if options.pattern:
         try:
-            groups = re.compile(asked.pattern).groups
+            groups = re.compile(options.pattern).groups
         except re.error as error:
-            raise BenchError(f"--printed: {asked.pattern!r} is no regular expression: {error}") from None
+            raise BenchError(f"--printed: {options.pattern!r} is no regular expression: {error}") from None
         if groups != 1:
             raise BenchError(
-                f"--printed: needs one group, the number, as 'loss: ([0-9.]+)', got {asked.pattern!r}"
+                f"--printed: needs one group, the number, as 'loss: ([0-9.]+)', got {options.pattern!r}"
             )
 
 
 @contextmanager
-def _places(asked: Asked, say: Say) -> Iterator[dict[Side, Place]]:
+def _places(options: Options, say: Say) -> Iterator[dict[Side, Place]]:
     here = Path.cwd()
-    if asked.kind in ("settings", "results"):
-        yield {"A": Place(asked.a, here), "B": Place(asked.b, here)}
+    if options.kind in ("settings", "results"):
+        yield {"A": Place(options.a, here), "B": Place(options.b, here)}
         return
-    if asked.kind == "libraries":
-        both = [pins.split() for pins in asked.libraries.split(" / ")]
+    if options.kind == "libraries":
+        both = [pins.split() for pins in options.libraries.split(" / ")]
         names = [
             hashlib.sha256(" ".join([*sorted(pins), str(here)]).encode()).hexdigest()[:16] for pins in both
         ]
         pythons = [
-            environment(f"with-{name}", pins, say, beside=True)
+            environment(f"with-{name}", pins, say, alongside=True)
             for name, pins in zip(names, both, strict=True)
         ]
         yield {
@@ -140,8 +146,8 @@ def _places(asked: Asked, say: Say) -> Iterator[dict[Side, Place]]:
         }
         return
     top = top_of(here)
-    base = asked.a or merge_base(top)
-    with place_of(top, base, say) as a, place_of(top, asked.b, say) as b:
+    base = options.a or merge_base(top)
+    with place_of(top, base, say) as a, place_of(top, options.b, say) as b:
         below = here.resolve().relative_to(top.resolve())
         yield {"A": _in_folder(a, below), "B": _in_folder(b, below)}
 
@@ -154,28 +160,28 @@ def _in_folder(place: Place, below: Path) -> Place:
     return replace(place, folder=folder)
 
 
-def _sampler(asked: Asked, side: Side, place: Place) -> Sampler:
-    if asked.command:
-        return CommandSampler(place, asked.command, asked.timeout_s, asked.pattern)
-    own = asked.results.resolve() / "ab"
+def _sampler(options: Options, side: Side, place: Place) -> Sampler:
+    if options.command:
+        return CommandSampler(place, options.command, options.timeout_s, options.pattern)
+    own = options.results.resolve() / "ab"
     name = f"{side}-{re.sub(r'[^A-Za-z0-9._-]+', '-', place.name)[:60]}"
-    text = asked.a if side == "A" else asked.b
-    filters = [asked.filter, *([text] if asked.kind == "settings" else [])]
-    results = Path(text).resolve() if asked.kind == "results" else own / name
+    text = options.a if side == "A" else options.b
+    filters = [options.filter, *([text] if options.kind == "settings" else [])]
+    results = Path(text).resolve() if options.kind == "results" else own / name
     served = {
-        "matrix": _matrix_of(asked, place, results),
+        "matrix": _matrix_of(options, place, results),
         "filter": ",".join(filter_ for filter_ in filters if filter_),
-        "workloads": asked.workloads,
-        "plugins": [_file_of(path, place) for path in asked.plugins],
+        "workloads": options.workloads,
+        "plugins": [_file_of(path, place) for path in options.plugins],
         "results": str(results),
-        "smoke": asked.smoke,
+        "smoke": options.smoke,
     }
     return MatrixSampler(place, served, own / f"{name}.log")
 
 
-def _matrix_of(asked: Asked, place: Place, results: Path) -> str:
+def _matrix_of(options: Options, place: Place, results: Path) -> str:
     """Return the matrix of a side: a shipped one is one file for both, else the side's own if it has one."""
-    matrix = asked.matrix
+    matrix = options.matrix
     if not matrix:
         store = Store.open(results, create=False)
         try:
@@ -192,25 +198,25 @@ def _file_of(path: Path, place: Place) -> str:
     return str(path) if own else str(path.resolve())
 
 
-def _name(asked: Asked, side: Side, place: Place) -> str:
-    if asked.kind == "revisions" and side == "A" and not asked.a:
+def _name(options: Options, side: Side, place: Place) -> str:
+    if options.kind == "revisions" and side == "A" and not options.a:
         return f"{place.name[:12]} (merge base)"
     return place.name
 
 
-def _matched(asked: Asked, offers: Mapping[Side, Sequence[Offer]]) -> tuple[list[Timing], list[str]]:
+def _matched(options: Options, offers: Mapping[Side, Sequence[Offer]]) -> tuple[list[Timing], list[str]]:
     """Return the timings that both sides have, and a note on those that one has alone."""
-    mine = {side: [offer for offer in offers[side] if _is_asked(asked, offer)] for side in _SIDES}
+    mine = {side: [offer for offer in offers[side] if _is_wanted(options, offer)] for side in _SIDES}
     if not mine["A"] and not mine["B"]:
         what = " ".join(
-            f"--{name} {value}" for name, value in (("cell", asked.cell), ("metric", asked.metric)) if value
+            f"--{name} {value}" for name, value in (("cell", options.cell), ("metric", options.metric)) if value
         )
         raise BenchError(f"nothing to time{f' with {what}' if what else ''}; there are: {_listed(offers)}")
     named = {side: {(offer.stage, offer.metric): offer for offer in mine[side]} for side in _SIDES}
     both = [name for name in named["A"] if name in named["B"]]
     pairs = [(named["A"][name], named["B"][name]) for name in both]
     left = {side: [offer for name, offer in named[side].items() if name not in both] for side in _SIDES}
-    if asked.kind == "settings" and len(left["A"]) == len(left["B"]):
+    if options.kind == "settings" and len(left["A"]) == len(left["B"]):
         # Names of stages have the setting in them; the cells of both sides come in the same order.
         pairs += zip(left["A"], left["B"], strict=True)
         left = {"A": [], "B": []}
@@ -221,18 +227,18 @@ def _matched(asked: Asked, offers: Mapping[Side, Sequence[Offer]]) -> tuple[list
     ]
     if not pairs:
         raise BenchError(f"A and B have no timing in common: {'; '.join(notes)}")
-    return [_timing(asked, a, b) for a, b in pairs], notes
+    return [_timing(options, a, b) for a, b in pairs], notes
 
 
-def _timing(asked: Asked, a: Offer, b: Offer) -> Timing:
+def _timing(options: Options, a: Offer, b: Offer) -> Timing:
     stage = a.stage if a.stage == b.stage else f"{a.stage} against {b.stage}"
     row = METRICS.get(a.metric)
-    higher = asked.higher if a.metric == "printed" else row is not None and row.better == "higher"
+    higher = options.higher if a.metric == "printed" else row is not None and row.better == "higher"
     return Timing(stage, a.metric, {"A": a.key, "B": b.key}, higher)
 
 
-def _is_asked(asked: Asked, offer: Offer) -> bool:
-    return asked.cell in offer.stage and asked.metric in ("", offer.metric)
+def _is_wanted(options: Options, offer: Offer) -> bool:
+    return options.cell in offer.stage and options.metric in ("", offer.metric)
 
 
 def _listed(offers: Mapping[Side, Sequence[Offer]]) -> str:

@@ -141,10 +141,10 @@ def _own_python(tree: Path, say: Say) -> str:
     return environment(f"{_requirements(tree)}-{sys.version_info.major}{sys.version_info.minor}", wanted, say)
 
 
-def environment(name: str, wanted: Sequence[str], say: Say, beside: bool = False) -> str:
+def environment(name: str, wanted: Sequence[str], say: Say, alongside: bool = False) -> str:
     """Return the interpreter of a cached environment with packages of its own; raises BenchError.
 
-    `wanted` are pip's arguments. With `beside`, it has the packages of this environment too, and its own come
+    `wanted` are pip's arguments. With `alongside`, it has the packages of this environment too, and its own come
     first.
     """
     folder = cache_folder("environments") / name
@@ -156,7 +156,7 @@ def environment(name: str, wanted: Sequence[str], say: Say, beside: bool = False
         shutil.rmtree(folder, ignore_errors=True)
         say(f"making an environment with {' '.join(wanted)}")
         _run([sys.executable, "-m", "venv", str(folder)])
-        if beside:
+        if alongside:
             _see_also(python)
         uv = shutil.which("uv")
         install = (
@@ -172,7 +172,7 @@ def _see_also(python: Path) -> None:
     import site
 
     (own,) = (python.parent.parent / "lib").glob("python*/site-packages")
-    (own / "beside.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+    (own / "alongside.pth").write_text("\n".join(site.getsitepackages()) + "\n")
 
 
 def _run(command: Sequence[str]) -> None:

@@ -113,14 +113,14 @@ class CommandSampler:
 
 def _spawned(words: Sequence[str], place: Place, output: Path, timeout_s: float) -> dict[str, Any]:
     """Run a command in a side's place; returns what `bench.regression.ab.spawner` says of it."""
-    asked = {
+    command = {
         "words": words,
         "folder": str(place.folder),
         "environment": place.environment,
         "output": str(output),
         "timeout_s": timeout_s,
     }
-    spawner = [sys.executable, "-I", "-S", str(Path(__file__).with_name("spawner.py")), json.dumps(asked)]
+    spawner = [sys.executable, "-I", "-S", str(Path(__file__).with_name("spawner.py")), json.dumps(command)]
     with subprocess.Popen(spawner, stdout=subprocess.PIPE, text=True) as process:
         try:
             said, _ = process.communicate()

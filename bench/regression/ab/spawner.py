@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 
-def run(asked: dict[str, Any]) -> dict[str, Any]:
+def run(command: dict[str, Any]) -> dict[str, Any]:
     """Run the command; returns its seconds, what the kernel counted, and how it ended.
 
     What is counted includes its children that it waited for.
@@ -22,10 +22,10 @@ def run(asked: dict[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
     child = os.fork()
     if not child:
-        _become(asked)
+        _become(command)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
     signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
-    signal.setitimer(signal.ITIMER_REAL, asked["timeout_s"])
+    signal.setitimer(signal.ITIMER_REAL, command["timeout_s"])
     _, status, usage = os.wait4(child, 0)
     wall_s = time.perf_counter() - started
     return {
@@ -33,19 +33,19 @@ def run(asked: dict[str, Any]) -> dict[str, Any]:
         "processor_s": usage.ru_utime + usage.ru_stime,
         "peak_rss_bytes": usage.ru_maxrss * 1024,
         "code": os.waitstatus_to_exitcode(status),
-        "late": wall_s >= asked["timeout_s"],
+        "late": wall_s >= command["timeout_s"],
     }
 
 
-def _become(asked: dict[str, Any]) -> None:
+def _become(command: dict[str, Any]) -> None:
     """Be the command from now on; exit code 127 where it cannot be found, as in shells."""
     try:
-        output = os.open(asked["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        output = os.open(command["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        os.chdir(asked["folder"])
-        os.execvpe(asked["words"][0], asked["words"], asked["environment"])
+        os.chdir(command["folder"])
+        os.execvpe(command["words"][0], command["words"], command["environment"])
     except OSError as error:
         os.write(2, f"{error}\n".encode())
     os._exit(127)

@@ -145,6 +145,38 @@ def test_launches_that_take_after_each_other_have_no_interval(store):
     assert found.verdict == "can't tell" and "consecutive launches are alike" in found.text
 
 
+def test_samples_that_get_slower_within_launches_are_told(store):
+    for run, drift in (("steady", 1.01), ("drifting", 1.2)):
+        store.start_run(run, run, "quick", "bench run", {}, STAGES, [])
+        for number, latency in enumerate(QUIET):
+            measured = (Measurement("latency_s", latency), Measurement("samples_drift", drift))
+            store.add_launch(run, STAGES[1], number, Result("ok", measurements=measured, environment=ENVIRONMENT))
+        store.finish_run(run)
+    told = [[note for note in check(store, run).notes if "within launches" in note] for run in ("steady", "drifting")]
+    assert told == [[], ["samples get slower within launches, by up to 20%: infer dense @ cpu"]]
+
+
+CHANGES = {
+    "peak_tensor_bytes": (100 * 2**20, 108 * 2**20),
+    "dense_flops": (1e6, 1.1e6),
+    "steps_to_target": (200, 210),
+    "accuracy": (0.9, 0.895),
+}
+
+
+@pytest.mark.parametrize("metric", CHANGES)
+def test_more_memory_another_layer_more_steps_and_half_a_point_are_each_found_and_named(tmp_path, metric):
+    store = Store.open(tmp_path)
+    for run, value in zip(("before", "after"), CHANGES[metric], strict=True):
+        store.start_run(run, run, "quick", "bench run", {}, STAGES[:1], [])
+        measured = tuple(Measurement(name, value if name == metric else both[0]) for name, both in CHANGES.items())
+        store.add_launch(run, STAGES[0], 0, Result("ok", measurements=measured, environment=ENVIRONMENT))
+        store.finish_run(run)
+    comparison = regression.check(store, "after", "before", tmp_path)
+    (found,) = (finding for finding in comparison.findings if finding.verdict != "no change")
+    assert (found.verdict, found.metric, found.stage) == ("regression", metric, "evaluate net @ cpu")
+
+
 def test_one_slow_timing_among_many_is_found_and_none_where_there_is_none():
     chance = np.random.default_rng(1)
 

@@ -51,6 +51,13 @@ def steadiness(samples: Samples, tick_s: float = 1e-8) -> dict[tuple[str, str], 
     return {(entry.metric, entry.qualifier): entry for entry in found}
 
 
+def test_samples_that_get_slower_inside_a_launch_are_told():
+    slower = tuple(1e-3 * (1 + 0.01 * number) for number in range(30))
+    assert steadiness(Samples(slower, 0.04, 1))["samples_drift", ""].value == pytest.approx(1.245 / 1.045)
+    assert steadiness(Samples((1e-3,) * 30, 0.03, 1))["samples_drift", ""].value == 1.0
+    assert ("samples_drift", "") not in steadiness(Samples((1e-3,) * 10, 0.01, 1))
+
+
 def test_cpu_time_and_page_faults_are_told_for_the_pass_and_for_a_call():
     found = steadiness(Samples((1e-3,) * 10, 0.01, 1, cpu_s=0.018, page_faults=70))
     assert found["timed_cpu_over_wall", ""].value == pytest.approx(1.8)

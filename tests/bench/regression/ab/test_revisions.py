@@ -1,0 +1,126 @@
+"""Revisions of a real repository: worktrees come and go, environments are shared where requirements are."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.errors import BenchError
+from bench.regression.ab.revisions import environment, merge_base, place_of, resolve, top_of
+
+
+def git(folder: Path, *arguments: str) -> str:
+    own = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    done = subprocess.run(["git", *own, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with two commits on main and one more on a branch that is checked out."""
+    top = tmp_path / "repository"
+    top.mkdir()
+    git(top, "init", "-q", "-b", "main")
+    for number in (1, 2):
+        (top / "value.py").write_text(f"VALUE = {number}\n")
+        git(top, "add", ".")
+        git(top, "commit", "-q", "-m", f"{number}")
+    git(top, "checkout", "-q", "-b", "change")
+    (top / "value.py").write_text("VALUE = 3\n")
+    git(top, "commit", "-q", "-a", "-m", "3")
+    return top
+
+
+def say(line: str) -> None:
+    return
+
+
+def value_in(place) -> str:
+    code = "import value; print(value.VALUE)"
+    return subprocess.run(
+        [place.python, "-c", code], cwd=place.folder, env=place.environment, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_each_side_imports_its_own_code(repository):
+    (repository / "value.py").write_text("VALUE = 4\n")  # not committed
+    with place_of(repository, "main~1", say) as old, place_of(repository, "", say) as new:
+        assert (value_in(old), value_in(new)) == ("1", "4")
+        assert (old.name, new.name) == ("main~1", "work tree")
+        assert old.python == new.python == sys.executable
+
+
+def test_a_source_folder_comes_first(repository):
+    (repository / "src").mkdir()
+    (repository / "src" / "value.py").write_text("VALUE = 5\n")
+    with place_of(repository, "", say) as new:
+        found = subprocess.run(
+            [new.python, "-c", "import value; print(value.VALUE)"],
+            cwd=repository.parent,
+            env=new.environment,
+            capture_output=True,
+            text=True,
+        )
+    assert found.stdout.strip() == "5"
+
+
+def test_nothing_is_left_of_a_worktree(repository):
+    with pytest.raises(ZeroDivisionError), place_of(repository, "main", say) as place:
+        folder = place.folder
+        assert folder.is_dir()
+        raise ZeroDivisionError
+    assert not folder.exists()
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+    assert git(repository, "status", "--porcelain") == ""
+
+
+def test_the_merge_base_with_main_is_what_a_change_is_compared_with(repository):
+    assert merge_base(repository) == git(repository, "rev-parse", "main")
+    git(repository, "branch", "-m", "main", "trunk")
+    with pytest.raises(BenchError, match="no main branch to compare with"):
+        merge_base(repository)
+
+
+def test_what_is_no_revision_or_no_repository_is_one_line(repository, tmp_path):
+    with pytest.raises(BenchError, match="'v9' is no revision of"):
+        resolve(repository, "v9")
+    with pytest.raises(BenchError, match="is in no git repository"):
+        top_of(tmp_path)
+
+
+def test_another_requirement_gets_an_environment_of_its_own_once(repository, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
+    (repository / "requirements.txt").write_text("# nothing\n")
+    said: list[str] = []
+    pythons = []
+    for _ in range(2):
+        with place_of(repository, "main", said.append) as old:
+            pythons.append(old.python)
+    assert pythons[0] == pythons[1] != sys.executable and len(said) == 1
+
+
+def test_a_version_of_the_project_is_no_requirement(repository):
+    for version in ("1", "2"):
+        text = f'[project]\nname = "a"\nversion = "{version}"\ndependencies = []\n'
+        (repository / "pyproject.toml").write_text(text)
+        git(repository, "add", ".")
+        git(repository, "commit", "-q", "-m", version)
+    with place_of(repository, "HEAD~1", say) as old:
+        assert old.python == sys.executable
+
+
+def test_an_environment_beside_this_one_sees_its_packages(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "none.txt").touch()
+    python = environment("with", ["-r", str(tmp_path / "none.txt")], say, alongside=True)
+    found = subprocess.run([python, "-c", "import numpy; print(numpy.__file__)"], capture_output=True, text=True)
+    assert "numpy" in found.stdout, found.stderr
+
+
+def test_requirements_that_cannot_be_had_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(BenchError, match="an environment cannot be made: "):
+        environment("wrong", ["-r", str(tmp_path / "missing.txt")], say)
