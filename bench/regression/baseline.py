@@ -11,13 +11,12 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.analysis.comparable import deciding, fingerprint
-from bench.analysis.noise import KEPT_RUNS
+from bench.analysis.noise import KEPT_RUNS, centre
 from bench.analysis.summary import undisturbed
 from bench.errors import BenchError
 from bench.files import read_json, replace_file
@@ -160,7 +159,7 @@ def _repeats(measurements: pd.DataFrame) -> dict[str, bool]:
 def history_of(
     store: Store, run_id: str, environment: Mapping[str, Any]
 ) -> dict[str, dict[str, list[float]]]:
-    """Return the medians of earlier runs by stage and metric, oldest first: those of a machine like this.
+    """Return the centres of earlier runs by stage and metric, oldest first: those of a machine like this.
 
     Only stages of this run count, of runs that have finished and are no smoke runs.
     """
@@ -174,7 +173,7 @@ def history_of(
                 name = metric + (f"[{qualifier}]" if qualifier else "")
                 values.setdefault((labels[key], name), []).append(value)
         for (stage, name), launches in values.items():
-            found.setdefault(stage, {}).setdefault(name, []).append(float(median(launches)))
+            found.setdefault(stage, {}).setdefault(name, []).append(centre(launches))
     return found
 
 

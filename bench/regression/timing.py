@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from bench.analysis.noise import (
     Difference,
     between_runs,
     carry_over,
+    centre,
     difference,
     two_modes,
 )
@@ -97,8 +97,8 @@ def _judged(
         timing.stage,
         timing.metric,
         text + (history if verdict == "can't tell" else "") + _modes(timing),
-        _centre(timing.before),
-        _centre(timing.now),
+        centre(timing.before),
+        centre(timing.now),
         ratio,
         bound,
     )
@@ -128,9 +128,3 @@ def _modes(timing: Timing) -> str:
             apart = modes.high / modes.low - 1
             return f"; two modes {side}: {modes.in_low} launches, and {modes.in_high} slower by {apart:.0%}"
     return ""
-
-
-def _centre(launches: Sequence[float]) -> float:
-    ordered = sorted(launches)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else math.sqrt(ordered[middle - 1] * ordered[middle])

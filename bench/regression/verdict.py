@@ -192,7 +192,7 @@ def _notes_of_drift(store: Store, run_id: str) -> Iterator[str]:
     slower = {stage: median(values) for stage, values in drifts.items() if median(values) > 1 + MAX_DRIFT}
     if slower:
         most = max(slower.values()) - 1
-        yield f"samples get slower within launches, by up to {most:.0%}: {first_few(slower)}"
+        yield f"samples get slower within launches, by up to {most:.0%}: {first_few(list(slower))}"
 
 
 def _notes_of_unreadable(store: Store, run_id: str) -> Iterator[str]:

@@ -1,10 +1,10 @@
-"""What `bench ab` finds of real extra work: `python -m tests.performance.ab_scores record MINUTES`, then `score`.
+"""What `bench ab` finds in two minutes and in ten: `python -m tests.performance.ab_scores [simulate|score]`.
 
-A network of a hundred layers is held against itself, and with one, three and five more. All are launched in
-turn, in blocks of two launches each in random order, and recorded (`tests/data/ab_blocks.json`) with the
-seconds that each launch and each fresh server took. `score` replays comparisons of two of them from every
-block on, by the rules and the clock of `bench ab`: what it finds in two minutes and in ten, how often it alarms
-where nothing differs, and whether its bounds are right.
+`record MINUTES` launches a network of a hundred layers, itself again, and with one, three and five more, in
+turn, and records them with the seconds that each launch and each fresh server took; the extra work is real.
+`score` replays comparisons of two of them from every block on, by the rules and the clock of `bench ab`: what
+it finds, how often it alarms where nothing differs, and whether its bounds are right. `simulate` does so with
+blocks of launches that lie 1, 2 and 3 % apart, from servers that are 0.5 % apart.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ RECORDED = Path(__file__).parents[1] / "data" / "ab_blocks.json"
 
 EXTRA = {"itself": 0, "itself again": 0, "1 more": 1, "3 more": 3, "5 more": 5}
 """Layers added to a hundred, of each network."""
+
+ROUNDS = 3
+"""Rounds of launches from one server that are recorded, as `bench ab` makes them where servers take long."""
 
 OWN = """
 import torch
@@ -71,7 +74,8 @@ def record(minutes: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         samplers = {name: _sampler(Path(folder) / name, layers) for name, layers in EXTRA.items()}
         keys = {
-            name: {offer.metric: offer.key for offer in sampler.timings()} for name, sampler in samplers.items()
+            name: {offer.metric: offer.key for offer in sampler.timings()}
+            for name, sampler in samplers.items()
         }
         blocks: list[dict[str, Any]] = []
         until = time.monotonic() + 60 * minutes
@@ -94,19 +98,27 @@ def _sampler(folder: Path, extra: int) -> MatrixSampler:
 def _block(
     samplers: Mapping[str, MatrixSampler], keys: Mapping[str, Mapping[str, str]], chance: random.Random
 ) -> dict[str, Any]:
-    """Return the values of two launches of each network by metric, and how long they and their servers took."""
+    """Return the values of each network's launches by metric, and how long they and their servers took."""
     started = time.monotonic()
-    for name in chance.sample(list(EXTRA), len(EXTRA)):
-        samplers[name].renew()
-    renew_s = (time.monotonic() - started) / len(EXTRA)
+    names = chance.sample(list(EXTRA), len(EXTRA))
+    for at in range(0, len(names), 2):  # two at a time, as `bench ab` does
+        for name in names[at : at + 2]:
+            samplers[name].start_renewal()
+        for name in names[at : at + 2]:
+            samplers[name].end_renewal()
+    renew_s = (time.monotonic() - started) * 2 / len(EXTRA)
     found: dict[str, Any] = {"renew_s": renew_s}
     for metric in keys["itself"]:
-        order = chance.sample(list(EXTRA), len(EXTRA))
         started = time.monotonic()
         values: dict[str, list[float | None]] = {name: [] for name in EXTRA}
-        for name in (*order, *reversed(order)):
-            values[name].append(samplers[name].sample(keys[name][metric])[metric].value)
-        found[metric] = {"values": values, "launch_s": (time.monotonic() - started) / (2 * len(EXTRA))}
+        for _ in range(ROUNDS):
+            order = chance.sample(list(EXTRA), len(EXTRA))
+            for name in (*order, *reversed(order)):
+                values[name].append(samplers[name].sample(keys[name][metric])[metric].value)
+        found[metric] = {
+            "values": values,
+            "launch_s": (time.monotonic() - started) / (2 * ROUNDS * len(EXTRA)),
+        }
     return found
 
 
@@ -126,9 +138,9 @@ class Replay:
 
     @property
     def _block(self) -> Mapping[str, Any]:
-        return self.blocks[(self.start + (self._renewals - 1) // 2) % len(self.blocks)]
+        return self.blocks[(self.start + self._renewals - 1) % len(self.blocks)]
 
-    def renew(self, side: Side) -> None:
+    def renew(self) -> None:
         self._renewals += 1
         self._given = {"A": 0, "B": 0}
         self.now_s += self._block["renew_s"]
@@ -136,7 +148,8 @@ class Replay:
     def sample(self, side: Side, key: str) -> Mapping[str, Launched]:
         own = self._block[self.metric]
         self.now_s += own["launch_s"]
-        value = own["values"][self.sides[side]][self._given[side]]
+        values = own["values"][self.sides[side]]
+        value = values[self._given[side] % len(values)]
         self._given[side] += 1
         return {self.metric: Launched(value)}
 
@@ -151,15 +164,16 @@ def replayed(
     return timing
 
 
-def score() -> None:
-    blocks = json.loads(RECORDED.read_text())
+def score(blocks: Sequence[Mapping[str, Any]]) -> None:
     metrics = [name for name in blocks[0] if name != "renew_s"]
     launch_s = {metric: np.mean([block[metric]["launch_s"] for block in blocks]) for metric in metrics}
     took = ", ".join(f"{metric} {seconds:.1f} s a launch" for metric, seconds in launch_s.items())
     print(f"{len(blocks)} blocks; {took}, {np.mean([block['renew_s'] for block in blocks]):.1f} s a server")
     for metric in metrics:
         for budget_s in (120.0, 600.0):
-            print(f"\n{metric}, {budget_s:.0f} s: network, truth, found, blocks (median), bounds that are right")
+            print(
+                f"\n{metric}, {budget_s:.0f} s: network, truth, found, blocks (median), bounds that are right"
+            )
             for other in list(EXTRA)[1:]:
                 _score_one(blocks, metric, other, budget_s)
 
@@ -179,11 +193,29 @@ def _ratio(block: Mapping[str, Any], metric: str, other: str) -> float:
     return float(after / before)
 
 
+def simulated(spread: float, blocks: int = 300, seed: int = 0) -> list[dict[str, Any]]:
+    """Return blocks of launches that lie so far apart, from servers that are 0.5 % apart, on a slow drift."""
+    chance = np.random.default_rng(seed)
+    drift = np.cumsum(chance.normal(0, 0.002, blocks))
+    found = []
+    for block in range(blocks):
+        values = {}
+        for name, extra in EXTRA.items():
+            noise = chance.normal(0, 0.005) + chance.normal(0, spread, 2 * ROUNDS) + drift[block]
+            values[name] = list((1 + extra / 100) * np.exp(noise))
+        found.append({"renew_s": 3.0, "latency_s": {"values": values, "launch_s": 1.0}})
+    return found
+
+
 def main(arguments: Sequence[str]) -> None:
     if arguments[:1] == ["record"]:
         record(float(arguments[1]))
+    elif arguments[:1] == ["score"]:
+        score(json.loads(RECORDED.read_text()))
     else:
-        score()
+        for spread in (0.01, 0.02, 0.03):
+            print(f"\nsimulated: launches {spread:.0%} apart")
+            score(simulated(spread))
 
 
 if __name__ == "__main__":

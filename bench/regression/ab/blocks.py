@@ -27,6 +27,9 @@ FALSE_ALARMS = 0.01
 
 MAX_BLOCKS = 400
 
+MAX_ROUNDS = 4
+"""Rounds of ABBA in a block at most: what servers are off by stays, however many launches they have."""
+
 _ORDERS = ("ABBA", "BAAB")
 
 Side = Literal["A", "B"]
@@ -71,19 +74,21 @@ Sample = Callable[[Side, str], Mapping[str, Launched]]
 def compare(
     timings: Sequence[Timing],
     sample: Sample,
-    renew: Callable[[Side], None],
+    renew: Callable[[], None],
     rules: Rules,
     say: Callable[[str], None],
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Sample both sides in blocks until every timing has a verdict, or the budget is spent.
 
-    Timings with the same keys have their values from the same samples. No block begins that would end after
-    the budget, if it took as long as those before it.
+    `renew` gives both sides fresh servers, before each block. Where that takes longer than samples do, a
+    block has several rounds of them. Timings with the same keys have their values from the same samples. No
+    block begins that would end after the budget, if it took as long as those before it.
     """
     chance = random.Random(rules.seed)
     started = clock()
     plan: tuple[int, ...] = ()
+    rounds = 1
     level = 2 * FALSE_ALARMS / max(1, len(timings))
     for number in range(1, MAX_BLOCKS + 1):
         open_ = [timing for timing in timings if timing.open]
@@ -94,7 +99,12 @@ def compare(
             # Blocks get shorter as timings are settled: more of them than would fit if none was.
             fit = int(1.5 * rules.budget_s / max(spent_s, 1e-9))
             plan = looks(min(MAX_BLOCKS, max(FIRST_LOOK, fit)))
-        _block(open_, sample, renew, chance)
+        renewed_s = clock()
+        renew()
+        began_s = clock()
+        _block(open_, sample, chance, rounds)
+        if number == 1:
+            rounds = _rounds(began_s - renewed_s, clock() - began_s)
         if number in plan:
             for timing in open_:
                 look(timing, level_of_a_look(plan, level), rules)
@@ -106,20 +116,21 @@ def compare(
             look(timing, level_of_a_look(plan, level), rules, last=True)
 
 
-def _block(
-    timings: Sequence[Timing], sample: Sample, renew: Callable[[Side], None], chance: random.Random
-) -> None:
-    first = chance.choice(("A", "B"))
-    for side in (first, "B" if first == "A" else "A"):
-        renew(side)  # type: ignore[arg-type]
+def _rounds(renew_s: float, samples_s: float) -> int:
+    """Return how many rounds of samples a block has, so that they take about as long as fresh servers."""
+    return min(MAX_ROUNDS, max(1, round(renew_s / max(samples_s, 1e-9))))
+
+
+def _block(timings: Sequence[Timing], sample: Sample, chance: random.Random, rounds: int) -> None:
     groups: dict[tuple[str, str], list[Timing]] = {}
     for timing in timings:
         groups.setdefault((timing.keys["A"], timing.keys["B"]), []).append(timing)
-    for together in groups.values():
+    for group in groups.values():
         found: dict[Side, list[Mapping[str, Launched]]] = {"A": [], "B": []}
-        for side in chance.choice(_ORDERS):
-            found[side].append(sample(side, together[0].keys[side]))  # type: ignore[index,arg-type]
-        for timing in together:
+        for _ in range(rounds):
+            for side in chance.choice(_ORDERS):
+                found[side].append(sample(side, group[0].keys[side]))  # type: ignore[index,arg-type]
+        for timing in group:
             _enter(timing, found)
 
 

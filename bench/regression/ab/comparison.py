@@ -83,7 +83,7 @@ def compare_sides(options: Options, say: Say) -> Comparison:
         compare(
             timings,
             lambda side, key: samplers[side].sample(key),
-            lambda side: samplers[side].renew(),
+            lambda: _renew(samplers),
             options.rules,
             say,
         )
@@ -93,6 +93,14 @@ def compare_sides(options: Options, say: Say) -> Comparison:
         if first and second and options.kind != "settings":
             comparison.findings += judge_untimed(first, second, alike=options.kind != "libraries")
     return comparison
+
+
+def _renew(samplers: Mapping[Side, Sampler]) -> None:
+    """Give both sides fresh servers at the same time: nothing is timed meanwhile."""
+    for sampler in samplers.values():
+        sampler.start_renewal()
+    for sampler in samplers.values():
+        sampler.end_renewal()
 
 
 def _refuse_what_fails(timings: Sequence[Timing]) -> None:
@@ -209,7 +217,9 @@ def _matched(options: Options, offers: Mapping[Side, Sequence[Offer]]) -> tuple[
     mine = {side: [offer for offer in offers[side] if _is_wanted(options, offer)] for side in _SIDES}
     if not mine["A"] and not mine["B"]:
         what = " ".join(
-            f"--{name} {value}" for name, value in (("cell", options.cell), ("metric", options.metric)) if value
+            f"--{name} {value}"
+            for name, value in (("cell", options.cell), ("metric", options.metric))
+            if value
         )
         raise BenchError(f"nothing to time{f' with {what}' if what else ''}; there are: {_listed(offers)}")
     named = {side: {(offer.stage, offer.metric): offer for offer in mine[side]} for side in _SIDES}

@@ -31,6 +31,8 @@ REQUIREMENTS = (
 )
 """Files that say what a revision needs; where they are the same, one environment serves both sides."""
 
+_INSTALLED_BY = ("pyproject.toml", "setup.py")
+
 MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 """What a work tree is compared with, by default: its merge base with the first of these that there is."""
 
@@ -137,14 +139,19 @@ def _required(pyproject: bytes) -> bytes:
 
 def _own_python(tree: Path, say: Say) -> str:
     """Return the interpreter of an environment that has what a tree requires, made once for each such set."""
-    wanted = ["-r", str(tree / "requirements.txt")] if (tree / "requirements.txt").is_file() else [str(tree)]
+    if (tree / "requirements.txt").is_file():
+        wanted = ["-r", str(tree / "requirements.txt")]
+    elif any((tree / name).is_file() for name in _INSTALLED_BY):
+        wanted = [str(tree)]
+    else:
+        return sys.executable
     return environment(f"{_requirements(tree)}-{sys.version_info.major}{sys.version_info.minor}", wanted, say)
 
 
 def environment(name: str, wanted: Sequence[str], say: Say, alongside: bool = False) -> str:
     """Return the interpreter of a cached environment with packages of its own; raises BenchError.
 
-    `wanted` are pip's arguments. With `alongside`, it has the packages of this environment too, and its own come
+    `wanted` are pip's arguments. With `alongside`, it has the packages of this environment too; its own come
     first.
     """
     folder = cache_folder("environments") / name

@@ -51,8 +51,11 @@ class Sampler(Protocol):
     def timings(self) -> Sequence[Offer]:
         """Return what can be sampled; may take long, as everything that is not timed is done first."""
 
-    def renew(self) -> None:
-        """Begin a block: what one process leaves to those after it must not last longer."""
+    def start_renewal(self) -> None:
+        """Begin to start a fresh server, for the samples of a block."""
+
+    def end_renewal(self) -> None:
+        """Wait until the fresh server is ready."""
 
     def sample(self, key: str) -> Mapping[str, Launched]:
         """Return a fresh process's value of each metric of a timing, by metric."""
@@ -81,7 +84,10 @@ class CommandSampler:
         metrics = [*USED, *(["printed"] if self.pattern else [])]
         return [Offer(self.command, self.command, metric) for metric in metrics]
 
-    def renew(self) -> None:
+    def start_renewal(self) -> None:
+        return
+
+    def end_renewal(self) -> None:
         return
 
     def sample(self, key: str) -> Mapping[str, Launched]:
@@ -167,8 +173,11 @@ class MatrixSampler:
         self._metrics = {offer.key: offer.metric for offer in offers}
         return offers
 
-    def renew(self) -> None:
-        self._ask("")
+    def start_renewal(self) -> None:
+        self._write("")
+
+    def end_renewal(self) -> None:
+        self._heard()
 
     def sample(self, key: str) -> Mapping[str, Launched]:
         return {self._metrics[key]: self._ask(key)}

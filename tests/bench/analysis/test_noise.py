@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from bench.analysis.noise import (
-    KNOWN_AT,
     UNKNOWN_SPREAD,
     Noise,
     between_runs,
@@ -33,7 +32,7 @@ def series(chance: np.random.Generator, count: int, correlation: float, spread: 
 def test_carry_over_is_estimated_from_many_short_series(correlation):
     chance = np.random.default_rng(0)
     found = carry_over(series(chance, 8, correlation) for _ in range(400))
-    assert found == pytest.approx(correlation, abs=0.08)
+    assert found == pytest.approx(correlation, abs=0.1)
 
 
 def test_series_too_short_or_constant_tell_nothing_of_carry_over():
@@ -77,7 +76,7 @@ def test_a_change_of_the_code_in_the_history_is_no_noise():
     stepped = values * np.where(np.arange(12) < 6, 1.0, 1.5)
     others = {f"{n}": np.exp(chance.normal(0, 0.005, 12)) for n in range(5)}
     found = between_runs({"stepped": stepped, **others})
-    assert found["stepped"].spread < 0.01
+    assert found["stepped"].spread < 0.02
 
 
 def test_slow_changes_of_the_code_are_no_noise():
@@ -89,7 +88,9 @@ def test_slow_changes_of_the_code_are_no_noise():
 def test_without_history_a_guess_is_gone_by_and_it_is_left_bit_by_bit():
     assert between_runs({"a": []})["a"].spread == UNKNOWN_SPREAD
     assert between_runs({}) == {}
-    steady = [between_runs({"a": [1.0, 1.001] * 5 if runs == 10 else [1.0] * runs})["a"] for runs in (1, 2, 4, 10)]
+    steady = [
+        between_runs({"a": [1.0, 1.001] * 5 if runs == 10 else [1.0] * runs})["a"] for runs in (1, 2, 4, 10)
+    ]
     spreads = [each.spread for each in steady]
     assert spreads == sorted(spreads, reverse=True) and spreads[-1] < 0.002
     assert [each.known for each in steady] == [False, False, False, True]

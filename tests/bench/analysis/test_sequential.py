@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from bench.analysis.sequential import (
 )
 
 
-@pytest.mark.parametrize(("count", "level"), [(2, 0.0294), (3, 0.0221), (4, 0.0182), (5, 0.0158), (10, 0.0106)])
+@pytest.mark.parametrize(
+    ("count", "level"), [(2, 0.0294), (3, 0.0221), (4, 0.0182), (5, 0.0158), (10, 0.0106)]
+)
 def test_pococks_levels_come_out(count, level):
     """Pocock 1977, table 1: nominal significance levels at 5 % over looks that are evenly spaced."""
     evenly = tuple(range(20, 20 * count + 1, 20))
@@ -32,7 +35,7 @@ def test_one_look_has_the_whole_level():
 def test_looks_begin_at_six_end_at_the_last_block_and_lie_ever_further_apart(most):
     found = looks(most)
     assert found[0] == FIRST_LOOK and found[-1] == most
-    assert all(later > earlier for earlier, later in zip(found, found[1:], strict=False))
+    assert all(later > earlier for earlier, later in pairwise(found))
     assert len(found) <= 2 + math.log(most / FIRST_LOOK, 1.35)
 
 

@@ -70,7 +70,10 @@ def test_what_it_would_have_seen_is_said_and_strict_exits_with_3(command, reposi
         (("compression=none", "--matrix", "ci"), "comparing settings needs both sides"),
         (("--command", "python work.py", "--printed", "rate"), "needs one group"),
         (("--command", "python missing.py"), "fails on both sides"),
-        (("--command", "python work.py", "--metric", "latency"), "nothing to time with --metric latency; there are"),
+        (
+            ("--command", "python work.py", "--metric", "latency"),
+            "nothing to time with --metric latency; there are",
+        ),
     ],
 )
 def test_mistakes_are_one_line(command, repository, arguments, message):

@@ -150,9 +150,14 @@ def test_samples_that_get_slower_within_launches_are_told(store):
         store.start_run(run, run, "quick", "bench run", {}, STAGES, [])
         for number, latency in enumerate(QUIET):
             measured = (Measurement("latency_s", latency), Measurement("samples_drift", drift))
-            store.add_launch(run, STAGES[1], number, Result("ok", measurements=measured, environment=ENVIRONMENT))
+            store.add_launch(
+                run, STAGES[1], number, Result("ok", measurements=measured, environment=ENVIRONMENT)
+            )
         store.finish_run(run)
-    told = [[note for note in check(store, run).notes if "within launches" in note] for run in ("steady", "drifting")]
+    told = [
+        [note for note in check(store, run).notes if "within launches" in note]
+        for run in ("steady", "drifting")
+    ]
     assert told == [[], ["samples get slower within launches, by up to 20%: infer dense @ cpu"]]
 
 
@@ -169,7 +174,9 @@ def test_more_memory_another_layer_more_steps_and_half_a_point_are_each_found_an
     store = Store.open(tmp_path)
     for run, value in zip(("before", "after"), CHANGES[metric], strict=True):
         store.start_run(run, run, "quick", "bench run", {}, STAGES[:1], [])
-        measured = tuple(Measurement(name, value if name == metric else both[0]) for name, both in CHANGES.items())
+        measured = tuple(
+            Measurement(name, value if name == metric else both[0]) for name, both in CHANGES.items()
+        )
         store.add_launch(run, STAGES[0], 0, Result("ok", measurements=measured, environment=ENVIRONMENT))
         store.finish_run(run)
     comparison = regression.check(store, "after", "before", tmp_path)

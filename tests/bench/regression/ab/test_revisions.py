@@ -94,10 +94,13 @@ def test_what_is_no_revision_or_no_repository_is_one_line(repository, tmp_path):
 def test_another_requirement_gets_an_environment_of_its_own_once(repository, tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
     (repository / "requirements.txt").write_text("# nothing\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "requirements")
+    (repository / "requirements.txt").write_text("# nothing more\n")
     said: list[str] = []
     pythons = []
     for _ in range(2):
-        with place_of(repository, "main", said.append) as old:
+        with place_of(repository, "HEAD", said.append) as old:
             pythons.append(old.python)
     assert pythons[0] == pythons[1] != sys.executable and len(said) == 1
 
@@ -116,7 +119,9 @@ def test_an_environment_beside_this_one_sees_its_packages(tmp_path, monkeypatch)
     monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
     (tmp_path / "none.txt").touch()
     python = environment("with", ["-r", str(tmp_path / "none.txt")], say, alongside=True)
-    found = subprocess.run([python, "-c", "import numpy; print(numpy.__file__)"], capture_output=True, text=True)
+    found = subprocess.run(
+        [python, "-c", "import numpy; print(numpy.__file__)"], capture_output=True, text=True
+    )
     assert "numpy" in found.stdout, found.stderr
 
 

@@ -23,16 +23,20 @@ def sampled(commands: CommandSampler) -> dict[str, object]:
 def test_a_command_is_timed_and_its_memory_is_its_own(tmp_path):
     """Known answers: 64 MiB that are written to; without them a Python has less than this process has."""
     small = sampled(sampler(tmp_path, "pass"))
-    large = sampled(sampler(tmp_path, "held = bytearray(64 * 2**20)\nfor at in range(0, len(held), 4096): held[at] = 1"))
+    large = sampled(
+        sampler(tmp_path, "held = bytearray(64 * 2**20)\nfor at in range(0, len(held), 4096): held[at] = 1")
+    )
     grown = large["peak_rss_bytes"].value - small["peak_rss_bytes"].value
     assert grown == pytest.approx(64 * 2**20, rel=0.1)
     assert small["peak_rss_bytes"].value < 40 * 2**20
-    assert 0 < small["processor_s"].value and 0 < small["wall_s"].value
+    assert small["processor_s"].value > 0 and small["wall_s"].value > 0
 
 
 def test_work_of_its_children_counts(tmp_path):
     busy = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'sum(range(6_000_000))'])"
-    alone = sampled(sampler(tmp_path, "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'pass'])"))
+    alone = sampled(
+        sampler(tmp_path, "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'pass'])")
+    )
     assert sampled(sampler(tmp_path, busy))["processor_s"].value > 1.5 * alone["processor_s"].value
 
 
@@ -86,7 +90,9 @@ def test_a_side_without_a_bench_that_serves_says_so(tmp_path):
 
 
 def test_what_keeps_a_side_from_running_is_one_line(tmp_path):
-    side = MatrixSampler(Place("here", tmp_path), {"matrix": "mine.toml", "results": str(tmp_path / "r")}, tmp_path / "log")
+    side = MatrixSampler(
+        Place("here", tmp_path), {"matrix": "mine.toml", "results": str(tmp_path / "r")}, tmp_path / "log"
+    )
     with pytest.raises(BenchError, match=r"^here: .*mine\.toml"):
         side.timings()
     side.close()
