@@ -41,7 +41,7 @@ def bisect(
 ) -> None:
     """Find the commit between GOOD and BAD that made a command, or a cell of a matrix, slower.
 
-    Compares commits by `bench ab` in work trees of its own and leaves yours alone. Exits with 0 (one commit),
+    Compares each commit with GOOD in work trees of its own, and leaves yours alone. Exits with 0 (one commit),
     2 (usage error) or 3 (several commits are left).
     """
     from bench.regression.bisect import Search, bisection_lines

@@ -114,10 +114,14 @@ def _print(found: History) -> None:
 
 
 def _hints(found: History) -> Iterator[str]:
-    """Yield the command that finds the commit of each change whose revisions are known."""
+    """Yield the command that finds the commits of each change whose revisions are known."""
     for change in found.series.changes:
         before, after = (found.series.points[place].revision for place in (change.before, change.after))
-        if found.matrix and before and after and before != after:
+        if not before or not after or before == after:
+            continue
+        if change.kind == "drift":  # of several commits, none of which may be found on its own
+            yield f"its commits: git log --oneline {before[:10]}..{after[:10]}"
+        elif found.matrix:
             what = ("--matrix", found.matrix, "--cell", found.record, "--metric", found.metric)
             yield f"to find the commit: {shlex.join(['bench', 'bisect', before[:10], after[:10], *what])}"
 

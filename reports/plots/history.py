@@ -43,7 +43,7 @@ def _figure(history: History, title: str) -> Figure:
     axes = figure.subplots()
     _draw_points(axes, series)
     _draw_levels(axes, series)
-    axes.set_title(title)
+    axes.set_title(title, pad=18)  # above the changes' sizes
     format_axis(axes, "y", _metric(history))
     _label_runs(axes, series)
     return figure
@@ -65,7 +65,9 @@ def _draw_levels(axes: Axes, series: Series) -> None:
     values = np.array([point.value.value for point in series.points])
     starts = [0, *(change.after for change in series.changes)]
     ends = [*(change.before for change in series.changes), len(values) - 1]
-    levels = [float(np.median(values[a : b + 1])) for a, b in zip(starts, ends, strict=True)]
+    # Two drifts may overlap, and leave nothing between them.
+    stretches = [values[min(a, b) : max(a, b) + 1] for a, b in zip(starts, ends, strict=True)]
+    levels = [float(np.median(stretch)) for stretch in stretches]
     for start, end, level in zip(starts, ends, levels, strict=True):
         axes.plot([start - 0.4, end + 0.4], [level, level], color=INK, linewidth=1.5)
     for change, (old, new) in zip(series.changes, pairwise(levels), strict=True):

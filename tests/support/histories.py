@@ -15,7 +15,7 @@ SPREAD = (0.995, 1.0, 1.005)
 
 
 def revision(number: int) -> str:
-    return f"{number:040x}"
+    return key_of(f"revision {number}")[:40]
 
 
 def enter(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.support.histories import CELL, build_history
+from tests.support.histories import CELL, build_history, revision
 
 pytest.importorskip("ruptures")
 
@@ -26,14 +26,21 @@ def test_it_prints_the_runs_and_the_change_and_leaves_a_table_and_a_figure(comma
     done = command("history", "latency_s", CELL, "--results", results)
     assert done.returncode == 0, done.stderr
     assert "14 runs on Test CPU" in done.stdout and "run-007" in done.stdout
-    assert "shift +" in done.stdout and "from run-007 (0000000) to run-008 (0000000)" in done.stdout
-    assert "to find the commit: bench bisect 0000000000 0000000000" in done.stdout
+    assert "shift +" in done.stdout and "run-007" in done.stdout
+    assert f"to find the commit: bench bisect {revision(7)[:10]} {revision(8)[:10]} " in done.stdout
     folder = Path(done.stdout.splitlines()[-1].partition(": ")[2])
     assert folder.parent == results / "history"
     assert (folder / "history.png").read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in (folder / "history.svg").read_bytes()
     table = pd.read_csv(folder / "history.csv")
     assert list(table["run"])[table["change"].tolist().index("shift")] == "run-008"
+
+
+def test_a_drift_comes_with_the_command_that_lists_its_commits(command, tmp_path):
+    noise = np.exp(0.005 * np.random.default_rng(4).standard_normal(12))
+    build_history(tmp_path, (0.001 * 1.01 ** np.arange(12) * noise).tolist())
+    done = command("history", "latency_s", CELL, "--results", tmp_path)
+    assert "drift +" in done.stdout and "its commits: git log --oneline " in done.stdout
 
 
 def test_json_is_all_that_it_prints(command, results):

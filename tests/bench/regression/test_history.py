@@ -53,7 +53,8 @@ def test_a_shift_is_found_and_said_with_the_runs_and_commits_around_it(shifted):
     (change,) = history.series.changes
     assert (change.kind, change.before, change.after) == ("shift", 8, 9)
     text = change_text("latency_s", change, history.series)
-    assert "worse from run-008 (0000000) to run-009 (0000000)" in text and text.startswith("shift +")
+    places = [f"run-{number:03d} ({revision(number)[:7]})" for number in (8, 9)]
+    assert f"worse from {' to '.join(places)}" in text and text.startswith("shift +")
 
 
 def test_ten_commits_of_1_percent_are_one_drift(tmp_path):
