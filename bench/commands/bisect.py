@@ -41,8 +41,8 @@ def bisect(
 ) -> None:
     """Find the commit between GOOD and BAD that made a command, or a cell of a matrix, slower.
 
-    Compares each commit with GOOD in work trees of its own, and leaves yours alone. Exits with 0 (one commit),
-    2 (usage error) or 3 (several commits are left).
+    Compares each commit with GOOD in work trees of its own, and leaves yours alone. Exits with 0 (one
+    commit), 2 (usage error) or 3 (several commits are left).
     """
     from bench.regression.bisect import Search, bisection_lines
     from bench.regression.bisect import bisect as find

@@ -90,6 +90,7 @@ def _list(store: Store, metric: str | None) -> None:
 
 
 def _print(found: History) -> None:
+    from bench.metrics import metric_named
     from bench.regression.history import change_text
 
     name = found.metric.partition("[")[0]
@@ -106,7 +107,8 @@ def _print(found: History) -> None:
     for change in found.series.changes:
         say(change_text(found.metric, change, found.series))
     if not found.series.changes and not any("change points" in note for note in found.notes):
-        say("no change: a series in which nothing changes gives an alarm in 5 % of cases")
+        exact = metric_named(name).kind == "exact"
+        say("no change" if exact else "no change found (of series without any, 5 % give a false alarm)")
     for hint in _hints(found):
         say(hint)
     for note in found.notes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -85,15 +86,21 @@ class AbProcess:
 
 
 def _run(words: Sequence[str], folder: Path) -> tuple[int, str]:
-    """Run a process and return its exit code and errors; after Ctrl-C it has time to remove its worktrees."""
+    """Run a process; return its exit code and errors. After Ctrl-C it has time to remove its work trees."""
     with subprocess.Popen(
-        words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        words,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # so that it gets one signal, from here, and not another from the terminal
     ) as process:
         try:
             _, errors = process.communicate()
-        except KeyboardInterrupt:  # which the process has got, too
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
             try:
-                process.wait(_PATIENCE_S)
+                process.communicate(timeout=_PATIENCE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
             raise

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -294,6 +298,29 @@ def test_no_comparison_is_one_clear_error(monkeypatch, tmp_path):
     monkeypatch.setattr(bisect_by_ab, "_run", lambda *_: (0, ""))
     with pytest.raises(BenchError, match=r"no comparison came back from .* bench ab a b"):
         AbProcess([], tmp_path)("a", "b", 1.0)
+
+
+CLEANS_UP = """
+import pathlib, time
+try:
+    pathlib.Path("started").touch()
+    time.sleep(60)
+finally:
+    pathlib.Path("removed").touch()
+"""
+
+
+def test_ctrl_c_lets_bench_ab_remove_its_work_trees(tmp_path):
+    def press_ctrl_c() -> None:
+        while not (tmp_path / "started").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    presser = threading.Thread(target=press_ctrl_c, daemon=True)
+    presser.start()
+    with pytest.raises(KeyboardInterrupt):
+        bisect_by_ab._run([*PYTHON, "-c", CLEANS_UP], tmp_path)
+    assert (tmp_path / "removed").exists()
 
 
 WORK = "total = 0\nfor number in range({loops}):\n    total += number\n"

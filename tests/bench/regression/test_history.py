@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -114,6 +117,15 @@ def test_exact_metrics_change_at_any_difference(tmp_path):
     assert (change.before, change.after, change.test) == (1, 2, "exact")
 
 
+def test_a_launch_that_cannot_be_read_is_left_out(tmp_path):
+    build_history(tmp_path, [0.001, 0.002])
+    with closing(sqlite3.connect(tmp_path / "bench.sqlite")) as damaged:
+        (launch,) = damaged.execute("SELECT max(id) FROM launches WHERE run_id = 'run-000'").fetchone()
+        damaged.execute("UPDATE measurements SET low = 'wide' WHERE launch_id = ?", (launch,))
+        damaged.commit()
+    assert [point.value.n for point in read(tmp_path).series.points] == [2, 3]
+
+
 @pytest.mark.parametrize(
     ("metric", "record", "message"),
     [
@@ -132,14 +144,12 @@ def test_a_wrong_name_is_one_clear_error(shifted, metric, record, message):
 
 
 def test_without_ruptures_the_runs_are_shown_and_a_note_says_what_to_install(shifted, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "ruptures", None)
+    monkeypatch.setitem(sys.modules, "ruptures", None)
     history = read(shifted)
     assert len(history.series.points) == 16 and not history.series.changes
     assert any("pip install 'dl-efficiency-bench[history]'" in note for note in history.notes)
 
 
 def test_json_has_plain_values(shifted):
-    import json
-
     content = json.loads(json.dumps(read(shifted).to_json(), allow_nan=False))
     assert content["changes"][0]["before"] == "run-008" and len(content["runs"]) == 16
