@@ -109,9 +109,8 @@ def _ruptures() -> Any:
     try:
         import ruptures
     except ModuleNotFoundError:
-        raise BenchError(
-            "change points require ruptures; pip install 'dl-efficiency-bench[history]'"
-        ) from None
+        remedy = "pip install 'dl-efficiency-bench[history]', on Python 3.13 or older"
+        raise BenchError(f"change points require ruptures; {remedy}") from None
     return ruptures
 
 
