@@ -31,7 +31,7 @@ RUN_FOLDER = re.compile(r"\d{8}-\d{6}-.+")
 """A run's id, which its report's folder is named by."""
 
 _NOT_IN_NAMES = r"/\\\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff"
-RUN_ID = rf"(?!\.|(?:artifacts|baselines|cache|work)$)[^{_NOT_IN_NAMES}]{{1,255}}"
+RUN_ID = rf"(?!\.|(?:artifacts|baselines|cache|history|work)$)[^{_NOT_IN_NAMES}]{{1,255}}"
 """The form of a run's id: one folder's name, not another's here, which a terminal shows as it is."""
 
 _MAX_NAME = 60

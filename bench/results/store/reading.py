@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from bench.errors import StoreError
 from bench.metrics import metric_named
 from bench.records import PlannedRequest, read_as
-from bench.results.store import cost_history, schema, so_far
+from bench.results.store import cost_history, over_runs, schema, so_far
 from bench.results.store.columns import Damaged
 from bench.results.store.database import Database, explained
 from bench.results.store.disturbed import disturbances
@@ -143,6 +143,21 @@ class Reading:
         Columns: stage_key, kind, label, round, state, launch_id, environment_id, metric, qualifier, value,
         low, high, n, method, reason, samples (float64 array or None), disturbed (by what; empty: by nothing).
         """
+        return self._measured(run_id, [record.launch_id for record in self.unreadable_records(run_id)])
+
+    def stage_measurements(self, run_id: str, stage_key: str) -> pd.DataFrame:
+        """Return those rows of `measurements` that are of one stage: little of a long run is read."""
+        own = schema.launches.c.stage_key == stage_key
+        try:
+            return self._measured(run_id, [], own)
+        except StoreError:  # of a record that cannot be read; which one it is takes longer to find
+            return self._measured(
+                run_id, [record.launch_id for record in self.unreadable_records(run_id)], own
+            )
+
+    def _measured(
+        self, run_id: str, without: Collection[int], *conditions: sa.ColumnElement[bool]
+    ) -> pd.DataFrame:
         stages, found = schema.stages.c, schema.measurements.c
         query = (
             sa.select(
@@ -157,10 +172,9 @@ class Reading:
             )
             .join(schema.launches, schema.launches.c.id == schema.measurements.c.launch_id)
             .join(schema.stages, sa.and_(stages.run_id == run_id, stages.key == schema.launches.c.stage_key))
-            .where(schema.launches.c.run_id == run_id)
+            .where(schema.launches.c.run_id == run_id, *conditions)
             .order_by(schema.launches.c.id, found.metric, found.qualifier)
         )
-        without = [record.launch_id for record in self.unreadable_records(run_id)]
         frame = self._frame(query.where(schema.launches.c.id.not_in(without)))
         # No call takes no time, and a ratio to it is no number: such a value is unknown.
         in_seconds = frame["metric"].map(lambda name: metric_named(name).unit == "s")
@@ -169,6 +183,26 @@ class Reading:
             value=frame["value"].mask(of_nothing),
             disturbed=self._disturbed(run_id, frame["launch_id"], without),
         )
+
+    def runs_of_cell(self, name: str) -> dict[str, Mapping[str, str]]:
+        """Return the stages' keys by kind of the cell of this name, by the id of each run, oldest first."""
+        with self._reading() as connection:
+            return over_runs.runs_of_cell(connection, name)
+
+    def runs_of_stage(self, kind: str, label: str) -> dict[str, str]:
+        """Return the key of the stage of this kind and label, by the id of each run, oldest first."""
+        with self._reading() as connection:
+            return over_runs.runs_of_stage(connection, kind, label)
+
+    def stages_beginning(self, key: str) -> list[tuple[str, str]]:
+        """Return (kind, label) of the stages of all runs whose key begins so, each once."""
+        with self._reading() as connection:
+            return over_runs.stages_beginning(connection, key)
+
+    def cell_counts(self) -> dict[str, int]:
+        """Return how many runs have each cell, most first; what was skipped does not count."""
+        with self._reading() as connection:
+            return over_runs.cell_counts(connection)
 
     def unreadable_records(self, run_id: str) -> list[UnreadableRecord]:
         """Return the launches of a run whose record cannot be read, each with the reason.
