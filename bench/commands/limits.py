@@ -48,6 +48,7 @@ def limits(
             'write limits = ["latency_p99_ms <= 20"] at the top of the file'
         )
     comparison = limits_of(view, read_frames(view), others)
+    comparison.before = f"the limits of {matrix}" if matrix else comparison.before
     deliver(comparison, json=json, junit=junit, markdown=markdown, strict=strict)
 
 

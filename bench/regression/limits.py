@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.formatting import at_least, format_interval, format_value
+from bench.formatting import at_least, format_interval, format_points, format_value
 from bench.matrix.limits import Limit
+from bench.metrics import metric_named
 from bench.regression.finding import Comparison, Finding, Verdict
 
 _TOLERANCE = 1e-9
@@ -93,7 +94,9 @@ def _text(limit: Limit, measured: Measured, verdict: Verdict) -> str:
         return measured.excluded
     if measured.value is None or math.isnan(measured.value):
         return f"unknown, so {limit.asks} cannot be judged: {measured.reason or 'not measured'}"
-    if measured.high is not None and math.isinf(measured.high):
+    if metric_named(limit.metric).unit == "percentage points":
+        shown = f"{format_points(measured.value)} points"
+    elif measured.high is not None and math.isinf(measured.high):
         shown = at_least(format_value(limit.metric, measured.value))
     else:
         shown = format_interval(limit.metric, measured.value, measured.low, measured.high)

@@ -84,6 +84,8 @@ def test_a_finding_has_the_limit_the_value_and_both_in_words():
     assert (finding.stage, finding.metric, finding.after) == (STAGE, "latency_p99_s", 0.0231)
     assert finding.limit == "<= 20 ms" and finding.alarms
     assert finding.text == "23.1 ms (22.0 to 24.5), limit <= 20 ms"
+    lost = judge(parse_limit("quality_loss_points <= 1"), Measured(STAGE, "quality_loss_points", 0.0101))
+    assert lost.text == "+0.01 points, limit <= 1 points"
 
 
 def test_the_lines_count_the_verdicts_and_name_what_is_broken():
