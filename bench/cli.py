@@ -55,7 +55,7 @@ def make_app() -> typer.Typer:
 def find_commands() -> Iterator[Command]:
     """Yield the commands of each file in `bench/commands/`."""
     for found in pkgutil.iter_modules(commands.__path__):
-        yield from importlib.import_module(f"{commands.__name__}.{found.name}").COMMANDS
+        yield from getattr(importlib.import_module(f"{commands.__name__}.{found.name}"), "COMMANDS", ())
 
 
 def _group(help_: str) -> typer.Typer:

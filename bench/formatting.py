@@ -1,4 +1,5 @@
-"""Formats values, counts and tables for people, and escapes characters that act on a terminal."""
+"""Formats values, counts and tables for people, and escapes characters that act on a terminal or in
+Markdown."""
 
 from __future__ import annotations
 
@@ -29,10 +30,18 @@ _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
 
+_MARKUP = re.compile(r"([\\`*_\[\]|#~$!])")
+
 
 def visible(text: str) -> str:
     r"""Return text with each character that acts or hides written as an escape, as `\x1b` or `\u202e`."""
     return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def escape_markdown(text: str) -> str:
+    """Make text mean itself in a Markdown table: no markup, no HTML, one line."""
+    text = visible(" ".join(text.split()))
+    return _MARKUP.sub(r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def one_line(text: str) -> str:

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bench.formatting import visible
+from bench.regression.finding import Comparison
+from bench.regression.limits import limit_lines
+from reports.frames.limits import limits_of, limits_table
 from reports.frames.run import read_frames
 from reports.frames.view import RunView, read
 from reports.grids.compression import compression_grids
 from reports.grids.generation import generation_grids
 from reports.grids.grid import Grid
+from reports.grids.limits import limits_grid
 from reports.grids.optimizers import optimizer_grids
 from reports.grids.run import all_grids, environment_grid, problem_grids
 from reports.grids.runtimes import runtimes_grids
@@ -36,8 +40,9 @@ if TYPE_CHECKING:
 class Content:
     """A report's parts. `frames` hold raw numbers by table name, `grids` the same for people.
 
-    `captions` are the texts above grids, by the grid's name. `short` are the tables for a terminal,
-    `last_lines` the lines under them: data left out, overhead, predicted and actual cost.
+    `captions` are the texts above grids, by the grid's name. `limits` says which limits of the matrix are
+    kept. `short` are the tables for a terminal, `last_lines` the lines under them: data left out, overhead,
+    predicted and actual cost, limits.
     """
 
     title: str
@@ -48,6 +53,7 @@ class Content:
     grids: tuple[Grid, ...]
     problems: tuple[Grid, ...]
     captions: Mapping[str, str]
+    limits: Comparison
     environment: Grid
     plots: tuple[Plot, ...]
     short: tuple[Grid, ...]
@@ -58,6 +64,9 @@ def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
     """Read a run and make all parts of its report; a run that is `complete` only lacks this report."""
     view = read(store, run_id)
     frames = read_frames(view)
+    limits = limits_of(view, frames)
+    if limits.findings:
+        frames["limits"] = limits_table(limits)
     return Content(
         title=visible(f"{view.run['matrix']}: {run_id}"),
         about=_about(view, complete),
@@ -69,7 +78,9 @@ def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
         captions={
             "overhead": overhead_text(view).splitlines()[0],
             "estimate": estimate_summary(view),
+            "limits": next(iter(limit_lines(limits)), ""),
         },
+        limits=limits,
         environment=environment_grid(view),
         plots=() if view.smoke else tuple(draw_all(frames)),
         short=() if view.smoke else tuple(short_grids(frames)),
@@ -78,18 +89,20 @@ def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
             *(() if view.smoke else clipping_notes(frames["training"])),
             *overhead_text(view).splitlines(),
             *estimate_text(view).splitlines(),
+            *limit_lines(limits),
         ),
     )
 
 
 def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:
     grids = [*all_grids(frames), *generation_grids(frames)]
+    limits = [limits_grid(frames["limits"])] if "limits" in frames else []
     # Costs and times of a smoke run are not worth comparing.
     if smoke:
         return [*optimizer_grids(frames), *(grid for grid in grids if grid.name != "estimate")]
     compared = [*runtimes_grids(frames), *compression_grids(frames), *optimizer_grids(frames)]
     sensitive = sensitivity_grids(frames["sensitivity"]) if "sensitivity" in frames else []
-    return [*compared, *sensitive, *steps_grids(frames), *grids]
+    return [*limits, *compared, *sensitive, *steps_grids(frames), *grids]
 
 
 def _about(view: RunView, complete: bool) -> tuple[tuple[str, str], ...]:

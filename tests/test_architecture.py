@@ -36,6 +36,7 @@ reports.prose
 reports.plots
 reports.content
 reports.formats
+reports.checks
 reports.write
 bench.selftest
 bench.commands

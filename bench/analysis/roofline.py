@@ -15,6 +15,17 @@ Binds = Literal["compute", "memory", "cache"]
 CEILING_DEVICES = ("cpu", "cuda", "rocm", "mps", "xpu")
 """Devices whose ceilings PyTorch can measure."""
 
+MAX_UTILIZATION = 1.02
+"""Nothing beats the machine: a call above this share of its measured peak rate did less than was counted."""
+
+_NO_NARROWER = {
+    "fp32": ("fp32",),
+    "tf32": ("tf32", "fp32"),
+    **dict.fromkeys(("bf16", "fp16"), ("bf16", "fp16", "tf32", "fp32")),
+    **dict.fromkeys(("int8", "fp8"), ("int8", "fp8", "bf16", "fp16", "tf32", "fp32")),
+}
+"""Number formats that a runtime may multiply in instead: no narrower one."""
+
 
 @dataclass(frozen=True)
 class RooflinePoint:
@@ -71,6 +82,31 @@ def roofline(
     else:
         binds, share = "memory", achieved / by_memory
     return RooflinePoint(achieved, intensity, binds, share, model, hardware, incomplete)
+
+
+def beats_machine(
+    operations: float | None,
+    seconds: float | None,
+    number: str,
+    peaks: Mapping[str, float | None],
+) -> str:
+    """Say that a call is faster than its machine can multiply, or return an empty text.
+
+    `peaks` are measured operations a second by number format; `number` is that of the call. Where it is
+    emulated, a runtime is free to multiply in a wider format, so the highest peak of those decides. Nothing
+    is said of a format whose own peak is unknown. Bytes moved are a model, not a count, and are not judged.
+    """
+    if not operations or not seconds or not peaks.get(number):
+        return ""
+    known = {name: peak for name in _NO_NARROWER.get(number, (number,)) if (peak := peaks.get(name))}
+    decides = max(known, key=lambda name: known[name])
+    share = operations / seconds / known[decides]
+    if share <= MAX_UTILIZATION:
+        return ""
+    return (
+        f"{100 * share:.0f} % of the peak rate in {decides} that this run measured: nothing beats the "
+        "machine, so outputs were reused or work was left out"
+    )
 
 
 def last_cache_bytes(environment: Mapping[str, Any]) -> int:

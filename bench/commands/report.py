@@ -25,8 +25,11 @@ COMMANDS = (Command("report", "Look", report, place=0),)
 
 def write_and_print(
     run_id: str | None, results: Path, store_url: str = "", *, complete: bool = False
-) -> None:
-    """Write a run's report and print its short form; `complete` if the run has just ended."""
+) -> bool:
+    """Write a run's report and print its short form; `complete` if the run has just ended.
+
+    Returns whether no limit of its matrix is broken.
+    """
     from bench.results.store import Store
     from reports.content import gather
     from reports.formats.terminal import short_tables
@@ -44,3 +47,4 @@ def write_and_print(
     for line in content.last_lines:
         say(line)
     say(f"report: {path}")
+    return content.limits.clean

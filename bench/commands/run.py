@@ -108,7 +108,8 @@ def run(
 ) -> None:
     """Run every cell of a matrix, measure it, and write the report.
 
-    After an interruption, the same command resumes the run. Exits with 1 if a stage failed.
+    After an interruption, the same command resumes the run. Exits with 1 if a stage failed or a limit of the
+    matrix is broken.
 
     `bench list matrix` shows the sections and keys of a matrix file. The value "*" selects everything that is
     registered for an axis, and backend = "auto" every backend that runs on this machine (`bench machine`
@@ -155,7 +156,7 @@ COMMANDS = (Command("run", "Measure", run, place=0),)
 
 
 def run_matrix(options: RunOptions) -> bool:
-    """Run a matrix and write its report; return whether every stage is ok."""
+    """Run a matrix and write its report; return whether every stage is ok and no limit is broken."""
     from bench.commands.report import write_and_print
     from bench.execution.overview import missing_lines, missing_of
     from bench.execution.session import execute, prepare
@@ -164,13 +165,15 @@ def run_matrix(options: RunOptions) -> bool:
     for note in (*prepared.notes, *missing_lines(missing_of(prepared.plan))):
         _tell(note)
 
+    kept: list[bool] = []
+
     def conclude(run_id: str) -> None:
-        write_and_print(run_id, options.results, options.store, complete=True)
+        kept.append(write_and_print(run_id, options.results, options.store, complete=True))
 
     outcome = execute(prepared, conclude, say=_tell)
     if not outcome.ok:
         _tell("some stages failed; see the report")
-    return outcome.ok
+    return outcome.ok and all(kept)
 
 
 def show_plan(options: RunOptions, *, probes: bool, cells: bool = False, as_json: bool = False) -> None:

@@ -389,7 +389,10 @@ def _reported_settings(matrix: Matrix) -> dict[str, Any]:
     """Return the settings that only the report uses; the run's record keeps them."""
     prices = matrix.prices.model_dump() if matrix.prices else None
     peaks = {device: peak.model_dump() for device, peak in matrix.peaks.items()}
-    return {"prices": prices, "estimate": matrix.estimate.model_dump(), "peaks": peaks}
+    return {
+        **{"prices": prices, "estimate": matrix.estimate.model_dump(), "peaks": peaks},
+        "limits": [limit.to_json() for limit in matrix.limits],
+    }
 
 
 def _path_of(matrix: str) -> str:

@@ -8,6 +8,7 @@ from operator import attrgetter
 
 from bench.matrix.axes import AXES, LeftOut
 from bench.matrix.file import Budget, Device, Estimate, Peak, Prices, Server
+from bench.matrix.limits import Limit
 from bench.matrix.tuning import TUNED_BY_TRIALS, tuning_of
 
 _FIELDS = {axis.name: axis.name.replace(".", "_") for axis in AXES}
@@ -78,7 +79,7 @@ class Matrix:
 
     `left_out` are the backends that `auto` did not select, those that the filter excludes aside. `crosses`
     say what each `[[cross]]` is about and how many cells it has. One that does not `serve` only trains.
-    `targets` are of workloads that have another than their own.
+    `targets` are of workloads that have another than their own. `limits` are what cells must hold.
     """
 
     name: str
@@ -95,3 +96,4 @@ class Matrix:
     crosses: tuple[tuple[str, int], ...] = ()
     serves: bool = True
     targets: Mapping[str, float] = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()

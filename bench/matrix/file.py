@@ -5,11 +5,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -161,6 +162,25 @@ class Server(_Strict):
     seconds: float = Field(default=2.0, gt=0, le=3600)
 
 
+class Limits(_Strict):
+    """What cells must hold, as code: `require` lists limits such as "latency_p99_ms <= 20".
+
+    `where` says of which cells, written as `--filter` is; without it, of all cells.
+    """
+
+    where: str = ""
+    require: list[str] = Field(min_length=1)
+
+
+def _as_tables(written: Any) -> Any:
+    """Return limits as the list of tables that they are short for: a list of texts, or a single table."""
+    if isinstance(written, dict):
+        return [written]
+    if isinstance(written, list) and written and all(isinstance(entry, str) for entry in written):
+        return [{"require": written}]
+    return written
+
+
 class Peak(_Strict):
     """A device's peak rates, instead of measured ones or those known from its name.
 
@@ -199,7 +219,8 @@ class MatrixFile(_Strict):
     Its cells are those of `[train]` and `[infer]`, and of each `[[cross]]`. Axes in one list of `zip` advance
     together, the first value of one with the first of the others, instead of each with each. `[[exclude]]` at
     the top is for the cells of all crosses. Where none has an `[infer]`, models are trained, and not served.
-    `[targets]` has targets of workloads instead of their own.
+    `[targets]` has targets of workloads instead of their own. `limits` of all cells may also be written as a
+    list of texts, or as one table, [limits].
     """
 
     about: str = ""
@@ -215,6 +236,7 @@ class MatrixFile(_Strict):
     peaks: dict[Device, Peak] = {}
     fallback: dict[str, str] = {}
     targets: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+    limits: Annotated[list[Limits], BeforeValidator(_as_tables)] = []
 
 
 def parse_matrix_file(path: Path, text: str) -> MatrixFile:
@@ -244,6 +266,9 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
 }
 
 
+_LISTED: Mapping[str, type[BaseModel]] = {"cross": Cross, "limits": Limits}
+"""Sections of which a file may have several."""
+
 _TRIALS = Trials.__name__
 _UNIONS = ("str", "int", "list[union[str,int]]", _TRIALS, f"list[union[str,{_TRIALS}]]")
 """What stands in the place of a mistake for one of several types."""
@@ -253,12 +278,14 @@ def _explain(error: ValidationError) -> str:
     """Return the first mistake in one line, with the nearest key for an unknown one."""
     first = max(error.errors(), key=lambda entry: (entry["type"] == "extra_forbidden", len(entry["loc"])))
     place = [str(part) for part in first["loc"]]
-    number = ""
-    if place[0] == "cross" and len(place) > 1:
-        number, place = f"cross {int(place[1]) + 1}: ", place[2:]
+    number, own = "", _LISTED.get(place[0], MatrixFile)
+    if place[0] in _LISTED and len(place) > 2:
+        number, place = f"{place[0]} {int(place[1]) + 1}: ", place[2:]
+    elif place[0] in _LISTED:
+        place = place[:1]
     where = ".".join(part for part in place if part not in _UNIONS)
     if first["type"] == "extra_forbidden":
-        model = _SECTIONS.get(place[0], MatrixFile) if len(place) > 1 else Cross if number else MatrixFile
+        model = _SECTIONS.get(place[0], own) if len(place) > 1 else own
         model = Trials if _TRIALS in place else model
         return f"{number}unknown key {where!r}{nearest(place[-1], model.model_fields)}"
     if first["type"] == "missing":
@@ -269,12 +296,14 @@ def _explain(error: ValidationError) -> str:
 def _wrong(place: list[str], where: str, message: str) -> str:
     """Return where a value is wrong, and what would be right."""
     message = message.removeprefix("Value error, ").replace("Input should ", "must ")
-    if not place:
-        where, message = "it", "must be a table, [[cross]]"
-    elif len(place) == 1 and place[0] in _SECTIONS:
+    if len(place) == 1 and place[0] in _SECTIONS:
         message = f"must be a table, [{place[0]}]"
     elif place[0] in ("exclude", "cross") and len(place) < 3:
         message = f"must be a list of tables, each [[{place[0]}]]"
+    elif place[0] == "limits":
+        message = 'must be a list of texts, as ["accuracy >= 0.9"], or tables, each [[limits]]'
+    elif place[0] == "require":
+        message = 'must be a list of limits, as ["latency_p99_ms <= 20"]'
     elif place[0] == "zip":
         message = 'must be a list of lists of axes, as [["optimizer", "workload"]]'
     elif place[:2] == ["train", "tuning"]:

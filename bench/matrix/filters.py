@@ -12,8 +12,8 @@ from techniques.registry import TechniqueError, nearest
 from techniques.settings import split
 
 
-def parse_filter(text: str) -> dict[str, Axis]:
-    """Read `axis=pattern|pattern,axis=pattern`; patterns may hold `*` and `?`.
+def parse_filter(text: str, where: str = "--filter") -> dict[str, Axis]:
+    """Read `axis=pattern|pattern,axis=pattern`; patterns may hold `*` and `?`. Messages begin with `where`.
 
     A technique's own settings may stand in a pattern: `optimizer=adam:lr=0.01,eps=1e-7,backend=onnx*`.
     """
@@ -27,13 +27,13 @@ def parse_filter(text: str) -> dict[str, Axis]:
             continue
         name = axis_of(key)
         if not values:
-            raise MatrixError(f"--filter: {part!r} must have the form axis=value{nearest(key, AXIS_BY_NAME)}")
+            raise MatrixError(f"{where}: {part!r} must have the form axis=value{nearest(key, AXIS_BY_NAME)}")
         if name is None:
-            raise MatrixError(f"--filter: unknown axis {key!r}{nearest(key, AXIS_BY_NAME)}")
+            raise MatrixError(f"{where}: unknown axis {key!r}{nearest(key, AXIS_BY_NAME)}")
         if not value:
-            raise MatrixError(f"--filter: {key!r} has no value; write axis=value")
+            raise MatrixError(f"{where}: {key!r} has no value; write axis=value")
         if name in rule:
-            raise MatrixError(f"--filter: {key} is given twice; write {key}=one|other")
+            raise MatrixError(f"{where}: {key} is given twice; write {key}=one|other")
         rule[name] = value
     return {name: list(split(value, "|")) for name, value in rule.items()}
 

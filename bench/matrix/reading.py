@@ -9,7 +9,7 @@ run there is a different run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import MatrixError
@@ -17,6 +17,7 @@ from bench.matrix.axes import Axis
 from bench.matrix.cells import Cell, Matrix
 from bench.matrix.file import Cross, MatrixFile, parse_matrix_file
 from bench.matrix.filters import chosen_of, meets, parse_filter, patterns_of
+from bench.matrix.limits import Limit, parse_limit
 from bench.matrix.shipped import shipped_matrices
 from bench.matrix.spans import Span, exclude, others_of
 from bench.matrix.tuning import DEFAULTS
@@ -56,6 +57,7 @@ def read_matrix(
     of_spans = [dict.fromkeys(span.cells(chosen_workloads)) for span in spans]
     united = {cell: None for cells in of_spans for cell in cells}
     cells = exclude(str(path), content.exclude if content.cross else [], list(united), spans)
+    limits = tuple(_limits(path, content, united, _others(spans, names)))
     chosen = patterns_of("--filter", wanted, united, others_of(spans))
     cells = chosen_of(cells, chosen)
     left_out = [out for out in left_out if meets(out.value, chosen.get(out.axis, ["*"]))]
@@ -78,8 +80,27 @@ def read_matrix(
         tuple(left_out),
         tuple(_counted(spans, of_spans, cells) if content.cross else ()),
         targets={_named(path, "targets", name): value for name, value in content.targets.items()},
+        limits=limits,
         serves=bool(content.infer or any(cross.infer for cross in content.cross)),
     )
+
+
+def _others(spans: Sequence[Span], workloads: Sequence[str | int]) -> dict[str, set[str]]:
+    """Return what a limit may name besides values of cells: workloads that a filter leaves out, too."""
+    others = others_of(spans)
+    return {**others, "workload": {*others.get("workload", set()), *map(str, workloads)}}
+
+
+def _limits(
+    path: Path, content: MatrixFile, cells: Collection[Cell], others: Mapping[str, set[str]]
+) -> Iterator[Limit]:
+    """Yield the limits of a file; `others` are values that no cell has and that may be named all the same."""
+    for number, table in enumerate(content.limits, 1):
+        place = f"{path}: limits {number}"
+        rule = parse_filter(table.where, f"{place}: where") if table.where.strip() else {}
+        patterns = patterns_of(f"{place}: where", rule, cells, others)
+        for text in table.require:
+            yield parse_limit(text, place, patterns)
 
 
 def _check_defaults(path: Path, cells: Sequence[Cell]) -> None:

@@ -111,7 +111,8 @@ class Comparison:
     def summary(self) -> str:
         """What it comes to, in one line."""
         what = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items()) or "nothing compared"
-        return f"{self.after} against {self.before}: {'clean' if self.clean else 'REGRESSION'} ({what})"
+        alarm = "LIMIT BROKEN" if self.kind == "limits" else "REGRESSION"
+        return f"{self.after} against {self.before}: {'clean' if self.clean else alarm} ({what})"
 
     def to_json(self, strict: bool = False) -> dict[str, Any]:
         """Return what JSON output has."""

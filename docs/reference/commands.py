@@ -13,8 +13,9 @@ from docs.reference.types import type_name
 INTRODUCTION = """Call the command line as `bench`, or as `python -m bench` with the same arguments.
 `bench COMMAND --help` prints the text below.
 
-Exit codes: 0, all is well; 1, something was measured and is not well (a failed stage, a regression); 2, the
-command was wrong, and one line says why; 130, you pressed Ctrl-C."""
+Exit codes: 0, all is well; 1, something was measured and is not well (a failed stage, a regression, a broken
+limit); 2, the command was wrong, and one line says why; 3, with `--strict`, nothing got worse but something
+can't be told; 130, you pressed Ctrl-C."""
 
 
 def find_commands() -> Iterator[tuple[str, str, Any]]:

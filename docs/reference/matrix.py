@@ -18,7 +18,9 @@ def page() -> str:
     parts = ["## At the top\n\n" + _table("")]
     for name, model in sections():
         repeated = name == "peaks"
-        title = {"peaks": "[peaks.DEVICE]", "cross": "[[cross]]"}.get(name, f"[{name}]")
+        title = {"peaks": "[peaks.DEVICE]", "cross": "[[cross]]", "limits": "[[limits]]"}.get(
+            name, f"[{name}]"
+        )
         note = f"DEVICE is one of {codes(get_args(Device))}.\n\n" if repeated else ""
         parts.append(f"## {title}\n\n{docstring(model)}\n\n{note}{_table(name)}")
     return assemble("The matrix file", INTRODUCTION, *parts)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
-from bench.formatting import visible
+from bench.formatting import escape_markdown as escape
 from reports.content import Content
 from reports.formats.table import FORMATS, File
 from reports.grids.cell import LEGEND, Entry
 from reports.grids.grid import Grid
 
-_SPECIAL = re.compile(r"([\\`*_\[\]|#~$!])")
 _MAX_NAMES = 5
 # Columns of the widest tables that Markdown has no room for; the page and the raw tables have them.
 _LEFT_OUT = {
@@ -48,12 +46,6 @@ def render(content: Content) -> Iterator[File]:
 def render_markdown(content: Content) -> str:
     """Return the report as Markdown; links are relative to the folder it is written to."""
     return "\n".join(_lines(content)) + "\n"
-
-
-def escape(text: str) -> str:
-    """Make text mean itself in a Markdown table: no markup, no HTML, one line."""
-    text = visible(" ".join(text.split()))
-    return _SPECIAL.sub(r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _lines(content: Content) -> Iterator[str]:

@@ -16,7 +16,7 @@ from reports.frames.pareto import point_of, ranked_points
 from reports.frames.precision import converged, is_preliminary
 from reports.frames.roofline import ROOFLINE_COLUMNS, infer_point, roofline_columns
 from reports.frames.training import final_quality
-from reports.frames.validity import timing_fault
+from reports.frames.validity import infer_fault
 from reports.frames.view import CELL_STAGES, INFER_AXES, TRAIN_AXES, RunView, training_of
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def cell_state(view: RunView, cell: CellRow) -> tuple[str, str]:
             return status.state, f"{view.stages[key].kind}: {status.reason}" if key in view.stages else ""
     if not keys or any(not view.status(key).ok for key in keys):
         return "pending", "" if view.run["state"] == "running" else "the run ended before it was measured"
-    fault = timing_fault(view, infer, "latency_s")
+    fault = infer_fault(view, infer, str(cell.stages.get("lower") or ""))
     return ("INVALID", f"timing: {fault}") if fault else ("ok", "")
 
 

@@ -15,7 +15,7 @@ from bench.analysis.to_target import crossing, diverged_at, value_at
 from bench.analysis.verdicts import CommonError, common_error
 from bench.formatting import visible
 from reports.frames.training import training_label
-from reports.frames.validity import timing_fault
+from reports.frames.validity import step_fault
 from reports.frames.view import RunView, Training
 
 Measure = Literal["steps", "time", "loss"]
@@ -191,7 +191,7 @@ def _ascends(clock: Sequence[float]) -> bool:
 
 
 def _step_s(view: RunView, key: str) -> float | None:
-    if not key or view.invalid(key) or timing_fault(view, key, "step_latency_s"):
+    if not key or step_fault(view, key):
         return None
     return view.value(key, "step_latency_s")
 

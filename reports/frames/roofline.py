@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from bench.analysis.peaks import Peak, nameplate
-from bench.analysis.roofline import RooflinePoint, last_cache_bytes, number_format, roofline
+from bench.analysis.roofline import (
+    RooflinePoint,
+    beats_machine,
+    last_cache_bytes,
+    number_format,
+    roofline,
+)
 from reports.frames.counts import flops_incomplete
 from reports.frames.view import RunView
 
@@ -13,6 +19,9 @@ ROOFLINE_COLUMNS = (
     *("achieved_operations_per_s", "operations_per_byte"),
     *("utilization", "roofline_binds", "roofline_share"),
 )
+
+_FEWER_PRODUCTS = ("winograd", "wino_", "_wino", "fft")
+"""Parts of names of kernels that multiply less often than the operation's definition says."""
 
 
 def infer_point(view: RunView, infer: str, lower: str) -> RooflinePoint | None:
@@ -31,6 +40,38 @@ def step_point(view: RunView, step: str) -> RooflinePoint | None:
     seconds = view.value(step, "step_latency_s")
     beyond = again + (parts[2] or 0.0)
     return _point(view, step, operations, moved, seconds, beyond, flops_incomplete(view, step))
+
+
+def infer_excess(view: RunView, infer: str, lower: str) -> str:
+    """Say that an inference is faster than its machine can multiply, or return an empty text.
+
+    A convolution by Winograd's algorithm, or by transforms, multiplies less than is counted: not judged.
+    """
+    ran = view.reading(infer, "kernels").method.lower()
+    if any(word in ran for word in _FEWER_PRODUCTS):
+        return ""
+    return _excess(view, infer, view.value(lower, "dense_flops"), view.value(infer, "latency_s"))
+
+
+def step_excess(view: RunView, step: str) -> str:
+    """Say that a training step is faster than its machine can multiply, or return an empty text.
+
+    The model's own products count, as in MFU: an optimizer may multiply in another format.
+    """
+    parts = [view.value(step, f"{part}_flops") for part in ("forward", "backward")]
+    operations = None if None in parts else sum(part or 0.0 for part in parts)
+    return _excess(view, step, operations, view.value(step, "step_latency_s"))
+
+
+def _excess(view: RunView, key: str, operations: float | None, seconds: float | None) -> str:
+    stage = view.stages.get(key)
+    ceilings = view.ceilings(stage.request.device, view.machine(key)) if stage else ""
+    status = view.status(ceilings)
+    if stage is None or status.good == status.disturbed:
+        return ""  # a peak that was measured beside other work is too low to judge by
+    rate = "ceiling_operations_per_s"
+    peaks = {name: view.value(ceilings, rate, name) for name in view.qualifiers(ceilings, rate)}
+    return beats_machine(operations, seconds, number_format(stage.request.settings), peaks)
 
 
 def utilization_columns(view: RunView, step: str, point: RooflinePoint | None) -> dict[str, float | None]:

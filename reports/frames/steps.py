@@ -9,7 +9,7 @@ import pandas as pd
 from reports.frames.counts import flops_incomplete, incomplete_counts
 from reports.frames.roofline import step_point, utilization_columns
 from reports.frames.training import FLOPS, step_time_columns
-from reports.frames.validity import timing_fault
+from reports.frames.validity import step_fault
 from reports.frames.view import TRAIN_AXES, RunView, Training
 
 PARTS = ("data", "forward", "backward", "optimizer")
@@ -99,7 +99,7 @@ def _variant(view: RunView, key: str) -> str:
 
 def _notes(view: RunView, key: str) -> list[str]:
     status = view.status(key)
-    fault = view.invalid(key) or timing_fault(view, key, "step_latency_s")
+    fault = step_fault(view, key)
     unknown = view.reading(key, "step_data_s").reason
     return [
         *([f"step timing {status.state}: {status.reason}"] if status.bad else []),

@@ -15,7 +15,7 @@ from reports.frames.money import TRAINING_COLUMNS, training_columns
 from reports.frames.precision import is_preliminary
 from reports.frames.roofline import ROOFLINE_COLUMNS, roofline_columns, step_point, utilization_columns
 from reports.frames.tuning import TUNING_COLUMNS, tuning_columns, tuning_notes
-from reports.frames.validity import timing_fault
+from reports.frames.validity import step_fault
 from reports.frames.view import TRAIN_AXES, Reading, RunView, Training
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def _notes(view: RunView, row: Mapping[str, Any]) -> list[str]:
     step = view.status(row["step_key"])
     if row["step_key"] and step.bad:
         notes.append(f"step timing {step.state}: {step.reason}")
-    fault = view.invalid(row["step_key"]) or timing_fault(view, row["step_key"], "step_latency_s")
+    fault = step_fault(view, row["step_key"])
     if fault:
         notes.append(f"step timing INVALID: {fault}")
     return notes

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from bench.analysis.statistics import LOOKS
 from bench.formatting import counted
+from reports.frames.roofline import infer_excess, step_excess
 from reports.frames.view import RunView
+
+
+def infer_fault(view: RunView, infer: str, lower: str) -> str:
+    """Say why the timing of an inference is INVALID, or return an empty text."""
+    fault = timing_fault(view, infer, "latency_s")
+    return fault or ("" if view.smoke else infer_excess(view, infer, lower))
+
+
+def step_fault(view: RunView, step: str) -> str:
+    """Say why the timing of a training step is INVALID, or return an empty text."""
+    fault = view.invalid(step) or timing_fault(view, step, "step_latency_s")
+    return fault or ("" if view.smoke else step_excess(view, step))
 
 
 def timing_fault(view: RunView, key: str, metric: str) -> str:

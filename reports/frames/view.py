@@ -161,11 +161,19 @@ class RunView:
 
     def ceiling(self, device: str, metric: str, qualifier: str = "", machine: str = "") -> float | None:
         """Return what a device of a machine can do at most, as this run measured it."""
+        return self.value(self.ceilings(device, machine), metric, qualifier)
+
+    def ceilings(self, device: str, machine: str = "") -> str:
+        """Return the key of the stage that measured what a device of a machine can do; empty without one."""
+        return self._ceilings.get((device, machine), "")
+
+    @cached_property
+    def _ceilings(self) -> dict[tuple[str, str], str]:
+        found: dict[tuple[str, str], str] = {}
         for key, stage in self.stages.items():
-            is_of_device = stage.kind == "ceilings" and stage.request.device == device
-            if is_of_device and self.machine(key) == machine:
-                return self.value(key, metric, qualifier)
-        return None
+            if stage.kind == "ceilings":
+                found.setdefault((stage.request.device, self.machine(key)), key)
+        return found
 
     def curve(self, key: str, metric: str) -> list[float]:
         """Return a metric that is a curve, an entry for each evaluation; empty where unknown."""

@@ -78,8 +78,9 @@ def try_block(place: str, block: Block, folder: Path, command: Call, *, slow: bo
         if block.how == "pyproject":
             check_groups(content)
     elif block.language == "yaml":
-        for step in next(iter(yaml.safe_load(block.text).values()))["steps"]:
-            check_commands(place, Block(block.line, "sh", "", "", step.get("run", "")))
+        job = next(iter(yaml.safe_load(block.text).values()))
+        for lines in (*(step.get("run", "") for step in job.get("steps", ())), *job.get("script", ())):
+            check_commands(place, Block(block.line, "sh", "", "", lines))
     elif block.language == "python":
         if not block.title:
             (folder / "block.py").write_text(block.text)

@@ -48,7 +48,8 @@ def test_every_command_is_there_with_every_option(page):
 
 def test_every_section_of_a_matrix_is_there_with_every_key(page):
     for name, model in sections():
-        heading = {"peaks": "[peaks.DEVICE]", "cross": "[[cross]]"}.get(name, f"[{name}]")
+        listed = {"cross": "[[cross]]", "limits": "[[limits]]"}
+        heading = {"peaks": "[peaks.DEVICE]", **listed}.get(name, f"[{name}]")
         text = section(page("matrix"), f"## {heading}")
         assert all(f"| `{key}` |" in text for key in model.model_fields), name
 

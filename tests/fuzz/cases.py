@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.matrix.limits import parse_limit
 from bench.metrics import MetricTable
 from bench.records import Measurement, Result
 from bench.regression.baseline import save
@@ -39,6 +40,7 @@ MATRIX: dict[str, Any] = {
     "server": {"p99_ms": 10.0, "seconds": 1.0},
     "peaks": {"cpu": {"operations_per_s": {"fp32": 1e11, "int8": 4e11}, "bytes_per_s": 2e10}},
     "fallback": {"fashion_mnist": "digits"},
+    "limits": [{"where": "workload=digits,batch_size=1", "require": ["accuracy >= 0.9", "latency_ms <= 20"]}],
 }
 
 
@@ -67,6 +69,7 @@ def prepare(folder: Path) -> Path:
         notes=("a note",),
         metrics=(_OF_A_PLUGIN,),
         results={"train digits/sgd": Result("ok", measurements=(Measurement("dice", 0.5),))},
+        request={"limits": [parse_limit("latency_us <= 700").to_json()]},
     )
     store = build(results, made_up, run_id=RUN)
     store.keep_prediction(RUN, _prediction(len(store.stages(RUN))))
@@ -174,6 +177,7 @@ def _option(rng: random.Random, valid: Path, folder: Path) -> Case:
         *(("list", "--plugin", value), ("list", "metrics", value), ("data", value), ("data", "where", value)),
         *(("report", value, *results), ("show", value, *results), ("show", CELL, "--run", value, *results)),
         ("flops", value, *results),
+        *(("limits", value, *results), ("limits", "--matrix", value, "--results", str(valid))),
         ("flops", "module:nowhere:x", "--input", value, *results),
         ("flops", "nowhere", "--batch", value, "--optimizer", value, "--run", value, *results),
         ("check", "--baseline", value, *results),
@@ -349,6 +353,7 @@ def _reading(results: Path) -> list[tuple[str, ...]]:
         ("clean", "--yes", "--keep", "0", *place),
         ("baseline", "save", "again", *place),
         ("check", "--baseline", "main", *place),
+        ("limits", *place),
         ("run", "--matrix", "ci", "--dry-run", *place),
         ("flops", "digits/adam/nowhere", *place),
     ]

@@ -317,9 +317,9 @@ def _infer(stage: StageRow, made_up: Synthetic, round_: int) -> list[Measurement
 
 def _ceilings(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
     return [
-        Measurement("ceiling_operations_per_s", 1e11, qualifier="fp32"),
-        Measurement("ceiling_operations_per_s", 2e11, qualifier="int8"),
-        Measurement("ceiling_bytes_per_s", 2e10),
+        Measurement("ceiling_operations_per_s", 1e12, qualifier="fp32"),
+        Measurement("ceiling_operations_per_s", 2e12, qualifier="int8"),
+        Measurement("ceiling_bytes_per_s", 2e11),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -55,6 +56,12 @@ def test_a_size_too_large_for_the_memory_ends_the_search_with_what_was_found(
     monkeypatch.setattr(ceilings, "SIZES", (512,))
     with pytest.raises(torch.OutOfMemoryError):
         ceilings._best_product(make, torch.device("cpu"), 0.01)
+
+
+def test_samples_that_other_work_slowed_do_not_lower_a_ceiling(simulated_clock) -> None:
+    times_s = itertools.cycle([0.03, 0.02, 0.02, 0.03, 0.03])
+    rate = ceilings._rate(lambda: simulated_clock.work(next(times_s)), 1.0, torch.device("cpu"), seconds=1)
+    assert rate == pytest.approx(1 / 0.02)
 
 
 def test_a_copy_is_of_more_than_any_cache_holds(monkeypatch: pytest.MonkeyPatch) -> None:

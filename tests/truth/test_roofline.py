@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.analysis.roofline import last_cache_bytes, number_format, roofline
+from bench.analysis.roofline import beats_machine, last_cache_bytes, number_format, roofline
 
 PEAK, BYTES_PER_S = 100.0, 10.0
 
@@ -58,3 +58,38 @@ def test_int8_formats_are_held_against_int8_products_and_the_rest_against_their_
     assert number_format({"precision": "fp32"}) == "fp32"
     assert number_format({"format": "int8-weight", "precision": "bf16"}) == "bf16"
     assert number_format({"format": "fp8", "precision": "fp32"}) == "fp8"
+
+
+@pytest.mark.parametrize(
+    ("operations", "beats"), [(1010, False), (1020, False), (1030, True), (90_000, True)]
+)
+def test_nothing_does_more_than_its_machine_can_but_for_two_percent_of_noise(
+    operations: float, beats: bool
+) -> None:
+    reason = beats_machine(operations, 10, "fp32", {"fp32": PEAK})
+    assert bool(reason) is beats
+    assert not beats or reason.startswith(f"{operations / 10:.0f} % of the peak rate in fp32")
+
+
+@pytest.mark.parametrize(
+    ("number", "peaks", "beats"),
+    [
+        ("int8", {"fp32": 100.0, "int8": 400.0}, False),  # its own products are faster than those of fp32
+        ("fp32", {"fp32": 100.0, "int8": 400.0}, True),
+        ("int8", {"fp32": 100.0, "int8": 200.0}, True),
+        ("bf16", {"fp32": 400.0, "bf16": 20.0}, False),  # emulated: a runtime may multiply in fp32
+        ("bf16", {"fp32": 100.0, "bf16": 20.0, "int8": 400.0}, True),
+        ("fp8", {"fp32": 100.0, "int8": 100.0}, False),  # no peak of its own: nothing to judge by
+        ("fp32", {"fp32": None}, False),
+        ("fp32", {}, False),
+    ],
+)
+def test_a_call_is_judged_by_the_peak_of_its_own_numbers_or_of_wider_ones(
+    number: str, peaks: dict[str, float | None], beats: bool
+) -> None:
+    assert bool(beats_machine(3000, 10, number, peaks)) is beats
+
+
+def test_a_call_whose_operations_or_time_is_unknown_is_not_judged() -> None:
+    peaks = {"fp32": PEAK}
+    assert beats_machine(None, 1, "fp32", peaks) == beats_machine(1e9, None, "fp32", peaks) == ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter
 from typing_extensions import TypedDict
@@ -91,6 +91,17 @@ class PeakDocument(TypedDict, total=False):
     bytes_per_s: Rate | None
 
 
+class LimitDocument(TypedDict):
+    """A limit of the matrix; `where` has patterns of the cells it is for, by axis."""
+
+    metric: str
+    sign: Literal["<=", ">=", "<", ">"]
+    bound: Number
+    asks: str
+    stage: str
+    where: dict[str, list[str]]
+
+
 class BudgetDocument(TypedDict, total=False):
     """The run's budget; `target_interval` is the half-width of a 95 % interval as a share of the value.
 
@@ -143,6 +154,7 @@ class RunDocument(TypedDict, total=False):
     prices: PricesDocument | None
     estimate: EstimateDocument
     peaks: dict[str, PeakDocument]
+    limits: list[LimitDocument]
     notes: list[str]
     matrix_path: str
     metrics: MetricRows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reports.formats.markdown import escape
+from bench.formatting import escape_markdown as escape
 
 
 @pytest.mark.parametrize(
