@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bench.commands import RESULTS, Command, Plugins, Results
+from bench.commands.outputs import Json, Junit, Markdown, Strict, deliver
+from bench.commands.outputs import deliver
 from bench.commands.run import Filter, Workloads
 from bench.formatting import say
 
@@ -55,10 +56,10 @@ def ab(
     ] = "",
     higher: Annotated[bool, typer.Option("--higher", help="With --printed: higher is better.")] = False,
     seed: Annotated[int | None, typer.Option(help="Seed of the random order of sides.")] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 3 where something can't be told.")
-    ] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write what was found as JSON.")] = None,
+    json: Json = None,
+    junit: Junit = None,
+    markdown: Markdown = None,
+    strict: Strict = False,
     filter_text: Filter = None,
     workload: Workloads = None,
     plugin: Plugins = None,
@@ -71,8 +72,6 @@ def ab(
     folders. Every sample is a fresh process. Exits with 0 (clean), 1 (a regression), 2 (bad use)
     or, with --strict, 3 (can't tell).
     """
-    import json
-
     from bench.regression.ab.blocks import Rules
     from bench.regression.ab.comparison import Options, compare_sides
 
@@ -93,13 +92,7 @@ def ab(
         rules=Rules(budget_s, margin, threshold, seed),
     )
     comparison = compare_sides(options, lambda line: say(line, file=sys.stderr))
-    for finding in comparison.worst_first():
-        say(f"{finding.verdict}: {finding.stage} {finding.metric} {finding.text}")
-    say(comparison.summary)
-    if json_file:
-        json_file.write_text(json.dumps(comparison.to_json(strict), indent=1))
-    if code := comparison.exit_code(strict):
-        raise typer.Exit(code)
+    deliver(comparison, json=json, junit=junit, markdown=markdown, strict=strict)
 
 
 COMMANDS = (Command("ab", "Compare", ab, place=1),)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.commands import RESULTS, Command, Results, RunId, StoreUrl
+from bench.commands.outputs import Json, Junit, Markdown, Strict, deliver
 from bench.formatting import say
 
 
@@ -29,9 +30,10 @@ def check(
     any_machine: Annotated[
         bool, typer.Option("--any-machine", help="Compare timings of different machines and libraries too.")
     ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 3 where something can't be told.")
-    ] = False,
+    json: Json = None,
+    junit: Junit = None,
+    markdown: Markdown = None,
+    strict: Strict = False,
     results: Results = RESULTS,
     store_url: StoreUrl = None,
 ) -> None:
@@ -62,14 +64,7 @@ def check(
             margin=margin,
             threshold=threshold,
         )
-    for note in comparison.notes:
-        say(f"note: {note}")
-    for finding in comparison.worst_first():
-        if finding.verdict not in ("no change", "not comparable"):
-            say(f"{finding.verdict}: {finding.stage} {finding.metric} {finding.text}".replace("  ", " "))
-    say(comparison.summary)
-    if code := comparison.exit_code(strict):
-        raise typer.Exit(code)
+    deliver(comparison, json=json, junit=junit, markdown=markdown, strict=strict)
 
 
 COMMANDS = (Command("check", "Compare", check),)

@@ -11,6 +11,9 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.processes import how_it_ended
 
+MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+"""What a work tree is compared with, by default: its merge base with the first of these that there is."""
+
 _FIELDS = "%H%x00%an%x00%as%x00%s"
 
 
@@ -40,9 +43,11 @@ class Repository:
         try:
             top = self._git("rev-parse", "--show-toplevel")
         except FileNotFoundError:
-            raise BenchError("bisecting requires git, which is not installed") from None
+            raise BenchError("comparing revisions requires git, which is not installed") from None
         except GitError:
-            raise BenchError(f"{folder} is in no git repository; run this in the one to bisect") from None
+            raise BenchError(
+                f"{folder} is in no git repository, so there are no revisions to compare"
+            ) from None
         self.folder = Path(top)
 
     def commit(self, name: str) -> Commit:
@@ -78,6 +83,25 @@ class Repository:
         options = ["--first-parent"] if first_parent else []
         lines = self._git("rev-list", "--bisect-all", *options, bad, "--not", *good).splitlines()
         return [line.split()[0] for line in lines]
+
+    def merge_base_with_main(self) -> str:
+        """Return the commit at which the work tree left main; raises BenchError where there is no main."""
+        for name in MAIN:
+            try:
+                return self._git("merge-base", "HEAD", name)
+            except GitError:
+                continue
+        raise BenchError(
+            f"no main branch to compare with ({', '.join(MAIN)}); name a revision: bench ab REVISION"
+        )
+
+    def add_worktree(self, folder: Path, revision: str) -> None:
+        """Check a commit out into a new folder, without a branch."""
+        self._git("worktree", "add", "--detach", "--force", str(folder), revision)
+
+    def prune_worktrees(self) -> None:
+        """Forget the worktrees whose folders are gone."""
+        self._git("worktree", "prune")
 
     def _git(self, *words: str) -> str:
         quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}

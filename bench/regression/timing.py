@@ -117,7 +117,7 @@ def _verdict(
     widest = max(ratio.high, 1 / ratio.low) - 1
     if widest <= margin:
         return "no change", widest, f"no change larger than {widest:.1%}"
-    seen = max(found.smallest_seen(level), threshold)
+    seen = max(found.smallest_seen(level), ratio.high - 1, threshold)
     return "can't tell", seen, f"would have seen {seen:.1%}"
 
 

@@ -168,7 +168,8 @@ def look(timing: Timing, level: float, rules: Rules, *, last: bool = False) -> N
         timing.verdict, timing.bound = "no change", widest
     elif last:
         timing.verdict = "can't tell"
-        timing.bound = max(smallest_seen(timing.differences, level), rules.threshold)
+        seen = smallest_seen(timing.differences, level)
+        timing.bound = max(seen, found.high - 1, rules.threshold)
 
 
 def finding(timing: Timing) -> Finding:

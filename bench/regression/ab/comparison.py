@@ -16,9 +16,10 @@ from bench.formatting import counted
 from bench.matrix.shipped import shipped_matrices
 from bench.metrics import METRICS
 from bench.regression.ab.blocks import Rules, Side, Timing, compare, finding
-from bench.regression.ab.revisions import Say, environment, merge_base, place_of, top_of
+from bench.regression.ab.revisions import Say, environment, place_of
 from bench.regression.ab.sampling import CommandSampler, MatrixSampler, Place, Sampler
 from bench.regression.finding import Comparison
+from bench.regression.revisions import Repository
 from bench.regression.verdict import judge_untimed
 from bench.results.store import Store
 
@@ -153,10 +154,10 @@ def _places(options: Options, say: Say) -> Iterator[dict[Side, Place]]:
             for side, pins, python in zip(_SIDES, both, pythons, strict=True)
         }
         return
-    top = top_of(here)
-    base = options.a or merge_base(top)
-    with place_of(top, base, say) as a, place_of(top, options.b, say) as b:
-        below = here.resolve().relative_to(top.resolve())
+    repository = Repository(here)
+    base = options.a or repository.merge_base_with_main()
+    with place_of(repository, base, say) as a, place_of(repository, options.b, say) as b:
+        below = here.resolve().relative_to(repository.folder.resolve())
         yield {"A": _in_folder(a, below), "B": _in_folder(b, below)}
 
 

@@ -19,6 +19,7 @@ from filelock import FileLock
 from bench.datasets.cache import cache_folder
 from bench.errors import BenchError
 from bench.regression.ab.sampling import Place
+from bench.regression.revisions import Repository
 
 REQUIREMENTS = (
     "uv.lock",
@@ -33,78 +34,32 @@ REQUIREMENTS = (
 
 _INSTALLED_BY = ("pyproject.toml", "setup.py")
 
-MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
-"""What a work tree is compared with, by default: its merge base with the first of these that there is."""
-
 WORK_TREE = "work tree"
 
 Say = Callable[[str], None]
 
 
-def git(folder: Path, *arguments: str) -> str:
-    """Return what a git command prints; raises BenchError with its last line where it fails."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, errors="replace"
-        )
-    except FileNotFoundError:
-        raise BenchError("comparing revisions needs git, which is not installed") from None
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"git {arguments[0]} failed"]
-        raise BenchError(said[-1].removeprefix("fatal: "))
-    return done.stdout.strip()
-
-
-def top_of(folder: Path) -> Path:
-    """Return the top folder of the repository that a folder is in; raises BenchError where it is in none."""
-    try:
-        return Path(git(folder, "rev-parse", "--show-toplevel"))
-    except BenchError:
-        raise BenchError(
-            f"{folder} is in no git repository, so that there are no revisions to compare"
-        ) from None
-
-
-def merge_base(top: Path) -> str:
-    """Return the commit at which the work tree left main; raises BenchError where there is no main."""
-    for name in MAIN:
-        try:
-            return git(top, "merge-base", "HEAD", name)
-        except BenchError:
-            continue
-    raise BenchError(
-        f"no main branch to compare with ({', '.join(MAIN)}); name a revision: bench ab REVISION"
-    )
-
-
-def resolve(top: Path, revision: str) -> str:
-    """Return the commit of a revision; raises BenchError where there is none."""
-    try:
-        return git(top, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-    except BenchError:
-        raise BenchError(f"{revision!r} is no revision of {top}") from None
-
-
 @contextmanager
-def place_of(top: Path, revision: str, say: Say) -> Iterator[Place]:
+def place_of(repository: Repository, revision: str, say: Say) -> Iterator[Place]:
     """Yield where a revision's code runs.
 
     An empty revision is the work tree as it is, with what is not committed. Others have worktrees, removed in
     the end. Raises BenchError where its environment cannot be made.
     """
+    top = repository.folder
     if not revision:
         yield Place(WORK_TREE, top, variables=_found_in(top))
         return
-    commit = resolve(top, revision)
+    commit = repository.commit(revision).revision
     folder = Path(tempfile.mkdtemp(prefix="bench-ab-"))
     try:
-        git(top, "worktree", "add", "--detach", "--force", str(folder / "tree"), commit)
+        repository.add_worktree(folder / "tree", commit)
         tree = folder / "tree"
         python = sys.executable if _requirements(tree) == _requirements(top) else _own_python(tree, say)
         yield Place(revision, tree, python, _found_in(tree))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        git(top, "worktree", "prune")
+        repository.prune_worktrees()
 
 
 def _found_in(tree: Path) -> dict[str, str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError
-from bench.regression.ab.revisions import environment, merge_base, place_of, resolve, top_of
+from bench.regression.ab.revisions import environment, place_of
+from bench.regression.revisions import Repository
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -47,7 +48,10 @@ def value_in(place) -> str:
 
 def test_each_side_imports_its_own_code(repository):
     (repository / "value.py").write_text("VALUE = 4\n")  # not committed
-    with place_of(repository, "main~1", say) as old, place_of(repository, "", say) as new:
+    with (
+        place_of(Repository(repository), "main~1", say) as old,
+        place_of(Repository(repository), "", say) as new,
+    ):
         assert (value_in(old), value_in(new)) == ("1", "4")
         assert (old.name, new.name) == ("main~1", "work tree")
         assert old.python == new.python == sys.executable
@@ -56,7 +60,7 @@ def test_each_side_imports_its_own_code(repository):
 def test_a_source_folder_comes_first(repository):
     (repository / "src").mkdir()
     (repository / "src" / "value.py").write_text("VALUE = 5\n")
-    with place_of(repository, "", say) as new:
+    with place_of(Repository(repository), "", say) as new:
         found = subprocess.run(
             [new.python, "-c", "import value; print(value.VALUE)"],
             cwd=repository.parent,
@@ -68,7 +72,7 @@ def test_a_source_folder_comes_first(repository):
 
 
 def test_nothing_is_left_of_a_worktree(repository):
-    with pytest.raises(ZeroDivisionError), place_of(repository, "main", say) as place:
+    with pytest.raises(ZeroDivisionError), place_of(Repository(repository), "main", say) as place:
         folder = place.folder
         assert folder.is_dir()
         raise ZeroDivisionError
@@ -78,17 +82,17 @@ def test_nothing_is_left_of_a_worktree(repository):
 
 
 def test_the_merge_base_with_main_is_what_a_change_is_compared_with(repository):
-    assert merge_base(repository) == git(repository, "rev-parse", "main")
+    assert Repository(repository).merge_base_with_main() == git(repository, "rev-parse", "main")
     git(repository, "branch", "-m", "main", "trunk")
     with pytest.raises(BenchError, match="no main branch to compare with"):
-        merge_base(repository)
+        Repository(repository).merge_base_with_main()
 
 
 def test_what_is_no_revision_or_no_repository_is_one_line(repository, tmp_path):
-    with pytest.raises(BenchError, match="'v9' is no revision of"):
-        resolve(repository, "v9")
+    with pytest.raises(BenchError, match="has no commit 'v9'"):
+        Repository(repository).commit("v9")
     with pytest.raises(BenchError, match="is in no git repository"):
-        top_of(tmp_path)
+        Repository(tmp_path)
 
 
 def test_another_requirement_gets_an_environment_of_its_own_once(repository, tmp_path, monkeypatch):
@@ -100,7 +104,7 @@ def test_another_requirement_gets_an_environment_of_its_own_once(repository, tmp
     said: list[str] = []
     pythons = []
     for _ in range(2):
-        with place_of(repository, "HEAD", said.append) as old:
+        with place_of(Repository(repository), "HEAD", said.append) as old:
             pythons.append(old.python)
     assert pythons[0] == pythons[1] != sys.executable and len(said) == 1
 
@@ -111,7 +115,7 @@ def test_a_version_of_the_project_is_no_requirement(repository):
         (repository / "pyproject.toml").write_text(text)
         git(repository, "add", ".")
         git(repository, "commit", "-q", "-m", version)
-    with place_of(repository, "HEAD~1", say) as old:
+    with place_of(Repository(repository), "HEAD~1", say) as old:
         assert old.python == sys.executable
 
 
