@@ -90,7 +90,7 @@ def test_the_exit_code_is_that_of_the_command(tmp_path, code):
     assert run_step(tmp_path, RECORDING, {}, CODE=code).returncode == int(code)
 
 
-@pytest.mark.parametrize("inputs", [{"command": "chek"}, {"command": "ab", "b": "HEAD"}])
+@pytest.mark.parametrize("inputs", [{"command": "report"}, {"command": "ab", "b": "HEAD"}])
 def test_inputs_that_fit_no_command_are_bad_use(tmp_path, inputs):
     done = run_step(tmp_path, RECORDING, inputs)
     assert done.returncode == 2 and done.stdout.startswith("::error title=dl-efficiency-bench::")
