@@ -9,7 +9,6 @@ import typer
 
 from bench.commands import RESULTS, Command, Plugins, Results
 from bench.commands.outputs import Json, Junit, Markdown, Strict, deliver
-from bench.commands.outputs import deliver
 from bench.commands.run import Filter, Workloads
 from bench.formatting import say
 

@@ -87,7 +87,7 @@ def test_two_settings_of_a_matrix(command, repository):
     (repository / "mine.toml").write_text(MATRIX)
     done = command(
         *("ab", "compression=none", "compression=int8-dynamic", "--matrix", "mine.toml", "--cell", "infer"),
-        *("--budget", "60", "--json", "found.json"),
+        *("--budget", "900", "--margin", "1", "--json", "found.json"),
     )
     assert done.returncode in (0, 1), done.stderr
     (finding,) = json.loads((repository / "found.json").read_text())["findings"]
@@ -122,7 +122,9 @@ def make_workload() -> Workload:
     subprocess.run(["git", "add", "."], check=True)
     subprocess.run(["git", "commit", "-q", "-m", "mine"], check=True)
     (repository / "own.py").write_text(f"LAYERS = 12{own}")
-    done = command("ab", "HEAD", "--matrix", "mine.toml", "--budget", "90", "--json", "found.json")
+    done = command(
+        "ab", "HEAD", "--matrix", "mine.toml", "--budget", "900", "--margin", "1", "--json", "found.json"
+    )
     assert done.returncode == 1, done.stderr
     found = json.loads((repository / "found.json").read_text())["findings"]
     worse = {finding["metric"] for finding in found if finding["verdict"] == "regression"}
