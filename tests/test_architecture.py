@@ -37,10 +37,12 @@ reports.plots
 reports.content
 reports.formats
 reports.write
+bench.interchange
 bench.selftest
 bench.commands
 bench.api
 bench
+bench.testing
 bench.cli
 bench.__main__
 """

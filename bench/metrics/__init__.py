@@ -5,13 +5,18 @@ A plug-in adds a row with `METRICS.add`; a package does so through the entry-poi
 
 from __future__ import annotations
 
-from bench.metrics import device, inference, model, step, training, tuning
+from bench.metrics import device, imported, inference, model, step, training, tuning
 from bench.metrics.row import NAME, Better, Kind, Metric
 from bench.metrics.table import MetricTable
 
 __all__ = ["METRICS", "NAME", "Better", "Kind", "Metric", "MetricTable", "metric_named"]
 
-METRICS = MetricTable((*training.ROWS, *tuning.ROWS, *step.ROWS, *model.ROWS, *inference.ROWS, *device.ROWS))
+METRICS = MetricTable(
+    (
+        *(*training.ROWS, *tuning.ROWS, *step.ROWS, *model.ROWS, *inference.ROWS, *device.ROWS),
+        *imported.ROWS,
+    )
+)
 
 
 def metric_named(name: str) -> Metric:
