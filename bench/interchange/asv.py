@@ -17,7 +17,17 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from bench.interchange.imported import Benchmark, ImportedRun, checked, failed, launch, one_process, refuse
+from bench.interchange.imported import (
+    Benchmark,
+    ImportedRun,
+    Seconds,
+    checked,
+    failed,
+    is_number,
+    launch,
+    one_process,
+    refuse,
+)
 from bench.records import Measurement, Result
 
 NAME = "asv"
@@ -32,7 +42,7 @@ _METRICS = (
 )
 """How the names of asv's kinds of benchmarks begin → the metric that such a benchmark measures."""
 
-_NUMBERS: TypeAdapter[list[float]] = TypeAdapter(list[Annotated[float, Field(ge=0, allow_inf_nan=False)]])
+_NUMBERS: TypeAdapter[list[float]] = TypeAdapter(list[Seconds])
 _MAX_COMBINATIONS = 100_000
 
 _Milliseconds = Annotated[float, Field(ge=0, le=2.5e14, allow_inf_nan=False)]
@@ -143,17 +153,17 @@ def _launch(name: str, entries: Mapping[str, Any], started_s: float | None) -> R
     value = entries["result"]
     if value is None:
         return failed("asv has no result: the benchmark failed or ran out of time", started_s)
-    if not _is_number(value):
+    if not is_number(value):
         refuse(NAME, f"{name}: its result must be a number, got {value!r}")
     metric = _metric(name)
     if entries["samples"] is not None and metric == "imported_s":
         return launch(one_process(_numbers(name, entries["samples"]), "median of samples, by asv"), started_s)
     low, high = (entries[f"stats_ci_99_{end}"] for end in "ab")
-    if not _is_number(low) or not _is_number(high):
+    if not is_number(low) or not is_number(high):
         low = high = None
     method = "by asv" if low is None else "by asv, with its 99 % interval"
     repeat = entries["stats_repeat"]
-    n = int(repeat) if _is_number(repeat) and repeat >= 1 else None
+    n = int(repeat) if is_number(repeat) and 1 <= repeat <= 2**53 else None
     return launch([Measurement(metric, float(value), low, high, n, method)], started_s)
 
 
@@ -165,7 +175,3 @@ def _numbers(name: str, samples: Any) -> list[float]:
     if not found:
         refuse(NAME, f"{name}: its samples must be a list of numbers of seconds")
     return found
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -85,8 +85,10 @@ def known_metrics(entries: Mapping[str, Any], method: str) -> list[Measurement]:
     return [
         Measurement(name, float(value), method=method)
         for name, value in entries.items()
-        if isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and name in METRICS
-        and not METRICS[name].curve
+        if is_number(value) and name in METRICS and not METRICS[name].curve
     ]
+
+
+def is_number(value: Any) -> bool:
+    """Say whether a value of JSON is a number that can be measured: no flag, finite, within 1e100."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e100

@@ -164,7 +164,7 @@ def _enter(
     environment: Mapping[str, Any],
     notes: tuple[str, ...],
 ) -> str:
-    identity = hashlib.sha256(f"import {digest} {environment['cpu']}".encode()).hexdigest()
+    identity = _digest(f"import {digest} {environment['cpu']}")
     runs = store.runs()
     known = [str(run_id) for run_id in runs[runs["identity"] == identity]["id"]]
     if known:
@@ -187,8 +187,12 @@ def _enter(
     return run_id
 
 
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()  # JSON may hold half a pair
+
+
 def _stage(tool: str, name: str) -> StageRow:
-    key = hashlib.sha256(f"{KIND} {tool} {name}".encode()).hexdigest()
+    key = _digest(f"{KIND} {tool} {name}")
     return StageRow(key, KIND, name, True, (), PlannedRequest({"tool": tool}))
 
 

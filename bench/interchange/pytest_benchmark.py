@@ -102,7 +102,7 @@ def _widest(view: RunView) -> Mapping[str, Any]:
 class _Stats(BaseModel):
     median: Seconds
     min: Seconds
-    rounds: Annotated[int, Field(ge=1)]
+    rounds: Annotated[int, Field(ge=1, le=2**53)]
     data: Annotated[list[Seconds], Field(min_length=1)] | None = None
 
 
@@ -151,7 +151,7 @@ def read(content: Any, path: Path) -> ImportedRun:
 
 
 def _seconds(moment: datetime | None) -> float | None:
-    if moment is None:
+    if moment is None or moment.year < 1970:
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 

@@ -128,6 +128,7 @@ def test_the_machine_the_libraries_and_the_commit_are_the_file_s(enter) -> None:
         ({}, {}, "results: Dictionary should have at least 1 item"),
         ({"b.time_a": [[1.0, 2.0], []]}, {}, "b.time_a: result must have 1 entries"),
         ({"b.time_a": [["x"], []]}, {}, "b.time_a: its result must be a number, got 'x'"),
+        ({"b.time_a": [[10**400], []]}, {}, "b.time_a: its result must be a number, got 1000"),
         ({"b.time_a": [[1.0], "x"]}, {}, "b.time_a: its params must be lists of values"),
         ({"b.time_a": [*TIME, [["x"]]]}, {}, "b.time_a: its samples must be a list of numbers"),
         ({"b.time_a": [[1.0] * 9, [["1"] * 999] * 3]}, {}, "has more than 100,000 combinations"),

@@ -84,6 +84,19 @@ def test_a_file_is_imported_once(tmp_path: Path) -> None:
         enter_file(file, tmp_path / "results")
 
 
+def test_texts_and_moments_that_no_store_holds_are_kept_out(tmp_path: Path) -> None:
+    stats = {"median": 1.0, "min": 1.0, "rounds": 1, "data": [1.0]}
+    content = {
+        "benchmarks": [{"name": "half a pair \ud800", "stats": stats}],
+        "datetime": "0001-01-01T00:00:00",
+    }
+    (tmp_path / "out.json").write_text(json.dumps(content))
+    run_id = enter_file(tmp_path / "out.json", tmp_path / "results").run_id
+    store = Store.open(tmp_path / "results", create=False)
+    assert store.run(run_id)["started_s"] > 1e9
+    assert [cell.name for cell in store.cells(run_id)] == [r"half a pair \ud800"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
