@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.execution.platform import require_linux
+from bench.files import replace_file
 from bench.identity.loaded import digest_of
 from techniques.settings import quote
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import torch
 
@@ -32,6 +35,7 @@ def measure(
     budget_s: float | None = 60.0,
     scores: bool = True,
     outputs: str = "",
+    targets: torch.Tensor | None = None,
     results: str | Path = "results",
     store: str | None = None,
 ) -> pd.DataFrame:
@@ -46,12 +50,12 @@ def measure(
     `outputs` says what the model returns where its shape does not tell:
     "scores:1" (of classes, on that axis), "probability", "logit", "labels" or "values". Quality is the share
     of answers that stay, of values the cosine to the model's own; `scores=False` is short for "values".
-    Raises BenchError where the model cannot be exported, where `outputs` is none of these, and on any system
-    but Linux.
+    With `targets`, a class number, label, or 0 and 1, for each answer of each sample, shape (samples, ...),
+    the column `accuracy` is the share of right answers of each cell. `attrs["run"]` of the table is the id of
+    the run. Raises BenchError where the model cannot be exported, where `outputs` is none of these, where
+    targets are not one for each sample, and on any system but Linux.
     """
     require_linux()
-    from bench.execution.options import RunOptions
-    from bench.execution.session import execute, prepare
     from bench.results.store import Store, address_of
     from bench.workloads.given import declared
     from bench.workloads.output_kinds import parse_kind
@@ -67,12 +71,24 @@ def measure(
     matrix = program.with_suffix(".toml")
     kind = declared(scores, outputs)
     workload = "exported:" + quote(str(program.resolve()), "=") + (f",outputs={kind}" if kind else "")
+    if targets is not None:
+        workload += ",targets=" + quote(str(_save_targets(targets, inputs, program).resolve()), "=")
     matrix.write_text(_matrix(workload, compressions, backends, batch_sizes, max_launches, budget_s))
     # Trusted: written a moment ago, from a live module.
-    options = RunOptions(str(matrix), folder, trusted=(program,), store=url)
-    outcome = execute(prepare(options), lambda run_id: None)
+    run_id = run_matrix(matrix, folder, url, trusted=(program,))
     with closing(Store.open(folder, url, create=False)) as opened:
-        return inference_table(read(opened, outcome.run_id))
+        table = inference_table(read(opened, run_id))
+    table.attrs["run"] = run_id
+    return table
+
+
+def run_matrix(matrix: Path, results: Path, store_url: str = "", trusted: Sequence[Path] = ()) -> str:
+    """Run a matrix file, or resume its run; return the run's id. No report is written."""
+    from bench.execution.options import RunOptions
+    from bench.execution.session import execute, prepare
+
+    options = RunOptions(str(matrix), results, trusted=tuple(trusted), store=store_url)
+    return execute(prepare(options), lambda run_id: None).run_id
 
 
 def save_program(
@@ -97,6 +113,33 @@ def save_program(
     if not _is_harmless(path):
         _save(exported, path)
     return path
+
+
+def _save_targets(targets: torch.Tensor, inputs: torch.Tensor, program: Path) -> Path:
+    """Keep the targets of a program's inputs next to it; returns the file, named by its content.
+
+    Raises BenchError where they are not one for each sample.
+    """
+    import torch
+
+    targets = torch.as_tensor(targets).detach().cpu()
+    if targets.dim() == 0 or len(targets) != len(inputs):
+        count = len(targets) if targets.dim() else 1
+        raise BenchError(f"targets must be one for each of the {len(inputs):,} inputs, got {count:,}")
+    if len(targets) == 1:
+        targets = torch.cat([targets, targets])  # as the inputs of the program
+    path = program.with_name(f"{program.stem}-targets-{digest_of([('targets', targets)])[:12]}.npy")
+    if not path.is_file():
+        replace_file(path, _as_npy(targets.numpy()))
+    return path
+
+
+def _as_npy(array: np.ndarray) -> bytes:
+    import numpy as np
+
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
 
 
 def _save(exported: torch.export.ExportedProgram, path: Path) -> None:

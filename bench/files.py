@@ -23,16 +23,16 @@ def parse_json(text: str | bytes) -> Any:
     return content
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file; raises OSError, or ValueError of what is no JSON file of 16 MiB."""
+def read_json(path: Path, max_bytes: int = MAX_BYTES) -> Any:
+    """Return the content of a JSON file; raises OSError, or ValueError where it is none or is larger."""
     # A pipe must not make us wait for whoever writes it.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("not a file")
-        if status.st_size > MAX_BYTES:
-            raise ValueError(f"over {MAX_BYTES:,} bytes")
-        return parse_json(file.read(MAX_BYTES))
+        if status.st_size > max_bytes:
+            raise ValueError(f"over {max_bytes:,} bytes")
+        return parse_json(file.read(max_bytes))
 
 
 def replace_file(path: Path, data: bytes | bytearray, *, sync: bool = True) -> None:

@@ -38,10 +38,12 @@ reports.content
 reports.formats
 reports.checks
 reports.write
+bench.interchange
 bench.selftest
 bench.commands
 bench.api
 bench
+bench.testing
 bench.cli
 bench.__main__
 """

@@ -41,11 +41,12 @@ def show(
     if record in cells:
         cell = cells[record]
         say(f"cell {cell.name} of run {run_id}")
-        _print_mapping("axes", cell.axes)
+        if cell.axes:
+            _print_mapping("axes", cell.axes)
         if cell.skipped:
             say(f"skipped: {cell.skipped}")
             return
-        say(f"reproduce: {command(store.run(run_id), cell, results, store.url)}")
+        say(_origin(store, run_id, cell, results))
         for key in cell.stages.values():
             say()
             _print_stage(store, run_id, stages[key])
@@ -62,7 +63,7 @@ def show(
     used_by = f"used by {counted(len(users), 'cell')}: {', '.join(cell.name for cell in users)}"
     say(f"stage of run {run_id}, {used_by if users else 'used by no cell'}")
     if users:
-        say(f"reproduce: {command(store.run(run_id), users[0], results, store.url)}")
+        say(_origin(store, run_id, users[0], results))
     _print_stage(store, run_id, stage)
 
 
@@ -78,6 +79,15 @@ def _descendants(key: str, stages: Iterable[StageRow]) -> set[str]:
         if found & set(stage.parents) and not shared_by(stage.kind):
             found.add(stage.key)
     return found
+
+
+def _origin(store: Store, run_id: str, cell: CellRow, results: Path) -> str:
+    """Say how a cell is measured again, or which file it is from."""
+    run = store.run(run_id)
+    imported = run["request"].get("imported")
+    if imported:
+        return f"imported: from {imported['file']}, measured by {imported['tool']}"
+    return f"reproduce: {command(run, cell, results, store.url)}"
 
 
 def command(run: Mapping[str, Any], cell: CellRow, results: Path, store_url: str = "") -> str:

@@ -5,7 +5,7 @@ A plug-in adds a row with `METRICS.add`; a package does so through the entry-poi
 
 from __future__ import annotations
 
-from bench.metrics import derived, device, inference, model, step, training, tuning
+from bench.metrics import derived, device, imported, inference, model, step, training, tuning
 from bench.metrics.row import NAME, Better, Kind, Metric
 from bench.metrics.table import MetricTable
 
@@ -13,7 +13,7 @@ __all__ = ["METRICS", "NAME", "Better", "Kind", "Metric", "MetricTable", "metric
 
 _OF_STAGES = (*training.ROWS, *tuning.ROWS, *step.ROWS, *model.ROWS, *inference.ROWS, *device.ROWS)
 
-METRICS = MetricTable((*_OF_STAGES, *derived.ROWS))
+METRICS = MetricTable((*_OF_STAGES, *imported.ROWS, *derived.ROWS))
 
 
 def metric_named(name: str) -> Metric:

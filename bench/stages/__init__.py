@@ -244,3 +244,9 @@ _add(
     shares="lower",
     guess_s=1.5,
 )
+_add(
+    *("imported", "What another tool measured, from its file", 9, "runs"),
+    plan=False,
+    settings="ImportedSettings",
+    timed_by="imported_s",
+)

@@ -19,8 +19,15 @@ from bench.records import Measurement, Request
 from bench.stages.inputs import load_backend, load_lowered, parent_folder
 from bench.stages.settings import LoweredSettings
 from bench.stages.train import quality
-from bench.workloads.classification import class_numbers, class_recalls, flips, yes_or_no_targets
+from bench.workloads.classification import (
+    IGNORED,
+    class_numbers,
+    class_recalls,
+    flips,
+    yes_or_no_targets,
+)
 from bench.workloads.loading import load_workload
+from bench.workloads.output_kinds import OutputKind
 from bench.workloads.workload import Data, Workload
 from techniques.backends.cpu_features import int8_saturates
 from techniques.backends.protocol import Program
@@ -46,6 +53,7 @@ def run(request: Request[LoweredSettings], folder: Path) -> list[Measurement]:
         *(quality(settings, data, outputs) or [kept_quality(kept, outputs.main, reference.main, kind)]),
         *with_saturation(judged(outputs, own, workload, tolerance(settings)), settings),
         kept,
+        *([right_answers(outputs.main, kind, data.test_targets)] if workload.has_targets else []),
         *who_pays(outputs, reference, data.test_targets, workload),
     ]
 
@@ -94,6 +102,33 @@ def judged(
     *rest, valid = entries
     reason = "; ".join(filter(None, [valid.reason, *faults]))
     return [*rest, *measured, replace(valid, value=float(not reason), reason=reason)]
+
+
+def right_answers(outputs: torch.Tensor, kind: OutputKind, targets: torch.Tensor) -> Measurement:
+    """Measure the share of a given model's answers that equal the targets; those of -100 do not count.
+
+    Outputs are (samples, ...), with one answer for each target. Raises StageError where they are not, and for
+    targets that are no classes.
+    """
+    answers = kind.answers(outputs)
+    if answers is None:
+        return Measurement(
+            "accuracy", None, reason="the outputs are values, not answers to compare with targets"
+        )
+    if answers.numel() != targets.numel():
+        raise StageError(
+            f"targets of shape {tuple(targets.shape)} do not fit answers of shape {tuple(answers.shape)}"
+        )
+    if kind.name == "scores":
+        targets = class_numbers(targets, outputs.shape[kind.axis])
+    elif kind.name in ("probability", "logit"):
+        targets = yes_or_no_targets(targets)
+    counted = targets != IGNORED
+    right = (answers.view_as(targets) == targets)[counted]
+    method = f"answers that equal the targets; {kind.text}: {kind.basis}"
+    if not len(right):
+        return Measurement("accuracy", None, reason="no target counts: all are -100")
+    return Measurement("accuracy", right.double().mean().item(), n=len(right), method=method)
 
 
 def who_pays(

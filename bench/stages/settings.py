@@ -159,3 +159,10 @@ class CeilingsSettings:
     """Each ceiling is measured for so many `seconds`."""
 
     seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportedSettings:
+    """`tool` is what measured it."""
+
+    tool: str

@@ -303,9 +303,10 @@ _add(
 _add(
     EXPORTED,
     "bench.workloads.given:exported",
-    about="Your model, served as given: a program saved by torch.export, model.pt2, with its example inputs",
+    about="Your model, served as given: a program saved by torch.export, model.pt2, with its example inputs; "
+    "targets=labels.npy gives its accuracy",
     argument="file",
-    defaults={"file": "", "scores": True, "outputs": ""},
+    defaults={"file": "", "scores": True, "outputs": "", "targets": ""},
     quality_metric="quality",
     inference_only=True,
     content="file",

@@ -17,7 +17,7 @@ from bench.errors import StageError
 from bench.instruments.onnx_reading import tensors
 from bench.workloads.exported_file import load_program
 from bench.workloads.input_files import input_files
-from bench.workloads.onnx_inputs import fixed_batch, inputs_of, read_inputs
+from bench.workloads.onnx_inputs import fixed_batch, inputs_of, read_array, read_inputs
 from bench.workloads.onnx_model import OnnxModel, first_line_of_runtime
 from bench.workloads.workload import Data, Workload
 from techniques.registry import CannotApply, load_reference
@@ -31,25 +31,29 @@ def workload(
     inputs: torch.Tensor,
     outputs: str = "",
     fixed_batch: int | None = None,
+    targets: torch.Tensor | None = None,
 ) -> Workload:
     """Return the workload of a model that is served as given, with inputs of shape (samples, ...).
 
     `outputs` says what its outputs are, see `Workload`. `fixed_batch` is the one batch size that it takes.
-    The loss raises CannotApply: there is no training data.
+    With `targets`, shape (samples, ...), the share of right answers is measured too. The loss raises
+    CannotApply: there is no training data.
     """
     inputs = inputs.detach()
+    known = torch.zeros(len(inputs)) if targets is None else targets
 
     def no_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         raise CannotApply("this workload serves a model as given: it has no training data")
 
     return Workload(
-        data=lambda: Data(inputs, torch.zeros(len(inputs)), inputs, torch.zeros(len(inputs))),
+        data=lambda: Data(inputs, known, inputs, known),
         transform=lambda batch: batch,
         model=model,
         loss=no_loss,
         quality=None,
         outputs=outputs,
         fixed_batch=fixed_batch,
+        has_targets=targets is not None,
     )
 
 
@@ -88,11 +92,12 @@ class Exported(torch.nn.Module):
         return self.program(batch)
 
 
-def exported(file: str, scores: bool = True, outputs: str = "") -> Workload:
+def exported(file: str, scores: bool = True, outputs: str = "", targets: str = "") -> Workload:
     """Return the workload of a file that torch.export.save wrote, at the example inputs that it holds.
 
-    Raises StageError where the file could run code and is not trusted, where it is no such file, and where
-    its example inputs are not one tensor.
+    `targets` names a .npy file with a target for each answer. Raises StageError where the file could run
+    code and is not trusted, where it is no such file, where its example inputs are not one tensor, and where
+    the targets cannot be read.
     """
     path = existing(file)
     program = load_program(path)
@@ -100,7 +105,13 @@ def exported(file: str, scores: bool = True, outputs: str = "") -> Workload:
     arguments, keywords = ([], {}) if kept is None else (list(kept[0]), kept[1])
     if len(arguments) != 1 or keywords or not isinstance(arguments[0], torch.Tensor):
         raise StageError(f"{file}: its example inputs must be one tensor")
-    return workload(lambda: Exported(path), arguments[0], declared(scores, outputs), exported_batch(program))
+    return workload(
+        lambda: Exported(path),
+        arguments[0],
+        declared(scores, outputs),
+        exported_batch(program),
+        read_array(targets, "targets") if targets else None,
+    )
 
 
 def exported_batch(program: torch.export.ExportedProgram) -> int | None:

@@ -59,12 +59,7 @@ def read_inputs(file: str, path: Path, entry: Any) -> torch.Tensor:
 
     Raises StageError where it cannot be read, is of another type or shape, or holds no sample.
     """
-    try:
-        # Mapped first: a header that says more than the file holds is refused, not allocated.
-        array = np.load(Path(file).expanduser(), mmap_mode="r", allow_pickle=False)
-        inputs = torch.from_numpy(np.array(array, order="C"))
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        raise StageError(f"inputs={file}: cannot be read as a .npy file: {_line(error)}") from None
+    inputs = read_array(file, "inputs")
     wanted = FLOATS.get(entry.type) or _WHOLE.get(entry.type)
     fits = len(entry.shape) == inputs.dim() and all(
         not isinstance(size, int) or size == own
@@ -76,6 +71,16 @@ def read_inputs(file: str, path: Path, entry: Any) -> torch.Tensor:
             f"{str(inputs.dtype).removeprefix('torch.')} of shape {list(inputs.shape)}"
         )
     return inputs
+
+
+def read_array(file: str, setting: str) -> torch.Tensor:
+    """Return what a .npy file holds; raises StageError, which names the setting, where it cannot be read."""
+    try:
+        # Mapped first: a header that says more than the file holds is refused, not allocated.
+        array = np.load(Path(file).expanduser(), mmap_mode="r", allow_pickle=False)
+        return torch.from_numpy(np.array(array, order="C"))
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        raise StageError(f"{setting}={file}: cannot be read as a .npy file: {_line(error)}") from None
 
 
 def fixed_batch(entry: Any) -> int | None:

@@ -59,7 +59,8 @@ class Workload:
     order of its outputs: the recall of each is measured. `baselines` returns the quality metric of answers
     that need no training, by their name. `finish` measures, once on the trained model, what is too slow for
     each evaluation: metrics by name. `generator` wraps a model of this workload, on its device, to continue
-    texts. `fixed_batch` is the one batch size that the model takes, None where it takes any.
+    texts. `fixed_batch` is the one batch size that the model takes, None where it takes any. `has_targets`
+    says of a model that is served as given that its test targets are known: then accuracy is measured.
     """
 
     data: Callable[[], Data]
@@ -75,3 +76,4 @@ class Workload:
     finish: Callable[[torch.nn.Module, Data], Mapping[str, float]] | None = None
     generator: Callable[[torch.nn.Module], Generator] | None = None
     fixed_batch: int | None = None
+    has_targets: bool = False

@@ -234,7 +234,7 @@ def read(store: Store, run_id: str) -> RunView:
     cells = store.cells(run_id)
     for cell in cells:
         missing = (TRAIN_AXES | INFER_AXES).keys() - cell.axes.keys()
-        if missing:
+        if cell.axes and missing:  # cells of imported runs have none
             raise store.damaged(f"cells.axes of {cell.name[:60]!r} has no {min(missing)}")
     launches = store.launches(run_id)
     measurements = store.measurements(run_id)

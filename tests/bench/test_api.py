@@ -58,6 +58,34 @@ def test_a_live_module_is_measured_in_one_call(tmp_path: Path) -> None:
     assert model.training  # left as it was
 
 
+def test_targets_give_the_accuracy_of_each_cell(tmp_path: Path) -> None:
+    model = torch.nn.Linear(3, 3, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.eye(3))
+    table = bench.measure(
+        model,
+        torch.eye(3).repeat(3, 1),
+        targets=torch.tensor([0, 1, 1]).repeat(3),
+        compressions=["none"],
+        backends=["cpu-eager", "onnxruntime"],
+        max_launches=1,
+        results=tmp_path,
+    )
+    assert table["accuracy"].tolist() == pytest.approx([2 / 3, 2 / 3])
+    assert table["quality"].tolist() == [1.0, 1.0]  # of the answers, all stay
+    assert [table.attrs["run"]] == run_ids(tmp_path)
+
+
+def run_ids(results: Path) -> list[str]:
+    return [str(run_id) for run_id in Store.open(results, create=False).runs()["id"]]
+
+
+@pytest.mark.parametrize("targets", [torch.zeros(2), torch.tensor(1), torch.zeros(0)])
+def test_targets_are_one_for_each_sample(tmp_path: Path, targets: torch.Tensor) -> None:
+    with pytest.raises(BenchError, match="targets must be one for each of the 3 inputs"):
+        bench.measure(torch.nn.Linear(3, 3), torch.eye(3), targets=targets, results=tmp_path)
+
+
 def test_weights_of_any_numbers_name_a_module(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = torch.nn.Linear(4, 2).bfloat16()

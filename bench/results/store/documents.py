@@ -140,6 +140,14 @@ MetricRow = Annotated[MetricDocument, AfterValidator(_a_right_row)]
 MetricRows = Annotated[list[MetricRow], Field(max_length=1000)]
 
 
+class ImportedDocument(TypedDict):
+    """The file that a run is from: the tool that wrote it, its path and its SHA-256."""
+
+    tool: str
+    file: str
+    sha256: str
+
+
 class RunDocument(TypedDict, total=False):
     """The request of a run."""
 
@@ -158,6 +166,7 @@ class RunDocument(TypedDict, total=False):
     notes: list[str]
     matrix_path: str
     metrics: MetricRows
+    imported: ImportedDocument
     prediction: Annotated[PredictionDocument, AfterValidator(_places_exist)]
 
 

@@ -322,8 +322,8 @@ class Reading:
 
 
 def _with_all_axes(axes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a cell's axes with those that older stores lack."""
-    return {**axes, **{name: value for name, value in ADDED_AXES.items() if name not in axes}}
+    """Return a cell's axes with those that older stores lack; cells of imported runs have none."""
+    return axes and {**axes, **{name: value for name, value in ADDED_AXES.items() if name not in axes}}
 
 
 def _planned(request: Mapping[str, Any]) -> PlannedRequest:

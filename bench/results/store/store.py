@@ -86,12 +86,24 @@ class Store(Reading):
         cells: Sequence[CellRow],
         *,
         host: str = "",
+        started_s: float | None = None,
     ) -> str:
-        """Enter a run with its whole plan, and hold it; returns its id, longer where that was taken."""
+        """Enter a run with its whole plan, and hold it; returns its id, longer where that was taken.
+
+        It began now, or at `started_s` (Unix time).
+        """
         with self._transaction() as connection:
             self._database.order_alone(connection)
             run_id = writing.enter_run(
-                connection, run_id, identity, matrix, command, request, folder=self.folder, host=host
+                connection,
+                run_id,
+                identity,
+                matrix,
+                command,
+                request,
+                folder=self.folder,
+                host=host,
+                started_s=time.time() if started_s is None else started_s,
             )
             writing.enter_plan(connection, run_id, stages, cells)
             self._database.hold(connection, run_id)

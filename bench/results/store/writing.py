@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import islice
@@ -30,8 +29,9 @@ def enter_run(
     *,
     folder: str,
     host: str,
+    started_s: float,
 ) -> str:
-    """Enter a run that begins now, after all that are there; returns its id, longer where that was taken."""
+    """Enter a run after all that are there; returns its id, longer where that was taken."""
     latest = sa.select(sa.type_coerce(sa.func.max(schema.runs.c.number), Whole()))
     number = (connection.execute(latest).scalar() or 0) + 1
     while connection.execute(sa.select(schema.runs.c.id).where(schema.runs.c.id == run_id)).scalar():
@@ -45,7 +45,7 @@ def enter_run(
             matrix=matrix,
             command=command,
             request=dict(request),
-            started_s=time.time(),
+            started_s=started_s,
             folder=folder,
             host=host,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bench.errors import StageError
 from bench.models.closeness import agreement, closeness, kept_quality
 from bench.stages import evaluate
 from bench.workloads.output_kinds import OutputKind
@@ -109,3 +110,31 @@ def test_what_is_nan_agrees_with_nothing() -> None:
     lost = torch.full((6, 3), float("nan"))
     for kind in (SCORES, OutputKind("logit"), OutputKind("probability"), OutputKind("labels")):
         assert agreement("top1_agreement", lost, lost, kind).value == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "outputs", "targets", "accuracy"),
+    [
+        (SCORES, OWN, torch.tensor([0, 1, 1]), 2 / 3),
+        (SCORES, OWN, torch.tensor([0.0, 1.0, 0.0]), 1.0),
+        (SCORES, OWN, torch.tensor([0, 0, -100]), 1 / 2),  # the last does not count
+        (OutputKind("logit"), torch.tensor([[2.0], [-1.0], [0.5]]), torch.tensor([1, 0, 0]), 2 / 3),
+        (OutputKind("labels"), torch.tensor([7, 8, 9]), torch.tensor([7, 8, 8]), 2 / 3),
+    ],
+)
+def test_the_accuracy_of_a_given_model_is_the_share_of_its_answers_that_equal_the_targets(
+    kind, outputs, targets, accuracy
+):
+    assert evaluate.right_answers(outputs, kind, targets).value == pytest.approx(accuracy)
+
+
+def test_targets_that_no_answer_could_equal_are_refused():
+    with pytest.raises(StageError, match="classes are numbered 0 to 1"):
+        evaluate.right_answers(OWN, SCORES, torch.tensor([0, 1, 2]))
+    with pytest.raises(StageError, match=r"targets of shape \(2,\) do not fit answers of shape \(3,\)"):
+        evaluate.right_answers(OWN, SCORES, torch.tensor([0, 1]))
+
+
+def test_values_have_no_accuracy():
+    entry = evaluate.right_answers(OWN, VALUES, torch.tensor([0, 1, 1]))
+    assert entry.value is None and "values" in entry.reason
