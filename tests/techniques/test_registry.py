@@ -117,6 +117,25 @@ def test_steps_that_go_together_are_read(text):
     assert parse_recipe(text).text == text
 
 
+@pytest.mark.parametrize("name", [row.name for row in COMPRESSIONS.rows().values() if row.kind == "step"])
+def test_a_step_says_what_speed_to_expect_and_has_a_control_of_its_settings(name):
+    step = COMPRESSIONS.default(name)
+    control = step.row.control_of(step.settings)
+    assert step.row.speed
+    if control:
+        (found,) = parse_recipe(control).steps
+        shared = step.settings.keys() & found.settings.keys()
+        assert found.name != name and all(found.settings[key] == step.settings[key] for key in shared)
+        assert found.row.budget == step.row.budget
+    else:
+        assert name in ("finetune", "student", "student-depth")
+
+
+def test_a_plug_ins_control_of_an_unknown_setting_is_refused():
+    with pytest.raises(TechniqueError, match=r"control 'prune-random:\{shar\}' names an unknown setting"):
+        COMPRESSIONS.add("mine", "x:y", about="x", control="prune-random:{shar}")
+
+
 def test_eager_has_no_int8_static_kernel_and_says_what_has():
     reason = BACKENDS.get("cpu-eager").cannot_lower("int8-static", "fp32")
     assert reason is not None and "no kernel" in reason and "onnxruntime" in reason
