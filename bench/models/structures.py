@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +22,7 @@ from bench.workloads.loading import find_workload
 from techniques.numbers import widened_weights
 from techniques.parametrizations import is_parametrized, make_plain
 from techniques.registry import CannotApply
+from techniques.replacements import build, describe
 
 MODEL = "model.json"
 _MAX_SIZE = 2**31
@@ -39,8 +40,17 @@ class Edit:
 
 
 @dataclass(frozen=True)
+class Replacement:
+    """What stands in the place of one module: layers as `techniques.replacements` describes them."""
+
+    module: str
+    layers: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class Structure:
-    """A workload's model, or its student of `width` times the channels, and the edits made to it.
+    """A workload's model, or its student of `width` times the channels or `depth` times the layers, and what
+    was changed in it: modules first, then sizes.
 
     `plain` says that weights which the factory makes computed ones (weight norm) are plain here.
     """
@@ -49,13 +59,15 @@ class Structure:
     width: float | None = None
     edits: tuple[Edit, ...] = field(default=())
     plain: bool = False
+    replacements: tuple[Replacement, ...] = field(default=())
+    depth: float | None = None
 
     def build(self) -> torch.nn.Module:
         """Build the model with fresh weights, none of them of 16 bits, in training mode, on the CPU.
 
         Raises StageError where an edit does not fit the model, CannotApply where it has no student.
         """
-        model = self._unedited()
+        model = _replaced(self._unedited(), self.replacements)
         modules = dict(model.named_modules())
         for edit in self.edits:
             if edit.module not in modules:
@@ -71,12 +83,18 @@ class Structure:
         unedited, plain = self._unedited(), self.plain
         if is_parametrized(unedited) and not is_parametrized(model):
             unedited, plain = make_plain(unedited), True
+        replacements = tuple(_replacements(model))
+        known = dict(unedited.named_modules())
+        if all(entry.module in known for entry in replacements):
+            unedited = _replaced(unedited, replacements)
         built = dict(unedited.named_modules())
         changed = dict(model.named_modules())
         if _types(built) != _types(changed):
             raise StageError("the compression replaced modules of the model, which no artifact can describe")
         edits = (_difference(name, built[name], module) for name, module in changed.items())
-        return Structure(self.workload, self.width, tuple(edit for edit in edits if edit), plain)
+        return replace(
+            self, edits=tuple(edit for edit in edits if edit), plain=plain, replacements=replacements
+        )
 
     def save(self, folder: Path) -> None:
         """Write the structure into an artifact's folder."""
@@ -85,6 +103,8 @@ class Structure:
             "width": self.width,
             "edits": [vars(edit) for edit in self.edits],
             "plain": self.plain,
+            "replacements": [vars(entry) for entry in self.replacements],
+            "depth": self.depth,
         }
         (folder / MODEL).write_text(json.dumps(content))
 
@@ -94,6 +114,10 @@ class Structure:
 
     def _made(self) -> torch.nn.Module:
         workload = find_workload(self.workload)
+        if self.depth is not None:
+            if workload.shallow_student is None:
+                raise CannotApply(f"{self.workload} has no student of another depth")
+            return workload.shallow_student(self.depth)
         if self.width is None:
             return workload.model()
         if workload.student is None:
@@ -115,13 +139,21 @@ def read_structure(folder: Path, workload: str | None = None) -> Structure:
     if workload is not None and content.workload != workload:
         raise StageError(f"{where} names the workload {content.workload[:100]!r}, not {workload!r}")
     edits = (Edit(entry.module, entry.attributes, entry.shapes) for entry in content.edits)
-    return Structure(content.workload, content.width, tuple(edits), content.plain)
+    replacements = (Replacement(entry.module, entry.layers) for entry in content.replacements)
+    return Structure(
+        content.workload, content.width, tuple(edits), content.plain, tuple(replacements), content.depth
+    )
 
 
 class _EditFile(BaseModel):
     module: str
     attributes: dict[str, int | list[int]]
     shapes: dict[str, tuple[Annotated[int, Field(ge=0, le=_MAX_SIZE)], ...]]
+
+
+class _ReplacementFile(BaseModel):
+    module: str
+    layers: Annotated[list[dict[str, str | bool | int | list[int]]], Field(max_length=8)]
 
 
 class _StructureFile(BaseModel):
@@ -131,6 +163,25 @@ class _StructureFile(BaseModel):
     width: float | None
     edits: list[_EditFile]
     plain: bool = False
+    replacements: list[_ReplacementFile] = []
+    depth: float | None = None
+
+
+def _replacements(model: torch.nn.Module) -> Iterator[Replacement]:
+    for name, module in model.named_modules():
+        layers = describe(module)
+        if layers is not None:
+            yield Replacement(name, layers)
+
+
+def _replaced(model: torch.nn.Module, replacements: Iterable[Replacement]) -> torch.nn.Module:
+    """Put replacements in the place of modules; raises StageError where one does not fit the model."""
+    for entry in replacements:
+        try:
+            model.set_submodule(entry.module, build(entry.layers), strict=True)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise StageError(f"{MODEL}: {entry.module}: {str(error)[:200]}") from None
+    return model
 
 
 def _types(modules: Mapping[str, torch.nn.Module]) -> dict[str, type]:

@@ -13,17 +13,18 @@ from bench.instruments.tensors import parameter_counts
 from bench.models.files import load_model, load_outputs, save_model, save_outputs
 from bench.models.predictions import Predictions
 from bench.models.structures import Structure, read_structure
-from bench.models.training import TrainingRecord, predict
+from bench.models.training import predict
 from bench.records import Measurement, Request
-from bench.stages.inputs import calibration_batches, make_trainer, parent_folder
+from bench.stages.inputs import calibration_batches, labelled_batches, make_trainer, parent_folder
 from bench.stages.settings import CompressSettings
 from bench.stages.taught import taught_by, teacher_of
 from bench.stages.train import quality
 from bench.stages.tuned import as_tuned
+from bench.workloads.checks import checked_loss
 from bench.workloads.loading import example_batch, load_workload
 from bench.workloads.workload import Data, Workload
 from techniques.compression.context import TaughtLoss
-from techniques.numbers import widened_weights
+from techniques.numbers import as_taken, widened_weights
 
 _CPU = torch.device("cpu")
 _CHECKED = 64
@@ -41,10 +42,16 @@ class StageContext:
     data: Data
     structure: Structure
     notes: list[Measurement] = field(default_factory=list)
+    training_s: float = 0.0
+    steps: int = 0
 
     @property
     def example(self) -> torch.Tensor:
         return example_batch(self.workload, self.data, self.workload.fixed_batch or 1)
+
+    @property
+    def seed(self) -> int:
+        return self.request.settings.seed
 
     def calibration(self) -> Iterator[torch.Tensor]:
         return calibration_batches(self.workload, self.data)
@@ -53,13 +60,21 @@ class StageContext:
         outputs = predict(model, self.workload, self.data.test_inputs, _CPU)
         self.notes += quality(self.request.settings, self.data, outputs, moment)
 
-    def recover(self, model: torch.nn.Module) -> None:
+    def losses(self, model: torch.nn.Module) -> Iterator[torch.Tensor]:
+        loss = checked_loss(self.workload.loss)
+        for inputs, targets in labelled_batches(self.workload, self.data):
+            yield loss(model.eval()(as_taken(model, inputs)), targets)
+
+    def recover(self, model: torch.nn.Module, part: int = 0, parts: int = 1) -> None:
         # Not the order that training began with: recovery sees the data in a new order.
         settings = self.request.settings
-        self._train(model, self.workload, self.data, settings.recover_steps, order=settings.seed + 1)
+        steps = settings.recover_steps * (part + 1) // parts - settings.recover_steps * part // parts
+        if steps:
+            self._train(model, self.workload, self.data, steps, order=settings.seed + 1 + part)
 
-    def student(self, width: float) -> torch.nn.Module:
-        self.structure = Structure(self.request.settings.workload, width)
+    def student(self, width: float = 1.0, depth: float = 1.0) -> torch.nn.Module:
+        own = self.request.settings.workload
+        self.structure = Structure(own, width) if depth == 1 else Structure(own, depth=depth)
         torch.manual_seed(self.request.settings.seed)
         return self.structure.build()
 
@@ -73,17 +88,23 @@ class StageContext:
         settings = self.request.settings
         self._train(student, workload, data, settings.student_steps, order=settings.seed)
 
-    def _train(
-        self, model: torch.nn.Module, workload: Workload, data: Data, steps: int, order: int
-    ) -> TrainingRecord:
+    def trained(self) -> list[Measurement]:
+        """Return how long the step trained, all its parts together; nothing of one that did not."""
+        if not self.steps:
+            return []
+        return [
+            Measurement("training_s", self.training_s, method="clock"),
+            Measurement("steps_trained", self.steps),
+        ]
+
+    def _train(self, model: torch.nn.Module, workload: Workload, data: Data, steps: int, order: int) -> None:
         settings = self.request.settings
         torch.manual_seed(settings.seed)
         trainer = make_trainer(settings, workload, data, model, settings.regime(steps))
         record = trainer.train(steps, order)
         widened_weights(model.to(_CPU))
-        self.notes.append(Measurement("training_s", record.training_s, method="clock"))
-        self.notes.append(Measurement("steps_trained", record.steps))
-        return record
+        self.training_s += record.training_s
+        self.steps += record.steps
 
 
 def run(request: Request[CompressSettings], folder: Path) -> list[Measurement]:
@@ -103,6 +124,7 @@ def run(request: Request[CompressSettings], folder: Path) -> list[Measurement]:
     parameters, nonzero = parameter_counts(model)
     return [
         *context.notes,
+        *context.trained(),
         *quality(request.settings, data, outputs, "recovered"),
         Measurement("parameters", parameters),
         Measurement("nonzero_parameters", nonzero),

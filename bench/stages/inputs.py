@@ -66,11 +66,21 @@ def calibration_batches(workload: Workload, data: Data, least: int = 0) -> Itera
 
     They have `CALIBRATION_SAMPLES` samples, or `least` if that is more, as a batch is that is to be served.
     """
-    samples = len(data.train_inputs)
+    for chosen in _calibration_samples(len(data.train_inputs), least):
+        yield workload.transform(data.train_inputs[chosen])
+
+
+def labelled_batches(workload: Workload, data: Data) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield the batches of `calibration_batches` with their targets."""
+    for chosen in _calibration_samples(len(data.train_inputs)):
+        yield workload.transform(data.train_inputs[chosen]), data.train_targets[chosen]
+
+
+def _calibration_samples(samples: int, least: int = 0) -> Iterator[torch.Tensor]:
     batches = shuffled_batches(samples, _CALIBRATION_BATCH, _CALIBRATION_SEED)
     enough = -(-least // min(samples, _CALIBRATION_BATCH))
     for _ in range(max(enough, CALIBRATION_SAMPLES // _CALIBRATION_BATCH)):
-        yield workload.transform(data.train_inputs[next(batches)])
+        yield next(batches)
 
 
 def structure_measurements(

@@ -83,13 +83,19 @@ FASHION_MNIST_SIMPLECNN = Workload(
 FASHION_MNIST_SIMPLECNN_MSE = replace(FASHION_MNIST_SIMPLECNN, loss=squared_error)
 
 FASHION_MNIST_RESNET18 = replace(
-    FASHION_MNIST_SIMPLECNN, model=ResNet18, student=lambda width: ResNet18(width=width)
+    FASHION_MNIST_SIMPLECNN,
+    model=ResNet18,
+    student=lambda width: ResNet18(width=width),
+    shallow_student=lambda depth: ResNet18(blocks=max(1, round(2 * depth))),
 )
 
 FASHION_MNIST_VIT = replace(
     FASHION_MNIST_SIMPLECNN,
     model=lambda: VisionTransformer(size=28, patch=4, layers=4, heads=3),
     student=lambda width: VisionTransformer(size=28, patch=4, layers=4, heads=max(1, round(3 * width))),
+    shallow_student=lambda depth: VisionTransformer(
+        size=28, patch=4, layers=max(1, round(4 * depth)), heads=3
+    ),
 )
 
 DIGITS = Workload(

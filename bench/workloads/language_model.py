@@ -29,12 +29,12 @@ _HEAD_WIDTH = 32
 
 
 class CharacterGPT2(nn.Module):
-    """GPT-2's decoder (Radford et al. 2019), 4 layers of `heads` × 32 channels, by transformers.
+    """GPT-2's decoder (Radford et al. 2019), `layers` of `heads` × 32 channels, by transformers.
 
     Input (batch, time) integers under `SYMBOLS`, output (batch, time, symbols): logits of the next one.
     """
 
-    def __init__(self, heads: int = 6) -> None:
+    def __init__(self, heads: int = 6, layers: int = 4) -> None:
         super().__init__()
         from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -42,7 +42,7 @@ class CharacterGPT2(nn.Module):
             vocab_size=SYMBOLS,
             n_positions=LENGTH,
             n_embd=_HEAD_WIDTH * heads,
-            n_layer=4,
+            n_layer=layers,
             n_head=heads,
             activation_function="gelu_pytorch_tanh",  # GPT-2's own function, in one operator
             resid_pdrop=0.0,
@@ -186,5 +186,6 @@ SHAKESPEARE_GPT2 = Workload(
     outputs="scores:2",
     baselines=character_frequencies,
     student=lambda width: CharacterGPT2(heads=max(1, round(6 * width))),
+    shallow_student=lambda depth: CharacterGPT2(layers=max(1, round(4 * depth))),
     generator=CachedDecoding,
 )

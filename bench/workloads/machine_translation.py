@@ -206,10 +206,9 @@ def _finish(model: torch.nn.Module, data: Data) -> Mapping[str, float]:
     return scores | nearest_neighbour_scores(data)
 
 
-def _transformer(width: float = 1.0) -> EncoderDecoder:
-    return EncoderDecoder(
-        VOCABULARY, SOURCE_LENGTH, TARGET_LENGTH, width=HEADS * round(64 * width), layers=3, heads=HEADS
-    )
+def _transformer(width: float = 1.0, depth: float = 1.0) -> EncoderDecoder:
+    channels, layers = HEADS * round(64 * width), max(1, round(3 * depth))
+    return EncoderDecoder(VOCABULARY, SOURCE_LENGTH, TARGET_LENGTH, channels, layers, HEADS)
 
 
 LIBREOFFICE_EN_DE_TRANSFORMER = Workload(
@@ -220,6 +219,7 @@ LIBREOFFICE_EN_DE_TRANSFORMER = Workload(
     quality=token_quality,
     outputs="scores:2",
     student=_transformer,
+    shallow_student=lambda depth: _transformer(depth=depth),
     baselines=token_frequencies,
     finish=_finish,
 )

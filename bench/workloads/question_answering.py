@@ -137,6 +137,7 @@ def _workload(model: Callable[[], nn.Module], heads: int, layers: int) -> Worklo
         quality=answer_quality,
         answers=best_spans,
         student=lambda width: reader(round(width * heads), layers),
+        shallow_student=lambda depth: reader(heads, max(1, round(depth * layers))),
         baselines=without_reading,
     )
 

@@ -77,9 +77,9 @@ class MeanClassifier(nn.Module):
         return scores
 
 
-def definition_encoder(heads: int) -> TextEncoder:
-    """Return two layers with attention, as BERT's, over the words of a definition."""
-    return text_encoder.small(DEFINITION_WORDS, DEFINITION_LENGTH, heads, layers=2, dropout=0.1)
+def definition_encoder(heads: int, layers: int = 2) -> TextEncoder:
+    """Return layers with attention, as BERT's, over the words of a definition."""
+    return text_encoder.small(DEFINITION_WORDS, DEFINITION_LENGTH, heads, layers, dropout=0.1)
 
 
 def nearest_neighbours(train: Sequence[str], test: Sequence[str]) -> NDArray[np.int64]:
@@ -139,6 +139,7 @@ def _workload(
     model: Callable[[], nn.Module],
     student: Callable[[float], nn.Module] | None = None,
     classes: tuple[str, ...] = (),
+    shallow_student: Callable[[float], nn.Module] | None = None,
 ) -> Workload:
     def data() -> Data:
         return data_of(arrays(), torch.int64)
@@ -155,6 +156,7 @@ def _workload(
         loss=nn.functional.cross_entropy,
         quality=accuracy_and_recall,
         student=student,
+        shallow_student=shallow_student,
         classes=classes,
         baselines=baselines,
     )
@@ -181,4 +183,7 @@ WORDNET_SUPERSENSE_TRANSFORMER = _workload(
     arrays=lambda: prepared("wordnet", __file__, _definitions),
     model=lambda: MeanClassifier(definition_encoder(heads=4), wordnet.SUPERSENSES),
     student=lambda width: MeanClassifier(definition_encoder(max(1, round(4 * width))), wordnet.SUPERSENSES),
+    shallow_student=lambda depth: MeanClassifier(
+        definition_encoder(heads=4, layers=max(1, round(2 * depth))), wordnet.SUPERSENSES
+    ),
 )

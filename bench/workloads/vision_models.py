@@ -13,10 +13,11 @@ class ResNet18(nn.Module):
     """A residual network of 18 layers (He et al. 2016).
 
     Input (batch, 3, height, width), output (batch, classes). It has ImageNet's first layers, which make the
-    image four times smaller on each side. `width` multiplies the channels of all layers.
+    image four times smaller on each side. `width` multiplies the channels of all layers; each of the four
+    stages has so many `blocks`.
     """
 
-    def __init__(self, classes: int = 10, width: float = 1.0) -> None:
+    def __init__(self, classes: int = 10, width: float = 1.0, blocks: int = 2) -> None:
         super().__init__()
         first, *later = (max(1, round(width * channels)) for channels in (64, 128, 256, 512))
         self.stem = nn.Sequential(
@@ -25,12 +26,13 @@ class ResNet18(nn.Module):
             nn.ReLU(),
             nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
         )
-        blocks = [ResidualBlock(first, first), ResidualBlock(first, first)]
+        stages = [ResidualBlock(first, first) for _ in range(blocks)]
         before = first
         for channels in later:
-            blocks += [ResidualBlock(before, channels, stride=2), ResidualBlock(channels, channels)]
+            stages.append(ResidualBlock(before, channels, stride=2))
+            stages += [ResidualBlock(channels, channels) for _ in range(blocks - 1)]
             before = channels
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = nn.Sequential(*stages)
         self.classifier = nn.Linear(before, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

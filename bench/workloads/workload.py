@@ -55,7 +55,8 @@ class Workload:
     `probability`, `logit`, `labels` or `values`; where empty, it is inferred from the loss and the targets.
     `answers` computes the model's answers, one or several for each sample, where outputs are none of these.
     The share of answers that stay the same is measured. `student` builds the model with that many times the
-    channels, where the model has several widths. `classes` names the classes of a classification, in the
+    channels, where the model has several widths, and `shallow_student` the one with that share of its layers,
+    where it has several depths. `classes` names the classes of a classification, in the
     order of its outputs: the recall of each is measured. `baselines` returns the quality metric of answers
     that need no training, by their name. `finish` measures, once on the trained model, what is too slow for
     each evaluation: metrics by name. `generator` wraps a model of this workload, on its device, to continue
@@ -71,6 +72,7 @@ class Workload:
     answers: Answers | None = None
     outputs: str = ""
     student: Callable[[float], torch.nn.Module] | None = None
+    shallow_student: Callable[[float], torch.nn.Module] | None = None
     classes: tuple[str, ...] = ()
     baselines: Callable[[Data], Mapping[str, float]] = lambda data: {}
     finish: Callable[[torch.nn.Module, Data], Mapping[str, float]] | None = None

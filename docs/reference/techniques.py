@@ -35,7 +35,12 @@ AVERAGES_TEXT = """The average is evaluated and saved; training goes on with its
 batch normalization are averaged as weights are."""
 
 RECIPES = """A compression is a recipe: steps joined by `+`, applied from left to right, and at most one
-format, always last: `prune-channels:0.5+int8-static`."""
+format, always last: `prune-channels:0.5+int8-static`. Order matters: `a+b` and `b+a` are two recipes. A
+recipe with a step that would undo an earlier one is refused before anything runs.
+
+The second table has each step's control, which differs in the idea only (if a matrix lacks it, tables compare
+with `finetune`); the budget of steps that it trains for, of the workload or `[budget]`; what speed to expect;
+and what it may not follow."""
 
 
 def page() -> str:
@@ -61,6 +66,7 @@ def page() -> str:
         _rows(AVERAGES.rows().values()),
         f"## Compressions\n\n{RECIPES}\n\n### Steps",
         _rows(steps),
+        table(("name", "control", "trains for", "faster?", "refused after"), map(_step, steps)),
         "### Formats",
         "A format says how a backend stores and multiplies numbers. The tolerance bounds how far outputs may "
         "be from those of the same model before lowering; outside it a cell is INVALID and is not ranked.",
@@ -104,6 +110,19 @@ def settings_of(row: Row) -> str:
 def requires(row: Row) -> str:
     """Return the packages that a row needs, and the command that installs them."""
     return codes(row.needs) + (f"<br>{code(row.install)}" if row.install else "")
+
+
+def _step(row: CompressionRow) -> tuple[str, str, str, str, str]:
+    refused = "<br>".join(f"{name}: {prose(why)}" for name, why in row.undoes.items())
+    alone = "any step: it starts anew" if row.fresh and not row.taught else ""
+    trains = code(f"{row.budget}_steps") if row.kind == "step" else ""
+    return (
+        code(row.name),
+        codes([row.control] if row.control and row.kind == "step" else []),
+        trains,
+        prose(row.speed),
+        refused or alone,
+    )
 
 
 def _format(row: CompressionRow) -> tuple[str, str, str]:

@@ -12,14 +12,13 @@ import pandas as pd
 from bench.analysis.statistics import Interval, mean_interval
 from reports.frames.compression import CONTROL
 from reports.frames.view import PLACE, RunView, place_of, records, training_of
+from techniques.compression import COMPRESSIONS
+from techniques.registry import TechniqueError
 from techniques.settings import split
 
 NONE = "none"
 MAX_NONZERO_SHARE = 0.99
 """Below this share of non-zero weights, a model counts as one with zeroed weights."""
-
-_OWN_CONTROL = {"distill": "student"}
-"""Steps whose control is not `finetune`: what the same model gets in as many steps without the technique."""
 
 _POINTS = ("loss_points", "vs_control_points")
 _COLUMNS = (
@@ -37,10 +36,10 @@ def tradeoff_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each workload × backend × compression, averaged over optimizers and seeds.
 
     `loss_points` is quality lost to the uncompressed model, `vs_control_points` quality won over the control
-    (`finetune`; for `distill` the `student` without a teacher), both in percentage points on one backend,
-    paired by training; their bounds are a Student interval over seeds. `speedup` and `times_smaller` are over
-    the uncompressed model on the same backend; `same_timing` says that it runs as that very structure and was
-    timed with it.
+    (that of the step's row, as `student` for `distill`, else `finetune`), both in percentage points on one
+    backend, paired by training; their bounds are a Student interval over seeds. `speedup` and `times_smaller`
+    are over the uncompressed model on the same backend; `same_timing` says that it runs as that very
+    structure and was timed with it.
     """
     rows = [row for row in records(inference) if row["ranked"]]
     groups: dict[tuple[Any, ...], list[Row]] = {}
@@ -54,19 +53,40 @@ def tradeoff_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
 def control_of(compression: str, format_: str | None = None) -> str:
     """Return the compression that gets as much training without the technique; its format is kept.
 
-    It is empty for what trains nothing, `none` and a format alone, and for the controls themselves.
+    It is that of the last step's row. It is empty for what trains nothing, `none` and a format alone, and for
+    the controls themselves.
     """
     steps = split(compression, "+")
     formats = [format_] if format_ else []
     if formats:
         steps.pop()
-    name, _, argument = steps[-1].partition(":") if steps else ("", "", "")
-    if name in ("", NONE, CONTROL, *_OWN_CONTROL.values()):
+    control = _control_of_step(steps[-1]) if steps else ""
+    row = COMPRESSIONS.rows().get(control.partition(":")[0])
+    # What changes nothing, and what starts anew, needs nothing before it.
+    earlier = [] if control == CONTROL or (row and row.fresh) else steps[:-1]
+    return "+".join([*earlier, control, *formats]) if control else ""
+
+
+def _control_of_step(step: str) -> str:
+    name = step.partition(":")[0]
+    if name == NONE:
         return ""
-    if name in _OWN_CONTROL:
-        width = argument.partition(",")[0]
-        return "+".join([*steps[:-1], f"{_OWN_CONTROL[name]}:{width}", *formats])
-    return "+".join([CONTROL, *formats])
+    try:
+        found = COMPRESSIONS.parse(step)
+    except TechniqueError:  # of a plug-in that is not loaded now
+        return CONTROL
+    return found.row.control_of(found.settings)
+
+
+def _controls(compression: str, format_: str | None) -> Iterator[str]:
+    """Yield what a compression is compared with, the best first: few matrices have a control in each."""
+    own = control_of(compression, format_)
+    if own:
+        plain = own.removesuffix(f"+{format_}") if format_ else own
+        yield from (own, plain)
+        row = COMPRESSIONS.rows().get(plain.rpartition("+")[2].partition(":")[0])
+        if row is None or row.budget == "recover":
+            yield from ("+".join([CONTROL, *([format_] if format_ else [])]), CONTROL)
 
 
 def _row(view: RunView, members: list[Row], qualities: Mapping[tuple[Any, ...], Row]) -> Row:
@@ -78,9 +98,9 @@ def _row(view: RunView, members: list[Row], qualities: Mapping[tuple[Any, ...], 
         return [(row, other) for row, other in found if other is not None]
 
     settings = view.stages[first["lower_key"]].request.settings
-    control = control_of(first["compression"], settings.get("format"))
-    # A format on the control is rarely in a matrix; the control itself then stands in.
-    control = next((name for name in (control, control.partition("+")[0]) if name and others(name)), "")
+    control = next(
+        (name for name in _controls(first["compression"], settings.get("format")) if others(name)), ""
+    )
     plain = others(NONE)
     return {
         **{name: first[name] for name in (*PLACE, "compression")},

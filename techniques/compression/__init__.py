@@ -5,58 +5,57 @@ A recipe chains steps with `+`, left to right; at most one format, always last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
-from techniques.registry import Registry, Row, Technique, TechniqueError
-from techniques.settings import Setting, spell, split
+from techniques.compression.recipes import Recipe, read_recipe
+from techniques.compression.row import CompressionRow, Tolerance
+from techniques.registry import Registry
 
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far outputs may differ from the uncompressed eager ones before the cell is INVALID."""
-
-    relative_error: float | None = None
-    cosine: float | None = None
-    top1_agreement: float | None = None
-
-
-@dataclass(frozen=True)
-class CompressionRow(Row):
-    """`kind`: identity (changes nothing), step (changes the model) or format (changes its numbers' storage).
-
-    `structure` spells the layer shapes that a step leaves, from its settings, as `student:{width}`: models of
-    one spelling are planned to share a timing, and do where they are observed to have one structure. It is
-    empty where a step changes no shape. `taught` steps learn from the outputs of the model they are given.
-    `budget` says which of the workload's budgets of steps a step trains by: that of a recovery or that of a
-    student. `tolerance` bounds a format's distance from the model it was lowered from.
-    """
-
-    kind: Literal["identity", "step", "format"] = "step"
-    structure: str = ""
-    taught: bool = False
-    budget: Literal["recover", "student"] = "recover"
-    tolerance: Tolerance = Tolerance()
-
-    def check_traits(self) -> None:
-        """Raise ValueError as `Row` does, and where `structure` names a setting that does not exist."""
-        super().check_traits()
-        try:
-            self.structure_of(self.defaults)
-        except KeyError as error:
-            raise ValueError(f"structure {self.structure!r} names an unknown setting: {error}") from None
-
-    def structure_of(self, settings: Mapping[str, Setting]) -> str:
-        """Return how the layer shapes are spelled that this step leaves at these settings."""
-        return self.structure.format(**{key: spell(value) for key, value in settings.items()})
-
+__all__ = ["COMPRESSIONS", "CompressionRow", "Recipe", "Tolerance", "parse_recipe"]
 
 COMPRESSIONS: Registry[CompressionRow] = Registry(
     "compression", CompressionRow, entry_points="bench.compressions"
 )
 
 _add = COMPRESSIONS.add
+
+ZEROS, TWO_OF_FOUR, SHARED = "zeros", "2:4", "shared weights"
+"""Properties of weights that a step leaves, and a later one may undo."""
+
+_TRAINS = {SHARED: "would train each weight to a value of its own"}
+_MOVES = {**_TRAINS, TWO_OF_FOUR: "would move weights out of their groups of four"}
+
+_DENSE = "none by dense kernels: zeroed weights still run; the compressed file is smaller"
+_SMALLER = "yes: the layers left are smaller and dense"
+
+
+_AMOUNTS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "sparsity": ({"sparsity": 0.5}, {"sparsity": "[0, 1)"}),
+    "ratio": ({"ratio": 1.0}, {"ratio": "[0, inf)"}),
+    "": ({}, {}),
+}
+
+
+def _prune(name: str, function: str, about: str, argument: str = "sparsity", **traits: Any) -> None:
+    """Add a step that sets weights to zero."""
+    defaults, ranges = _AMOUNTS[argument]
+    defaults = {**defaults, **traits.pop("defaults", {})}
+    ranges = {**ranges, **traits.pop("ranges", {})}
+    shared: dict[str, Any] = {
+        "leaves": ZEROS,
+        "speed": _DENSE,
+        "undoes": _TRAINS,
+        "argument": argument or None,
+    }
+    _add(
+        name,
+        f"techniques.compression.pruning:{function}",
+        about=about,
+        defaults=defaults,
+        ranges=ranges,
+        **shared | traits,
+    )
+
 
 _add(
     "none",
@@ -68,63 +67,271 @@ _add(
     "finetune",
     "techniques.compression.identity:finetune",
     about="The control: trains on for as many steps as any recovery, without compression",
+    control="",
+    speed="none: the model is the same",
+    undoes=_TRAINS,
 )
-_add(
+_prune(
     "prune-mean",
-    "techniques.compression.pruning:prune_mean",
-    about="Per layer, zero weights below mean |weight| × ratio, then fine-tune",
-    defaults={"ratio": 1.0},
+    "prune_mean",
+    "Per layer, zero weights below mean |weight| × ratio, then fine-tune",
     argument="ratio",
-    ranges={"ratio": "[0, inf)"},
 )
-_add(
+_prune(
     "prune-magnitude",
-    "techniques.compression.pruning:prune_magnitude",
-    about="Per layer, zero this share of the smallest weights, then fine-tune (Han et al. 2015)",
-    defaults={"sparsity": 0.5},
-    argument="sparsity",
-    ranges={"sparsity": "[0, 1)"},
+    "prune_magnitude",
+    "Per layer, zero this share of the smallest weights, then fine-tune (Han et al. 2015)",
+    control="prune-random:{sparsity}",
 )
-_add(
+_prune(
     "prune-magnitude-as-mean",
-    "techniques.compression.pruning:prune_magnitude_as_mean",
-    about="prune-magnitude at the sparsity that prune-mean of this ratio reaches on the same model",
-    defaults={"ratio": 1.0},
+    "prune_magnitude_as_mean",
+    "prune-magnitude at the sparsity that prune-mean of this ratio reaches on the same model",
     argument="ratio",
-    ranges={"ratio": "[0, inf)"},
 )
-_add(
+_prune(
+    "prune-global",
+    "prune_global",
+    "Zero this share of the smallest weights over all layers together, then fine-tune (Blalock et al. 2020)",
+    control="prune-magnitude:{sparsity}",
+)
+_prune(
+    "prune-gradual",
+    "prune_gradual",
+    "prune-magnitude in rounds of growing sparsity, by a cubic schedule; each recovers for its share of the "
+    "budget (Zhu & Gupta 2017)",
+    defaults={"rounds": 8},
+    ranges={"rounds": "[1, 1000]"},
+    control="prune-magnitude:{sparsity}",
+)
+_prune(
+    "prune-taylor",
+    "prune_taylor",
+    "Zero this share of the weights, over all layers, of least (weight × gradient)², then fine-tune "
+    "(Molchanov et al. 2019)",
+    control="prune-random:{sparsity}",
+)
+_prune(
+    "prune-snip",
+    "prune_snip",
+    "Zero this share of the weights, over all layers, of least |weight × gradient of the whole loss|, then "
+    "fine-tune; the paper does so at initialisation, this on the trained model (SNIP, Lee et al. 2019)",
+    control="prune-random:{sparsity}",
+)
+_prune(
+    "prune-wanda",
+    "prune_wanda",
+    "Of each output's weights zero this share of least |weight| × norm of the input, then fine-tune "
+    "(Wanda, Sun et al. 2023)",
+    control="prune-random:{sparsity}",
+)
+_prune(
+    "prune-random",
+    "prune_random",
+    "The control of pruning: per layer, zero this share of weights by lot, then fine-tune",
+)
+_prune(
+    "prune-2-4",
+    "prune_two_of_four",
+    "Of each four weights of neighbouring inputs keep the two largest, then fine-tune (Mishra et al. 2021)",
+    argument="",
+    control="prune-magnitude:0.5",
+    leaves=TWO_OF_FOUR,
+    speed="none here: no backend of ours calls the sparse kernels that GPUs have for this pattern; the "
+    "compressed file is smaller",
+)
+
+
+def _channels(name: str, about: str, control: str) -> None:
+    """Add a step that removes whole channels: models of one share have one structure, whatever chose them."""
+    _add(
+        name,
+        f"techniques.compression.channels:{name.replace('-', '_')}",
+        about=about,
+        defaults={"share": 0.5},
+        argument="share",
+        ranges={"share": "[0, 1)"},
+        structure="prune-channels:{share}",
+        needs=("torch_pruning",),
+        install="pip install torch-pruning",
+        speed=_SMALLER,
+        undoes=_MOVES,
+        control=control,
+    )
+
+
+_channels(
     "prune-channels",
-    "techniques.compression.channels:prune_channels",
-    about="Remove this share of every layer's channels, leaving smaller dense layers, then fine-tune "
-    "(Torch-Pruning, Fang et al. 2023)",
-    defaults={"share": 0.5},
-    argument="share",
-    ranges={"share": "[0, 1)"},
-    structure="prune-channels:{share}",
-    needs=("torch_pruning",),
-    install="pip install torch-pruning",
+    "Remove this share of every layer's channels, leaving smaller dense layers, then fine-tune "
+    "(by the norm of all weights of a channel; Torch-Pruning, Fang et al. 2023)",
+    control="prune-channels-random:{share}",
+)
+_channels(
+    "prune-channels-magnitude",
+    "prune-channels by the sum of |weight| of each channel's own filter (Li et al. 2017)",
+    control="prune-channels-random:{share}",
+)
+_channels(
+    "prune-channels-taylor",
+    "prune-channels by the sum of |weight × gradient| of all weights of a channel (Molchanov et al. 2019)",
+    control="prune-channels-random:{share}",
+)
+_channels(
+    "prune-channels-random",
+    "The control of prune-channels: the same share of channels, drawn by lot",
+    control="finetune",
+)
+
+
+def _parts(name: str, place: str, about: str, control: str, speed: str, undoes: Any, share: float) -> None:
+    """Add a step that removes a share of the parts of a model: heads, layers."""
+    _add(
+        name,
+        f"techniques.compression.{place}:{name.replace('-', '_')}",
+        about=about,
+        defaults={"share": share},
+        argument="share",
+        ranges={"share": "[0, 1)"},
+        structure=f"{name}:{{share}}",
+        speed=speed,
+        undoes=undoes,
+        control=control,
+    )
+
+
+_HEADS: Any = {"place": "attention", "undoes": _MOVES, "share": 0.5}
+_LAYERS: Any = {"place": "blocks", "undoes": _TRAINS, "share": 0.25}
+
+_parts(
+    "prune-heads",
+    about="Remove this share of every attention's heads, those the loss counts least, then fine-tune "
+    "(Michel, Levy & Neubig 2019)",
+    control="prune-heads-random:{share}",
+    speed="a little: attention is smaller, the feed-forward layers stay",
+    **_HEADS,
+)
+_parts(
+    "prune-heads-random",
+    about="The control of prune-heads: the same share of heads, drawn by lot",
+    control="finetune",
+    speed="as prune-heads",
+    **_HEADS,
+)
+_parts(
+    "remove-layers",
+    about="Remove this share of the residual blocks, those whose absence changes the outputs least, then "
+    "fine-tune (Veit, Wilber & Belongie 2016; Men et al. 2024)",
+    control="remove-layers-random:{share}",
+    speed="yes: by the share of the work that the removed blocks had",
+    **_LAYERS,
+)
+_parts(
+    "remove-layers-random",
+    about="The control of remove-layers: as many blocks, drawn by lot",
+    control="finetune",
+    speed="as remove-layers, if the blocks are alike",
+    **_LAYERS,
+)
+_DENSER = {**_TRAINS, ZEROS: "would fill the zeros: a product of two factors has none"}
+_DENSER[TWO_OF_FOUR] = _DENSER[ZEROS]
+
+
+def _low_rank(name: str, about: str, argument: str, default: float, range_: str) -> None:
+    """Add a step that replaces layers by two smaller ones."""
+    _add(
+        name,
+        f"techniques.compression.low_rank:{name.replace('-', '_')}",
+        about=about,
+        defaults={argument: default, "convolutions": "channel"},
+        argument=argument,
+        ranges={argument: range_, "convolutions": "channel, spatial"},
+        structure=f"{name}:{{{argument}}},{{convolutions}}",
+        speed="yes where layers are large: fewer operations, but twice as many calls",
+        undoes=_DENSER,
+    )
+
+
+_low_rank(
+    "low-rank",
+    "Replace linear and convolution layers by two of this share of their rank, by SVD, where those are "
+    "smaller, then fine-tune (Denton et al. 2014; spatial: Jaderberg et al. 2014)",
+    *("share", 0.25, "(0, 1]"),
+)
+_low_rank(
+    "low-rank-energy",
+    "low-rank with the least rank that keeps this share of each layer's squared singular values",
+    *("energy", 0.9, "(0, 1]"),
 )
 _add(
+    "share-weights",
+    "techniques.compression.sharing:share_weights",
+    about="Cluster each layer's weights into 2^bits values by k-means, then train the values "
+    "(Han, Mao & Dally 2016)",
+    defaults={"bits": 4},
+    argument="bits",
+    ranges={"bits": "[1, 12]"},
+    speed="none: weights are stored and multiplied in fp32; the compressed file is smaller",
+    leaves=SHARED,
+    undoes=_TRAINS,
+)
+
+
+def _student(name: str, place: str, about: str, size: str, control: str, **settings: float) -> None:
+    """Add a step that trains a student; one with a control has a teacher."""
+    taught = bool(control)
+    defaults = {size: 0.5, **(_TEACHING if taught else {}), **settings}
+    _add(
+        name,
+        f"techniques.compression.{place}:{name.replace('-', '_')}",
+        about=about,
+        defaults=defaults,
+        argument=size,
+        ranges={key: _STUDENT_RANGES[key] for key in defaults},
+        structure=f"student:{{{size}}}" if size == "width" else f"student-{size}:{{{size}}}",
+        taught=taught,
+        fresh=True,
+        budget="student",
+        control=control,
+        speed=_SMALLER,
+    )
+
+
+_TEACHING = {"temperature": 4.0, "alpha": 0.9}
+_STUDENT_RANGES = {
+    **dict.fromkeys(("width", "depth"), "(0, 1]"),
+    **{"temperature": "(0, inf)", "alpha": "[0, 1]", "beta": "[0, inf)"},
+}
+
+_student(
     "distill",
-    "techniques.compression.distillation:distill",
-    about="A student of this width, trained from scratch by the model (Hinton, Vinyals & Dean 2015)",
-    defaults={"width": 0.5, "temperature": 4.0, "alpha": 0.9},
-    argument="width",
-    ranges={"width": "(0, 1]", "temperature": "(0, inf)", "alpha": "[0, 1]"},
-    structure="student:{width}",
-    taught=True,
-    budget="student",
+    "distillation",
+    "A student of this width, trained from scratch by the model (Hinton, Vinyals & Dean 2015)",
+    *("width", "student:{width}"),
 )
-_add(
+_student(
+    "distill-features",
+    "features",
+    "distill, and the student's middle layer learns to tell its teacher's (FitNets, Romero et al. 2015)",
+    *("width", "student:{width}"),
+    beta=1.0,
+)
+_student(
+    "distill-depth",
+    "distillation",
+    "A student of this share of the layers, trained from scratch by the model (Sanh et al. 2019)",
+    *("depth", "student-depth:{depth}"),
+)
+_student(
     "student",
-    "techniques.compression.distillation:student",
-    about="The control of distill: the same student, for as many steps, without a teacher",
-    defaults={"width": 0.5},
-    argument="width",
-    ranges={"width": "(0, 1]"},
-    structure="student:{width}",
-    budget="student",
+    "distillation",
+    "The control of distill: the same student, for as many steps, without a teacher",
+    *("width", ""),
+)
+_student(
+    "student-depth",
+    "distillation",
+    "The control of distill-depth: the same student, for as many steps, without a teacher",
+    *("depth", ""),
 )
 _add(
     "int8-dynamic",
@@ -164,39 +371,10 @@ _add(
 )
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A compression as it is applied: steps that change the model, then at most one format."""
-
-    steps: tuple[Technique[CompressionRow], ...]
-    format: Technique[CompressionRow] | None
-
-    @property
-    def text(self) -> str:
-        """The canonical spelling: techniques joined by `+`, `none` without any."""
-        parts = [step.text for step in self.steps] + ([self.format.text] if self.format else [])
-        return "+".join(parts) or "none"
-
-    @property
-    def techniques(self) -> tuple[Technique[CompressionRow], ...]:
-        """Return the steps in their order, then the format."""
-        return self.steps + ((self.format,) if self.format else ())
-
-
 def parse_recipe(text: str) -> Recipe:
     """Read `step+step+format`, an empty recipe from `none`.
 
-    Raises TechniqueError for an unknown technique or setting, where a format is not the last step, and where
-    `none` stands with others.
+    Raises TechniqueError for an unknown technique or setting, and as `read_recipe` does for steps that do not
+    go together.
     """
-    techniques = [COMPRESSIONS.parse(part) for part in split(text, "+")]
-    changing = [technique for technique in techniques if technique.row.kind != "identity"]
-    if len(techniques) > 1 and len(changing) < len(techniques):
-        raise TechniqueError(f"compression {text!r}: 'none' cannot be combined with other steps")
-    for technique in changing[:-1]:
-        if technique.row.kind == "format":
-            raise TechniqueError(
-                f"compression {text!r}: {technique.name} is a format; write it once, as the last step"
-            )
-    last = changing[-1] if changing and changing[-1].row.kind == "format" else None
-    return Recipe(tuple(changing[:-1] if last else changing), last)
+    return read_recipe(text, COMPRESSIONS.parse)

@@ -20,20 +20,35 @@ class Context(Protocol):
         """One batch of inputs, shape (1, ...)."""
         ...
 
+    @property
+    def seed(self) -> int:
+        """The cell's seed: whatever a step draws by lot should depend on nothing else."""
+        ...
+
     def calibration(self) -> Iterable[torch.Tensor]:
         """Yield batches of training inputs, without labels."""
+        ...
+
+    def losses(self, model: torch.nn.Module) -> Iterable[torch.Tensor]:
+        """Yield the workload's loss of the model on each calibration batch, for gradients to be taken.
+
+        The model is in evaluation mode: the losses are the same each time.
+        """
         ...
 
     def note_quality(self, moment: str, model: torch.nn.Module) -> None:
         """Record the model's quality at this moment of the step."""
         ...
 
-    def recover(self, model: torch.nn.Module) -> None:
-        """Train the model in place, for the workload's recovery budget of steps."""
+    def recover(self, model: torch.nn.Module, part: int = 0, parts: int = 1) -> None:
+        """Train the model in place, for the workload's recovery budget of steps.
+
+        A step that recovers several times takes a `part` of the budget, from 0, of so many equal `parts`.
+        """
         ...
 
-    def student(self, width: float) -> torch.nn.Module:
-        """Return a fresh model of this workload whose layers have `width` times the channels.
+    def student(self, width: float = 1.0, depth: float = 1.0) -> torch.nn.Module:
+        """Return a fresh model of this workload with `width` times the channels or `depth` times the layers.
 
         Its weights depend on the seed alone. Raises CannotApply where the workload has no such model.
         """

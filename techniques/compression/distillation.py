@@ -17,23 +17,47 @@ def distill(
     the workload has no student. Source: Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural
     Network" (arXiv:1503.02531).
     """
-    taught = context.student(width)
+    return _taught(context.student(width), context, temperature, alpha)
 
-    def loss(outputs: torch.Tensor, teacher: torch.Tensor, own_loss: torch.Tensor) -> torch.Tensor:
-        return alpha * soft_loss(outputs, teacher, temperature) + (1 - alpha) * own_loss
 
-    context.teach(taught, loss)
-    return taught
+def distill_depth(
+    model: torch.nn.Module, context: Context, *, depth: float, temperature: float, alpha: float
+) -> torch.nn.Module:
+    """Return a student of `depth` times the layers, as wide as `model` and taught by it as `distill` does.
+
+    Raises CannotApply where the workload has no such student. Source: Sanh et al. 2019, "DistilBERT"
+    (arXiv:1910.01108), whose student starts from layers of its teacher; this one starts from scratch.
+    """
+    return _taught(context.student(depth=depth), context, temperature, alpha)
 
 
 def student(model: torch.nn.Module, context: Context, *, width: float) -> torch.nn.Module:
-    """Return the same student, trained for as many steps on the labels alone.
+    """Return the same student as `distill`, trained for as many steps on the labels alone.
 
     Raises CannotApply where the workload has no student.
     """
-    untaught = context.student(width)
-    context.teach(untaught, None)
-    return untaught
+    return _untaught(context.student(width), context)
+
+
+def student_depth(model: torch.nn.Module, context: Context, *, depth: float) -> torch.nn.Module:
+    """Return the same student as `distill_depth`, trained for as many steps on the labels alone.
+
+    Raises CannotApply where the workload has no such student.
+    """
+    return _untaught(context.student(depth=depth), context)
+
+
+def _taught(pupil: torch.nn.Module, context: Context, temperature: float, alpha: float) -> torch.nn.Module:
+    def loss(outputs: torch.Tensor, teacher: torch.Tensor, own_loss: torch.Tensor) -> torch.Tensor:
+        return alpha * soft_loss(outputs, teacher, temperature) + (1 - alpha) * own_loss
+
+    context.teach(pupil, loss)
+    return pupil
+
+
+def _untaught(pupil: torch.nn.Module, context: Context) -> torch.nn.Module:
+    context.teach(pupil, None)
+    return pupil
 
 
 def soft_loss(outputs: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from techniques.compression import pruning
 from techniques.compression.context import Context
 
 
@@ -13,6 +14,9 @@ def apply(model: torch.nn.Module, context: Context) -> torch.nn.Module:
 
 
 def finetune(model: torch.nn.Module, context: Context) -> torch.nn.Module:
-    """Train on for the recovery budget: what extra training alone gives, without any compression."""
-    context.recover(model)
+    """Train on for the recovery budget: what extra training alone gives, without any compression.
+
+    After a pruning it trains on the weights that are left.
+    """
+    pruning.recover(model, context)
     return model

@@ -9,7 +9,12 @@ import torch
 from torch import nn
 
 from bench.workloads.image_classification import SimpleCNN
-from techniques.compression.channels import prune_channels
+from techniques.compression.channels import (
+    prune_channels,
+    prune_channels_magnitude,
+    prune_channels_random,
+    prune_channels_taylor,
+)
 from techniques.registry import CannotApply
 from tests.support.untrained import Untrained
 
@@ -106,6 +111,51 @@ def test_the_channels_of_least_magnitude_go():
     kept = model[0].weight.detach()[[0, 3, 4]].clone()
     prune_channels(model, Untrained(torch.zeros(1, 4)), share=0.5)
     assert torch.equal(model[0].weight, kept)
+
+
+STEPS = (prune_channels, prune_channels_magnitude, prune_channels_taylor, prune_channels_random)
+
+
+@pytest.mark.parametrize("make", [Residual, depthwise])
+def test_models_of_one_share_have_one_structure_whatever_chose_the_channels(make):
+    images = torch.randn(2, 3, 4, 4)
+    models = [step(make(), Untrained(images[:1], [images]), share=0.5) for step in STEPS]
+    assert len({tuple(tuple(p.shape) for p in model.parameters()) for model in models}) == 1
+    assert all(parameter.grad is None for model in models for parameter in model.parameters())
+
+
+def layers() -> nn.Sequential:
+    """Give four channels: the first has large weights of its own, the second is read with large ones, and the
+    loss depends on the others."""
+    model = nn.Sequential(nn.Linear(2, 4, bias=False), nn.Linear(4, 1, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[9.0, 0.0], [0.1, 0.0], [0.5, 1.0], [0.5, 1.0]]))
+        model[1].weight.copy_(torch.tensor([[0.1, 20.0, 1.0, 1.0]]))
+    return model
+
+
+def kept(step: Callable[..., nn.Module], share: float) -> list[int]:
+    inputs = torch.tensor([[0.0, 1.0], [0.0, 3.0]])  # the first two channels are silent
+    model = step(layers(), Untrained(inputs[:1], [inputs]), share=share)
+    rows = layers()[0].weight.tolist()
+    return [rows.index(row) for row in model[0].weight.tolist()]
+
+
+def test_each_criterion_keeps_other_channels():
+    assert kept(prune_channels, 0.5) == [0, 1]
+    assert kept(prune_channels_magnitude, 0.75) == [0]
+    assert set(kept(prune_channels_taylor, 0.75)) <= {2, 3}
+
+
+def test_lots_are_drawn_by_the_seed_alone():
+    def left(seed: int) -> list[int]:
+        context = Untrained(torch.zeros(1, 2))
+        context.seed = seed
+        model = prune_channels_random(layers(), context, share=0.5)
+        return [layers()[0].weight.tolist().index(row) for row in model[0].weight.tolist()]
+
+    assert left(1) == left(1)
+    assert len({tuple(left(seed)) for seed in range(8)}) > 1
 
 
 def test_quality_is_noted_before_recovery():

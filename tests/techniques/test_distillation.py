@@ -7,7 +7,9 @@ import torch
 from torch.nn import functional
 
 from techniques.compression.context import TaughtLoss
-from techniques.compression.distillation import distill, soft_loss, student
+from techniques.compression.distillation import distill, distill_depth, soft_loss, student, student_depth
+from techniques.compression.features import distill_features, middle_layer, relative_error
+from techniques.registry import CannotApply
 
 
 class Lessons:
@@ -17,6 +19,8 @@ class Lessons:
         self.example = torch.zeros(1, 4)
         self.losses: list[TaughtLoss | None] = []
         self.widths: list[float] = []
+        self.depths: list[float] = []
+        self.seed = 0
 
     def calibration(self):
         return []
@@ -25,8 +29,9 @@ class Lessons:
 
     def recover(self, model) -> None: ...
 
-    def student(self, width: float) -> torch.nn.Module:
+    def student(self, width: float = 1.0, depth: float = 1.0) -> torch.nn.Module:
         self.widths.append(width)
+        self.depths.append(depth)
         return torch.nn.Linear(4, 3)
 
     def teach(self, model, loss) -> None:
@@ -68,3 +73,92 @@ def test_the_control_gets_the_same_student_and_no_teacher():
     student(torch.nn.Identity(), lessons, width=0.5)
     assert lessons.widths == [0.5, 0.5]
     assert lessons.losses[1] is None
+
+
+def test_a_student_of_another_depth_and_its_control_are_as_wide_as_the_teacher():
+    lessons = Lessons()
+    distill_depth(torch.nn.Identity(), lessons, depth=0.5, temperature=4.0, alpha=0.9)
+    student_depth(torch.nn.Identity(), lessons, depth=0.5)
+    assert (lessons.widths, lessons.depths) == ([1, 1], [0.5, 0.5])
+    assert lessons.losses[1] is None
+
+
+def net(width: int, seed: int) -> torch.nn.Sequential:
+    torch.manual_seed(seed)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, width, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * width, 5)
+    )
+
+
+class FeatureLessons(Lessons):
+    """Teaches for some steps, and keeps the loss of each."""
+
+    def __init__(self, steps: int = 40) -> None:
+        super().__init__()
+        self.example = torch.zeros(1, 3, 4, 4)
+        self.steps, self.course = steps, []
+
+    def student(self, width: float = 1.0, depth: float = 1.0) -> torch.nn.Module:
+        return net(round(8 * width), seed=1)
+
+    def teach(self, model, loss) -> None:
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+        generator = torch.Generator().manual_seed(2)
+        model.train()
+        for _ in range(self.steps):
+            optimizer.zero_grad()
+            outputs = model(torch.randn(16, 3, 4, 4, generator=generator))
+            found = loss(outputs, torch.zeros(16, 5), outputs.square().mean())
+            found.backward()
+            optimizer.step()
+            self.course.append(found.item())
+
+
+def settings(**others: float) -> dict[str, float]:
+    return {"width": 0.5, "temperature": 4.0, "alpha": 0.0, "beta": 1.0, **others}
+
+
+def test_features_learn_to_tell_the_teachers_and_leave_no_trace():
+    lessons = FeatureLessons()
+    taught = distill_features(net(8, seed=0), lessons, **settings(beta=100.0))
+    assert sum(lessons.course[-5:]) < 0.5 * sum(lessons.course[:5])
+    assert set(taught.state_dict()) == set(net(4, seed=1).state_dict())
+    assert not taught._forward_pre_hooks and not taught[0]._forward_hooks
+
+
+def test_without_a_share_of_features_the_loss_is_that_of_distill():
+    plain, hinted = FeatureLessons(), FeatureLessons()
+    given = {"width": 0.5, "temperature": 4.0, "alpha": 0.5}
+    one = distill(net(8, seed=0), plain, **given)
+    other = distill_features(net(8, seed=0), hinted, **given, beta=0.0)
+    assert plain.course == hinted.course
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_the_teacher_does_not_learn():
+    teacher = net(8, seed=0)
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    distill_features(teacher, FeatureLessons(), **settings())
+    assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
+
+
+def test_the_error_of_features_has_no_scale():
+    features, teacher = torch.randn(6, 4), torch.randn(6, 4)
+    assert relative_error(torch.zeros(6, 4), teacher).item() == pytest.approx(1)
+    assert relative_error(teacher, teacher).item() == 0
+    scaled = relative_error(9 * features, 9 * teacher)
+    assert scaled.item() == pytest.approx(relative_error(features, teacher).item(), rel=1e-5)
+
+
+def test_the_middle_layer_is_that_of_all_but_the_last():
+    def line(layers: int) -> torch.nn.Module:
+        return torch.nn.Sequential(*(torch.nn.Linear(2, 2) for _ in range(layers)))
+
+    assert [middle_layer(line(layers), torch.zeros(1, 2)) for layers in (2, 3, 4, 5)] == ["0", "1", "1", "2"]
+
+
+def test_teachers_whose_middle_layer_does_not_fit_are_refused():
+    with pytest.raises(CannotApply, match="has no layer '0'"):
+        distill_features(torch.nn.Identity(), FeatureLessons(), **settings())
+    with pytest.raises(CannotApply, match="no layer before its last"):
+        distill_features(torch.nn.Identity(), Lessons(), **settings())

@@ -79,6 +79,63 @@ def test_a_format_before_the_end_and_none_in_a_chain_are_refused(text):
         parse_recipe(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            "prune-magnitude:0.5+student:0.5",
+            "student trains a new model on the labels alone, so prune-magnitude",
+        ),
+        ("student:0.5+student:0.25", "so student before it would be lost"),
+        ("prune-magnitude:0.5+low-rank:0.5", "low-rank after prune-magnitude would fill the zeros"),
+        ("prune-2-4+prune-channels:0.5", "would move weights out of their groups of four"),
+        ("prune-2-4+prune-heads:0.5", "would move weights out of their groups of four"),
+        ("share-weights:4+finetune", "finetune after share-weights would train each weight to a value of"),
+        ("share-weights:4+prune-random:0.5", "would train each weight"),
+    ],
+)
+def test_a_step_that_would_undo_an_earlier_one_is_refused_with_the_reason(text, why):
+    with pytest.raises(TechniqueError, match=why) as caught:
+        parse_recipe(text)
+    assert "\n" not in str(caught.value) and text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "prune-magnitude:0.5+finetune",  # trains what is left
+        "prune-channels:0.5+prune-magnitude:0.5",
+        "prune-magnitude:0.5+prune-channels:0.5",
+        "low-rank:0.5+prune-magnitude:0.5",
+        "prune-magnitude:0.5+share-weights:4+int8-weight",
+        "prune-2-4+prune-global:0.75",
+        "prune-magnitude:0.5+distill:0.5",  # the pruned model teaches
+        "distill:0.5+prune-magnitude:0.5+int8-static",
+    ],
+)
+def test_steps_that_go_together_are_read(text):
+    assert parse_recipe(text).text == text
+
+
+@pytest.mark.parametrize("name", [row.name for row in COMPRESSIONS.rows().values() if row.kind == "step"])
+def test_a_step_says_what_speed_to_expect_and_has_a_control_of_its_settings(name):
+    step = COMPRESSIONS.default(name)
+    control = step.row.control_of(step.settings)
+    assert step.row.speed
+    if control:
+        (found,) = parse_recipe(control).steps
+        shared = step.settings.keys() & found.settings.keys()
+        assert found.name != name and all(found.settings[key] == step.settings[key] for key in shared)
+        assert found.row.budget == step.row.budget
+    else:
+        assert name in ("finetune", "student", "student-depth")
+
+
+def test_a_plug_ins_control_of_an_unknown_setting_is_refused():
+    with pytest.raises(TechniqueError, match=r"control 'prune-random:\{shar\}' names an unknown setting"):
+        COMPRESSIONS.add("mine", "x:y", about="x", control="prune-random:{shar}")
+
+
 def test_eager_has_no_int8_static_kernel_and_says_what_has():
     reason = BACKENDS.get("cpu-eager").cannot_lower("int8-static", "fp32")
     assert reason is not None and "no kernel" in reason and "onnxruntime" in reason

@@ -66,6 +66,20 @@ def test_two_spellings_of_one_technique_make_one_cell(tmp_path):
     assert len(read_matrix(written(tmp_path, text)).cells) == len(read_matrix("quick").cells)
 
 
+def test_the_order_of_steps_makes_two_cells_of_which_one_may_be_refused(tmp_path):
+    steps = ("prune-channels:0.5", "prune-magnitude:0.5")
+    both = f'"{"+".join(steps)}", "{"+".join(steps[::-1])}"'
+    cells = read_matrix(written(tmp_path, QUICK.replace('"prune-mean:1"', both))).cells
+    assert {"+".join(steps), "+".join(steps[::-1])} <= {cell.compression for cell in cells}
+    text = QUICK.replace('"prune-mean:1"', '"low-rank:0.5+prune-magnitude:0.5"')
+    assert read_matrix(written(tmp_path, text)).cells
+    text = QUICK.replace('"prune-mean:1"', '"prune-magnitude:0.5+low-rank:0.5"')
+    with pytest.raises(
+        MatrixError, match=r"mine\.toml: .* low-rank after prune-magnitude would fill the zeros"
+    ):
+        read_matrix(written(tmp_path, text))
+
+
 def test_the_batch_size_of_training_is_the_workloads_own_unless_given(tmp_path):
     assert {cell.train_batch_size for cell in read_matrix("quick").cells} == {128}
     text = QUICK.replace("[train]", "[train]\nbatch_size = 64")

@@ -11,8 +11,9 @@ import torch
 
 from bench.errors import StageError
 from bench.models.files import load_model, save_model
-from bench.models.structures import Structure, read_structure
+from bench.models.structures import Replacement, Structure, read_structure
 from bench.workloads import image_classification
+from techniques.compression import COMPRESSIONS
 from techniques.compression.channels import prune_channels
 from techniques.registry import CannotApply
 from tests.support.untrained import Untrained
@@ -72,6 +73,79 @@ def test_a_model_with_other_modules_is_refused():
     model.features[1] = torch.nn.GELU()
     with pytest.raises(StageError, match="replaced modules"):
         Structure("digits").edited(model)
+
+
+def changed_by(step: str, workload: str, inputs: torch.Tensor) -> torch.nn.Module:
+    torch.manual_seed(0)
+    technique = COMPRESSIONS.parse(step)
+    return technique.create(Structure(workload).build(), Untrained(inputs[:1], [inputs])).eval()
+
+
+IMAGES = torch.randn(2, 3, 28, 28, generator=torch.Generator().manual_seed(1))
+CHARACTERS = torch.arange(80).view(2, 40)
+
+
+@pytest.mark.parametrize(
+    ("step", "workload", "inputs"),
+    [
+        ("low-rank:0.25", "digits", EXAMPLE),
+        ("low-rank:0.25,convolutions=spatial", "fashion-mnist-resnet18", IMAGES),
+        ("remove-layers:0.4", "fashion-mnist-resnet18", IMAGES),
+        ("remove-layers:0.5", "shakespeare-gpt2", CHARACTERS),
+        ("low-rank:0.25", "shakespeare-gpt2", CHARACTERS),
+        ("prune-heads:0.5", "shakespeare-gpt2", CHARACTERS),
+        ("prune-heads:0.34", "fashion-mnist-vit", IMAGES),
+    ],
+)
+def test_what_a_step_replaced_is_built_again_and_gives_the_same_bits(step, workload, inputs, tmp_path):
+    model = changed_by(step, workload, inputs)
+    save_model(tmp_path, Structure(workload).edited(model), model)
+    again = load_model(tmp_path, workload)
+    assert torch.equal(again(inputs), model(inputs))
+    assert sum(p.numel() for p in again.parameters()) < sum(
+        p.numel() for p in Structure(workload).build().parameters()
+    )
+
+
+def test_steps_on_top_of_replaced_layers_are_built_again_too(tmp_path):
+    model = changed_by("low-rank:0.5", "digits", EXAMPLE)
+    save_model(tmp_path, Structure("digits").edited(model), model)
+    pruned = prune_channels(load_model(tmp_path), Untrained(EXAMPLE), share=0.5).eval()
+    (tmp_path / "second").mkdir()
+    save_model(tmp_path / "second", read_structure(tmp_path).edited(pruned), pruned)
+    assert torch.equal(load_model(tmp_path / "second")(EXAMPLE), pruned(EXAMPLE))
+
+
+def test_a_student_is_built_from_its_depth(tmp_path):
+    structure = Structure("fashion-mnist-vit", depth=0.5)
+    model = structure.build().eval()
+    assert len(model.blocks) == 2
+    save_model(tmp_path, structure, model)
+    assert torch.equal(load_model(tmp_path)(IMAGES), model(IMAGES))
+    with pytest.raises(CannotApply, match="digits has no student of another depth"):
+        Structure("digits", depth=0.5).build()
+
+
+@pytest.mark.parametrize(
+    ("layers", "problem"),
+    [
+        ([{"kind": "LSTM"}], "unknown kind of layer 'LSTM'"),
+        ([{"kind": "Linear", "in_features": 2**20, "out_features": 2**20, "bias": True}], "larger than any"),
+        ([{"kind": "Linear", "in_features": -1, "out_features": 2, "bias": True}], "sizes that no layer has"),
+        ([{"kind": "Linear", "out_features": 2, "bias": True}], "sizes that no layer has"),
+    ],
+)
+def test_a_hostile_replacement_is_refused(layers, problem, tmp_path):
+    structure = Structure("digits", replacements=(Replacement("classifier.1", layers),))
+    structure.save(tmp_path)
+    with pytest.raises(StageError, match=problem):
+        read_structure(tmp_path).build()
+
+
+def test_a_replacement_of_a_module_that_is_not_there_is_refused(tmp_path):
+    Structure("digits", replacements=(Replacement("nowhere.1", []),)).save(tmp_path)
+    with pytest.raises(StageError, match=r"nowhere\.1"):
+        read_structure(tmp_path).build()
 
 
 def test_a_workload_without_students_says_so(monkeypatch):

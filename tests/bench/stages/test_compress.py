@@ -12,7 +12,7 @@ from bench.execution.worker import classify
 from bench.models.files import OUTPUTS, load_model, save_model, save_outputs
 from bench.models.predictions import Predictions
 from bench.models.structures import Structure, read_structure
-from bench.models.training import predict
+from bench.models.training import predict, shuffled_batches
 from bench.records import Request
 from bench.results.artifacts import artifact_folder
 from bench.stages import teach
@@ -20,6 +20,7 @@ from bench.stages.compress import StageContext, run
 from bench.stages.taught import taught_by, teacher_of
 from bench.workloads.image_classification import DIGITS
 from bench.workloads.output_kinds import OutputKind
+from techniques.compression import COMPRESSIONS
 from techniques.registry import CannotApply
 from tests.support.stage_requests import request_of
 
@@ -114,7 +115,62 @@ def test_outputs_too_large_to_keep_teach_the_same_student(results, monkeypatch):
     torch.testing.assert_close(weights[0], weights[1])
 
 
-@pytest.mark.parametrize("technique", ["prune-channels:0.5", "distill:0.5", "prune-mean:1", "finetune"])
+NOT_OF_A_CNN = {
+    "prune-heads": "found no attention",
+    "prune-heads-random": "found no attention",
+    "remove-layers": "0 blocks",
+    "remove-layers-random": "0 blocks",
+    "distill-depth": "no student of another depth",
+    "student-depth": "no student of another depth",
+}
+
+
+@pytest.mark.parametrize("name", [row.name for row in COMPRESSIONS.rows().values() if row.kind == "step"])
+def test_every_step_leaves_the_same_bits_for_the_same_seed_or_says_why_not(results, name):
+    weights = []
+    for number in range(2):
+        folder = results / f"{name}-{number}"
+        folder.mkdir()
+        if name in NOT_OF_A_CNN:
+            with pytest.raises(CannotApply, match=NOT_OF_A_CNN[name]):
+                run(request(results, name), folder)
+            return
+        found = run(request(results, name), folder)
+        weights.append(load_model(folder).state_dict())
+    assert all(torch.equal(weights[0][key], tensor) for key, tensor in weights[1].items())
+    assert [entry.value for entry in found if entry.metric == "steps_trained"] == [4]
+    assert {entry.qualifier for entry in found if entry.metric == "accuracy"} >= {"before", "recovered"}
+
+
+def test_losses_are_those_of_the_calibration_batches_with_their_labels(results):
+    owner, data = context(results), DIGITS.data()
+    model = load_model(artifact_folder(results, "a" * 64))
+    found = list(owner.losses(model))
+    assert len(found) == len(list(owner.calibration())) and all(loss.requires_grad for loss in found)
+    numbers = next(shuffled_batches(len(data.train_inputs), 64, 0))
+    own = DIGITS.loss(model(DIGITS.transform(data.train_inputs[numbers])), data.train_targets[numbers])
+    assert torch.equal(found[0], own)
+
+
+def test_parts_of_a_recovery_make_up_its_budget_and_see_the_data_in_other_orders(results):
+    owner = context(results)
+    model = load_model(artifact_folder(results, "a" * 64))
+    for part in range(3):
+        owner.recover(model, part, 3)
+    assert owner.steps == SETTINGS["recover_steps"]
+
+
+@pytest.mark.parametrize(
+    "technique",
+    [
+        "prune-channels:0.5",
+        "distill:0.5",
+        "distill-features:0.5",
+        "prune-mean:1",
+        "low-rank:0.25",
+        "finetune",
+    ],
+)
 def test_what_is_left_is_the_model_that_was_measured(results, technique):
     folder = results / "left"
     folder.mkdir()

@@ -46,7 +46,12 @@ def costs(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
         ("prune-mean:1", None, "finetune"),
         ("prune-mean:1+int8-static", "int8-static", "finetune+int8-static"),
         ("distill:0.5,temperature=2", None, "student:0.5"),
-        ("prune-mean:1+distill:0.5+int8-dynamic", "int8-dynamic", "prune-mean:1+student:0.5+int8-dynamic"),
+        # A student without a teacher has nothing of the model before it.
+        ("prune-mean:1+distill:0.5+int8-dynamic", "int8-dynamic", "student:0.5+int8-dynamic"),
+        ("prune-wanda:0.75", None, "prune-random:0.75"),
+        ("prune-channels:0.5+prune-taylor:0.5", None, "prune-channels:0.5+prune-random:0.5"),
+        ("prune-random:0.75", None, "finetune"),
+        ("of-a-plug-in:1,x=2+int8-static", "int8-static", "finetune+int8-static"),
     ],
 )
 def test_a_control_trains_as_long_without_the_technique(compression, format_, control) -> None:
