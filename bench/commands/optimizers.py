@@ -16,7 +16,7 @@ from techniques.optimizers import OPTIMIZERS
 from techniques.registry import TechniqueError
 
 if TYPE_CHECKING:
-    from bench.diagnosis import Finding
+    from bench.diagnosis.optimizers import Finding
 
 HEADINGS = ("optimizer", "contracts", "solved at its default", "solved at some rate", "not solved")
 
@@ -44,7 +44,7 @@ def optimizers(
         raise BenchError(str(error)) from None
     import torch
 
-    from bench.diagnosis import FAIL, diagnose
+    from bench.diagnosis.optimizers import FAIL, diagnose
 
     torch.set_num_threads(1)  # more would only wait for each other, over tensors this small
 

@@ -188,8 +188,8 @@ def _stem(name: str) -> str:
 def memory_timeline(trace: Path) -> Iterator[tuple[float, int]]:
     """Yield (seconds since the first, bytes of tensors alive) after each allocation and release in a trace.
 
-    The trace is a Chrome trace of torch.profiler with its memory; another runtime's has no such events. Only
-    the CPU's or, where there are any, the GPU's are counted, from what was alive before the trace.
+    The trace is a Chrome trace of PyTorch's profiler with its memory; another runtime's has no such events.
+    Only the CPU's or, where there are any, the GPU's are counted, from what was alive before the trace.
     """
     content = json.loads(trace.read_text())
     listed = content["traceEvents"] if isinstance(content, dict) else content

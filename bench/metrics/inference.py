@@ -27,6 +27,10 @@ ROWS = (
            "kinds of kernels that ran, as the runtime reports them, with their number formats"),
     Metric("format_kernels", "kernels in that format", "count", "neither", "sampled", "infer",
            "kinds of kernels that ran in the requested format or precision, as the runtime reports them"),
+    Metric("operator_s", "time in an operator", "s", "neither", "sampled", "infer",
+           "seconds of a call in one operator itself, by the runtime's own profiler"),
+    Metric("operator_calls", "runs of an operator", "count", "neither", "sampled", "infer",
+           "how often a call runs one operator, by the runtime's own profiler"),
     # A server, on request
     Metric("server_rate_per_s", "rate within the bound", "batches/s", "higher", "sampled", "serve",
            "the highest rate of Poisson arrivals of which 99 % are answered within the bound"),

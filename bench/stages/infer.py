@@ -18,6 +18,7 @@ from bench.models.predictions import Predictions, gathered, named_like
 from bench.records import Measurement, Request
 from bench.stages.evaluate import alike, judged, tolerance
 from bench.stages.inputs import load_backend, load_lowered, numerics, parent_folder, rotating_batches
+from bench.stages.operators import operators_pass
 from bench.stages.settings import InferSettings, LoweredSettings
 from bench.stages.timing import device_pass, energy_pass, gpu_pass, own_clock_pass, timed_pass, timings
 from bench.workloads.loading import load_workload
@@ -85,6 +86,7 @@ def run(request: Request[InferSettings], folder: Path) -> list[Measurement]:
             *device_pass(call, backend.device, getattr(program, "stream", None)),
             energy_pass(call, backend.synchronize, request),
             *_kernels(program.kernels(prepared[0]), settings),
+            *operators_pass(program, prepared, samples.elapsed_s / samples.calls, smoke=request.smoke),
         ]
     return measurements
 

@@ -10,8 +10,10 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis.statistics import Interval, mean_interval
+from bench.diagnosis.why import explain
 from reports.frames.compression import CONTROL
 from reports.frames.view import PLACE, RunView, place_of, records, training_of
+from reports.frames.why import evidence_of
 from techniques.compression import COMPRESSIONS
 from techniques.registry import TechniqueError
 from techniques.settings import split
@@ -27,6 +29,7 @@ _COLUMNS = (
     *("latency_s", "latency_preliminary", "speedup", "speedup_low", "speedup_high", "same_timing"),
     *("artifact_bytes", "artifact_compressed_bytes", "times_smaller", "times_smaller_compressed"),
     *("nonzero_share", "answers_flipped", "answers_lost", "answers_won"),
+    "why",
 )
 
 Row = dict[str, Any]
@@ -39,7 +42,8 @@ def tradeoff_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
     (that of the step's row, as `student` for `distill`, else `finetune`), both in percentage points on one
     backend, paired by training; their bounds are a Student interval over seeds. `speedup` and `times_smaller`
     are over the uncompressed model on the same backend; `same_timing` says that it runs as that very
-    structure and was timed with it.
+    structure and was timed with it. `why` says why it is not faster, or why it is, from the first of its
+    trainings.
     """
     rows = [row for row in records(inference) if row["ranked"]]
     groups: dict[tuple[Any, ...], list[Row]] = {}
@@ -119,7 +123,15 @@ def _row(view: RunView, members: list[Row], qualities: Mapping[tuple[Any, ...], 
         "nonzero_share": _nonzero_share(members),
         "answers_flipped": _complement(_mean(members, "reference_agreement")),
         **{name: _mean(members, name) for name in ("answers_lost", "answers_won")},
+        "why": _why(view, plain),
     }
+
+
+def _why(view: RunView, pairs: list[tuple[Row, Row]]) -> str:
+    if not pairs or pairs[0][0]["compression"] == NONE:
+        return ""
+    row, twin = pairs[0]
+    return explain(evidence_of(view, row, twin)).sentence
 
 
 def _points(better: Row, than: Row) -> float:

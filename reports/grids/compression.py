@@ -81,6 +81,7 @@ TRADEOFF: tuple[Column, ...] = (
     ("answers flipped", metric("answers_flipped", "answers_lost")),
     ("answers lost", metric("answers_lost")),
     ("answers won", metric("answers_won")),
+    ("why", plain("why")),
 )
 
 

@@ -360,14 +360,18 @@ def trace_request(request: Any, inputs: Sequence[Any], calls: int, path: Path) -
         request.infer(inputs[number % len(inputs)], share_inputs=True)
     events, start_s = [], 0.0
     times: defaultdict[str, list[float]] = defaultdict(list)
+    layers: defaultdict[str, list[str]] = defaultdict(list)
     for entry, first_s in zip(request.profiling_info, first, strict=True):
         if entry.status != entry.Status.EXECUTED:
             continue
         total_s = max(0.0, entry.real_time.total_seconds() * (calls + 1) - first_s)
         name = f"{entry.node_type} {entry.exec_type}"
         times[name].append(total_s)
+        layers[name].append(entry.node_name)
         when = {"ph": "X", "pid": 0, "tid": 0, "ts": start_s * 1e6, "dur": total_s / calls * 1e6}
         events.append({"name": name, **when, "args": {"node": entry.node_name, "mean_of_calls": calls}})
         start_s += total_s / calls
     path.write_text(json.dumps({"traceEvents": events}))
-    return slowest_first(OperatorTime(name, calls * len(own), sum(own)) for name, own in times.items())
+    return slowest_first(
+        OperatorTime(name, calls * len(own), sum(own), tuple(layers[name])) for name, own in times.items()
+    )

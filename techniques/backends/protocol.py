@@ -178,7 +178,7 @@ class TorchProgram(Program):
         return kernels_of_package(self.package) if self.package else kernels_of_call(lambda: self(prepared))
 
     def trace(self, prepared: Sequence[torch.Tensor], calls: int, path: Path) -> list[OperatorTime]:
-        """Run under torch.profiler; see `trace_torch`."""
+        """Run under PyTorch's profiler; see `trace_torch`."""
         turn = itertools.cycle(prepared)
         return trace_torch(lambda: self(next(turn)), calls, path)
 

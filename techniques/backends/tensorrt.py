@@ -74,7 +74,7 @@ class EngineProgram(Program):
         return kernels_of_engine(inspector.get_engine_information(LayerInformationFormat.JSON))
 
     def trace(self, prepared: Sequence[torch.Tensor], calls: int, path: Path) -> list[OperatorTime]:
-        """Run under torch.profiler; see `trace_torch`."""
+        """Run under PyTorch's profiler; see `trace_torch`."""
         turn = itertools.cycle(prepared)
         return trace_torch(lambda: self(next(turn)), calls, path)
 

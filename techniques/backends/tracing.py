@@ -16,28 +16,27 @@ from techniques.backends.onnx_file import open_session
 
 @dataclass(frozen=True)
 class OperatorTime:
-    """An operator or kernel: how often it ran in a trace, and seconds in it, not in what it called."""
+    """An operator or kernel: how often it ran in a trace, and seconds in it, not in what it called.
+
+    `layers` names the nodes of the graph that it ran for, where the runtime tells them.
+    """
 
     name: str
     calls: int
     self_s: float
-
-
-def profiled_activities() -> list[Any]:
-    """Return what torch.profiler records here: the CPU, and a GPU where there is one."""
-    from torch.profiler import ProfilerActivity
-
-    return [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
+    layers: tuple[str, ...] = ()
 
 
 def trace_torch(call: Callable[[], object], calls: int, path: Path) -> list[OperatorTime]:
-    """Run a call under torch.profiler; write its Chrome trace to `path`; return operators, slowest first.
+    """Run a call under PyTorch's profiler; write its Chrome trace to `path`; return operators, slowest first.
 
     Memory events are in the trace too.
     """
-    from torch.profiler import profile
+    # Not torch.profiler, which imports a compiler for two seconds.
+    from torch.autograd.profiler import profile
 
-    with profile(activities=profiled_activities(), profile_memory=True, record_shapes=True) as profiled:
+    device = "cuda" if torch.cuda.is_available() else None
+    with profile(use_device=device, profile_memory=True, record_shapes=True) as profiled:
         for _ in range(calls):
             call()
     profiled.export_chrome_trace(str(path))
@@ -67,14 +66,22 @@ def trace_onnx_runtime(
 def _of_events(events: Iterable[dict[str, Any]]) -> list[OperatorTime]:
     """Add up the kernels of all runs but the first, which is not warm."""
     times: defaultdict[str, list[float]] = defaultdict(list)
+    layers: defaultdict[str, dict[str, None]] = defaultdict(dict)
     seen: defaultdict[str, int] = defaultdict(int)
     for event in events:
-        if event.get("cat") != "Node" or not str(event.get("name", "")).endswith("_kernel_time"):
+        if event.get("cat") != "Node" or not str(event.get("name", "")).endswith(_KERNEL_TIME):
             continue
         seen[event["name"]] += 1
         if seen[event["name"]] > 1:
-            times[event["args"]["op_name"]].append(event["dur"] / 1e6)
-    return slowest_first(OperatorTime(name, len(own), sum(own)) for name, own in times.items())
+            operator = event["args"]["op_name"]
+            times[operator].append(event["dur"] / 1e6)
+            layers[operator][event["name"].removesuffix(_KERNEL_TIME)] = None
+    return slowest_first(
+        OperatorTime(name, len(own), sum(own), tuple(layers[name])) for name, own in times.items()
+    )
+
+
+_KERNEL_TIME = "_kernel_time"
 
 
 def slowest_first(operators: Iterable[OperatorTime]) -> list[OperatorTime]:

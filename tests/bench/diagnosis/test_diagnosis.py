@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from bench.diagnosis import Finding, check_contract, check_problem
 from bench.diagnosis.contracts import CONTRACTS
+from bench.diagnosis.optimizers import Finding, check_contract, check_problem
 from bench.diagnosis.problems import PROBLEMS
 from bench.diagnosis.training import at_rates, share_left
 from techniques.optimizers import OPTIMIZERS, OptimizerRow, Span
