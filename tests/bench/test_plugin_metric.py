@@ -91,4 +91,4 @@ def test_a_worse_one_is_a_regression_without_the_plug_in(command, results):
     content["stages"][stage]["dice"]["value"] += 0.01
     path.write_text(json.dumps(content))
     worse = command("check", "--baseline", "main", "--results", results)
-    assert worse.returncode == 1 and f"regression: {stage} dice" in worse.stdout
+    assert worse.returncode == 1 and f"regression  {stage} dice: " in worse.stdout

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from bench.errors import BenchError
 from bench.execution.on_demand import Launched, Offer
+from bench.regression.ab.serving import OLDER
 
 SHOWN_CHARACTERS = 300
 """Of what a process that failed said last."""
@@ -216,10 +217,7 @@ class MatrixSampler:
         code = self._process.wait(_END_S)
         said = self._log.read_text(errors="replace")
         if "No module named" in said and "bench" in said.rsplit("No module named", 1)[1]:
-            raise BenchError(
-                f"{self._place.name}: its bench is older than `bench ab` and cannot launch stages one by "
-                "one; compare later revisions, or a command by --command"
-            )
+            raise BenchError(f"{self._place.name}: {OLDER}")
         last = " ".join(said.split())[-SHOWN_CHARACTERS:]
         raise BenchError(
             f"{self._place.name}: its process ended with {code}: {last} (all of it: {self._log})"

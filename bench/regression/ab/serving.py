@@ -19,6 +19,11 @@ from pydantic import BaseModel, ConfigDict
 
 from bench.errors import BenchError
 
+OLDER = (
+    "its bench is older than `bench ab` and cannot launch stages one by one; compare later revisions, or a "
+    "command by --command"
+)
+
 
 class Served(BaseModel):
     """What a side's process is told: what to run, and where its results go."""
@@ -36,6 +41,7 @@ class Served(BaseModel):
 def main() -> int:
     channel = _take_stdout()
     try:
+        _refuse_another_bench()
         served = Served.model_validate_json(sys.argv[1])
         content = _serve(served, channel)
     except BenchError as error:
@@ -43,6 +49,14 @@ def main() -> int:
         return error.exit_code if hasattr(error, "exit_code") else 2
     _say(channel, {"content": content})
     return 0
+
+
+def _refuse_another_bench() -> None:
+    """Raise BenchError where the code to measure has no such module, and another bench lent it this one."""
+    import bench
+
+    if Path(str(bench.__file__)).resolve().parent != Path(__file__).resolve().parents[2]:
+        raise BenchError(OLDER)
 
 
 def _take_stdout() -> TextIO:

@@ -310,7 +310,15 @@ finally:
 """
 
 
-def test_ctrl_c_lets_bench_ab_remove_its_work_trees(tmp_path):
+@pytest.fixture
+def heeds_ctrl_c():
+    """Hear Ctrl-C as in a terminal: what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_lets_bench_ab_remove_its_work_trees(tmp_path, heeds_ctrl_c):
     def press_ctrl_c() -> None:
         while not (tmp_path / "started").exists():
             time.sleep(0.01)

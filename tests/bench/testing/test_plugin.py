@@ -137,6 +137,8 @@ def installed(
     lines = [f"{name} = {target}" for name, target in points.items()]
     (metadata / "entry_points.txt").write_text("\n".join(["[pytest11]", *lines, ""]))
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{metadata.parent}")
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+        monkeypatch.delenv(name, raising=False)  # pytest-benchmark measures nothing in such a process
     pytester.makeini(f"[pytest]\naddopts = --strict-markers -p no:randomly\nbench_results = {measured}\n")
     return pytester
 
