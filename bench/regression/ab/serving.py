@@ -53,9 +53,8 @@ def main() -> int:
 
 def _refuse_another_bench() -> None:
     """Raise BenchError where the code to measure has no such module, and another bench lent it this one."""
-    import bench
-
-    if Path(str(bench.__file__)).resolve().parent != Path(__file__).resolve().parents[2]:
+    package = sys.modules["bench"]
+    if Path(str(package.__file__)).resolve().parent != Path(__file__).resolve().parents[2]:
         raise BenchError(OLDER)
 
 
