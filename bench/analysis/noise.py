@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench.analysis.statistics import Interval, ratio_interval
+from bench.analysis.statistics import Interval, means_of_pairs, ratio_interval
 
 MIN_LAUNCHES = 6
 """Launches a side below which there is no interval and no verdict."""
@@ -172,9 +172,7 @@ def centre(launches: Sequence[float]) -> float:
 
     As robust as needed, and nearly as efficient as the mean.
     """
-    logs = np.log(np.asarray(launches, dtype=float))
-    first, second = np.triu_indices(len(logs))
-    return math.exp(float(np.median((logs[first] + logs[second]) / 2)))
+    return math.exp(float(np.median(means_of_pairs(np.log(np.asarray(launches, dtype=float))))))
 
 
 def carry_over(series: Iterable[Sequence[float]]) -> float:

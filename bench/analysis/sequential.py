@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from bench.analysis.statistics import Interval, signed_rank
+from bench.analysis.statistics import Interval, signed_rank_interval
 
 FIRST_LOOK = 6
 """Blocks of the first look: no verdict below six launches a side."""
@@ -44,21 +44,20 @@ def level_of_a_look(looks: tuple[int, ...], level: float) -> float:
     look to look, inside the bounds, is integrated as Armitage, McPherson & Rowe 1969 do ("Repeated
     significance tests on accumulating data", JRSS A 132).
     """
-    from scipy.special import ndtr, ndtri
+    from scipy.special import ndtri
 
     if len(looks) < 2:
         return level
     low, high = level / len(looks), level
     for _ in range(20):
         middle = math.sqrt(low * high)
-        inside = _stays_inside(looks, -float(ndtri(middle / 2)), ndtr)
+        inside = _stays_inside(looks, -float(ndtri(middle / 2)))
         low, high = (middle, high) if 1 - inside < level else (low, middle)
     return low
 
 
-def _stays_inside(looks: Sequence[int], bound: float, ndtr: object) -> float:
+def _stays_inside(looks: Sequence[int], bound: float) -> float:
     """Return the probability that |sum / sqrt(blocks)| stays below `bound` at every look."""
-    assert callable(ndtr)
     edges = bound * math.sqrt(looks[0]) * np.linspace(-1, 1, _GRID)
     density = np.exp(-(edges**2) / 2 / looks[0]) / math.sqrt(2 * math.pi * looks[0])
     for before, now in pairwise(looks):
@@ -88,13 +87,8 @@ def interval_of_blocks(differences: Sequence[float], level: float) -> Interval:
         raise ValueError("no blocks")
     if n < FIRST_LOOK:
         return Interval(math.exp(float(np.median(values))), None, None, n, f"{n} blocks are too few")
-    rank = signed_rank(n, 1 - level)
-    if rank is None:
-        return _student(values, level)
-    first, second = np.triu_indices(n)
-    means = np.sort((values[first] + values[second]) / 2)
-    low, high = math.exp(means[rank]), math.exp(means[-1 - rank])
-    return Interval(math.exp(float(np.median(means))), low, high, n, "Wilcoxon's signed ranks on blocks")
+    by_ranks = signed_rank_interval(values, "blocks", 1 - level)
+    return by_ranks if by_ranks.low is not None else _student(values, level)
 
 
 def _student(values: np.ndarray, level: float) -> Interval:

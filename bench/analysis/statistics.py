@@ -190,19 +190,31 @@ def paired_ratio_interval(after: Sequence[float], before: Sequence[float]) -> In
     1963; Hollander, Wolfe & Chicken 2014, section 3.3). Below 6 pairs there is no interval.
     """
     logs = np.log(np.asarray(after, dtype=float) / np.asarray(before, dtype=float))
-    n = len(logs)
-    first, second = np.triu_indices(n)
-    means = np.sort((logs[first] + logs[second]) / 2)
+    return signed_rank_interval(logs, "pairs")
+
+
+def signed_rank_interval(logs: np.ndarray, what: str, confidence: float = 0.95) -> Interval:
+    """Estimate the ratio whose log the values lie about; no interval where they are too few for ranks.
+
+    `what` names the values. See `paired_ratio_interval`.
+    """
+    n, means = len(logs), means_of_pairs(logs)
     value = math.exp(float(np.median(means)))
-    rank = signed_rank(n)
+    rank = _signed_rank(n, confidence)
     if rank is None:
-        return Interval(value, None, None, n, f"{n} pairs are too few", preliminary=True)
+        return Interval(value, None, None, n, f"{n} {what} are too few", preliminary=True)
     low, high = math.exp(means[rank]), math.exp(means[-1 - rank])
-    return Interval(value, low, high, n, "Wilcoxon's signed ranks on pairs")
+    return Interval(value, low, high, n, f"Wilcoxon's signed ranks on {what}")
+
+
+def means_of_pairs(values: np.ndarray) -> np.ndarray:
+    """Return the means of all pairs of values, each with itself too, in order (Walsh averages)."""
+    first, second = np.triu_indices(len(values))
+    return np.sort((values[first] + values[second]) / 2)
 
 
 @cache
-def signed_rank(n: int, confidence: float = 0.95) -> int | None:
+def _signed_rank(n: int, confidence: float = 0.95) -> int | None:
     """Return the 0-based rank from either end of the ordered means of pairs that bounds their centre."""
     if n > _EXACT_RANKS:
         # Too many to count: the normal approximation (Hollander, Wolfe & Chicken, equation 3.10).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -83,7 +84,9 @@ class StageContext:
         if loss is not None:
             parent, kept = parent_folder(self.request, "model"), parent_folder(self.request, "teacher")
             outputs, kind = load_outputs(kept), load_outputs(parent).kind
-            teacher = teacher_of(outputs, load_model(parent, self.request.settings.workload), workload, data)
+            teacher = teacher_of(
+                outputs, partial(load_model, parent, self.request.settings.workload), workload, data
+            )
             workload, data = taught_by(teacher, outputs.main_name, kind, loss, workload, data)
         settings = self.request.settings
         self._train(student, workload, data, settings.student_steps, order=settings.seed)

@@ -20,10 +20,16 @@ Teacher = Callable[[torch.Tensor], torch.Tensor]
 """From numbers of training samples to the teacher's main output on them, (samples, ...)."""
 
 
-def teacher_of(kept: Predictions, model: torch.nn.Module, workload: Workload, data: Data) -> Teacher:
-    """Return what looks outputs up that were kept of all training samples, or else asks `model` for them."""
+def teacher_of(
+    kept: Predictions, load: Callable[[], torch.nn.Module], workload: Workload, data: Data
+) -> Teacher:
+    """Return what looks outputs up that were kept of all training samples, or else asks the model for them.
+
+    Only then is the model loaded.
+    """
     if len(kept.main) == len(data.train_inputs):
         return lambda rows: kept.main[rows]
+    model = load()
     return lambda rows: predict(model, workload, data.train_inputs[rows], torch.device("cpu")).main
 
 

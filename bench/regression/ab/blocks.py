@@ -178,25 +178,20 @@ def finding(timing: Timing) -> Finding:
         return _of_failed(timing)
     before, after = (_centre(timing.values[side]) for side in ("A", "B"))
     values = f"{_value(timing.metric, before)} -> {_value(timing.metric, after)}"
-    found = Finding(timing.verdict or "can't tell", timing.stage, timing.metric, values, before, after)
-    ratio = timing.interval
+    verdict, ratio = timing.verdict or "can't tell", timing.interval
     blocks = counted(len(timing.differences), "block")
     if ratio is None or ratio.low is None or ratio.high is None:
-        return Finding(
-            "can't tell",
-            timing.stage,
-            timing.metric,
-            f"{values}, {blocks} of the {FIRST_LOOK} that a verdict needs",
-        )
+        few = f"{values}, {blocks} of the {FIRST_LOOK} that a verdict needs"
+        return Finding("can't tell", timing.stage, timing.metric, few)
     what = {
         "regression": f"worse by {ratio.value - 1:.1%}",
         "improvement": f"better by {1 - ratio.value:.1%}",
         "no change": f"no change larger than {timing.bound or 0:.1%}",
         "can't tell": f"would have seen {timing.bound or 0:.1%}",
-    }[found.verdict]
+    }[verdict]
     interval = f"x{three_digits(ratio.value)} [{three_digits(ratio.low)}, {three_digits(ratio.high)}]"
     text = f"{interval}, {what}; {values}, {blocks}"
-    return Finding(found.verdict, timing.stage, timing.metric, text, before, after, ratio, timing.bound)
+    return Finding(verdict, timing.stage, timing.metric, text, before, after, ratio, timing.bound)
 
 
 def _of_failed(timing: Timing) -> Finding:

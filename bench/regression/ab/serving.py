@@ -46,7 +46,7 @@ def main() -> int:
         content = _serve(served, channel)
     except BenchError as error:
         _say(channel, {"error": str(error)})
-        return error.exit_code if hasattr(error, "exit_code") else 2
+        return 2
     _say(channel, {"content": content})
     return 0
 

@@ -65,7 +65,7 @@ def context(results: Path) -> StageContext:
 def test_a_taught_loss_finds_the_teachers_row_of_each_sample():
     data = DIGITS.data()
     scores = torch.randn(len(data.train_inputs), 10)
-    teacher = teacher_of(Predictions({"": scores}), torch.nn.Identity(), DIGITS, data)
+    teacher = teacher_of(Predictions({"": scores}), torch.nn.Identity, DIGITS, data)
     seen = []
 
     def loss(outputs: torch.Tensor, taught: torch.Tensor, own_loss: torch.Tensor) -> torch.Tensor:
