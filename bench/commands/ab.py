@@ -54,6 +54,12 @@ def ab(
         str, typer.Option(help="With --command: also the number that it prints, as 'samples/s: ([0-9.]+)'.")
     ] = "",
     higher: Annotated[bool, typer.Option("--higher", help="With --printed: higher is better.")] = False,
+    extra: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--extra", help="Extra of the project that a revision's own environment has too; repeatable."
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the random order of sides.")] = None,
     json: Json = None,
     junit: Junit = None,
@@ -87,6 +93,7 @@ def ab(
         metric,
         printed,
         higher,
+        tuple(extra or ()),
         results=results,
         rules=Rules(budget_s, margin, threshold, seed),
     )

@@ -157,15 +157,16 @@ def _repeats(measurements: pd.DataFrame) -> dict[str, bool]:
 
 
 def history_of(
-    store: Store, run_id: str, environment: Mapping[str, Any]
+    store: Store, run_id: str, environment: Mapping[str, Any], without: str = ""
 ) -> dict[str, dict[str, list[float]]]:
     """Return the centres of earlier runs by stage and metric, oldest first: those of a machine like this.
 
-    Only stages of this run count, of runs that have finished and are no smoke runs.
+    Only stages of this run count, of finished runs that are no smoke runs, but for `without`.
     """
     found: dict[str, dict[str, list[float]]] = {}
     stages = {f"{stage.kind} {stage.label}" for stage in store.stages(run_id)}
-    for earlier in _runs_like(store, run_id, environment)[-KEPT_RUNS:]:
+    before = [run for run in _runs_like(store, run_id, environment) if run != without]
+    for earlier in before[-KEPT_RUNS:]:
         labels = {stage.key: f"{stage.kind} {stage.label}" for stage in store.stages(earlier)}
         values: dict[tuple[str, str], list[float]] = {}
         for key, metric, qualifier, value, _ in store.values_of(earlier, *COMPARED):

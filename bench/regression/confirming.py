@@ -35,7 +35,7 @@ def confirmed(
     with_ = _measured_again(suspects, run_id, results, store_url, say)
     store = Store.open(results, store_url, create=False)
     try:
-        again = check(store, with_, baseline, results, margin=margin, threshold=threshold)
+        again = check(store, with_, baseline, results, margin=margin, threshold=threshold, confirming=run_id)
     finally:
         store.close()
     found = {(finding.stage, finding.metric): finding for finding in again.findings}

@@ -15,8 +15,9 @@ from bench.analysis.noise import (
     difference,
     two_modes,
 )
-from bench.formatting import counted, three_digits
-from bench.regression.finding import Finding, Verdict
+from bench.formatting import counted
+from bench.regression.finding import Finding
+from bench.regression.ratios import in_words, settled, smallest_told
 
 FALSE_ALARMS = 0.01
 """Share of slower timings named that are none; where nothing has changed, of checks that alarm at all."""
@@ -87,38 +88,23 @@ def _blind(timing: Timing, why: str) -> Finding:
 def _judged(
     timing: Timing, found: Difference, differs: bool, level: float, margin: float, threshold: float
 ) -> Finding:
-    ratio = found.ratio
-    assert ratio.low is not None and ratio.high is not None
-    verdict, bound, what = _verdict(found, differs, level, margin, threshold)
+    verdict, bound = settled(found.ratio, margin, threshold, differs=differs) or (
+        "can't tell",
+        smallest_told(found.ratio, found.smallest_seen(level), threshold),
+    )
     history = "" if found.known else "; runs of this machine are too few to know its noise"
-    text = f"x{three_digits(ratio.value)} [{three_digits(ratio.low)}, {three_digits(ratio.high)}], {what}"
     return Finding(
         verdict,
         timing.stage,
         timing.metric,
-        text + (history if verdict == "can't tell" else "") + _modes(timing),
+        in_words(verdict, found.ratio, bound, timing.metric)
+        + (history if verdict == "can't tell" else "")
+        + _modes(timing),
         centre(timing.before),
         centre(timing.now),
-        ratio,
+        found.ratio,
         bound,
     )
-
-
-def _verdict(
-    found: Difference, differs: bool, level: float, margin: float, threshold: float
-) -> tuple[Verdict, float | None, str]:
-    """Return verdict, bound, and both in words."""
-    ratio = found.ratio
-    assert ratio.low is not None and ratio.high is not None
-    if differs and ratio.low > 1 + threshold:
-        return "regression", None, f"slower by {ratio.value - 1:.1%}"
-    if differs and ratio.high < 1 / (1 + threshold):
-        return "improvement", None, f"faster by {1 - ratio.value:.1%}"
-    widest = max(ratio.high, 1 / ratio.low) - 1
-    if widest <= margin:
-        return "no change", widest, f"no change larger than {widest:.1%}"
-    seen = max(found.smallest_seen(level), ratio.high - 1, threshold)
-    return "can't tell", seen, f"would have seen {seen:.1%}"
 
 
 def _modes(timing: Timing) -> str:

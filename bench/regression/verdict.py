@@ -66,15 +66,17 @@ def check(
     margin: float = MARGIN,
     threshold: float = 0.0,
     any_machine: bool = False,
+    confirming: str = "",
 ) -> Comparison:
     """Compare a run with a baseline; raises BenchError where there is none, or nothing in common.
 
-    `any_machine` compares timings of different environments too.
+    `any_machine` compares timings of different environments too. The run that this one is `confirming` is no
+    part of what the machine's noise is judged by: how far it is off is the question.
     """
     before = baseline_content(store, name, results)
     refuse_smoke(store, run_id)
     now = collect(store, run_id)
-    history = history_of(store, run_id, now["environment"])
+    history = history_of(store, run_id, now["environment"], confirming)
     comparison = Comparison("check", f"baseline {name}", f"run {run_id}")
     comparison.notes += _notes_of_environments(before["environment"], now["environment"], any_machine)
     alike = fingerprint(before["environment"]) == fingerprint(now["environment"])

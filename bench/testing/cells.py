@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from bench.api import measure, run_matrix
 from bench.errors import BenchError
 from bench.results.store import CellRow, Store
-from reports.frames.counts import flops_incomplete
 from reports.frames.inference import cell_state
 from reports.frames.validity import timing_fault
-from reports.frames.view import Reading, RunView, read
+from reports.frames.view import RunView, read
 
 if TYPE_CHECKING:
     import torch
@@ -26,8 +25,6 @@ CELLS = "cells"
 
 TIMED = "latency_s"
 
-_KINDS = ("infer", "lower", "evaluate")
-
 
 @dataclass(frozen=True)
 class MeasuredCell:
@@ -35,17 +32,6 @@ class MeasuredCell:
 
     view: RunView
     cell: CellRow
-
-    def reading(self, metric: str) -> Reading:
-        """Return what is known of a metric, by the first of the cell's stages that measured it."""
-        readings = [self.view.reading(self._key(kind), metric) for kind in _KINDS]
-        known = [reading for reading in readings if reading.value is not None]
-        return next(iter(known), next((reading for reading in readings if reading.reason), Reading()))
-
-    @property
-    def flops_incomplete(self) -> str:
-        """What the count of FLOPs lacks, empty where it is whole."""
-        return flops_incomplete(self.view, self._key("lower"))
 
     @property
     def timing_fault(self) -> str:

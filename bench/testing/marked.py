@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
+from bench.matrix.limits import Limit
 from bench.regression.finding import Finding
-from bench.testing.cells import MeasuredCell, measure_model
-from bench.testing.limits import Limit, judge, read_limit
+from bench.testing.cells import measure_model
+from bench.testing.limits import read_limit
+from reports.frames.limits import limits_of
+from reports.frames.run import read_frames
 
 SETTINGS: Mapping[str, tuple[type, ...]] = {
     "budget_s": (int, float, type(None)),
@@ -26,9 +29,9 @@ SETTINGS: Mapping[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Request:
-    """What a mark asks for: limits, how to measure, and whether a limit that nobody can tell of fails."""
+    """What a mark asks for: limits by how they are written, how to measure, and whether untold ones fail."""
 
-    limits: Sequence[Limit]
+    limits: Mapping[str, Limit]
     strict: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -42,7 +45,9 @@ def read_mark(arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Request:
         if not isinstance(value, SETTINGS[name]) or (isinstance(value, bool) and name != "strict"):
             kinds = " or ".join(kind.__name__ for kind in SETTINGS[name])
             raise BenchError(f"bench: {name} must be {kinds}, got {value!r}")
-    limits = [read_limit(name, bound) for name, bound in keywords.items() if name not in SETTINGS]
+    limits = {
+        f"{name}={bound}": read_limit(name, bound) for name, bound in keywords.items() if name not in SETTINGS
+    }
     if not limits:
         raise BenchError("bench: the mark has no limit; write one, as max_latency_ms=5")
     return Request(limits, bool(settings.pop("strict", False)), settings)
@@ -54,18 +59,17 @@ def check_model(request: Request, returned: Any, results: Path) -> list[Finding]
     Raises BenchError where the test returned anything else, or the model cannot be measured.
     """
     model, inputs, targets = _parts(returned, request)
-    cell = measure_model(model, inputs, results, targets=targets, **request.settings)
-    return [judge(limit, cell.reading(limit.metric), _doubt(cell, limit)) for limit in request.limits]
-
-
-def _doubt(cell: MeasuredCell, limit: Limit) -> str:
-    if limit.metric == "dense_flops":
-        return cell.flops_incomplete
-    return cell.timing_fault if limit.repeated else ""
+    view = measure_model(model, inputs, results, targets=targets, **request.settings).view
+    frames = read_frames(view)
+    return [
+        replace(finding, text=f"{written}: {finding.text}")
+        for written, limit in request.limits.items()
+        for finding in limits_of(view, frames, [limit]).findings
+    ]
 
 
 def failures(request: Request, findings: Sequence[Finding]) -> list[Finding]:
-    """Return the findings that fail a test: limits that are broken and, if it is strict, untold ones."""
+    """Return the findings that fail a test: broken limits and, if it is strict, all that are not kept."""
     return [
         finding for finding in findings if finding.alarms or (request.strict and finding.verdict != "kept")
     ]
@@ -82,7 +86,9 @@ def _parts(returned: Any, request: Request) -> tuple[Any, Any, Any]:
             f"bench: the test must return (nn.Module, inputs) or (nn.Module, inputs, targets), got ({kinds})"
         )
     targets = parts[2] if len(parts) == 3 else None
-    needing = [limit.name for limit in request.limits if limit.metric == "accuracy"]
+    needing = [
+        written.partition("=")[0] for written, limit in request.limits.items() if limit.metric == "accuracy"
+    ]
     if targets is None and needing:
         raise BenchError(f"bench: {needing[0]} needs targets: return (nn.Module, inputs, targets)")
     return parts[0], parts[1], targets

@@ -78,7 +78,7 @@ def _fail(message: str) -> NoReturn:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what nobody can tell, and with -v each limit that is kept."""
+    """Print each limit of which nobody can tell whether it is kept, and with -v all of them."""
     shown = [line for line in _told(terminalreporter) if _is_shown(line, terminalreporter.verbosity)]
     if shown:
         terminalreporter.section("limits")
@@ -95,7 +95,7 @@ def _told(terminalreporter: pytest.TerminalReporter) -> Iterator[str]:
 
 
 def _is_shown(line: str, verbosity: int) -> bool:
-    return verbosity > 0 or ": can't tell: " in line
+    return verbosity > 0 or any(f": {verdict}: " in line for verdict in ("can't tell", "not comparable"))
 
 
 def results_folder(config: pytest.Config) -> Path:

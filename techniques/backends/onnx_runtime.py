@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ from techniques.registry import CannotApply, TechniqueError
 
 MODEL = "model.onnx"
 _BLOCK = 32
+_MISSING = re.compile(r"Could not find an implementation for (\w+)")
+"""What ONNX Runtime says of an operator that it cannot run."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,9 @@ class OnnxRuntime(ServesOnCpu):
     ) -> None:
         """Write an ONNX file, quantized by onnxruntime.quantization.
 
-        Raises CannotApply for complex weights, an ONNX file of another precision, and a model without a layer
-        that the format takes; TechniqueError for what cannot be exported, and a format without a kernel.
+        Raises CannotApply for complex weights, an ONNX file of another precision, a model without a layer
+        that the format takes, and an operator without a kernel in these numbers; TechniqueError for what
+        cannot be exported, and a format without a kernel.
         """
         path = folder / MODEL
         _refuse_double(model, numerics)
@@ -87,6 +91,7 @@ class OnnxRuntime(ServesOnCpu):
             _quantize_weights(path)
         elif numerics.format is not None:
             _quantize(path, numerics.format, calibration, len(example))
+        _refuse_missing(path, numerics)
 
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
@@ -108,6 +113,18 @@ def _refuse_double(model: torch.nn.Module, numerics: Numerics) -> None:
         raise CannotApply(
             f'the file computes in {own}, not in {numerics.precision}; set precision = "{own}" in [infer]'
         )
+
+
+def _refuse_missing(path: Path, numerics: Numerics) -> None:
+    """Raise CannotApply that names the operator for which ONNX Runtime has no kernel in these numbers."""
+    from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Missing
+
+    try:
+        open_session(path, 1)
+    except Missing as error:
+        found = _MISSING.search(str(error))
+        operator = found[1] if found else error
+        raise CannotApply(f"ONNX Runtime has no {numerics.precision} kernel for {operator}") from None
 
 
 def _quantize(path: Path, format_: str, calibration: Iterable[torch.Tensor], batch_size: int) -> None:

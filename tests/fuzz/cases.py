@@ -5,11 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import sqlite3
-import struct
-import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +14,10 @@ from bench.metrics import MetricTable
 from bench.records import Measurement, Result
 from bench.regression.baseline import save
 from tests.fuzz.mutations import NUMBERS, a_text, as_json, as_toml, changed, damaged
+from tests.fuzz.stores import CELL, Case, copied, reading, store_bytes, store_rows
 from tests.support.synthetic_run import Synthetic, build
 
 RUN = "20260101-000001-ci"
-CELL = "digits/adam/none@onnxruntime"
 MATRIX: dict[str, Any] = {
     "about": "small",
     "train": {"workload": ["digits"], "optimizer": ["adam", "momentum"], "seed": [0, 1], "batch_size": 32},
@@ -44,18 +40,48 @@ MATRIX: dict[str, Any] = {
 }
 
 
+_FOREIGN: dict[str, dict[str, Any]] = {
+    "hyperfine": {
+        "results": [
+            {
+                **{"command": "train.py", "mean": 0.1, "median": 0.1, "times": [0.1, 0.11, 0.1]},
+                **{"memory_usage_byte": [1000, 1100, 1000], "exit_codes": [0, 0, 1]},
+            }
+        ]
+    },
+    "asv": {
+        **{"commit_hash": "0d24f201", "env_name": "venv", "date": 1_703_000_000_000, "python": "3.12"},
+        "params": {"arch": "x86_64", "cpu": "Some CPU", "machine": "builder", "num_cpu": "8"},
+        "result_columns": ["result", "params", "version", "started_at", "duration", "samples"],
+        "results": {
+            "bench.time_sum": [[1.2, 1.3], [["1", "2"]], "f00", 1_703_063_099_923, 38.6, [[1.2], [1.3]]]
+        },
+        "version": 2,
+    },
+    "pytest-benchmark": {
+        "machine_info": {"node": "builder", "cpu": {"brand_raw": "Some CPU"}},
+        "commit_info": {"id": "0d24f201", "dirty": False},
+        "benchmarks": [
+            {
+                **{
+                    "name": "test_sum",
+                    "fullname": "test_a.py::test_sum",
+                    "extra_info": {"dense_flops": 1000},
+                },
+                **{
+                    "params": None,
+                    "stats": {"data": [0.1, 0.2], "median": 0.15, "rounds": 2, "iterations": 3},
+                },
+            }
+        ],
+        **{"datetime": "2026-01-01T00:00:00", "version": "5.1.0"},
+    },
+}
+
+
 _OF_A_PLUGIN = (
     MetricTable([]).add("dice", unit="share", better="higher", quality=True, about="overlap").to_json()
 )
-
-
-@dataclass(frozen=True)
-class Case:
-    """A command line, and the store that must be untouched where the command refuses it."""
-
-    kind: str
-    words: tuple[str, ...]
-    store: Path | None = None
 
 
 def prepare(folder: Path) -> Path:
@@ -185,12 +211,20 @@ def _option(rng: random.Random, valid: Path, folder: Path) -> Case:
         ("check", "--baseline", "main", "--threshold", value, "--results", str(valid)),
         *(
             ("clean", "--keep", value, *results),
-            ("baseline", "save", value, "--results", str(_copy(valid, folder))),
+            ("baseline", "save", value, "--results", str(copied(valid, folder))),
         ),
         *(
             ("baseline", "save", "other", value, "--results", str(folder / "copy")),
             ("profile", value, *results),
         ),
+        *(("why", value, *results), ("why", CELL, "--run", value, *results)),
+        *(("history", value, CELL, *results), ("history", "latency_s", value, *results)),
+        *(("rank", value, *results), ("rank", "--baseline", value, "--results", str(valid))),
+        *(("export", value, *results), ("export", "--format", value, "--results", str(valid))),
+        *(("import", value, *results), ("merge", value, "--into", str(folder / "merged"))),
+        *(("baseline", "rm", value, *results), ("baseline", "show", value, "--results", str(valid))),
+        *(("ab", value), ("ab", "--with", value), ("ab", "a", "b", "--metric", value, *results)),
+        *(("bisect", value, value), ("bisect", "HEAD", "--matrix", value)),
     )
     return Case("option", rng.choice(commands))
 
@@ -209,11 +243,21 @@ def _name(rng: random.Random, valid: Path, folder: Path) -> Case:
     place = Path(_named(rng, folder, "", b""))
     place.unlink()
     shutil.copytree(valid, place)
-    return Case("name", rng.choice(_reading(place)))
+    return Case("name", rng.choice(reading(place)))
+
+
+def _foreign(rng: random.Random, valid: Path, folder: Path) -> Case:
+    """Import a file of another tool, changed or damaged."""
+    name, content = rng.choice(list(_FOREIGN.items()))
+    data = as_json(changed(content, rng)).encode()
+    path = folder / f"{name}.json"
+    path.write_bytes(damaged(data, rng) if rng.random() < 0.3 else data)
+    told = rng.choice(((), ("--format", name), ("--machine", a_text(rng))))
+    return Case("another tool's file", ("import", str(path), *told, "--results", str(folder / "new")))
 
 
 def _baseline(rng: random.Random, valid: Path, folder: Path) -> Case:
-    results = _copy(valid, folder)
+    results = copied(valid, folder)
     path = results / "baselines" / "main.json"
     data = path.read_bytes()
     path.write_bytes(
@@ -221,108 +265,12 @@ def _baseline(rng: random.Random, valid: Path, folder: Path) -> Case:
     )
     commands = (
         ("check", "--baseline", "main"),
-        ("check", "--baseline", "main"),
+        ("check", "--baseline", "main", "--any-machine"),
+        *(("baseline", "list"), ("baseline", "show", "main")),
         ("clean",),
         ("baseline", "save", "main"),
     )
     return Case("baseline", (*rng.choice(commands), "--results", str(results)))
-
-
-def _store_bytes(rng: random.Random, valid: Path, folder: Path) -> Case:
-    results = _copy(valid, folder)
-    path = results / "bench.sqlite"
-    path.write_bytes(damaged(path.read_bytes(), rng))
-    if rng.random() < 0.2:
-        companion = path.with_name(path.name + rng.choice(("-journal", "-wal", "-shm")))
-        companion.write_bytes(damaged(path.read_bytes()[: rng.choice((10, 600, 5000))], rng))
-    return Case("store", rng.choice(_reading(results)), path)
-
-
-def _store_rows(rng: random.Random, valid: Path, folder: Path) -> Case:
-    """Edit rows as somebody with a database's shell would, keeping the file a database."""
-    results = _copy(valid, folder)
-    path = results / "bench.sqlite"
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA foreign_keys=OFF")
-    for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        try:
-            _edit_rows(connection, rng)
-        except (sqlite3.Error, ValueError, TypeError, IndexError, OverflowError):
-            continue  # a constraint of the table's own forbids it, or an edit before took the place away
-    connection.close()
-    return Case("store", rng.choice(_reading(results)), path)
-
-
-def _edit_rows(connection: sqlite3.Connection, rng: random.Random) -> None:
-    tables = (
-        "runs",
-        "stages",
-        "cells",
-        "launches",
-        "measurements",
-        "environments",
-        "artifacts",
-        "overheads",
-        "meta",
-    )
-    table = rng.choice(tables)
-    columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-    if not columns:
-        return  # the table is gone already
-    column = rng.choice(columns)
-    which = rng.choice(("", " WHERE rowid % 3 = 1", " WHERE rowid = (SELECT min(rowid) FROM " + table + ")"))
-    kind = rng.randrange(15)
-    if kind > 9:
-        _edit_measurements(connection, rng)
-    elif kind == 0:
-        connection.execute(f"DELETE FROM {table}{which}")
-    elif kind == 1:
-        connection.execute(rng.choice((f"DROP TABLE {table}", f"ALTER TABLE {table} DROP COLUMN {column}")))
-    elif kind == 2:
-        programs = ("TRIGGER t AFTER UPDATE ON runs BEGIN SELECT 1; END", "VIEW v AS SELECT 1")
-        connection.execute(f"CREATE {rng.choice(programs)}")
-    elif kind in (3, 4, 5):
-        values = (a_text(rng), rng.choice(NUMBERS), bytes(rng.randrange(256) for _ in range(9)), None)
-        value = rng.choice(values)
-        value = float(value) if isinstance(value, int) and abs(value) >= 2**63 else value
-        connection.execute(f"UPDATE {table} SET {column} = ?{which}", (value,))
-    else:
-        documents = {
-            "runs": "request",
-            "stages": "request",
-            "cells": "axes",
-            "launches": "dynamic",
-            "environments": "content",
-        }
-        table = rng.choice(list(documents))
-        column = "stages" if table == "cells" and rng.random() < 0.5 else documents[table]
-        rows = connection.execute(f"SELECT rowid, {column} FROM {table} ORDER BY rowid").fetchall()
-        rowid, text = rng.choice(rows)
-        new = as_json(changed(json.loads(text), rng))
-        connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (new, rowid))
-
-
-def _edit_measurements(connection: sqlite3.Connection, rng: random.Random) -> None:
-    """Give measurements of one metric values that no stage would."""
-    metrics = [
-        name for (name,) in connection.execute("SELECT DISTINCT metric FROM measurements ORDER BY metric")
-    ]
-    metric = rng.choice(metrics)
-    column = rng.choice(("value", "value", "value", "low", "high", "n", "samples", "qualifier", "metric"))
-    value: Any = rng.choice((*(float(number) for number in NUMBERS), None))
-    if column == "n":
-        value = rng.choice((0, 1, 2**53, -1))
-    elif column == "samples":
-        numbers = [float(rng.choice(NUMBERS)) for _ in range(rng.choice((0, 1, 20, 50)))]
-        value = zlib.compress(struct.pack(f"<{len(numbers)}d", *numbers))
-    elif column == "qualifier":
-        value = rng.choice((a_text(rng), "before", "recovered", "shirt", "1", "fp32"))
-    elif column == "metric":
-        value = rng.choice(metrics)
-    some = rng.choice(("", " AND launch_id % 2 = 0", " AND launch_id % 3 = 1"))
-    connection.execute(
-        f"UPDATE OR IGNORE measurements SET {column} = ? WHERE metric = ?{some}", (value, metric)
-    )
 
 
 _KINDS: Mapping[str, Callable[[random.Random, Path, Path], Case]] = {
@@ -332,37 +280,15 @@ _KINDS: Mapping[str, Callable[[random.Random, Path, Path], Case]] = {
     "option": _option,
     "name": _name,
     "baseline": _baseline,
-    "store's bytes": _store_bytes,
-    "store's rows": _store_rows,
-    "store's rows again": _store_rows,
+    "another tool's file": _foreign,
+    "store's bytes": store_bytes,
+    "store's rows": store_rows,
+    "store's rows again": store_rows,
 }
 
 
 def _dry_run(matrix: str, folder: Path) -> tuple[str, ...]:
     return ("run", "--matrix", matrix, "--dry-run", "--results", str(folder / "new"))
-
-
-def _reading(results: Path) -> list[tuple[str, ...]]:
-    place = ("--results", str(results))
-    return [
-        ("report", *place),
-        ("report", *place),
-        ("show", CELL, *place),
-        ("show", "0", *place),
-        ("clean", *place),
-        ("clean", "--yes", "--keep", "0", *place),
-        ("baseline", "save", "again", *place),
-        ("check", "--baseline", "main", *place),
-        ("limits", *place),
-        ("run", "--matrix", "ci", "--dry-run", *place),
-        ("flops", "digits/adam/nowhere", *place),
-    ]
-
-
-def _copy(valid: Path, folder: Path) -> Path:
-    if not (folder / "copy").exists():
-        shutil.copytree(valid, folder / "copy")
-    return folder / "copy"
 
 
 def _named(rng: random.Random, folder: Path, suffix: str, data: bytes) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.__main__ import main
-from tests.fuzz.cases import Case
+from tests.fuzz.stores import Case
 
 MAX_CHARACTERS = 500
 MAX_SECONDS = 20.0

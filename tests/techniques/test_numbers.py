@@ -67,6 +67,17 @@ def test_doubles_are_carried_in_fp64(backend: object, tmp_path: Path) -> None:
     torch.testing.assert_close(outputs, expected, rtol=1e-12, atol=1e-12)
 
 
+def test_an_operator_without_a_kernel_is_refused_by_name_when_it_is_lowered(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 3)).eval().double()
+    try:
+        (outputs,) = served(OnnxRuntime(), model, lambda: model, tmp_path, Numerics(None, "fp64"))
+    except CannotApply as error:  # up to 1.32 there is none for doubles
+        assert str(error) == "ONNX Runtime has no fp64 kernel for Erf"
+    else:
+        assert outputs.dtype == torch.float64
+
+
 def test_doubles_listed_as_fp32_are_fp32(tmp_path: Path) -> None:
     (outputs,) = served(OnnxRuntime(), net().double(), net, tmp_path)
     assert outputs.dtype == torch.float32

@@ -21,6 +21,7 @@ from bench.execution.on_demand import Launched
 from bench.formatting import counted, format_value, three_digits
 from bench.metrics import METRICS
 from bench.regression.finding import Finding, Verdict
+from bench.regression.ratios import in_words, settled, smallest_told
 
 FALSE_ALARMS = 0.01
 """Share of comparisons that name a slower timing where nothing has changed, over all their timings."""
@@ -159,17 +160,12 @@ def look(timing: Timing, level: float, rules: Rules, *, last: bool = False) -> N
     if found.low is None or found.high is None:
         timing.verdict = "can't tell" if last else None
         return
-    widest = max(found.high, 1 / found.low) - 1
-    if found.low > 1 + rules.threshold:
-        timing.verdict = "regression"
-    elif found.high < 1 / (1 + rules.threshold):
-        timing.verdict = "improvement"
-    elif widest <= rules.margin:
-        timing.verdict, timing.bound = "no change", widest
+    told = settled(found, rules.margin, rules.threshold)
+    if told:
+        timing.verdict, timing.bound = told
     elif last:
         timing.verdict = "can't tell"
-        seen = smallest_seen(timing.differences, level)
-        timing.bound = max(seen, found.high - 1, rules.threshold)
+        timing.bound = smallest_told(found, smallest_seen(timing.differences, level), rules.threshold)
 
 
 def finding(timing: Timing) -> Finding:
@@ -183,14 +179,7 @@ def finding(timing: Timing) -> Finding:
     if ratio is None or ratio.low is None or ratio.high is None:
         few = f"{values}, {blocks} of the {FIRST_LOOK} that a verdict needs"
         return Finding("can't tell", timing.stage, timing.metric, few)
-    what = {
-        "regression": f"worse by {ratio.value - 1:.1%}",
-        "improvement": f"better by {1 - ratio.value:.1%}",
-        "no change": f"no change larger than {timing.bound or 0:.1%}",
-        "can't tell": f"would have seen {timing.bound or 0:.1%}",
-    }[verdict]
-    interval = f"x{three_digits(ratio.value)} [{three_digits(ratio.low)}, {three_digits(ratio.high)}]"
-    text = f"{interval}, {what}; {values}, {blocks}"
+    text = f"{in_words(verdict, ratio, timing.bound, timing.metric)}; {values}, {blocks}"
     return Finding(verdict, timing.stage, timing.metric, text, before, after, ratio, timing.bound)
 
 

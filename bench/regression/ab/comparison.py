@@ -34,7 +34,7 @@ class Options:
 
     Without `b` it is the work tree, without `a` the merge base with main. `libraries` are two lists of pip's
     requirements with " / " between them. `cell` is a part of the names of the stages to time, and `metric`
-    the metric, all by default.
+    the metric, all by default. `extras` are those of the project that environments of revisions have.
     """
 
     a: str = ""
@@ -49,6 +49,7 @@ class Options:
     metric: str = ""
     pattern: str = ""
     higher: bool = False
+    extras: tuple[str, ...] = ()
     smoke: bool = False
     timeout_s: float = 3600.0
     results: Path = Path("results")
@@ -123,6 +124,8 @@ def _check(options: Options) -> None:
         )
     if options.kind == "libraries" and (options.a or options.b):
         raise BenchError("--with compares two environments of the work tree: leave A and B out")
+    if options.extras and options.kind != "revisions":
+        raise BenchError("--extra is for environments of revisions")
     if options.pattern:
         try:
             groups = re.compile(options.pattern).groups
@@ -156,7 +159,8 @@ def _places(options: Options, say: Say) -> Iterator[dict[Side, Place]]:
         return
     repository = Repository(here)
     base = options.a or repository.merge_base_with_main()
-    with place_of(repository, base, say) as a, place_of(repository, options.b, say) as b:
+    extras = options.extras
+    with place_of(repository, base, say, extras) as a, place_of(repository, options.b, say, extras) as b:
         below = here.resolve().relative_to(repository.folder.resolve())
         yield {"A": _in_folder(a, below), "B": _in_folder(b, below)}
 

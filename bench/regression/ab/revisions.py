@@ -20,6 +20,7 @@ from bench.datasets.cache import cache_folder
 from bench.errors import BenchError
 from bench.regression.ab.sampling import Place
 from bench.regression.revisions import Repository
+from techniques.registry import nearest
 
 REQUIREMENTS = (
     "uv.lock",
@@ -40,11 +41,12 @@ Say = Callable[[str], None]
 
 
 @contextmanager
-def place_of(repository: Repository, revision: str, say: Say) -> Iterator[Place]:
+def place_of(repository: Repository, revision: str, say: Say, extras: Sequence[str] = ()) -> Iterator[Place]:
     """Yield where a revision's code runs.
 
     An empty revision is the work tree as it is, with what is not committed. Others have worktrees, removed in
-    the end. Raises BenchError where its environment cannot be made.
+    the end. `extras` are those of the project that an environment of its own has. Raises BenchError where
+    that cannot be made.
     """
     top = repository.folder
     if not revision:
@@ -55,7 +57,9 @@ def place_of(repository: Repository, revision: str, say: Say) -> Iterator[Place]
     try:
         repository.add_worktree(folder / "tree", commit)
         tree = folder / "tree"
-        python = sys.executable if _requirements(tree) == _requirements(top) else _own_python(tree, say)
+        python = (
+            sys.executable if _requirements(tree) == _requirements(top) else _own_python(tree, say, extras)
+        )
         yield Place(revision, tree, python, _found_in(tree))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -92,15 +96,29 @@ def _required(pyproject: bytes) -> bytes:
         return pyproject
 
 
-def _own_python(tree: Path, say: Say) -> str:
+def _own_python(tree: Path, say: Say, extras: Sequence[str]) -> str:
     """Return the interpreter of an environment that has what a tree requires, made once for each such set."""
+    wanted = []
     if (tree / "requirements.txt").is_file():
-        wanted = ["-r", str(tree / "requirements.txt")]
-    elif any((tree / name).is_file() for name in _INSTALLED_BY):
-        wanted = [str(tree)]
-    else:
+        wanted += ["-r", str(tree / "requirements.txt")]
+    if extras:
+        _check_extras(tree, extras)
+        wanted.append(f"{tree}[{','.join(extras)}]")
+    elif not wanted and any((tree / name).is_file() for name in _INSTALLED_BY):
+        wanted.append(str(tree))
+    if not wanted:
         return sys.executable
-    return environment(f"{_requirements(tree)}-{sys.version_info.major}{sys.version_info.minor}", wanted, say)
+    python = f"{sys.version_info.major}{sys.version_info.minor}"
+    return environment("-".join([_requirements(tree), python, *sorted(extras)]), wanted, say)
+
+
+def _check_extras(tree: Path, extras: Sequence[str]) -> None:
+    """Raise BenchError for an extra that a tree's pyproject.toml does not have: pip would only warn."""
+    path = tree / "pyproject.toml"
+    project = tomllib.loads(path.read_text()).get("project", {}) if path.is_file() else {}
+    known = sorted(project.get("optional-dependencies", {}))
+    if unknown := [extra for extra in extras if extra not in known]:
+        raise BenchError(f"--extra {unknown[0]}: the revision has no such extra{nearest(unknown[0], known)}")
 
 
 def environment(name: str, wanted: Sequence[str], say: Say, alongside: bool = False) -> str:

@@ -168,7 +168,7 @@ def _connect(path: Path) -> sa.Engine:
     engine = sa.create_engine(url, connect_args={"timeout": 30})
 
     def explain(context: sa.ExceptionContext) -> None:
-        if isinstance(context.original_exception, sqlite3.Error):
+        if isinstance(context.original_exception, sqlite3.Error | UnicodeDecodeError):
             raise _explain(path, context.original_exception) from None
         # Else a wish to stop, caught inside the library: no fault of the store.
 
@@ -186,7 +186,10 @@ def _configure(connection: Any, _: Any) -> None:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
     connection.execute("PRAGMA trusted_schema=OFF")
     connection.execute("PRAGMA cell_size_check=ON")
-    connection.execute("PRAGMA journal_mode=DELETE")
+    try:
+        connection.execute("PRAGMA journal_mode=DELETE")
+    except UnicodeDecodeError:  # what SQLite says of a schema that it cannot parse has the schema's own bytes
+        raise sqlite3.DatabaseError("malformed database schema") from None
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
 

@@ -143,6 +143,14 @@ def test_damage_in_the_middle_gets_one_line_when_it_is_read(file):
         Store.open(file.path.parent).measurements("run-1")
 
 
+def test_a_schema_of_no_text_gets_one_line(file):
+    file.close()
+    content = file.path.read_bytes()
+    file.path.write_bytes(content.replace(b"CREATE TABLE runs", b"CRE\x9dTE TABLE runs", 1))
+    with pytest.raises(StoreError, match=r"^[^\n]+malformed database schema[^\n]+$"):
+        Store.open(file.path.parent, create=False).runs()
+
+
 def test_a_launch_of_a_slower_machine_is_disturbed_also_where_only_a_later_one_shows_it(store):
     def timed(value: float, reference_s: float | None) -> Result:
         dynamic = {"disturbed": "", "reference_s": reference_s}

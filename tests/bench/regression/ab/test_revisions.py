@@ -109,6 +109,35 @@ def test_another_requirement_gets_an_environment_of_its_own_once(repository, tmp
     assert pythons[0] == pythons[1] != sys.executable and len(said) == 1
 
 
+def with_extra(repository: Path, *dependencies: str) -> None:
+    text = f'[project]\nname = "a"\nversion = "1"\ndependencies = {list(dependencies)}\n'
+    (repository / "pyproject.toml").write_text(
+        text + "[project.optional-dependencies]\nfast = []\nslow = []\n"
+    )
+
+
+def test_an_environment_has_the_extras_that_are_asked_for(repository, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "bench.regression.ab.revisions.environment",
+        lambda name, wanted, say: asked.append((name, wanted)) or sys.executable,
+    )
+    with_extra(repository)
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "extras")
+    with_extra(repository, "six")
+    for extras in ((), ("slow", "fast")):
+        with place_of(Repository(repository), "HEAD", say, extras) as old:
+            tree = str(old.folder)
+    (plain, _), (name, wanted) = asked
+    assert wanted == [f"{tree}[slow,fast]"] and name == f"{plain}-fast-slow"
+    with (
+        pytest.raises(BenchError, match="--extra fats: the revision has no such extra; did you mean 'fast'"),
+        place_of(Repository(repository), "HEAD", say, ["fats"]),
+    ):
+        pass
+
+
 def test_a_version_of_the_project_is_no_requirement(repository):
     for version in ("1", "2"):
         text = f'[project]\nname = "a"\nversion = "{version}"\ndependencies = []\n'
