@@ -139,7 +139,8 @@ def _write_example(served: ServedCell, part: Path) -> tuple[Any, np.ndarray, Seq
     found = program.to_tensors(program(program.prepare(batch.clone())))
     served.backend.synchronize()
     outputs = [tensor.detach().numpy() for tensor in found]
-    np.savez(part / OUTPUTS, **{f"output_{number}": entry for number, entry in enumerate(outputs)})
+    named: dict[str, Any] = {f"output_{number}": entry for number, entry in enumerate(outputs)}
+    np.savez(part / OUTPUTS, **named)
     return kept, array, outputs
 
 

@@ -75,6 +75,7 @@ class Runs:
         """Measure candidates in one run, or read the run that did; those without a launch are left out."""
         path = self._write(candidates, rung)
         options = replace(self.options, matrix=str(path), filter="", shard=None, workloads=())
+        run_id: str | None
         try:
             with ending_after(self._left_s(rung)):
                 run_id = self._finished(path, options)
@@ -185,7 +186,7 @@ def _toml(value: str | list[str]) -> str:
 def answer_of(view: RunView, row: Mapping[str, Any], problem: Problem, rung: Rung) -> Answer:
     """Return what a run found of a cell; a timing of few launches, or of disturbed ones, is in doubt."""
     state, why = str(row["state"]), str(row["reason"] or "")
-    where = {"run_id": str(view.run["id"]), "cell": str(row["cell"])}
+    where: dict[str, Any] = {"run_id": str(view.run["id"]), "cell": str(row["cell"])}
     doubtful = state == "INVALID" and why.startswith(_TIMING)
     if state != "ok" and not doubtful:
         return Answer(reason=f"{state}: {why}" if why else state, **where)

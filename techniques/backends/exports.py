@@ -53,6 +53,7 @@ class Export:
 
 
 _CHANNELS_LAST = ".to(memory_format=torch.channels_last)"
+_AS_LIST = "found = found if isinstance(found, (list, tuple)) else [found]"
 _AS_ARRAYS = "outputs = [output.float().cpu().numpy() if output.is_floating_point() else output.cpu().numpy()"
 
 
@@ -116,7 +117,7 @@ def inductor(lowered: Lowered, to: Path) -> Export:
             f'model = torch._inductor.aoti_load_package(str(here / "{PROGRAM}"))',
             "with torch.inference_mode():",
             f"    found = model({_tensor(lowered, _device(lowered))})",
-            "found = found if isinstance(found, (list, tuple)) else [found]",
+            _AS_LIST,
             f"{_AS_ARRAYS} for output in found]",
         ),
         "The package is compiled for the instructions of the machine that made it.",
@@ -133,38 +134,65 @@ def eager(lowered: Lowered, to: Path) -> Export:
     if not isinstance(program, TorchProgram) or not isinstance(program.run, torch.nn.Module):
         raise CannotApply("only a module of PyTorch can be exported as code")
     exported = _exported(program.run, prepared)
-    fp32 = _fp32_arithmetic(lowered)
     try:
         code, tensors = _as_code(exported)
     except _NotCode as reason:
-        torch.export.save(exported, to / PROGRAM)
-        files, packages = (PROGRAM,), ("torch",)
-        load = f'model = torch.export.load(str(here / "{PROGRAM}")).module()'
-        call, note = "model({})", f"The graph is a program of torch.export: as plain code, {reason}."
-        imports: tuple[str, ...] = ("import torch",)
+        loading = _program_file(exported, to, str(reason))
     else:
         (to / CODE).write_text(code)
         save_file(tensors, to / WEIGHTS)
-        files, packages = (CODE, WEIGHTS), ("torch", "safetensors")
-        weights = f'load_file(here / "{WEIGHTS}", device="{program.device}")'
-        load = f'model, weights = runpy.run_path(str(here / "{CODE}"))["model"], {weights}'
-        call, note = "model(weights, {})", ""
-        imports = ("import runpy", "import torch", "from safetensors.torch import load_file")
-    if "torch.ops.torchao" in str(exported.graph):
-        packages, imports = (*packages, "torchao"), (*imports, "import torchao.quantization")
+        loading = _code_and_weights(program.device)
+    own = "torch.ops.torchao" in str(exported.graph)
     return Export(
-        files,
-        packages,
-        imports,
+        loading.files,
+        (*loading.packages, *(["torchao"] if own else [])),
+        (*loading.imports, *(["import torchao.quantization"] if own else [])),
         (
             f"torch.set_num_threads({lowered.threads})",
-            *fp32,
-            load,
+            *_fp32_arithmetic(lowered),
+            loading.line,
             "with torch.inference_mode():",
-            f"    found = {call.format(_tensor(lowered, program.device))}",
+            f"    found = {loading.call.format(_tensor(lowered, program.device))}",
+            _AS_LIST,
             f"{_AS_ARRAYS} for output in found]",
         ),
-        note,
+        loading.note,
+    )
+
+
+@dataclass(frozen=True)
+class _Loading:
+    """How a script loads a model of PyTorch, by one line, and calls it: `call` has a place for the batch."""
+
+    files: tuple[str, ...]
+    packages: tuple[str, ...]
+    imports: tuple[str, ...]
+    line: str
+    call: str
+    note: str = ""
+
+
+def _code_and_weights(device: torch.device) -> _Loading:
+    weights = f'load_file(here / "{WEIGHTS}", device="{device}")'
+    return _Loading(
+        (CODE, WEIGHTS),
+        ("torch", "safetensors"),
+        ("import runpy", "import torch", "from safetensors.torch import load_file"),
+        f'model, weights = runpy.run_path(str(here / "{CODE}"))["model"], {weights}',
+        "model(weights, {})",
+    )
+
+
+def _program_file(exported: torch.export.ExportedProgram, to: Path, reason: str) -> _Loading:
+    """Write a program of torch.export, where a graph is no plain code for that reason."""
+    torch.export.save(exported, to / PROGRAM)
+    return _Loading(
+        (PROGRAM,),
+        ("torch",),
+        ("import torch",),
+        f'model = torch.export.load(str(here / "{PROGRAM}")).module()',
+        "model({})",
+        f"The graph is a program of torch.export: as plain code, {reason}.",
     )
 
 
@@ -220,10 +248,12 @@ def _exported(model: torch.nn.Module, prepared: torch.Tensor) -> torch.export.Ex
     with torch.no_grad():
         model = as_graph(unwrap_tensor_subclass(model.eval()), prepared)
         try:
-            return torch.export.export(model, (prepared,))
+            exported = torch.export.export(model, (prepared,))
         except Exception as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise TechniqueError(f"the model cannot be traced: {first[:200]}") from error
+        packed = any(hasattr(tensor, "__tensor_flatten__") for tensor in exported.state_dict.values())
+        return exported.run_decompositions({}) if packed else exported  # which takes packed weights apart
 
 
 class _NotCode(Exception):

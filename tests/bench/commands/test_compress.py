@@ -36,7 +36,7 @@ def test_a_budget_without_one_is_refused(text: str) -> None:
         (("--workload", "digits", "--goal", "quality_loss_points"), "must be METRIC <= NUMBER"),
         (("--workload", "digits", "--minimize", "throughput"), "not better when lower"),
         (("--workload", "digits", "--step", "int8-static"), "is no step"),
-        (("--workload", "digits", "--backend", "onnx"), "did you mean"),
+        (("--workload", "digits", "--backend", "cpu-eagre"), "did you mean"),
         (("--workload", "digits", "--budget", "soon"), "--budget must be"),
     ],
 )

@@ -120,7 +120,8 @@ def test_the_compression_table_says_after_how_many_inferences_it_pays(
 ) -> None:
     grid = next(grid for grid in compression_grids(frames) if grid.name == "tradeoff")
     place = grid.columns.index("pays after (inferences)")
-    entries = {(row[1].text, row[2].text): row[place] for row in grid.rows}
+    names = [grid.columns.index(name) for name in ("compression", "backend")]
+    entries = {tuple(row[name].text for name in names): row[place] for row in grid.rows}
     finetune = entries["finetune", "onnxruntime"]
     assert (finetune.text, finetune.detail) == ("never", "runs as the uncompressed model")
     channels = entries["prune-channels:0.5", "onnxruntime"]
