@@ -39,6 +39,7 @@ reports.formats
 reports.checks
 reports.write
 bench.interchange
+bench.search
 bench.selftest
 bench.commands
 bench.api

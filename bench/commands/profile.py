@@ -137,16 +137,13 @@ def profile_cell(name: str, run_id: str | None, results: Path, store_url: str = 
     Raises BenchError where there is no such cell, or its artifact is gone. The trace opens in Perfetto
     (ui.perfetto.dev) and in Chrome.
     """
-    import torch
-
     from bench.execution.resources import find_resources
     from bench.instruments.clock import warm_up
     from bench.results.lookup import artifact_of, find_cell
     from bench.results.store import Store
-    from bench.stages import settings_of
-    from bench.stages.inputs import load_backend, load_lowered, rotating_batches
-    from bench.stages.settings import LoweredSettings
-    from bench.workloads.loading import example_batch, load_workload
+    from bench.stages.inputs import rotating_batches
+    from bench.stages.served_cell import load_served
+    from bench.workloads.loading import example_batch
     from techniques.backends.protocol import sparing_inputs
 
     store = Store.open(results, store_url, create=False)
@@ -154,15 +151,11 @@ def profile_cell(name: str, run_id: str | None, results: Path, store_url: str = 
     cell = find_cell(store, run_id, name)
     folder = artifact_of(cell, run_id, results, "lower")
     lower = next(stage for stage in store.stages(run_id) if stage.key == cell.stages["lower"])
-    settings: LoweredSettings = settings_of("lower", lower.request.settings)
-    threads = len(find_resources().cpus)
-    torch.set_num_threads(threads)
-    workload, data = load_workload(settings.workload, settings.test_samples)
-    backend = load_backend(settings)
-    program = load_lowered(backend, folder, settings, threads)
-    program = sparing_inputs(program, example_batch(workload, data, settings.batch_size))
-    prepared = [program.prepare(batch) for batch in rotating_batches(workload, data, settings.batch_size)]
-    warm_up(lambda: program(prepared[0]), backend.synchronize)
+    served = load_served(lower.request.settings, folder, len(find_resources().cpus))
+    workload, data, batch_size = served.workload, served.data, served.settings.batch_size
+    program = sparing_inputs(served.program, example_batch(workload, data, batch_size))
+    prepared = [program.prepare(batch) for batch in rotating_batches(workload, data, batch_size)]
+    warm_up(lambda: program(prepared[0]), served.backend.synchronize)
     path = results / run_id / "profiles" / f"{_stem(cell.name)}.json"
     refuse_links(results, f"{run_id}/profiles")
     path.parent.mkdir(parents=True, exist_ok=True)

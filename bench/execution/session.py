@@ -59,7 +59,8 @@ _LOG = logging.getLogger(__name__)
 class Prepared:
     """A matrix ready to run: its plan, plug-ins, resources, and notes on what differs from the file.
 
-    `engine` is connected to a cluster; None stands for this machine.
+    `engine` is connected to a cluster; None stands for this machine. `started_s` is when the run was asked
+    for, by `bench.costs.timeline.now_s`; 0 stands for the start of the process.
     """
 
     options: RunOptions
@@ -70,6 +71,7 @@ class Prepared:
     notes: tuple[str, ...]
     shard: Shard | None = None
     engine: Engine | None = None
+    started_s: float = 0.0
 
     @property
     def max_launches(self) -> int:
@@ -257,7 +259,8 @@ def _carry_out(
     stages = {stage.key: stage for stage in store.stages(run_id)}
     # The stored plan, since an interrupted run may have split a timing that was planned for all.
     prepared = replace(prepared, plan=replace(prepared.plan, stages=stages, cells=tuple(store.cells(run_id))))
-    timeline = Timeline(process_started_s())
+    started_s = prepared.started_s or process_started_s()
+    timeline = Timeline(started_s)
     job = Job(
         run_id,
         store,
@@ -272,7 +275,7 @@ def _carry_out(
     )
     nodes = len(prepared.engine.nodes()) if prepared.engine else 1
     estimator = predict(job, list(stages.values()), also_logged(say), nodes)
-    timeline.add_part(RUNNER, process_started_s(), now_s())
+    timeline.add_part(RUNNER, started_s, now_s())
     try:
         engine = prepared.engine or this_machine(job)
         ok = run_plan(job, prepared.plan, timeline, estimator, engine, time_them)

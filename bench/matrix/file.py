@@ -119,7 +119,8 @@ class Budget(_Strict):
     `budget_s`, none of its timings that has three launches has another, and nothing is repeated. `sample_s`
     is how long a launch samples. `flush_cache` empties the device's caches before each sample, as other work
     would between calls that are far apart. `timeout_s` ends a stage that hangs, `memory_gib` one that
-    allocates without end. `allocator`: workers "keep" the memory that they free, or leave it to the "system".
+    allocates without end. Lowered models are evaluated on the first `evaluate_samples` of the test set, or on
+    all. `allocator`: workers "keep" the memory that they free, or leave it to the "system".
     """
 
     train_steps: int | None = Field(default=None, ge=1, le=10**9)
@@ -134,6 +135,7 @@ class Budget(_Strict):
     flush_cache: bool = False
     timeout_s: float = Field(default=1800, ge=1, le=30 * 24 * 3600)
     memory_gib: float | None = Field(default=None, ge=0.125, le=2**20)
+    evaluate_samples: int | None = Field(default=None, ge=1, le=10**9)
     allocator: Allocator = "keep"
 
 

@@ -10,6 +10,16 @@ ROWS = (
            "quality lost to the uncompressed eager model of the same training", low=-100.0, high=100.0),
     Metric("speedup", "speedup", "ratio", "higher", "sampled", "infer",
            "how many times as fast as the uncompressed model on cpu-eager, at the same batch size", low=0.0),
+    Metric("compressing_s", "time to compress", "s", "lower", "sampled", "compress",
+           "work of all steps of a cell's recipe, and what its lowering takes longer than the uncompressed "
+           "model's"),
+    Metric("break_even_inferences", "break-even", "samples", "lower", "sampled", "infer",
+           "inferences after which the time that compressing took is saved, against the uncompressed model "
+           "on the same backend", low=0.0),
+    Metric("break_even_energy_inferences", "break-even of energy", "samples", "lower", "sampled", "infer",
+           "inferences after which the energy that compressing took is saved", low=0.0),
+    Metric("break_even_money_inferences", "break-even of money", "samples", "lower", "sampled", "infer",
+           "inferences after which the money that compressing took is saved", low=0.0),
     Metric("time_to_target_by_steps_s", "time to target by steps", "s", "lower", "sampled", "train",
            "steps to target × the median step time"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -108,7 +109,7 @@ def lower(planner: Planner, chosen: CellTechniques, keys: Keys) -> str:
 def evaluate(planner: Planner, chosen: CellTechniques, keys: Keys) -> str:
     parents = {"lowered": keys["lower"], "model": _model(keys), "reference": keys["train"]}
     label = planner.stages[keys["lower"]].label
-    return planner.add("evaluate", chosen, _lowered_settings(planner, chosen), parents, label)
+    return planner.add("evaluate", chosen, _evaluated_settings(planner, chosen), parents, label)
 
 
 def infer(planner: Planner, chosen: CellTechniques, keys: Keys) -> str:
@@ -182,6 +183,14 @@ def _lowered_settings(planner: Planner, chosen: CellTechniques) -> LoweredSettin
     cell = chosen.cell
     what = (cell.workload, chosen.format, cell.backend, cell.precision, cell.batch_size)
     return planner.once(("lowered", *what), lambda: LoweredSettings(**_lowered(planner, chosen)))
+
+
+def _evaluated_settings(planner: Planner, chosen: CellTechniques) -> LoweredSettings:
+    """Return the settings of an evaluation, on a part of the test set where the budget says so."""
+    settings, samples = _lowered_settings(planner, chosen), planner.budget.evaluate_samples
+    if samples is None or planner.smoke:
+        return settings
+    return planner.once(("evaluated", id(settings)), lambda: replace(settings, test_samples=samples))
 
 
 def _of_structure(

@@ -38,13 +38,14 @@ INT8_PRODUCTS = ("int8-dynamic", "int8-static")
 
 
 def run(request: Request[LoweredSettings], folder: Path) -> list[Measurement]:
-    """Measure quality on the whole test set, agreement with the model and with the uncompressed one."""
+    """Measure quality on the test set, agreement with the model and with the uncompressed one."""
     settings = request.settings
     workload, data = load_workload(settings.workload, settings.test_samples)
     lowered = parent_folder(request, "lowered")
     program = load_lowered(load_backend(settings), lowered, settings, request.threads)
-    own = load_outputs(parent_folder(request, "model"))
-    reference = load_outputs(parent_folder(request, "reference"))
+    samples = len(data.test_inputs)  # those of the models are of the whole test set
+    own = load_outputs(parent_folder(request, "model")).first(samples)
+    reference = load_outputs(parent_folder(request, "reference")).first(samples)
     outputs = run_all(program, workload, data, settings.batch_size, own)
     kind = reference.kind
     assert kind is not None  # the train stage recognised it

@@ -59,6 +59,13 @@ def _normalize(images: torch.Tensor, mean: float, deviation: float) -> torch.Ten
     return grey.unsqueeze(1).expand(-1, 3, -1, -1).contiguous()
 
 
+def _in_words(size: int, mean: float, deviation: float) -> str:
+    return (
+        f"Grey images of {size} × {size} pixels: subtract {mean}, divide by {deviation}, and repeat the "
+        "result in three channels"
+    )
+
+
 def squared_error(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the mean squared error of outputs (batch, classes) against one-hot labels (batch,)."""
     one_hot = nn.functional.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
@@ -69,6 +76,7 @@ def squared_error(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 FASHION_MNIST_SIMPLECNN = Workload(
     data=lambda: _data("fashion-mnist"),
     transform=lambda images: _normalize(images, mean=72.94, deviation=90.02),
+    preprocessing=_in_words(28, mean=72.94, deviation=90.02),
     model=lambda: SimpleCNN(size=28),
     loss=nn.functional.cross_entropy,
     quality=accuracy_and_recall,
@@ -101,6 +109,7 @@ FASHION_MNIST_VIT = replace(
 DIGITS = Workload(
     data=lambda: _data("digits"),
     transform=lambda images: _normalize(images, mean=4.88, deviation=6.02),
+    preprocessing=_in_words(8, mean=4.88, deviation=6.02),
     model=lambda: SimpleCNN(size=8),
     loss=nn.functional.cross_entropy,
     quality=accuracy_and_recall,

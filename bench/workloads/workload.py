@@ -62,6 +62,7 @@ class Workload:
     each evaluation: metrics by name. `generator` wraps a model of this workload, on its device, to continue
     texts. `fixed_batch` is the one batch size that the model takes, None where it takes any. `has_targets`
     says of a model that is served as given that its test targets are known: then accuracy is measured.
+    `preprocessing` says in words what `transform` does, for the card of an exported model.
     """
 
     data: Callable[[], Data]
@@ -79,3 +80,4 @@ class Workload:
     generator: Callable[[torch.nn.Module], Generator] | None = None
     fixed_batch: int | None = None
     has_targets: bool = False
+    preprocessing: str = ""

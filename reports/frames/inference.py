@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.analysis.statistics import Interval
+from reports.frames.break_even import BREAK_EVEN_COLUMNS, set_break_even
 from reports.frames.counts import flops_incomplete
 from reports.frames.further import further_columns, further_values
 from reports.frames.money import SERVING_COLUMNS, serving_columns
@@ -67,6 +68,7 @@ COLUMNS = (
     *("speedup", "speedup_low", "speedup_high"),
     *(*ROOFLINE_COLUMNS, "flops_incomplete"),
     *SERVING_COLUMNS,
+    *BREAK_EVEN_COLUMNS,
     *_SERVE_METRICS,
     *_INFER_METRICS.values(),
     *_LOWER_METRICS,
@@ -93,6 +95,7 @@ def inference_table(view: RunView) -> pd.DataFrame:
     ]
     _set_quality_loss(view, rows)
     _set_speedup(view, rows)
+    set_break_even(view, rows)
     frame = pd.DataFrame(rows, columns=[*COLUMNS, *further])
     for flag, cost in (("pareto", "latency_s"), ("pareto_size", "artifact_compressed_bytes")):
         points = [] if view.smoke else ranked_points(frame, cost)

@@ -13,6 +13,7 @@ from bench.matrix.limits import Limit
 from bench.metrics import metric_named
 from bench.regression.finding import Comparison
 from bench.regression.limits import Measured, judged
+from reports.frames.break_even import BREAK_EVENS
 from reports.frames.inference import cell_state
 from reports.frames.validity import infer_fault, step_fault
 from reports.frames.view import RunView, records
@@ -27,7 +28,8 @@ _TRAINING = ("train", "step")
 _INFERENCE, _OF_TRAINING = "inference", "training"
 _DERIVED: Mapping[str, tuple[tuple[str, str], ...]] = {
     "quality_loss_points": ((_INFERENCE, "evaluate"),),
-    "speedup": ((_INFERENCE, "infer"),),
+    **dict.fromkeys(("speedup", *BREAK_EVENS), ((_INFERENCE, "infer"),)),
+    "compressing_s": ((_INFERENCE, "compress"),),
     "time_to_target_by_steps_s": ((_OF_TRAINING, "train"),),
     "flops_to_target": ((_OF_TRAINING, "train"),),
     **dict.fromkeys(

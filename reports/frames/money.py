@@ -23,7 +23,7 @@ def serving_columns(
 ) -> dict[str, Any]:
     """Return the estimated energy of a call, and the cost of a million samples in calls of this size."""
     estimate_j, method = estimate(view, latency_s)
-    money, how = _money(view, latency_s, energy_j, estimate_j)
+    money, how = money_of(view, latency_s, energy_j, estimate_j)
     per_million = None if money is None else money * _MILLION / samples
     return dict(zip(SERVING_COLUMNS, (estimate_j, method, per_million, how), strict=True))
 
@@ -34,7 +34,7 @@ def training_columns(view: RunView, seconds: float | None, energy_j: float | Non
     return dict(
         zip(
             TRAINING_COLUMNS,
-            (estimate_j, method, *_money(view, seconds, energy_j, estimate_j)),
+            (estimate_j, method, *money_of(view, seconds, energy_j, estimate_j)),
             strict=True,
         )
     )
@@ -48,7 +48,7 @@ def estimate(view: RunView, seconds: float | None) -> tuple[float | None, str]:
     return watts * seconds, f"{watts:g} W (from the matrix) × time"
 
 
-def _money(
+def money_of(
     view: RunView, seconds: float | None, energy_j: float | None, estimate_j: float | None
 ) -> tuple[float | None, str]:
     """Return the cost in the table's currency and what it is made of; None where there is no price table."""

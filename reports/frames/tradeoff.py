@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.analysis.statistics import Interval, mean_interval
 from bench.diagnosis.why import explain
+from reports.frames.break_even import BREAK_EVENS
 from reports.frames.compression import CONTROL
 from reports.frames.view import PLACE, RunView, place_of, records, training_of
 from reports.frames.why import evidence_of
@@ -29,7 +30,7 @@ _COLUMNS = (
     *("latency_s", "latency_preliminary", "speedup", "speedup_low", "speedup_high", "same_timing"),
     *("artifact_bytes", "artifact_compressed_bytes", "times_smaller", "times_smaller_compressed"),
     *("nonzero_share", "answers_flipped", "answers_lost", "answers_won"),
-    "why",
+    *("compressing_s", *BREAK_EVENS, "break_even_verdict", "why"),
 )
 
 Row = dict[str, Any]
@@ -42,7 +43,8 @@ def tradeoff_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
     (that of the step's row, as `student` for `distill`, else `finetune`), both in percentage points on one
     backend, paired by training; their bounds are a Student interval over seeds. `speedup` and `times_smaller`
     are over the uncompressed model on the same backend; `same_timing` says that it runs as that very
-    structure and was timed with it. `why` says why it is not faster, or why it is, from the first of its
+    structure and was timed with it. For `compressing_s` and the break-even see `reports.frames.break_even`.
+    `why` says why it is not faster, or why it is, from the first of its
     trainings.
     """
     rows = [row for row in records(inference) if row["ranked"]]
@@ -123,8 +125,16 @@ def _row(view: RunView, members: list[Row], qualities: Mapping[tuple[Any, ...], 
         "nonzero_share": _nonzero_share(members),
         "answers_flipped": _complement(_mean(members, "reference_agreement")),
         **{name: _mean(members, name) for name in ("answers_lost", "answers_won")},
+        **_break_even(members),
         "why": _why(view, plain),
     }
+
+
+def _break_even(rows: list[Row]) -> Row:
+    """Average the break-even over trainings; where one of them never pays, none does."""
+    verdict = next((row["break_even_verdict"] for row in rows if row["break_even_verdict"]), "")
+    found = {name: None if verdict else _mean(rows, name) for name in BREAK_EVENS}
+    return {"compressing_s": _mean(rows, "compressing_s"), **found, "break_even_verdict": verdict}
 
 
 def _why(view: RunView, pairs: list[tuple[Row, Row]]) -> str:

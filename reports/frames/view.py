@@ -105,6 +105,7 @@ class RunView:
     """Everything stored about one run. Build it by `read`.
 
     `machines` has the machine of each stage by its key; it is empty where the run has a single one.
+    `made_s` has the seconds that untimed stages worked, in this run or in the earlier one that made them.
     `unreadable` has the stage and the reason of each record of which something cannot be read.
     """
 
@@ -115,6 +116,7 @@ class RunView:
     machines: Mapping[str, str]
     overheads: Mapping[str, float]
     body_s: float
+    made_s: Mapping[str, float]
     comparison: Comparison | None
     unreadable: tuple[tuple[str, str], ...]
     _statuses: Mapping[str, Status]
@@ -248,6 +250,7 @@ def read(store: Store, run_id: str) -> RunView:
         machines=_machines(launches, environments),
         overheads=store.overheads(run_id),
         body_s=float(own["body_s"].sum()),
+        made_s=_made_s(store, launches, stages),
         comparison=compare(store, run_id),
         unreadable=(
             *((record.stage_key, record.reason) for record in store.unreadable_records(run_id)),
@@ -259,6 +262,14 @@ def read(store: Store, run_id: str) -> RunView:
         _invalid=_invalid(measurements),
         _curves=_curves(measurements),
     )
+
+
+def _made_s(store: Store, launches: pd.DataFrame, stages: Mapping[str, StageRow]) -> dict[str, float]:
+    timed = [key for key, stage in stages.items() if stage.timed]
+    ended = launches[(launches["state"] == "ok") & ~launches["stage_key"].isin(timed)]
+    reused = ended["reused"].astype(bool)
+    own = {str(key): float(seconds) for key, seconds in _rows(ended[~reused], ("stage_key", "body_s"))}
+    return {**store.making_s(ended[reused]["stage_key"]), **own}
 
 
 def _unknown_metrics(measurements: pd.DataFrame) -> Iterable[tuple[str, str]]:

@@ -8,9 +8,21 @@ import pandas as pd
 
 from bench.formatting import format_points, format_value, three_digits
 from reports.frames import worst_classes
+from reports.frames.break_even import NEVER
 from reports.frames.tradeoff import MAX_NONZERO_SHARE
 from reports.frames.view import place_of, records
-from reports.grids.cell import PRELIMINARY, UNKNOWN, Column, Entry, Row, bounds, metric, plain, speedup
+from reports.grids.cell import (
+    AFTER_ALL,
+    PRELIMINARY,
+    UNKNOWN,
+    Column,
+    Entry,
+    Row,
+    bounds,
+    metric,
+    plain,
+    speedup,
+)
 from reports.grids.grid import Grid, build_grid
 
 
@@ -62,6 +74,17 @@ def _quality(row: Row) -> Entry:
     return Entry(format_value("quality", row["quality"]), spread, row["quality"])
 
 
+def _break_even(row: Row) -> Entry:
+    """Show after how many inferences compressing has paid: in time, and below in energy and money."""
+    verdict, value = row["break_even_verdict"], row["break_even_inferences"]
+    if verdict.startswith(NEVER):
+        return Entry(NEVER, verdict.removeprefix(f"{NEVER}: "), AFTER_ALL)
+    others = {"energy": row["break_even_energy_inferences"], "money": row["break_even_money_inferences"]}
+    name = "break_even_inferences"
+    known = [f"{what} {format_value(name, number)}" for what, number in others.items() if number is not None]
+    return Entry(format_value(name, value), ", ".join(known) or verdict, value)
+
+
 TRADEOFF: tuple[Column, ...] = (
     ("workload", plain("workload")),
     ("compression", plain("compression")),
@@ -81,6 +104,7 @@ TRADEOFF: tuple[Column, ...] = (
     ("answers flipped", metric("answers_flipped", "answers_lost")),
     ("answers lost", metric("answers_lost")),
     ("answers won", metric("answers_won")),
+    ("pays after (inferences)", _break_even),
     ("why", plain("why")),
 )
 

@@ -19,7 +19,8 @@ class BackendRow(Row):
     that a fork server imports ahead of its workers, for lowering and for running; `worker_imports` start
     threads as they are imported, so each worker does it by itself. `fork_safe` is false where the runtime
     must start in a process of its own. `training_only` names settings that say how it trains, and nothing of
-    how it serves. `reads_onnx` says that it lowers a model that is an ONNX file, too.
+    how it serves. `reads_onnx` says that it lowers a model that is an ONNX file, too. `export` refers to the
+    function that writes what runs a lowered model without the suite, see `techniques.backends.exports`.
     """
 
     device: Literal["cpu", "cuda", "rocm", "mps", "xpu", "tpu"] = "cpu"
@@ -34,6 +35,7 @@ class BackendRow(Row):
     fork_safe: bool = True
     training_only: tuple[str, ...] = ()
     reads_onnx: bool = False
+    export: str = ""
 
     def obstacle(self) -> Obstacle | None:
         """Say what keeps this from running where the stages of the run do, or None."""
@@ -84,6 +86,7 @@ _WEIGHTS_IN: Any = {"int8-weight": ("bf16",), "int4-weight": ("bf16",)}
 _add(
     "cpu-eager",
     "techniques.backends.eager:cpu",
+    export="techniques.backends.exports:eager",
     about="PyTorch, operator by operator, on the CPU",
     needs=("torch", "torchao"),
     install="pip install torch torchao",
@@ -98,6 +101,7 @@ _add(
 _add(
     "cpu-inductor",
     "techniques.backends.inductor:Inductor",
+    export="techniques.backends.exports:inductor",
     about="PyTorch compiled ahead of time by Inductor into C++ for the CPU",
     needs=("torch", "torchao"),
     install="pip install torch torchao",
@@ -119,6 +123,7 @@ _add(
 _add(
     "onnxruntime",
     "techniques.backends.onnx_runtime:OnnxRuntime",
+    export="techniques.backends.exports:onnxruntime",
     about="ONNX Runtime's CPU provider",
     needs=("onnxruntime", "onnx", "onnxscript"),
     install="pip install onnxruntime onnx onnxscript",
@@ -140,6 +145,7 @@ _add(
 _add(
     "executorch",
     "techniques.backends.executorch_runtime:ExecuTorch",
+    export="techniques.backends.exports:executorch",
     about="ExecuTorch with XNNPACK on the CPU",
     needs=("executorch", "torchao"),
     install=_RUNTIMES,
@@ -162,6 +168,7 @@ _add(
 _add(
     "openvino",
     "techniques.backends.openvino_runtime:OpenVino",
+    export="techniques.backends.exports:openvino",
     about="OpenVINO's CPU plugin",
     needs=("openvino", "nncf"),
     install=_RUNTIMES,
@@ -212,6 +219,7 @@ _add(
 _add(
     "cuda-eager",
     "techniques.backends.eager:cuda",
+    export="techniques.backends.exports:eager",
     about="PyTorch, operator by operator, on an NVIDIA GPU",
     needs=("torch", "torchao"),
     install="pip install torch torchao",
@@ -238,6 +246,7 @@ _add(
 _add(
     "cuda-inductor",
     "techniques.backends.cuda_inductor:CudaInductor",
+    export="techniques.backends.exports:inductor",
     about="PyTorch compiled ahead of time by Inductor into Triton kernels for an NVIDIA GPU",
     needs=("torch", "torchao", "triton"),
     install="pip install torch torchao",
@@ -294,6 +303,7 @@ _UNPROVED = dict.fromkeys(_FORMATS, "its kernels have not been tested on this ha
 _add(
     "rocm",
     "techniques.backends.eager:rocm",
+    export="techniques.backends.exports:eager",
     about="PyTorch, operator by operator, on an AMD GPU",
     needs=("torch",),
     install="pip install torch --index-url https://download.pytorch.org/whl/rocm7.1",
@@ -308,6 +318,7 @@ _add(
 _add(
     "mps",
     "techniques.backends.eager:mps",
+    export="techniques.backends.exports:eager",
     about="PyTorch, operator by operator, on an Apple GPU (macOS: not supported yet)",
     needs=("torch",),
     install="pip install torch",
@@ -322,6 +333,7 @@ _add(
 _add(
     "xpu",
     "techniques.backends.eager:xpu",
+    export="techniques.backends.exports:eager",
     about="PyTorch, operator by operator, on an Intel GPU",
     needs=("torch",),
     install="pip install torch --index-url https://download.pytorch.org/whl/xpu",

@@ -268,6 +268,23 @@ class Reading:
         with self._reading() as connection:
             return cost_history.artifact_bytes(connection, run_id, keys)
 
+    def making_s(self, keys: Iterable[str]) -> dict[str, float]:
+        """Return the seconds that stages worked where they last ran, in any run of the store, by their keys.
+
+        Stages that never did, as their artifacts come from elsewhere, are left out.
+        """
+        launches = schema.launches.c
+        query = (
+            sa.select(launches.stage_key, launches.body_s)
+            .where(launches.stage_key.in_(sorted(keys)), launches.state == "ok", launches.reused == 0)
+            .order_by(launches.id)
+        )
+        with self._reading() as connection:
+            try:
+                return {row.stage_key: row.body_s for row in connection.execute(query)}
+            except Damaged:
+                return {}
+
     def environments(self, run_id: str) -> dict[str, dict[str, Any]]:
         """Return the environments that a run's launches saw, by id."""
         used = (

@@ -72,6 +72,15 @@ def plan_of(folder, infer: str, budget: str = "", compression: str = "none"):
     return make_plan(read_matrix(str(file)), cpus=2)
 
 
+def test_a_budget_may_evaluate_on_a_part_of_the_test_set_and_shares_all_else(tmp_path):
+    whole = plan_of(tmp_path, 'backend = "cpu-eager"')
+    part = plan_of(tmp_path, 'backend = "cpu-eager"', "evaluate_samples = 100")
+    (own,), (other,) = whole.of_kind("evaluate"), part.of_kind("evaluate")
+    assert (own.request.settings["test_samples"], other.request.settings["test_samples"]) == (None, 100)
+    assert own.key != other.key
+    assert whole.stages.keys() - {own.key} == part.stages.keys() - {other.key}
+
+
 def test_a_setting_of_training_is_none_of_serving_and_a_layout_is_one_of_both(tmp_path):
     plan = plan_of(tmp_path, 'backend = ["cpu-eager:accumulate=2", "cpu-eager:channels_last=true"]')
     reasons = [cell.skipped for cell in plan.cells]

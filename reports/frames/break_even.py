@@ -1,0 +1,117 @@
+"""How many inferences pay for compressing: what it took to make, over what each inference saves.
+
+Both are against the uncompressed model of the same training on the same backend. What is done anyway, training
+and lowering the uncompressed model, is no part of the price.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from reports.frames.money import estimate, money_of
+from reports.frames.view import RunView, training_of
+
+NEVER = "never"
+
+BREAK_EVENS = ("break_even_inferences", "break_even_energy_inferences", "break_even_money_inferences")
+BREAK_EVEN_COLUMNS = ("compressing_s", *BREAK_EVENS, "break_even_verdict")
+
+_NONE = "none"
+_PLACE = ("backend", "precision", "batch_size", "machine")
+_MILLION = 1e6
+
+Row = dict[str, Any]
+
+
+def set_break_even(view: RunView, rows: list[Row]) -> None:
+    """Add the columns to the rows of the table of inference, in place.
+
+    `compressing_s` is the work of the recipe's steps, of the teacher's outputs, and what the lowering took
+    longer than the uncompressed model's. The break-evens are numbers of samples: that time, its estimated
+    energy and its money, over what a sample saves. `break_even_verdict` is empty where they are known, begins
+    with "never" where a cell is not faster or that can't be told, and else says what is unknown.
+    """
+    plain: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        if row["compression"] == _NONE:
+            plain.setdefault(_place(row), row)
+    for row in rows:
+        twin = plain.get(_place(row))
+        compressed = row["compression"] != _NONE and twin is not None
+        row |= _of_pair(view, row, twin) if compressed and twin else _nothing()
+
+
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (*training_of(row), *(row[name] for name in _PLACE))
+
+
+def _nothing(verdict: str = "") -> Row:
+    return {**dict.fromkeys(BREAK_EVEN_COLUMNS), "break_even_verdict": verdict}
+
+
+def _of_pair(view: RunView, row: Row, twin: Row) -> Row:
+    seconds = _compressing_s(view, row, twin)
+    found = {**_nothing(), "compressing_s": seconds}
+    if not row["ranked"] or not twin["ranked"]:
+        return found
+    slow = _not_faster(view, row, twin)
+    if slow:
+        return {**found, "break_even_verdict": f"{NEVER}: {slow}"}
+    if seconds is None:
+        return {**found, "break_even_verdict": "the time to compress is unknown"}
+    samples = int(row["batch_size"] or 1)
+    joules, _ = estimate(view, seconds)
+    money, _ = money_of(view, seconds, None, joules)
+    prices = [entry["money_per_million"] for entry in (twin, row)]
+    saved_money = None if None in prices else (prices[0] - prices[1]) / _MILLION
+    pairs = (
+        (seconds, (twin["latency_s"] - row["latency_s"]) / samples),
+        (joules, _saved_j(row, twin, samples)),
+        (money, saved_money),
+    )
+    return {**found, **{name: _over(*pair) for name, pair in zip(BREAK_EVENS, pairs, strict=True)}}
+
+
+def _not_faster(view: RunView, row: Row, twin: Row) -> str:
+    """Say why a cell saves no time, or return an empty text."""
+    if row["infer_key"] == twin["infer_key"]:
+        return "runs as the uncompressed model"
+    ratio = view.latency_ratio(str(twin["infer_key"]), str(row["infer_key"]))
+    if ratio is None or ratio.low is None or ratio.high is None:
+        return "can't tell whether it is faster"
+    if ratio.low > 1 and row["latency_s"] < twin["latency_s"]:
+        return ""
+    return "not faster" if ratio.high <= 1 else "can't tell whether it is faster"
+
+
+def _compressing_s(view: RunView, row: Row, twin: Row) -> float | None:
+    """Return the seconds that compressing took; None where any of its parts is unknown."""
+    parts = [view.made_s.get(key) for key in _making(view, str(row["compress_key"] or ""))]
+    lowered = [view.made_s.get(str(entry["lower_key"] or "")) for entry in (row, twin)]
+    known = [part for part in (*parts, *lowered) if part is not None]
+    if len(known) < len(parts) + len(lowered):
+        return None
+    own, plain = known[-2:]
+    return sum(known[:-2]) + max(0.0, own - plain)
+
+
+def _making(view: RunView, key: str) -> Iterator[str]:
+    """Yield the keys of the stages that made a compressed model from the trained one."""
+    while key in view.stages and view.stages[key].kind == "compress":
+        yield key
+        parents = [parent for parent in view.stages[key].parents if parent in view.stages]
+        yield from (parent for parent in parents if view.stages[parent].kind == "teach")
+        key = next((parent for parent in parents if view.stages[parent].kind == "compress"), "")
+
+
+def _saved_j(row: Row, twin: Row, samples: int) -> float | None:
+    """Return the joules that a sample saves: as measured where both are, else as estimated."""
+    for name in ("energy_j", "energy_estimate_j"):
+        if row[name] is not None and twin[name] is not None:
+            return float(twin[name] - row[name]) / samples
+    return None
+
+
+def _over(price: float | None, saved: float | None) -> float | None:
+    return None if price is None or saved is None or saved <= 0 else price / saved
