@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -62,6 +62,9 @@ class Workload:
     each evaluation: metrics by name. `generator` wraps a model of this workload, on its device, to continue
     texts. `fixed_batch` is the one batch size that the model takes, None where it takes any. `has_targets`
     says of a model that is served as given that its test targets are known: then accuracy is measured.
+    `columns` returns further columns of the test data, by name: the group of each test sample, as whom a text
+    is by; quality is compared in each group. `corruptions` yields the test inputs corrupted in one way after
+    the other, each with its name: noise, blur, typos.
     """
 
     data: Callable[[], Data]
@@ -79,3 +82,5 @@ class Workload:
     generator: Callable[[torch.nn.Module], Generator] | None = None
     fixed_batch: int | None = None
     has_targets: bool = False
+    columns: Callable[[Data], Mapping[str, Sequence[object]]] = lambda data: {}
+    corruptions: Callable[[Data], Iterator[tuple[str, torch.Tensor]]] | None = None
