@@ -16,6 +16,7 @@ from reports.frames.limits import limits_of, limits_table
 from reports.frames.run import read_frames
 from reports.frames.view import RunView, read
 from reports.grids.compression import compression_grids
+from reports.grids.fidelity import fidelity_grids
 from reports.grids.generation import generation_grids
 from reports.grids.grid import Grid
 from reports.grids.limits import limits_grid
@@ -100,7 +101,8 @@ def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:
     # Costs and times of a smoke run are not worth comparing.
     if smoke:
         return [*optimizer_grids(frames), *(grid for grid in grids if grid.name != "estimate")]
-    compared = [*runtimes_grids(frames), *compression_grids(frames), *optimizer_grids(frames)]
+    compared = [*runtimes_grids(frames), *compression_grids(frames), *fidelity_grids(frames)]
+    compared += optimizer_grids(frames)
     sensitive = sensitivity_grids(frames["sensitivity"]) if "sensitivity" in frames else []
     return [*limits, *compared, *sensitive, *steps_grids(frames), *grids]
 

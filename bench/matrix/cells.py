@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from bench.matrix.axes import AXES, LeftOut
-from bench.matrix.file import Budget, Device, Estimate, Peak, Prices, Server
+from bench.matrix.file import Budget, Device, Estimate, Evaluate, Peak, Prices, Server
 from bench.matrix.limits import Limit
 from bench.matrix.tuning import TUNED_BY_TRIALS, tuning_of
 
@@ -80,6 +80,7 @@ class Matrix:
     `left_out` are the backends that `auto` did not select, those that the filter excludes aside. `crosses`
     say what each `[[cross]]` is about and how many cells it has. One that does not `serve` only trains.
     `targets` are of workloads that have another than their own. `limits` are what cells must hold.
+    `evaluate` asks for further evaluations.
     """
 
     name: str
@@ -97,3 +98,4 @@ class Matrix:
     serves: bool = True
     targets: Mapping[str, float] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
+    evaluate: Evaluate = field(default_factory=Evaluate)

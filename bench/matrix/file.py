@@ -164,6 +164,21 @@ class Server(_Strict):
     seconds: float = Field(default=2.0, gt=0, le=3600)
 
 
+class Evaluate(_Strict):
+    """Further evaluations, each a stage of its own that takes time.
+
+    `corruptions`: quality on corrupted test items, of each workload that has them, on `corrupted_items` of
+    them at most. `attributions`: how far integrated gradients of a compressed model rank inputs as those of
+    the uncompressed model do, on `attributed_items`, and on up to `flipped_items` whose answer differs.
+    """
+
+    corruptions: bool = False
+    corrupted_items: int = Field(default=2000, ge=1, le=10**9)
+    attributions: bool = False
+    attributed_items: int = Field(default=64, ge=1, le=10**6)
+    flipped_items: int = Field(default=64, ge=1, le=10**6)
+
+
 class Limits(_Strict):
     """What cells must hold, as code: `require` lists limits such as "latency_p99_ms <= 20".
 
@@ -235,6 +250,7 @@ class MatrixFile(_Strict):
     prices: Prices | None = None
     estimate: Estimate = Estimate()
     server: Server | None = None
+    evaluate: Evaluate = Evaluate()
     peaks: dict[Device, Peak] = {}
     fallback: dict[str, str] = {}
     targets: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
@@ -265,6 +281,7 @@ def parse_matrix_file(path: Path, text: str) -> MatrixFile:
 _SECTIONS: Mapping[str, type[BaseModel]] = {
     **{"train": TrainAxes, "infer": InferAxes},
     **{"budget": Budget, "prices": Prices, "estimate": Estimate, "server": Server, "peaks": Peak},
+    "evaluate": Evaluate,
 }
 
 

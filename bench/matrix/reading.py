@@ -82,6 +82,7 @@ def read_matrix(
         targets={_named(path, "targets", name): value for name, value in content.targets.items()},
         limits=limits,
         serves=bool(content.infer or any(cross.infer for cross in content.cross)),
+        evaluate=content.evaluate,
     )
 
 

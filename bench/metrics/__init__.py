@@ -5,13 +5,16 @@ A plug-in adds a row with `METRICS.add`; a package does so through the entry-poi
 
 from __future__ import annotations
 
-from bench.metrics import derived, device, imported, inference, model, step, training, tuning
+from bench.metrics import derived, device, fidelity, imported, inference, model, step, training, tuning
 from bench.metrics.row import NAME, Better, Kind, Metric
 from bench.metrics.table import MetricTable
 
 __all__ = ["METRICS", "NAME", "Better", "Kind", "Metric", "MetricTable", "metric_named"]
 
-_OF_STAGES = (*training.ROWS, *tuning.ROWS, *step.ROWS, *model.ROWS, *inference.ROWS, *device.ROWS)
+_OF_STAGES = (
+    *(*training.ROWS, *tuning.ROWS, *step.ROWS, *model.ROWS),
+    *(*fidelity.ROWS, *inference.ROWS, *device.ROWS),
+)
 
 METRICS = MetricTable((*_OF_STAGES, *imported.ROWS, *derived.ROWS))
 

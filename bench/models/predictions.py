@@ -65,7 +65,11 @@ class Predictions:
 
     def first(self, samples: int) -> Predictions:
         """Return the outputs of the first samples alone."""
-        return replace(self, tensors={name: tensor[:samples] for name, tensor in self.tensors.items()})
+        return self.rows(slice(samples))
+
+    def rows(self, chosen: slice | torch.Tensor) -> Predictions:
+        """Return the outputs of some samples, by their numbers (n,), alone."""
+        return replace(self, tensors={name: tensor[chosen] for name, tensor in self.tensors.items()})
 
 
 def gathered(batches: Iterable[tuple[Any, int]]) -> Predictions:

@@ -12,11 +12,13 @@ from bench.plan.lookup import CellTechniques
 from bench.plan.planner import Planner
 from bench.plan.trials import plan_trials
 from bench.stages.settings import (
+    AttributionSettings,
     CeilingsSettings,
     CompressSettings,
     GenerateSettings,
     InferSettings,
     LoweredSettings,
+    RobustnessSettings,
     ServeSettings,
     StepSettings,
     TrainSettings,
@@ -110,6 +112,40 @@ def evaluate(planner: Planner, chosen: CellTechniques, keys: Keys) -> str:
     parents = {"lowered": keys["lower"], "model": _model(keys), "reference": keys["train"]}
     label = planner.stages[keys["lower"]].label
     return planner.add("evaluate", chosen, _evaluated_settings(planner, chosen), parents, label)
+
+
+def robustness(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
+    """Plan the quality on corrupted test items, where the matrix asks for it."""
+    if not planner.evaluate.corruptions or chosen.workload.row.inference_only:
+        return None
+    cell = chosen.cell
+    settings = planner.once(
+        ("robustness", cell.workload, chosen.format, cell.backend, cell.precision, cell.batch_size),
+        lambda: RobustnessSettings(**_lowered(planner, chosen), items=planner.evaluate.corrupted_items),
+    )
+    parents = {"lowered": keys["lower"], "model": _model(keys)}
+    label = f"{planner.stages[keys['lower']].label} corrupted"
+    return planner.add("robustness", chosen, settings, parents, label)
+
+
+def attribution(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
+    """Plan how a compressed model's attributions rank inputs, once for all formats and backends of it."""
+    if not planner.evaluate.attributions or "compress" not in keys:
+        return None
+    model = keys["compress"]
+    what = ("attribution", model, *chosen.cell.training)
+    return planner.once(what, lambda: _attribution(planner, chosen, model, keys["train"]))
+
+
+def _attribution(planner: Planner, chosen: CellTechniques, model: str, reference: str) -> str:
+    settings = AttributionSettings(
+        **_workload(planner, chosen),
+        items=planner.evaluate.attributed_items,
+        flipped_items=planner.evaluate.flipped_items,
+    )
+    parents = {"model": model, "reference": reference}
+    label = f"{planner.stages[model].label} attributions"
+    return planner.add("attribution", chosen, settings, parents, label)
 
 
 def infer(planner: Planner, chosen: CellTechniques, keys: Keys) -> str:

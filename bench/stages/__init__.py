@@ -206,6 +206,16 @@ _add(
     guess_s=2.0,
 )
 _add(
+    *("robustness", "Measure quality on corrupted test items, on request", 3, "runs"),
+    settings="RobustnessSettings",
+    guess_s=4.0,
+)
+_add(
+    *("attribution", "Compare attributions with the uncompressed model's, on request", 3, "trains"),
+    settings="AttributionSettings",
+    guess_s=8.0,
+)
+_add(
     *("ceilings", "Measure what a device can do at most", 4, "runs"),
     settings="CeilingsSettings",
     alone=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from bench.errors import StageError
 from bench.models.closeness import agreement, closeness, further_closeness, kept_quality
+from bench.models.fidelity import Qualities, fidelity
 from bench.models.files import load_outputs
 from bench.models.predictions import Predictions, gathered, named_like
 from bench.models.training import EVALUATION_BATCH
@@ -50,12 +52,16 @@ def run(request: Request[LoweredSettings], folder: Path) -> list[Measurement]:
     kind = reference.kind
     assert kind is not None  # the train stage recognised it
     kept = agreement("reference_agreement", outputs.main, reference.main, kind, workload.answers)
+    started = time.perf_counter()
+    measured = quality(settings, data, outputs)
+    qualities = Qualities(settings.quality_metric, measured, time.perf_counter() - started)
     return [
-        *(quality(settings, data, outputs) or [kept_quality(kept, outputs.main, reference.main, kind)]),
+        *(measured or [kept_quality(kept, outputs.main, reference.main, kind)]),
         *with_saturation(judged(outputs, own, workload, tolerance(settings)), settings),
         kept,
         *([right_answers(outputs.main, kind, data.test_targets)] if workload.has_targets else []),
         *who_pays(outputs, reference, data.test_targets, workload),
+        *fidelity(outputs, reference, data, workload, qualities),
     ]
 
 

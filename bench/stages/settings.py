@@ -132,6 +132,21 @@ class LoweredSettings(ServedSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RobustnessSettings(LoweredSettings):
+    """At most so many test `items` are corrupted, evenly spaced."""
+
+    items: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributionSettings(WorkloadSettings):
+    """So many test `items`, evenly spaced, have attributions, and up to `flipped_items` that changed."""
+
+    items: int
+    flipped_items: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class InferSettings(SamplingSettings, LoweredSettings):
     """`structure` spells what the recipe makes of the model's shapes."""
 

@@ -9,6 +9,8 @@ from torch import nn
 
 from bench import datasets
 from bench.workloads.classification import accuracy_and_recall, majority_class
+from bench.workloads.columns import brightness
+from bench.workloads.corruptions import of_images
 from bench.workloads.vision_models import ResNet18, VisionTransformer
 from bench.workloads.workload import Data, Workload
 
@@ -86,6 +88,8 @@ FASHION_MNIST_SIMPLECNN = Workload(
         *("T-shirt/top", "trouser", "pullover", "dress", "coat"),
         *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
     ),
+    columns=brightness,
+    corruptions=of_images(white=255),
 )
 
 FASHION_MNIST_SIMPLECNN_MSE = replace(FASHION_MNIST_SIMPLECNN, loss=squared_error)
@@ -116,4 +120,6 @@ DIGITS = Workload(
     baselines=majority_class,
     student=lambda width: SimpleCNN(size=8, width=width),
     classes=tuple("0123456789"),
+    columns=brightness,
+    corruptions=of_images(white=16),
 )

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from bench import datasets
+from bench.workloads.corruptions import of_characters
 from bench.workloads.workload import Data, Samples, Workload
 
 LENGTH = 128
@@ -143,6 +144,14 @@ def _data() -> Data:
     )
 
 
+def plays(data: Data) -> dict[str, list[str]]:
+    """Return the play that each test window is from."""
+    texts = datasets.load("shakespeare").test
+    every = [name for name, text in texts.items() for _ in range(0, len(text) - LENGTH, LENGTH)]
+    chosen = torch.linspace(0, len(every) - 1, TEST_WINDOWS).long()
+    return {"play": [every[place] for place in chosen[: len(data.test_inputs)].tolist()]}
+
+
 def cross_entropy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the mean cross-entropy, in nats a character, of logits (batch, time, symbols).
 
@@ -188,4 +197,6 @@ SHAKESPEARE_GPT2 = Workload(
     student=lambda width: CharacterGPT2(heads=max(1, round(6 * width))),
     shallow_student=lambda depth: CharacterGPT2(layers=max(1, round(4 * depth))),
     generator=CachedDecoding,
+    columns=plays,
+    corruptions=of_characters(1, SYMBOLS - 1),
 )

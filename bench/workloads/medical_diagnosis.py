@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from bench.workloads.classification import class_recalls
+from bench.workloads.columns import thirds
 from bench.workloads.tabular import Perceptron, standardized_table
 from bench.workloads.workload import Data, Workload
 
@@ -59,4 +60,5 @@ BREAST_CANCER_MLP = Workload(
     baselines=without_training,
     student=lambda width: Perceptron(features=30, outputs=2, width=width),
     classes=("benign", "malignant"),
+    columns=lambda data: {"mean radius": thirds(data.test_inputs[:, 0], ("small", "middle", "large"))},
 )

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from bench.workloads.columns import thirds
 from bench.workloads.tabular import Perceptron, standardized, standardized_table
 from bench.workloads.workload import Data, Workload
 
@@ -46,6 +47,15 @@ def without_training(data: Data) -> dict[str, float]:
     }
 
 
+def age_and_sex(data: Data) -> dict[str, list[str]]:
+    """Return the age of each test patient, in thirds, and the sex, coded 1 and 2 as in the file."""
+    age, sex = data.test_inputs[:, 0], data.test_inputs[:, 1]
+    return {
+        "age": thirds(age, ("younger", "middle", "older")),
+        "sex": ["2" if value > 0 else "1" for value in sex.tolist()],
+    }
+
+
 # No students: their teacher's outputs are softened over classes, and here there are none.
 DIABETES_MLP = Workload(
     data=_diabetes,
@@ -55,4 +65,5 @@ DIABETES_MLP = Workload(
     quality=r2_and_mse,
     outputs="values",
     baselines=without_training,
+    columns=age_and_sex,
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -25,12 +25,14 @@ TRAINING, VALIDATION, TEST = range(3)
 class Labelled:
     """Data for a classification; `classes` in the order of the class numbers, `vocabulary` of texts.
 
-    What was left out of a folder or table stands in `data.notes`.
+    What was left out of a folder or table stands in `data.notes`. `columns` has further columns of the test
+    samples, by name: give a Workload `columns=lambda data: labelled.columns`.
     """
 
     data: Data
     classes: tuple[str, ...]
     vocabulary: tuple[str, ...] = ()
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def image_folder(folder: str | Path, size: int, test_share: float = 0.2) -> Labelled:
@@ -61,6 +63,7 @@ def text_table(
     *,
     text: str = "text",
     label: str = "label",
+    columns: Sequence[str] = (),
     words: int = 10_000,
     test_share: float = 0.2,
     separator: str | None = None,
@@ -70,8 +73,9 @@ def text_table(
 
     CSV is read as pandas reads it. Rows without a text or a label are left out, which is warned of and stands
     in `data.notes`. Labels are kept as they are written; classes are in the order of their numbers where all
-    are numbers, else of their texts. `separator` is the one that the head line has both columns with, unless
-    it is given; a byte order mark goes before `encoding`.
+    are numbers, else of their texts. `columns` are further ones, as region or season, whose groups are
+    compared; a row without a value there is of the group "". `separator` is the one that the head line has
+    all columns with, unless it is given; a byte order mark goes before `encoding`.
 
     Words are those of the training texts, the most frequent `words` of them; the split is by a hash of the
     text, so that equal texts are in one part. Of what is not for the test the same share is for validation.
@@ -79,7 +83,7 @@ def text_table(
     """
     _check(length=length, words=words, test_share=test_share)
     path = Path(file)
-    rows = read_texts(path, text, label, separator, encoding)
+    rows = read_texts(path, text, label, separator, encoding, tuple(columns))
     parts = _parts(rows.texts, test_share)
     training = [content for content, part in zip(rows.texts, parts, strict=True) if part == TRAINING]
     numbers = vocabulary(training, words + RESERVED)
@@ -91,7 +95,11 @@ def text_table(
         raise DataError(f"{path}: column {label!r} has {held}; classification requires two")
     names = [class_of[name] for name in rows.labels]
     data = _split(path, inputs, names, classes, parts, rows.left_out)
-    return Labelled(data, classes, ("", "?", *numbers))
+    of_test = {
+        name: tuple(value for value, part in zip(values, parts, strict=True) if part == TEST)
+        for name, values in rows.further.items()
+    }
+    return Labelled(data, classes, ("", "?", *numbers), of_test)
 
 
 def _check(test_share: float, **sizes: int) -> None:

@@ -7,7 +7,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -35,11 +35,12 @@ _NAMED = 12
 
 @dataclass(frozen=True)
 class TextRows:
-    """Texts with a label each, and what was left out."""
+    """Texts with a label each, further columns by name, and what was left out."""
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     left_out: tuple[str, ...]
+    further: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,22 @@ class _Layout:
     label: str
     separator: str | None
     encoding: str
+    further: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.text, self.label, *self.further)
 
 
-def read_texts(path: Path, text: str, label: str, separator: str | None, encoding: str) -> TextRows:
-    """Read two columns of a table, all as text; rows without a text or a label are left out.
+def read_texts(
+    path: Path,
+    text: str,
+    label: str,
+    separator: str | None,
+    encoding: str,
+    further: tuple[str, ...] = (),
+) -> TextRows:
+    """Read columns of a table, all as text; rows without a text or a label are left out.
 
     What stands for a missing value is what pandas takes for one: an empty field, NaN, NA, null, None and the
     like in CSV, null and NaN, quoted or not, in JSON. Raises DataError where the file or a column cannot be
@@ -59,14 +72,14 @@ def read_texts(path: Path, text: str, label: str, separator: str | None, encodin
     """
     if path.exists():
         input_files(path)
-    for setting, column in (("text", text), ("label", label)):
+    for setting, column in (("text", text), ("label", label), *(("columns", name) for name in further)):
         if not isinstance(column, str) or not column:
             raise DataError(f"{setting}={column!r} must be the name of a column")
     if separator is not None and not (
         isinstance(separator, str) and len(separator) == 1 and separator not in _NO_SEPARATORS
     ):
         raise DataError(f"separator={separator!r} must be one character, and no quote nor line's end")
-    layout = _Layout(text, label, separator, _encoding(path, encoding))
+    layout = _Layout(text, label, separator, _encoding(path, encoding), further)
     if path.suffix.lower() not in _SUFFIXES:
         raise DataError(f"{path}: a table of texts is one of {', '.join(_SUFFIXES)}")
     is_json = path.suffix.lower() not in (".csv", ".tsv")
@@ -81,15 +94,16 @@ def read_texts(path: Path, text: str, label: str, separator: str | None, encodin
     except (OSError, ValueError, RecursionError, csv.Error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: cannot be read as {path.suffix[1:]}: {reason}") from None
-    whole = [(content, name) for content, name in rows if content and name]
-    without = {text: sum(not content for content, _ in rows), label: sum(not name for _, name in rows)}
+    whole = [row for row in rows if row[0] and row[1]]
+    without = {column: sum(not row[place] for row in rows) for place, column in enumerate((text, label))}
     how = "null, NaN or empty" if is_json else "empty or NaN, as pandas reads NA, None, null"
     left_out = tuple(
         f"{counted(count, 'row')} left out: column {column!r} is {how}"
         for column, count in without.items()
         if count
     )
-    return TextRows(tuple(content for content, _ in whole), tuple(name for _, name in whole), left_out)
+    texts, labels, *others = zip(*whole, strict=True) if whole else ((),) * len(layout.columns)
+    return TextRows(texts, labels, left_out, dict(zip(further, others, strict=True)))
 
 
 def numbered(labels: Sequence[str]) -> dict[str, str]:
@@ -135,19 +149,19 @@ def _encoding(path: Path, encoding: str) -> str:
     return next((_MARKS[mark] for mark in marks if start.startswith(mark)), encoding)
 
 
-def _delimited(path: Path, layout: _Layout) -> Iterator[tuple[str, str]]:
+def _delimited(path: Path, layout: _Layout) -> Iterator[tuple[str, ...]]:
     import pandas as pd
 
     separator, head = _head(path, layout)
-    for column in (layout.text, layout.label):
+    for column in layout.columns:
         if head.count(column) > 1:
             raise DataError(f"{path}: has column {column!r} {head.count(column)} times; rename all but one")
     frame = pd.read_csv(path, sep=separator, encoding=layout.encoding, dtype=str)
     if not isinstance(frame.index, pd.RangeIndex):
         raise DataError(f"{path}: rows have more fields than the {len(head)} columns of the head line")
-    columns = frame[[layout.text, layout.label]].fillna("")
-    for content, name in columns.itertuples(index=False, name=None):
-        yield (content if content.strip() else "", name if name.strip() else "")
+    columns = frame[list(layout.columns)].fillna("")
+    for row in columns.itertuples(index=False, name=None):
+        yield tuple(value if value.strip() else "" for value in row)
 
 
 def _head(path: Path, layout: _Layout) -> tuple[str, list[str]]:
@@ -161,14 +175,14 @@ def _head(path: Path, layout: _Layout) -> tuple[str, list[str]]:
         for separator in ((layout.separator,) if layout.separator else tab_first)
     ]
     for separator, head in heads:
-        if layout.text in head and layout.label in head:
+        if all(name in head for name in layout.columns):
             return separator, head
     columns = max((head for _, head in heads), key=len)
-    missing = next(name for name in (layout.text, layout.label) if name not in columns)
+    missing = next(name for name in layout.columns if name not in columns)
     raise DataError(f"{path}: has no column {missing!r}; it has {_listed(columns)}")
 
 
-def _json_lines(path: Path, layout: _Layout) -> Iterator[tuple[str, str]]:
+def _json_lines(path: Path, layout: _Layout) -> Iterator[tuple[str, ...]]:
     columns: dict[str, None] = {}
     rows: list[dict[str, Any]] = []
     with path.open(encoding=layout.encoding) as file:
@@ -182,11 +196,11 @@ def _json_lines(path: Path, layout: _Layout) -> Iterator[tuple[str, str]]:
             if not isinstance(row, dict):
                 raise ValueError(f"line {number} is not a JSON object, as each line must be")
             columns.update(dict.fromkeys(row))
-            rows.append({name: _plain(row.get(name), name, number) for name in (layout.text, layout.label)})
-    for name in (layout.text, layout.label):
+            rows.append({name: _plain(row.get(name), name, number) for name in layout.columns})
+    for name in layout.columns:
         if name not in columns:
             raise DataError(f"{path}: has no column {name!r}; it has {_listed(list(columns))}")
-    yield from ((row[layout.text], row[layout.label]) for row in rows)
+    yield from (tuple(row[name] for name in layout.columns) for row in rows)
 
 
 def _plain(value: Any, name: str, line: int) -> str:

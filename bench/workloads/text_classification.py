@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,8 @@ from bench.datasets.labelled_texts import LabelledTexts
 from bench.datasets.prepared import prepared
 from bench.workloads import text_encoder, words
 from bench.workloads.classification import accuracy_and_recall, majority_class
+from bench.workloads.columns import text_length
+from bench.workloads.corruptions import TYPOS, with_typos
 from bench.workloads.splits import data_of
 from bench.workloads.text_encoder import TextEncoder
 from bench.workloads.words import PADDING
@@ -131,6 +133,7 @@ def _arrays(texts: LabelledTexts, encode: Callable[[Sequence[str]], NDArray[np.i
         "test_inputs": encode(texts.test_texts),
         "test_targets": texts.test_labels,
         "nearest_targets": texts.train_labels[nearest],
+        **{f"typos-{percent}": encode(with_typos(texts.test_texts, percent)) for percent in TYPOS},
     }
 
 
@@ -149,6 +152,11 @@ def _workload(
         right = (nearest == data.test_targets).double().mean().item()
         return {**majority_class(data), "nearest neighbour by words": right}
 
+    def corruptions(data: Data) -> Iterator[tuple[str, torch.Tensor]]:
+        for percent in TYPOS:
+            name = f"typos-{percent}"
+            yield name, torch.as_tensor(arrays()[name].astype(np.int64))[: len(data.test_inputs)]
+
     return Workload(
         data=data,
         transform=lambda tokens: tokens,
@@ -159,6 +167,8 @@ def _workload(
         shallow_student=shallow_student,
         classes=classes,
         baselines=baselines,
+        columns=text_length,
+        corruptions=corruptions,
     )
 
 

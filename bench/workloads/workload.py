@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,9 @@ class Workload:
     texts. `fixed_batch` is the one batch size that the model takes, None where it takes any. `has_targets`
     says of a model that is served as given that its test targets are known: then accuracy is measured.
     `preprocessing` says in words what `transform` does, for the card of an exported model.
+    `columns` returns further columns of the test data, by name: the group of each test sample, as whom a text
+    is by; quality is compared in each group. `corruptions` yields the test inputs corrupted in one way after
+    the other, each with its name: noise, blur, typos.
     """
 
     data: Callable[[], Data]
@@ -81,3 +84,5 @@ class Workload:
     fixed_batch: int | None = None
     has_targets: bool = False
     preprocessing: str = ""
+    columns: Callable[[Data], Mapping[str, Sequence[object]]] = lambda data: {}
+    corruptions: Callable[[Data], Iterator[tuple[str, torch.Tensor]]] | None = None

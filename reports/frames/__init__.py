@@ -3,6 +3,13 @@
 from reports.frames.classes import classes_table, worst_classes
 from reports.frames.compression import compression_table
 from reports.frames.estimate import estimate_table
+from reports.frames.fidelity import (
+    attribution_table,
+    fidelity_table,
+    gaps_table,
+    groups_table,
+    robustness_table,
+)
 from reports.frames.generation import generation_table
 from reports.frames.inference import inference_table
 from reports.frames.memory import memory_table
@@ -14,17 +21,22 @@ from reports.frames.tradeoff import control_of, tradeoff_table
 from reports.frames.training import curves, training_table
 
 __all__ = [
+    "attribution_table",
     "classes_table",
     "compression_table",
     "control_of",
     "curves",
     "estimate_table",
+    "fidelity_table",
+    "gaps_table",
     "generation_table",
+    "groups_table",
     "inference_table",
     "memory_table",
     "overhead_table",
     "problems_table",
     "ranked_points",
+    "robustness_table",
     "runtimes_table",
     "steps_table",
     "tradeoff_table",

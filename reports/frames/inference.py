@@ -55,6 +55,7 @@ _SERVE_METRICS = ("server_rate_per_s", "server_p99_s", "server_bound_s")
 _EVALUATE_METRICS = (
     *("accuracy", "macro_recall", "reference_agreement", "top1_agreement"),
     *("relative_error", "absolute_error", "cosine", "answers_lost", "answers_won"),
+    *("kl_divergence", "top5_agreement", "ece", "brier", "nll"),
 )
 _MEASURING = ("evaluate", "lower", "infer", "serve")
 """Kinds of stages whose further metrics a cell's row has."""
@@ -72,6 +73,7 @@ COLUMNS = (
     *_SERVE_METRICS,
     *_INFER_METRICS.values(),
     *_LOWER_METRICS,
+    *("bits_per_weight", "effective_bits_per_weight"),
     *("ranked", "pareto", "pareto_size"),
     *("train_key", "compress_key", "lower_key", "evaluate_key", "infer_key"),
 )
@@ -129,6 +131,8 @@ def _row(view: RunView, cell: CellRow) -> dict[str, Any]:
         "latency_between_variation": _between(view.launch_values(infer, "latency_s")),
         **{column: view.value(infer, metric) for metric, column in _INFER_METRICS.items()},
         **{metric: view.value(keys["lower"], metric) for metric in _LOWER_METRICS},
+        "bits_per_weight": _bits_per_weight(view, keys["lower"], "artifact_bytes"),
+        "effective_bits_per_weight": _bits_per_weight(view, keys["lower"], "artifact_compressed_bytes"),
         **{metric: view.value(str(cell.stages.get("serve") or ""), metric) for metric in _SERVE_METRICS},
         **roofline_columns(infer_point(view, infer, keys["lower"])),
         "flops_incomplete": flops_incomplete(view, keys["lower"]),
@@ -138,6 +142,11 @@ def _row(view: RunView, cell: CellRow) -> dict[str, Any]:
         "ranked": state == "ok" and latency.value is not None and _quality(view, cell) is not None,
         **{f"{kind}_key": key for kind, key in keys.items()},
     }
+
+
+def _bits_per_weight(view: RunView, lower: str, size: str) -> float | None:
+    found, weights = view.value(lower, size), view.value(lower, "parameters")
+    return 8 * found / weights if found is not None and weights else None
 
 
 def _between(medians: list[float]) -> float | None:

@@ -25,11 +25,15 @@ _SERVING = ("infer", "evaluate", "lower", "serve", "generate")
 _TRAINING = ("train", "step")
 """Kinds of stages that are asked for a metric that several measure: of a served cell, and of any other."""
 
-_INFERENCE, _OF_TRAINING = "inference", "training"
+_INFERENCE, _OF_TRAINING, _FIDELITY = "inference", "training", "fidelity"
 _DERIVED: Mapping[str, tuple[tuple[str, str], ...]] = {
     "quality_loss_points": ((_INFERENCE, "evaluate"),),
     **dict.fromkeys(("speedup", *BREAK_EVENS), ((_INFERENCE, "infer"),)),
     "compressing_s": ((_INFERENCE, "compress"),),
+    **dict.fromkeys(("bits_per_weight", "effective_bits_per_weight"), ((_INFERENCE, "lower"),)),
+    **dict.fromkeys(
+        ("paired_loss_points", "worst_group_points", "groups_flagged"), ((_FIDELITY, "evaluate"),)
+    ),
     "time_to_target_by_steps_s": ((_OF_TRAINING, "train"),),
     "flops_to_target": ((_OF_TRAINING, "train"),),
     **dict.fromkeys(
@@ -89,13 +93,14 @@ class _Tables:
     """Rows of derived values: of inferences by the name of their cell, of trainings by their key."""
 
     def __init__(self, frames: Mapping[str, pd.DataFrame]) -> None:
-        self._by = {_INFERENCE: "cell", _OF_TRAINING: "train_key"}
+        self._by = {_INFERENCE: "cell", _FIDELITY: "cell", _OF_TRAINING: "train_key"}
         self._frames = frames
         self._rows: dict[str, dict[str, Mapping[str, Any]]] = {}
 
     def row(self, table: str, key: str) -> Mapping[str, Any]:
         if table not in self._rows:
-            self._rows[table] = {str(row[self._by[table]]): row for row in records(self._frames[table])}
+            rows = records(self._frames[table]) if table in self._frames else []
+            self._rows[table] = {str(row[self._by[table]]): row for row in rows}
         return self._rows[table].get(visible(key), {})
 
 
@@ -180,13 +185,15 @@ def _derived(
         key = str(cell.stages.get(kind) or "")
         if key not in view.stages:
             continue
-        row = tables.row(table, cell.name if table == _INFERENCE else str(cell.stages.get("train") or ""))
+        row = tables.row(table, str(cell.stages.get("train") or "") if table == _OF_TRAINING else cell.name)
         stage, value = view.stages[key], row.get(limit.metric)
         measured = Measured(f"{stage.kind} {stage.label}", limit.metric, value)
         fault = _fault(view, cell, kind, "latency_s" if kind in ("infer", "step") else limit.metric)
         status = view.status(key)
         if status.bad:
             return replace(measured, value=None, excluded=f"{stage.kind} {status.state}: {status.reason}")
+        if not row and not fault and table == _FIDELITY:  # it has no uncompressed twin, or is one
+            return None
         if value is None or fault:
             return replace(measured, value=None, reason=fault or "what it is derived from is unknown")
         if limit.metric in _OF_COUNTS and row.get("flops_incomplete"):

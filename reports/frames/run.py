@@ -6,24 +6,30 @@ import pandas as pd
 
 from bench.formatting import visible
 from reports.frames import (
+    attribution_table,
     classes_table,
     compression_table,
     curves,
     estimate_table,
+    fidelity_table,
+    gaps_table,
     generation_table,
+    groups_table,
     inference_table,
     memory_table,
     overhead_table,
     problems_table,
+    robustness_table,
     runtimes_table,
     steps_table,
     tradeoff_table,
     training_table,
 )
+from reports.frames.paired import pairs_of
 from reports.frames.scores import scores_table
 from reports.frames.sensitivity import sensitivity
 from reports.frames.tuning import trials_table
-from reports.frames.view import RunView
+from reports.frames.view import RunView, records
 
 
 def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
@@ -47,6 +53,7 @@ def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
         **({"generation": generation} if len(generation) else {}),
         "tradeoff": tradeoff_table(view, inference),
         "classes": classes_table(view, inference),
+        **_fidelity(view, inference),
         "runtimes": runtimes_table(view, inference),
         "memory": memory_table(view),
         "problems": problems_table(view),
@@ -54,6 +61,19 @@ def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
         "estimate": estimate_table(view),
     }
     return {name: _visible(frame) for name, frame in found.items()}
+
+
+def _fidelity(view: RunView, inference: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the tables of compressed cells against the uncompressed ones on the same test items, if any."""
+    pairs = pairs_of(view, records(inference))
+    found = {
+        "fidelity": fidelity_table(view, pairs),
+        "groups": groups_table(pairs),
+        "gaps": gaps_table(pairs),
+        "robustness": robustness_table(view, pairs),
+        "attributions": attribution_table(view, pairs),
+    }
+    return {name: frame for name, frame in found.items() if len(frame)}
 
 
 def _visible(frame: pd.DataFrame) -> pd.DataFrame:

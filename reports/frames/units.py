@@ -12,6 +12,8 @@ _ENDINGS = (
     ("_operations_per_byte", "operations/byte"),
     ("_bytes", "bytes"),
     ("_points", "percentage points"),
+    ("_points_low", "percentage points"),
+    ("_points_high", "percentage points"),
     ("_flops", "FLOPs"),
     ("_steps", "steps"),
     ("_launches", "launches"),
@@ -30,6 +32,10 @@ _UNITS = {
     **dict.fromkeys(("batch_size", "train_batch_size"), "samples"),
     **{"times_smaller_compressed": "ratio", "seconds": "s", "step": "steps"},
     "steps_to_target_with_tuning": "steps",
+    **dict.fromkeys(("relative_quality", "relative_quality_uncompressed"), "ratio"),
+    **{f"ece{ending}": "share" for ending in ("_low", "_high", "_uncompressed")},
+    **{f"nll{ending}": "nats" for ending in ("_low", "_high", "_uncompressed")},
+    **dict.fromkeys(("items", "items_lost", "items_won"), "items"),
 }
 
 _NO_SHARES = ("_points", "_metric", "_reference")

@@ -12,6 +12,7 @@ from bench.analysis.statistics import Interval, ratio_interval
 from bench.analysis.summary import summarize, undisturbed
 from bench.costs.comparison import Comparison, compare
 from bench.metrics import METRICS, metric_named
+from bench.metrics.fidelity import OF_ITEMS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,7 +124,7 @@ class RunView:
     _readings: Mapping[tuple[str, str, str], Reading]
     _launch_values: Mapping[tuple[str, str, str], list[float]]
     _invalid: Mapping[str, str]
-    _curves: Mapping[tuple[str, str], np.ndarray]
+    _samples: Mapping[tuple[str, str, str], tuple[np.ndarray, str]]
 
     @property
     def smoke(self) -> bool:
@@ -179,7 +180,12 @@ class RunView:
 
     def curve(self, key: str, metric: str) -> list[float]:
         """Return a metric that is a curve, an entry for each evaluation; empty where unknown."""
-        return [float(entry) for entry in self._curves.get((key, metric), ())]
+        found = self._samples.get((key, metric, ""))
+        return [] if found is None else [float(entry) for entry in found[0]]
+
+    def of_items(self, key: str, metric: str, qualifier: str = "") -> tuple[np.ndarray, str] | None:
+        """Return what a stage kept of each test item (items,), and its method; None where it kept none."""
+        return self._samples.get((key, metric, qualifier))
 
     def measured(self, kind: str) -> frozenset[str]:
         """Return which metrics the stages of a kind measured, those under qualifiers left out."""
@@ -203,6 +209,14 @@ class RunView:
         for key, metric, qualifier in self._readings:
             found.setdefault((key, metric), []).append(qualifier)
         return found
+
+    def stage_of(self, cell: str, kind: str) -> str:
+        """Return the key of a cell's stage of a kind, by the cell's name; empty where it has none."""
+        return str(self._cells[cell].stages.get(kind) or "") if cell in self._cells else ""
+
+    @cached_property
+    def _cells(self) -> dict[str, CellRow]:
+        return {cell.name: cell for cell in self.cells}
 
     def trainings(self) -> list[Training]:
         """Return each point of `[train]` once, in the order of the matrix."""
@@ -260,7 +274,7 @@ def read(store: Store, run_id: str) -> RunView:
         _readings=_readings(measurements, stages),
         _launch_values=_launch_values(undisturbed(measurements)),
         _invalid=_invalid(measurements),
-        _curves=_curves(measurements),
+        _samples=_samples(measurements),
     )
 
 
@@ -379,12 +393,13 @@ def _invalid(measurements: pd.DataFrame) -> dict[str, str]:
     return {key: reason or "no reason given" for key, reason in _rows(rows, ("stage_key", "reason"))}
 
 
-def _curves(measurements: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
-    curves = measurements[measurements["metric"].isin(METRICS.curves)]
-    columns = ("stage_key", "metric", "samples")
+def _samples(measurements: pd.DataFrame) -> dict[tuple[str, str, str], tuple[np.ndarray, str]]:
+    """Return the samples of curves and of test items, each with its method; those of timings are not read."""
+    kept = measurements[measurements["metric"].isin([*METRICS.curves, *OF_ITEMS])]
+    columns = ("stage_key", "metric", "qualifier", "samples", "method")
     return {
-        (key, metric): samples
-        for key, metric, samples in _rows(curves, columns)
+        (key, metric, qualifier): (samples, method or "")
+        for key, metric, qualifier, samples, method in _rows(kept, columns)
         if samples is not None and not isinstance(samples, float)
     }
 

@@ -148,6 +148,8 @@ INFERENCE: tuple[Column, ...] = (
     ("FLOPs effective", of_count("effective_flops")),
     ("parameters", metric("parameters")),
     ("non-zero", metric("nonzero_parameters")),
+    ("bits per weight", metric("bits_per_weight")),
+    ("effective bits per weight", metric("effective_bits_per_weight")),
     ("agreement with uncompressed", metric("reference_agreement")),
     ("agreement with its model", metric("top1_agreement")),
     ("record", keys("lower_key", "evaluate_key", "infer_key")),

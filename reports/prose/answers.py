@@ -17,6 +17,9 @@ from techniques.settings import split
 
 Row = dict[str, Any]
 
+_NAMED = 3
+"""Cells whose worst group a sentence names."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -27,13 +30,14 @@ class Answer:
 
 
 def answers(frames: Mapping[str, pd.DataFrame]) -> list[Answer]:
-    """Answer what the frames `tradeoff`, `inference` and `classes` have data for."""
+    """Answer what the frames `tradeoff`, `inference`, `classes` and `fidelity` have data for."""
     rows = records(frames["tradeoff"])
     questions = (
         ("What runs faster, and where?", _speed(rows)),
         ("What do zeroed weights save?", _zeros(rows)),
         ("Does distillation help?", _teacher(rows, records(frames["inference"]))),
         ("Which classes lose quality?", _class_losses(rows, frames["classes"])),
+        ("Which groups lose more than chance explains?", _group_losses(frames)),
         ("What do combinations give?", _combinations(rows)),
     )
     candidates = [Answer(question, tuple(sentences)) for question, sentences in questions]
@@ -154,6 +158,24 @@ def _largest_drop(worst: Row) -> str:
         else " (one seed, no interval)"
     )
     return f"largest drop: {worst['class']}, {format_points(change, 1)} points{interval}"
+
+
+def _group_losses(frames: Mapping[str, pd.DataFrame]) -> Iterator[str]:
+    """Name the worst group of each compressed cell that has flagged ones, for each workload."""
+    cells = records(frames["fidelity"]) if "fidelity" in frames else []
+    for workload in dict.fromkeys(row["workload"] for row in cells if row["groups_tested"]):
+        own = [row for row in cells if row["workload"] == workload and row["groups_tested"]]
+        flagged = sorted(
+            (row for row in own if row["groups_flagged"]), key=lambda row: -row["worst_group_points"]
+        )
+        worst = [
+            f"{row['compression']} on {row['backend']} seed {row['seed']}: {row['worst_column']} "
+            f"{row['worst_group']}, {format_points(-row['worst_group_points'], 1)} points"
+            for row in flagged[:_NAMED]
+        ]
+        more = f"; and {len(flagged) - _NAMED} more" if len(flagged) > _NAMED else ""
+        named = f": {'; '.join(worst)}{more}" if worst else ""
+        yield f"{workload}: in {len(flagged)} of {counted(len(own), 'compressed cell')}{named}."
 
 
 def _combinations(rows: Sequence[Row]) -> Iterator[str]:

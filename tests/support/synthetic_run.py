@@ -47,6 +47,8 @@ class Synthetic:
     measured: Mapping[str, tuple[Measurement, ...]] = field(default_factory=dict)
     """Start of a stage's label → what it measures beside the rest, or in its place: samples in each launch,
     all else in the first."""
+    further: tuple[str, ...] = ()
+    """Kinds of stages that each lowered cell has too; all that they measure is in `measured`."""
 
 
 def key_of(text: str) -> str:
@@ -119,6 +121,7 @@ def _cell(
     chain += [f"compress {training}/{'+'.join(steps[: i + 1])}" for i in range(len(steps))]
     lowered = f"{training}/{compression}@{backend} {batch_size}"
     labels = [*chain, f"lower {lowered}", f"evaluate {lowered}"]
+    labels += [f"{kind} {lowered}" for kind in made_up.further]
     parents = dict(zip(labels[1:], labels, strict=False))
     labels += [f"step {workload}/{optimizer}{own}", f"infer {workload}/{structure}@{backend} {batch_size}"]
     stages = [_stage(label, parents.get(label)) for label in labels]
@@ -171,7 +174,8 @@ def _launch(store: Store, run_id: str, stage: StageRow, made_up: Synthetic) -> N
         own = next((m for start, m in made_up.measured.items() if stage.label.startswith(start)), ())
         own = tuple(entry for entry in own if entry.n or not round_)
         replaced = {entry.metric for entry in own}
-        usual = (m for m in _MEASURE[stage.kind](stage, made_up, round_) if m.metric not in replaced)
+        measure = _MEASURE.get(stage.kind, lambda *_: [])
+        usual = (m for m in measure(stage, made_up, round_) if m.metric not in replaced)
         measurements = (*usual, *own)
         result = Result(
             "ok",

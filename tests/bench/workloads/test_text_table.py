@@ -232,3 +232,22 @@ def test_a_file_that_is_missing_and_settings_that_cannot_be_are_told(tmp_path: P
     for length, settings in [*wrong, (4, {"encoding": "no-such"})]:
         with pytest.raises(DataError, match=r"must be|unknown"):
             text_table(path, length, **settings)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_further_columns_are_those_of_the_test_samples(tmp_path: Path, suffix: str) -> None:
+    rows = [
+        {"text": f"{text} {number}", "label": label, "region": ("north", "south")[number % 2]}
+        for number, (text, label) in enumerate(ROWS)
+    ]
+    path = tmp_path / f"texts{suffix}"
+    frame = pandas.DataFrame(rows)
+    if suffix == ".csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_json(path, orient="records", lines=True)
+    found = text_table(path, length=6, columns=["region"])
+    assert len(found.columns["region"]) == len(found.data.test_inputs)
+    assert set(found.columns["region"]) == {"north", "south"}
+    with pytest.raises(DataError, match="has no column 'season'"):
+        text_table(path, length=6, columns=["region", "season"])

@@ -1,0 +1,107 @@
+"""A cell and the uncompressed one of the same training on the same backend, on the same test items."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bench.analysis.groups import Column, GroupLoss, group_losses
+from bench.analysis.paired import (
+    Loss,
+    Values,
+    loss_of_resamples,
+    loss_of_shares,
+    loss_of_statistic,
+)
+from reports.frames.view import RunView, place_of, training_of
+
+NONE = "none"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A cell's row of the table of inference, that of its uncompressed twin, and both compared.
+
+    `loss` is of the metric named by `metric`, None where nothing is kept of test items. `columns` are those
+    of the test data, and `before` and `after` what each item got, in the groups' own measure.
+    """
+
+    row: Row
+    twin: Row
+    metric: str = ""
+    loss: Loss | None = None
+    groups: tuple[GroupLoss, ...] = ()
+    columns: tuple[Column, ...] = ()
+    before: Values = field(default_factory=lambda: np.zeros(0))
+    after: Values = field(default_factory=lambda: np.zeros(0))
+
+
+def pairs_of(view: RunView, rows: Sequence[Row]) -> list[Pair]:
+    """Compare each measured cell with its twin; `rows` are those of the table of inference, by `records`."""
+    known = [row for row in rows if row["quality"] is not None and row["state"] == "ok"]
+    plain = {(training_of(row), place_of(row)): row for row in known if row["compression"] == NONE}
+    found = []
+    for row in known:
+        twin = plain.get((training_of(row), place_of(row)))
+        if twin is not None and row["compression"] != NONE:
+            found.append(_pair(view, row, twin))
+    return found
+
+
+def _pair(view: RunView, row: Row, twin: Row) -> Pair:
+    keys = (str(twin["evaluate_key"]), str(row["evaluate_key"]))
+    metric, loss = _loss(view, keys)
+    for name in ("item_right", "item_squared_error"):
+        both = _both(view, keys, name)
+        if both is None:
+            continue
+        shares = name == "item_right"
+        before, after = both if shares else (-both[0], -both[1])
+        columns = tuple(_columns(view, keys[0], len(before)))
+        groups = tuple(group_losses(before, after, columns, shares=shares))
+        return Pair(row, twin, metric, loss, groups, columns, before, after)
+    return Pair(row, twin, metric, loss)
+
+
+def _loss(view: RunView, keys: tuple[str, str]) -> tuple[str, Loss | None]:
+    """Return a metric and its loss, by what is kept of items: resamples, nats, or right answers."""
+    first, second = (view.of_items(key, "resampled_quality") for key in keys)
+    if first is not None and second is not None:
+        qualities = [view.value(key, "resampled_quality") for key in keys]
+        if qualities[0] is not None and qualities[1] is not None:
+            return first[1], loss_of_resamples(qualities[0], qualities[1], (first[0], second[0]))
+    nats = _both(view, keys, "item_nats")
+    if nats is not None:
+        return "likelihood", loss_of_statistic(*nats, lambda values: np.exp(-values.mean(axis=-1)))
+    right = _both(view, keys, "item_right")
+    if right is not None:
+        known = view.of_items(keys[0], "item_right")
+        return known[1] if known else "", loss_of_shares(*right)
+    return "", None
+
+
+def _both(view: RunView, keys: tuple[str, str], metric: str) -> tuple[Values, Values] | None:
+    first, second = (view.of_items(key, metric) for key in keys)
+    if first is None or second is None or len(first[0]) != len(second[0]):
+        return None
+    # A store may hold any numbers.
+    return (first[0], second[0]) if np.isfinite([first[0], second[0]]).all() else None
+
+
+def _columns(view: RunView, key: str, items: int) -> Iterator[Column]:
+    for name in view.qualifiers(key, "item_group"):
+        kept = view.of_items(key, "item_group", name)
+        if kept is None or len(kept[0]) != items:
+            continue
+        try:
+            groups = json.loads(kept[1])
+        except ValueError:
+            continue
+        if isinstance(groups, list) and np.isin(kept[0], np.arange(len(groups))).all():
+            yield Column(name, kept[0], tuple(map(str, groups)))
