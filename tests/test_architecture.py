@@ -28,6 +28,7 @@ bench.stages
 bench.matrix
 bench.plan
 bench.costs
+bench.projection
 bench.execution
 bench.regression
 reports.frames

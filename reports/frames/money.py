@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bench.analysis.money import price_of
 from reports.frames.view import RunView
 
 SERVING_COLUMNS = ("energy_estimate_j", "energy_estimate_method", "money_per_million", "money_method")
@@ -15,7 +16,7 @@ TRAINING_COLUMNS = (
     "money_method",
 )
 
-_MILLION, _HOUR_S, _KWH_J = 1e6, 3600.0, 3.6e6
+_MILLION = 1e6
 
 
 def serving_columns(
@@ -55,17 +56,8 @@ def money_of(
     prices = _section(view, "prices")
     if not prices or seconds is None:
         return None, ""
-    total, parts = 0.0, []
-    if prices.get("machine_per_hour") is not None:
-        total += seconds * prices["machine_per_hour"] / _HOUR_S
-        parts.append("machine time")
     joules = estimate_j if energy_j is None else energy_j
-    if prices.get("energy_per_kwh") is not None and joules is not None:
-        total += joules * prices["energy_per_kwh"] / _KWH_J
-        parts.append("estimated energy" if energy_j is None else "measured energy")
-    if not parts:
-        return None, f"{prices['name']}: energy is unknown, and no machine price is set"
-    return total, f"{prices['name']}: {' and '.join(parts)}, {prices['currency']}"
+    return price_of(prices, seconds, joules, "estimated energy" if energy_j is None else "measured energy")
 
 
 def _section(view: RunView, section: str) -> Mapping[str, Any]:

@@ -1,0 +1,160 @@
+"""A subject as fake tensors: its traces in training and in inference, and how its weights are laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from bench.errors import BenchError
+from bench.instruments.tensors import storage_bytes, tensors_in, walk_tensors
+from bench.projection.fake import as_fake, checkpointed, fused_attention, repeated_blocks, taken_for_real
+from bench.projection.footprint import LARGE, SMALL, Footprint
+from bench.projection.parallel import Blocks
+from bench.projection.subject import Subject
+from bench.projection.trace import Trace, trace_inference, trace_step
+from techniques.precisions import PRECISIONS
+
+MIXED = "mixed"
+"""Weights and activations in bf16, the optimizer's copy of the weights and its state in fp32."""
+
+PROJECTED_PRECISIONS = ("fp32", "bf16", "fp16", MIXED)
+
+_MAX_CAUSE = 200
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """One more token of each text after `length` others: what it takes, and the bytes of one text's cache."""
+
+    footprint: Footprint
+    cache_bytes: int
+
+
+class ProjectedModel:
+    """A model on fake tensors in a precision. `fused`: attention with dropout is one operator too."""
+
+    def __init__(self, subject: Subject, precision: str, *, fused: bool) -> None:
+        self.subject = subject
+        self._fused = fused
+        self._mode = FakeTensorMode(allow_non_fake_inputs=True)
+        number = "bf16" if precision == MIXED else precision
+        self.dtype: torch.dtype = getattr(torch, PRECISIONS[number].dtype)
+        model = subject.build()
+        with self._among_fakes():
+            self.model = as_fake(model, self.dtype)
+        self._blocks = repeated_blocks(self.model)
+        self._output_bytes = 0
+
+    def training(self, *, checkpointing: bool) -> Footprint:
+        """Trace a training step. Raises BenchError where the model cannot run on shapes alone."""
+        outputs: list[int] = []
+
+        def watch(_: nn.Module, __: Any, output: Any) -> None:
+            first = next(iter(tensors_in([output])), None)
+            outputs.append(0 if first is None else first.numel() * first.element_size())
+
+        def trace(batch: int) -> Trace:
+            inputs, targets = self._batch(batch)
+            handle = self._blocks[0].register_forward_hook(watch) if self._blocks else None
+            try:
+                with checkpointed(self._blocks) if checkpointing else nullcontext():
+                    return trace_step(
+                        self.model,
+                        [inputs, targets],
+                        lambda: self.subject.loss(self.model, inputs, targets),
+                    )
+            finally:
+                if handle is not None:
+                    handle.remove()
+
+        if checkpointing and not self._blocks:
+            raise BenchError(f"--checkpointing: {self.subject.title} has no repeated blocks to checkpoint")
+        footprint = self._footprint(trace)
+        self._output_bytes = abs(outputs[-1] - outputs[0]) // (LARGE - SMALL) if outputs else 0
+        return footprint
+
+    def forward(self) -> Footprint:
+        """Trace a call without gradients."""
+
+        def trace(batch: int) -> Trace:
+            inputs, _ = self._batch(batch)
+            return trace_inference(self.model, [inputs], lambda: self.subject.forward(self.model, inputs))[0]
+
+        return self._footprint(trace)
+
+    def prefill(self, prompt: int) -> Footprint:
+        """Trace the reading of prompts, up to their first token, with a cache."""
+        generate = self.subject.generate
+        assert generate is not None, "only models that generate are asked"
+
+        def trace(batch: int) -> Trace:
+            tokens = torch.zeros(batch, prompt, dtype=torch.long)
+            return trace_inference(self.model, [tokens], lambda: generate(self.model, tokens, None))[0]
+
+        return self._footprint(trace)
+
+    def decoding(self, length: int) -> Decoding:
+        """Trace one more token of each text after `length` of them, with their cache."""
+        generate = self.subject.generate
+        assert generate is not None, "only models that generate are asked"
+        caches: list[int] = []
+
+        def trace(batch: int) -> Trace:
+            tokens = torch.zeros(batch, 1, dtype=torch.long)
+            with torch.no_grad():
+                self.model.eval()
+                cache = generate(self.model, torch.zeros(batch, length, dtype=torch.long), None)[1]
+            caches.append(_cache_bytes(cache))
+            kept = [cache]
+            del cache
+            # The iterator must not hold what the cache replaces.
+            given = (tensor for entry in (tokens, *kept) for tensor in walk_tensors(entry))
+            return trace_inference(self.model, given, lambda: generate(self.model, tokens, kept.pop()))[0]
+
+        footprint = self._footprint(trace)
+        return Decoding(footprint, (caches[1] - caches[0]) // (LARGE - SMALL))
+
+    def blocks(self) -> Blocks:
+        """Return how the weights lie: in repeated blocks and beside them. Outputs are those of a training."""
+        sizes = [_weight_bytes(block) for block in self._blocks]
+        whole = _weight_bytes(self.model)
+        return Blocks(len(sizes), sum(sizes), max(sizes, default=0), whole - sum(sizes), self._output_bytes)
+
+    def _batch(self, samples: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        inputs, targets = self.subject.batch(samples)
+        return (inputs.to(self.dtype) if inputs.is_floating_point() else inputs), targets
+
+    def _footprint(self, trace: Callable[[int], Trace]) -> Footprint:
+        with self._among_fakes():
+            try:
+                return Footprint(trace)
+            except BenchError:
+                raise
+            except Exception as error:  # whatever a model raises on tensors without values
+                cause = next(iter(str(error).strip().splitlines()), "")[:_MAX_CAUSE]
+                raise BenchError(
+                    f"{self.subject.title}: cannot run on shapes alone: {type(error).__name__}: {cause}"
+                ) from error
+
+    @contextmanager
+    def _among_fakes(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            stack.enter_context(taken_for_real())
+            stack.enter_context(self._mode)
+            if self._fused:
+                stack.enter_context(fused_attention())
+            yield
+
+
+def _weight_bytes(module: nn.Module) -> int:
+    return storage_bytes([*module.parameters(), *module.buffers()])
+
+
+def _cache_bytes(cache: Any) -> int:
+    return storage_bytes(walk_tensors(cache))
