@@ -191,6 +191,14 @@ def _option(rng: random.Random, valid: Path, folder: Path) -> Case:
             ("baseline", "save", "other", value, "--results", str(folder / "copy")),
             ("profile", value, *results),
         ),
+        *(
+            ("advise", "--limit", value, "--results", str(valid)),
+            ("advise", "--workload", value, *results),
+            ("advise", "--max-loss", value, "--max-bytes", value, "--results", str(valid)),
+            ("compare", RUN, value, "--html", str(folder / "compared.html"), *results),
+            ("export", "--format", value, "--table", value, *results),
+            ("export", value, "--format", "csv", "--table", "inference", *results),
+        ),
     )
     return Case("option", rng.choice(commands))
 
@@ -356,6 +364,10 @@ def _reading(results: Path) -> list[tuple[str, ...]]:
         ("limits", *place),
         ("run", "--matrix", "ci", "--dry-run", *place),
         ("flops", "digits/adam/nowhere", *place),
+        ("advise", "--max-loss", "1", "--max-latency-ms", "5", *place),
+        ("compare", RUN, RUN, *place),
+        ("export", "--format", "csv", "--table", "inference", *place),
+        ("export", "--format", "latex", *place),
     ]
 
 
