@@ -62,8 +62,8 @@ def advise(
 ) -> None:
     """Say which compression on which backend to serve a workload with, within limits.
 
-    From the latest runs of one machine: the answer, how sure it is, what else fits, and from how many calls on
-    it pays. Exits with 1 where nothing fits for sure, and says what comes nearest and what to try next.
+    From the latest runs of one machine: the answer, how sure it is, what else fits, and from how many calls
+    on it pays. Exits with 1 where nothing fits for sure, and says what comes nearest and what to try next.
     """
     from bench.results.store import Store
     from reports.frames.advice import OBJECTIVES

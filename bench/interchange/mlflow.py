@@ -37,6 +37,7 @@ def send(store: Store, run_id: str, to: str) -> str:
     Raises BenchError without MLflow, where the run is there already, and where the store cannot be reached.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     mlflow = required("mlflow", "export", "--format mlflow")
     view, entries = read_entries(store, run_id)
     client = mlflow.MlflowClient(tracking_uri=_uri(to))

@@ -48,7 +48,9 @@ def whole_grid(found: SideBySide) -> Grid:
 def short_grid(found: SideBySide, most: int = MAX_ROWS) -> Grid:
     """Return the table for a terminal: headlines that all runs have, the largest changes, at most so many."""
     own = [row for row in found.rows if metric_of(row.metric) in HEADLINES and None not in row.values]
-    return _grid(found, sorted(own, key=lambda row: -row.largest_change)[:most])
+    order = {name: number for number, name in enumerate(HEADLINES)}
+    own.sort(key=lambda row: (-row.largest_change, order[metric_of(row.metric)]))
+    return _grid(found, own[:most])
 
 
 def sides_grid(found: SideBySide) -> Grid:

@@ -75,8 +75,8 @@ def _cell(sheet: Any, value: Any) -> Any:
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         value = None if math.isnan(value) else str(value)
-    if not isinstance(value, str):
-        return WriteOnlyCell(sheet, value)
+    if not isinstance(value, str) or not value:
+        return WriteOnlyCell(sheet, value or None if isinstance(value, str) else value)
     cell = WriteOnlyCell(sheet, visible(value)[:_MAX_TEXT])
     cell.data_type = "s"
     return cell

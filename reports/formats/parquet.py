@@ -25,8 +25,8 @@ def as_parquet(frame: pd.DataFrame, table: str = "") -> bytes:
     """Write a frame as Parquet; `pandas.read_parquet` gives it back, types and unknown values included.
 
     The metadata of a column has its unit and what it is, by the name of the `table`. Integers among unknown
-    values come back as `Int64`, which has room for both. A column that mixes texts with numbers, which
-    Parquet cannot hold, becomes one of texts.
+    values come back as `Int64`, which has room for both. A column that Parquet cannot hold, of texts among
+    numbers or of integers beyond 64 bits, becomes one of texts.
     """
     import pyarrow as pa
     from pyarrow.parquet import write_table
@@ -58,9 +58,7 @@ def _typed(column: pd.Series) -> pd.Series:
         kind = pa.array(column, from_pandas=True).type
     except (pa.ArrowException, OverflowError, UnicodeError, TypeError):
         return column.map(_as_text)
-    if not pa.types.is_integer(kind):
-        return column
-    return column.astype("UInt64" if pa.types.is_unsigned_integer(kind) else "Int64")
+    return column.astype("Int64") if pa.types.is_integer(kind) else column
 
 
 def _as_text(value: Any) -> Any:

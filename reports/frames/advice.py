@@ -43,7 +43,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class BreakEven:
-    """From how many calls on a choice pays for what it took to make it, on one core.
+    """From how many calls on a choice pays for what it took to make it.
 
     `calls` is None where it never does, or where the costs are not on record; `why` says which.
     """

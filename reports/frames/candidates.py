@@ -38,7 +38,7 @@ class Candidate:
     """A way to serve a workload, averaged over seeds.
 
     `values` are by metric; that of `quality_loss_points` has its interval over seeds, that of `latency_s`
-    over launches, whose medians are `launches_s`. `preparation_s` are the seconds of a core that compressing and
+    over launches, whose medians are `launches_s`. `preparation_s` are the seconds that compressing and
     lowering took for one training, None where they are not on record.
     """
 

@@ -101,10 +101,8 @@ def _table(store: Store, run_id: str, kind: str) -> pd.DataFrame:
     """Return a table of a run's report; an empty one where the run has none of that name."""
     view = read(store, run_id)
     frames = read_frames(view)
-    if kind == "limits":
-        found = limits_table(limits_of(view, frames))
-    else:
-        found = frames.get(kind, pd.DataFrame())
+    limits = kind == "limits"
+    found = limits_table(limits_of(view, frames)) if limits else frames.get(kind, pd.DataFrame())
     found.insert(0, "run_id", run_id)
     return found
 

@@ -74,7 +74,7 @@ def _nothing(advice: Advice) -> Iterator[str]:
     if advice.unsure:
         yield "nothing fits for sure. May fit:"
         yield from _listed(advice.unsure, "can't tell")
-        yield "next: run again with a higher max_launches, or with more seeds, so that the intervals get narrow"
+        yield "next: run again with a higher max_launches, or with more seeds: the intervals get narrower"
         return
     yield "nothing fits. Nearest:"
     yield from _listed(advice.misses, "broken")

@@ -56,7 +56,7 @@ def summary(view: RunView, frames: Mapping[str, pd.DataFrame]) -> list[str]:
             *_serving(view, own, {score.label for score in scores if score.reached}),
             *_failures(own if len(own) else training[training["workload"] == workload]),
         ]
-        found.append(visible(shortened(str(workload), _MAX_NAME)))
+        found.append(_folded(shortened(str(workload), _MAX_NAME), COLUMNS)[0])
         found += [part for label, text in rows for part in _labelled(label, text)]
     return found
 

@@ -36,10 +36,10 @@ def row_of(found: SideBySide, stage: str, metric: str) -> Row:
 
 
 def test_each_run_has_its_value_and_the_later_ones_a_verdict(tmp_path: Path) -> None:
-    build(tmp_path, MADE_UP, run_id="run-1").close()
-    build(tmp_path, slower(2.0), run_id="run-2").close()
-    build(tmp_path, slower(0.5), run_id="run-3").close()
-    found = compared("run-1", "run-2", "run-3", results=tmp_path)
+    # In folders of their own: in one, each is part of the noise between runs of the next.
+    for run_id, made_up in (("run-1", MADE_UP), ("run-2", slower(2.0)), ("run-3", slower(0.5))):
+        build(tmp_path / run_id, made_up, run_id=run_id).close()
+    found = compared(*(str(tmp_path / name / name) for name in ("run-1", "run-2", "run-3")), results=tmp_path)
     assert [side.name for side in found.sides] == ["run-1", "run-2", "run-3"]
     row = row_of(found, EAGER, "latency_s")
     first, second, third = row.values

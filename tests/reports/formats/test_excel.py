@@ -51,7 +51,12 @@ def test_each_table_is_a_sheet_with_the_same_values(content: Content) -> None:
         headings, *rows = book[name].iter_rows(values_only=True)
         assert list(headings) == list(frame.columns)
         expected = [[value if value != "" else None for value in row.values()] for row in records(frame)]
-        assert [list(row) for row in rows] == expected, name
+        assert [[close(value) for value in row] for row in rows] == expected, name
+
+
+def close(value: Any) -> Any:
+    """Compare floats by 16 digits, which the file has."""
+    return pytest.approx(value, rel=1e-15, abs=0) if type(value) is float else value
 
 
 def test_headings_stay_in_sight_and_filter(content: Content) -> None:

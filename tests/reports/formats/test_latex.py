@@ -12,6 +12,9 @@ from reports.formats.latex import escape_latex, render
 
 READ = pytest.importorskip("pylatexenc.latex2text")
 
+OF_THE_KERNEL = {"textless": "<", "textgreater": ">", "textquotedbl": '"', "textasciicircum": "^"}
+"""Commands that every LaTeX has, and the parser lacks or prints otherwise."""
+
 TEXTS = (
     "plain text, 1.5 ms (2 %)",
     r"a\b & c_d ^ ~ $x$ #1 {y}",
@@ -27,7 +30,11 @@ TEXTS = (
 
 def as_text(latex: str) -> str:
     """Return what LaTeX would print."""
-    return READ.LatexNodes2Text(math_mode="text", strict_latex_spaces=True).latex_to_text(latex)
+    known = READ.get_default_latex_context_db()
+    commands = [READ.MacroTextSpec(name, simplify_repl=text) for name, text in OF_THE_KERNEL.items()]
+    known.add_context_category("kernel", macros=commands, prepend=True)
+    reader = READ.LatexNodes2Text(latex_context=known, math_mode="text", strict_latex_spaces=True)
+    return str(reader.latex_to_text(latex))
 
 
 @pytest.mark.parametrize("text", TEXTS)

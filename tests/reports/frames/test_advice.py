@@ -99,8 +99,8 @@ def test_a_break_even_that_is_unknown_or_never_comes_says_why(found: Candidates)
     assert slower is not None and slower.calls is None and slower.why == "it is not faster"
 
 
-def test_no_limit_and_no_seed_is_enough_for_an_answer(tmp_path: Path) -> None:
-    store = build(tmp_path, replace(MADE_UP, seeds=(0,), launches=1))
+def test_one_seed_and_no_limit_are_enough_for_an_answer_that_is_preliminary(tmp_path: Path) -> None:
+    store = build(tmp_path, replace(MADE_UP, seeds=(0,), launches=3))
     advice = advise(candidates_of(store), ())
     assert advice.best is not None and advice.best.preliminary
     assert advice.best.values["quality_loss_points"].low is None
