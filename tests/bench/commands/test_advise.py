@@ -89,7 +89,7 @@ def test_a_mistake_gets_one_line_and_exit_code_2(command, results, arguments, me
 
 
 def test_names_cannot_act_on_the_terminal(command, tmp_path):
-    names = ("\x1b[31mred", "it's '; rm -rf", "w" * 300, "=cmd()", "日本")
+    names = ("\x1b[31mred", "it's';rm", "w" * 300, "=cmd()", "日本")
     build(tmp_path, Synthetic(("adam",), ("none",), ("cpu-eager",), workloads=names)).close()
     for name in names:
         done = command("advise", "--workload", name, "--max-latency-ms", "1e-9", "--results", tmp_path)

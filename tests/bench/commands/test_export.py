@@ -16,7 +16,7 @@ from reports.frames.run import read_frames
 from reports.frames.view import read
 from tests.support.synthetic_run import Synthetic, build
 
-HOSTILE = ("<script>alert(1)</script>", "\x1b[31mred", "\u202egpj.exe", "=cmd()", "n" * 300, "日本 \"'")
+HOSTILE = ("<script>alert(1)", "\x1b[31mred", "\u202egpj.exe", "=cmd()", "n" * 300, "日本\"'")
 OF_TEXT = ("csv", "json", "markdown", "latex", "html", "pytest-benchmark")
 
 
