@@ -14,7 +14,7 @@ def __getattr__(name: str) -> Any:
 
         return measure
     if name == "load":
-        from bench.results.loading import load
+        from reports.frames.loading import load
 
         return load
     raise AttributeError(f"module 'bench' has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ from reports.prose.answers import Answer, answers
 from reports.prose.notes import clipping_notes, notes
 from reports.prose.overheads import overhead_text
 from reports.prose.predicted import estimate_summary, estimate_text
+from reports.prose.summary import summary, wrapped
 from reports.prose.verdict import verdict
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class Content:
 
     `captions` are the texts above grids, by the grid's name. `limits` says which limits of the matrix are
     kept. `short` are the tables for a terminal, `last_lines` the lines under them: data left out, overhead,
-    predicted and actual cost, limits.
+    predicted and actual cost, limits. `summary` is all of it in a few lines of at most 100 columns.
+    A report that is `alone` is written in one format only, without the files of the others next to it.
     """
 
     title: str
@@ -59,10 +61,15 @@ class Content:
     plots: tuple[Plot, ...]
     short: tuple[Grid, ...]
     last_lines: tuple[str, ...]
+    summary: tuple[str, ...] = ()
+    alone: bool = False
 
 
-def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
-    """Read a run and make all parts of its report; a run that is `complete` only lacks this report."""
+def gather(store: Store, run_id: str, *, complete: bool = False, figures: bool = True) -> Content:
+    """Read a run and make all parts of its report; a run that is `complete` only lacks this report.
+
+    Without `figures` there are no plots, which take most of the time.
+    """
     view = read(store, run_id)
     frames = read_frames(view)
     limits = limits_of(view, frames)
@@ -83,7 +90,7 @@ def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
         },
         limits=limits,
         environment=environment_grid(view),
-        plots=() if view.smoke else tuple(draw_all(frames)),
+        plots=() if view.smoke or not figures else tuple(draw_all(frames)),
         short=() if view.smoke else tuple(short_grids(frames)),
         last_lines=(
             *notes(view),
@@ -92,7 +99,17 @@ def gather(store: Store, run_id: str, *, complete: bool = False) -> Content:
             *estimate_text(view).splitlines(),
             *limit_lines(limits),
         ),
+        summary=tuple(_summary(view, frames, limits)),
     )
+
+
+def _summary(view: RunView, frames: Mapping[str, pd.DataFrame], limits: Comparison) -> Iterator[str]:
+    yield from summary(view, frames)
+    clipped = () if view.smoke else clipping_notes(frames["training"])
+    overhead = overhead_text(view).partition("\n")[0]
+    predicted = estimate_summary(view).partition(";")[0].partition(". ")[0]
+    for line in (*notes(view), *clipped, overhead, predicted, *limit_lines(limits)):
+        yield from wrapped(line)
 
 
 def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:

@@ -23,12 +23,14 @@ def write(store: Store, run_id: str, folder: Path, *, complete: bool = False) ->
 
 
 def write_content(content: Content, folder: Path) -> Path:
-    """Write a report in every format under `folder`; return its page.
+    """Write a report in every format that is part of one under `folder`; return its page.
 
     Nothing is written before all of it is made; then each file is replaced whole, the page last.
     """
     files = []
     for format_ in FORMATS.rows():
+        if format_.on_request:
+            continue
         for path, data in format_.render(content):
             refuse_outside(format_, path)
             files.append((path, data))

@@ -1,15 +1,20 @@
-"""`bench export`: write a run as a file that another tool reads, or a cell as a folder that runs alone."""
+"""`bench export`: write a run as files that other tools read, or a cell as a folder that runs alone."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.commands import RESULTS, Command, Plugins, Results, RunOption, StoreUrl, Trust
+from bench.errors import BenchError
 from bench.formatting import counted, say
+from bench.plugins import load_plugins
+
+if TYPE_CHECKING:
+    from bench.interchange.exported import Exported
 
 _DEFAULT = "pytest-benchmark"
 
@@ -21,12 +26,23 @@ def export(
     ] = None,
     format_name: Annotated[
         str | None,
-        typer.Option("--format", help=f"Of a run: {_DEFAULT} (read by github-action-benchmark too)."),
+        typer.Option(
+            "--format",
+            help="Of a run: csv, parquet, json, markdown, latex, excel, html, mlflow, tensorboard, or "
+            f"{_DEFAULT} (read by github-action-benchmark too), the default.",
+        ),
     ] = None,
     to: Annotated[
-        Path | None,
-        typer.Option("--to", help="Of a run: file to write, else standard output. Of a cell: a new folder."),
-    ] = None,
+        str,
+        typer.Option(
+            "--to",
+            help="Of a run: file or folder to write, of mlflow also a server's URL, else standard output. Of a "
+            "cell: a new folder.",
+        ),
+    ] = "",
+    table: Annotated[
+        str, typer.Option("--table", help="Of a run: only this table of the report, such as inference.")
+    ] = "",
     run_id: RunOption = None,
     plugin: Plugins = None,
     trusted: Trust = None,
@@ -39,44 +55,68 @@ def export(
     script of a few lines that runs it on an example, and a model card with its record. It is run once in a
     fresh process, and must give the cell's outputs there.
 
-    Of a run, a round is a launch, and its time that launch's median. FLOPs, memory and quality are in
-    `extra_info`.
+    Of a run, tables have the columns and units of the reference. In pytest-benchmark's file a round is a
+    launch, and its time that launch's median; FLOPs, memory and quality are in `extra_info`.
     """
+    load_plugins(plugin or [])
     if what is not None and "/" in what:
-        if format_name is not None or to is None:
-            raise typer.BadParameter(f"{what!r} is a cell: export it with --to FOLDER, and without --format")
-        from bench.plugins import load_plugins
+        if format_name is not None or table or not to:
+            raise typer.BadParameter(
+                f"{what!r} is a cell: export it with --to FOLDER, and without --format and --table"
+            )
         from bench.workloads.trust import trust
 
         trust(trusted or ())
-        load_plugins(plugin or [])
-        _export_cell(what, run_id, to, results, store_url or "")
+        _export_cell(what, run_id, Path(to), results, store_url or "")
         return
     if what is not None and run_id is not None:
         raise typer.BadParameter(f"give the run once: {what!r} or --run {run_id!r}")
-    _export_run(what or run_id, format_name or _DEFAULT, to, results, store_url or "")
+    _export_run(what or run_id, format_name or _DEFAULT, table, to, results, store_url or "")
 
 
 COMMANDS = (Command("export", "Compare", export),)
 
 
-def _export_run(run_id: str | None, format_name: str, to: Path | None, results: Path, store_url: str) -> None:
-    from bench.files import replace_file
+def _export_run(
+    run_id: str | None, format_name: str, table: str, to: str, results: Path, store_url: str
+) -> None:
     from bench.interchange.exports import export_format
     from bench.results.store import Store
+
+    format_ = export_format(format_name, table)
+    store = Store.open(results, store_url, create=False)
+    run_id = store.find_run(run_id)
+    if format_.send is not None:
+        if not to:
+            raise BenchError(f"--format {format_name} needs --to: a folder, or the URL of a server")
+        say(format_.send(store, run_id, to))
+        return
+    assert format_.render is not None
+    _write(format_.render(store, run_id), to, format_name)
+
+
+def _write(exported: Exported, to: str, format_name: str) -> None:
+    """Write what was exported where it is to go; say what was left out."""
+    from bench.files import replace_file
     from techniques.registry import first_few
 
-    format_ = export_format(format_name)
-    store = Store.open(results, store_url, create=False)
-    exported = format_.render(store, store.find_run(run_id))
     if exported.notes:
         left_out = first_few(exported.notes)
         say(f"left out: {counted(len(exported.notes), 'cell')}: {left_out}", file=sys.stderr)
-    if to is None:
-        sys.stdout.write(exported.data.decode())
-    else:
-        replace_file(to, exported.data)
-        say(f"wrote {to}")
+    if not to:
+        try:
+            sys.stdout.write(exported.data.decode())
+        except UnicodeDecodeError:
+            raise BenchError(f"--format {format_name} is no text; --to FILE writes it") from None
+        return
+    target = Path(to)
+    for path, data in exported.placed(target, in_folder=target.is_dir() or to.endswith("/")):
+        try:
+            replace_file(Path(path), data)
+        except OSError as error:
+            raise BenchError(f"{path}: cannot be written: {error.strerror or error}") from None
+    many = f" ({counted(len(exported.files), 'file')})" if len(exported.files) > 1 else ""
+    say(f"wrote {to}{many}")
 
 
 def _export_cell(name: str, run_id: str | None, to: Path, results: Path, store_url: str) -> None:

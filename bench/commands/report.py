@@ -24,11 +24,16 @@ COMMANDS = (Command("report", "Look", report, place=0),)
 
 
 def write_and_print(
-    run_id: str | None, results: Path, store_url: str = "", *, complete: bool = False
+    run_id: str | None,
+    results: Path,
+    store_url: str = "",
+    *,
+    complete: bool = False,
+    brief: bool = False,
 ) -> bool:
-    """Write a run's report and print its short form; `complete` if the run has just ended.
+    """Write a run's report and print its short tables, or with `brief` its summary.
 
-    Returns whether no limit of its matrix is broken.
+    It is `complete` if the run has just ended. Returns whether no limit of its matrix is broken.
     """
     from bench.results.store import Store
     from reports.content import gather
@@ -40,6 +45,11 @@ def write_and_print(
     run_id = store.find_run(run_id)
     content = gather(store, run_id, complete=complete)
     path = write_content(content, results / run_id)
+    if brief:
+        for line in content.summary:
+            say(line)
+        say(f"report: {path}")
+        return content.limits.clean
     if store.run(run_id)["request"].get("smoke"):
         say(SMOKE)
     for short in short_tables(content.short):

@@ -168,7 +168,7 @@ def run_matrix(options: RunOptions) -> bool:
     kept: list[bool] = []
 
     def conclude(run_id: str) -> None:
-        kept.append(write_and_print(run_id, options.results, options.store, complete=True))
+        kept.append(write_and_print(run_id, options.results, options.store, complete=True, brief=True))
 
     outcome = execute(prepared, conclude, say=_tell)
     if not outcome.ok:

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 from rich.console import Console, Group
@@ -20,18 +20,30 @@ from bench.formatting import clock_text, counted, visible
 _LOG = logging.getLogger(SHOWN)
 _DETAILS = logging.getLogger(__name__)
 
+_OK = "ok"
+"""How the outcome of a stage that ended well begins."""
+
+_BAR_COLUMNS = 60
+
 
 class Display:
-    """Shows stages as they start and end. It draws only on request, never during a timed launch."""
+    """Shows stages as they start and end. It draws only on request, never during a timed launch.
+
+    A terminal keeps only lines that say something went wrong; what runs, what is next and what ended last is
+    redrawn in place. A file or a pipe gets a line for each stage that ends.
+    """
 
     def __init__(self, total: int, rest_s: Callable[[], float], stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._console = Console(file=self._stream, highlight=False)
         self._total = total
         self._done = 0
+        self._bad = 0
         self._rest_s = rest_s
         self._started = time.monotonic()
         self._running: dict[str, tuple[str, float]] = {}
+        self._coming: Sequence[str] = ()
+        self._last = ""
         self._repeated: Counter[str] = Counter()
         self._live: Live | None = None
 
@@ -49,6 +61,10 @@ class Display:
         """Print a line that stays."""
         self._console.print(visible(text), markup=False, soft_wrap=True)
 
+    def coming(self, stages: Sequence[str]) -> None:
+        """Tell which stages are next, in their order; they are shown when the display is drawn again."""
+        self._coming = stages
+
     def started(self, what: str, detail: str = "") -> None:
         self._running[what] = (detail, time.monotonic())
         self.draw()
@@ -58,8 +74,14 @@ class Display:
         self._running.pop(what, None)
         self._done += counts
         _LOG.info("%s: %s", what, how)
-        line = f"[{self._done}/{self._total}] {what}  {how}"
-        self.say(line if self._live else f"{line}  ({self._clock()})")
+        self._last = f"{what}  {how}"
+        well = how.startswith(_OK)
+        self._bad += counts and not well
+        line = f"[{self._done}/{self._total}] {self._last}"
+        if self._live is None:
+            self.say(f"{line}  ({self._clock()})")
+        elif not well:
+            self.say(line)
         self.draw()
 
     def repeated(self, what: str, why: str) -> None:
@@ -85,14 +107,23 @@ class Display:
         """Redraw the display, on a terminal."""
         if self._live is None:
             return
+        lines = [Text(visible(line), no_wrap=True, overflow="ellipsis") for line in self._lines()]
+        bar = ProgressBar(total=max(1, self._total), completed=self._done, width=_BAR_COLUMNS)
+        self._live.update(Group(*lines, bar), refresh=True)
+
+    def _lines(self) -> Iterator[str]:
+        """Yield what runs, what is next, what ended last, and how far the run is."""
         now = time.monotonic()
-        lines = [
-            Text(visible(f"  {what}{detail}  {now - since:.0f} s"))
-            for what, (detail, since) in self._running.items()
-        ]
-        head = Text(f"{self._done} of {self._total} stages, {self._clock()}")
-        bar = ProgressBar(total=max(1, self._total), completed=self._done, width=60)
-        self._live.update(Group(*lines, head, bar), refresh=True)
+        for what, (detail, since) in self._running.items():
+            yield f"  now   {what}{detail}  {now - since:.0f} s"
+        waiting = [what for what in self._coming if what not in self._running]
+        if waiting:
+            more = f", then {len(waiting) - 1:,} more" if len(waiting) > 1 else ""
+            yield f"  next  {waiting[0]}{more}"
+        if self._last:
+            yield f"  last  {self._last}"
+        bad = f", {self._bad:,} not ok" if self._bad else ""
+        yield f"{self._done:,} of {counted(self._total, 'stage')}{bad}, {self._clock()}"
 
     def _clock(self) -> str:
         elapsed = time.monotonic() - self._started

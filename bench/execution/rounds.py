@@ -103,6 +103,7 @@ class Rounds:
             self._ledger.spend(due, time.monotonic() - started)
             while left and executor is not None and executor.alive:
                 # What is left where it ended comes in another round, from a server of its own.
+                self._ledger.display.coming([title(self._ledger.stages[key]) for key in left[1:]])
                 yield from self._launch(self._ledger.stages[left[0]], node, executor)
                 self._due[left.pop(0)] -= 1
         finally:

@@ -70,6 +70,7 @@ class Untimed:
                     self._look_for_nodes()
                     self._start_what_can()
                     self._prepare_rounds()
+                    self.ledger.display.coming([title(stage) for stage in self.waiting])
                     self._tasks.step(timeout_s=1.0)
                     self.ledger.display.draw()
                     new = [stage for stage in self.ledger.share_out() if not stage.timed]

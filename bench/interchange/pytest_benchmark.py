@@ -55,7 +55,7 @@ def render(store: Store, run_id: str) -> Exported:
     }
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     left_out = (f"{entry.name}: {entry.reason}" for entry in entries if isinstance(entry, LeftOut))
-    return Exported(text.encode(), tuple(left_out))
+    return Exported((("benchmarks.json", text.encode()),), tuple(left_out))
 
 
 def _benchmark(view: RunView, timing: Timing) -> dict[str, Any]:

@@ -52,9 +52,17 @@ def baseline_content(store: Store, name: str, results: Path) -> dict[str, Any]:
         run_id = store.find_run(name)
     except BenchError:
         return read_baseline(name, results)  # says which there are
+    return run_content(store, run_id)
+
+
+def run_content(store: Store, run_id: str, confirming: str = "") -> dict[str, Any]:
+    """Return what a baseline of a run would have, but for the history of the run that it is `confirming`.
+
+    Raises BenchError for a smoke run.
+    """
     refuse_smoke(store, run_id)
     content = collect(store, run_id)
-    return content | {"history": history_of(store, run_id, content["environment"])}
+    return content | {"history": history_of(store, run_id, content["environment"], confirming)}
 
 
 def check(
@@ -74,31 +82,32 @@ def check(
     part of what the machine's noise is judged by: how far it is off is the question.
     """
     before = baseline_content(store, name, results)
-    refuse_smoke(store, run_id)
-    now = collect(store, run_id)
-    history = history_of(store, run_id, now["environment"], confirming)
+    now = run_content(store, run_id, confirming)
     comparison = Comparison("check", f"baseline {name}", f"run {run_id}")
     comparison.notes += _notes_of_environments(before["environment"], now["environment"], any_machine)
-    alike = fingerprint(before["environment"]) == fingerprint(now["environment"])
-    comparison.findings += judge_untimed(before, now, alike)
-    timings = timings_of(before, now, _longest(before.get("history", {}), history))
-    comparison.findings += (
-        judge_timings(timings, margin, threshold)
-        if alike or any_machine
-        else [
-            Finding("not comparable", each.stage, each.metric, "timed on another machine") for each in timings
-        ]
-    )
+    comparison.findings += judge_all(before, now, margin, threshold, any_machine=any_machine)
     comparison.notes += _notes_of_metrics(before["metrics"])
     comparison.notes += notes_of_counts(before["stages"], now["stages"])
-    comparison.notes += _notes_of_drift(store, run_id)
-    comparison.notes += _notes_of_unreadable(store, run_id)
+    comparison.notes += notes_of_run(store, run_id)
     if not before["stages"].keys() & now["stages"].keys():
         raise BenchError(
             f"baseline {name} (matrix {before['matrix']}) and run {run_id} (matrix {now['matrix']}) "
             "have no stage in common"
         )
     return comparison
+
+
+def judge_all(
+    before: Content, now: Content, margin: float, threshold: float, *, any_machine: bool
+) -> list[Finding]:
+    """Judge every metric of two sides; timings of different environments only for `any_machine`."""
+    alike = fingerprint(before["environment"]) == fingerprint(now["environment"])
+    found = judge_untimed(before, now, alike)
+    timings = timings_of(before, now, _longest(before.get("history", {}), now.get("history", {})))
+    if alike or any_machine:
+        return found + judge_timings(timings, margin, threshold)
+    other = "timed on another machine"
+    return found + [Finding("not comparable", each.stage, each.metric, other) for each in timings]
 
 
 def judge_untimed(before: Content, now: Content, alike: bool) -> list[Finding]:
@@ -182,6 +191,12 @@ def _notes_of_metrics(before: Iterable[Content]) -> Iterator[str]:
         if differing:
             what = " and ".join(differing)
             yield f"{row['name']}: its {what} differs from the baseline's; the run's own is used"
+
+
+def notes_of_run(store: Store, run_id: str) -> Iterator[str]:
+    """Say what of a run makes its values less sure, or is left out."""
+    yield from _notes_of_drift(store, run_id)
+    yield from _notes_of_unreadable(store, run_id)
 
 
 def _notes_of_drift(store: Store, run_id: str) -> Iterator[str]:

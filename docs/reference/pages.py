@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.reference import commands, matrix, metrics, protocols, python, techniques, workloads
+from docs.reference import commands, matrix, metrics, protocols, python, tables, techniques, workloads
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES_FOLDER = ROOT / "docs" / "pages"
@@ -16,6 +16,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/commands.md": commands.page,
     "reference/matrix.md": matrix.page,
     "reference/metrics.md": metrics.page,
+    "reference/tables.md": tables.page,
     "reference/techniques.md": techniques.page,
     "reference/workloads.md": workloads.page,
     "reference/python.md": python.page,

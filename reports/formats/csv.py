@@ -31,4 +31,4 @@ def _as_text(value: Any) -> Any:
     return f"'{value}" if computed else value
 
 
-FORMATS.add("csv", render, about="tables/*.csv: raw numbers, a file for each table")
+FORMATS.add("csv", render, about="tables/*.csv: raw numbers, a file for each table", draws=False)

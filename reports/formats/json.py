@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from reports.formats.table import FORMATS, File
-from reports.frames.units import unit_of
+from reports.frames.columns import about, unit_in
 from reports.frames.view import records
 
 if TYPE_CHECKING:
@@ -36,25 +36,27 @@ def render(content: Content) -> Iterator[File]:
         "answers": [
             {"question": answer.question, "sentences": list(answer.sentences)} for answer in content.answers
         ],
-        "tables": {name: as_table(frame) for name, frame in content.frames.items()},
+        "tables": {name: as_table(frame, name) for name, frame in content.frames.items()},
     }
     yield "report.json", (json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
 
 
-def as_table(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return a frame as JSON with its columns' types and units."""
+def as_table(frame: pd.DataFrame, table: str = "") -> dict[str, Any]:
+    """Return a frame as JSON with its columns' types and units, by the name of the `table`."""
     rows = [{name: _plain(value) for name, value in row.items()} for row in records(frame)]
-    return {"fields": [_field(str(name), rows) for name in frame.columns], "data": rows}
+    return {"fields": [_field(table, str(name), rows) for name in frame.columns], "data": rows}
 
 
-def _field(name: str, rows: list[dict[str, Any]]) -> dict[str, str]:
+def _field(table: str, name: str, rows: list[dict[str, Any]]) -> dict[str, str]:
     kinds = {type(row[name]) for row in rows if row[name] is not None}
     kind = float if kinds == {int, float} else next(iter(kinds)) if len(kinds) == 1 else None
-    unit = "" if kind is str else unit_of(name)
+    unit = "" if kind is str else unit_in(table, name)
+    description = about(table, name)
     return {
         "name": name,
         "type": _TYPES.get(kind, "any") if kind else "any",
         **({"unit": unit} if unit else {}),
+        **({"description": description} if description else {}),
     }
 
 
@@ -65,4 +67,6 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-FORMATS.add("json", render, about="report.json: verdict, answers and all tables with their units")
+FORMATS.add(
+    "json", render, about="report.json: verdict, answers and all tables with their units", draws=False
+)

@@ -44,7 +44,7 @@ def render(content: Content) -> Iterator[File]:
 
 
 def render_markdown(content: Content) -> str:
-    """Return the report as Markdown; links are relative to the folder it is written to."""
+    """Return the report as Markdown; links to its other files are relative to its folder."""
     return "\n".join(_lines(content)) + "\n"
 
 
@@ -66,7 +66,7 @@ def _lines(content: Content) -> Iterator[str]:
         if grid.name in content.captions:
             yield from (escape(content.captions[grid.name]), "")
         yield from _table(grid)
-        if grid.name in content.frames:
+        if grid.name in content.frames and not content.alone:
             yield from ("", f"Raw numbers: [tables/{grid.name}.csv](tables/{grid.name}.csv)")
     yield from ("", "## Skipped and failed", "")
     if not content.problems:
@@ -101,4 +101,6 @@ def _field(entry: Entry) -> str:
     return escape(entry.text + (f" ({entry.detail})" if entry.detail else ""))
 
 
-FORMATS.add("markdown", render, about="report.md: the report in brief, for a terminal or a code host")
+FORMATS.add(
+    "markdown", render, about="report.md: the report in brief, for a terminal or a code host", draws=False
+)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from reports.formats.table import FORMATS, File
-from reports.frames.units import unit_of
+from reports.frames.columns import about, unit_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,50 +18,54 @@ if TYPE_CHECKING:
 def render(content: Content) -> Iterator[File]:
     """Yield a file for each frame."""
     for name, frame in content.frames.items():
-        yield f"tables/{name}.parquet", as_parquet(frame)
+        yield f"tables/{name}.parquet", as_parquet(frame, name)
 
 
-def as_parquet(frame: pd.DataFrame) -> bytes:
+def as_parquet(frame: pd.DataFrame, table: str = "") -> bytes:
     """Write a frame as Parquet; `pandas.read_parquet` gives it back, types and unknown values included.
 
-    A column that mixes texts with numbers, which Parquet cannot hold, becomes one of texts.
+    The metadata of a column has its unit and what it is, by the name of the `table`. Integers among unknown
+    values come back as `Int64`, which has room for both. A column that Parquet cannot hold, of texts among
+    numbers or of integers beyond 64 bits, becomes one of texts.
     """
     import pyarrow as pa
     from pyarrow.parquet import write_table
 
-    mixed = {str(name): _texts(column) for name, column in frame.items() if not _has_one_type(column)}
-    table = pa.Table.from_pandas(frame.assign(**mixed), preserve_index=False)
-    fields = [_with_unit(field) for field in table.schema]
-    table = table.cast(pa.schema(fields, metadata=table.schema.metadata))
+    typed = {str(name): _typed(column) for name, column in frame.items() if column.dtype == object}
+    written = pa.Table.from_pandas(frame.assign(**typed), preserve_index=False)
+    fields = [_described(field, table) for field in written.schema]
+    written = written.cast(pa.schema(fields, metadata=written.schema.metadata))
     file = io.BytesIO()
-    write_table(table, file, compression="zstd")
+    write_table(written, file, compression="zstd")
     return file.getvalue()
 
 
-def _with_unit(field: Any) -> Any:
-    """Return a column's field with its unit in the metadata; texts have none."""
+def _described(field: Any, table: str) -> Any:
+    """Return a column's field with its unit and what it is in the metadata; texts have no unit."""
     import pyarrow as pa
 
-    unit = (
-        "" if pa.types.is_string(field.type) or pa.types.is_large_string(field.type) else unit_of(field.name)
-    )
-    return field.with_metadata({"unit": unit}) if unit else field
+    is_text = pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+    found = {"unit": "" if is_text else unit_in(table, field.name), "about": about(table, field.name)}
+    known = {name: text for name, text in found.items() if text}
+    return field.with_metadata(known) if known else field
 
 
-def _has_one_type(column: pd.Series) -> bool:
+def _typed(column: pd.Series) -> pd.Series:
+    """Return a column of objects as Parquet can hold it without a loss."""
     import pyarrow as pa
 
-    if column.dtype != object:
-        return True
     try:
-        pa.array(column, from_pandas=True)
-    except pa.ArrowException:
-        return False
-    return True
+        kind = pa.array(column, from_pandas=True).type
+    except (pa.ArrowException, OverflowError, UnicodeError, TypeError):
+        return column.map(_as_text)
+    return column.astype("Int64") if pa.types.is_integer(kind) else column
 
 
-def _texts(column: pd.Series) -> pd.Series:
-    return column.map(lambda value: value if value is None or value != value else str(value))
+def _as_text(value: Any) -> Any:
+    import pandas as pd
+
+    unknown = value is None or value is pd.NA or (isinstance(value, float) and value != value)
+    return value if unknown else str(value).encode(errors="backslashreplace").decode()
 
 
-FORMATS.add("parquet", render, about="tables/*.parquet: the same with types and units")
+FORMATS.add("parquet", render, about="tables/*.parquet: the same with types and units", draws=False)

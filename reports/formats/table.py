@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from bench.errors import BenchError
 from techniques.registry import NAME, TechniqueError
 
 if TYPE_CHECKING:
@@ -29,13 +30,17 @@ Render = Callable[["Content"], Iterable[File]]
 class Format:
     """A way to write a report: `about` says which files, `render` returns them.
 
-    `last` formats are written after all others: who finds their files finds the whole report.
+    `last` formats are written after all others: who finds their files finds the whole report. One that is
+    `on_request` is no part of a report: `bench export` writes it. `draws` says whether it shows figures,
+    which take most of a report's time to draw.
     """
 
     name: str
     render: Render
     about: str
     last: bool = False
+    on_request: bool = False
+    draws: bool = True
 
 
 class FormatTable:
@@ -47,7 +52,16 @@ class FormatTable:
         self._rows: dict[str, Format] = {}
         self._found = False
 
-    def add(self, name: str, render: Render, *, about: str, last: bool = False) -> Format:
+    def add(
+        self,
+        name: str,
+        render: Render,
+        *,
+        about: str,
+        last: bool = False,
+        on_request: bool = False,
+        draws: bool = True,
+    ) -> Format:
         """Add a format; raises TechniqueError where the name is taken or is none."""
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise TechniqueError(f"format {name!r}: a name has only a-z, 0-9, '.' and '-'")
@@ -55,7 +69,7 @@ class FormatTable:
             raise TechniqueError(f"format {name!r}: render must be a function of the report's content")
         if name in self._rows:
             raise TechniqueError(f"format {name!r} is already registered: {self._rows[name].about}")
-        self._rows[name] = Format(name, render, about, last)
+        self._rows[name] = Format(name, render, about, last, on_request, draws)
         return self._rows[name]
 
     def rows(self) -> list[Format]:
@@ -68,6 +82,15 @@ class FormatTable:
             for entry in entry_points(group=self._entry_points):
                 entry.load()(self)
         return sorted(self._rows.values(), key=lambda row: (row.last, row.name))
+
+
+def required(module: str, extra: str, what: str) -> Any:
+    """Import a module that comes with an extra; raises BenchError that says what to install without it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package = f"dl-efficiency-bench[{extra}]"
+        raise BenchError(f"{what} requires {module.partition('.')[0]}: pip install '{package}'") from None
 
 
 def refuse_outside(format_: Format, path: str) -> None:

@@ -85,13 +85,13 @@ def _training_sentences(workload: str, scores: list[Score]) -> Iterator[str]:
             time = format_value("time_to_target_s", least_time.time_s)
             who = " and" if least_time is least_steps else f"; {least_time.label}"
             first += f"{who} in the least time ({time})"
-        yield first + _closeness(least_time, winners) + "."
+        yield first + closeness(least_time, winners) + "."
     missed = [_missed(score) for score in scores if score.reached < score.seeds]
     if missed:
         yield f"{workload}: {aim} was not reached by {'; '.join(missed)}."
 
 
-def _closeness(best: Score, winners: list[Score]) -> str:
+def closeness(best: Score, winners: list[Score]) -> str:
     """Name the optimizers whose interval of time to target overlaps that of the best one."""
     close = [
         score.label
@@ -119,7 +119,7 @@ def _inference_sentences(
     for batch_size in own["batch_size"].unique():
         batch = own[own["batch_size"] == batch_size]
         where = f"{workload}, batch {batch_size}"
-        picks = {cost: _pick(ranked_points(batch, cost), cost, reached) for cost in _TITLES}
+        picks = {cost: pick(ranked_points(batch, cost), cost, reached) for cost in _TITLES}
         if not any(picks.values()):
             if not ranked_points(batch, "latency_s"):
                 continue
@@ -130,9 +130,9 @@ def _inference_sentences(
                 yield f"{where}: {_describe(point, cost)}{others}."
 
 
-def _pick(points: list[dict[str, Any]], cost: str, reached: set[str]) -> dict[str, Any] | None:
+def pick(points: list[dict[str, Any]], cost: str, reached: set[str]) -> dict[str, Any] | None:
     """Return the cheapest point that keeps its quality, of trainings that reached the target if any did."""
-    keeping = [point for point in points if _keeps_quality(point)]
+    keeping = [point for point in points if keeps_quality(point)]
     preferred = [point for point in keeping if training_label(point, points) in reached] or keeping
     # Among equals prefer the one without compression: it takes no extra work.
     return min(preferred, key=lambda p: (p[cost], p["compression"] != NONE, -p["quality"]), default=None)
@@ -153,33 +153,33 @@ def _describe(point: Mapping[str, Any], cost: str) -> str:
     change = f"{points} points {'below' if loss > 0 else 'above'}" if float(points) else "same as"
     return (
         f"{_TITLES[cost]} within {QUALITY_POINTS:g} point of the uncompressed model's quality is "
-        f"{_choice(point)}: {value}{mark}{faster}, "
+        f"{choice_name(point)}: {value}{mark}{faster}, "
         f"quality {quality} ({change} uncompressed), trained with {point['optimizer']}"
     )
 
 
 def _others(view: RunView, best: Mapping[str, Any], points: list[dict[str, Any]]) -> str:
     """Name other choices that keep their quality: those that share the best one's timing, and those tied."""
-    keeping = [point for point in points if _keeps_quality(point) and _choice(point) != _choice(best)]
+    keeping = [point for point in points if keeps_quality(point) and choice_name(point) != choice_name(best)]
     same = [point for point in keeping if point["infer_keys"] == best["infer_keys"]]
-    close = [point for point in keeping if point not in same and _maybe_as_fast(view, point, best)]
+    close = [point for point in keeping if point not in same and may_be_as_fast(view, point, best)]
     parts = [
-        f"; {verb} {', '.join(dict.fromkeys(map(_choice, choices)))}"
+        f"; {verb} {', '.join(dict.fromkeys(map(choice_name, choices)))}"
         for verb, choices in (("shares its timing with", same), ("statistically tied with", close))
         if choices
     ]
     return "".join(parts)
 
 
-def _choice(point: Mapping[str, Any]) -> str:
+def choice_name(point: Mapping[str, Any]) -> str:
     return f"{point['compression']} on {point['backend']} ({point['precision']})"
 
 
-def _maybe_as_fast(view: RunView, point: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
+def may_be_as_fast(view: RunView, point: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
     ratio = view.latency_ratio(point["infer_key"], best["infer_key"])
     return ratio is not None and ratio.low is not None and ratio.low <= 1
 
 
-def _keeps_quality(point: Mapping[str, Any]) -> bool:
+def keeps_quality(point: Mapping[str, Any]) -> bool:
     loss = point["quality_loss_points"]
     return loss is not None and loss <= QUALITY_POINTS

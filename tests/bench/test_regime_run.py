@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.results.loading import load
+from reports.frames.loading import load
 
 MATRIX = """
 about = "Two schedules, with and without an average"

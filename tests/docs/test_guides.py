@@ -51,7 +51,7 @@ def test_what_the_guides_add_runs_together_and_is_in_the_report(bench, tmp_path)
     assert "2 cells: 2 ok" in report
     assert all(name in report for name in ("signum", "round-weights", "torchscript", "squares"))
     assert "dice" in (folder / "tables" / "inference.csv").read_text().splitlines()[0]
-    assert "torchscript" in (folder / "latency.tex").read_text()
+    assert "torchscript" in (folder / "latency.txt").read_text()
     shown = bench("show", "squares/signum:lr=0.01/none@cpu-eager", "--results", results)
     assert re.search(r"layers: \d+", shown.stdout), shown.stdout + shown.stderr
     rows = [line for line in report.splitlines() if "/round-weights:3@torchscript" in line]

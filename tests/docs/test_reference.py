@@ -15,6 +15,7 @@ from docs.reference import python
 from docs.reference.commands import find_commands, own_options
 from docs.reference.matrix import sections
 from docs.reference.protocols import entry_point_groups
+from reports.frames.columns import RECORDS, TABLES
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS
 from techniques.optimizers import OPTIMIZERS
@@ -84,6 +85,14 @@ def test_every_workload_and_data_set_is_there(page):
 def test_the_columns_that_measure_returns_are_there(page):
     assert {"cell", "latency_s", "quality", "artifact_bytes"} <= set(python.columns())
     assert all(f"| `{name}` |" in page("python") for name in python.columns())
+
+
+def test_every_table_is_there_with_its_columns_their_units_and_what_they_are(page):
+    text = page("tables")
+    assert all(f"\n### {name}\n" in text for name in (*TABLES, *RECORDS))
+    assert "| `latency_s` | s | median time of one batch, single stream |" in text
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\| (.*) \|$", text, re.MULTILINE)
+    assert len(rows) > 300 and not [column for column, what in rows if not what.strip()]
 
 
 def test_what_a_plug_in_implements_is_there(page):

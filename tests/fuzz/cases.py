@@ -14,10 +14,9 @@ from bench.metrics import MetricTable
 from bench.records import Measurement, Result
 from bench.regression.baseline import save
 from tests.fuzz.mutations import NUMBERS, a_text, as_json, as_toml, changed, damaged
-from tests.fuzz.stores import CELL, Case, copied, reading, store_bytes, store_rows
+from tests.fuzz.stores import CELL, RUN, Case, copied, reading, store_bytes, store_rows
 from tests.support.synthetic_run import Synthetic, build
 
-RUN = "20260101-000001-ci"
 MATRIX: dict[str, Any] = {
     "about": "small",
     "train": {"workload": ["digits"], "optimizer": ["adam", "momentum"], "seed": [0, 1], "batch_size": 32},
@@ -225,6 +224,14 @@ def _option(rng: random.Random, valid: Path, folder: Path) -> Case:
         *(("baseline", "rm", value, *results), ("baseline", "show", value, "--results", str(valid))),
         *(("ab", value), ("ab", "--with", value), ("ab", "a", "b", "--metric", value, *results)),
         *(("bisect", value, value), ("bisect", "HEAD", "--matrix", value)),
+        *(
+            ("advise", "--limit", value, "--results", str(valid)),
+            ("advise", "--workload", value, *results),
+            ("advise", "--max-loss", value, "--max-bytes", value, "--results", str(valid)),
+            ("compare", RUN, value, "--html", str(folder / "compared.html"), *results),
+            ("export", "--format", value, "--table", value, *results),
+            ("export", value, "--format", "csv", "--table", "inference", *results),
+        ),
     )
     return Case("option", rng.choice(commands))
 

@@ -57,7 +57,7 @@ def faults(case: Case, outcome: Outcome, before: bytes | None) -> Iterator[str]:
     if outcome.uncaught:
         yield outcome.uncaught
         return
-    regressed = case.words[:1] in (("check",), ("limits",)) and outcome.code == 1
+    regressed = case.words[:1] in (("check",), ("limits",), ("advise",)) and outcome.code == 1
     if outcome.code not in (0, 2) and not regressed:
         yield f"exit code {outcome.code}"
     if outcome.code == 2 and not outcome.err.strip() and not outcome.out.strip():

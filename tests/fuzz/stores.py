@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.fuzz.mutations import NUMBERS, a_text, as_json, changed, damaged
 
+RUN = "20260101-000001-ci"
 CELL = "digits/adam/none@onnxruntime"
 
 
@@ -144,6 +145,10 @@ def reading(results: Path) -> list[tuple[str, ...]]:
         ("merge", str(results), "--into", str(results.parent / "merged")),
         ("run", "--matrix", "ci", "--dry-run", *place),
         ("flops", "digits/adam/nowhere", *place),
+        ("advise", "--max-loss", "1", "--max-latency-ms", "5", *place),
+        ("compare", RUN, RUN, *place),
+        ("export", "--format", "csv", "--table", "inference", *place),
+        ("export", "--format", "latex", *place),
     ]
 
 

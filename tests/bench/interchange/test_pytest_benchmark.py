@@ -131,7 +131,7 @@ def test_the_command_writes_a_file_or_prints(command: Any, store: Store, tmp_pat
 def test_an_unknown_format_and_a_run_without_timings_are_refused_in_one_line(
     tmp_path: Path, store: Store
 ) -> None:
-    with pytest.raises(BenchError, match="--format must be one of pytest-benchmark, got 'pytest-benchmrak'"):
+    with pytest.raises(BenchError, match="got 'pytest-benchmrak'; did you mean 'pytest-benchmark'"):
         export_format("pytest-benchmrak")
     smoke = build(tmp_path / "smoke", Synthetic(request={"smoke": True}))
     with pytest.raises(BenchError, match="run run-1 is a smoke run"):

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.errors import BenchError
 from bench.plugins import load_plugins
 from bench.results.store import Store
 from reports.content import Content
-from reports.formats.table import FORMATS, FormatTable, refuse_outside
+from reports.formats.table import FORMATS, FormatTable, refuse_outside, required
 from reports.write import write
 from techniques.registry import TechniqueError
 
@@ -42,6 +43,18 @@ def test_every_format_of_the_folder_is_a_row_and_the_page_comes_last() -> None:
     names = [row.name for row in FORMATS.rows()]
     assert {"csv", "figures", "html", "json", "markdown", "parquet"} <= set(names)
     assert names[-1] == "html"
+
+
+def test_what_is_written_on_request_is_no_part_of_a_report(report: Path) -> None:
+    assert {"excel", "latex"} <= {row.name for row in FORMATS.rows() if row.on_request}
+    assert not list(report.rglob("*.xlsx")) and not list(report.rglob("*.tex"))
+
+
+def test_a_format_whose_package_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    message = r"--format excel requires openpyxl: pip install 'dl-efficiency-bench\[export\]'"
+    with pytest.raises(BenchError, match=message):
+        required("openpyxl", "export", "--format excel")
 
 
 def test_the_rows_say_which_files_a_report_has(report: Path) -> None:

@@ -44,11 +44,16 @@ def test_its_tables_are_the_runs_frames(document: dict[str, Any], view: RunView)
 
 def test_columns_have_their_type_and_unit(document: dict[str, Any]) -> None:
     fields = {field["name"]: field for field in document["tables"]["inference"]["fields"]}
-    assert fields["latency_s"] == {"name": "latency_s", "type": "number", "unit": "s"}
+    assert fields["latency_s"] == {
+        "name": "latency_s",
+        "type": "number",
+        "unit": "s",
+        "description": "median time of one batch, single stream",
+    }
     assert fields["quality"]["unit"] == "share" and fields["artifact_bytes"]["unit"] == "bytes"
     assert fields["quality_loss_points"]["unit"] == "percentage points"
     assert (fields["pareto"]["type"], fields["seed"]["type"]) == ("boolean", "integer")
-    assert fields["cell"] == {"name": "cell", "type": "string"}
+    assert fields["cell"] == {"name": "cell", "type": "string", "description": "the cell's name"}
 
 
 def test_numbers_that_are_none_and_types_of_numpy_are_plain_json() -> None:

@@ -9,6 +9,7 @@ import bench
 from bench.errors import BenchError
 from bench.records import Measurement, PlannedRequest, Result
 from bench.results.store import CellRow, StageRow, Store
+from reports.frames.columns import RECORDS, TABLES, about
 from tests.support.synthetic_run import Synthetic, build
 
 MADE_UP = Synthetic(optimizers=("adam", "sgd"), backends=("cpu-eager",), seeds=(0, 1))
@@ -66,6 +67,52 @@ def test_values_are_found_by_axes_and_metric(where):
     assert str(runs["started"].dtype).endswith("UTC]") and (runs["finished"] >= runs["started"]).all()
 
 
+def test_a_path_names_a_run_or_all_runs_of_a_folder(tmp_path, monkeypatch):
+    build(tmp_path / "here", MADE_UP, run_id="20260101-000001-quick").close()
+    build(tmp_path / "there", FEW, run_id="20260102-000001-ci").close()
+    build(tmp_path / "there", FEW, run_id="20260103-000001-ci").close()
+    monkeypatch.chdir(tmp_path)
+
+    def runs(run: object) -> list[str]:
+        return bench.load(run, results="here", kind="runs")["run_id"].tolist()
+
+    assert runs("there/20260103-000001-ci") == runs("there/20260103") == ["20260103-000001-ci"]
+    assert runs("there") == runs("there/") == ["20260102-000001-ci", "20260103-000001-ci"]
+    assert runs(tmp_path / "here" / "20260101") == ["20260101-000001-quick"]
+    assert runs(["latest", "there/latest"]) == ["20260101-000001-quick", "20260103-000001-ci"]
+    monkeypatch.chdir(tmp_path / "there")
+    (tmp_path / "there" / "20260103-000001-ci").mkdir()
+    assert bench.load("20260103-000001-ci", results="../here", kind="runs")["matrix"].tolist() == ["quick"]
+
+
+def test_tables_of_reports_are_read_over_runs(where):
+    frame = bench.load(kind="inference", **where)
+    assert frame.columns[:2].tolist() == ["run_id", "cell"]
+    assert frame["run_id"].unique().tolist() == ["20260101-000001-quick", "20260102-000001-ci"]
+    assert frame.attrs["units"]["latency_s"] == "s" and "cell" not in frame.attrs["units"]
+    training = bench.load("latest", kind="training", **where)
+    assert training["optimizer"].tolist() == ["adam"] and training["steps_to_target"].tolist() == [600.0]
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory):
+    """The folder of those two runs, in a store of its own file."""
+    folder = tmp_path_factory.mktemp("two-runs")
+    build(folder, MADE_UP, run_id="20260101-000001-quick").close()
+    build(folder, FEW, run_id="20260102-000001-ci").close()
+    return folder
+
+
+@pytest.mark.parametrize("kind", [*TABLES, *RECORDS])
+def test_every_table_is_read_and_each_of_its_columns_is_explained(two_runs, tmp_path, kind):
+    frame = bench.load(kind=kind, results=two_runs, store="")
+    unknown = [column for column in frame.columns if not about(kind, column)]
+    assert not unknown, f"{kind}: say in reports/frames/columns.py what {unknown} are"
+    assert set(frame.attrs["units"]) <= set(frame.columns)
+    frame.to_parquet(tmp_path / "table.parquet")
+    assert len(pd.read_parquet(tmp_path / "table.parquet")) == len(frame)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_parquet_keeps_every_column(where, tmp_path, kind):
     frame = bench.load(kind=kind, **where)
@@ -112,9 +159,10 @@ def test_the_environment_variable_names_the_store(tmp_path, server_url, monkeypa
         ({"kind": None}, "kind must be one of"),
         ({"kind": ["cells"]}, "kind must be one of"),
         ({"run": "2027"}, "no run '2027'"),
-        ({"run": 7}, "run must be a run's id, 'latest' or a list of these, got 7"),
+        ({"run": 7}, "run must be a run's id, 'latest', a path or a list of these, got 7"),
         ({"run": [""]}, "run must be"),
         ({"run": []}, "an empty list"),
+        ({"run": "elsewhere/run-1"}, "must be a results folder, or the folder of a run"),
         ({"results": "elsewhere"}, "no results yet"),
         ({"store": "bench.sqlite"}, "must be a URL"),
     ],

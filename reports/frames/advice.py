@@ -1,0 +1,193 @@
+"""The best way to serve a workload within limits: what fits, what may, what comes near, what it saves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.analysis.statistics import ratio_interval
+from bench.matrix.limits import Limit
+from bench.regression.finding import Finding
+from bench.regression.limits import Measured, judge
+from reports.frames.candidates import Candidate, Candidates, Estimate
+
+OBJECTIVES = {
+    "latency": "latency_s",
+    "size": "artifact_bytes",
+    "memory": "peak_rss_bytes",
+    "energy": "energy_j",
+    "money": "money_per_million",
+}
+"""What to minimize → the column that has it."""
+
+CALLS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A candidate, with what became of each limit."""
+
+    candidate: Candidate
+    findings: tuple[Finding, ...]
+
+    @property
+    def fits(self) -> bool:
+        return all(finding.verdict == "kept" for finding in self.findings)
+
+    @property
+    def may_fit(self) -> bool:
+        """Whether no limit is broken for sure."""
+        return not any(finding.verdict == "broken" for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """From how many calls on a choice pays for what it took to make it.
+
+    `calls` is None where it never does, or where the costs are not on record; `why` says which.
+    """
+
+    against: Candidate
+    extra_s: float | None
+    calls: float | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The answer under limits. `fitting` is best first, `unsure` may fit, `misses` are nearest first.
+
+    `ties` are fitting ones that may be as fast as the best. `relaxed` has, for each limit that alone keeps
+    something out, what would fit best without it.
+    """
+
+    found: Candidates
+    limits: tuple[Limit, ...]
+    objective: str
+    fitting: tuple[Judged, ...]
+    unsure: tuple[Judged, ...]
+    misses: tuple[Judged, ...]
+    ties: tuple[Candidate, ...]
+    relaxed: tuple[tuple[Limit, Candidate], ...]
+    break_even: BreakEven | None
+
+    @property
+    def best(self) -> Candidate | None:
+        return self.fitting[0].candidate if self.fitting else None
+
+
+def advise(found: Candidates, limits: Sequence[Limit], objective: str = "latency") -> Advice:
+    """Judge every candidate by the limits, and pick the one that needs least of what is to be minimized."""
+    judged = [_judged(candidate, limits) for candidate in found.every]
+    fitting = sorted((each for each in judged if each.fits), key=lambda each: _cost(each, objective))
+    unsure = [each for each in judged if each.may_fit and not each.fits]
+    misses = sorted((each for each in judged if not each.may_fit), key=lambda each: _distance(each, limits))
+    best = fitting[0].candidate if fitting else None
+    return Advice(
+        found,
+        tuple(limits),
+        objective,
+        tuple(fitting),
+        tuple(sorted(unsure, key=lambda each: _cost(each, objective))),
+        tuple(misses),
+        tuple(_ties(best, fitting)) if best and objective == "latency" else (),
+        () if best else tuple(_relaxed(judged, limits, objective)),
+        _break_even(best, found) if best else None,
+    )
+
+
+def _judged(candidate: Candidate, limits: Sequence[Limit]) -> Judged:
+    return Judged(candidate, tuple(judge(limit, _measured(candidate, limit)) for limit in limits))
+
+
+def _measured(candidate: Candidate, limit: Limit) -> Measured:
+    found = candidate.values.get(limit.metric)
+    if found is None:
+        return Measured(candidate.name, limit.metric, reason="not measured")
+    return Measured(candidate.name, limit.metric, found.value, found.low, found.high)
+
+
+def _cost(judged: Judged, objective: str) -> tuple[float, bool, float]:
+    """Order by what is to be minimized; among equals prefer the one without compression, then the faster."""
+    candidate = judged.candidate
+    cost = candidate.value(OBJECTIVES[objective])
+    latency = candidate.value("latency_s")
+    return (
+        math.inf if cost is None else cost,
+        not candidate.uncompressed,
+        math.inf if latency is None else latency,
+    )
+
+
+def _distance(judged: Judged, limits: Sequence[Limit]) -> tuple[int, float]:
+    """Order misses by how many limits they break, then by how far beyond the farthest bound they are."""
+    broken = [
+        _excess(limit, judged.candidate.values.get(limit.metric))
+        for limit, finding in zip(limits, judged.findings, strict=True)
+        if finding.verdict == "broken"
+    ]
+    return len(broken), max(broken, default=0.0)
+
+
+def _excess(limit: Limit, estimate: Estimate | None) -> float:
+    """Return how far a value is beyond a bound, as a share of the bound where that is not 0."""
+    if estimate is None:
+        return math.inf
+    beyond = estimate.value - limit.bound if "<" in limit.sign else limit.bound - estimate.value
+    return beyond / abs(limit.bound) if limit.bound else beyond
+
+
+def _ties(best: Candidate, fitting: Sequence[Judged]) -> list[Candidate]:
+    """Return the fitting candidates whose launches do not tell that they are slower than the best."""
+    found = []
+    for judged in fitting[1:]:
+        other = judged.candidate
+        if not other.launches_s or not best.launches_s:
+            continue
+        low = ratio_interval(other.launches_s, best.launches_s).low
+        if low is not None and low <= 1:
+            found.append(other)
+    return found
+
+
+def _relaxed(
+    judged: Sequence[Judged], limits: Sequence[Limit], objective: str
+) -> list[tuple[Limit, Candidate]]:
+    """Return, for each limit, the candidate nearest to it of those that keep all the others."""
+    found = []
+    for number, limit in enumerate(limits):
+        others = [
+            each
+            for each in judged
+            if all(
+                finding.verdict == "kept" for place, finding in enumerate(each.findings) if place != number
+            )
+            and each.candidate.values.get(limit.metric) is not None
+        ]
+        if others:
+            nearest = min(
+                others,
+                key=lambda each: (
+                    _excess(limit, each.candidate.values.get(limit.metric)),
+                    _cost(each, objective),
+                ),
+            )
+            found.append((limit, nearest.candidate))
+    return found
+
+
+def _break_even(best: Candidate, found: Candidates) -> BreakEven | None:
+    """Hold a choice against the fastest one without compression; None where it is that."""
+    plain = [each for each in found.every if each.uncompressed and each.value("latency_s")]
+    if best.uncompressed or not plain:
+        return None
+    against = min(plain, key=lambda each: each.value("latency_s") or math.inf)
+    if best.preparation_s is None or against.preparation_s is None:
+        why = "what compressing and lowering took is not on record: the artifacts were reused"
+        return BreakEven(against, None, None, why)
+    extra_s = best.preparation_s - against.preparation_s
+    saved_s = (against.value("latency_s") or 0.0) - (best.value("latency_s") or 0.0)
+    if saved_s <= 0:
+        return BreakEven(against, extra_s, None, "it is not faster")
+    return BreakEven(against, extra_s, max(0.0, extra_s) / saved_s)

@@ -1,0 +1,106 @@
+"""The best way to serve a workload within limits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.matrix.limits import Limit, parse_limit
+from reports.frames.advice import Advice, advise
+from reports.frames.candidates import Candidates, candidates_of
+from tests.support.synthetic_run import Synthetic, build
+
+MADE_UP = Synthetic(
+    optimizers=("adam",),
+    compressions=("none", "finetune", "prune-channels:0.5", "int8-static"),
+    seeds=(0, 1, 2),
+    launches=6,
+)
+INT8 = "int8-static on onnxruntime (fp32)"
+PLAIN = "none on onnxruntime (fp32)"
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Candidates:
+    store = build(tmp_path_factory.mktemp("advice"), MADE_UP)
+    candidates = candidates_of(store, "digits")
+    store.close()
+    return candidates
+
+
+def limits(*texts: str) -> list[Limit]:
+    return [parse_limit(text) for text in texts]
+
+
+def best(advice: Advice) -> str:
+    assert advice.best is not None
+    return advice.best.name
+
+
+def test_the_fastest_of_what_keeps_every_limit_is_the_answer(found: Candidates) -> None:
+    assert best(advise(found, limits("quality_loss_points <= 1"))) == INT8
+    assert best(advise(found, limits("quality_loss_points <= 3"))).startswith("prune-channels:0.5 on onnx")
+    advice = advise(found, limits("quality_loss_points <= 1", "artifact_bytes <= 300000", "latency_ms <= 5"))
+    assert [judged.candidate.name for judged in advice.fitting] == [INT8]
+    assert all(finding.verdict == "broken" for judged in advice.misses for finding in judged.findings[1:2])
+
+
+def test_among_equals_the_uncompressed_one_is_taken_and_the_others_are_ties(found: Candidates) -> None:
+    advice = advise(found, limits("quality_loss_points <= 0.1"))
+    assert best(advice) == PLAIN and advice.break_even is None
+    assert [candidate.name for candidate in advice.ties] == ["finetune on onnxruntime (fp32)"]
+
+
+def test_another_objective_picks_another_choice(found: Candidates) -> None:
+    smallest = advise(found, (), "size")
+    assert smallest.best is not None and smallest.best.value("artifact_bytes") == 2e5
+    assert smallest.ties == ()
+
+
+def test_what_lies_on_both_sides_of_a_limit_may_fit_and_does_not_count_as_fitting(found: Candidates) -> None:
+    (int8,) = (each for each in found.every if each.name == INT8)
+    bound = f"latency_s <= {int8.values['latency_s'].value!r}"
+    advice = advise(found, limits(bound, "quality_loss_points <= 1"))
+    assert advice.best is None and [judged.candidate.name for judged in advice.unsure] == [INT8]
+
+
+def test_where_nothing_fits_the_nearest_comes_first_and_what_each_limit_costs_is_known(
+    found: Candidates,
+) -> None:
+    advice = advise(found, limits("latency_ms <= 0.1", "quality_loss_points <= 1"))
+    assert advice.best is None and not advice.unsure
+    assert advice.misses[0].candidate.name == INT8
+    without = {limit.metric: candidate.name for limit, candidate in advice.relaxed}
+    assert without == {"latency_s": INT8}
+
+
+def test_what_was_not_measured_may_fit_for_all_that_is_known(found: Candidates) -> None:
+    advice = advise(found, limits("energy_j <= 1"))
+    assert advice.best is None and len(advice.unsure) == len(found.every)
+
+
+def test_a_slower_model_to_make_pays_after_the_calls_that_save_as_much(found: Candidates) -> None:
+    advice = advise(found, limits("quality_loss_points <= 3"))
+    even = advice.break_even
+    assert even is not None and even.against.name == PLAIN and even.extra_s == 1.0
+    saved_s = even.against.values["latency_s"].value - advice.fitting[0].candidate.values["latency_s"].value
+    assert even.calls == pytest.approx(1.0 / saved_s)
+    at_once = advise(found, limits("quality_loss_points <= 1")).break_even
+    assert at_once is not None and at_once.calls == 0.0
+
+
+def test_a_break_even_that_is_unknown_or_never_comes_says_why(found: Candidates) -> None:
+    reused = tuple(replace(each, preparation_s=None) for each in found.every)
+    even = advise(replace(found, every=reused), limits("quality_loss_points <= 1")).break_even
+    assert even is not None and even.calls is None and "not on record" in even.why
+    slower = advise(found, limits("quality_loss_points <= -0.1")).break_even
+    assert slower is not None and slower.calls is None and slower.why == "it is not faster"
+
+
+def test_one_seed_and_no_limit_are_enough_for_an_answer_that_is_preliminary(tmp_path: Path) -> None:
+    store = build(tmp_path, replace(MADE_UP, seeds=(0,), launches=3))
+    advice = advise(candidates_of(store), ())
+    assert advice.best is not None and advice.best.preliminary
+    assert advice.best.values["quality_loss_points"].low is None
