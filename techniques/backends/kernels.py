@@ -28,6 +28,7 @@ _PROOFS = {
         r"^(aten::)?_weight_int4pack_mm|^MatMulNBits int4-weight$|" + _PRODUCT + "int4-weight$"
     ),
     "fp8": re.compile(r"_scaled_mm|f8f8|" + _PRODUCT + "fp8$"),
+    "sparse-2-4": re.compile(r"_cslt_sparse_mm|_sparse_semi_structured"),
 }
 # Kernels that multiply matrices, with their numbers: of PyTorch's operators the innermost.
 _NUMBERED_PRODUCT = re.compile(

@@ -17,9 +17,11 @@ from techniques.backends.onnx_file import (
     FLOATS,
     given_file,
     has_double,
+    nodes_of,
     open_session,
     prepared_for_quantization,
     quantize_qdq,
+    with_origin,
     write_onnx,
 )
 from techniques.backends.protocol import Numerics, Program, ServesOnCpu
@@ -84,9 +86,9 @@ class OnnxRuntime(ServesOnCpu):
         write_onnx(model, example, path, numerics.dtype)
         calibration = (in_precision(batch, numerics.dtype) for batch in calibration)
         if numerics.format == "int4-weight":
-            _quantize_weights(path)
+            _quantize_weights(path, numerics.kept)
         elif numerics.format is not None:
-            _quantize(path, numerics.format, calibration, len(example))
+            _quantize(path, numerics, calibration, len(example))
 
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
@@ -110,24 +112,27 @@ def _refuse_double(model: torch.nn.Module, numerics: Numerics) -> None:
         )
 
 
-def _quantize(path: Path, format_: str, calibration: Iterable[torch.Tensor], batch_size: int) -> None:
+def _quantize(path: Path, numerics: Numerics, calibration: Iterable[torch.Tensor], batch_size: int) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     # Weights of 7 bits where products of 8 saturate: a perceptron's largest error fell from 11 % to 1.5 %.
     reduced = bool(int8_saturates())
-    if format_ == "int8-static":
-        options = {"activation_type": QuantType.QUInt8, "reduce_range": reduced}
-        quantize_qdq(path, calibration, batch_size, **options)
+    if numerics.format == "int8-static":
+        options: dict[str, Any] = {"activation_type": QuantType.QUInt8, "reduce_range": reduced}
+        quantize_qdq(path, calibration, batch_size, numerics, **options)
         return
-    if format_ != "int8-dynamic":
-        raise TechniqueError(f"ONNX Runtime has no kernel for {format_}")
+    if numerics.format != "int8-dynamic":
+        raise TechniqueError(f"ONNX Runtime has no kernel for {numerics.format}")
+    kept = nodes_of(path, numerics.kept)
     prepared = prepared_for_quantization(path)
     options = {"per_channel": True, "weight_type": QuantType.QInt8, "reduce_range": reduced}
-    quantize_dynamic(str(prepared), str(path), **options)
+    left = sorted(with_origin(prepared, kept))
+    left += [f"{name}_MatMul" for name in left]  # what it makes of a Gemm before it quantizes
+    quantize_dynamic(str(prepared), str(path), nodes_to_exclude=left, **options)
     prepared.unlink()
 
 
-def _quantize_weights(path: Path) -> None:
+def _quantize_weights(path: Path, kept: Sequence[str]) -> None:
     """Give products with constant matrices int4 weights; activations stay fp32 (accuracy level 1).
 
     There is no such kernel for int8 weights: ONNX Runtime (1.32) turns them into floats before each product,
@@ -140,9 +145,12 @@ def _quantize_weights(path: Path) -> None:
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
     root.setLevel(level)  # Its import makes every library write its notes.
+    left = sorted(nodes_of(path, kept))
     model = onnx.load(path)
     _split_gemms(model.graph)
-    quantizer = MatMulNBitsQuantizer(model, bits=4, block_size=_BLOCK, accuracy_level=1)
+    quantizer = MatMulNBitsQuantizer(
+        model, bits=4, block_size=_BLOCK, accuracy_level=1, nodes_to_exclude=left
+    )
     quantizer.process()
     if not any(node.op_type == "MatMulNBits" for node in quantizer.model.graph().node):
         raise CannotApply(
@@ -169,7 +177,7 @@ def _split_gemms(graph: Any) -> None:
             name = f"{node.output[0]}_weight"
             graph.initializer.append(numpy_helper.from_array(transposed, name))
         product = f"{node.output[0]}_product" if bias else node.output[0]
-        nodes.append(helper.make_node("MatMul", [rows, name], [product]))
+        nodes.append(helper.make_node("MatMul", [rows, name], [product], name=node.name))
         if bias:
             nodes.append(helper.make_node("Add", [product, *bias], node.output))
     del graph.node[:]
