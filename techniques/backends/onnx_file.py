@@ -39,6 +39,10 @@ layer norms too: their few large channels take the whole range of a scale."""
 _METHODS = {"auto": "MinMax", "min-max": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
 """Names in ONNX Runtime of the ways to find ranges."""
 _BINS = 2048
+
+QUANTIZES_FLOATS = ("WeightBiasQuantization",)
+"""Optimizers of ONNX Runtime that give float weights 8 bits where their inputs have 8: layers that are to stay
+floats would not (1.32)."""
 _SCALE_OF_MASKS = 1e4
 """Numbers up to 1e6 at 8 bits, more than activations come to and less than what stands for minus infinity."""
 
@@ -256,8 +260,10 @@ def _at_scale_of_masks(quantized: Path, prepared: Path) -> set[str]:
     return {node.name for node in nodes if node.name and wide & {*node.input, *node.output}}
 
 
-def open_session(model: Path, threads: int, **options: Any) -> Any:
-    """Return an inference session on the CPU; `options` are attributes of `SessionOptions`.
+def open_session(model: Path, threads: int, disabled: Sequence[str] = (), **options: Any) -> Any:
+    """Return an inference session on the CPU, without the `disabled` optimizers of the runtime.
+
+    `options` are attributes of `SessionOptions`.
 
     Raises whatever ONNX Runtime raises of a file that it cannot load.
     """
@@ -268,4 +274,6 @@ def open_session(model: Path, threads: int, **options: Any) -> Any:
     chosen.inter_op_num_threads = 1
     for name, value in options.items():
         setattr(chosen, name, value)
-    return onnxruntime.InferenceSession(str(model), chosen, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        str(model), chosen, providers=["CPUExecutionProvider"], disabled_optimizers=list(disabled)
+    )

@@ -15,6 +15,7 @@ from techniques.backends.cpu_features import int8_saturates
 from techniques.backends.kernels import kernels_of_onnx
 from techniques.backends.onnx_file import (
     FLOATS,
+    QUANTIZES_FLOATS,
     given_file,
     has_double,
     nodes_of,
@@ -42,6 +43,7 @@ class OnnxProgram(Program):
     outputs: Sequence[str]  # named, as the session else asks its graph for them at every call
     model: Path
     threads: int
+    disabled: Sequence[str] = ()
 
     def prepare(self, batch: torch.Tensor) -> dict[str, np.ndarray]:
         """Return the batch by its input's name, in the floats of the file."""
@@ -58,11 +60,11 @@ class OnnxProgram(Program):
 
     def kernels(self, prepared: dict[str, np.ndarray]) -> list[str]:
         """Return the operators of the graph as ONNX Runtime optimizes it."""
-        return kernels_of_onnx(self.model, self.threads)
+        return kernels_of_onnx(self.model, self.threads, self.disabled)
 
     def trace(self, prepared: Sequence[dict[str, np.ndarray]], calls: int, path: Path) -> list[OperatorTime]:
         """Run a session of its own under ONNX Runtime's profiler; see `trace_onnx_runtime`."""
-        return trace_onnx_runtime(self.model, self.threads, prepared, calls, path)
+        return trace_onnx_runtime(self.model, self.threads, prepared, calls, path, self.disabled)
 
 
 class OnnxRuntime(ServesOnCpu):
@@ -95,8 +97,10 @@ class OnnxRuntime(ServesOnCpu):
     ) -> Program:
         """Open a session of so many threads on the file."""
         path = folder / MODEL
-        session = open_session(path, threads)
-        return OnnxProgram(session, [output.name for output in session.get_outputs()], path, threads)
+        disabled = QUANTIZES_FLOATS if numerics.kept else ()
+        session = open_session(path, threads, disabled)
+        names = [output.name for output in session.get_outputs()]
+        return OnnxProgram(session, names, path, threads, disabled)
 
 
 def _refuse_double(model: torch.nn.Module, numerics: Numerics) -> None:
