@@ -41,8 +41,7 @@ _METHODS = {"auto": "MinMax", "min-max": "MinMax", "percentile": "Percentile", "
 _BINS = 2048
 
 QUANTIZES_FLOATS = ("WeightBiasQuantization",)
-"""Optimizers of ONNX Runtime that give float weights 8 bits where their inputs have 8: layers that are to stay
-floats would not (1.32)."""
+"""Optimizers of ONNX Runtime (1.32) that give float weights 8 bits where their inputs have 8."""
 _SCALE_OF_MASKS = 1e4
 """Numbers up to 1e6 at 8 bits, more than activations come to and less than what stands for minus infinity."""
 
