@@ -12,8 +12,26 @@ from typing import Any
 import torch
 from torch import nn
 
-_KINDS: dict[str, type[nn.Module]] = {kind.__name__: kind for kind in (nn.Linear, nn.Conv1d, nn.Conv2d)}
+
+class Scale(nn.Module):
+    """Multiplies each of the last axis's numbers by a factor of its own."""
+
+    def __init__(self, features: int, bias: bool = False) -> None:
+        super().__init__()
+        self.features = features
+        self.factors = nn.Parameter(torch.ones(features))
+        self.bias = None
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Return states (..., features) times the factors."""
+        return states * self.factors
+
+
+_KINDS: dict[str, type[nn.Module]] = {
+    kind.__name__: kind for kind in (nn.Linear, nn.Conv1d, nn.Conv2d, Scale)
+}
 _SIZES = {
+    Scale: ("features",),
     nn.Linear: ("in_features", "out_features"),
     nn.Conv1d: ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation"),
     nn.Conv2d: ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation"),
@@ -37,12 +55,16 @@ class Factors(nn.Sequential):
     """Two smaller layers in the place of one; between them are as many channels as the rank."""
 
 
+class Scaled(nn.Sequential):
+    """A `Scale` and the linear layer whose inputs it scales."""
+
+
 def describe(module: nn.Module) -> list[dict[str, Any]] | None:
     """Return the layers of a replacement, none of a `Skip`; None for a module that is no replacement."""
     if type(module) is Skip:
         return []
-    if type(module) is Factors:
-        return [_described(layer) for layer in module]
+    if type(module) in (Factors, Scaled):
+        return [_described(layer) for layer in module.children()]
     return None
 
 
@@ -51,7 +73,10 @@ def build(layers: Sequence[Layer]) -> nn.Module:
 
     Raises ValueError where it is no description of a replacement.
     """
-    return Factors(*map(_built, layers)) if layers else Skip()
+    if not layers:
+        return Skip()
+    built = [_built(layer) for layer in layers]
+    return Scaled(*built) if isinstance(built[0], Scale) else Factors(*built)
 
 
 def _described(layer: nn.Module) -> dict[str, Any]:

@@ -48,7 +48,7 @@ optimizer = "adam"
 backend = "cuda-eager"
 
 [infer]
-compression = ["none", "int8-dynamic", "int8-static", "int8-weight", "int4-weight", "fp8"]
+compression = ["none", "int8-dynamic", "int8-static", "int8-weight", "int4-weight", "fp8", "prune-2-4+sparse-2-4"]
 backend = ["cuda-eager", "cuda-inductor", "cuda-graphs", "tensorrt"]
 precision = ["fp32", "tf32", "bf16", "fp16"]
 batch_size = [1, 32]
@@ -66,6 +66,10 @@ precision = ["tf32", "bf16", "fp16"]
 [[exclude]]
 compression = ["int8-weight", "int4-weight"]
 precision = ["tf32", "fp16"]
+
+[[exclude]]
+compression = "prune-2-4+sparse-2-4"
+precision = ["fp32", "tf32"]
 MATRIX
 
 cat >"$folder/gpu-training.toml" <<'MATRIX'

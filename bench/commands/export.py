@@ -36,8 +36,8 @@ def export(
         str,
         typer.Option(
             "--to",
-            help="Of a run: file or folder to write, of mlflow also a server's URL, else standard output. Of a "
-            "cell: a new folder.",
+            help="Of a run: file or folder to write, of mlflow also a server's URL, else standard output. "
+            "Of a cell: a new folder.",
         ),
     ] = "",
     table: Annotated[

@@ -12,7 +12,12 @@ import torch
 
 from bench.instruments.tensors import optimizer_state_bytes, storage_bytes
 
-_WIDTHS = {"int4": 0.5, "int8": 1, "fp8": 1, "bf16": 2, "fp16": 2, "tf32": 4, "fp32": 4, "fp64": 8}
+# 2:4 sparse weights of 16 bits: half of them, and 2 bits to say where each of these was.
+_SPARSE = 0.5 * (2 + 2 / 8)
+_WIDTHS = {
+    **{"sparse": _SPARSE, "int4": 0.5, "int8": 1, "fp8": 1},
+    **{"bf16": 2, "fp16": 2, "tf32": 4, "fp32": 4, "fp64": 8},
+}
 
 
 def call_bytes(

@@ -27,6 +27,8 @@ ROWS = (
            "size of the files that the runtime loads"),
     Metric("artifact_compressed_bytes", "size compressed", "bytes", "lower", "seeded", "lower",
            "size of the same files compressed by zstd (level 3): what a download takes"),
+    Metric("kept_layers", "layers kept", "count", "neither", "seeded", "lower",
+           "linear and convolution layers that keep or mixed leave in full precision, by name"),
     Metric("structure", "structure parts", "count", "neither", "seeded", "any",
            "modules, operators and shapes that time depends on; models with the same ones share a timing"),
     # Quality of an artifact on its backend

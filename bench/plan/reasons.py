@@ -21,6 +21,7 @@ DATA = "need data that is unavailable"
 TRAINING = "train on a backend that only serves"
 PRECISION = "have a precision that their backend lacks"
 KERNEL = "have a format that their backend has no kernel for"
+SETTING = "have a setting of a format that their backend lacks"
 MISMATCH = "combine what does not go together"
 
 
@@ -86,10 +87,13 @@ def _lacks(chosen: CellTechniques) -> Iterator[Reason]:
     train, serve, cell = chosen.train_backend.row, chosen.backend.row, chosen.cell
     if text := train.cannot_train(cell.train_precision):
         yield Reason(text, PRECISION if train.trains else TRAINING, train.name)
-    format_ = chosen.recipe.format.name if chosen.recipe.format else None
+    technique = chosen.recipe.format
+    format_, own = (technique.name, technique.settings) if technique else (None, {})
     if text := serve.cannot_lower(format_, cell.precision):
         lacks_kernel = cell.precision in serve.precisions and format_ not in serve.formats
         yield Reason(text, KERNEL if lacks_kernel else PRECISION, serve.name)
+    elif text := serve.cannot_lower(format_, cell.precision, own):
+        yield Reason(text, SETTING, serve.name)
 
 
 def _of_obstacle(row: Row, obstacle: Obstacle) -> Reason:

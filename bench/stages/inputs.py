@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from bench.models.structures import read_structure
 from bench.models.training import Trainer, shuffled_batches
 from bench.records import ANY_BATCH, STRUCTURE, Measurement, Request
 from bench.results.artifacts import artifact_folder
+from bench.stages.kept import read_kept
 from bench.stages.settings import TRIAL_ROLE, ServedSettings, TrainingSettings
 from bench.workloads.checks import checked_loss
 from bench.workloads.loading import example_batch
@@ -37,13 +39,15 @@ def load_backend(settings: TrainingSettings | ServedSettings) -> Backend:
 
 def numerics(settings: ServedSettings) -> Numerics:
     """Return the format and precision that the settings name."""
-    return Numerics(settings.format.text if settings.format else None, settings.precision)
+    if settings.format is None:
+        return Numerics(None, settings.precision)
+    return Numerics(settings.format.name, settings.precision, settings.format.settings)
 
 
 def load_lowered(backend: Backend, folder: Path, settings: ServedSettings, threads: int) -> Program:
     """Load the program in a lowered artifact's folder, for this many threads."""
     build = read_structure(folder, settings.workload).build
-    return backend.load(folder, build, numerics(settings), threads)
+    return backend.load(folder, build, replace(numerics(settings), kept=read_kept(folder)), threads)
 
 
 def parent_folder(request: Request[Any], role: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from bench.stages.inputs import (
     rotating_batches,
     structure_measurements,
 )
+from bench.stages.kept import kept_measurements, layers_to_keep, save_kept
 from bench.stages.settings import LoweredSettings
 from bench.stages.step import flop_measurements, incomplete, uncounted
 from bench.workloads.loading import example_batch, load_workload
@@ -47,13 +49,19 @@ def run(request: Request[LoweredSettings], folder: Path) -> list[Measurement]:
     model = load_model(parent, settings.workload)
     example = as_taken(model, example_batch(workload, data, settings.batch_size))
     backend, copied = load_backend(settings), copy_of(model)
-    samples = calibration_batches(workload, data, settings.batch_size)
-    calibration = (as_taken(model, batch) for batch in samples)
+
+    def calibration() -> Iterator[torch.Tensor]:
+        samples = calibration_batches(workload, data, settings.batch_size)
+        return (as_taken(model, batch) for batch in samples)
+
+    kept = layers_to_keep(model, settings.format, calibration)
+    stored = replace(numerics(settings), kept=kept)
     started = time.perf_counter()
-    backend.lower(copied, example.clone(), numerics(settings), calibration, folder)
+    backend.lower(copied, example.clone(), stored, calibration(), folder)
     lowering_s = time.perf_counter() - started
     size = folder_bytes(folder)
-    # For runtimes that rebuild the model; it is not part of the shipped size.
+    # For runtimes that rebuild the model; neither is part of the shipped size.
+    save_kept(folder, kept)
     read_structure(parent, settings.workload).save(folder)
     batches = [as_taken(model, batch) for batch in rotating_batches(workload, data, settings.batch_size)]
     structure = structure_measurements(model, batches, folder)
@@ -63,11 +71,7 @@ def run(request: Request[LoweredSettings], folder: Path) -> list[Measurement]:
     save_outputs(folder, replace(outputs, kind=kind))  # what a timing must reproduce
     of_file = isinstance(model, OnnxModel)
     one_batch = list(outputs.first(settings.batch_size).tensors.values())
-    moved = (
-        None
-        if of_file
-        else call_bytes(model, example, one_batch, numerics(settings).format, settings.precision)
-    )
+    moved = None if of_file else call_bytes(model, example, one_batch, stored.format, settings.precision)
     return [
         Measurement("lowering_s", lowering_s, method="what a compiler's cache holds is not compiled again"),
         Measurement(
@@ -76,6 +80,7 @@ def run(request: Request[LoweredSettings], folder: Path) -> list[Measurement]:
         Measurement("artifact_bytes", size.raw),
         Measurement("artifact_compressed_bytes", size.compressed, method=size.method),
         *structure,
+        *kept_measurements(model, kept, settings.format),
         *_parameters(model),
         *_operations(model, example),
     ]

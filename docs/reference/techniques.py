@@ -70,7 +70,7 @@ def page() -> str:
         "### Formats",
         "A format says how a backend stores and multiplies numbers. The tolerance bounds how far outputs may "
         "be from those of the same model before lowering; outside it a cell is INVALID and is not ranked.",
-        table(("name", "what it is", "tolerance"), map(_format, formats)),
+        table(("name", "settings and defaults", "what it is", "tolerance"), map(_format, formats)),
         "## Backends\n\nA backend is a runtime on one kind of hardware.",
         *_backends(BACKENDS.rows().values()),
         "## Precisions\n\nThe type of the numbers that are not quantized.",
@@ -125,8 +125,8 @@ def _step(row: CompressionRow) -> tuple[str, str, str, str, str]:
     )
 
 
-def _format(row: CompressionRow) -> tuple[str, str, str]:
-    return code(row.name), prose(row.about), _tolerance(row.tolerance)
+def _format(row: CompressionRow) -> tuple[str, str, str, str]:
+    return code(row.name), settings_of(row), prose(row.about), _tolerance(row.tolerance)
 
 
 def _tolerance(tolerance: Tolerance) -> str:
@@ -148,6 +148,8 @@ def _backends(rows: Iterable[BackendRow]) -> Iterator[str]:
             "reads an ONNX file": "yes" if row.reads_onnx else "no",
             "settings": settings_of(row),
             "requires": requires(row),
+            "calibrates by": codes(row.calibrations) if "int8-static" in row.formats else "",
+            "leaves layers out of formats": "yes" if row.keeps_layers else "",
         }
         for name, how in row.formats.items():
             only = row.format_precisions.get(name)

@@ -1,7 +1,7 @@
 """How many inferences pay for compressing: what it took to make, over what each inference saves.
 
-Both are against the uncompressed model of the same training on the same backend. What is done anyway, training
-and lowering the uncompressed model, is no part of the price.
+Both are against the uncompressed model of the same training on the same backend. What is done anyway,
+training and lowering the uncompressed model, is no part of the price.
 """
 
 from __future__ import annotations

@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from techniques.compression.formats import AUTO, BY_PERCENTILE, ENTROPY, MIN_MAX, MSE, PERCENTILE
 from techniques.registry import Obstacle, Registry, Row
+from techniques.settings import Setting
+
+_NO_SETTINGS: Mapping[str, Setting] = {}
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class BackendRow(Row):
     must start in a process of its own. `training_only` names settings that say how it trains, and nothing of
     how it serves. `reads_onnx` says that it lowers a model that is an ONNX file, too. `export` refers to the
     function that writes what runs a lowered model without the suite, see `techniques.backends.exports`.
+    `calibrations` are the ways in which it finds the ranges of a static format; `keeps_layers` says that it
+    leaves those layers in full precision that a format's settings name.
     """
 
     device: Literal["cpu", "cuda", "rocm", "mps", "xpu", "tpu"] = "cpu"
@@ -36,13 +42,17 @@ class BackendRow(Row):
     training_only: tuple[str, ...] = ()
     reads_onnx: bool = False
     export: str = ""
+    calibrations: tuple[str, ...] = (AUTO,)
+    keeps_layers: bool = False
 
     def obstacle(self) -> Obstacle | None:
         """Say what keeps this from running where the stages of the run do, or None."""
         return ELSEWHERE[self.name] if self.name in ELSEWHERE else super().obstacle()
 
-    def cannot_lower(self, format_: str | None, precision: str) -> str | None:
-        """Say why this backend cannot run that format or precision, or None where it can."""
+    def cannot_lower(
+        self, format_: str | None, precision: str, settings: Mapping[str, Setting] = _NO_SETTINGS
+    ) -> str | None:
+        """Say why this backend cannot run that format, so set, or that precision, or None where it can."""
         if precision not in self.precisions:
             return f"{self.name} computes in {', '.join(self.precisions)}, not in {precision}"
         if format_ is not None and format_ not in self.formats:
@@ -51,6 +61,17 @@ class BackendRow(Row):
         only = self.format_precisions.get(format_ or "", self.precisions)
         if precision not in only:
             return f"{self.name}'s kernel for {format_} computes in {', '.join(only)}, not in {precision}"
+        return self._cannot_set(format_, settings)
+
+    def _cannot_set(self, format_: str | None, settings: Mapping[str, Setting]) -> str | None:
+        calibration = settings.get("calibration", AUTO)
+        if calibration not in self.calibrations:
+            offered = ", ".join(self.calibrations)
+            return f"{self.name} does not calibrate {format_} by {calibration}; it does by {offered}"
+        if calibration != BY_PERCENTILE and settings.get("percentile", PERCENTILE) != PERCENTILE:
+            return f"{format_}: percentile is a setting of calibration=percentile"
+        if (settings.get("keep") or settings.get("mixed")) and not self.keeps_layers:
+            return f"{self.name} cannot leave layers out of {format_}"
         return None
 
     def cannot_train(self, precision: str) -> str | None:
@@ -74,11 +95,15 @@ _TRAINING: Any = {
     "training_only": ("accumulate", "checkpoint"),
 }
 
-_FORMATS = ("int8-dynamic", "int8-static", "int8-weight", "int4-weight", "fp8")
+_FORMATS = ("int8-dynamic", "int8-static", "int8-weight", "int4-weight", "fp8", "sparse-2-4")
 _NOT_PACKAGED = "not tested in a package that Inductor compiles; use cuda-eager"
 _EAGER_STATIC = "PyTorch's int8 static kernels run only in compiled graphs; use cpu-inductor or onnxruntime"
 _RUNTIMES = "pip install 'dl-efficiency-bench[runtimes]'"
 _CPU_FP8 = "PyTorch multiplies fp8 in wider floats on a CPU"
+_CPU_SPARSE = {"sparse-2-4": "CPUs have no instructions for 2:4 sparse products"}
+# PT2E's histogram observer finds the range of least squared error.
+_PT2E: Any = {"calibrations": (AUTO, MIN_MAX, MSE), "keeps_layers": True}
+_QDQ: Any = {"calibrations": (AUTO, MIN_MAX, BY_PERCENTILE, ENTROPY), "keeps_layers": True}
 _WEIGHTS: Any = {"int8-weight": "PyTorch's weight-only kernel", "int4-weight": "PyTorch's weight-only kernel"}
 # For fp32 they are plain loops on x86.
 _WEIGHTS_IN: Any = {"int8-weight": ("bf16",), "int4-weight": ("bf16",)}
@@ -92,7 +117,8 @@ _add(
     install="pip install torch torchao",
     lowering_imports=("torchao.quantization",),
     formats={"int8-dynamic": "torchao", **_WEIGHTS},
-    no_kernel={"int8-static": _EAGER_STATIC, "fp8": _CPU_FP8},
+    no_kernel={"int8-static": _EAGER_STATIC, "fp8": _CPU_FP8, **_CPU_SPARSE},
+    keeps_layers=True,
     precisions=("fp32", "bf16", "fp16", "fp64"),
     format_precisions={"int8-dynamic": ("fp32", "bf16", "fp16"), **_WEIGHTS_IN},
     trains=True,
@@ -113,7 +139,8 @@ _add(
     ),
     running_imports=("torch._inductor.package",),
     formats={"int8-dynamic": "torchao", "int8-static": "PT2E, X86InductorQuantizer", **_WEIGHTS},
-    no_kernel={"fp8": _CPU_FP8},
+    no_kernel={"fp8": _CPU_FP8, **_CPU_SPARSE},
+    **_PT2E,
     precisions=("fp32", "bf16", "fp16"),
     format_precisions={"int8-static": ("fp32",), **_WEIGHTS_IN},
     trains=True,
@@ -138,7 +165,9 @@ _add(
     no_kernel={
         "int8-weight": "its int8 weights become floats before each product; use int4-weight",
         "fp8": "its CPU provider does not support it",
+        **_CPU_SPARSE,
     },
+    **_QDQ,
     precisions=("fp32", "fp64"),
     format_precisions=dict.fromkeys(("int8-dynamic", "int8-static", "int4-weight"), ("fp32",)),
 )
@@ -161,7 +190,9 @@ _add(
         "int8-weight": "its partitioner takes int8 weights only with int8 activations",
         "int4-weight": "its partitioner takes int4 weights only with int8 activations",
         "fp8": "XNNPACK does not support it",
+        **_CPU_SPARSE,
     },
+    **_PT2E,
     precisions=("fp32", "fp16"),
     format_precisions={"int8-static": ("fp32",)},
 )
@@ -181,7 +212,11 @@ _add(
         "int8-weight": "NNCF",
         "int4-weight": "NNCF, groups of 32",
     },
-    no_kernel={"fp8": "its CPU plugin multiplies fp8 in wider floats"},
+    no_kernel={"fp8": "its CPU plugin multiplies fp8 in wider floats", **_CPU_SPARSE},
+    calibrations=(AUTO, MIN_MAX, BY_PERCENTILE),
+    keeps_layers=True,
+    defaults={"sparse_weights": 1.0},
+    ranges={"sparse_weights": "[0, 1]"},
     precisions=("fp32", "bf16", "fp16"),
     format_precisions={
         "int8-static": ("fp32",),
@@ -229,14 +264,17 @@ _add(
         "int8-weight": "PyTorch's weight-only kernel",
         "int4-weight": "torchao, tile-packed",
         "fp8": "torchao",
+        "sparse-2-4": "PyTorch, cuSPARSELt or CUTLASS",
     },
     no_kernel={"int8-static": "PyTorch has no eager int8 static kernels on CUDA"},
+    keeps_layers=True,
     precisions=("fp32", "tf32", "bf16", "fp16"),
     format_precisions={
         "int8-dynamic": ("fp32", "bf16", "fp16"),
         "int8-weight": ("fp32",),
         "int4-weight": ("bf16",),
         "fp8": ("fp32", "bf16", "fp16"),
+        "sparse-2-4": ("bf16", "fp16"),
     },
     trains=True,
     **_TRAINING,
@@ -252,9 +290,10 @@ _add(
     install="pip install torch torchao",
     device="cuda",
     formats={"int8-dynamic": "torchao"},
+    keeps_layers=True,
     no_kernel={
         "int8-static": "the PT2E quantizer used here is for x86 CPUs",
-        **dict.fromkeys(("int8-weight", "int4-weight", "fp8"), _NOT_PACKAGED),
+        **dict.fromkeys(("int8-weight", "int4-weight", "fp8", "sparse-2-4"), _NOT_PACKAGED),
     },
     precisions=("fp32", "tf32", "bf16", "fp16"),
     trains=True,
@@ -272,7 +311,8 @@ _add(
     no_kernel={
         "int8-static": "PyTorch has no eager int8 static kernels on CUDA",
         **dict.fromkeys(
-            ("int8-dynamic", "int8-weight", "int4-weight", "fp8"), "not tested in a graph; use cuda-eager"
+            ("int8-dynamic", "int8-weight", "int4-weight", "fp8", "sparse-2-4"),
+            "not tested in a graph; use cuda-eager",
         ),
     },
     precisions=("fp32", "tf32", "bf16", "fp16"),
@@ -294,7 +334,9 @@ _add(
         **dict.fromkeys(
             ("int8-weight", "int4-weight", "fp8"), "no quantizer used here writes it for TensorRT"
         ),
+        "sparse-2-4": "no engine here is built with sparse weights",
     },
+    **_QDQ,
     precisions=("fp32", "tf32", "bf16", "fp16"),
     fork_safe=False,
     check="techniques.backends.hardware:without_tensorrt",

@@ -81,7 +81,7 @@ class Eager:
 
     def _convert(self, model: torch.nn.Module, numerics: Numerics) -> torch.nn.Module:
         model = in_numbers(model, numerics.dtype, self.device)
-        return model if numerics.format is None else quantize(model, numerics.format)
+        return model if numerics.format is None else quantize(model, numerics.format, numerics.kept)
 
 
 def cpu(**options: Any) -> Eager:

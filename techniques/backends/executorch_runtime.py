@@ -16,12 +16,20 @@ import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from techniques.backends.calibration import calibration_parts, quantize_pt2e
+from techniques.backends.calibration import (
+    attends,
+    calibration_parts,
+    is_elementwise,
+    is_kept,
+    quantize_pt2e,
+    with_ranges,
+)
 from techniques.backends.onnx_file import given_file
 from techniques.backends.protocol import Numerics, Program, ServesOnCpu
 from techniques.backends.tracing import OperatorTime, slowest_first
@@ -204,15 +212,22 @@ def _quantized(
     if not dynamic and numerics.precision != "fp32":
         raise CannotApply(f"executorch supports int8-static only with fp32, not with {numerics.precision}")
     parts = [example] if dynamic else calibration_parts(calibration, len(example))
-    return quantize_pt2e(model, example, _quantizer(dynamic), parts)
+    return quantize_pt2e(model, example, _quantizer(numerics), parts)
 
 
-def _quantizer(dynamic: bool) -> Any:
+def _quantizer(numerics: Numerics) -> Any:
     from executorch.backends.xnnpack.quantizer import xnnpack_quantizer as xnnpack
 
-    quantizer = xnnpack.XNNPACKQuantizer().set_global(
-        xnnpack.get_symmetric_quantization_config(is_per_channel=True, is_dynamic=dynamic)
-    )
+    dynamic = numerics.format == "int8-dynamic"
+    config = xnnpack.get_symmetric_quantization_config(is_per_channel=True, is_dynamic=dynamic)
+    quantizer = xnnpack.XNNPACKQuantizer().set_global(with_ranges(config, numerics.calibration))
+    kept, only_products = is_kept(numerics.kept), cache(attends)
+
+    def is_quantized(node: torch.fx.Node) -> bool:
+        # The sums of a transformer's residual have few large channels, which take the whole range of a scale.
+        return not kept(node) and not (is_elementwise(node) and only_products(node.graph))
+
+    quantizer.set_filter_function(is_quantized)
     with_tensors = quantizer.transform_for_annotation
 
     def with_tensors_of_floats(model: torch.fx.GraphModule) -> torch.fx.GraphModule:

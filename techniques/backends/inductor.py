@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from techniques.backends.calibration import calibration_parts, quantize_pt2e
+from techniques.backends.calibration import calibration_parts, quantize_pt2e, with_ranges
 from techniques.backends.cpu_features import int8_saturates
 from techniques.backends.protocol import Numerics, Program, TorchProgram
 from techniques.backends.torchao_formats import quantize
@@ -21,6 +21,7 @@ from techniques.backends.training import (
     laid_out,
     with_layout,
 )
+from techniques.layers import within
 from techniques.numbers import in_numbers, in_precision, refuse_complex
 from techniques.optimizers import OptimizerRow
 from techniques.outputs import as_graph
@@ -28,6 +29,8 @@ from techniques.regime import PLAIN, Regime
 from techniques.registry import Technique
 
 PACKAGE = "model.pt2"
+
+_STATIC = Numerics("int8-static", "fp32")
 
 # Freezing folds and prepacks the weights, which makes a small CNN about 1.1 times as fast. One compile
 # thread keeps compilation inside the worker, so that nothing outlives it. Assertions of sizes, which packages
@@ -117,14 +120,18 @@ def _export(
     if numerics.format is None:
         return torch.export.export(model, (example,))
     if numerics.format == "int8-static":
-        return torch.export.export(quantize_static(model, example, calibration), (example,))
+        return torch.export.export(quantize_static(model, example, calibration, numerics), (example,))
     from torchao.utils import unwrap_tensor_subclass
 
-    return torch.export.export(unwrap_tensor_subclass(quantize(model, numerics.format)), (example,))
+    quantized = quantize(model, numerics.format, numerics.kept)
+    return torch.export.export(unwrap_tensor_subclass(quantized), (example,))
 
 
 def quantize_static(
-    model: torch.nn.Module, example: torch.Tensor, calibration: Iterable[torch.Tensor]
+    model: torch.nn.Module,
+    example: torch.Tensor,
+    calibration: Iterable[torch.Tensor],
+    numerics: Numerics = _STATIC,
 ) -> torch.nn.Module:
     """Quantize by PyTorch 2 export, with scales from the calibration batches cut to the example's size.
 
@@ -136,5 +143,7 @@ def quantize_static(
 
     reduced = bool(int8_saturates(within_onednn=True))
     config = x86.get_default_x86_inductor_quantization_config(reduce_range=reduced)
-    quantizer = x86.X86InductorQuantizer().set_global(config)
+    quantizer = x86.X86InductorQuantizer().set_global(with_ranges(config, numerics.calibration))
+    for name in within(model, numerics.kept):
+        quantizer.set_module_name_qconfig(name, None)
     return quantize_pt2e(model, example, quantizer, calibration_parts(calibration, len(example)))

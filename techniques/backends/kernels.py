@@ -6,7 +6,7 @@ import math
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ _PROOFS = {
         r"^(aten::)?_weight_int4pack_mm|^MatMulNBits int4-weight$|" + _PRODUCT + "int4-weight$"
     ),
     "fp8": re.compile(r"_scaled_mm|f8f8|" + _PRODUCT + "fp8$"),
+    "sparse-2-4": re.compile(r"_cslt_sparse_mm|_sparse_semi_structured"),
 }
 # Kernels that multiply matrices, with their numbers: of PyTorch's operators the innermost.
 _NUMBERED_PRODUCT = re.compile(
@@ -109,13 +110,16 @@ def kernels_of_package(package: Path) -> list[str]:
     return sorted(kernels | types)
 
 
-def kernels_of_onnx(model: Path, threads: int) -> list[str]:
-    """Return the operators of the graph that ONNX Runtime makes of a file, with their weights' numbers."""
+def kernels_of_onnx(model: Path, threads: int, disabled: Sequence[str] = ()) -> list[str]:
+    """Return the operators of the graph that ONNX Runtime makes of a file, with their weights' numbers.
+
+    Without the `disabled` optimizers.
+    """
     import onnx
 
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "optimized.onnx"))
-        open_session(model, threads, optimized_model_filepath=path)
+        open_session(model, threads, disabled, optimized_model_filepath=path)
         graph = onnx.load(path).graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     return sorted({f"{node.op_type} {_number_of_onnx(node, weights)}".rstrip() for node in graph.node})

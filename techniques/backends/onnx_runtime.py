@@ -16,11 +16,14 @@ from techniques.backends.cpu_features import int8_saturates
 from techniques.backends.kernels import kernels_of_onnx
 from techniques.backends.onnx_file import (
     FLOATS,
+    QUANTIZES_FLOATS,
     given_file,
     has_double,
+    nodes_of,
     open_session,
     prepared_for_quantization,
     quantize_qdq,
+    with_origin,
     write_onnx,
 )
 from techniques.backends.protocol import Numerics, Program, ServesOnCpu
@@ -43,6 +46,7 @@ class OnnxProgram(Program):
     outputs: Sequence[str]  # named, as the session else asks its graph for them at every call
     model: Path
     threads: int
+    disabled: Sequence[str] = ()
 
     def prepare(self, batch: torch.Tensor) -> dict[str, np.ndarray]:
         """Return the batch by its input's name, in the floats of the file."""
@@ -59,11 +63,11 @@ class OnnxProgram(Program):
 
     def kernels(self, prepared: dict[str, np.ndarray]) -> list[str]:
         """Return the operators of the graph as ONNX Runtime optimizes it."""
-        return kernels_of_onnx(self.model, self.threads)
+        return kernels_of_onnx(self.model, self.threads, self.disabled)
 
     def trace(self, prepared: Sequence[dict[str, np.ndarray]], calls: int, path: Path) -> list[OperatorTime]:
         """Run a session of its own under ONNX Runtime's profiler; see `trace_onnx_runtime`."""
-        return trace_onnx_runtime(self.model, self.threads, prepared, calls, path)
+        return trace_onnx_runtime(self.model, self.threads, prepared, calls, path, self.disabled)
 
 
 class OnnxRuntime(ServesOnCpu):
@@ -88,9 +92,9 @@ class OnnxRuntime(ServesOnCpu):
         write_onnx(model, example, path, numerics.dtype)
         calibration = (in_precision(batch, numerics.dtype) for batch in calibration)
         if numerics.format == "int4-weight":
-            _quantize_weights(path)
+            _quantize_weights(path, numerics.kept)
         elif numerics.format is not None:
-            _quantize(path, numerics.format, calibration, len(example))
+            _quantize(path, numerics, calibration, len(example))
         _refuse_missing(path, numerics)
 
     def load(
@@ -98,8 +102,10 @@ class OnnxRuntime(ServesOnCpu):
     ) -> Program:
         """Open a session of so many threads on the file."""
         path = folder / MODEL
-        session = open_session(path, threads)
-        return OnnxProgram(session, [output.name for output in session.get_outputs()], path, threads)
+        disabled = QUANTIZES_FLOATS if numerics.kept else ()
+        session = open_session(path, threads, disabled)
+        names = [output.name for output in session.get_outputs()]
+        return OnnxProgram(session, names, path, threads, disabled)
 
 
 def _refuse_double(model: torch.nn.Module, numerics: Numerics) -> None:
@@ -127,24 +133,27 @@ def _refuse_missing(path: Path, numerics: Numerics) -> None:
         raise CannotApply(f"ONNX Runtime has no {numerics.precision} kernel for {operator}") from None
 
 
-def _quantize(path: Path, format_: str, calibration: Iterable[torch.Tensor], batch_size: int) -> None:
+def _quantize(path: Path, numerics: Numerics, calibration: Iterable[torch.Tensor], batch_size: int) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     # Weights of 7 bits where products of 8 saturate: a perceptron's largest error fell from 11 % to 1.5 %.
     reduced = bool(int8_saturates())
-    if format_ == "int8-static":
-        options = {"activation_type": QuantType.QUInt8, "reduce_range": reduced}
-        quantize_qdq(path, calibration, batch_size, **options)
+    if numerics.format == "int8-static":
+        options: dict[str, Any] = {"activation_type": QuantType.QUInt8, "reduce_range": reduced}
+        quantize_qdq(path, calibration, batch_size, numerics, **options)
         return
-    if format_ != "int8-dynamic":
-        raise TechniqueError(f"ONNX Runtime has no kernel for {format_}")
+    if numerics.format != "int8-dynamic":
+        raise TechniqueError(f"ONNX Runtime has no kernel for {numerics.format}")
+    kept = nodes_of(path, numerics.kept)
     prepared = prepared_for_quantization(path)
     options = {"per_channel": True, "weight_type": QuantType.QInt8, "reduce_range": reduced}
-    quantize_dynamic(str(prepared), str(path), **options)
+    left = sorted(with_origin(prepared, kept))
+    left += [f"{name}_MatMul" for name in left]  # what it makes of a Gemm before it quantizes
+    quantize_dynamic(str(prepared), str(path), nodes_to_exclude=left, **options)
     prepared.unlink()
 
 
-def _quantize_weights(path: Path) -> None:
+def _quantize_weights(path: Path, kept: Sequence[str]) -> None:
     """Give products with constant matrices int4 weights; activations stay fp32 (accuracy level 1).
 
     There is no such kernel for int8 weights: ONNX Runtime (1.32) turns them into floats before each product,
@@ -157,9 +166,12 @@ def _quantize_weights(path: Path) -> None:
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
     root.setLevel(level)  # Its import makes every library write its notes.
+    left = sorted(nodes_of(path, kept))
     model = onnx.load(path)
     _split_gemms(model.graph)
-    quantizer = MatMulNBitsQuantizer(model, bits=4, block_size=_BLOCK, accuracy_level=1)
+    quantizer = MatMulNBitsQuantizer(
+        model, bits=4, block_size=_BLOCK, accuracy_level=1, nodes_to_exclude=left
+    )
     quantizer.process()
     if not any(node.op_type == "MatMulNBits" for node in quantizer.model.graph().node):
         raise CannotApply(
@@ -186,7 +198,7 @@ def _split_gemms(graph: Any) -> None:
             name = f"{node.output[0]}_weight"
             graph.initializer.append(numpy_helper.from_array(transposed, name))
         product = f"{node.output[0]}_product" if bias else node.output[0]
-        nodes.append(helper.make_node("MatMul", [rows, name], [product]))
+        nodes.append(helper.make_node("MatMul", [rows, name], [product], name=node.name))
         if bias:
             nodes.append(helper.make_node("Add", [product, *bias], node.output))
     del graph.node[:]

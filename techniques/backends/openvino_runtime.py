@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from techniques.backends.calibration import calibration_parts
-from techniques.backends.cpu_features import int8_saturates
+from techniques.backends.cpu_features import cpu_features, int8_saturates
 from techniques.backends.kernels import kernels_of_format
+from techniques.backends.nncf_formats import quantize, shares_of_zeros
 from techniques.backends.onnx_file import given_file
 from techniques.backends.protocol import Numerics, Program, ServesOnCpu
 from techniques.backends.signal_stack import keeping_signal_stack
 from techniques.backends.tracing import OperatorTime, slowest_first
 from techniques.numbers import in_numbers, in_precision, refuse_complex
 from techniques.outputs import as_graph, as_numbers, compared
-from techniques.registry import CannotApply, TechniqueError
+from techniques.registry import CannotApply
 
 # OpenVINO and NNCF report their use over the network, unasked and from threads of their own, as they are
 # imported. Both do without where the package that sends is missing.
@@ -36,14 +36,15 @@ import openvino  # noqa: E402
 from openvino.frontend import OpConversionFailure  # noqa: E402
 
 MODEL = "model.xml"
+ZEROS = "zeros.json"
+"""The share of zeros in each weight, where time depends on it: models that differ in it share no timing."""
+
+SPARSE_WEIGHTS, DENSE = "CPU_SPARSE_WEIGHTS_DECOMPRESSION_RATE", 1.0
+"""A property of the plugin: from which share of zeros on a weight is kept sparse. At 1 none is."""
 
 # Numbers of an activation that share a scale, OpenVINO's own default; 0 leaves activations as they are, which
 # is not the default: compressed weights alone would quantize them.
 _ACTIVATIONS_PER_SCALE = {"int8-dynamic": "32"}
-
-# How much of the outliers goes into the weights. Of MiniLM's texts the cosine to fp32 was 0.984 at least, at
-# NNCF's own 0.95 only 0.952, at 0.5 or without any 0.982.
-_SMOOTHING = 0.7
 
 _FLOATS = {"f16": torch.float16, "f32": torch.float32, "f64": torch.float64}
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
@@ -93,7 +94,14 @@ class OpenVinoProgram(Program):
 
 
 class OpenVino(ServesOnCpu):
-    """OpenVINO's CPU plugin."""
+    """OpenVINO's CPU plugin.
+
+    Weights of int8 products with at least a share of `sparse_weights` zeros are kept without the zeros, and
+    unpacked as they are multiplied; 1 does so with none.
+    """
+
+    def __init__(self, sparse_weights: float = DENSE) -> None:
+        self.sparse_weights = sparse_weights
 
     @keeping_signal_stack()
     def lower(
@@ -107,29 +115,35 @@ class OpenVino(ServesOnCpu):
         """Write OpenVINO's IR, quantized by NNCF.
 
         Raises CannotApply for complex weights, fewer calibration samples than a batch has, and where the CPU
-        or the plugin computes no product in the precision or format; TechniqueError for other formats.
+        or the plugin computes no product in the precision or format, or reads no sparse weights where that is
+        asked for; TechniqueError for other formats.
         """
+        refuse_sparse_weights(self.sparse_weights, numerics.format)
         capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if numerics.precision.upper() not in capabilities:
             raise CannotApply(f"this CPU has no instructions for {numerics.precision} that OpenVINO uses")
         converted = _convert(model, example)
         if numerics.format is not None:
-            converted = _quantize(converted, numerics.format, calibration, len(example))
+            converted = quantize(converted, numerics, calibration, len(example))
         openvino.save_model(converted, folder / MODEL, compress_to_fp16=False)
         _refuse_other_numbers(folder / MODEL, numerics)
+        if self.sparse_weights < DENSE:
+            (folder / ZEROS).write_text(json.dumps(shares_of_zeros(converted)))
 
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
         """Compile the IR for this CPU, with so many threads and one stream."""
-        config = configuration(numerics, threads)
+        config = configuration(numerics, threads, self.sparse_weights)
         compiled = compile_model(folder / MODEL, config)
         return OpenVinoProgram(compiled, compiled.create_infer_request(), folder / MODEL, config)
 
 
-def configuration(numerics: Numerics, threads: int) -> dict[str, str]:
+def configuration(numerics: Numerics, threads: int, sparse_weights: float = DENSE) -> dict[str, str]:
     """Return the CPU plugin's properties: one stream, and no numbers but those that are asked for."""
+    sparse = {SPARSE_WEIGHTS: str(sparse_weights)} if sparse_weights < DENSE else {}
     return {
+        **sparse,
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
         "INFERENCE_NUM_THREADS": str(threads),
@@ -143,6 +157,20 @@ def configuration(numerics: Numerics, threads: int) -> dict[str, str]:
 def compile_model(model: Path, config: Mapping[str, str]) -> Any:
     """Return an IR compiled for the CPU with these properties."""
     return openvino.Core().compile_model(str(model), "CPU", dict(config))
+
+
+def refuse_sparse_weights(rate: float, format_: str | None) -> None:
+    """Raise CannotApply where the plugin would not unpack sparse weights at all, though a rate is set.
+
+    Source: `FullyConnected::useSparseWeightsDecompression` of OpenVINO's CPU plugin: int8 products, by AMX.
+    """
+    if rate >= DENSE:
+        return
+    if format_ != "int8-static":
+        numbers = format_ or "floats"
+        raise CannotApply(f"sparse_weights: OpenVINO unpacks weights of int8-static only, not of {numbers}")
+    if "AMX int8" not in cpu_features().cpu:
+        raise CannotApply("sparse_weights: OpenVINO unpacks sparse weights by AMX, which this CPU lacks")
 
 
 def _convert(model: torch.nn.Module, example: torch.Tensor) -> Any:
@@ -208,66 +236,6 @@ def _difference(
         later, earlier = found.narrow(dim, 1, length), found.narrow(dim, 0, length)
         found = later ^ earlier if found.dtype == torch.bool else later - earlier
     return found
-
-
-def _quantize(model: Any, format_: str, calibration: Iterable[torch.Tensor], batch_size: int) -> Any:
-    import nncf
-
-    if format_ in ("int8-weight", "int8-dynamic"):
-        return nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
-    parts = [part.numpy() for part in calibration_parts(calibration, batch_size)]
-    if format_ == "int8-static":
-        attention = _quantize_with_attention(model) if has_attention(model) else {}
-        return nncf.quantize(model, nncf.Dataset(parts), subset_size=len(parts), **attention)
-    if format_ == "int4-weight":
-        return _compress_to_int4(model, nncf.Dataset(parts))
-    raise TechniqueError(f"OpenVINO has no kernel for {format_}")
-
-
-def _compress_to_int4(model: Any, calibration: Any) -> Any:
-    """Return a model with int4 weights of its products, with scales that keep their outputs.
-
-    Convolutions and embeddings have int8 weights, and products whose inputs are no groups of 32.
-    """
-    import nncf
-
-    modes, fallback = nncf.CompressWeightsMode, nncf.GroupSizeFallbackMode.ADJUST
-    products = nncf.compress_weights(
-        model,
-        mode=modes.INT4_SYM,
-        dataset=calibration,
-        ignored_scope=nncf.IgnoredScope(types=["Gather"], validate=False),
-        advanced_parameters=nncf.AdvancedCompressionParameters(group_size_fallback_mode=fallback),
-        **{"group_size": 32, "ratio": 1.0, "all_layers": True, "scale_estimation": True},
-    )
-    return nncf.compress_weights(products, mode=modes.INT8_ASYM)
-
-
-def _quantize_with_attention(model: Any) -> dict[str, Any]:
-    """Return how NNCF quantizes a transformer: outliers of activations smoothed into the weights.
-
-    Source: Xiao et al. 2023, "SmoothQuant". A product of means stays as it is: OpenVINO 2026.4 applies the
-    scales of a smoothed mean along the wrong axis (relative error 0.4, the graph itself being right).
-    """
-    import nncf
-
-    products = [operator for operator in model.get_ops() if operator.get_type_name() == "MatMul"]
-    sources = {product.get_friendly_name(): product.input_value(0).get_node() for product in products}
-    means = [name for name, source in sources.items() if source.get_type_name().startswith("Reduce")]
-    smoothing = nncf.AdvancedSmoothQuantParameters(matmul=_SMOOTHING)
-    return {
-        "model_type": nncf.ModelType.TRANSFORMER,
-        "ignored_scope": nncf.IgnoredScope(names=means),
-        "advanced_parameters": nncf.AdvancedQuantizationParameters(smooth_quant_alphas=smoothing),
-    }
-
-
-def has_attention(model: Any) -> bool:
-    """Say whether a graph of OpenVINO attends: by its own operator, or by a product with a softmax."""
-    kinds = {operator.get_type_name() for operator in model.get_ops()}
-    softmaxes = [operator for operator in model.get_ops() if operator.get_type_name() == "Softmax"]
-    readers = [reader.get_node() for each in softmaxes for reader in each.output(0).get_target_inputs()]
-    return "ScaledDotProductAttention" in kinds or any(each.get_type_name() == "MatMul" for each in readers)
 
 
 def _refuse_other_numbers(model: Path, numerics: Numerics) -> None:

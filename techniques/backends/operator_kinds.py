@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping
 from typing import Final, Literal
 
 Kind = Literal["low", "full", "conversion", "call", "generated", "other"]
-"""`low` and `full` multiply matrices, in int8, int4 or fp8, or in floats. `conversion`: from one number
-format or layout to another. `call`: dispatch, views and allocation, no arithmetic. `generated`: code of a
-compiler that the profile does not tell apart."""
+"""`low` and `full` multiply matrices, in int8, int4, fp8 or 2:4 sparse, or in floats. `conversion`: from one
+number format or layout to another. `call`: dispatch, views and allocation, no arithmetic. `generated`: code
+of a compiler that the profile does not tell apart."""
 
 OUTSIDE: Final = "(outside operators)"
 """Stands for the time of a call that none of its operators accounts for."""
@@ -29,7 +29,8 @@ _ATEN_CALLS = """
 _CALL = frozenset(_ATEN_CALLS.split())
 
 _LOW = re.compile(
-    r"^(aten::)?_(int_mm|scaled_(grouped_)?mm|weight_int[48]pack_mm)|^(onednn::|_)q(linear|conv)|^quantized::(linear|conv)"
+    r"^(aten::)?_(int_mm|scaled_(grouped_)?mm|weight_int[48]pack_mm|cslt_sparse_mm|sparse_semi_structured\w*)"
+    r"|^(onednn::|_)q(linear|conv)|^quantized::(linear|conv)"
     r"|^torchao::\w*(linear|mm)"
     r"|^(QLinear(Conv|MatMul)|(Conv|MatMul)Integer|DynamicQuantize(MatMul|LSTM)|MatMulIntegerToFloat|QGemm"
     r"|QAttention|MatMulNBits)$"

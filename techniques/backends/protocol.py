@@ -11,28 +11,14 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from techniques.backends.kernels import kernels_of_call, kernels_of_package
+from techniques.backends.numerics import Numerics as Numerics
 from techniques.backends.tracing import OperatorTime, trace_torch
 from techniques.backends.training import Loss, TrainingStep, laid_out, same_numbers
 from techniques.numbers import in_precision
 from techniques.optimizers import OptimizerRow
 from techniques.outputs import compared
-from techniques.precisions import PRECISIONS
 from techniques.regime import PLAIN, Regime
 from techniques.registry import Technique, TechniqueError
-
-
-@dataclass(frozen=True)
-class Numerics:
-    """How numbers are stored and multiplied: an int8 format or None, and the precision of the rest."""
-
-    format: str | None
-    precision: str
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Return PyTorch's type of the precision; raises KeyError for an unknown one."""
-        dtype: torch.dtype = getattr(torch, PRECISIONS[self.precision].dtype)
-        return dtype
 
 
 class Program(Protocol):

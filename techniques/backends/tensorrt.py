@@ -160,6 +160,7 @@ def quantize(path: Path, numerics: Numerics, calibration: Iterable[torch.Tensor]
         path,
         calibration,
         batch_size,
+        numerics,
         op_types_to_quantize=["Conv", "Gemm", "MatMul"],
         activation_type=QuantType.QInt8,
         extra_options={"ActivationSymmetric": True, "QuantizeBias": False, "AddQDQPairToWeight": True},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ import torch
 from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
 from techniques.backends.cpu_features import int8_saturates
+from techniques.layers import covers
 from techniques.numbers import refuse_complex
 from techniques.parametrizations import make_plain
 from techniques.registry import CannotApply, TechniqueError
@@ -20,12 +21,20 @@ GROUP = 32
 _LARGEST = 127
 _INLINED = 8
 
+Chosen = Callable[[torch.nn.Module], bool]
+"""Whether a module is to be quantized, if its format takes it."""
 
-def quantize(model: torch.nn.Module, format_: str) -> torch.nn.Module:
+
+def _every(module: torch.nn.Module) -> bool:
+    return True
+
+
+def quantize(model: torch.nn.Module, format_: str, kept: Iterable[str] = ()) -> torch.nn.Module:
     """Give the linear layers of a model, in its device and precision, weights of that format.
 
-    Layers whose sizes the format's kernel does not take keep their numbers, and so do all other modules.
-    Weights that are computed from others become plain, and layers that share one weight share the new one.
+    Layers in modules that are `kept`, by name, keep their numbers, as do those whose sizes the format's
+    kernel does not take, and all other modules. Weights that are computed from others become plain, and
+    layers that share one weight share the new one.
     Raises CannotApply where no layer takes the format, or where `check_kernel` does.
     """
     if format_ not in _FORMATS:
@@ -36,7 +45,9 @@ def quantize(model: torch.nn.Module, format_: str) -> torch.nn.Module:
         check_kernel(format_, weight.device, weight.dtype)
         make_plain(model)
         shared = _sharing(model)
-        _FORMATS[format_](model)
+        names = tuple(kept)
+        left = {id(module) for name, module in model.named_modules() if covers(names, name)}
+        _FORMATS[format_](model, lambda module: id(module) not in left)
         _share_again(shared)
     if not any(hasattr(parameter, "__tensor_flatten__") for parameter in model.parameters()):
         raise CannotApply(f"the model has no layer that {format_} applies to: {_TAKEN[format_]}")
@@ -76,7 +87,7 @@ def check_kernel(format_: str, device: torch.device, dtype: torch.dtype) -> None
         )
 
 
-def quantize_dynamic(model: torch.nn.Module) -> torch.nn.Module:
+def quantize_dynamic(model: torch.nn.Module, chosen: Chosen = _every) -> torch.nn.Module:
     """Give linear layers int8 weights, per channel, and activations scaled per token at run time.
 
     Both take 7 bits where products on the CPU would saturate.
@@ -86,7 +97,7 @@ def quantize_dynamic(model: torch.nn.Module) -> torch.nn.Module:
     # On CUDA torchao (0.18) computes products of other sizes than cuBLAS takes on the CPU, in int32.
     multiple = 8 if next(model.parameters()).is_cuda else 1
     config = Int8DynamicActivationInt8WeightConfig(reduce_range=multiple == 1 and _saturates_on_cpu())
-    quantize_(model, config, lambda module, name: _takes(module, multiple, multiple))
+    quantize_(model, config, lambda module, name: chosen(module) and _takes(module, multiple, multiple))
     return model
 
 
@@ -96,33 +107,61 @@ def _saturates_on_cpu() -> bool:
     return torch.cpu._is_vnni_supported() and bool(int8_saturates(within_onednn=True))
 
 
-def quantize_float8(model: torch.nn.Module) -> torch.nn.Module:
+def quantize_float8(model: torch.nn.Module, chosen: Chosen = _every) -> torch.nn.Module:
     """Give linear layers e4m3 weights, and activations scaled per tensor at run time; on a GPU."""
     from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, quantize_
 
-    quantize_(model, Float8DynamicActivationFloat8WeightConfig(set_inductor_config=False))
+    # Of other sizes torchao leaves a layer as it is, and says so.
+    config = Float8DynamicActivationFloat8WeightConfig(set_inductor_config=False)
+    quantize_(model, config, lambda module, name: chosen(module) and _takes(module, 1, 1))
     return model
 
 
-def pack_int8(model: torch.nn.Module) -> torch.nn.Module:
+def pack_int8(model: torch.nn.Module, chosen: Chosen = _every) -> torch.nn.Module:
     """Give linear layers int8 weights with a scale for each output, and float activations."""
-    return _pack(model, PackedWeight.int8, _takes_int8)
+    return _pack(model, PackedWeight.int8, lambda module: chosen(module) and _takes_int8(module))
 
 
-def pack_int4(model: torch.nn.Module) -> torch.nn.Module:
+def pack_int4(model: torch.nn.Module, chosen: Chosen = _every) -> torch.nn.Module:
     """Give linear layers int4 weights with a scale for each `GROUP` inputs, and float activations."""
+
+    def takes(module: torch.nn.Module) -> bool:
+        return chosen(module) and _takes(module, GROUP, 16)
+
     if not next(model.parameters()).is_cuda:
-        return _pack(model, PackedWeight.int4, lambda module: _takes(module, GROUP, 16))
+        return _pack(model, PackedWeight.int4, takes)
     from torchao.quantization import Int4WeightOnlyConfig, quantize_
 
     config = Int4WeightOnlyConfig(GROUP, set_inductor_config=False, int4_packing_format="tile_packed_to_4d")
-    quantize_(model, config, lambda module, name: _takes(module, GROUP, 16))
+    quantize_(model, config, lambda module, name: takes(module))
     return model
+
+
+def pack_two_of_four(model: torch.nn.Module, chosen: Chosen = _every) -> torch.nn.Module:
+    """Give linear layers the two largest of each four weights, stored without the others; on a GPU.
+
+    Of weights that `prune-2-4` left these are all. Source: PyTorch's `to_sparse_semi_structured`.
+    """
+    from torch.sparse import to_sparse_semi_structured
+
+    # Sizes that both of PyTorch's libraries take, cuSPARSELt and CUTLASS.
+    return _pack(
+        model,
+        lambda weight: to_sparse_semi_structured(two_of_four(weight)),
+        lambda module: chosen(module) and _takes(module, 64, 32),
+    )
+
+
+def two_of_four(weight: torch.Tensor) -> torch.Tensor:
+    """Return a weight (outputs, inputs) with zeros in place of the two smallest of each four neighbours."""
+    groups = weight.reshape(-1, 4)
+    largest = groups.abs().topk(2, dim=1).indices
+    return torch.zeros_like(groups).scatter(1, largest, groups.gather(1, largest)).view_as(weight)
 
 
 def _pack(
     model: torch.nn.Module,
-    pack: Callable[[torch.Tensor], PackedWeight],
+    pack: Callable[[torch.Tensor], torch.Tensor],
     takes: Callable[[torch.nn.Module], bool],
 ) -> torch.nn.Module:
     for module in model.modules():
@@ -146,19 +185,21 @@ def _takes_int8(module: torch.nn.Module) -> bool:
     return _takes(module, 16, 1) and cast(torch.nn.Linear, module).out_features > _INLINED
 
 
-_FORMATS: Mapping[str, Callable[[torch.nn.Module], torch.nn.Module]] = {
+_FORMATS: Mapping[str, Callable[[torch.nn.Module, Chosen], torch.nn.Module]] = {
     "int8-dynamic": quantize_dynamic,
     "int8-weight": pack_int8,
     "int4-weight": pack_int4,
     "fp8": quantize_float8,
+    "sparse-2-4": pack_two_of_four,
 }
 _TAKEN = {
     "int8-dynamic": "linear layers, on a GPU of sizes that 8 divides",
     "int8-weight": f"linear layers with inputs that 16 divides and more than {_INLINED} outputs",
     "int4-weight": f"linear layers with inputs that {GROUP} divides and outputs that 16 divides",
     "fp8": "linear layers with inputs and outputs that 16 divides",
+    "sparse-2-4": "linear layers with inputs that 64 divides and outputs that 32 divides",
 }
-_CAPABILITIES = {"int4-weight": (8, 0), "fp8": (8, 9)}
+_CAPABILITIES = {"int4-weight": (8, 0), "fp8": (8, 9), "sparse-2-4": (8, 0)}
 # Where there is a kernel for one type of activations alone. On x86 the others run in a loop that is not
 # vectorized, 7 to 180 times slower than bf16 (PyTorch 2.13, int8mm_kernel.cpp and int4mm_kernel.cpp); on
 # CUDA, int8-weight turns the others into fp32 and back (int8mm.cu).

@@ -51,11 +51,16 @@ def trace_torch(call: Callable[[], object], calls: int, path: Path) -> list[Oper
 
 
 def trace_onnx_runtime(
-    model: Path, threads: int, feeds: Sequence[dict[str, Any]], calls: int, path: Path
+    model: Path,
+    threads: int,
+    feeds: Sequence[dict[str, Any]],
+    calls: int,
+    path: Path,
+    disabled: Sequence[str] = (),
 ) -> list[OperatorTime]:
-    """Run an ONNX file under ONNX Runtime's own profiler, as `trace_torch` does."""
+    """Run an ONNX file under ONNX Runtime's own profiler, without `disabled` optimizers."""
     prefix = str(path.with_suffix(""))
-    session = open_session(model, threads, enable_profiling=True, profile_file_prefix=prefix)
+    session = open_session(model, threads, disabled, enable_profiling=True, profile_file_prefix=prefix)
     session.run(None, feeds[0])
     for number in range(calls):
         session.run(None, feeds[number % len(feeds)])

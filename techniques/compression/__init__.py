@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from techniques.compression.formats import add_formats
 from techniques.compression.recipes import Recipe, read_recipe
-from techniques.compression.row import CompressionRow, Tolerance
+from techniques.compression.row import SHARED, TWO_OF_FOUR, ZEROS, CompressionRow, Tolerance
 from techniques.registry import Registry
 
 __all__ = ["COMPRESSIONS", "CompressionRow", "Recipe", "Tolerance", "parse_recipe"]
@@ -18,9 +19,6 @@ COMPRESSIONS: Registry[CompressionRow] = Registry(
 )
 
 _add = COMPRESSIONS.add
-
-ZEROS, TWO_OF_FOUR, SHARED = "zeros", "2:4", "shared weights"
-"""Properties of weights that a step leaves, and a later one may undo."""
 
 _TRAINS = {SHARED: "would train each weight to a value of its own"}
 _MOVES = {**_TRAINS, TWO_OF_FOUR: "would move weights out of their groups of four"}
@@ -137,8 +135,7 @@ _prune(
     argument="",
     control="prune-magnitude:0.5",
     leaves=TWO_OF_FOUR,
-    speed="none here: no backend of ours calls the sparse kernels that GPUs have for this pattern; the "
-    "compressed file is smaller",
+    speed="none by dense kernels; on an NVIDIA GPU with the format sparse-2-4, where layers are large",
 )
 
 
@@ -302,6 +299,20 @@ _STUDENT_RANGES = {
     **{"temperature": "(0, inf)", "alpha": "[0, 1]", "beta": "[0, inf)"},
 }
 
+_add(
+    "smooth-quant",
+    "techniques.compression.smoothing:smooth_quant",
+    about="Move outliers of activations into the weights after them, ahead of int8-static; trains nothing "
+    "(SmoothQuant, Xiao et al. 2023)",
+    defaults={"alpha": 0.5},
+    argument="alpha",
+    ranges={"alpha": "[0, 1]"},
+    control="",
+    structure="smooth-quant",
+    speed="none: scales go into layer norms where nothing else reads them, else each costs a product",
+    undoes={SHARED: "would scale the weights of each input apart"},
+)
+
 _student(
     "distill",
     "distillation",
@@ -333,42 +344,7 @@ _student(
     "The control of distill-depth: the same student, for as many steps, without a teacher",
     *("depth", ""),
 )
-_add(
-    "int8-dynamic",
-    "techniques.compression.identity:apply",
-    about="Format: int8 weights, activations quantized at run time",
-    kind="format",
-    tolerance=Tolerance(cosine=0.98, top1_agreement=0.97),
-)
-_add(
-    "int8-static",
-    "techniques.compression.identity:apply",
-    about="Format: int8 weights and activations, scales from calibration batches",
-    kind="format",
-    tolerance=Tolerance(cosine=0.98, top1_agreement=0.97),
-)
-_add(
-    "int8-weight",
-    "techniques.compression.identity:apply",
-    about="Format: int8 weights, unquantized activations",
-    kind="format",
-    tolerance=Tolerance(cosine=0.98, top1_agreement=0.97),
-)
-# MiniLM's sentence vectors have a cosine of 0.957 in it; their answers need not be wrong.
-_add(
-    "int4-weight",
-    "techniques.compression.identity:apply",
-    about="Format: int4 weights in groups that share a scale, unquantized activations",
-    kind="format",
-    tolerance=Tolerance(cosine=0.95, top1_agreement=0.95),
-)
-_add(
-    "fp8",
-    "techniques.compression.identity:apply",
-    about="Format: fp8 weights and activations (Micikevicius et al. 2022), quantized at run time",
-    kind="format",
-    tolerance=Tolerance(cosine=0.98, top1_agreement=0.97),
-)
+add_formats(_add)
 
 
 def parse_recipe(text: str) -> Recipe:

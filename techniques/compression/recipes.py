@@ -34,8 +34,8 @@ class Recipe:
 def read_recipe(text: str, parse: Callable[[str], Step]) -> Recipe:
     """Read `step+step+format`, each by `parse`; an empty recipe from `none`.
 
-    Raises TechniqueError where a format is not the last step, where `none` stands with others, and where a
-    step would undo what an earlier one did.
+    Raises TechniqueError where a format is not the last step, where `none` stands with others, where a step
+    would undo what an earlier one did, and where none before leaves what one requires.
     """
     techniques = [parse(part) for part in split(text, "+")]
     changing = [technique for technique in techniques if technique.row.kind != "identity"]
@@ -48,16 +48,18 @@ def read_recipe(text: str, parse: Callable[[str], Step]) -> Recipe:
             )
     last = changing[-1] if changing and changing[-1].row.kind == "format" else None
     recipe = Recipe(tuple(changing[:-1] if last else changing), last)
-    if problem := clash(recipe.steps):
+    if problem := clash(recipe.techniques):
         raise TechniqueError(f"compression {text!r}: {problem}")
     return recipe
 
 
 def clash(steps: Sequence[Step]) -> str | None:
-    """Say which step would lose what another did before it, and why; None where all go together."""
+    """Say which step would lose what another did before it, or lacks what it requires, and why; else None."""
     kept: dict[str, Step] = {}
     for place, step in enumerate(steps):
         row = step.row
+        if row.requires and row.requires not in kept:
+            return f"{step.name} requires {row.requires} weights, which no step before it leaves"
         if row.fresh and not row.taught and place:
             lost = steps[place - 1].name
             return f"{step.name} trains a new model on the labels alone, so {lost} before it would be lost"

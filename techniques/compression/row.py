@@ -9,6 +9,9 @@ from typing import Literal
 from techniques.registry import Row
 from techniques.settings import Setting, spell
 
+ZEROS, TWO_OF_FOUR, SHARED = "zeros", "2:4", "shared weights"
+"""Properties of weights that a step leaves, and a later one may undo."""
+
 
 @dataclass(frozen=True)
 class Tolerance:
@@ -30,9 +33,10 @@ class CompressionRow(Row):
     student. `tolerance` bounds a format's distance from the model it was lowered from.
 
     `control` spells the step that differs in the idea only, from the settings, as `prune-random:{sparsity}`;
-    it is empty for a step that is a control itself. `speed` says what speed to expect, and why. `leaves`
-    names a property that a step gives the weights, and `undoes` those properties that it would take from
-    earlier steps, each with the reason: such a recipe is refused. A `fresh` step starts from new weights.
+    it is empty for a step that is a control itself or trains nothing. `speed` says what speed to expect, and
+    why. `leaves` names a property that a step gives the weights, and `undoes` those properties that it would
+    take from earlier steps, each with the reason: such a recipe is refused. A `fresh` step starts from new
+    weights. What `requires` a property is refused where no earlier step leaves it.
     """
 
     kind: Literal["identity", "step", "format"] = "step"
@@ -45,6 +49,7 @@ class CompressionRow(Row):
     leaves: str = ""
     undoes: Mapping[str, str] = field(default_factory=dict)
     fresh: bool = False
+    requires: str = ""
 
     def check_traits(self) -> None:
         """Raise ValueError as `Row` does, and where `structure` or `control` name an unknown setting."""

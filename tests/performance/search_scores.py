@@ -1,8 +1,8 @@
 """How good a search is beside measuring everything: `python -m tests.performance.search_scores FOLDER`.
 
 Every candidate of a space is measured with all launches, in one run in FOLDER/all, and written to
-FOLDER/table.csv. Then a search is replayed on that table: its winner's latency over the best, and its cost over
-that of the whole. With --search `bench compress` runs too, in a folder of its own, to compare wall times.
+FOLDER/table.csv. Then a search is replayed on that table: its winner's latency over the best, and its cost
+over that of the whole. With --search `bench compress` runs too, in a folder of its own, to compare wall times.
 An hour or two with the defaults, on two cores; the run is resumed after an interruption.
 """
 
@@ -52,7 +52,8 @@ def main() -> None:
     found = score(read_table(table), GOAL, full_launches=chosen.launches)
     print(
         f"replayed: {found.winner}, {found.latency_ratio:.3f} of the best latency, at "
-        f"{found.cost_ratio:.1%} of the cost of all; {found.measured} of {found.candidates} candidates measured"
+        f"{found.cost_ratio:.1%} of the cost of all; {found.measured} of {found.candidates} candidates "
+        "measured"
     )
     if chosen.search:
         searched_s = search(chosen.folder, chosen.workload, words)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,7 +24,8 @@ from bench.workloads.vision_models import VisionTransformer
 from techniques.backends import BACKENDS, openvino_runtime
 from techniques.backends.cpu_features import int8_saturates
 from techniques.backends.kernels import kernels_of_format
-from techniques.backends.openvino_runtime import MODEL, OpenVino, has_attention, products_of_log
+from techniques.backends.nncf_formats import has_attention
+from techniques.backends.openvino_runtime import MODEL, OpenVino, products_of_log
 from techniques.backends.protocol import Numerics, OwnClock, Program
 from techniques.compression import Tolerance
 from techniques.precisions import PRECISIONS
@@ -306,3 +308,26 @@ def test_importing_it_sends_nothing_over_the_network():
 def test_it_does_not_train():
     with pytest.raises(TechniqueError, match="does not support training"):
         OpenVino().compile_step(make_model("cnn"), nn.functional.cross_entropy, None, "fp32")
+
+
+def test_sparse_weights_are_asked_of_the_plugin_only_where_it_unpacks_them(tmp_path, monkeypatch):
+    runtime, static = OpenVino(sparse_weights=0.5), Numerics("int8-static", "fp32")
+    with pytest.raises(CannotApply, match=r"sparse_weights: .* int8-static only, not of floats"):
+        runtime.lower(make_model("cnn"), images(1), Numerics(None, "fp32"), [], tmp_path)
+    monkeypatch.setattr(openvino_runtime, "cpu_features", lambda: SimpleNamespace(cpu=("AVX2", "VNNI")))
+    with pytest.raises(CannotApply, match=r"by AMX, which this CPU lacks"):
+        runtime.lower(make_model("cnn"), images(1), static, [], tmp_path)
+    monkeypatch.setattr(openvino_runtime, "cpu_features", lambda: SimpleNamespace(cpu=("AMX int8",)))
+    model = make_model("cnn")
+    with torch.no_grad():
+        model.classifier[-1].weight[:] = 0.0
+    runtime.lower(model, images(BATCH_SIZE), static, [images(8)], tmp_path)
+    assert 1.0 in json.loads((tmp_path / openvino_runtime.ZEROS).read_text())
+    program = runtime.load(tmp_path, lambda: model, static, 1)
+    assert float(program.compiled.get_property(openvino_runtime.SPARSE_WEIGHTS)) == 0.5
+    assert measured("cnn", program, Tolerance(cosine=0.0)) == ""
+
+
+def test_weights_are_dense_unless_a_share_of_zeros_is_set():
+    assert openvino_runtime.SPARSE_WEIGHTS not in openvino_runtime.configuration(Numerics(None, "fp32"), 1)
+    assert BACKENDS.parse("openvino").create().sparse_weights == openvino_runtime.DENSE

@@ -128,7 +128,7 @@ def test_a_step_says_what_speed_to_expect_and_has_a_control_of_its_settings(name
         assert found.name != name and all(found.settings[key] == step.settings[key] for key in shared)
         assert found.row.budget == step.row.budget
     else:
-        assert name in ("finetune", "student", "student-depth")
+        assert name in ("finetune", "student", "student-depth", "smooth-quant")
 
 
 def test_a_plug_ins_control_of_an_unknown_setting_is_refused():

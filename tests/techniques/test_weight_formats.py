@@ -23,6 +23,7 @@ from techniques.backends.torchao_formats import (
     fill_weights,
     quantize,
     save_weights,
+    two_of_four,
 )
 from techniques.precisions import PRECISIONS
 from techniques.registry import CannotApply
@@ -173,6 +174,8 @@ def test_precisions_without_a_vectorized_kernel_are_skipped_with_the_reason(monk
     [
         ("fp8", (8, 6), torch.bfloat16, "fp8 requires a GPU of compute capability 8.9; this one has 8.6"),
         ("fp8", (8, 9), torch.bfloat16, None),
+        ("sparse-2-4", (7, 5), torch.bfloat16, "sparse-2-4 requires a GPU of compute capability 8.0"),
+        ("sparse-2-4", (8, 0), torch.bfloat16, None),
         ("int4-weight", (7, 5), torch.bfloat16, "int4-weight requires a GPU of compute capability 8.0"),
         ("int4-weight", (9, 0), torch.float16, "takes activations in bfloat16, not in float16"),
         ("int4-weight", (9, 0), torch.bfloat16, None),
@@ -202,3 +205,30 @@ def test_fp8_weights_rest_on_disk_as_fp8(tmp_path):
     assert load_file(path)["weight/qdata"].dtype == torch.float8_e4m3fn
     filled = fill_weights(model(5.0), path)
     assert torch.equal(filled.weight.dequantize(), saved.weight.dequantize())
+
+
+def test_two_of_four_keeps_the_largest_and_leaves_such_weights_as_they_are():
+    weight = torch.tensor([[1.0, -3.0, 2.0, 0.5, 0.0, 0.0, 4.0, -1.0]])
+    halved = two_of_four(weight)
+    assert torch.equal(halved, torch.tensor([[0.0, -3.0, 2.0, 0.0, 0.0, 0.0, 4.0, -1.0]]))
+    assert torch.equal(two_of_four(halved), halved)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU was found")
+def test_2_4_sparse_weights_give_the_models_outputs_by_sparse_kernels_on_a_gpu(tmp_path):
+    def sparse() -> nn.Module:
+        model = nn.Sequential(nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)).eval()
+        with torch.no_grad():
+            model[0].weight.copy_(two_of_four(model[0].weight))
+        return model
+
+    torch.manual_seed(0)
+    model, batch, numerics = sparse(), torch.randn(64, 128), Numerics("sparse-2-4", "bf16")
+    backend = Eager("cuda")
+    with torch.no_grad():
+        wanted = model(batch)
+    backend.lower(model, batch, numerics, [], tmp_path)
+    program = backend.load(tmp_path, sparse, numerics, 1)
+    prepared = program.prepare(batch)
+    torch.testing.assert_close(program.to_tensor(program(prepared)), wanted, rtol=5e-2, atol=5e-2)
+    assert kernels_of_format("sparse-2-4", program.kernels(prepared))

@@ -52,3 +52,13 @@ def test_each_skipped_cell_belongs_to_a_group(plan: Plan) -> None:
 def test_a_command_is_named_only_where_it_would_add_the_cell(plan: Plan) -> None:
     by_command = Counter(command for cell in plan.skipped for command in plan.reasons[cell.skipped].commands)
     assert by_command == {"pip install openvino": 2}
+
+
+def test_a_setting_of_a_format_that_a_backend_lacks_is_a_group_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "mse.toml"
+    infer = '[infer]\ncompression = "int8-static:calibration=mse"\nbackend = "onnxruntime"\n'
+    path.write_text(f'[train]\nworkload = "digits"\noptimizer = "adam"\n{infer}')
+    plan = make_plan(read_matrix(str(path)), cpus=2)
+    (cell,) = plan.skipped
+    assert plan.reasons[cell.skipped].group == reasons.SETTING
+    assert cell.skipped.startswith("onnxruntime does not calibrate int8-static by mse; it does by auto,")
