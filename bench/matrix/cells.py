@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from bench.matrix.axes import AXES, LeftOut
-from bench.matrix.file import Budget, Device, Estimate, Peak, Prices, Server
+from bench.matrix.file import Budget, Device, Estimate, Generation, Peak, Prices, Server
 from bench.matrix.limits import Limit
 from bench.matrix.tuning import TUNED_BY_TRIALS, tuning_of
 
@@ -97,3 +97,4 @@ class Matrix:
     serves: bool = True
     targets: Mapping[str, float] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
+    generation: Generation | None = None

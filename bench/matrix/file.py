@@ -29,6 +29,8 @@ from techniques.registry import nearest
 
 Allocator = Literal["keep", "system"]
 
+CACHE_FORMAT = r"^[a-z][a-z0-9-]*$"
+
 Device = Literal["cpu", "cuda", "rocm", "mps", "xpu", "tpu"]
 
 
@@ -162,6 +164,20 @@ class Server(_Strict):
     seconds: float = Field(default=2.0, gt=0, le=3600)
 
 
+class Generation(_Strict):
+    """Generate text also with the key-value cache in these formats, as ["int8"], besides the model's own.
+
+    A language model that has no cache in a format says so in its record.
+    """
+
+    caches: list[Annotated[str, Field(pattern=CACHE_FORMAT)]] = Field(min_length=1)
+
+    @field_validator("caches")
+    @classmethod
+    def _each_once(cls, caches: list[str]) -> list[str]:
+        return list(dict.fromkeys(caches))
+
+
 class Limits(_Strict):
     """What cells must hold, as code: `require` lists limits such as "latency_p99_ms <= 20".
 
@@ -233,6 +249,7 @@ class MatrixFile(_Strict):
     prices: Prices | None = None
     estimate: Estimate = Estimate()
     server: Server | None = None
+    generation: Generation | None = None
     peaks: dict[Device, Peak] = {}
     fallback: dict[str, str] = {}
     targets: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
@@ -263,6 +280,7 @@ def parse_matrix_file(path: Path, text: str) -> MatrixFile:
 _SECTIONS: Mapping[str, type[BaseModel]] = {
     **{"train": TrainAxes, "infer": InferAxes},
     **{"budget": Budget, "prices": Prices, "estimate": Estimate, "server": Server, "peaks": Peak},
+    "generation": Generation,
 }
 
 

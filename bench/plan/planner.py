@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from bench import datasets
 from bench.identity.reuse import Reuse
 from bench.matrix.cells import Cell, Matrix
-from bench.matrix.file import Budget, Server
+from bench.matrix.file import Budget, Generation, Server
 from bench.plan.keys import Keys, device_kind
 from bench.plan.lookup import CellTechniques, Lookup
 from bench.plan.names import cell_name, varying_axes
@@ -76,6 +76,7 @@ def make_plan(
         devices or {},
         matrix.serves,
         matrix.targets,
+        matrix.generation,
     )
     cells = tuple(map(planner.add_cell, matrix.cells))
     kinds = STAGES.rows()
@@ -98,6 +99,7 @@ class Planner:
     devices: Mapping[str, str]
     serves: bool = True
     targets: Mapping[str, float] = field(default_factory=dict)
+    generation: Generation | None = None
     stages: dict[str, StageRow] = field(default_factory=dict)
     lookup: Lookup = field(default_factory=Lookup)
     reasons: dict[str, Reason] = field(default_factory=dict)
