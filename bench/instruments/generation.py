@@ -99,6 +99,36 @@ def cache_bytes_per_token(generator: Generator, prompts: torch.Tensor, tokens: i
     return generator.cache_bytes(cache) / (len(prompts) * (prompts.shape[1] + tokens - 1))
 
 
+@dataclass(frozen=True)
+class Divergence:
+    """How the tokens that one cache makes likely differ from those of another, after the same texts.
+
+    `nats` is the mean Kullback-Leibler divergence of the next token's distribution, from the other cache's to
+    this one's; `agreement` the share of tokens of which both have the same likeliest one.
+    """
+
+    nats: float
+    agreement: float
+
+
+@torch.inference_mode()
+def cache_divergence(
+    reference: Generator, other: Generator, prompts: torch.Tensor, tokens: int
+) -> Divergence:
+    """Hold a cache against a reference's, on the reference's continuation of prompts (batch, time)."""
+    made = list(continuation(reference, prompts, tokens))
+    logits, cache = other.prefill(prompts)
+    found = [logits]
+    for token in made[:-1]:
+        logits, cache = other.decode(token.chosen, cache)
+        found.append(logits)
+    expected = torch.stack([token.logits for token in made]).double().log_softmax(dim=-1)
+    got = torch.stack(found).double().log_softmax(dim=-1)
+    nats = (expected.exp() * (expected - got)).sum(dim=-1).mean().clamp(min=0)
+    same = expected.argmax(dim=-1) == got.argmax(dim=-1)
+    return Divergence(float(nats), float(same.double().mean()))
+
+
 @torch.inference_mode()
 def cache_fault(
     generator: Generator,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from bench.matrix.axes import AXES, LeftOut
-from bench.matrix.file import Budget, Device, Estimate, Evaluate, Peak, Prices, Server
+from bench.matrix.file import Budget, Device, Estimate, Evaluate, Generation, Peak, Prices, Server
 from bench.matrix.limits import Limit
 from bench.matrix.tuning import TUNED_BY_TRIALS, tuning_of
 
@@ -99,3 +99,4 @@ class Matrix:
     targets: Mapping[str, float] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
     evaluate: Evaluate = field(default_factory=Evaluate)
+    generation: Generation | None = None

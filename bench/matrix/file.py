@@ -29,6 +29,8 @@ from techniques.registry import nearest
 
 Allocator = Literal["keep", "system"]
 
+CACHE_FORMAT = r"^[a-z][a-z0-9-]*$"
+
 Device = Literal["cpu", "cuda", "rocm", "mps", "xpu", "tpu"]
 
 
@@ -179,6 +181,20 @@ class Evaluate(_Strict):
     flipped_items: int = Field(default=64, ge=1, le=10**6)
 
 
+class Generation(_Strict):
+    """Generate text also with the key-value cache in these formats, as ["int8"], besides the model's own.
+
+    A language model that has no cache in a format says so in its record.
+    """
+
+    caches: list[Annotated[str, Field(pattern=CACHE_FORMAT)]] = Field(min_length=1)
+
+    @field_validator("caches")
+    @classmethod
+    def _each_once(cls, caches: list[str]) -> list[str]:
+        return list(dict.fromkeys(caches))
+
+
 class Limits(_Strict):
     """What cells must hold, as code: `require` lists limits such as "latency_p99_ms <= 20".
 
@@ -251,6 +267,7 @@ class MatrixFile(_Strict):
     estimate: Estimate = Estimate()
     server: Server | None = None
     evaluate: Evaluate = Evaluate()
+    generation: Generation | None = None
     peaks: dict[Device, Peak] = {}
     fallback: dict[str, str] = {}
     targets: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
@@ -282,6 +299,7 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
     **{"train": TrainAxes, "infer": InferAxes},
     **{"budget": Budget, "prices": Prices, "estimate": Estimate, "server": Server, "peaks": Peak},
     "evaluate": Evaluate,
+    "generation": Generation,
 }
 
 

@@ -81,6 +81,7 @@ def read_matrix(
         tuple(_counted(spans, of_spans, cells) if content.cross else ()),
         targets={_named(path, "targets", name): value for name, value in content.targets.items()},
         limits=limits,
+        generation=content.generation,
         serves=bool(content.infer or any(cross.infer for cross in content.cross)),
         evaluate=content.evaluate,
     )

@@ -49,5 +49,9 @@ ROWS = (
            "new tokens of all concurrent texts over the whole time, prompt passes included"),
     Metric("cache_bytes_per_token", "cache per token", "bytes", "lower", "exact", "generate",
            "size of the key-value cache for each token of a text, prompt and continuation"),
+    Metric("cache_kl", "divergence by the cache", "nats", "lower", "seeded", "generate",
+           "mean Kullback-Leibler divergence of the next token, from the model's own cache to this format's"),
+    Metric("cache_agreement", "agreement with its own cache", "share", "higher", "seeded", "generate",
+           "share of tokens with the same likeliest one as with the model's own cache, after the same text"),
 )
 # fmt: on

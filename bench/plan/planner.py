@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from bench import datasets
 from bench.identity.reuse import Reuse
 from bench.matrix.cells import Cell, Matrix
-from bench.matrix.file import Budget, Evaluate, Server
+from bench.matrix.file import Budget, Evaluate, Generation, Server
 from bench.plan.keys import Keys, device_kind
 from bench.plan.lookup import CellTechniques, Lookup
 from bench.plan.names import cell_name, varying_axes
@@ -77,6 +77,7 @@ def make_plan(
         matrix.serves,
         matrix.targets,
         matrix.evaluate,
+        matrix.generation,
     )
     cells = tuple(map(planner.add_cell, matrix.cells))
     kinds = STAGES.rows()
@@ -100,6 +101,7 @@ class Planner:
     serves: bool = True
     targets: Mapping[str, float] = field(default_factory=dict)
     evaluate: Evaluate = field(default_factory=Evaluate)
+    generation: Generation | None = None
     stages: dict[str, StageRow] = field(default_factory=dict)
     lookup: Lookup = field(default_factory=Lookup)
     reasons: dict[str, Reason] = field(default_factory=dict)

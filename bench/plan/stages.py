@@ -187,7 +187,8 @@ def generate(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None
         return None
 
     def make() -> str:
-        settings = GenerateSettings(**_served(planner, chosen), structure=chosen.structure)
+        caches = tuple(planner.generation.caches) if planner.generation else ()
+        settings = GenerateSettings(**_served(planner, chosen), structure=chosen.structure, caches=caches)
         label = f"{cell.workload} {chosen.structure or 'dense'} generation @ {cell.backend} {cell.precision}"
         return _of_structure(planner, "generate", chosen, settings, keys, label)
 

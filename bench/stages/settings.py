@@ -164,9 +164,10 @@ class ServeSettings(LoweredSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateSettings(ServedSettings):
-    """Generation has batches of its own."""
+    """Generation has batches of its own. It is repeated with the cache in each of the formats `caches`."""
 
     structure: str = ""
+    caches: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

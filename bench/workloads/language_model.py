@@ -74,9 +74,13 @@ class CachedDecoding:
 
     def prefill(self, tokens: torch.Tensor) -> tuple[torch.Tensor, Any]:
         """Read prompts (batch, time); return the next character's logits (batch, symbols) and a new cache."""
+        return self.decode(tokens, self.empty_cache())
+
+    def empty_cache(self) -> Any:
+        """Return a cache that nothing was read into."""
         from transformers import DynamicCache
 
-        return self.decode(tokens, DynamicCache())
+        return DynamicCache()
 
     def decode(self, tokens: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]:
         """Read more tokens (batch, time) of each text; return as `prefill`, with the cache that was given."""
@@ -88,6 +92,22 @@ class CachedDecoding:
         """Return the bytes of the keys and values of all layers."""
         tensors = [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+class Int8CachedDecoding(CachedDecoding):
+    """Continues texts with keys and values in int8; see `Int8Layer`."""
+
+    def empty_cache(self) -> Any:
+        """Return a cache that nothing was read into."""
+        from transformers.cache_utils import Cache
+
+        from bench.workloads.int8_cache import Int8Layer
+
+        return Cache(layer_class_to_replicate=Int8Layer)
+
+    def cache_bytes(self, cache: Any) -> int:
+        """Return the bytes of the keys and values of all layers, and of their scales."""
+        return sum(layer.stored_bytes() for layer in cache.layers)
 
 
 def _use_linear_layers(model: nn.Module) -> None:
@@ -199,4 +219,5 @@ SHAKESPEARE_GPT2 = Workload(
     generator=CachedDecoding,
     columns=plays,
     corruptions=of_characters(1, SYMBOLS - 1),
+    caches={"int8": Int8CachedDecoding},
 )

@@ -60,8 +60,9 @@ class Workload:
     order of its outputs: the recall of each is measured. `baselines` returns the quality metric of answers
     that need no training, by their name. `finish` measures, once on the trained model, what is too slow for
     each evaluation: metrics by name. `generator` wraps a model of this workload, on its device, to continue
-    texts. `fixed_batch` is the one batch size that the model takes, None where it takes any. `has_targets`
-    says of a model that is served as given that its test targets are known: then accuracy is measured.
+    texts; `caches` are such wrappers with the cache in further formats, by name. `fixed_batch` is the one
+    batch size that the model takes, None where it takes any. `has_targets` says of a model that is served as
+    given that its test targets are known: then accuracy is measured.
     `preprocessing` says in words what `transform` does, for the card of an exported model.
     `columns` returns further columns of the test data, by name: the group of each test sample, as whom a text
     is by; quality is compared in each group. `corruptions` yields the test inputs corrupted in one way after
@@ -81,6 +82,7 @@ class Workload:
     baselines: Callable[[Data], Mapping[str, float]] = lambda data: {}
     finish: Callable[[torch.nn.Module, Data], Mapping[str, float]] | None = None
     generator: Callable[[torch.nn.Module], Generator] | None = None
+    caches: Mapping[str, Callable[[torch.nn.Module], Generator]] = field(default_factory=dict, hash=False)
     fixed_batch: int | None = None
     has_targets: bool = False
     preprocessing: str = ""

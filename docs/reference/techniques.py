@@ -115,7 +115,7 @@ def requires(row: Row) -> str:
 def _step(row: CompressionRow) -> tuple[str, str, str, str, str]:
     refused = "<br>".join(f"{name}: {prose(why)}" for name, why in row.undoes.items())
     alone = "any step: it starts anew" if row.fresh and not row.taught else ""
-    trains = code(f"{row.budget}_steps") if row.kind == "step" else ""
+    trains = code(f"{row.budget}_steps") if row.kind == "step" and row.budget != "none" else ""
     return (
         code(row.name),
         codes([row.control] if row.control and row.kind == "step" else []),

@@ -9,6 +9,7 @@ import pandas as pd
 
 from reports.frames.training import final_quality
 from reports.frames.view import TRAIN_AXES, RunView, Training
+from techniques.compression import COMPRESSIONS
 from techniques.settings import split
 
 CONTROL = "finetune"
@@ -18,7 +19,10 @@ BEFORE, AFTER = "before", "recovered"
 def compression_table(view: RunView) -> pd.DataFrame:
     """Return one row for each training × recipe step, formats apart: they change no weights here.
 
-    `quality_<moment>` are the qualities measured around the step, `quality_after` the last of them.
+    `quality_<moment>` are the qualities measured around the step: `quality_before` it, `quality_applied`
+    right after it, whatever the step calls that moment, and `quality_after` its recovery; `recovered_points`
+    is what that brought. `budget_steps` is the stated budget of the recovery, or of a student's training, and
+    `steps_trained` and `training_s` what the step took of it.
     `vs_control_points` holds it against `finetune`, which changes nothing and trains on for as long.
     """
     rows = list(_rows(view))
@@ -29,11 +33,12 @@ def compression_table(view: RunView) -> pd.DataFrame:
         row["quality_control"] = control
         row["vs_control_points"] = 100 * (row["quality_after"] - control) if known else None
     moments = dict.fromkeys(column for row in rows for column in row if column.startswith("quality_"))
-    derived = ("quality_trained", "quality_after", "quality_control")
+    derived = ("quality_trained", "quality_before", "quality_applied", "quality_after", "quality_control")
     measured = [column for column in moments if column not in derived]
     columns = [
         *(*TRAIN_AXES.values(), "recipe", "step", "position", "state", "reason", "quality_trained"),
-        *(*measured, "quality_after", "quality_control", "vs_control_points"),
+        *("quality_before", *measured, "quality_applied", "quality_after", "recovered_points"),
+        *("budget_steps", "steps_trained", "training_s", "quality_control", "vs_control_points"),
         *("parameters", "nonzero_parameters", "train_key", "compress_key"),
     ]
     return pd.DataFrame(rows, columns=columns)
@@ -66,6 +71,8 @@ def _row(view: RunView, training: Training, key: str, parts: list[str]) -> dict[
     status = view.status(key)
     metric = "quality" if view.qualifiers(key, "quality") else training.quality_metric
     qualities = {name: view.value(key, metric, name) for name in view.qualifiers(key, metric)}
+    applied, after, budget = _applied(qualities, parts[-1]), _last(qualities), _budget(parts[-1])
+    gained = None if applied is None or after is None else 100 * (after - applied)
     return {
         **training.axes,
         "recipe": "+".join(parts),
@@ -74,13 +81,31 @@ def _row(view: RunView, training: Training, key: str, parts: list[str]) -> dict[
         "state": status.state,
         "reason": status.reason,
         "quality_trained": final_quality(view, training),
+        "quality_before": None,
         **{f"quality_{name}": quality for name, quality in qualities.items() if name},
-        "quality_after": _last(qualities),
+        "quality_applied": applied,
+        "quality_after": after,
+        "recovered_points": gained,
+        "budget_steps": view.stages[key].request.settings.get(f"{budget}_steps"),
+        **{name: view.value(key, name) for name in ("steps_trained", "training_s")},
         "parameters": _last_of(view, key, "parameters"),
         "nonzero_parameters": _last_of(view, key, "nonzero_parameters"),
         "train_key": training.key,
         "compress_key": key,
     }
+
+
+def _budget(step: str) -> str:
+    row = COMPRESSIONS.rows().get(step.partition(":")[0])
+    return row.budget if row else "recover"  # of a plug-in that is not loaded now
+
+
+def _applied(qualities: Mapping[str, float | None], step: str) -> float | None:
+    """Return the quality right after a step; None of one that changes nothing before it trains."""
+    if _budget(step) == "none":
+        return _last(qualities)
+    between = [value for name, value in qualities.items() if name not in ("", BEFORE, AFTER)]
+    return between[-1] if between else None
 
 
 def _last_of(view: RunView, key: str, metric: str) -> float | None:

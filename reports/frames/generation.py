@@ -8,19 +8,25 @@ import pandas as pd
 
 from reports.frames.view import RunView
 
+OWN_CACHE = "own"
+"""The cache as the model keeps it, in its precision."""
+
 _TIMES = ("ttft", "inter_token", "inter_token_p99")
 _COLUMNS = (
-    *("workload", "compressions", "backend", "precision", "concurrency", "state", "reason", "disturbed"),
+    *("workload", "compressions", "backend", "precision", "cache", "concurrency"),
+    *("state", "reason", "disturbed"),
     *(f"{name}{end}" for name in _TIMES for end in ("_s", "_low_s", "_high_s")),
-    *("tokens_per_s", "cache_bytes_per_token", "stage_key"),
+    *("tokens_per_s", "cache_bytes_per_token", "cache_kl", "cache_agreement", "stage_key"),
 )
 
 
 def generation_table(view: RunView) -> pd.DataFrame:
-    """Return one row for each number of texts side by side, of each structure that generated.
+    """Return one row for each number of texts side by side, of each structure and cache that generated.
 
-    `compressions` lists the recipes that run as this same structure. Intervals are within its one launch;
-    `disturbed` says whether something disturbed that.
+    `cache` is the format of the key-value cache, `own` as the model keeps it. `cache_kl` is the divergence of
+    the next token's distribution from that with its own cache, in nats, `cache_agreement` the share of tokens
+    with the same likeliest one. `compressions` lists the recipes that run as this same structure. Intervals
+    are within its one launch; `disturbed` says whether something disturbed that.
     """
     recipes: dict[str, dict[str, None]] = {}
     axes: dict[str, dict[str, Any]] = {}
@@ -38,20 +44,31 @@ def generation_table(view: RunView) -> pd.DataFrame:
 
 
 def _rows(view: RunView, key: str) -> list[dict[str, Any]]:
+    places = [place.partition(" ")[::2] for place in view.qualifiers(key, "tokens_per_s")] or [("", "")]
+    places.sort(key=lambda place: (place[1], int(place[0] or 0)))  # its own cache first
+    caches = {cache for _, cache in places}
+    places += [("", name) for name in view.qualifiers(key, "cache_bytes_per_token") if name not in caches]
+    return [_row(view, key, beside, cache) for beside, cache in places]
+
+
+def _row(view: RunView, key: str, beside: str, cache: str) -> dict[str, Any]:
     status, invalid = view.status(key), view.invalid(key)
+    place = f"{beside} {cache}".strip()
+    size = view.reading(key, "cache_bytes_per_token", cache)
     state = {"state": "INVALID" if invalid else status.state, "reason": invalid or status.reason}
-    return [
-        {
-            **state,
-            "disturbed": bool(status.disturbed),
-            "concurrency": int(beside) if beside else None,
-            **_times(view, key, beside),
-            "tokens_per_s": view.value(key, "tokens_per_s", beside),
-            "cache_bytes_per_token": view.value(key, "cache_bytes_per_token"),
-            "stage_key": key,
-        }
-        for beside in view.qualifiers(key, "tokens_per_s") or [""]
-    ]
+    if cache and not beside:
+        state = {"state": "skipped", "reason": size.reason}
+    return {
+        **state,
+        "cache": cache or OWN_CACHE,
+        "disturbed": bool(status.disturbed),
+        "concurrency": int(beside) if beside else None,
+        **_times(view, key, place),
+        "tokens_per_s": view.value(key, "tokens_per_s", place),
+        "cache_bytes_per_token": size.value,
+        **{name: view.value(key, name, cache) for name in ("cache_kl", "cache_agreement")},
+        "stage_key": key,
+    }
 
 
 def _times(view: RunView, key: str, beside: str) -> dict[str, float | None]:

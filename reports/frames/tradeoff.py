@@ -79,9 +79,10 @@ def _control_of_step(step: str) -> str:
         return ""
     try:
         found = COMPRESSIONS.parse(step)
+        control = found.row.control_of(found.settings)
+        return COMPRESSIONS.parse(control).text if control else ""
     except TechniqueError:  # of a plug-in that is not loaded now
         return CONTROL
-    return found.row.control_of(found.settings)
 
 
 def _controls(compression: str, format_: str | None) -> Iterator[str]:

@@ -14,6 +14,7 @@ GENERATION: tuple[Column, ...] = (
     ("compressions", plain("compressions")),
     ("backend", plain("backend")),
     ("precision", plain("precision")),
+    ("cache", plain("cache")),
     ("concurrent texts", plain("concurrency")),
     ("state", state),
     ("reason", plain("reason")),
@@ -22,6 +23,8 @@ GENERATION: tuple[Column, ...] = (
     ("next token p99", within_launch("inter_token_p99")),
     ("tokens/s in total", metric("tokens_per_s")),
     ("cache per token", metric("cache_bytes_per_token")),
+    ("divergence by the cache", metric("cache_kl")),
+    ("same tokens as with its own", metric("cache_agreement")),
     ("record", keys("stage_key")),
 )
 

@@ -199,28 +199,29 @@ def inference_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
     return (*INFERENCE[:-1], ("other metrics", others), INFERENCE[-1])
 
 
-def _compression_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
-    known = ("quality_trained", "quality_after", "quality_control")
-    moments = [name for name in map(str, frame.columns) if name.startswith("quality_") and name not in known]
-    return (
-        *((name, plain(name)) for name in ("workload", "optimizer")),
-        ("schedule", plain("schedule")),
-        ("clipping", plain("clip")),
-        ("average", plain("average")),
-        ("tuning", plain("tuning")),
-        ("train backend", plain("train_backend")),
-        ("train precision", plain("train_precision")),
-        ("train batch", plain("train_batch_size")),
-        *((name, plain(name)) for name in ("seed", "recipe", "step")),
-        ("state", state),
-        *((f"quality {name.removeprefix('quality_')}", metric(name, "quality")) for name in moments),
-        ("quality after", metric("quality_after", "quality")),
-        ("finetune control", metric("quality_control", "quality")),
-        ("gain vs control (pts)", points("vs_control_points")),
-        ("parameters", metric("parameters")),
-        ("non-zero", metric("nonzero_parameters")),
-        ("record", keys("compress_key")),
-    )
+COMPRESSION: tuple[Column, ...] = (
+    *((name, plain(name)) for name in ("workload", "optimizer")),
+    ("schedule", plain("schedule")),
+    ("clipping", plain("clip")),
+    ("average", plain("average")),
+    ("tuning", plain("tuning")),
+    ("train backend", plain("train_backend")),
+    ("train precision", plain("train_precision")),
+    ("train batch", plain("train_batch_size")),
+    *((name, plain(name)) for name in ("seed", "recipe", "step")),
+    ("state", state),
+    ("quality before", metric("quality_before", "quality")),
+    ("right after the step", metric("quality_applied", "quality")),
+    ("after recovery", metric("quality_after", "quality")),
+    ("recovered (pts)", points("recovered_points")),
+    ("recovery budget (steps)", metric("budget_steps", "steps_trained")),
+    ("steps trained", metric("steps_trained")),
+    ("finetune control", metric("quality_control", "quality")),
+    ("gain vs control (pts)", points("vs_control_points")),
+    ("parameters", metric("parameters")),
+    ("non-zero", metric("nonzero_parameters")),
+    ("record", keys("compress_key")),
+)
 
 
 def all_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:
@@ -228,7 +229,7 @@ def all_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:
     training, inference = frames["training"], frames["inference"]
     specifications = (
         ("training", "Training to the target", training_columns(training)),
-        ("compression", "Quality at each compression step", _compression_columns(frames["compression"])),
+        ("compression", "Quality at each compression step", COMPRESSION),
         ("inference", "Inference", inference_columns(inference)),
         ("memory", "Peak memory", MEMORY),
         ("overhead", "Overhead: wall time outside stages", OVERHEAD),

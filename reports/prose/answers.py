@@ -39,6 +39,7 @@ def answers(frames: Mapping[str, pd.DataFrame]) -> list[Answer]:
         ("Which classes lose quality?", _class_losses(rows, frames["classes"])),
         ("Which groups lose more than chance explains?", _group_losses(frames)),
         ("What do combinations give?", _combinations(rows)),
+        ("Does the order of steps matter?", _orders(rows)),
     )
     candidates = [Answer(question, tuple(sentences)) for question, sentences in questions]
     return [answer for answer in candidates if answer.sentences]
@@ -188,6 +189,19 @@ def _combinations(rows: Sequence[Row]) -> Iterator[str]:
             continue
         alone = "; ".join(f"{part['compression']} alone {_gains(part)}" for part in parts if part)
         yield f"{row['workload']}, {_place(row)}: {row['compression']} gives {_gains(row)}; {alone}."
+
+
+def _orders(rows: Sequence[Row]) -> Iterator[str]:
+    """Give the recipes of the same steps in other orders side by side."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        parts = split(str(row["compression"]), "+")
+        if len(parts) > 1 and row["speedup"] is not None:
+            groups.setdefault((row["workload"], _place(row), *sorted(parts)), []).append(row)
+    for (workload, place, *_), members in groups.items():
+        if len(members) > 1:
+            found = "; ".join(f"{row['compression']} gives {_gains(row)}" for row in members)
+            yield f"{workload}, {place}: {found}."
 
 
 def _gains(row: Row) -> str:

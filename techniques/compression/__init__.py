@@ -8,8 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from techniques.compression.formats import add_formats
+from techniques.compression.properties import SHARED, TWO_OF_FOUR, ZEROS
+from techniques.compression.properties import TRAINS as _TRAINS
 from techniques.compression.recipes import Recipe, read_recipe
-from techniques.compression.row import SHARED, TWO_OF_FOUR, ZEROS, CompressionRow, Tolerance
+from techniques.compression.rounding_rows import add_rounding
+from techniques.compression.row import CompressionRow, Tolerance
 from techniques.registry import Registry
 
 __all__ = ["COMPRESSIONS", "CompressionRow", "Recipe", "Tolerance", "parse_recipe"]
@@ -20,7 +23,6 @@ COMPRESSIONS: Registry[CompressionRow] = Registry(
 
 _add = COMPRESSIONS.add
 
-_TRAINS = {SHARED: "would train each weight to a value of its own"}
 _MOVES = {**_TRAINS, TWO_OF_FOUR: "would move weights out of their groups of four"}
 
 _DENSE = "none by dense kernels: zeroed weights still run; the compressed file is smaller"
@@ -271,6 +273,9 @@ _add(
     leaves=SHARED,
     undoes=_TRAINS,
 )
+
+
+add_rounding(COMPRESSIONS)
 
 
 def _student(name: str, place: str, about: str, size: str, control: str, **settings: float) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from techniques.compression.row import TWO_OF_FOUR, Tolerance
+from techniques.compression.properties import TWO_OF_FOUR
+from techniques.compression.row import Tolerance
 
 CALIBRATIONS = ("auto", "min-max", "percentile", "entropy", "mse")
 """How a static format finds the range of an activation from calibration batches: by its least and largest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import cast
 
@@ -11,13 +10,11 @@ from torch import nn
 
 from techniques.compression import pruning
 from techniques.compression.context import Context
-from techniques.compression.runs import checked_shape, run
+from techniques.compression.layers import Layer, called_layers
+from techniques.compression.runs import checked_shape
 from techniques.parametrizations import make_plain
 from techniques.registry import CannotApply
 from techniques.replacements import Factors
-
-_READERS = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
-"""Modules of PyTorch that read their layers' weights instead of calling them, at least at times."""
 
 RankOf = Callable[[torch.Tensor], int]
 """The rank to keep of a matrix, from its singular values, largest first."""
@@ -54,7 +51,7 @@ def rank_of_energy(values: torch.Tensor, energy: float) -> int:
     return max(1, int((kept < energy * kept[-1] * (1 - 1e-12)).sum()) + 1)
 
 
-def factors(layer: nn.Linear | nn.Conv1d | nn.Conv2d, rank_of: RankOf, convolutions: str) -> Factors | None:
+def factors(layer: Layer, rank_of: RankOf, convolutions: str) -> Factors | None:
     """Return two layers whose product is the best one of this rank; None where they have no fewer weights.
 
     A convolution becomes, by `channel`, one with its kernel and as many outputs as the rank, and one without
@@ -70,7 +67,7 @@ def factors(layer: nn.Linear | nn.Conv1d | nn.Conv2d, rank_of: RankOf, convoluti
     return _factors(layer, right[:rank] * root[:, None], left[:, :rank] * root, convolutions)
 
 
-def _matrix(layer: nn.Linear | nn.Conv1d | nn.Conv2d, convolutions: str) -> torch.Tensor:
+def _matrix(layer: Layer, convolutions: str) -> torch.Tensor:
     """Return the weight as (outputs, inputs) of the two factors."""
     weight = layer.weight.detach()
     if isinstance(layer, nn.Conv2d) and convolutions == "spatial":
@@ -79,12 +76,10 @@ def _matrix(layer: nn.Linear | nn.Conv1d | nn.Conv2d, convolutions: str) -> torc
 
 
 @torch.no_grad()
-def _factors(
-    layer: nn.Linear | nn.Conv1d | nn.Conv2d, first: torch.Tensor, second: torch.Tensor, convolutions: str
-) -> Factors:
+def _factors(layer: Layer, first: torch.Tensor, second: torch.Tensor, convolutions: str) -> Factors:
     rank, bias = len(first), layer.bias is not None
-    one: nn.Linear | nn.Conv1d | nn.Conv2d
-    two: nn.Linear | nn.Conv1d | nn.Conv2d
+    one: Layer
+    two: Layer
     if isinstance(layer, nn.Linear):
         one = nn.Linear(layer.in_features, rank, bias=False)
         two = nn.Linear(rank, layer.out_features, bias=bias)
@@ -119,7 +114,7 @@ def _replace(model: nn.Module, context: Context, step: str, convolutions: str, r
     make_plain(model)
     with checked_shape(model, context, step):
         replaced = 0
-        for name, layer in _layers(model, context.example).items():
+        for name, layer in called_layers(model, context.example).items():
             found = factors(layer, rank_of, convolutions)
             if found is not None:
                 model.set_submodule(name, found)
@@ -129,34 +124,3 @@ def _replace(model: nn.Module, context: Context, step: str, convolutions: str, r
     context.note_quality("factored", model)
     pruning.recover(model, context)
     return model
-
-
-def _layers(model: nn.Module, example: torch.Tensor) -> dict[str, nn.Linear | nn.Conv1d | nn.Conv2d]:
-    """Return the layers that two can stand for: plain, called, and with a weight that only they read."""
-    called: set[nn.Module] = set()
-    named = list(model.named_modules(remove_duplicate=False))
-    handles = [
-        module.register_forward_pre_hook(lambda layer, _: called.add(layer))
-        for module in {module for _, module in named}
-    ]
-    try:
-        run(model, example)
-    finally:
-        for handle in handles:
-            handle.remove()
-    weights = Counter(id(each) for _, module in named for each in module.parameters(recurse=False))
-    read = {layer for _, module in named if isinstance(module, _READERS) for layer in module.modules()}
-    return {
-        name: module
-        for name, module in named
-        if module in called - read and _is_plain(module) and weights[id(module.weight)] == 1
-    }
-
-
-def _is_plain(module: nn.Module) -> bool:
-    if type(module) is nn.Linear:
-        return True
-    if type(module) not in (nn.Conv1d, nn.Conv2d):
-        return False
-    layer = cast(nn.Conv2d, module)
-    return layer.groups == 1 and layer.padding_mode == "zeros" and isinstance(layer.padding, tuple)

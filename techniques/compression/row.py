@@ -9,9 +9,6 @@ from typing import Literal
 from techniques.registry import Row
 from techniques.settings import Setting, spell
 
-ZEROS, TWO_OF_FOUR, SHARED = "zeros", "2:4", "shared weights"
-"""Properties of weights that a step leaves, and a later one may undo."""
-
 
 @dataclass(frozen=True)
 class Tolerance:
@@ -29,8 +26,8 @@ class CompressionRow(Row):
     `structure` spells the layer shapes that a step leaves, from its settings, as `student:{width}`: models of
     one spelling are planned to share a timing, and do where they are observed to have one structure. It is
     empty where a step changes no shape. `taught` steps learn from the outputs of the model they are given.
-    `budget` says which of the workload's budgets of steps a step trains by: that of a recovery or that of a
-    student. `tolerance` bounds a format's distance from the model it was lowered from.
+    `budget` says which of the workload's budgets of steps a step trains by: that of a recovery, that of a
+    student, or none. `tolerance` bounds a format's distance from the model it was lowered from.
 
     `control` spells the step that differs in the idea only, from the settings, as `prune-random:{sparsity}`;
     it is empty for a step that is a control itself or trains nothing. `speed` says what speed to expect, and
@@ -42,7 +39,7 @@ class CompressionRow(Row):
     kind: Literal["identity", "step", "format"] = "step"
     structure: str = ""
     taught: bool = False
-    budget: Literal["recover", "student"] = "recover"
+    budget: Literal["recover", "student", "none"] = "recover"
     tolerance: Tolerance = Tolerance()
     control: str = "finetune"
     speed: str = ""

@@ -33,6 +33,7 @@ MATRIX: dict[str, Any] = {
     "prices": {"name": "ours", "currency": "EUR", "machine_per_hour": 1.5, "energy_per_kwh": 0.3},
     "estimate": {"watts": 65.0},
     "server": {"p99_ms": 10.0, "seconds": 1.0},
+    "generation": {"caches": ["int8"]},
     "peaks": {"cpu": {"operations_per_s": {"fp32": 1e11, "int8": 4e11}, "bytes_per_s": 2e10}},
     "fallback": {"fashion_mnist": "digits"},
     "limits": [{"where": "workload=digits,batch_size=1", "require": ["accuracy >= 0.9", "latency_ms <= 20"]}],

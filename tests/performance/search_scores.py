@@ -2,7 +2,7 @@
 
 Every candidate of a space is measured with all launches, in one run in FOLDER/all, and written to
 FOLDER/table.csv. Then a search is replayed on that table: its winner's latency over the best, and its cost
-over that of the whole. With --search `bench compress` runs too, in a folder of its own, to compare wall times.
+over that of the whole. With --search `bench compress` runs too, in a folder of its own, to compare times.
 An hour or two with the defaults, on two cores; the run is resumed after an interruption.
 """
 

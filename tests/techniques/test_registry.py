@@ -92,6 +92,9 @@ def test_a_format_before_the_end_and_none_in_a_chain_are_refused(text):
         ("prune-2-4+prune-heads:0.5", "would move weights out of their groups of four"),
         ("share-weights:4+finetune", "finetune after share-weights would train each weight to a value of"),
         ("share-weights:4+prune-random:0.5", "would train each weight"),
+        ("gptq:4+lora:8", "lora after gptq would train each weight to a value of its own"),
+        ("qat:4+gptq:4", "gptq after qat would choose each rounding again"),
+        ("share-weights:4+sign-round:4", "would move weights that share a value apart"),
     ],
 )
 def test_a_step_that_would_undo_an_earlier_one_is_refused_with_the_reason(text, why):
@@ -111,6 +114,8 @@ def test_a_step_that_would_undo_an_earlier_one_is_refused_with_the_reason(text, 
         "prune-2-4+prune-global:0.75",
         "prune-magnitude:0.5+distill:0.5",  # the pruned model teaches
         "distill:0.5+prune-magnitude:0.5+int8-static",
+        "prune-2-4+lora:8+gptq:4+int4-weight",
+        "prune-magnitude:0.5+qat:8,activations=int8+int8-dynamic",
     ],
 )
 def test_steps_that_go_together_are_read(text):
@@ -128,7 +133,7 @@ def test_a_step_says_what_speed_to_expect_and_has_a_control_of_its_settings(name
         assert found.name != name and all(found.settings[key] == step.settings[key] for key in shared)
         assert found.row.budget == step.row.budget
     else:
-        assert name in ("finetune", "student", "student-depth", "smooth-quant")
+        assert name in ("finetune", "student", "student-depth", "smooth-quant", "round-to-nearest")
 
 
 def test_a_plug_ins_control_of_an_unknown_setting_is_refused():

@@ -10,6 +10,7 @@ import torch
 from bench.instruments import clock
 from bench.instruments.generation import (
     cache_bytes_per_token,
+    cache_divergence,
     cache_fault,
     continuation,
     time_generation,
@@ -134,3 +135,51 @@ def test_another_greedy_token_is_a_fault_where_tokens_must_be_the_same(
     fault = cache_fault(model, nearly, PROMPTS[0], 1, 1e-4)
     assert fault == "2 of 2 greedy tokens differ with the cache"
     assert cache_fault(model, nearly, PROMPTS[0], 1, 1e-4, same_tokens=False) == ""
+
+
+def test_a_caches_divergence_is_that_of_the_next_tokens_distributions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reference, other = KnownTimes(monkeypatch), KnownTimes(monkeypatch)
+    likely = torch.tensor([0.5, 0.25, 0.125, 0.125])
+
+    def even(tokens: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        return likely.log().expand(len(tokens), 4), None
+
+    monkeypatch.setattr(reference, "prefill", even)
+    same = cache_divergence(reference, reference, PROMPTS[0], 1)
+    assert (same.nats, same.agreement) == (0, 1)
+    found = cache_divergence(reference, other, PROMPTS[0], 1)  # of which all four are as likely
+    assert found.nats == pytest.approx(float((likely * (likely * 4).log()).sum()), rel=1e-6)
+
+
+def test_both_caches_read_the_same_text(gpt2: Any, prompts: torch.Tensor) -> None:
+    from bench.workloads.language_model import CachedDecoding
+
+    read: list[torch.Tensor] = []
+
+    class Remembers(CachedDecoding):
+        def decode(self, token: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]:
+            logits, cache = super().decode(token, cache)
+            read.append(token)
+            return -logits, cache  # of itself it would say something else
+
+    own = torch.cat([token.chosen for token in continuation(CachedDecoding(gpt2), prompts, 5)], dim=1)
+    found = cache_divergence(CachedDecoding(gpt2), Remembers(gpt2), prompts, 5)
+    assert torch.equal(torch.cat(read[1:], dim=1), own[:, :-1])
+    assert found.nats > 0 and found.agreement < 1
+
+
+def test_a_cache_in_int8_is_off_by_half_a_step_at_most(gpt2: Any, prompts: torch.Tensor) -> None:
+    from bench.workloads.int8_cache import rounded
+    from bench.workloads.language_model import CachedDecoding, Int8CachedDecoding
+
+    states = torch.randn(2, 3, 5, 8, generator=torch.Generator().manual_seed(0))
+    numbers, scales = rounded(states)
+    assert numbers.dtype == torch.int8 and scales.shape == (2, 3, 5, 1)
+    assert ((numbers * scales - states).abs() <= 0.5001 * scales).all()
+    layers, width, heads = 4, 192, 6
+    assert cache_bytes_per_token(Int8CachedDecoding(gpt2), prompts, 9) == 2 * layers * (width + 4 * heads)
+    found = cache_divergence(CachedDecoding(gpt2), Int8CachedDecoding(gpt2), prompts, 9)
+    assert 0 < found.nats < 1e-3
+    assert cache_fault(Int8CachedDecoding(gpt2), gpt2, prompts, 9, 0.05, same_tokens=False) == ""

@@ -170,6 +170,7 @@ def test_what_is_no_python_after_all_is_known_by_its_bytes(tmp_path: Path):
     ("module", "library"),
     [
         ("techniques.compression.channels", "torch-pruning"),
+        ("techniques.compression.lora", "peft"),
         ("techniques.backends.onnx_runtime", "onnxruntime"),
         ("techniques.backends.openvino_runtime", "openvino"),
         ("techniques.optimizers.pytorch_optimizer_classes", "pytorch_optimizer"),

@@ -175,6 +175,7 @@ def test_a_filter_may_name_what_takes_a_workloads_place():
         ("[infer]", "[infer", "line"),
         ("[budget]", '[prices]\ncurrency = "EUR"\n[budget]', "'prices.name' is missing"),
         ("[budget]", "[server]\np99 = 3\n[budget]", "unknown key 'server.p99'; did you mean 'p99_ms'?"),
+        ("[budget]", "[generation]\ncache = ['int8']\n[budget]", "unknown key 'generation.cache'; did you"),
         ("[budget]", "[estimate]\nwatts = 0\n[budget]", "estimate.watts: must be greater than 0"),
         ("[budget]", '[budget]\nallocator = "keap"', "budget.allocator: must be 'keep' or 'system'"),
         ('workload = "fashion-mnist-simplecnn"', "", "'train.workload' is missing"),

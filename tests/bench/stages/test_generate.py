@@ -18,7 +18,10 @@ from tests.support.stage_requests import request_of
 
 pytest.importorskip("transformers")
 
-SETTINGS = {"workload": "shakespeare-gpt2", "backend": "cpu-eager", "format": None, "test_samples": 64}
+SETTINGS = {
+    **{"workload": "shakespeare-gpt2", "backend": "cpu-eager", "format": None, "test_samples": 64},
+    "caches": ["int8", "nf4"],
+}
 
 
 @pytest.fixture(scope="module", params=["fp32", "bf16"])
@@ -52,3 +55,20 @@ def test_the_cache_is_sound_and_counted_in_its_own_precision(measured):
     assert found["valid", "cache"].value == 1, found["valid", "cache"].reason
     layers, width, bytes_each = 4, 64, {"fp32": 4, "bf16": 2}[precision]
     assert found["cache_bytes_per_token", ""].value == 2 * layers * width * bytes_each
+
+
+def test_a_cache_in_int8_is_smaller_and_its_tokens_are_nearly_as_likely(measured):
+    precision, found = measured
+    heads, width, bytes_of_scale = 2, 64, {"fp32": 4, "bf16": 2}[precision]
+    size = found["cache_bytes_per_token", "int8"].value
+    assert size == 2 * 4 * (width + heads * bytes_of_scale) < found["cache_bytes_per_token", ""].value
+    assert 0 <= found["cache_kl", "int8"].value < 0.01
+    assert found["cache_agreement", "int8"].value > 0.5
+    assert all(found["tokens_per_s", f"{beside} int8"].value > 0 for beside in generate.CONCURRENCY)
+
+
+def test_a_cache_that_a_model_does_not_have_is_on_record_with_the_reason(measured):
+    _, found = measured
+    entry = found["cache_bytes_per_token", "nf4"]
+    assert entry.value is None and entry.reason == "the workload has no cache in nf4; it has int8"
+    assert ("tokens_per_s", "1 nf4") not in found

@@ -12,12 +12,12 @@ pytest.importorskip("transformers")
 
 @pytest.fixture
 def planned(tmp_path):
-    def plan(workload: str):
+    def plan(workload: str, more: str = ""):
         path = tmp_path / "generation.toml"
         path.write_text(
             f'[train]\nworkload = "{workload}"\noptimizer = "adam"\n'
             '[infer]\ncompression = ["none", "prune-mean:1", "student:0.5", "int8-dynamic"]\n'
-            'backend = ["cpu-eager", "onnxruntime"]\nbatch_size = [1, 8]\n'
+            f'backend = ["cpu-eager", "onnxruntime"]\nbatch_size = [1, 8]\n{more}'
         )
         return make_plan(read_matrix(str(path)), cpus=2)
 
@@ -45,3 +45,12 @@ def test_only_cells_of_formats_without_a_cache_go_without(planned):
 
 def test_a_model_that_does_not_generate_has_no_such_stage(planned):
     assert planned("digits").of_kind("generate") == []
+
+
+def test_caches_that_the_matrix_names_are_measured_by_the_same_stage(planned):
+    more = '[generation]\ncaches = ["int8", "int8"]\n'
+    for stage in planned("shakespeare-gpt2", more).of_kind("generate"):
+        assert list(stage.request.settings["caches"]) == ["int8"]
+    assert not any(
+        stage.request.settings["caches"] for stage in planned("shakespeare-gpt2").of_kind("generate")
+    )

@@ -106,6 +106,29 @@ def test_every_question_of_the_survey_is_answered(frames: dict[str, pd.DataFrame
     assert "distill:0.5+int8-static gives" in combined and "int8-static alone" in combined
 
 
+def test_two_orders_of_the_same_steps_stand_side_by_side(tmp_path: Path) -> None:
+    first, second = "prune-channels:0.5+prune-magnitude:0.5", "prune-magnitude:0.5+prune-channels:0.5"
+    made_up = Synthetic(optimizers=("adam",), compressions=("none", first, second, "prune-magnitude:0.5"))
+    store = build(tmp_path, made_up)
+    found = read_frames(read(store, "run-1"))
+    store.close()
+    said = {answer.question: answer.sentences for answer in answers(found)}["Does the order of steps matter?"]
+    assert len(said) == 2  # one for each backend
+    for sentence in said:
+        assert sentence.index(f"{first} gives") < sentence.index(f"{second} gives")
+    (grid,) = (grid for grid in compression_grids(found) if grid.name == "tradeoff")
+    place = grid.columns.index("compression")
+    assert {first, second} <= {row[place].text for row in grid.rows}
+
+
+def test_rounding_is_held_against_rounding_to_nearest() -> None:
+    assert control_of("gptq:4+int4-weight", "int4-weight") == "round-to-nearest:4+int4-weight"
+    assert control_of("gptq:4,group=64") == "round-to-nearest:4,group=64"
+    assert control_of("prune-magnitude:0.5+sign-round:3") == "prune-magnitude:0.5+round-to-nearest:3"
+    assert control_of("qat:4+int4-weight", "int4-weight") == "finetune+int4-weight"
+    assert control_of("prune-magnitude:0.5+lora:8") == "finetune"
+
+
 def test_nobody_is_named_to_pay_where_seeds_differ_by_more(frames: dict[str, pd.DataFrame]) -> None:
     classes = frames["classes"].assign(change_points_low=-9.0, change_points_high=1.0)
     said = {answer.question: " ".join(answer.sentences) for answer in answers(frames | {"classes": classes})}

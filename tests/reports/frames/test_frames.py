@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bench.analysis.statistics import launch_interval
@@ -257,6 +258,32 @@ def test_compression_is_held_against_training_on(view: RunView) -> None:
     assert (row["quality_before"], row["quality_pruned"], row["quality_recovered"]) == (0.94, 0.88, 0.935)
     assert row["quality_control"] == 0.945
     assert row["vs_control_points"] == pytest.approx(-1.0)
+
+
+def test_a_step_has_the_quality_before_right_after_and_recovered_with_its_budget(tmp_path: Path) -> None:
+    key = "compress digits/adam/0/"
+    measured = {
+        f"{key}gptq": (
+            Measurement("quality", 0.94, qualifier="before"),
+            Measurement("quality", 0.93, qualifier="recovered"),
+        ),
+        f"{key}finetune": (
+            Measurement("quality", 0.94, qualifier="before"),
+            Measurement("quality", 0.95, qualifier="recovered"),
+        ),
+        f"{key}prune": (Measurement("steps_trained", 117), Measurement("training_s", 2.5)),
+    }
+    recipes = ("prune-magnitude:0.5", "gptq:4", "finetune")
+    made_up = Synthetic(optimizers=("adam",), compressions=recipes, measured=measured)
+    table = compression_table(made_up_view(tmp_path, made_up)).set_index("step")
+    rows = {name: dict(row) for name, row in table.iterrows()}
+    columns = ("quality_before", "quality_applied", "quality_after")
+    assert [rows["prune-magnitude:0.5"][name] for name in columns] == [0.94, 0.88, 0.935]
+    assert rows["prune-magnitude:0.5"]["recovered_points"] == pytest.approx(5.5)
+    assert [rows["prune-magnitude:0.5"][name] for name in ("steps_trained", "training_s")] == [117, 2.5]
+    assert [rows["gptq:4"][name] for name in columns] == [0.94, 0.93, 0.93]  # it trains nothing
+    assert rows["gptq:4"]["recovered_points"] == 0 and pd.isna(rows["gptq:4"]["budget_steps"])
+    assert pd.isna(rows["finetune"]["quality_applied"]) and rows["finetune"]["quality_after"] == 0.95
 
 
 def test_each_step_of_a_recipe_has_its_row(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ from tests.support.synthetic_run import Synthetic, build, key_of
 KEY = key_of("generate")
 
 
-def generated(folder: Path, fault: str = "", *, disturbed: bool = False) -> Store:
+def generated(
+    folder: Path, fault: str = "", *, disturbed: bool = False, further: tuple[Measurement, ...] = ()
+) -> Store:
     """Enter a run of two cells that share one generation."""
     source = build(folder / "source", Synthetic(compressions=("none", "finetune"), optimizers=("adam",)))
     stage = StageRow(KEY, "generate", "digits generation", False, (), PlannedRequest())
@@ -39,6 +41,7 @@ def generated(folder: Path, fault: str = "", *, disturbed: bool = False) -> Stor
     measurements += [
         Measurement("inter_token_p99_s", None, reason="too few", qualifier="1"),
         Measurement("cache_bytes_per_token", 6144),
+        *further,
         Measurement("valid", float(not fault), qualifier="cache", reason=fault),
     ]
     dynamic = {"disturbed": "pressure"} if disturbed else {}
@@ -54,6 +57,24 @@ def test_there_is_a_row_for_each_number_of_texts_side_by_side(tmp_path: Path) ->
     assert frame["ttft_low_s"].tolist() == pytest.approx([0.018, 0.00225])
     assert set(frame["inter_token_high_s"]) == {0.1}
     assert set(frame["compressions"]) == {"none, finetune"} and set(frame["cache_bytes_per_token"]) == {6144}
+
+
+def test_each_further_cache_has_rows_of_its_own_and_one_that_is_not_there_its_reason(tmp_path: Path) -> None:
+    further = (
+        Measurement("tokens_per_s", 200.0, qualifier="1 int8"),
+        Measurement("ttft_s", 0.025, qualifier="1 int8"),
+        Measurement("cache_bytes_per_token", 1728, qualifier="int8"),
+        Measurement("cache_kl", 2e-5, qualifier="int8"),
+        Measurement("cache_agreement", 0.99, qualifier="int8"),
+        Measurement("cache_bytes_per_token", None, qualifier="nf4", reason="no cache in nf4"),
+    )
+    frame = generation_table(read(generated(tmp_path, further=further), "run-1"))
+    assert frame["cache"].tolist() == ["own", "own", "int8", "nf4"]
+    int8, nf4 = frame.iloc[2], frame.iloc[3]
+    assert (int8["concurrency"], int8["tokens_per_s"], int8["cache_bytes_per_token"]) == (1, 200, 1728)
+    assert (int8["cache_kl"], int8["cache_agreement"]) == (2e-5, 0.99)
+    assert frame["cache_kl"].isna().tolist() == [True, True, False, True]
+    assert (nf4["state"], nf4["reason"]) == ("skipped", "no cache in nf4")
 
 
 def test_a_cache_that_changes_what_is_said_makes_it_invalid(tmp_path: Path) -> None:
