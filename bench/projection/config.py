@@ -41,7 +41,7 @@ def of_config(path: Path, sequence: int | None) -> Subject:
         with torch.device("meta"), _quiet():
             model = _made(kind, config)
         model.config.use_cache = False
-        return model
+        return cast(nn.Module, model)
 
     def forward(model: nn.Module, inputs: torch.Tensor, **more: Any) -> Any:
         return model(inputs, **more)
@@ -92,13 +92,13 @@ def _read(path: Path) -> tuple[Any, Any]:
     return config, kind
 
 
-def _made(kind: Any, config: Any) -> nn.Module:
+def _made(kind: Any, config: Any) -> Any:
     """Build a model with attention, and experts, in one operator each where its class has them."""
     more: dict[str, Any] = {"experts_implementation": "grouped_mm"} if _experts(config) else {}
     try:
-        return cast(nn.Module, kind._from_config(config, attn_implementation="sdpa", **more))
+        return kind._from_config(config, attn_implementation="sdpa", **more)
     except ValueError:  # this class has only the plain one
-        return cast(nn.Module, kind._from_config(config, attn_implementation="eager", **more))
+        return kind._from_config(config, attn_implementation="eager", **more)
 
 
 def _length(path: Path, config: Any, sequence: int | None) -> int:

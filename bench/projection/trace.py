@@ -96,7 +96,7 @@ def trace_step(model: torch.nn.Module, inputs: Iterable[Any], loss: Callable[[],
             value = loss()
             forward = counter.take()
             kept = alive.alive()
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
         backward, recomputed = counter.take_apart()
         del value
         gradients = alive.numbers(entry.grad for entry in model.parameters() if entry.grad is not None)

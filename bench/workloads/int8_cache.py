@@ -20,6 +20,9 @@ class Int8Layer(DynamicLayer):
     in int8 takes less memory, and more time.
     """
 
+    is_initialized: bool
+    keys: torch.Tensor
+    values: torch.Tensor
     key_scales: torch.Tensor
     value_scales: torch.Tensor
 
