@@ -17,7 +17,7 @@ def test_amounts_are_read_with_exponents_and_letters(text, amount):
 
 @pytest.mark.parametrize("text", ["", "many", "-3", "0", "1e99", "3 apples", "nan"])
 def test_anything_else_is_refused_with_an_example(text):
-    with pytest.raises(BenchError, match="--tokens must be a number such as 300e9, 300B or 1.4T"):
+    with pytest.raises(BenchError, match=r"--tokens must be a number such as 300e9, 300B or 1\.4T"):
         parse_amount("--tokens", text)
 
 
