@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,7 @@ class Subject:
 
 def mean_output(output: Any) -> torch.Tensor:
     """Return the mean of the first output, which stands for a loss that is not known."""
-    values = output.values() if hasattr(output, "values") else [output]
+    values = output.values() if isinstance(output, Mapping) else [output]
     first = next(tensor for tensor in tensors_in(values) if tensor.is_floating_point())
     return first.float().mean()
 

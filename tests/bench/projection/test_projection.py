@@ -30,7 +30,7 @@ def test_memory_is_that_of_the_same_step_and_flops_are_exact(family, make):
     found = make(family, SIZE)
     assert found.projected_flops == found.measured_flops
     # A CPU's convolutions hold another copy of what they read, in an order of their own.
-    unseen = 0.10 if family.name == "CNN" else 0.005
+    unseen = 0.12 if family.name == "CNN" else 0.005
     assert found.projected_bytes == pytest.approx(found.measured_bytes, rel=unseen)
 
 

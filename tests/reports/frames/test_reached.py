@@ -36,7 +36,7 @@ def test_a_run_without_its_memory_is_no_device(view):
 
 def test_time_is_projected_from_the_utilization_that_steps_reached(view):
     named = find_device("h100")
-    device = as_reached(named, view())
+    device = as_reached(named, view(recomputed_flops=1e9))
     assert 0 < device.training.low <= device.training.high < 1.02
     assert "reached by the steps of run run-1" in device.training.source
     assert device.operations_per_s == named.operations_per_s
