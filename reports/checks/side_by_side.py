@@ -41,7 +41,8 @@ MAX_PAGE_ROWS = 5000
 
 def whole_grid(found: SideBySide) -> Grid:
     """Return the table of the page, rows with a verdict that says most first; at most `MAX_PAGE_ROWS`."""
-    rows = sorted(found.rows, key=lambda row: _order(found, row))
+    order = {verdict: number for number, verdict in enumerate(found.counts)}
+    rows = sorted(found.rows, key=lambda row: order.get(row.verdict, len(order)))
     return _grid(found, rows[:MAX_PAGE_ROWS])
 
 
@@ -65,11 +66,6 @@ def _side(side: Side) -> Iterator[str]:
     yield from (side.name, side.matrix, side.machine, side.revision or UNKNOWN)
     yield str(side.environment.get("python") or UNKNOWN)
     yield str(libraries.get("torch") or UNKNOWN)
-
-
-def _order(found: SideBySide, row: Row) -> int:
-    order = list(found.counts)
-    return order.index(row.verdict) if row.verdict in order else len(order)
 
 
 def _grid(found: SideBySide, rows: Sequence[Row]) -> Grid:

@@ -108,15 +108,15 @@ def _measured(candidate: Candidate, limit: Limit) -> Measured:
     return Measured(candidate.name, limit.metric, found.value, found.low, found.high)
 
 
-def _cost(judged: Judged, objective: str) -> tuple[float, bool, float]:
-    """Order by what is to be minimized; among equals prefer the one without compression, then the faster."""
+def _cost(judged: Judged, objective: str) -> tuple[float, bool, float, float]:
+    """Order by what is to be minimized; among equals prefer what is not compressed, faster, and better."""
     candidate = judged.candidate
-    cost = candidate.value(OBJECTIVES[objective])
-    latency = candidate.value("latency_s")
+    cost, latency = candidate.value(OBJECTIVES[objective]), candidate.value("latency_s")
     return (
         math.inf if cost is None else cost,
         not candidate.uncompressed,
         math.inf if latency is None else latency,
+        -(candidate.value("quality") or 0.0),
     )
 
 
@@ -139,11 +139,14 @@ def _excess(limit: Limit, estimate: Estimate | None) -> float:
 
 
 def _ties(best: Candidate, fitting: Sequence[Judged]) -> list[Candidate]:
-    """Return the fitting candidates whose launches do not tell that they are slower than the best."""
+    """Return the fitting candidates whose launches do not tell that they are slower than the best.
+
+    The same compression and backend after another training is no other choice of how to serve.
+    """
     found = []
     for judged in fitting[1:]:
         other = judged.candidate
-        if not other.launches_s or not best.launches_s:
+        if other.name == best.name or not other.launches_s or not best.launches_s:
             continue
         low = ratio_interval(other.launches_s, best.launches_s).low
         if low is not None and low <= 1:

@@ -35,7 +35,8 @@ def advice_lines(advice: Advice, *, per_million: bool = False) -> Iterator[str]:
         yield from _nothing(advice)
         return
     yield from _best(advice, advice.best)
-    others = [judged.candidate for judged in advice.fitting[1:] if judged.candidate not in advice.ties]
+    told = {advice.best.name, *(candidate.name for candidate in advice.ties)}
+    others = [judged.candidate for judged in advice.fitting[1:] if judged.candidate.name not in told]
     if others:
         yield f"also fit: {_list(others)}"
     if advice.unsure:
@@ -85,7 +86,10 @@ def _nothing(advice: Advice) -> Iterator[str]:
 
 
 def _listed(judged: Sequence[Judged], verdict: str) -> Iterator[str]:
-    for each in judged[:_MAX_LISTED]:
+    first: dict[str, Judged] = {}
+    for each in judged:
+        first.setdefault(each.candidate.name, each)
+    for each in list(first.values())[:_MAX_LISTED]:
         yield f"  {each.candidate.name}, trained with {each.candidate.axes['optimizer']}"
         for finding in each.findings:
             if finding.verdict == verdict:
@@ -187,7 +191,7 @@ def advice_document(advice: Advice) -> dict[str, Any]:
         "objective": advice.objective,
         "limits": [limit.to_json() for limit in advice.limits],
         "best": None if advice.best is None else _candidate(advice.fitting[0]),
-        "ties": [candidate.name for candidate in advice.ties],
+        "ties": list(dict.fromkeys(candidate.name for candidate in advice.ties)),
         "fitting": [_candidate(judged) for judged in advice.fitting],
         "unsure": [_candidate(judged) for judged in advice.unsure],
         "misses": [_candidate(judged) for judged in advice.misses[:_MAX_LISTED]],

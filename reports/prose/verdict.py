@@ -24,9 +24,7 @@ _MAX_REASONS = 200
 _TITLES = {"latency_s": "lowest latency", "artifact_compressed_bytes": "smallest download"}
 
 
-SMOKE = (
-    "Smoke run (two steps, one launch per stage): it checks that every stage runs; its numbers mean nothing."
-)
+SMOKE = "Smoke run (two steps, one launch per stage): it checks that stages run; its numbers mean nothing."
 
 
 def verdict(view: RunView, frames: Mapping[str, pd.DataFrame]) -> list[str]:
