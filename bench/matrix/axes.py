@@ -133,7 +133,11 @@ def _precision(value: str | int) -> str:
 
 
 def _every_compression() -> list[str]:
-    return [COMPRESSIONS.default(name).text for name in COMPRESSIONS.rows()]
+    """Return each with its defaults; what requires a property of weights after the step that leaves it."""
+    rows = COMPRESSIONS.rows()
+    leaving = {row.leaves: COMPRESSIONS.default(name).text for name, row in rows.items() if row.leaves}
+    alone = [(row, COMPRESSIONS.default(name).text) for name, row in rows.items()]
+    return [f"{leaving[row.requires]}+{text}" if row.requires in leaving else text for row, text in alone]
 
 
 def _cannot_serve(backend: str) -> str | None:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.matrix.axes import AXES
+from bench.matrix.axes import AXES, AXIS_BY_NAME
 from bench.matrix.reading import read_matrix
 from bench.matrix.shipped import shipped_matrices
 from bench.plan.lookup import CellTechniques, Lookup
 from bench.workloads import WORKLOADS
 from techniques.backends import BACKENDS
-from techniques.compression import COMPRESSIONS
+from techniques.compression import COMPRESSIONS, parse_recipe
 from techniques.optimizers import OPTIMIZERS
 from techniques.precisions import PRECISIONS
 
@@ -25,13 +25,16 @@ def test_full_has_all_that_is_registered_at_least_once() -> None:
     found = {axis.name: {str(cell.value(axis.name)) for cell in cells} for axis in AXES}
     assert {name for name, row in WORKLOADS.rows().items() if row.complete} == found["workload"]
     assert set(OPTIMIZERS.rows()) - {"none"} <= found["optimizer"]
-    assert {COMPRESSIONS.default(name).text for name in COMPRESSIONS.rows()} <= found["compression"]
+    steps = {step for recipe in found["compression"] for step in recipe.split("+")}
+    assert {COMPRESSIONS.default(name).text for name in COMPRESSIONS.rows()} <= steps
     assert set(BACKENDS.rows()) == found["backend"] == found["train.backend"]
     assert set(PRECISIONS) == found["precision"] == found["train.precision"]
 
 
 def test_full_crosses_compressions_backends_and_precisions_for_each_kind_of_model() -> None:
-    formats = {name for name, row in COMPRESSIONS.rows().items() if row.kind == "format"}
+    everything = AXIS_BY_NAME["compression"].everything
+    assert everything is not None
+    formats = {recipe for recipe in everything() if parse_recipe(recipe).format}
     one_of_a_kind = {"none", "finetune", "prune-magnitude:0.5", "prune-channels:0.5", "distill:0.5"}
     product = {
         (compression, backend, precision)
