@@ -190,6 +190,7 @@ def test_stages_on_a_gpu_get_a_process_of_their_own_there(gpu):
     assert {cell.skipped for cell in plan.skipped} == {
         "cuda-eager has no kernel for int8-static: PyTorch has no eager int8 static kernels on CUDA",
         "cuda-eager's kernel for int4-weight computes in bf16, not in fp32",
+        "cuda-eager's kernel for sparse-2-4 computes in bf16, fp16, not in fp32",
     }
     for stage in plan.stages.values():
         on_gpu = stage.kind in ("lower", "evaluate", "infer") or stage.label == "ceilings of cuda"
