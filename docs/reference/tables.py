@@ -13,6 +13,13 @@ from bench.regression.limits import judged
 from bench.results.store import CellRow, StageRow, Store
 from docs.reference.markdown import assemble, code, prose, table
 from reports.frames.columns import RECORDS, TABLES, about, unit_in
+from reports.frames.fidelity import (
+    attribution_table,
+    fidelity_table,
+    gaps_table,
+    groups_table,
+    robustness_table,
+)
 from reports.frames.generation import generation_table
 from reports.frames.limits import limits_table
 from reports.frames.loading import load
@@ -72,6 +79,11 @@ def _frames(folder: Path) -> dict[str, pd.DataFrame]:
         "sensitivity": sensitivity(view).ranges,
         "sensitivity_points": sensitivity(view).points,
         "limits": limits_table(judged(_RUN, ())),
+        "fidelity": fidelity_table(view, []),
+        "groups": groups_table([]),
+        "gaps": gaps_table([]),
+        "robustness": robustness_table(view, []),
+        "attributions": attribution_table(view, []),
         **read_frames(view),
     }
     store.close()

@@ -65,7 +65,8 @@ def test_every_file_of_the_report_has_it_without_the_plug_in(report):
         parquet = pd.read_parquet(report / "tables" / f"{name}.parquet")
         assert 0 <= csv["dice"][0] <= 1 and csv["dice"][0] == csv["quality"][0]
         assert tables[name]["data"][0]["dice"] == parquet["dice"][0] == csv["dice"][0]
-        assert {"name": "dice", "type": "number", "unit": "share"} in tables[name]["fields"]
+        (field,) = (field for field in tables[name]["fields"] if field["name"] == "dice")
+        assert (field["type"], field["unit"]) == ("number", "share")
         assert csv["quality_metric"][0] == "dice" and "marked" in csv
 
 

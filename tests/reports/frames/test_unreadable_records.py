@@ -101,18 +101,18 @@ def test_a_metric_that_this_version_does_not_know_is_named(results: Path) -> Non
     edit(
         results,
         "INSERT INTO measurements (launch_id, metric, qualifier, value, method, reason) "
-        f"SELECT id, 'brier', '', 0.1, '', '' FROM launches WHERE id = {one_launch(label)}",
+        f"SELECT id, 'of_tomorrow', '', 0.1, '', '' FROM launches WHERE id = {one_launch(label)}",
     )
     store = Store.open(results, create=False)
     view = read(store, RUN)
     problems = problems_table(view)
     row = problems[problems["what"] == label].iloc[0]
-    assert row["state"] == "unreadable" and "unknown metric 'brier'" in row["reason"]
+    assert row["state"] == "unreadable" and "unknown metric 'of_tomorrow'" in row["reason"]
     assert set(inference_table(view)["state"]) == {"ok"}
     page = write(store, RUN, results / "report").read_text()
-    assert "Records that are partly unreadable" in page and "brier" in page
+    assert "Records that are partly unreadable" in page and "of_tomorrow" in page
     notes = check(store, RUN, "before", results).notes
-    assert "not compared, metrics unknown to this version: brier" in notes
+    assert "not compared, metrics unknown to this version: of_tomorrow" in notes
     store.close()
 
 
