@@ -250,7 +250,7 @@ _OF_TABLE: Mapping[str, Mapping[str, str]] = {
     **dict.fromkeys(("fidelity", "groups", "gaps", "robustness", "attributions"), _FIDELITY),
     "runtimes": {"speedup": "how many times as fast as eager PyTorch in fp32, at the same batch size"},
     "generation": {
-        "cache": "the number format of the key-value cache; empty for the model's own",
+        "cache": "the number format of the key-value cache; `own` for the model's own numbers",
         "disturbed": "whether its one launch was disturbed",
         **{
             f"{name}_{end}_s": f"{word} end of the 95 % interval of `{name}_s` within its launch"
