@@ -26,18 +26,22 @@ TWO := --numprocesses 2 --dist loadfile --max-worker-restart 0
 test: $(VENV)/.installed-dev
 	$(PYTEST) $(TWO) tests
 
+# What `make test-docs` runs, and `make test-slow` leaves to it.
+LONG := tests/docs tests/bench/testing tests/bench/commands/test_compress.py \
+	tests/bench/interchange/test_taken_away.py tests/techniques/test_static_settings.py
+
 # Whole runs and runtimes that take half a minute each: `make test` is without them.
 test-slow: $(VENV)/.installed-dev
-	$(PYTEST) $(TWO) -m slow --ignore tests/docs --ignore tests/bench/execution/engines --ignore tests/bench/testing tests
+	$(PYTEST) $(TWO) -m slow $(addprefix --ignore ,$(LONG)) --ignore tests/bench/execution/engines tests
 
 # Whole runs on clusters of two nodes, of Ray and of Slurm where it is installed (`slurm-wlm`, as root).
 test-clusters: $(VENV)/.installed-dev
 	$(PYTEST) -m slow tests/bench/execution/engines
 
-# What the documentation's pages measure, each command and snippet for real, and the tests of a user's that the
-# pytest plug-in measures: a minute or two each.
+# What the documentation's pages measure, each command and snippet for real, the tests of a user's that the pytest
+# plug-in measures, whole searches and exports: a minute or two each.
 test-docs: $(VENV)/.installed-dev
-	$(PYTEST) $(TWO) -m slow tests/docs tests/bench/testing
+	$(PYTEST) $(TWO) -m slow $(LONG)
 
 # What runs PyTorch's kernels, as on a CPU that has AVX2 and nothing above it.
 KERNELS := tests/bench/models/test_kinds_of_models.py tests/techniques/test_backends.py tests/techniques/test_kernels.py \

@@ -24,6 +24,8 @@ BACKENDS = [
     for name in ("cpu-eager", "cpu-inductor", "onnxruntime", "openvino", "executorch")
     if all(importlib.util.find_spec(module) for module in NEEDS.get(name, ()))
 ]
+pytestmark = pytest.mark.slow  # a run on every runtime
+
 FILES = {
     "cpu-eager": {"model.py", "weights.safetensors"},
     "cpu-inductor": {"model.pt2"},
