@@ -115,8 +115,11 @@ def _own_python(tree: Path, say: Say, extras: Sequence[str]) -> str:
 def _check_extras(tree: Path, extras: Sequence[str]) -> None:
     """Raise BenchError for an extra that a tree's pyproject.toml does not have: pip would only warn."""
     path = tree / "pyproject.toml"
-    project = tomllib.loads(path.read_text()).get("project", {}) if path.is_file() else {}
-    known = sorted(project.get("optional-dependencies", {}))
+    required = _required(path.read_bytes()) if path.is_file() else b"{}"
+    try:
+        known = sorted(json.loads(required).get("optional-dependencies") or ())
+    except (ValueError, AttributeError):
+        raise BenchError(f"--extra: the revision's {path.name} cannot be read") from None
     if unknown := [extra for extra in extras if extra not in known]:
         raise BenchError(f"--extra {unknown[0]}: the revision has no such extra{nearest(unknown[0], known)}")
 

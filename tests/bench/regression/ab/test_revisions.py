@@ -138,6 +138,18 @@ def test_an_environment_has_the_extras_that_are_asked_for(repository, monkeypatc
         pass
 
 
+def test_extras_of_a_project_file_that_cannot_be_read_are_refused_in_one_line(repository):
+    (repository / "pyproject.toml").write_text("[project\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "broken")
+    (repository / "pyproject.toml").write_text("[project]\n")
+    with (
+        pytest.raises(BenchError, match=r"^--extra: the revision's pyproject\.toml cannot be read$"),
+        place_of(Repository(repository), "HEAD", say, ["fast"]),
+    ):
+        pass
+
+
 def test_a_version_of_the_project_is_no_requirement(repository):
     for version in ("1", "2"):
         text = f'[project]\nname = "a"\nversion = "{version}"\ndependencies = []\n'
