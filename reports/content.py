@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -75,6 +75,9 @@ def gather(store: Store, run_id: str, *, complete: bool = False, figures: bool =
     limits = limits_of(view, frames)
     if limits.findings:
         frames["limits"] = limits_table(limits)
+    noted = [*notes(view), *(() if view.smoke else clipping_notes(frames["training"]))]
+    overhead, estimated, kept = overhead_text(view).splitlines(), estimate_summary(view), limit_lines(limits)
+    predicted = estimated.partition(";")[0].partition(". ")[0]
     return Content(
         title=visible(f"{view.run['matrix']}: {run_id}"),
         about=_about(view, complete),
@@ -84,32 +87,20 @@ def gather(store: Store, run_id: str, *, complete: bool = False, figures: bool =
         grids=tuple(grid for grid in _grids(frames, smoke=view.smoke) if grid.rows),
         problems=tuple(problem_grids(frames["problems"])),
         captions={
-            "overhead": overhead_text(view).splitlines()[0],
-            "estimate": estimate_summary(view),
-            "limits": next(iter(limit_lines(limits)), ""),
+            "overhead": overhead[0],
+            "estimate": estimated,
+            "limits": next(iter(kept), ""),
         },
         limits=limits,
         environment=environment_grid(view),
         plots=() if view.smoke or not figures else tuple(draw_all(frames)),
         short=() if view.smoke else tuple(short_grids(frames)),
-        last_lines=(
-            *notes(view),
-            *(() if view.smoke else clipping_notes(frames["training"])),
-            *overhead_text(view).splitlines(),
-            *estimate_text(view).splitlines(),
-            *limit_lines(limits),
+        last_lines=(*noted, *overhead, *estimate_text(view).splitlines(), *kept),
+        summary=(
+            *summary(view, frames),
+            *(part for line in (*noted, overhead[0], predicted, *kept) for part in wrapped(line)),
         ),
-        summary=tuple(_summary(view, frames, limits)),
     )
-
-
-def _summary(view: RunView, frames: Mapping[str, pd.DataFrame], limits: Comparison) -> Iterator[str]:
-    yield from summary(view, frames)
-    clipped = () if view.smoke else clipping_notes(frames["training"])
-    overhead = overhead_text(view).partition("\n")[0]
-    predicted = estimate_summary(view).partition(";")[0].partition(". ")[0]
-    for line in (*notes(view), *clipped, overhead, predicted, *limit_lines(limits)):
-        yield from wrapped(line)
 
 
 def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:

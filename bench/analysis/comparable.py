@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 DECIDES = ("cpu", "cpu_limits", "accelerators", "threads", "cpu_quota", "allocator", "libraries", "python")
@@ -28,6 +28,12 @@ def fingerprint(environment: Mapping[str, Any]) -> str:
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return the deciding keys in which two environments differ."""
     return [key for key in DECIDES if before.get(key) != after.get(key)]
+
+
+def of_most_threads(environments: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the environment of the stages of a run that had the most threads: the timed ones."""
+    every = [dict(environment) for environment in environments]
+    return max(every, key=lambda entry: entry.get("threads") or 0, default={})
 
 
 def machine_name(environment: Mapping[str, Any]) -> str:

@@ -49,7 +49,7 @@ def export(
     results: Results = RESULTS,
     store_url: StoreUrl = None,
 ) -> None:
-    """Take a cell's model away, to run without this suite; or write a run's timings for another tool.
+    """Take a cell's model away, to run without this suite; or write a run as files that other tools read.
 
     A cell becomes a folder: the runtime's file (.onnx, OpenVINO IR, .pte, .pt2, or safetensors and code), a
     script of a few lines that runs it on an example, and a model card with its record. It is run once in a

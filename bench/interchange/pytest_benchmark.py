@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from bench.analysis.comparable import cpu_model
+from bench.analysis.comparable import cpu_model, of_most_threads
 from bench.digests import DISTRIBUTION, version_of
 from bench.errors import BenchError
 from bench.interchange.exported import Exported
@@ -72,7 +72,7 @@ def _benchmark(view: RunView, timing: Timing) -> dict[str, Any]:
 
 
 def _machine_info(view: RunView) -> dict[str, Any]:
-    environment = _widest(view)
+    environment = of_most_threads(view.environments.values())
     cpu = environment.get("cpu")
     return {
         "node": "",
@@ -85,18 +85,13 @@ def _machine_info(view: RunView) -> dict[str, Any]:
 
 
 def _commit_info(view: RunView) -> dict[str, Any]:
-    git = _widest(view).get("git") or {}
+    git = of_most_threads(view.environments.values()).get("git") or {}
     return {
         "id": str(git.get("revision") or "unversioned"),
         **{"time": None, "author_time": None},
         "dirty": bool(git.get("changed")),
         **{"project": DISTRIBUTION, "branch": "(unknown)"},
     }
-
-
-def _widest(view: RunView) -> Mapping[str, Any]:
-    """Return the environment of the stages that had the most threads: the timed ones."""
-    return max(view.environments.values(), key=lambda entry: entry.get("threads") or 0, default={})
 
 
 class _Stats(BaseModel):

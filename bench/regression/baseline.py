@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bench.analysis.comparable import deciding, fingerprint
+from bench.analysis.comparable import deciding, fingerprint, of_most_threads
 from bench.analysis.noise import KEPT_RUNS, centre
 from bench.analysis.summary import undisturbed
 from bench.errors import BenchError
@@ -142,7 +142,7 @@ def collect(store: Store, run_id: str) -> dict[str, Any]:
         "version": VERSION,
         "run": run_id,
         "matrix": run["matrix"],
-        "environment": _widest(environments),
+        "environment": of_most_threads(environments),
         "stages": stages,
         "metrics": [METRICS[name].to_json() for name in _added(stages)],
         "repeats": _repeats(measurements),
@@ -189,7 +189,7 @@ def _runs_like(store: Store, run_id: str, environment: Mapping[str, Any]) -> lis
         str(each)
         for each in finished
         if not store.run(each)["request"].get("smoke")
-        and fingerprint(_widest([deciding(content) for content in store.environments(each).values()])) == own
+        and fingerprint(of_most_threads(map(deciding, store.environments(each).values()))) == own
     ]
 
 
@@ -229,11 +229,6 @@ def _values(measurements: pd.DataFrame) -> dict[str, dict[str, Any]]:
         elif value is not None:
             entries.setdefault(name, {"launches": []})["launches"].append(value)
     return stages
-
-
-def _widest(environments: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the environment of the stages that had the most threads: the timed ones."""
-    return max(environments, key=lambda entry: entry.get("threads") or 0, default={})
 
 
 def read_baseline(name: str, results: Path) -> dict[str, Any]:

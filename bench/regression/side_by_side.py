@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.analysis.comparable import differences, machine_name
+from bench.analysis.comparable import differences, machine_name, of_most_threads
 from bench.analysis.statistics import launch_interval
 from bench.errors import BenchError
 from bench.formatting import counted
@@ -124,13 +124,12 @@ def _read(run: str, results: Path, url: str) -> Side:
     with closing(Store.open(folder, url, create=False)) as store:
         run_id = store.find_run(None if name in _LATEST else name)
         content = run_content(store, run_id)
-        environments = list(store.environments(run_id).values())
         return Side(
             run_id,
             run_id,
             folder,
             str(content["matrix"]),
-            max(environments, key=lambda entry: entry.get("threads") or 0, default={}),
+            of_most_threads(store.environments(run_id).values()),
             content,
             tuple(notes_of_run(store, run_id)),
         )

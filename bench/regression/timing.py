@@ -15,6 +15,7 @@ from bench.analysis.noise import (
     difference,
     two_modes,
 )
+from bench.analysis.paired import false_discovery_rates
 from bench.formatting import counted
 from bench.regression.finding import Finding
 from bench.regression.ratios import in_words, settled, smallest_told
@@ -56,7 +57,7 @@ def judge_timings(timings: Sequence[Timing], margin: float, threshold: float) ->
         for timing in timings
     ]
     judged = [each for each in found if each is not None]
-    differing = iter(_differing([each.p_value for each in judged]))
+    differing = iter(rate <= 2 * FALSE_ALARMS for rate in false_discovery_rates([x.p_value for x in judged]))
     level = 2 * FALSE_ALARMS / max(1, len(judged))
     why = (
         ""
@@ -69,14 +70,6 @@ def judge_timings(timings: Sequence[Timing], margin: float, threshold: float) ->
         else _judged(timing, each, next(differing), level, margin, threshold)
         for timing, each in zip(timings, found, strict=True)
     ]
-
-
-def _differing(p_values: Sequence[float]) -> list[bool]:
-    from scipy.stats import false_discovery_control
-
-    if not p_values:
-        return []
-    return [bool(p <= 2 * FALSE_ALARMS) for p in false_discovery_control(p_values)]
 
 
 def _blind(timing: Timing, why: str) -> Finding:

@@ -28,8 +28,8 @@ def layers_to_keep(
 ) -> tuple[str, ...]:
     """Return the names of the modules that stay in full precision: those of `keep`, and those of `mixed`.
 
-    Raises CannotApply as `modules_named` and `most_sensitive` do, and
-    for a model that is an ONNX file, whose layers have no names of PyTorch.
+    Raises CannotApply as `modules_named` and `most_sensitive` do, and for a model that is an ONNX file, whose
+    layers have no names of PyTorch.
     """
     settings = format_.settings if format_ is not None else {}
     named, bound = str(settings.get("keep", "")), float(settings.get("mixed", 0.0))

@@ -36,10 +36,7 @@ class MeasuredCell:
     @property
     def timing_fault(self) -> str:
         """Why the launches give no valid timing, empty where they do."""
-        return timing_fault(self.view, self._key("infer"), TIMED)
-
-    def _key(self, kind: str) -> str:
-        return str(self.cell.stages.get(kind) or "")
+        return timing_fault(self.view, str(self.cell.stages.get("infer") or ""), TIMED)
 
 
 def measure_model(

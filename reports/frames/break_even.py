@@ -87,7 +87,7 @@ def _not_faster(view: RunView, row: Row, twin: Row) -> str:
 
 def _compressing_s(view: RunView, row: Row, twin: Row) -> float | None:
     """Return the seconds that compressing took; None where any of its parts is unknown."""
-    parts = [view.made_s.get(key) for key in _making(view, str(row["compress_key"] or ""))]
+    parts = [view.made_s.get(key) for key in making(view, str(row["compress_key"] or ""))]
     lowered = [view.made_s.get(str(entry["lower_key"] or "")) for entry in (row, twin)]
     known = [part for part in (*parts, *lowered) if part is not None]
     if len(known) < len(parts) + len(lowered):
@@ -96,7 +96,7 @@ def _compressing_s(view: RunView, row: Row, twin: Row) -> float | None:
     return sum(known[:-2]) + max(0.0, own - plain)
 
 
-def _making(view: RunView, key: str) -> Iterator[str]:
+def making(view: RunView, key: str) -> Iterator[str]:
     """Yield the keys of the stages that made a compressed model from the trained one."""
     while key in view.stages and view.stages[key].kind == "compress":
         yield key

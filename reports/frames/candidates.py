@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.analysis.comparable import deciding, fingerprint, machine_name
+from bench.analysis.comparable import fingerprint, machine_name, of_most_threads
 from bench.analysis.statistics import Interval
 from bench.errors import BenchError
 from bench.formatting import counted
 from bench.regression.baseline import refuse_smoke
 from bench.results.store import Store
+from reports.frames.break_even import making
 from reports.frames.inference import inference_table
 from reports.frames.pareto import point_of
 from reports.frames.tradeoff import NONE, over_seeds
@@ -161,9 +162,7 @@ def _views(
 
 
 def _environment(store: Store, run_id: str) -> Mapping[str, Any]:
-    """Return the environment of a run's timed stages: those that had the most threads."""
-    every = store.environments(run_id).values()
-    return max(every, key=lambda entry: deciding(entry).get("threads") or 0, default={})
+    return of_most_threads(store.environments(run_id).values())
 
 
 def _batch_size(sizes: Sequence[int], wanted: int | None, workload: str) -> int:
@@ -249,19 +248,8 @@ def _stage_seconds(store: Store, views: Sequence[RunView]) -> dict[str, float | 
 
 def _preparation(view: RunView, row: Row, seconds: Mapping[str, float | None]) -> float | None:
     """Return the seconds of a cell's steps of compression and its lowering; None where one is unknown."""
-    keys = [*_chain(view, str(row["compress_key"] or "")), str(row["lower_key"] or "")]
+    made = making(view, str(row["compress_key"] or ""))
+    keys = [*(key for key in made if view.stages[key].kind == "compress"), str(row["lower_key"] or "")]
     spent = [seconds.get(key) for key in keys if key]
     known = [each for each in spent if each is not None]
     return sum(known) if spent and len(known) == len(spent) else None
-
-
-def _chain(view: RunView, key: str) -> list[str]:
-    """Return the keys of the steps of compression that end in this one."""
-    keys: list[str] = []
-    while key in view.stages and view.stages[key].kind == "compress" and key not in keys:
-        keys.append(key)
-        parents = view.stages[key].parents
-        key = next(
-            (each for each in parents if each in view.stages and view.stages[each].kind == "compress"), ""
-        )
-    return keys

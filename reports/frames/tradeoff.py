@@ -44,8 +44,7 @@ def tradeoff_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
     backend, paired by training; their bounds are a Student interval over seeds. `speedup` and `times_smaller`
     are over the uncompressed model on the same backend; `same_timing` says that it runs as that very
     structure and was timed with it. For `compressing_s` and the break-even see `reports.frames.break_even`.
-    `why` says why it is not faster, or why it is, from the first of its
-    trainings.
+    `why` says why it is not faster, or why it is, from the first of its trainings.
     """
     rows = [row for row in records(inference) if row["ranked"]]
     groups: dict[tuple[Any, ...], list[Row]] = {}

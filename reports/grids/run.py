@@ -40,13 +40,24 @@ from reports.grids.cell import (
 )
 from reports.grids.grid import Grid, build_grid, without_empty
 
-TRAINING: tuple[Column, ...] = (
-    ("workload", plain("workload")),
-    ("optimizer", plain("optimizer")),
+REGIME: tuple[Column, ...] = (
     ("schedule", plain("schedule")),
     ("clipping", plain("clip")),
     ("average", plain("average")),
     ("tuning", plain("tuning")),
+)
+TRAINED: tuple[Column, ...] = (
+    *REGIME,
+    ("train backend", plain("train_backend")),
+    ("train precision", plain("train_precision")),
+    ("train batch", plain("train_batch_size")),
+)
+"""How a model was trained, in tables of what became of it."""
+
+TRAINING: tuple[Column, ...] = (
+    ("workload", plain("workload")),
+    ("optimizer", plain("optimizer")),
+    *REGIME,
     ("backend", plain("train_backend")),
     ("precision", plain("train_precision")),
     ("batch", plain("train_batch_size")),
@@ -98,13 +109,7 @@ TRAINING: tuple[Column, ...] = (
 INFERENCE: tuple[Column, ...] = (
     ("workload", plain("workload")),
     ("cell", plain("cell")),
-    ("schedule", plain("schedule")),
-    ("clipping", plain("clip")),
-    ("average", plain("average")),
-    ("tuning", plain("tuning")),
-    ("train backend", plain("train_backend")),
-    ("train precision", plain("train_precision")),
-    ("train batch", plain("train_batch_size")),
+    *TRAINED,
     ("seed", plain("seed")),
     ("precision", plain("precision")),
     ("batch", plain("batch_size")),
@@ -201,13 +206,7 @@ def inference_columns(frame: pd.DataFrame) -> tuple[Column, ...]:
 
 COMPRESSION: tuple[Column, ...] = (
     *((name, plain(name)) for name in ("workload", "optimizer")),
-    ("schedule", plain("schedule")),
-    ("clipping", plain("clip")),
-    ("average", plain("average")),
-    ("tuning", plain("tuning")),
-    ("train backend", plain("train_backend")),
-    ("train precision", plain("train_precision")),
-    ("train batch", plain("train_batch_size")),
+    *TRAINED,
     *((name, plain(name)) for name in ("seed", "recipe", "step")),
     ("state", state),
     ("quality before", metric("quality_before", "quality")),

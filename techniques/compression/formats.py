@@ -31,54 +31,46 @@ STATIC: dict[str, Any] = {
 
 def add_formats(add: Callable[..., Any]) -> None:
     """Add the row of each format to the table of compressions."""
-    add(
+
+    def add_format(name: str, **traits: Any) -> None:
+        add(name, "techniques.compression.identity:apply", kind="format", **traits)
+
+    add_format(
         "int8-dynamic",
-        "techniques.compression.identity:apply",
         about="Format: int8 weights, activations quantized at run time",
         **LAYERS,
-        kind="format",
         tolerance=Tolerance(cosine=0.98, top1_agreement=0.97),
     )
-    add(
+    add_format(
         "int8-static",
-        "techniques.compression.identity:apply",
         about="Format: int8 weights and activations, scales from calibration batches",
         **STATIC,
-        kind="format",
         tolerance=Tolerance(cosine=0.98, top1_agreement=0.97),
     )
-    add(
+    add_format(
         "int8-weight",
-        "techniques.compression.identity:apply",
         about="Format: int8 weights, unquantized activations",
         **LAYERS,
-        kind="format",
         tolerance=Tolerance(cosine=0.98, top1_agreement=0.97),
     )
     # MiniLM's sentence vectors have a cosine of 0.957 in it; their answers need not be wrong.
-    add(
+    add_format(
         "int4-weight",
-        "techniques.compression.identity:apply",
         about="Format: int4 weights in groups that share a scale, unquantized activations",
         **LAYERS,
-        kind="format",
         tolerance=Tolerance(cosine=0.95, top1_agreement=0.95),
     )
-    add(
+    add_format(
         "fp8",
-        "techniques.compression.identity:apply",
         about="Format: fp8 weights and activations (Micikevicius et al. 2022), quantized at run time",
         **LAYERS,
-        kind="format",
         tolerance=Tolerance(cosine=0.98, top1_agreement=0.97),
     )
     # Its products round as those of bf16 do.
-    add(
+    add_format(
         "sparse-2-4",
-        "techniques.compression.identity:apply",
         about="Format: the half of each four weights that prune-2-4 leaves, by the sparse kernels of GPUs "
         "(Mishra et al. 2021)",
-        kind="format",
         requires=TWO_OF_FOUR,
         tolerance=Tolerance(relative_error=2e-2),
     )
