@@ -13,6 +13,7 @@ from typing import cast
 import torch
 
 from techniques.compression.context import Context
+from techniques.compression.runs import see_inputs
 
 Layers = Sequence[torch.nn.Module]
 Scores = list[torch.Tensor]
@@ -116,13 +117,7 @@ def input_norms(
         found = inputs[0].detach().movedim(axis, -1).flatten(0, -2).double().square().sum(0)
         squares[layer] = squares.get(layer, torch.zeros_like(found)) + found
 
-    handles = [layer.register_forward_pre_hook(note) for layer in layers]
-    try:
-        for batch in batches:
-            model.eval()(batch)
-    finally:
-        for handle in handles:
-            handle.remove()
+    see_inputs(model, batches, layers, note)
     return [squares[layer].sqrt() if layer in squares else None for layer in layers]
 
 

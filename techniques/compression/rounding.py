@@ -14,6 +14,7 @@ from torch import nn
 from techniques.compression.context import Context
 from techniques.compression.grids import Grid, Kind, ends
 from techniques.compression.layers import grouped_layers
+from techniques.compression.runs import see_inputs
 from techniques.parametrizations import make_plain
 
 PASSES = 6
@@ -116,13 +117,7 @@ def input_grams(
         rows = inputs[0].detach().flatten(0, -2).to(grams[layer].dtype)
         grams[layer] += rows.T @ rows
 
-    handles = [layer.register_forward_pre_hook(note) for layer in layers]
-    try:
-        for batch in batches:
-            model.eval()(batch)
-    finally:
-        for handle in handles:
-            handle.remove()
+    see_inputs(model, batches, layers, note)
     return grams
 
 

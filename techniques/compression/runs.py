@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -41,3 +42,19 @@ def line(error: Exception) -> str:
     """Return an error in one line."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+
+
+def see_inputs(
+    model: torch.nn.Module,
+    batches: Iterable[torch.Tensor],
+    layers: Iterable[torch.nn.Module],
+    note: Callable[[Any, tuple[torch.Tensor, ...]], None],
+) -> None:
+    """Run a model on batches, and let `note` see what each of these layers is given at each call."""
+    handles = [layer.register_forward_pre_hook(note) for layer in layers]
+    try:
+        for batch in batches:
+            model.eval()(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
