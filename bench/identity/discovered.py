@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
-import linecache
 import os
 import re
 import sys
@@ -236,7 +234,8 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
         _listeners[-1].hear(act, os.fsdecode(path))
 
 
-_ABOUT_CODE = (linecache.__file__, importlib.metadata.__file__)
+_ABOUT_CODE = ("linecache", "importlib.metadata", "importlib_metadata")
+"""Modules that print lines of code and look up packages; whoever imports the last has it stand in for the second."""
 
 _FRAMES = 4
 """How many calls lie at most between a function of `_ABOUT_CODE` and the opening of its file."""
@@ -252,7 +251,8 @@ def _is_about_code(frame: FrameType | None) -> bool:
     for _ in range(_FRAMES):
         if frame is None:
             return False
-        if frame.f_code.co_filename in _ABOUT_CODE:
+        name = str(frame.f_globals.get("__name__"))
+        if any(name == module or name.startswith(f"{module}.") for module in _ABOUT_CODE):
             return True
         frame = frame.f_back
     return False

@@ -165,7 +165,9 @@ def test_what_the_stage_itself_wrote_or_only_passed_by_is_no_input(here: Path) -
     ]
 
 
-def test_lines_printed_and_packages_looked_up_are_no_inputs(here: Path) -> None:
+@pytest.mark.parametrize("library", ["importlib.metadata", "importlib_metadata"])  # the second patches the first
+def test_lines_printed_and_packages_looked_up_are_no_inputs(library: str, here: Path) -> None:
+    metadata = pytest.importorskip(library)
     write("printed_lines.py", "def fails():\n    raise ValueError\n")()
     write("mine.egg-info/METADATA", "Name: mine\nVersion: 1.0\n")()
     write("mine.egg-info/entry_points.txt", "[things]\nthing = mine:fails\n")()
@@ -179,8 +181,8 @@ def test_lines_printed_and_packages_looked_up_are_no_inputs(here: Path) -> None:
         except ValueError:
             linecache.clearcache()
             assert "raise ValueError" in traceback.format_exc()
-        assert importlib.metadata.version("mine") == "1.0"
-        importlib.metadata.entry_points(group="things")
+        assert metadata.version("mine") == importlib.metadata.version("mine") == "1.0"
+        metadata.entry_points(group="things")
         Path("beside.txt").read_text()
     assert list(recorder.inputs().files) == ["beside.txt"] and not recorder.inputs().folders
 
