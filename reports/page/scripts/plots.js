@@ -1,0 +1,85 @@
+// What charts share: colours, sizes, and that a click opens the record of a point.
+
+// Okabe & Ito (2008) without black and yellow, then Paul Tol's muted: distinct to colour-blind readers.
+const PALETTE = [
+  "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6a5acd", "#b0426f",
+  "#999933", "#2f8a4a", "#AA4499", "#5ba8d0", "#44AA99", "#a3541c", "#6699CC", "#b8a13a",
+];
+const COLOURS = {};
+
+/** Return the colour of a value of an axis: the same in every chart. */
+function colourOf(axis, value) {
+  COLOURS[axis] = COLOURS[axis] || new Map(valuesOf(axis).map((name, at) => [name, PALETTE[at % PALETTE.length]]));
+  if (!COLOURS[axis].has(value)) COLOURS[axis].set(value, PALETTE[COLOURS[axis].size % PALETTE.length]);
+  return COLOURS[axis].get(value);
+}
+
+const SYMBOLS = ["circle", "square", "triangle", "diamond", "star", "wye", "cross"];
+const symbolOf = (backend) => SYMBOLS[Math.max(0, valuesOf("backend").indexOf(backend)) % SYMBOLS.length];
+
+const narrow = (width) => width < 520;
+
+/** Draw with what all charts have in common. */
+function plotted(width, options) {
+  return Plot.plot({
+    width,
+    ...(options.x && options.x.axis !== "top" ? { marginBottom: 42 } : {}),
+    style: { background: "transparent", color: "var(--text)", fontSize: "12px", fontFamily: "inherit", overflow: "visible" },
+    ...options,
+    x: options.x && options.x.label ? { labelOffset: 38, ...options.x } : options.x,
+  });
+}
+
+/** A label that follows the pointer, and opens the record of its point when clicked. */
+const pointer = (rows, channels, title) =>
+  Plot.tip(rows, Plot.pointer({ ...channels, title, fill: "var(--back)", stroke: "var(--line)", textPadding: 6, maxRadius: 30 }));
+
+/** Let a click on a point open its record. */
+function opening(svg, title) {
+  svg.addEventListener("click", () => {
+    if (svg.value && svg.value.key) openRecord(svg.value.key, title(svg.value));
+  });
+  svg.classList.add("opens");
+  return svg;
+}
+
+const nameOf = (point) => `${point.compression} on ${point.backend} (${point.precision})`;
+
+function aboutPoint(point) {
+  const interval = point.low === null ? "no interval" : `${seconds(point.low)} to ${seconds(point.high)}`;
+  return [
+    nameOf(point), `trained with ${point.optimizer}`,
+    `latency ${seconds(point.latency)} (${interval})`,
+    `quality ${percent(point.quality)}, loss ${signed(point.loss)} points`,
+    `${times(point.speedup)} none on cpu-eager; ${bytes(point.size)} compressed`,
+    "click for its record",
+  ].join("\n");
+}
+
+/** Ticks of an axis of bytes: powers of two where it is logarithmic, else round numbers of a unit. */
+function byteTicks(most, least = 0) {
+  if (least > 0) {
+    const found = [];
+    for (let power = Math.ceil(Math.log2(least / 1.1)); 2 ** power <= most * 1.1; power += 1) found.push(2 ** power);
+    const every = Math.ceil(found.length / 6);
+    return found.filter((_, at) => at % every === 0);
+  }
+  const [unit] = SCALES.bytes.find(([size]) => most >= size) || [1];
+  return d3.ticks(0, most / unit, 5).map((tick) => tick * unit);
+}
+
+/** Ticks of a logarithmic axis: few, however wide. */
+function logTicks(values, most) {
+  const known = values.filter((value) => value > 0);
+  const [least, greatest] = [Math.min(...known), Math.max(...known)];
+  const steps = greatest / least < 60 ? [1, 2, 5] : [1];
+  const found = [];
+  for (let power = Math.floor(Math.log10(least)) - 1; power <= Math.ceil(Math.log10(greatest)); power += 1) {
+    for (const step of steps) {
+      const tick = step * 10 ** power;
+      if (tick >= least / 1.3 && tick <= greatest * 1.3) found.push(tick);
+    }
+  }
+  const every = Math.ceil(found.length / most);
+  return found.filter((_, at) => at % every === 0);
+}
