@@ -87,11 +87,11 @@ function stripPlot(record) {
     Plot.dot(values, { x: "value", y: ({ launch }) => ((launch * 7) % 5 - 2) / 3.5, r: 4, fill: "currentColor", fillOpacity: 0.7,
       title: ({ value, launch }) => `launch ${launch + 1}: ${seconds(value)}` }),
   );
-  const drawn = Plot.plot({
+  const drawn = asPicture(Plot.plot({
     width: Math.min(560, innerWidth - 70), height: 90, marginTop: 8, marginLeft: 30, marginRight: 30,
     ariaLabel: "Median of each launch",
     x: { tickFormat: seconds, ticks: 4, label: null, nice: true }, y: { axis: null, domain: [-1, 1] }, marks,
-  });
+  }));
   return element("figure", { className: "strip" }, drawn, element("figcaption", {
     textContent: `One dot a launch (its median); line: ${seconds(record.value)}` +
       (record.low === null ? ", no interval" : `, band: 95 % interval, ${seconds(record.low)} to ${seconds(record.high)}`),

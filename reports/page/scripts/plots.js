@@ -21,13 +21,26 @@ const narrow = (width) => width < 520;
 
 /** Draw with what all charts have in common. */
 function plotted(width, options) {
-  return Plot.plot({
+  const drawn = Plot.plot({
     width,
     ...(options.x && options.x.axis !== "top" ? { marginBottom: 42 } : {}),
     style: { background: "transparent", color: "var(--text)", fontSize: "12px", fontFamily: "inherit", overflow: "visible" },
     ...options,
     x: options.x && options.x.label ? { labelOffset: 38, ...options.x } : options.x,
   });
+  return asPicture(drawn);
+}
+
+/** Make a drawing one picture to those who hear it: its parts have names that only programmers know. */
+function asPicture(drawn) {
+  const svg = drawn.matches("svg") ? drawn : drawn.querySelector("svg");
+  svg.setAttribute("role", "img");
+  for (const part of svg.querySelectorAll("g[aria-label]")) {
+    part.dataset.mark = part.getAttribute("aria-label");
+    part.removeAttribute("aria-label");
+  }
+  svg.querySelectorAll("[aria-description]").forEach((part) => part.removeAttribute("aria-description"));
+  return drawn;
 }
 
 /** A label that follows the pointer, and opens the record of its point when clicked. */

@@ -6,7 +6,15 @@ const MAX_VISIBLE_ROWS = 14;
 function startTables() {
   const hosts = [...document.querySelectorAll("[data-table]")];
   whenNear(hosts, (host) => buildTable(host, DATA.tables[Number(host.dataset.table)]));
-  onSelection(() => BUILT.forEach((built) => built.paint()));
+  onSelection(() => {
+    BUILT.forEach((built) => built.paint());
+    document.querySelectorAll("[data-class]").forEach(paintClass);
+  });
+}
+
+/** Highlight a field of a class where that class is chosen. */
+function paintClass(made) {
+  made.classList.toggle("chosen-class", chosen.class === made.dataset.class);
 }
 
 /** Call a function for each element once, when it comes near the window. */
@@ -69,11 +77,11 @@ function buildTable(host, table) {
   });
 }
 
-/** Name a table for those who hear it. */
+/** Name a table for those who hear it. A grid owns rows only: its holder is reached through their buttons. */
 function label(body, table) {
   body.setAttribute("aria-label", table.title);
   const holder = body.querySelector(".tabulator-tableholder");
-  if (holder) Object.assign(holder, { tabIndex: 0 });
+  if (holder) holder.removeAttribute("tabindex");
 }
 
 function opener(table) {
@@ -89,6 +97,14 @@ function opener(table) {
   };
 }
 
+function ofClass(made, column) {
+  if (column.of_class) {
+    made.dataset.class = column.of_class;
+    paintClass(made);
+  }
+  return made;
+}
+
 function columnOf(column, at) {
   const make = fieldMaker(column);
   return {
@@ -99,13 +115,10 @@ function columnOf(column, at) {
     // A button can be reached by the keyboard; its click sorts as one on the heading does.
     titleFormatter: () => {
       const made = element("button", { type: "button", className: "heading", textContent: column.heading, title: column.heading });
-      if (column.of_class) made.dataset.class = column.of_class;
-      return made;
+      return ofClass(made, column);
     },
     formatter: (cell) => {
-      const made = make(cell.getData().i);
-      if (column.of_class) made.dataset.class = column.of_class;
-      return made;
+      return ofClass(make(cell.getData().i), column);
     },
     sorter: sorterOf(column),
     headerSortTristate: true,
