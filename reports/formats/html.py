@@ -22,14 +22,15 @@ def render(content: Content) -> Iterator[File]:
 
 def render_html(content: Content) -> str:
     """Return the report as one HTML page with its data, images, style and script inside."""
-    data, sections = page_data(content)
+    cards = cards_of(content)
+    data, sections = page_data(content, cards)
     figures = [figure for section in sections for figure in section.figures]
     return render_page(
         "report.html.j2",
         script=script(),
         images=True,
         content=content,
-        cards=cards_of(content),
+        cards=cards,
         legend=LEGEND,
         sections=sections,
         style=style(),

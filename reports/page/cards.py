@@ -23,7 +23,7 @@ from reports.frames.choices import (
 from reports.frames.scores import Score
 from reports.frames.view import RunView
 from reports.grids.cell import PRELIMINARY, shortened
-from reports.page.records import SHORT_KEY
+from reports.page.records import SHORT_KEY, keys_of_point
 
 _MAX_TIES = 3
 _MAX_NAME = 120
@@ -35,7 +35,8 @@ _MAX_REASON = 160
 class Choice:
     """One choice: what it is for, its name, its value, how sure that is, and what it costs against a default.
 
-    `axes` are the values that it highlights, `key` the beginning of the key of its record.
+    `axes` are the values that it highlights, `key` the beginnings of the keys of its
+    records, joined by spaces.
     """
 
     role: str
@@ -64,6 +65,10 @@ class Card:
     training: Choice
     batches: tuple[Batch, ...]
     left_out: tuple[str, ...]
+
+    def every(self) -> list[Choice]:
+        """Return all choices of the card."""
+        return [self.training, *(choice for batch in self.batches for choice in batch.choices)]
 
 
 def cards_of(content: Content) -> list[Card]:
@@ -147,7 +152,7 @@ def _served(view: RunView, serving: ServingChoice, point: Point, role: str, cost
         _against_plain(point, serving.default),
         _tied(names_of((*serving.same, *serving.ties))) if fast else "",
         tuple((axis, str(point[axis])) for axis in ("compression", "backend")),
-        str(point["infer_key"] or "")[:SHORT_KEY],
+        keys_of_point(view, point),
     )
 
 

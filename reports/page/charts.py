@@ -15,7 +15,7 @@ from reports.frames.steps import MEMORY, PARTS
 from reports.frames.training import training_label
 from reports.frames.view import RunView, records
 from reports.page.numbers import coded, rounded
-from reports.page.records import SHORT_KEY
+from reports.page.records import SHORT_KEY, keys_of_point
 
 MAX_POINTS = 2000
 """Points of quality and latency: of more, the front and the fastest of each group are drawn."""
@@ -80,7 +80,7 @@ def _points(content: Content) -> dict[str, Any]:
     rows = [{**point, **{column: cells[point["infer_key"]][column] for column in names}} for point in points]
     return columns_of(rows, _POINT_AXES, _POINT_NUMBERS | _OF_CELLS) | {
         "front": [row for row, point in enumerate(points) if point["pareto"]],
-        "key": [str(point["infer_key"])[:SHORT_KEY] for point in points],
+        "key": [keys_of_point(content.view, point) for point in points],
         "total": len(every),
     }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from bench.formatting import visible
 from reports.content import Content
 from reports.grids.grid import Grid
+from reports.page.cards import Card
 from reports.page.charts import charts_data
 from reports.page.layout import REST, SECTIONS, Section, is_drawn, section_of
 from reports.page.records import keys_in, records_data
@@ -32,14 +34,19 @@ _DATA_OF_CHART = {
 }
 
 
-def page_data(content: Content) -> tuple[dict[str, Any], list[Filled]]:
-    """Return a page's data, and its sections in order; sections without anything are left out."""
+def page_data(content: Content, cards: Iterable[Card]) -> tuple[dict[str, Any], list[Filled]]:
+    """Return a page's data, and its sections in order; sections without anything are left out.
+
+    The records of the `cards` are among the data.
+    """
     grids = [*content.grids, *content.problems]
     grids += [content.environment] if content.environment.rows else []
     tables = [table_data(grid) for grid in grids]
     charts = charts_data(content)
-    keys = keys_in(tables) | set(charts.get("points", {}).get("key", ()))
-    keys |= {curve["key"] for curve in charts.get("curves", ())}
+    named = [*charts.get("points", {}).get("key", ()), *charts.get("target", {}).get("key", ())]
+    named += [curve["key"] for curve in charts.get("curves", ())]
+    named += [choice.key for card in cards for choice in card.every()]
+    keys = keys_in(tables) | {key for each in named for key in each.split(" ")}
     data = {
         "run": visible(str(content.view.run["id"])),
         "tables": tables,

@@ -20,6 +20,12 @@ _TIMES = {"infer": "latency_s", "step": "step_latency_s"}
 _MAX_TEXT = 1000
 
 
+def keys_of_point(view: RunView, point: Mapping[str, Any]) -> str:
+    """Return the beginnings of the keys of what was timed and what was evaluated, joined by a space."""
+    keys = (str(point["infer_key"] or ""), view.stage_of(point["cells"][0], "evaluate"))
+    return " ".join(key[:SHORT_KEY] for key in keys if key)
+
+
 class Texts:
     """Texts that are written once and named by their place."""
 
@@ -62,7 +68,8 @@ def records_data(view: RunView, tradeoff: pd.DataFrame, keys: set[str]) -> dict[
         if cell is not None and cell.axes:
             found[short]["cell"] = texts.place(cell.name)
             found[short]["axes"] = [texts.place(str(cell.axes.get(axis))) for axis in axes]
-            if view.stages[key].kind == "infer":
+            # A timing is of all cells that run as the same structure: what was evaluated is of one.
+            if view.stages[key].kind == "evaluate":
                 why = whys.get((*place_of(cell.axes), cell.axes["compression"]))
                 found[short] |= {"why": texts.place(why)} if why else {}
     return {"axes": axes, "texts": texts.all(), "stages": found, "repeat": _repeat(view.run)}

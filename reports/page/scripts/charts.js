@@ -143,7 +143,8 @@ const labelTick = (width) => (text) => shortened(text, narrow(width) ? 20 : 36);
 
 function latencies(rows, width) {
   // Trainings whose models are alike share a timing: it is drawn once.
-  const once = rows.filter((row, at) => rows.findIndex((other) => other.key === row.key) === at);
+  const timing = (row) => row.key.split(" ")[0];
+  const once = [...d3.group(rows, timing).values()].map(([first]) => first);
   const sorted = labelled(once.sort((a, b) => a.latency - b.latency), (row) => `${row.compression} · ${row.backend}${row.precision === "fp32" ? "" : ` ${row.precision}`}`, 30);
   const every = sorted.flatMap((row) => [row.low, row.high, row.p99, row.p90, row.latency].filter(Boolean));
   return opening(plotted(width, {

@@ -34,8 +34,7 @@ function openRow(table, row) {
     if (column.heading !== "record" && (text !== "" || detail) && text !== UNKNOWN) addField(list, column.heading, text, detail);
   }
   const keys = keysOfRow(table, row);
-  const stages = keys.map(stageSection).filter(Boolean);
-  showDialog(title.join(" · ") || table.title, ...stages, element("section", {}, element("h3", { textContent: "All fields of the row" }), list));
+  showDialog(title.join(" · ") || table.title, ...sectionsOf(keys), element("section", {}, element("h3", { textContent: "All fields of the row" }), list));
 }
 
 function keysOfRow(table, row) {
@@ -45,8 +44,20 @@ function keysOfRow(table, row) {
   return words.filter((_, at) => at % 2).reverse();
 }
 
-function openRecord(key, title) {
-  showDialog(title, stageSection(key) || element("p", { textContent: "No record of this run." }));
+/** Open the records of stages, by the beginnings of their keys, joined by spaces. */
+function openRecord(keys, title) {
+  const sections = sectionsOf(keys.split(" "));
+  showDialog(title, ...(sections.length ? sections : [element("p", { textContent: "No record of this run." })]));
+}
+
+// What is of one cell alone comes first: its command repeats that very cell.
+const OF_ONE_CELL = ["evaluate", "lower", "compress", "train", "generate", "infer", "step"];
+
+function sectionsOf(keys) {
+  const made = keys.map(stageSection).filter(Boolean);
+  const own = keys.filter((key) => RECORDS.stages[key])
+    .sort((a, b) => OF_ONE_CELL.indexOf(RECORDS.stages[a].kind) - OF_ONE_CELL.indexOf(RECORDS.stages[b].kind));
+  return own.length ? [...made, ...repeatOf(RECORDS.stages[own[0]])] : made;
 }
 
 function addField(list, name, text, detail) {
@@ -71,7 +82,7 @@ function stageSection(key) {
   if (record.kernels !== undefined) addField(list, "kernels that ran", recordText(record.kernels), "");
   const made = element("section", { className: "stage" }, element("h3", { textContent: record.kind }));
   if (record.values && record.values.length) made.append(stripPlot(record));
-  made.append(list, ...commandsOf(key, record));
+  made.append(list, command("All of the record", `bench show ${key} --run ${quoted(DATA.run)}`));
   return made;
 }
 
@@ -100,14 +111,13 @@ function stripPlot(record) {
 
 const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\"'\"'")}'`);
 
-function commandsOf(key, record) {
-  const show = ["All of the record", `bench show ${key} --run ${quoted(DATA.run)}`];
-  const found = [show];
+const command = (name, text) => element("p", { className: "command" }, `${name}: `, element("code", { textContent: text }));
+
+/** Say how the cell of a record is measured again, or which file it is from. */
+function repeatOf(record) {
   const { before, after, imported } = RECORDS.repeat;
-  if (imported) found.push(["Imported", imported]);
-  else if (record.axes) {
-    const filter = RECORDS.axes.map((axis, at) => `${axis}=${recordText(record.axes[at])}`).join(",");
-    found.push(["Measure it again", `${before} ${quoted(filter)} ${after}`]);
-  }
-  return found.map(([name, text]) => element("p", { className: "command" }, `${name}: `, element("code", { textContent: text })));
+  if (imported) return [command("Imported", imported)];
+  if (!record.axes) return [];
+  const filter = RECORDS.axes.map((axis, at) => `${axis}=${recordText(record.axes[at])}`).join(",");
+  return [command("Measure it again", `${before} ${quoted(filter)} ${after}`)];
 }

@@ -5,6 +5,8 @@ const MAX_VISIBLE_ROWS = 14;
 
 function startTables() {
   const hosts = [...document.querySelectorAll("[data-table]")];
+  // Room for what comes: a link then leads to where it should.
+  for (const host of hosts) host.style.minHeight = `${heightOf(DATA.tables[Number(host.dataset.table)]) + 84}px`;
   whenNear(hosts, (host) => buildTable(host, DATA.tables[Number(host.dataset.table)]));
   onSelection(() => {
     BUILT.forEach((built) => built.paint());
@@ -28,6 +30,8 @@ function whenNear(hosts, make) {
   }, { rootMargin: "600px" });
   hosts.forEach((host) => seen.observe(host));
 }
+
+const heightOf = (table) => ROW_HEIGHT * Math.min(table.rows + 1, MAX_VISIBLE_ROWS);
 
 /** Return a row's values of the axes that can be chosen. */
 function axesOfRow(table, row) {
@@ -53,7 +57,7 @@ function buildTable(host, table) {
     columns: [opener(table), ...table.columns.map((column, at) => columnOf(column, at))],
     columnDefaults: { resizable: "header", maxInitialWidth: 300, minWidth: 56 },
     rowHeight: ROW_HEIGHT,
-    height: table.rows > MAX_VISIBLE_ROWS ? `${ROW_HEIGHT * MAX_VISIBLE_ROWS}px` : undefined,
+    height: table.rows > MAX_VISIBLE_ROWS ? `${heightOf(table)}px` : undefined,
     layout: "fitDataFill",
     headerFilterLiveFilterDelay: 60,
     placeholder: "No row matches",
@@ -73,6 +77,7 @@ function buildTable(host, table) {
   grid.on("tableBuilt", () => {
     BUILT.set(host, built);
     host.dataset.ready = "";
+    host.style.minHeight = "";
     label(body, table);
   });
 }

@@ -90,8 +90,8 @@ class Opened:
 
     def table(self, name: str) -> Any:
         """Return a table by its grid's name, once it is built."""
-        self.page.evaluate("name => document.getElementById(name).scrollIntoView()", name)
-        host = self.page.locator(f"#{name} ~ [data-table]").first
+        self.page.evaluate("name => document.getElementById(`table-${name}`).scrollIntoView()", name)
+        host = self.page.locator(f"#table-{name} ~ [data-table]").first
         host.locator(".tabulator-row").first.wait_for()
         return host
 
@@ -135,6 +135,8 @@ def test_page_loads_without_a_network_and_without_a_complaint(
     assert opened.complaints == []
     wide = opened.page.evaluate("document.documentElement.scrollWidth")
     assert wide <= width, "the page scrolls sideways"
+    ids = opened.page.evaluate("[...document.querySelectorAll('[id]')].map((each) => each.id)")
+    assert len(ids) == len(set(ids))
     assert not opened.page.locator("text=Nothing was measured").count()
     opened.page.close()
 
@@ -174,7 +176,7 @@ def test_search_and_filters_narrow_a_table_and_say_how_far(opened: Opened) -> No
 
 def test_columns_are_chosen_in_a_menu(opened: Opened) -> None:
     host = opened.table("inference")
-    host_of = "document.querySelector('#inference ~ [data-table]')"
+    host_of = "document.querySelector('#table-inference ~ [data-table]')"
     visible = f"[...{host_of}.querySelectorAll('.tabulator-col')].filter((each) => each.offsetWidth).length"
     few = opened.page.evaluate(visible)
     assert few <= 16
