@@ -154,6 +154,15 @@ DATASETS: dict[str, DataSet] = {
             fetch="bench.datasets.photographs:fetch",
         ),
         DataSet(
+            "chatterbot-corpus",
+            about="748 questions that people ask a service that chats, on 21 topics, with their answers",
+            licence="BSD",
+            size_bytes=236_656,
+            load="bench.datasets.chatterbot:load",
+            where="bench.datasets.chatterbot:locate",
+            fetch="bench.datasets.chatterbot:fetch",
+        ),
+        DataSet(
             "libreoffice-help",
             about="34,146 paragraphs of LibreOffice's help, in English and in German, on 2,535 pages",
             licence="MPL-2.0",
