@@ -163,6 +163,15 @@ DATASETS: dict[str, DataSet] = {
             fetch="bench.datasets.chatterbot:fetch",
         ),
         DataSet(
+            "stained-tissue",
+            about="A micrograph of the colon, nuclei and the protein FHL2 stained, 512 x 512 pixels",
+            licence="no known copyright restrictions",
+            size_bytes=477_916,
+            load="bench.datasets.stained_tissue:load",
+            where="bench.datasets.stained_tissue:locate",
+            fetch="bench.datasets.stained_tissue:fetch",
+        ),
+        DataSet(
             "libreoffice-help",
             about="34,146 paragraphs of LibreOffice's help, in English and in German, on 2,535 pages",
             licence="MPL-2.0",
