@@ -40,6 +40,7 @@ reports.page
 reports.formats
 reports.checks
 reports.write
+reports.ui
 bench.interchange
 bench.search
 bench.selftest
