@@ -5,6 +5,7 @@ The terminal's summary, the verdict and the page show these; `bench advise` name
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -158,8 +159,12 @@ def pick(points: Sequence[Point], cost: str, reached: set[str]) -> Point | None:
     trainings = {tuple(point[column] for column in axes): point for point in points}
     labels = {axes: training_label(point, trainings.values()) for axes, point in trainings.items()}
     preferred = [p for p in keeping if labels[tuple(p[column] for column in axes)] in reached] or keeping
-    # Among equals prefer the one without compression: it takes no extra work.
-    return min(preferred, key=lambda p: (p[cost], p["compression"] != NONE, -p["quality"]), default=None)
+    # Among equals prefer the one without compression, which takes no extra work, then the faster, the better.
+    return min(
+        preferred,
+        key=lambda p: (p[cost], p["compression"] != NONE, p[LATENCY] or math.inf, -p["quality"]),
+        default=None,
+    )
 
 
 def choice_name(point: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.formatting import counted, format_interval, format_points, format_value, three_digits
 from reports.content import Content
@@ -80,7 +80,7 @@ def _card(content: Content, chosen: Choices) -> Card:
     return Card(
         chosen.workload,
         _training(chosen.training),
-        tuple(Batch(each.batch_size, tuple(_serving(content.view, each))) for each in chosen.serving),
+        tuple(_batch(content.view, each, several=len(chosen.serving) > 1) for each in chosen.serving),
         tuple(_left_out(content, chosen.workload)),
     )
 
@@ -127,6 +127,12 @@ def _against_default(training: TrainingChoice, best: Score) -> str:
     return f"{three_digits(default.steps / (best.steps or 1))}× fewer steps than {name} (the run's first)"
 
 
+def _batch(view: RunView, serving: ServingChoice, *, several: bool) -> Batch:
+    found = tuple(_serving(view, serving))
+    size = f", batch {serving.batch_size}" if several else ""
+    return Batch(serving.batch_size, tuple(replace(each, role=each.role + size) for each in found))
+
+
 def _serving(view: RunView, serving: ServingChoice) -> Iterator[Choice]:
     best, smallest, cheapest = serving.fastest, serving.smallest, serving.cheapest
     if best is None:
@@ -134,12 +140,13 @@ def _serving(view: RunView, serving: ServingChoice) -> Iterator[Choice]:
             yield Choice("Serve", f"nothing stays within {QUALITY_POINTS:g} point of the uncompressed model")
         return
     yield _served(view, serving, best, "Serve fastest", LATENCY)
-    if smallest is not None:
-        yield _served(view, serving, smallest, "Serve smallest", SIZE)
-    if cheapest is not None:
-        yield _served(view, serving, cheapest, "Serve cheapest", MONEY)
-    else:
-        yield Choice("Serve cheapest", "unknown", "the matrix has no [prices]: by time, the fastest")
+    for role, point, cost in (("Serve smallest", smallest, SIZE), ("Serve cheapest", cheapest, MONEY)):
+        if point is not None and choice_name(point) == choice_name(best):
+            yield Choice(role, "the same as the fastest", _price(view, point, cost))
+        elif point is not None:
+            yield _served(view, serving, point, role, cost)
+        elif cost == MONEY:
+            yield Choice(role, "unknown", "the matrix has no [prices]")
 
 
 def _served(view: RunView, serving: ServingChoice, point: Point, role: str, cost: str) -> Choice:
@@ -147,7 +154,7 @@ def _served(view: RunView, serving: ServingChoice, point: Point, role: str, cost
     return Choice(
         role,
         _name(choice_name(point)),
-        _value(point, cost),
+        _value(view, point, cost),
         _sure_of_serving(view, point),
         _against_plain(point, serving.default),
         _tied(names_of((*serving.same, *serving.ties))) if fast else "",
@@ -156,14 +163,18 @@ def _served(view: RunView, serving: ServingChoice, point: Point, role: str, cost
     )
 
 
-def _value(point: Point, cost: str) -> str:
+def _value(view: RunView, point: Point, cost: str) -> str:
     mark = PRELIMINARY if point["preliminary"] else ""
     latency = format_interval(LATENCY, *(point[f"latency{end}_s"] for end in ("", "_low", "_high"))) + mark
-    if cost == LATENCY:
-        return latency
+    return latency if cost == LATENCY else f"{_price(view, point, cost)}, {latency}"
+
+
+def _price(view: RunView, point: Point, cost: str) -> str:
+    """Write what a choice was made by, latency apart."""
     if cost == MONEY:
-        return f"{three_digits(point[MONEY])} per million samples, {latency}"
-    return f"{format_value(SIZE, point[SIZE])} compressed, {latency}"
+        currency = (view.run["request"].get("prices") or {}).get("currency", "")
+        return " ".join(filter(None, (three_digits(point[MONEY]), str(currency), "per million samples")))
+    return f"{format_value(SIZE, point[SIZE])} compressed"
 
 
 def _sure_of_serving(view: RunView, point: Point) -> str:
@@ -179,7 +190,8 @@ def _against_plain(point: Point, default: Point | None) -> str:
     if default is not None and default is not point and default["latency_s"]:
         parts.append(f"{three_digits(default['latency_s'] / point['latency_s'])}× the speed")
         if point["artifact_bytes"] and default["artifact_bytes"]:
-            parts.append(f"{three_digits(point['artifact_bytes'] / default['artifact_bytes'])}× the size")
+            smaller = default["artifact_bytes"] / point["artifact_bytes"]
+            parts.append("the same size" if smaller == 1 else f"{three_digits(smaller)}× smaller")
     elif default is point:
         return "is the default: uncompressed on eager PyTorch"
     return f"{', '.join(parts)} vs {choice_name(default)}" if default is not None else ", ".join(parts)

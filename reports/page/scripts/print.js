@@ -16,6 +16,7 @@ function printedTable(table, columns, rows) {
 
 function preparePrint() {
   drawAll();
+  document.querySelectorAll("main details:not(.menu)").forEach((each) => Object.assign(each, { open: true }));
   document.querySelectorAll(".printed").forEach((made) => made.remove());
   for (const host of document.querySelectorAll("[data-table]")) {
     const built = BUILT.get(host);
