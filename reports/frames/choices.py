@@ -159,11 +159,22 @@ def pick(points: Sequence[Point], cost: str, reached: set[str]) -> Point | None:
     trainings = {tuple(point[column] for column in axes): point for point in points}
     labels = {axes: training_label(point, trainings.values()) for axes, point in trainings.items()}
     preferred = [p for p in keeping if labels[tuple(p[column] for column in axes)] in reached] or keeping
-    # Among equals prefer the one without compression, which takes no extra work, then the faster, the better.
     return min(
         preferred,
-        key=lambda p: (p[cost], p["compression"] != NONE, p[LATENCY] or math.inf, -p["quality"]),
+        key=lambda p: preference(p[cost], p["compression"] == NONE, p[LATENCY], p["quality"]),
         default=None,
+    )
+
+
+def preference(
+    cost: float | None, uncompressed: bool, latency_s: float | None, quality: float | None
+) -> tuple[float, bool, float, float]:
+    """Order ways to serve, the preferred first: by cost; among equals what takes no extra work, faster, better."""
+    return (
+        math.inf if cost is None else cost,
+        not uncompressed,
+        math.inf if latency_s is None else latency_s,
+        -(quality or 0.0),
     )
 
 
