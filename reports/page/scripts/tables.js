@@ -58,7 +58,8 @@ function buildTable(host, table) {
     columnDefaults: { resizable: "header", maxInitialWidth: 300, minWidth: 56 },
     rowHeight: ROW_HEIGHT,
     height: table.rows > MAX_VISIBLE_ROWS ? `${heightOf(table)}px` : undefined,
-    layout: "fitDataFill",
+    // Reasons come last: they take the room that is left.
+    layout: table.columns.filter((column) => column.shown).pop().sort ? "fitDataFill" : "fitDataStretch",
     headerFilterLiveFilterDelay: 60,
     placeholder: "No row matches",
     rowFormatter: (row) => {
