@@ -80,6 +80,9 @@ function buildTable(host, table) {
     host.dataset.ready = "";
     host.style.minHeight = "";
     label(body, table);
+    // The library filters on keys alone: a paste by the mouse is an input too.
+    body.querySelectorAll(".tabulator-header-filter input").forEach((box) =>
+      box.addEventListener("input", () => box.dispatchEvent(new KeyboardEvent("keyup"))));
   });
 }
 
