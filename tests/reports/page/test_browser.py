@@ -194,7 +194,7 @@ def test_a_choice_is_highlighted_in_every_table_and_chart(opened: Opened) -> Non
     page = opened.page
     page.locator(".card .legend .chip", has_text="int8-static").click()
     assert page.locator("#choose-compression").input_value() == "int8-static"
-    for name in ("inference", "tradeoff"):
+    for name in ("inference", "tradeoff", "fidelity"):
         chosen = opened.table(name).locator(".tabulator-row.chosen")
         assert chosen.count() and all("int8-static" in text for text in chosen.all_inner_texts())
     faded = page.evaluate(
