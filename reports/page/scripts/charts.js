@@ -29,7 +29,7 @@ function makeChart(host) {
   const head = element("div", { className: "chart-head" }, element("h3", { textContent: kind.title }));
   const drawing = element("div");
   const legend = element("div", { className: "legend" });
-  const caption = element("figcaption", { textContent: kind.caption });
+  const caption = element("figcaption", { textContent: kind.caption + (kind.rows === points ? leftOut() : "") });
   host.replaceChildren(head, drawing, legend, caption);
   const made = { width: 0, draw };
   const boxes = {};
@@ -91,6 +91,13 @@ function drawLegend(legend, kind, rows) {
 }
 
 const points = () => rowsOf(DATA.charts.points).map((row, at) => ({ ...row, front: FRONT.has(at) }));
+/** Say how many points are not drawn, if any. */
+function leftOut() {
+  const { rows, total } = DATA.charts.points;
+  const counts = [rows, total].map((count) => count.toLocaleString("en-US"));
+  return rows < total ? ` Drawn are ${counts[0]} of ${counts[1]} points: the front, and the fastest of what differs only in its training.` : "";
+}
+
 const FRONT = new Set(DATA.charts.points ? DATA.charts.points.front : []);
 const withFill = (row) => colourOf("compression", row.compression);
 
