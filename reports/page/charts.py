@@ -20,10 +20,10 @@ from reports.page.records import SHORT_KEY, keys_of_point
 MAX_POINTS = 2000
 """Points of quality and latency: of more, the front and the fastest of each group are drawn."""
 
-_MAX_TRAININGS = 60
+_MAX_TRAININGS, _MAX_OF_WORKLOAD = 120, 24
 _MAX_OF_CURVE = 200
-_MAX_BARS = 200
-_MAX_CELLS = 1500
+_MAX_BARS, _MAX_CLASSES = 200, 1500
+_MAX_CELLS = 5000
 
 _POINT_AXES = ("workload", "optimizer", "compression", "backend", "precision", "batch_size")
 _POINT_NUMBERS = {
@@ -106,11 +106,13 @@ def _curves(frames: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
         return []
     rows = [row for row in records(training) if row["train_key"]]
     by_key = {row["train_key"]: row for row in rows}
+    drawn: Counter[str] = Counter()
     found: list[dict[str, Any]] = []
     for key, own in curves.groupby("train_key", sort=False):
         row = by_key.get(key)
-        if row is None or len(found) == _MAX_TRAININGS:
+        if row is None or len(found) == _MAX_TRAININGS or drawn[row["workload"]] == _MAX_OF_WORKLOAD:
             continue
+        drawn[row["workload"]] += 1
         every = max(1, -(-len(own) // _MAX_OF_CURVE))
         parts = [row[f"{part}_flops"] for part in ("forward", "backward", "optimizer")]
         flops = None if None in parts or row["flops_incomplete"] else sum(parts)
@@ -153,23 +155,29 @@ def _target(training: pd.DataFrame) -> dict[str, Any]:
     return found | {"key": [str(row["train_key"] or "")[:SHORT_KEY] for row in rows]}
 
 
-def _matrix(inference: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return how many cells of each compression on each backend are in each state, and the best speedup."""
+def _matrix(inference: pd.DataFrame) -> dict[str, Any]:
+    """Return how many cells of each compression on each backend are in each state, and the best speedup.
+
+    `worst` is the commonest state of those that are not ok, empty where all are.
+    """
+    places = ("workload", "compression", "backend", "precision", "batch_size")
+    columns = (inference[name].tolist() for name in (*places, "state", "speedup"))
     groups: dict[tuple[str, ...], list[tuple[str, float | None]]] = {}
-    names = ("workload", "compression", "backend", "precision", "batch_size", "state", "speedup")
-    for *place, state, speedup in zip(*(inference[name].tolist() for name in names), strict=True):
-        groups.setdefault(tuple(map(str, place)), []).append((state, rounded(speedup)))
-    found = []
+    for *place, state, speedup in zip(*columns, strict=True):
+        groups.setdefault(tuple(map(str, place)), []).append((str(state), rounded(speedup)))
+    rows = []
     for group, cells in list(groups.items())[:_MAX_CELLS]:
+        states = Counter(state for state, _ in cells).most_common()
         known = [speedup for _, speedup in cells if speedup is not None]
-        found.append(
+        rows.append(
             {
-                **dict(zip(names, map(visible, group), strict=False)),
-                "states": dict(Counter(visible(str(state)) for state, _ in cells)),
+                **dict(zip(places, group, strict=True)),
+                "states": ", ".join(f"{count:,} {state}" for state, count in states),
+                "worst": next((state for state, _ in states if state != "ok"), ""),
                 "speedup": max(known) if known else None,
             }
         )
-    return found
+    return columns_of(rows, (*places, "states", "worst"), {"speedup": "speedup"}) if rows else {}
 
 
 def _parts(steps: pd.DataFrame) -> list[dict[str, Any]]:
@@ -212,7 +220,7 @@ def _classes(classes: pd.DataFrame) -> list[dict[str, Any]]:
         found.append(
             {name: visible(str(row[name])) for name in names} | {"change": rounded(row["change_points"])}
         )
-    return found[:_MAX_CELLS]
+    return found[:_MAX_CLASSES]
 
 
 def _ceilings(view: RunView) -> list[dict[str, Any]]:

@@ -119,9 +119,7 @@ function unscaled(mark) {
 }
 
 function stateText(row) {
-  const states = Object.entries(row.states).map(([state, count]) => `${count} ${state}`).join(", ");
-  const worst = Object.keys(row.states).find((state) => state !== "ok") || "";
-  return `${row.speedup === null ? worst || "ok" : times(row.speedup)}\n${row.compression} on ${row.backend}\n${states}`;
+  return `${row.speedup === null ? row.worst || "ok" : times(row.speedup)}\n${row.compression} on ${row.backend}\n${row.states}`;
 }
 
 const CHARTS = {
@@ -163,7 +161,7 @@ const CHARTS = {
     draw: toTarget,
   },
   matrix: {
-    title: "The matrix", rows: () => DATA.charts.matrix, choose: ["workload", "batch_size", "precision"],
+    title: "The matrix", rows: () => rowsOf(DATA.charts.matrix), choose: ["workload", "batch_size", "precision"],
     caption: "Best speedup over the uncompressed model on cpu-eager; what has none shows its state.",
     draw: (rows, width) => heat(rows, width, { x: "backend", label: "Speedup by compression and backend", value: "speedup", text: stateText, pivot: 1, log: true, scheme: "PuOr" }),
   },

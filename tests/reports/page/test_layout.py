@@ -62,7 +62,11 @@ def test_every_section_names_tables_that_exist() -> None:
 
 
 @pytest.mark.parametrize(
-    "figure", ["training-curves-digits", "sensitivity-lr-digits", "layers-x", "estimate"]
+    "figure",
+    [
+        *("training-curves-digits", "sensitivity-lr-digits", "layers-x", "estimate", "matrix-x"),
+        *("performance-profile", "pareto-fronts-x", "latencies-x", "roofline-x", "operators-x"),
+    ],
 )
 def test_every_figure_has_a_place(figure: str) -> None:
     assert section_of(figure, "figures")
