@@ -166,7 +166,7 @@ function labelled(rows, text, most) {
     return { ...row, label: count > 1 ? `${full} (${count})` : full };
   });
 }
-const leftOf = (rows, width) => Math.min(narrow(width) ? 130 : 230, 20 + 7 * Math.max(...rows.map((row) => Math.min(36, row.label.length))));
+const leftOf = (rows, width) => Math.min(narrow(width) ? 150 : 230, 20 + 7 * Math.max(...rows.map((row) => Math.min(36, row.label.length))));
 const labelTick = (width) => (text) => shortened(text, narrow(width) ? 20 : 36);
 
 function latencies(rows, width) {

@@ -98,10 +98,14 @@ function heat(rows, width, { x, label, value, text, pivot, log, scheme }) {
   const scale = Plot.scale({ color: colour });
   const ink = (row) => (!isKnown(row) ? "var(--soft)" : d3.lab(scale.apply(row[value])).l > 55 ? "#111" : "#fff");
   const left = leftOf(order, width);
-  const room = (width - left) / columns.length;
-  return plotted(width, {
-    height: 70 + 22 * order.length, marginLeft: left, marginTop: 44, marginRight: 4, ariaLabel: label, padding: 0.04,
-    x: { axis: "top", label: null, domain: columns, tickFormat: (name) => shortened(name, Math.max(4, Math.floor(room / 7))) },
+  // A cell has room for its state: of many columns, the chart scrolls sideways.
+  const whole = Math.max(width, left + 54 * columns.length);
+  const room = (whole - left) / columns.length;
+  const slanted = columns.some((name) => 7 * Math.min(24, name.length) > room);
+  const top = slanted ? 84 : 44;
+  const drawn = plotted(whole, {
+    height: top + 26 + 22 * order.length, marginLeft: left, marginTop: top, marginRight: slanted ? 30 : 4, ariaLabel: label, padding: 0.04,
+    x: { axis: "top", label: null, domain: columns, tickRotate: slanted ? -32 : 0, tickFormat: (name) => shortened(name, slanted ? 16 : 24) },
     y: { label: null, domain: order.map((row) => row.label), tickFormat: labelTick(width) },
     color: colour,
     marks: [
@@ -111,6 +115,7 @@ function heat(rows, width, { x, label, value, text, pivot, log, scheme }) {
       Plot.cell(rows.filter((row) => !isKnown(row)), { x, y: "compression", fill: "none", stroke: "var(--line)", title: text, pointerEvents: "all" }),
     ),
   });
+  return element("div", { className: "scrolls", tabIndex: whole > width ? 0 : -1 }, drawn);
 }
 /** Keep the colours of a text as they are given: the colour scale is that of the cells. */
 function unscaled(mark) {
