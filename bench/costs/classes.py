@@ -13,6 +13,9 @@ TRIAL = "trial"
 
 DRIVERS = ("workload", "optimizer", "backend", "precision", "batch_size", "format", "test_samples")
 
+_OF_DEVICES = ("devices", "parallel", "of_devices")
+"""What drives the cost too, where several devices train: a stage of one has the class that it had without."""
+
 
 def cost_class(kind: str, settings: Mapping[str, Any]) -> CostClass:
     """Return the class of a stage. How long a stage trains or samples is no part of it: that scales.
@@ -24,6 +27,8 @@ def cost_class(kind: str, settings: Mapping[str, Any]) -> CostClass:
     if kind == TRIAL:
         settings = without_tried(settings)
     found = [f"{name}={settings[name]}" for name in DRIVERS if settings.get(name) is not None]
+    if settings.get("devices", 1) != 1 or "of_devices" in settings:
+        found += [f"{name}={settings[name]}" for name in _OF_DEVICES if settings.get(name) is not None]
     if "technique" not in settings:
         return (kind, *found)
     name = re.split(r"[:(]", str(settings["technique"]))[0]
@@ -52,8 +57,9 @@ def near(kind: str, settings: Mapping[str, Any]) -> tuple[CostClass, ...]:
     middle of a kind.
     """
     class_ = cost_class(kind, settings)
+    of_devices = tuple(f"{name}=" for name in _OF_DEVICES)  # the batch is the same, and so is the work
     return tuple(
-        (f"near {number}", *(entry for entry in class_ if not entry.startswith(less)))
+        (f"near {number}", *(entry for entry in class_ if not entry.startswith((*less, *of_devices))))
         for number, less in enumerate(_LESS)
     )
 

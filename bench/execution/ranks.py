@@ -1,0 +1,103 @@
+"""Runs a stage on several devices: starts its ranks by PyTorch's elastic agent, and judges how they ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bench.execution.endings import FROM_OUTSIDE, read_result
+from bench.execution.kernel import count_oom_kills
+from bench.processes import how_it_ended
+from bench.records import Request, Result, as_json
+
+_MONITOR_S = 0.1
+"""How often the agent looks whether a rank has ended."""
+
+_GRACE_S = 5
+"""How long ranks have to end after one was lost, before they are killed."""
+
+_LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "TP_SOCKET_IFNAME": "lo"}
+"""All ranks are on this machine, whose own name may lead nowhere."""
+
+
+def result_path(folder: Path, rank: int) -> Path:
+    """Return where a rank leaves its result."""
+    return folder / f"rank-{rank}.result"
+
+
+def run_in_ranks(request: Request[Mapping[str, Any]], devices: int) -> Result:
+    """Run a stage in as many ranks as it has devices; return rank 0's result, or what was lost.
+
+    A rank that is lost ends the others within seconds.
+    """
+    os.environ.update({name: os.environ.get(name, value) for name, value in _LOOPBACK.items()})
+    with TemporaryDirectory(prefix="bench-ranks-") as place:
+        folder = Path(place)
+        (folder / "request").write_text(json.dumps(as_json(request)))
+        oom_kills = count_oom_kills()
+        codes = _launch(request, devices, folder)
+        found = [read_result(result_path(folder, rank)) for rank in range(devices)]
+        return judge(codes, found, out_of_memory=count_oom_kills() > oom_kills)
+
+
+def _launch(request: Request[Mapping[str, Any]], devices: int, folder: Path) -> Mapping[int, int]:
+    """Start the ranks and wait for them; return the exit codes of those that ended the others."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=devices,
+        run_id=request.key[:12],
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=0,
+        monitor_interval=_MONITOR_S,
+        **_grace(LaunchConfig),
+    )
+    words = ["-m", "bench.execution.rank", str(folder / "request"), str(folder), str(os.getpid())]
+    try:
+        elastic_launch(config, sys.executable)(*words)
+    except ChildFailedError as error:
+        return {rank: failure.exitcode for rank, failure in error.failures.items()}
+    return {}
+
+
+def _grace(config: type) -> dict[str, Any]:
+    """Return how long ranks have to end, where this PyTorch lets one say so."""
+    name = "shutdown_timeout"
+    return {name: _GRACE_S} if name in getattr(config, "__dataclass_fields__", {}) else {}
+
+
+def judge(codes: Mapping[int, int], found: Sequence[Result | None], *, out_of_memory: bool = False) -> Result:
+    """Return the result of a stage by its ranks' exit codes and results.
+
+    A rank that was killed comes before those that then lost their connection to it; of the others one that
+    says why, as that a technique does not apply, before one that only failed.
+    """
+    lost = {rank: code for rank, code in codes.items() if code < 0}
+    size, first = len(found), found[0]
+    if lost:
+        rank, code = min(lost.items())
+        how = f"rank {rank} of {size} {how_it_ended(code)}; what the stage had done is lost"
+        if -code == signal.SIGKILL and out_of_memory:
+            return Result("oom", how)
+        return Result("killed" if -code in FROM_OUTSIDE else "failed", how)
+    bad = {rank: result for rank, result in enumerate(found) if result is not None and result.state != "ok"}
+    if bad:
+        rank, result = min(bad.items(), key=lambda entry: (entry[1].state == "failed", entry[1].start_s))
+        reason = result.reason if result.state != "failed" else f"rank {rank} of {size}: {result.reason}"
+        return replace(result, reason=reason, artifact=None)
+    if codes or first is None:
+        rank, code = min(codes.items(), default=(0, 0))
+        return Result("failed", f"rank {rank} of {size} {how_it_ended(code)} and left no result")
+    return first
