@@ -44,7 +44,14 @@ def run_in_ranks(request: Request[Mapping[str, Any]], devices: int) -> Result:
         oom_kills = count_oom_kills()
         codes = _launch(request, devices, folder)
         found = [read_result(result_path(folder, rank)) for rank in range(devices)]
-        return judge(codes, found, out_of_memory=count_oom_kills() > oom_kills)
+        lost = _work_of(request)
+        return judge(codes, found, lost, out_of_memory=count_oom_kills() > oom_kills)
+
+
+def _work_of(request: Request[Mapping[str, Any]]) -> str:
+    """Say what is lost with a rank."""
+    steps = request.settings.get("steps")
+    return f"its training of up to {steps:,} steps" if steps else "its timing"
 
 
 def _launch(request: Request[Mapping[str, Any]], devices: int, folder: Path) -> Mapping[int, int]:
@@ -78,8 +85,10 @@ def _grace(config: type) -> dict[str, Any]:
     return {name: _GRACE_S} if name in getattr(config, "__dataclass_fields__", {}) else {}
 
 
-def judge(codes: Mapping[int, int], found: Sequence[Result | None], *, out_of_memory: bool = False) -> Result:
-    """Return the result of a stage by its ranks' exit codes and results.
+def judge(
+    codes: Mapping[int, int], found: Sequence[Result | None], lost_work: str, *, out_of_memory: bool = False
+) -> Result:
+    """Return the result of a stage by its ranks' exit codes and results; `lost_work` is lost with a rank.
 
     A rank that was killed comes before those that then lost their connection to it; of the others one that
     says why, as that a technique does not apply, before one that only failed.
@@ -88,7 +97,7 @@ def judge(codes: Mapping[int, int], found: Sequence[Result | None], *, out_of_me
     size, first = len(found), found[0]
     if lost:
         rank, code = min(lost.items())
-        how = f"rank {rank} of {size} {how_it_ended(code)}; what the stage had done is lost"
+        how = f"rank {rank} of {size} {how_it_ended(code)}; {lost_work} is lost"
         if -code == signal.SIGKILL and out_of_memory:
             return Result("oom", how)
         return Result("killed" if -code in FROM_OUTSIDE else "failed", how)
