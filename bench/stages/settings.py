@@ -33,6 +33,9 @@ Average = Annotated[Technique[Row], PlainValidator(_parsed_by(AVERAGES)), _AS_TE
 Parallel = Annotated[Technique[ParallelRow], PlainValidator(_parsed_by(PARALLELS)), _AS_TEXT]
 Compression = Annotated[Technique[CompressionRow], PlainValidator(_parsed_by(COMPRESSIONS)), _AS_TEXT]
 
+ALONE: Technique[ParallelRow] = PARALLELS.default(ONE_DEVICE)
+"""How one device trains."""
+
 TRIAL_ROLE = "trial "
 """Begins the role of a trial, as `trial 3`, among the parents of a stage that goes by it."""
 
@@ -76,7 +79,7 @@ class DevicesSettings(TrainingSettings):
     """
 
     devices: int = 1
-    parallel: Parallel = PARALLELS.default(ONE_DEVICE)
+    parallel: Parallel = ALONE
 
 
 @dataclass(frozen=True, kw_only=True)

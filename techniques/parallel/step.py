@@ -15,12 +15,16 @@ from techniques.backends.training import AS_IT_COMES, Loss, TorchTrainingStep, T
 from techniques.optimizers import OptimizerRow
 from techniques.optimizers.second_order import differentiates_twice
 from techniques.optimizers.torch_optim import evaluates_by_closure, swaps_weights
+from techniques.outputs import compared
 from techniques.parallel import ParallelRow, TensorPlan
 from techniques.parallel.ranks import Ranks
 from techniques.parallel.spreading import whole
 from techniques.regime import PLAIN, Regime
 from techniques.regime.clipping import ClippingRecord
 from techniques.registry import CannotApply, Technique
+
+_TOLERANCE = 1e-3
+"""How far outputs of split layers may differ from those of whole ones, as a share of the largest."""
 
 FURTHER_SEEDS = 1_000_003
 """Between the random numbers of one rank and the next: samples of a batch are dropped out independently."""
@@ -201,8 +205,10 @@ class ParallelTrainingStep:
     def warm_up(self, batch: torch.Tensor, targets: torch.Tensor, epoch: Iterable[torch.Tensor] = ()) -> None:
         """Go forward and backward once on this rank's share; afterwards weights are as they were.
 
-        Raises CannotApply where the loss of a batch is no weighted sum of those of its shares.
+        Raises CannotApply where the loss of a batch is no weighted sum of its shares', and where a plan to
+        split layers changes the model's outputs.
         """
+        self._check_plan(batch)
         self.loss.begin(targets)
         self.inner.warm_up(batch, targets[self.share(len(targets))])
         if self.spread.parallel.row.splits_batches:
@@ -211,6 +217,22 @@ class ParallelTrainingStep:
                 outputs = self.inner.model(batch)
             self.inner.model.train()
             self.loss.study(outputs, (each.to(targets.device) for each in epoch))
+
+    def _check_plan(self, batch: torch.Tensor) -> None:
+        """Hold the outputs of layers that a plan splits against the whole model's, where that is here."""
+        if not self.spread.parallel.row.planned or self.spread.evaluated is None:
+            return
+        whole_outputs, outputs = (
+            torch.cat([each.flatten() for each in _evaluated(model, batch)])
+            for model in (self.spread.evaluated, self.trained)
+        )
+        off = float((whole_outputs - outputs).abs().max() / whole_outputs.abs().max())
+        if not off <= _TOLERANCE:
+            raise CannotApply(
+                f"parallel={self.spread.parallel.name}: the workload's plan changes its model's outputs, by "
+                f"{off:.2g} of the largest"
+            )
+        self.trained.train()
 
     def write_back(self) -> None:
         """Bring the weights that are evaluated together in `model`."""
@@ -222,6 +244,11 @@ class ParallelTrainingStep:
         with torch.no_grad():
             for name, tensor in _tensors(evaluated):
                 tensor.copy_(whole(own[name]))
+
+
+@torch.no_grad()
+def _evaluated(model: torch.nn.Module, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    return compared(model.eval()(batch))
 
 
 def _tensors(model: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
