@@ -16,7 +16,7 @@ def synchronize_batch_norms(model: torch.nn.Module, ranks: int) -> None:
     PyTorch's `SyncBatchNorm` does so on GPUs only. Shares of a batch must be of equal size.
     """
     for module in model.modules():
-        if isinstance(module, _BatchNorm) and ranks > 1:
+        if isinstance(module, _BatchNorm):
             forward: Any = partial(_normalize, module, ranks)
             module.forward = forward
 

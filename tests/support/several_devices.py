@@ -58,9 +58,9 @@ def transformer():
 def hanging():
     import os, time
     def transform(batch):
-        if os.environ.get("RANK") == "1":
-            open(PIDS, "a").write(f"{os.getpid()}\\n")
-            time.sleep(600)
+        with open(PIDS, "a") as file:
+            file.write(f"{os.getpid()}\\n")
+        time.sleep(600)
         return batch
     found = mlp()
     return Workload(found.data, transform, found.model, found.loss, found.quality)
@@ -85,13 +85,14 @@ _SETTINGS: dict[str, Any] = {
 
 
 def several(
-    folder: Path, workload: str, parallel: str = "ddp", kind: str = "train", devices: int = 2, **settings: Any
+    folder: Path, workload: str, parallel: str = "ddp", kind: str = "train", devices: int = 2, **fields: Any
 ) -> Request[Any]:
     """Return the request of a stage on several devices, its settings as JSON, as the runner sends it."""
     place = folder / "mine.py"
     place.write_text(WORKLOADS.replace("PIDS", repr(str(folder / "pids"))))
     own = {"workload": f"own:{place}:{workload}", "devices": devices, "parallel": parallel}
-    request = request_of(kind, folder, _SETTINGS | own | settings, cpus=(0, 1), threads=2, all_passes=True)
+    fields = {"cpus": (0, 1), "threads": 2, "all_passes": True} | fields
+    request = request_of(kind, folder, _SETTINGS | own, **fields)
     return replace(request, settings=as_json(request.settings, whole=True))
 
 
