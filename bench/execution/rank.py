@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def main(arguments: list[str]) -> int:
     die_with_parent(signal.SIGKILL, parent)
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     request = read_as(Request, json.loads(request_path.read_text()))
+    request = replace(request, fork_safe=False)  # it was started by itself, which its record says
     limit_memory(resource.getrlimit(resource.RLIMIT_DATA)[0] // size)
     _keep_to_share(request.cpus, rank, size)
     from bench.execution.worker import run

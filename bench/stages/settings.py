@@ -33,7 +33,7 @@ Average = Annotated[Technique[Row], PlainValidator(_parsed_by(AVERAGES)), _AS_TE
 Parallel = Annotated[Technique[ParallelRow], PlainValidator(_parsed_by(PARALLELS)), _AS_TEXT]
 Compression = Annotated[Technique[CompressionRow], PlainValidator(_parsed_by(COMPRESSIONS)), _AS_TEXT]
 
-ALONE: Technique[ParallelRow] = PARALLELS.default(ONE_DEVICE)
+ALONE: Technique[ParallelRow] = Technique(PARALLELS.get(ONE_DEVICE), {})
 """How one device trains."""
 
 TRIAL_ROLE = "trial "

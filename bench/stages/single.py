@@ -7,9 +7,11 @@ from pathlib import Path
 
 import torch
 
+from bench.instruments.memory import PeakResident
 from bench.models.training import Trainer
 from bench.records import Measurement, Request
 from bench.stages.inputs import make_trainer
+from bench.stages.resident import resident_memory
 from bench.stages.settings import SingleSettings
 from bench.stages.step import stepper
 from bench.stages.timing import timed_pass, timings
@@ -28,7 +30,10 @@ def run(request: Request[SingleSettings], folder: Path) -> list[Measurement]:
     Of a CPU, one of its devices is the share of cores, with as many threads, that each rank has.
     """
     threads = _keep_to_share(request)
-    trainer = _trainer(request.settings)
+    with PeakResident() as resident:
+        trainer = _trainer(request.settings)
+        stepper(trainer)()
+        trainer.synchronize()
     period = 1 if trainer.learn.optimizer is None else period_of(trainer.learn.optimizer)
     step = stepper(trainer)
 
@@ -44,6 +49,7 @@ def run(request: Request[SingleSettings], folder: Path) -> list[Measurement]:
         *(entry for entry in timings(_METRIC, samples) if entry.metric in wanted),
         *timed.steadiness(),
         effective_batch(trainer),
+        *resident_memory(resident, trainer.ranks),
         Measurement("single_threads", threads, method=where),
     ]
 
