@@ -8,6 +8,9 @@ from typing import Any
 
 CostClass = tuple[str, ...]
 
+SINGLE = "single"
+"""The kind of stages that take a step on one of several devices."""
+
 TRIAL = "trial"
 """The kind of stages that differ in the settings of their optimizer, which do not drive the cost."""
 

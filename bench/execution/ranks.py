@@ -23,7 +23,7 @@ _MONITOR_S = 0.1
 _GRACE_S = 5
 """How long ranks have to end after one was lost, before they are killed."""
 
-_LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "TP_SOCKET_IFNAME": "lo"}
+_LOOPBACK = ("GLOO_SOCKET_IFNAME", "lo")
 """All ranks are on this machine, whose own name may lead nowhere."""
 
 
@@ -37,7 +37,7 @@ def run_in_ranks(request: Request[Mapping[str, Any]], devices: int) -> Result:
 
     A rank that is lost ends the others within seconds.
     """
-    os.environ.update({name: os.environ.get(name, value) for name, value in _LOOPBACK.items()})
+    os.environ.setdefault(*_LOOPBACK)
     with TemporaryDirectory(prefix="bench-ranks-") as place:
         folder = Path(place)
         (folder / "request").write_text(json.dumps(as_json(request)))

@@ -44,10 +44,13 @@ THROTTLED_SHARE = 0.02
 
 
 class Disturbance:
-    """Records over a `with` block what else went on: pressure, steal, involuntary switches, load, the GPU."""
+    """Records over a `with` block what else went on: pressure, steal, involuntary switches, load, the GPU.
 
-    def __init__(self, device: str = "cpu") -> None:
-        self._device = device
+    `ours` is 1 where this process may have a context on the GPU already, as a rank that has joined others.
+    """
+
+    def __init__(self, device: str = "cpu", ours: int = 0) -> None:
+        self._device, self._ours = device, ours
         self._found: dict[str, float | None] = {}
         self._gpu = GpuState()
 
@@ -57,8 +60,8 @@ class Disturbance:
         self._pressure_us, self._stolen_s = _cpu_pressure_us(), stolen_s()
         self._busy_s, self._threads = busy_s(), thread_seconds()
         self._load = os.getloadavg()[0]
-        # The launch has no context on the device yet: whoever is there now is a stranger, by any numbering.
-        self._gpu = gpu_state(ours=0) if self._device == "cuda" else GpuState()
+        # Without a context of the launch's own, whoever is there now is a stranger, by any numbering.
+        self._gpu = gpu_state(ours=self._ours) if self._device == "cuda" else GpuState()
         return self
 
     def __exit__(
