@@ -66,7 +66,7 @@ def run(request: Request[Mapping[str, Any]], *, rank: int = 0, ranks: int = 1) -
     """
     from bench.instruments.disturbance import Disturbance
 
-    disturbance = Disturbance(request.device, ours=int(ranks > 1))
+    disturbance = Disturbance(request.device, ranks)
     measurements: tuple[Measurement, ...] = ()
     artifact: Artifact | None = None
     state, reason = "ok", ""

@@ -46,11 +46,12 @@ THROTTLED_SHARE = 0.02
 class Disturbance:
     """Records over a `with` block what else went on: pressure, steal, involuntary switches, load, the GPU.
 
-    `ours` is 1 where this process may have a context on the GPU already, as a rank that has joined others.
+    Of several `ranks` that work together this is one: the others take as much of the CPUs as it does, and it
+    may have a context on its GPU already.
     """
 
-    def __init__(self, device: str = "cpu", ours: int = 0) -> None:
-        self._device, self._ours = device, ours
+    def __init__(self, device: str = "cpu", ranks: int = 1) -> None:
+        self._device, self._ranks = device, ranks
         self._found: dict[str, float | None] = {}
         self._gpu = GpuState()
 
@@ -61,7 +62,7 @@ class Disturbance:
         self._busy_s, self._threads = busy_s(), thread_seconds()
         self._load = os.getloadavg()[0]
         # Without a context of the launch's own, whoever is there now is a stranger, by any numbering.
-        self._gpu = gpu_state(ours=self._ours) if self._device == "cuda" else GpuState()
+        self._gpu = gpu_state(ours=int(self._ranks > 1)) if self._device == "cuda" else GpuState()
         return self
 
     def __exit__(
@@ -78,7 +79,7 @@ class Disturbance:
                 resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - self._switches
             ),
             "cpu_pressure": _share(self._pressure_us, _cpu_pressure_us(), 1e6 * wall_s),
-            "others_cpu": _share(self._busy_s, None if busy is None else busy - cpu_s, wall_s),
+            "others_cpu": _share(self._busy_s, None if busy is None else busy - self._ranks * cpu_s, wall_s),
             "active_threads": float(sum(seconds > ACTIVE_SHARE * wall_s for seconds in on_cpu)),
             "cpus": float(cpus),
             "stolen": _share(self._stolen_s, stolen_s(), wall_s * cpus),
