@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from bench.formatting import counted
 from bench.instruments.memory import PeakResident
 from bench.records import Measurement
 from bench.stages.settings import DevicesSettings
@@ -40,7 +41,7 @@ def make_up(settings: DevicesSettings, ranks: Ranks) -> list[Measurement]:
     """Say of a stage on several devices how many ranks it had, in which way, and what connected them."""
     if ranks.size == 1:
         return []
-    threads = f", {torch.get_num_threads()} threads each" if ranks.backend == "gloo" else ""
+    threads = f", {counted(torch.get_num_threads(), 'thread')} each" if ranks.backend == "gloo" else ""
     return [
         Measurement("ranks", ranks.size, method=f"{settings.parallel.text} over {ranks.backend}{threads}")
     ]

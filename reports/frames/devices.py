@@ -53,6 +53,16 @@ def efficiency(view: RunView, training: Training, devices: int) -> Interval | No
     return Interval(found.value / devices, low, high, found.n, found.method, found.preliminary)
 
 
+def device_notes(view: RunView, training: Training) -> list[str]:
+    """Say what became of the step on one device, where that is not known, and how many ranks trained."""
+    status = view.status(training.single_key)
+    ranks = view.reading(training.step_key, "ranks").method
+    return [
+        *([f"step on one device {status.state}: {status.reason}"] if status.bad else []),
+        *([ranks] if ranks else []),
+    ]
+
+
 def _largest_rank(view: RunView, key: str) -> float | None:
     metric = "rank_peak_rss_bytes"
     known = [view.value(key, metric, rank) for rank in view.qualifiers(key, metric)]

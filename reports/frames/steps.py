@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from reports.frames.counts import flops_incomplete, incomplete_counts
-from reports.frames.devices import DEVICE_COLUMNS, device_columns
+from reports.frames.devices import DEVICE_COLUMNS, device_columns, device_notes
 from reports.frames.roofline import step_point, utilization_columns
 from reports.frames.training import FLOPS, step_time_columns
 from reports.frames.validity import step_fault
@@ -69,7 +69,7 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
         "flops_incomplete": flops_incomplete(view, key),
         "flops_incomplete_in": incomplete_counts(view, key, FLOPS),
         **{metric: view.value(key, metric) for metric in ("peak_tensor_bytes", *MEMORY.values())},
-        "notes": "; ".join(_notes(view, key)),
+        "notes": "; ".join([*_notes(view, key), *device_notes(view, training)]),
         "step_key": key,
     }
 

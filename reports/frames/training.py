@@ -10,7 +10,7 @@ import pandas as pd
 from bench.formatting import format_value
 from bench.metrics import METRICS
 from reports.frames.counts import flops_incomplete, incomplete_counts
-from reports.frames.devices import DEVICE_COLUMNS, device_columns, devices_text
+from reports.frames.devices import DEVICE_COLUMNS, device_columns, device_notes, devices_text
 from reports.frames.further import further_columns, further_values
 from reports.frames.money import TRAINING_COLUMNS, training_columns
 from reports.frames.precision import is_preliminary
@@ -134,7 +134,7 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
     row["flops_to_target"] = _flops_to_target(view, row)
     row |= _spent(view, row)
     row |= tuning_columns(view, row)
-    row["notes"] = "; ".join(_notes(view, row))
+    row["notes"] = "; ".join(_notes(view, row, training))
     return row
 
 
@@ -207,7 +207,7 @@ def _flops_to_target(view: RunView, row: Mapping[str, Any]) -> float | None:
     return None if None in parts else steps * (forward + backward + optimizer)
 
 
-def _notes(view: RunView, row: Mapping[str, Any]) -> list[str]:
+def _notes(view: RunView, row: Mapping[str, Any], training: Training) -> list[str]:
     notes: list[str] = []
     if row["censored"]:
         trained = format_value("steps_trained", row["steps_trained"])
@@ -228,6 +228,7 @@ def _notes(view: RunView, row: Mapping[str, Any]) -> list[str]:
     step = view.status(row["step_key"])
     if row["step_key"] and step.bad:
         notes.append(f"step timing {step.state}: {step.reason}")
+    notes += device_notes(view, training)
     fault = step_fault(view, row["step_key"])
     if fault:
         notes.append(f"step timing INVALID: {fault}")

@@ -81,7 +81,7 @@ def test_a_training_in_two_ranks_leaves_the_model_of_one_and_the_memory_of_each(
     assert (result.state, result.reason) == ("ok", "")
     found = by_metric(result.measurements)
     assert found["steps_trained"].value == 12 and found["ranks"].value == 2
-    assert found["ranks"].method == "ddp over gloo, 1 threads each"
+    assert found["ranks"].method == "ddp over gloo, 1 thread each"
     peaks = [entry.value for entry in result.measurements if entry.metric == "rank_peak_rss_bytes"]
     assert len(peaks) == 2 and found["peak_rss_bytes"].value == max(peaks)
     settings = settings_of("train", request.settings)

@@ -62,6 +62,7 @@ def measurements(row: StageRow, round_: int) -> tuple[Measurement, ...]:
         return (step,)
     return (
         step,
+        Measurement("ranks", 2.0, method=f"{way} over gloo, 1 thread each"),
         Measurement("communication_share", 0.25, n=20),
         Measurement("rank_peak_rss_bytes", 4e8, qualifier="rank 0"),
         Measurement("rank_peak_rss_bytes", 5e8, qualifier="rank 1"),
@@ -102,3 +103,12 @@ def test_people_see_the_columns_where_several_devices_train(view: RunView) -> No
 def test_a_training_is_named_by_its_devices(view: RunView) -> None:
     rows = records(training_table(view))
     assert [training_label(row, rows) for row in rows] == ["adam, 1 device", "adam, ddp x2", "adam, fsdp x2"]
+
+
+def test_a_note_says_what_connected_the_ranks(view: RunView) -> None:
+    notes = {row["parallel"]: row["notes"] for row in records(steps_table(view))}
+    assert notes == {
+        "none": "",
+        "ddp": "ddp over gloo, 1 thread each",
+        "fsdp": "fsdp over gloo, 1 thread each",
+    }
