@@ -51,7 +51,7 @@ class Reasons:
     def __init__(self, cpus: int | None = None) -> None:
         self._cpus = cpus
         self._obstacles: dict[int, Obstacle | None] = {}
-        self._reasons: dict[tuple[str, ...], Reason | None] = {}
+        self._reasons: dict[tuple[str | int, ...], Reason | None] = {}
 
     def reason(self, chosen: CellTechniques) -> Reason | None:
         """Return why a cell cannot run here, None if it can; what no command mends comes first."""

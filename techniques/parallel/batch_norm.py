@@ -18,7 +18,7 @@ def synchronize_batch_norms(model: torch.nn.Module, ranks: int) -> None:
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             forward: Any = partial(_normalize, module, ranks)
-            module.forward = forward
+            module.__dict__["forward"] = forward
 
 
 def _normalize(module: _BatchNorm, ranks: int, batch: torch.Tensor) -> torch.Tensor:
