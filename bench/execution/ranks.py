@@ -32,13 +32,13 @@ def result_path(folder: Path, rank: int) -> Path:
     return folder / f"rank-{rank}.result"
 
 
-def run_in_ranks(request: Request[Mapping[str, Any]], devices: int) -> Result:
+def run_in_ranks(request: Request[Mapping[str, Any]], devices: int, work: Path) -> Result:
     """Run a stage in as many ranks as it has devices; return rank 0's result, or what was lost.
 
-    A rank that is lost ends the others within seconds.
+    A rank that is lost ends the others within seconds. Files on the way lie in a folder in `work`.
     """
     os.environ.setdefault(*_LOOPBACK)
-    with TemporaryDirectory(prefix="bench-ranks-") as place:
+    with TemporaryDirectory(prefix="ranks-", dir=work) as place:
         folder = Path(place)
         (folder / "request").write_text(json.dumps(as_json(request)))
         oom_kills = count_oom_kills()
@@ -56,6 +56,7 @@ def _work_of(request: Request[Mapping[str, Any]]) -> str:
 
 def _launch(request: Request[Mapping[str, Any]], devices: int, folder: Path) -> Mapping[int, int]:
     """Start the ranks and wait for them; return the exit codes of those that ended the others."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -63,6 +64,7 @@ def _launch(request: Request[Mapping[str, Any]], devices: int, folder: Path) -> 
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=devices,
+        logs_specs=DefaultLogsSpecs(str(folder / "logs")),  # which would stay behind elsewhere
         run_id=request.key[:12],
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",

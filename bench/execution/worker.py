@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
     request = read_as(Request, json.loads(request_path.read_text()))
     devices = request.settings.get("devices", 1)
     try:
-        result = run(request) if devices == 1 else run_in_ranks(request, devices)
+        result = run(request) if devices == 1 else run_in_ranks(request, devices, result_path.parent)
         replace_file(result_path, json.dumps(as_json(result)).encode(), sync=False)
     except OSError as error:
         if error.errno not in FULL:

@@ -63,9 +63,8 @@ class Spread:
         shared = SharedLoss(loss, self.ranks if self.parallel.row.splits_batches else None)
         wrap = partial(self.parallel.load(), ranks=self.ranks, plan=self.plan)
         sharded = self.parallel.row.shards_weights
-        own = (
-            wrap(model.to(device)) if sharded else model
-        )  # an optimizer is one of the weights that a rank has
+        # An optimizer is one of the weights that a rank has.
+        own = wrap(model.to(device)) if sharded else model
         prepared = (own, shared, optimizer, device, precision, options, regime)
         inner = TorchTrainingStep.prepare(*prepared, *([] if sharded else [wrap]))
         _refuse_optimizer(inner.optimizer, self)

@@ -132,6 +132,6 @@ def test_two_gpus_train_over_nccl(tmp_path, parallel):
 
     request = several(tmp_path, "mlp", parallel, "step", device="cuda", fork_safe=False)
     request.settings["backend"] = "cuda-eager"
-    result = run_in_ranks(request, 2)
+    result = run_in_ranks(request, 2, tmp_path)
     assert (result.state, result.reason) == ("ok", "")
     assert "nccl" in by_metric(result.measurements)["ranks"].method

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 def test_a_killed_rank_ends_the_stage_in_seconds_and_is_on_record(tmp_path: Path) -> None:
     began = time.monotonic()
-    result = run_in_ranks(several(tmp_path, "losing", timeout_s=300.0), 2)
+    result = run_in_ranks(several(tmp_path, "losing", timeout_s=300.0), 2, tmp_path)
     assert time.monotonic() - began < 120
     assert (result.state, result.reason) == (
         "killed",

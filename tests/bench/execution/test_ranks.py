@@ -72,7 +72,7 @@ def test_a_rank_that_left_nothing_is_named():
 @pytest.mark.slow
 def test_a_training_in_two_ranks_leaves_the_model_of_one_and_the_memory_of_each(tmp_path: Path) -> None:
     request = several(tmp_path, "mlp", key="d" * 64)
-    result = run_in_ranks(request, 2)
+    result = run_in_ranks(request, 2, tmp_path)
     assert (result.state, result.reason) == ("ok", "")
     found = by_metric(result.measurements)
     assert found["steps_trained"].value == 12 and found["ranks"].value == 2
@@ -86,7 +86,7 @@ def test_a_training_in_two_ranks_leaves_the_model_of_one_and_the_memory_of_each(
 
 @pytest.mark.slow
 def test_a_step_of_two_ranks_is_timed_with_its_communication(tmp_path: Path) -> None:
-    result = run_in_ranks(several(tmp_path, "mlp", "fsdp", "step"), 2)
+    result = run_in_ranks(several(tmp_path, "mlp", "fsdp", "step"), 2, tmp_path)
     assert (result.state, result.reason) == ("ok", "")
     found = by_metric(result.measurements)
     assert found["step_latency_s"].value > 0 and found["step_latency_s"].n >= 6
