@@ -15,13 +15,16 @@ from typing import Any
 from bench.execution.endings import FROM_OUTSIDE, read_result
 from bench.execution.kernel import count_oom_kills
 from bench.processes import how_it_ended
-from bench.records import Request, Result, as_json
+from bench.records import Request, Result, State, as_json
 
 _MONITOR_S = 0.1
 """How often the agent looks whether a rank has ended."""
 
 _GRACE_S = 5
 """How long ranks have to end after one was lost, before they are killed."""
+
+_OF_A_CONNECTION = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "broken pipe")
+"""Parts of what PyTorch says, in lower case, in a rank whose others are gone."""
 
 _LOOPBACK = ("GLOO_SOCKET_IFNAME", "lo")
 """All ranks are on this machine, whose own name may lead nowhere."""
@@ -92,23 +95,37 @@ def judge(
 ) -> Result:
     """Return the result of a stage by its ranks' exit codes and results; `lost_work` is lost with a rank.
 
-    A rank that was killed comes before those that then lost their connection to it; of the others one that
-    says why, as that a technique does not apply, before one that only failed.
+    First comes a rank that says why it ended, then one that was killed; those that only lost their connection
+    to it, or were then ended by the agent (SIGTERM), come last.
     """
-    lost = {rank: code for rank, code in codes.items() if code < 0}
-    size, first = len(found), found[0]
-    if lost:
-        rank, code = min(lost.items())
-        how = f"rank {rank} of {size} {how_it_ended(code)}; {lost_work} is lost"
-        if -code == signal.SIGKILL and out_of_memory:
-            return Result("oom", how)
-        return Result("killed" if -code in FROM_OUTSIDE else "failed", how)
     bad = {rank: result for rank, result in enumerate(found) if result is not None and result.state != "ok"}
-    if bad:
-        rank, result = min(bad.items(), key=lambda entry: (entry[1].state == "failed", entry[1].start_s))
-        reason = result.reason if result.state != "failed" else f"rank {rank} of {size}: {result.reason}"
-        return replace(result, reason=reason, artifact=None)
+    causes = {rank: result for rank, result in bad.items() if not _lost_connection(result)}
+    silent = {rank: code for rank, code in codes.items() if code > 0 and found[rank] is None}
+    killed = {rank: code for rank, code in codes.items() if code < 0}
+    others = {rank: code for rank, code in killed.items() if code != -signal.SIGTERM}
+    if causes:
+        return _of_rank(causes, len(found))
+    if others or (killed and not silent):
+        rank, code = min((others or killed).items())
+        how = f"rank {rank} of {len(found)} {how_it_ended(code)}; {lost_work} is lost"
+        state: State = "killed" if -code in FROM_OUTSIDE else "failed"
+        return Result("oom" if -code == signal.SIGKILL and out_of_memory else state, how)
+    if bad and not silent:
+        return _of_rank(bad, len(found))
+    first = found[0]
     if codes or first is None:
-        rank, code = min(codes.items(), default=(0, 0))
-        return Result("failed", f"rank {rank} of {size} {how_it_ended(code)} and left no result")
+        rank, code = min((silent or codes).items(), default=(0, 0))
+        return Result("failed", f"rank {rank} of {len(found)} {how_it_ended(code)} and left no result")
     return first
+
+
+def _of_rank(bad: Mapping[int, Result], ranks: int) -> Result:
+    """Return the result of the rank that says most: why a technique does not apply, before what failed."""
+    rank, result = min(bad.items(), key=lambda entry: (entry[1].state == "failed", entry[1].start_s))
+    reason = result.reason if result.state != "failed" else f"rank {rank} of {ranks}: {result.reason}"
+    return replace(result, reason=reason, artifact=None)
+
+
+def _lost_connection(result: Result) -> bool:
+    """Say whether a rank failed because another one was gone."""
+    return result.state == "failed" and any(word in result.reason.lower() for word in _OF_A_CONNECTION)

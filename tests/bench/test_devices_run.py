@@ -18,7 +18,6 @@ workload = ["own:{place}:losing", "own:{place}:mlp"]
 optimizer = "adam"
 batch_size = 16
 devices = [1, 2]
-parallel = ["ddp", "tp"]
 """
 
 pytestmark = pytest.mark.slow
@@ -31,7 +30,7 @@ def results(bench, tmp_path_factory) -> Path:
     place.write_text(WORKLOADS.replace("PIDS", repr(str(folder / "pids"))))
     (folder / "mine.toml").write_text(MATRIX.format(place=place))
     done = bench("run", "--matrix", folder / "mine.toml", "--smoke", "--results", folder / "results")
-    assert "own" in done.stdout, done.stderr
+    assert "some stages failed" in done.stderr, done.stderr
     return folder / "results"
 
 
@@ -48,7 +47,7 @@ def states(training: pd.DataFrame, workload: str) -> dict[str, str]:
 
 
 def test_what_one_device_and_two_trained_is_in_the_table(training: pd.DataFrame) -> None:
-    assert states(training, "mlp") == {"none": "ok", "ddp": "ok", "tp": "skipped"}
+    assert states(training, "mlp") == {"none": "ok", "ddp": "ok"}
     (ddp,) = training[training["parallel"] == "ddp"][training["workload"].str.endswith("mlp")].to_dict(
         "records"
     )

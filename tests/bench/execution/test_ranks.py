@@ -59,6 +59,16 @@ def test_a_rank_that_says_why_comes_before_one_that_only_failed():
     assert (result.state, result.reason) == (refused.state, refused.reason)
 
 
+def test_a_rank_that_the_agent_then_ends_is_not_the_reason():
+    refused = Result("skipped", "parallel=tp requires a workload that declares how its layers are split")
+    assert judge({0: -signal.SIGTERM, 1: 1}, [None, refused], LOST).reason == refused.reason
+    assert judge({0: -signal.SIGTERM, 1: 3}, [None, None], LOST).reason == (
+        "rank 1 of 2 ended with exit code 3 and left no result"
+    )
+    killed = judge({0: -signal.SIGTERM, 1: -signal.SIGKILL}, [None, None], LOST)
+    assert killed.reason.startswith("rank 1 of 2 was killed by SIGKILL")
+
+
 def test_a_rank_that_failed_is_named():
     result = judge({1: 1}, [OK, Result("failed", "ValueError: no")], LOST)
     assert (result.state, result.reason) == ("failed", "rank 1 of 2: ValueError: no")
