@@ -41,6 +41,12 @@ def training(results: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
+def row_of(training: pd.DataFrame, workload: str) -> dict[str, object]:
+    own = training[(training["parallel"] == "ddp") & training["workload"].str.endswith(workload)]
+    (row,) = own.to_dict("records")
+    return row
+
+
 def states(training: pd.DataFrame, workload: str) -> dict[str, str]:
     own = training[training["workload"].str.endswith(workload)]
     return dict(zip(own["parallel"], own["state"], strict=True))
@@ -48,18 +54,14 @@ def states(training: pd.DataFrame, workload: str) -> dict[str, str]:
 
 def test_what_one_device_and_two_trained_is_in_the_table(training: pd.DataFrame) -> None:
     assert states(training, "mlp") == {"none": "ok", "ddp": "ok"}
-    (ddp,) = training[training["parallel"] == "ddp"][training["workload"].str.endswith("mlp")].to_dict(
-        "records"
-    )
+    ddp = row_of(training, "mlp")
     assert ddp["scaling_efficiency"] > 0 and 0 < ddp["communication_share"] <= 1
     assert ddp["rank_peak_rss_bytes"] > 1e7 and ddp["single_step_s"] > 0
 
 
 def test_a_lost_rank_is_on_record_and_the_run_goes_on(training: pd.DataFrame) -> None:
     assert states(training, "losing")["none"] == "ok"
-    (lost,) = training[training["parallel"] == "ddp"][training["workload"].str.endswith("losing")].to_dict(
-        "records"
-    )
+    lost = row_of(training, "losing")
     assert lost["state"] == "killed"
     assert lost["reason"].startswith(
         "rank 1 of 2 was killed by SIGKILL; its training of up to 2 steps is lost"
