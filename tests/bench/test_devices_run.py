@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -41,7 +42,7 @@ def training(results: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
-def row_of(training: pd.DataFrame, workload: str) -> dict[str, object]:
+def row_of(training: pd.DataFrame, workload: str) -> dict[str, Any]:
     own = training[(training["parallel"] == "ddp") & training["workload"].str.endswith(workload)]
     (row,) = own.to_dict("records")
     return row
