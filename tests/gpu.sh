@@ -93,11 +93,28 @@ max_launches = 6
 fashion-mnist-simplecnn = "digits"
 MATRIX
 
+cat >"$folder/gpu-devices.toml" <<'MATRIX'
+about = "One GPU and two, in every way that several train; skipped where there is one"
+
+[train]
+workload = ["fashion-mnist-simplecnn", "fashion-mnist-vit"]
+optimizer = "adam"
+backend = "cuda-eager"
+devices = [1, 2]
+parallel = ["ddp", "fsdp", "tp"]
+
+[budget]
+max_launches = 6
+
+[fallback]
+fashion-mnist-simplecnn = "digits"
+MATRIX
+
 logged machine.txt "$python" -m bench machine
 logged doctor.txt "$python" -m bench doctor
 logged tests.txt "$python" -m pytest -rs tests/techniques tests/truth/test_ceilings.py \
   -k "cuda or gpu or tensorrt or board or accelerator or ceiling"
-for matrix in gpu gpu-training; do
+for matrix in gpu gpu-training gpu-devices; do
   logged "$matrix.txt" "$python" -m bench run --matrix "$folder/$matrix.toml" --results "$folder/results"
 done
 exit "$status"

@@ -71,6 +71,8 @@ def _excess(view: RunView, key: str, operations: float | None, seconds: float | 
         return ""  # a peak that was measured beside other work is too low to judge by
     rate = "ceiling_operations_per_s"
     peaks = {name: view.value(ceilings, rate, name) for name in view.qualifiers(ceilings, rate)}
+    devices = 1 if stage.request.device == "cpu" else stage.request.settings.get("devices", 1)
+    peaks = {name: peak and devices * peak for name, peak in peaks.items()}
     return beats_machine(operations, seconds, number_format(stage.request.settings), peaks)
 
 
@@ -112,6 +114,9 @@ def _point(
         return None
     device, settings = stage.request.device, stage.request.settings
     peak, bytes_per_s = _ceilings(view, device, number_format(settings), view.machine(key))
+    if device != "cpu":  # a CPU's devices are parts of what its ceilings were measured on
+        devices = settings.get("devices", 1)
+        peak, bytes_per_s = peak and devices * peak, bytes_per_s and devices * bytes_per_s
     caches = [last_cache_bytes(content) for content in view.environments.values()] if device == "cpu" else []
     cache_bytes = max(caches, default=0)
     return roofline(operations, moved, seconds, peak, bytes_per_s, cache_bytes, beyond_model, incomplete)

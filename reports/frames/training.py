@@ -10,6 +10,7 @@ import pandas as pd
 from bench.formatting import format_value
 from bench.metrics import METRICS
 from reports.frames.counts import flops_incomplete, incomplete_counts
+from reports.frames.devices import DEVICE_COLUMNS, device_columns, device_notes, devices_text
 from reports.frames.further import further_columns, further_values
 from reports.frames.money import TRAINING_COLUMNS, training_columns
 from reports.frames.precision import is_preliminary
@@ -62,6 +63,7 @@ COLUMNS = (
     *_STEP_METRICS,
     *(*ROOFLINE_COLUMNS, "utilization_low", "utilization_high", "hardware_utilization"),
     *("flops_incomplete", "flops_incomplete_in"),
+    *DEVICE_COLUMNS,
     *("energy_j", *TRAINING_COLUMNS, *TUNING_COLUMNS),
     *("validation_quality", "validation_gap_points", "quality", "without_training", "baseline_quality"),
     *(*QUALITIES, "notes", "train_key", "step_key"),
@@ -117,6 +119,7 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
         **{metric: view.value(key, metric) for metric in _TRAIN_METRICS},
         "train_throughput_samples_per_s": view.value(key, "train_throughput"),
         **_step_columns(view, step_key),
+        **device_columns(view, training),
         "validation_quality": view.value(key, "validation_quality"),
         "validation_gap_points": None if gap is None else 100 * gap,
         "quality": final_quality(view, training),
@@ -131,7 +134,7 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
     row["flops_to_target"] = _flops_to_target(view, row)
     row |= _spent(view, row)
     row |= tuning_columns(view, row)
-    row["notes"] = "; ".join(_notes(view, row))
+    row["notes"] = "; ".join(_notes(view, row, training))
     return row
 
 
@@ -204,7 +207,7 @@ def _flops_to_target(view: RunView, row: Mapping[str, Any]) -> float | None:
     return None if None in parts else steps * (forward + backward + optimizer)
 
 
-def _notes(view: RunView, row: Mapping[str, Any]) -> list[str]:
+def _notes(view: RunView, row: Mapping[str, Any], training: Training) -> list[str]:
     notes: list[str] = []
     if row["censored"]:
         trained = format_value("steps_trained", row["steps_trained"])
@@ -225,6 +228,7 @@ def _notes(view: RunView, row: Mapping[str, Any]) -> list[str]:
     step = view.status(row["step_key"])
     if row["step_key"] and step.bad:
         notes.append(f"step timing {step.state}: {step.reason}")
+    notes += device_notes(view, training)
     fault = step_fault(view, row["step_key"])
     if fault:
         notes.append(f"step timing INVALID: {fault}")
@@ -256,6 +260,8 @@ def training_label(
     for column, word in (("schedule", ""), ("clip", "clip "), ("average", "average ")):
         if len({other[column] for other in others}) > 1:
             parts.append(f"{word}{row[column]}")
+    if "devices" not in without and len({devices_text(other) for other in others}) > 1:
+        parts.append("1 device" if row["devices"] == 1 else devices_text(row))
     for column in ("train_backend", "train_precision", "train_batch_size", "tuning"):
         if column not in without and len({other[column] for other in others}) > 1:
             parts.append(f"batch {row[column]}" if column == "train_batch_size" else str(row[column]))

@@ -26,7 +26,8 @@ class BackendRow(Row):
     how it serves. `reads_onnx` says that it lowers a model that is an ONNX file, too. `export` refers to the
     function that writes what runs a lowered model without the suite, see `techniques.backends.exports`.
     `calibrations` are the ways in which it finds the ranges of a static format; `keeps_layers` says that it
-    leaves those layers in full precision that a format's settings name.
+    leaves those layers in full precision that a format's settings name. `parallels` are the ways in which
+    several of its devices train one model.
     """
 
     device: Literal["cpu", "cuda", "rocm", "mps", "xpu", "tpu"] = "cpu"
@@ -44,6 +45,7 @@ class BackendRow(Row):
     export: str = ""
     calibrations: tuple[str, ...] = (AUTO,)
     keeps_layers: bool = False
+    parallels: tuple[str, ...] = ()
 
     def obstacle(self) -> Obstacle | None:
         """Say what keeps this from running where the stages of the run do, or None."""
@@ -95,6 +97,8 @@ _TRAINING: Any = {
     "training_only": ("accumulate", "checkpoint"),
 }
 
+_SEVERAL = ("ddp", "fsdp", "tp")
+
 _FORMATS = ("int8-dynamic", "int8-static", "int8-weight", "int4-weight", "fp8", "sparse-2-4")
 _NOT_PACKAGED = "not tested in a package that Inductor compiles; use cuda-eager"
 _EAGER_STATIC = "PyTorch's int8 static kernels run only in compiled graphs; use cpu-inductor or onnxruntime"
@@ -113,6 +117,7 @@ _add(
     "techniques.backends.eager:cpu",
     export="techniques.backends.exports:eager",
     about="PyTorch, operator by operator, on the CPU",
+    parallels=_SEVERAL,
     needs=("torch", "torchao"),
     install="pip install torch torchao",
     lowering_imports=("torchao.quantization",),
@@ -256,6 +261,7 @@ _add(
     "techniques.backends.eager:cuda",
     export="techniques.backends.exports:eager",
     about="PyTorch, operator by operator, on an NVIDIA GPU",
+    parallels=_SEVERAL,
     needs=("torch", "torchao"),
     install="pip install torch torchao",
     device="cuda",
