@@ -49,6 +49,7 @@ class Readings:
         self._rows: Mapping[tuple[str, str], np.ndarray] = grouped
         self._places: dict[tuple[str, str], dict[str, int]] = {}
         self._values: dict[tuple[str, str], dict[str, float | None]] = {}
+        self._reasons: dict[str, dict[str, str]] = {}
         self._qualifiers: dict[str, dict[str, list[str]]] = {}
         self._launch_values: dict[str, dict[tuple[str, str], list[float]]] = {}
 
@@ -77,6 +78,14 @@ class Readings:
             rows = self._rows[known].tolist() if known in self._rows else []
             found = self._places[known] = {self._keys[row]: row for row in rows}
         return found
+
+    def reasons(self, metric: str) -> Mapping[str, str]:
+        """Return what a metric gives as a reason by the key of the stage, where it does, unqualified."""
+        if metric not in self._reasons:
+            reasons = self._columns["reason"]
+            places = self._places_of(metric, "")
+            self._reasons[metric] = {key: reasons[place] for key, place in places.items() if reasons[place]}
+        return self._reasons[metric]
 
     def qualifiers(self, key: str, metric: str) -> list[str]:
         """Return the qualifiers under which a stage measured a metric, in the order it did."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.analysis.comparable import machine_name
 from bench.analysis.statistics import Interval, ratio_interval
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.results.store import CellRow, StageRow, Store
+
+MadeT = TypeVar("MadeT")
 
 TRAIN_AXES = {
     "workload": "workload",
@@ -71,6 +73,9 @@ class Status:
         return self.state not in ("ok", "pending")
 
 
+_PENDING = Status()
+
+
 @dataclass(frozen=True)
 class Training:
     """One point of `[train]`: its axes by column, the keys of its stages, its target, its budget of steps.
@@ -109,6 +114,14 @@ class RunView:
     _statuses: Mapping[str, Status]
     _readings: Readings
     _invalid: Mapping[str, str]
+    _made: dict[object, Any] = field(default_factory=dict)
+
+    def once(self, what: object, make: Callable[[], MadeT]) -> MadeT:
+        """Return what `make` returned when first asked for `what`: cells have most stages in common."""
+        if what not in self._made:
+            self._made[what] = make()
+        made: MadeT = self._made[what]
+        return made
 
     @property
     def smoke(self) -> bool:
@@ -116,7 +129,7 @@ class RunView:
         return bool(self.run["request"].get("smoke"))
 
     def status(self, key: str) -> Status:
-        return self._statuses.get(key, Status())
+        return self._statuses.get(key, _PENDING)
 
     def reading(self, key: str, metric: str, qualifier: str = "") -> Reading:
         """Return a metric of a stage; an empty reading where nothing was measured."""
@@ -129,6 +142,10 @@ class RunView:
         """Return a metric by the key of each stage that measured it: quicker than a look-up for each."""
         return self._readings.values(metric, qualifier)
 
+    def reasons(self, metric: str) -> Mapping[str, str]:
+        """Return what a metric's readings give as a reason by the key of the stage, where they do."""
+        return self._readings.reasons(metric)
+
     def launch_values(self, key: str, metric: str, qualifier: str = "") -> list[float]:
         """Return one value for each good launch that knows the metric."""
         return self._readings.launch_values(key, metric, qualifier)
@@ -139,6 +156,9 @@ class RunView:
 
     def latency_ratio(self, before: str, after: str) -> Interval | None:
         """Return how many times as fast the stage `after` infers as `before`; None where one is unknown."""
+        return self.once(("latency_ratio", before, after), lambda: self._latency_ratio(before, after))
+
+    def _latency_ratio(self, before: str, after: str) -> Interval | None:
         slow, fast = self.launch_values(before, "latency_s"), self.launch_values(after, "latency_s")
         if not slow or not fast:
             return None
@@ -193,6 +213,10 @@ class RunView:
 
     def trainings(self) -> list[Training]:
         """Return each point of `[train]` once, in the order of the matrix."""
+        return list(self._trainings)
+
+    @cached_property
+    def _trainings(self) -> tuple[Training, ...]:
         found: dict[str, Training] = {}
         for cell in self.cells:
             key = str(cell.stages.get("train") or "")
@@ -208,7 +232,7 @@ class RunView:
                     _number_of(settings.get("steps")),
                     settings.get("optimizer_settings", {}),
                 )
-        return list(found.values())
+        return tuple(found.values())
 
     def _settings(self, key: str) -> Mapping[str, Any]:
         settings = self.stages[key].request.settings
@@ -282,15 +306,24 @@ def _number_of(setting: Any) -> float | None:
     return float(setting) if isinstance(setting, int | float) else None
 
 
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a frame's rows as dictionaries with None, not NaN, for what is unknown."""
-    names = [str(column) for column in frame.columns]
+def records(frame: pd.DataFrame, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Return a frame's rows as dictionaries with None, not NaN, for what is unknown.
+
+    Of some `columns` alone where they are given: a large frame has many.
+    """
+    names = [str(column) for column in frame.columns] if columns is None else list(columns)
     # Plain lists: `where` and `to_dict` take an eighth of the time of a report.
-    columns = [
-        [None if unknown else value for value, unknown in zip(column.tolist(), column.isna(), strict=True)]
-        for _, column in frame.items()
-    ]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    values = [_plain_list(frame[name]) for name in (frame.columns if columns is None else names)]
+    return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def _plain_list(column: pd.Series) -> list[Any]:
+    unknown = column.isna()
+    if not unknown.any():
+        return column.tolist()
+    found = column.astype(object).to_numpy(copy=True)
+    found[unknown.to_numpy()] = None
+    return list(found)
 
 
 def _machines(launches: pd.DataFrame, environments: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -32,11 +32,8 @@ _BARS = {"latency_s": "95 % intervals of latency and ", "artifact_compressed_byt
 
 def draw_tradeoff(inference: pd.DataFrame, cost: str, workload: str, batch_size: Any) -> Plot | None:
     """Draw one panel for each training, colour by compression, marker by backend; None without points."""
-    points = [
-        point
-        for point in ranked_points(inference, cost)
-        if (point["workload"], point["batch_size"]) == (workload, batch_size)
-    ]
+    own = inference[(inference["workload"] == workload) & (inference["batch_size"] == batch_size)]
+    points = ranked_points(own, cost)
     if not points:
         return None
     name, title = _COSTS[cost]

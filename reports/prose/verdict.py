@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.formatting import counted, format_points, format_value, three_digits
-from reports.frames.pareto import ranked_points
+from reports.frames.pareto import points_at
 from reports.frames.scores import Score, fastest, optimizer_scores
 from reports.frames.tradeoff import NONE
 from reports.frames.training import training_label
@@ -44,7 +44,8 @@ def verdict(view: RunView, frames: Mapping[str, pd.DataFrame]) -> list[str]:
 
 def _incomplete_counts(training: pd.DataFrame, inference: pd.DataFrame) -> Iterator[str]:
     """Say for each workload what its FLOP counts lack."""
-    rows = [(row["workload"], row["flops_incomplete"]) for row in (*records(training), *records(inference))]
+    columns = ("workload", "flops_incomplete")
+    rows = [tuple(row.values()) for frame in (training, inference) for row in records(frame, columns)]
     for workload in dict.fromkeys(workload for workload, lacking in rows if lacking):
         reasons = dict.fromkeys(lacking for name, lacking in rows if name == workload and lacking)
         why = shortened("; ".join(reasons), _MAX_REASONS)
@@ -112,19 +113,19 @@ def _missed(score: Score) -> str:
 def _inference_sentences(
     view: RunView, inference: pd.DataFrame, workload: str, scores: list[Score]
 ) -> Iterator[str]:
-    own = inference[inference["workload"] == workload]
     reached = {score.label for score in scores if score.reached}
+    own = inference[inference["workload"] == workload]
     for batch_size in own["batch_size"].unique():
-        batch = own[own["batch_size"] == batch_size]
         where = f"{workload}, batch {batch_size}"
-        picks = {cost: pick(ranked_points(batch, cost), cost, reached) for cost in _TITLES}
+        points = {cost: points_at(view, inference, cost, workload, batch_size) for cost in _TITLES}
+        picks = {cost: pick(points[cost], cost, reached) for cost in _TITLES}
         if not any(picks.values()):
-            if not ranked_points(batch, "latency_s"):
+            if not points["latency_s"]:
                 continue
             yield f"{where}: no choice stays within {QUALITY_POINTS:g} point of the uncompressed quality."
         for cost, point in picks.items():
             if point:
-                others = _others(view, point, ranked_points(batch, cost)) if cost == "latency_s" else ""
+                others = _others(view, point, points[cost]) if cost == "latency_s" else ""
                 yield f"{where}: {_describe(point, cost)}{others}."
 
 
