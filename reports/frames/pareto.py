@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis.statistics import pareto_front
-from reports.frames.view import INFER_AXES, TRAIN_AXES, RunView, records
+from reports.frames.view import INFER_AXES, TRAIN_AXES, records
 
 POINT_AXES = tuple(
     column for column in (*TRAIN_AXES.values(), *INFER_AXES.values(), "machine") if column != "seed"
@@ -53,23 +53,6 @@ def ranked_points(inference: pd.DataFrame, cost: str) -> list[dict[str, Any]]:
         for point, flag in zip(members, flags, strict=True):
             point["pareto"] = flag
     return points
-
-
-def points_at(
-    view: RunView, inference: pd.DataFrame, cost: str, workload: str, batch_size: Any
-) -> list[dict[str, Any]]:
-    """Return the `ranked_points` of one workload and batch size of the run's own table of inference."""
-    # The table is kept, so that no other has its id.
-    what = ("points", cost, id(inference))
-    _, found = view.once(what, lambda: (inference, _by_place(ranked_points(inference, cost))))
-    return found.get((workload, batch_size), [])
-
-
-def _by_place(points: list[dict[str, Any]]) -> dict[tuple[Any, Any], list[dict[str, Any]]]:
-    found: dict[tuple[Any, Any], list[dict[str, Any]]] = {}
-    for point in points:
-        found.setdefault((point["workload"], point["batch_size"]), []).append(point)
-    return found
 
 
 def _average(rows: list[dict[str, Any]]) -> dict[str, Any]:

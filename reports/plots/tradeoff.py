@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.frames.pareto import ranked_points
-from reports.frames.training import training_label
+from reports.frames.training import training_labels
 from reports.plots.figure import GREY, INK, MARKERS, PALETTE, Plot, assign, format_axis, render, shorten
 
 DEPTH = 0.10
@@ -50,7 +50,7 @@ def draw_tradeoff(inference: pd.DataFrame, cost: str, workload: str, batch_size:
 
 
 def _figure(points: list[dict[str, Any]], cost: str) -> Figure:
-    names = [training_label(point, points) for point in points]
+    names = training_labels(points, points)
     panels = list(dict.fromkeys(names))
     columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
     lines = math.ceil(len(panels) / columns)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.formatting import counted, format_interval, format_points, format_value, three_digits, visible
-from reports.frames.pareto import points_at
+from reports.frames.pareto import ranked_points
 from reports.frames.scores import Score, fastest, optimizer_scores
 from reports.frames.tradeoff import NONE
 from reports.frames.view import RunView, records
@@ -53,7 +53,7 @@ def summary(view: RunView, frames: Mapping[str, pd.DataFrame]) -> list[str]:
         own = inference[inference["workload"] == workload]
         rows = [
             *_training(scores),
-            *_serving(view, inference, str(workload), {score.label for score in scores if score.reached}),
+            *_serving(view, own, {score.label for score in scores if score.reached}),
             *_failures(own if len(own) else training[training["workload"] == workload]),
         ]
         found.append(_folded(shortened(str(workload), _MAX_NAME), COLUMNS)[0])
@@ -99,13 +99,12 @@ def _training(scores: Sequence[Score]) -> Iterator[tuple[str, str]]:
     yield "train", f"{_name(best.label)}: target reached in {steps} steps{took}{seeds}{ties}{not_all}"
 
 
-def _serving(
-    view: RunView, inference: pd.DataFrame, workload: str, reached: set[str]
-) -> Iterator[tuple[str, str]]:
-    sizes = list(inference[inference["workload"] == workload]["batch_size"].unique())
+def _serving(view: RunView, own: pd.DataFrame, reached: set[str]) -> Iterator[tuple[str, str]]:
+    sizes = list(own["batch_size"].unique())
     for size in sizes:
+        batch = own[own["batch_size"] == size]
         where = f"batch {size}: " if len(sizes) > 1 else ""
-        points = points_at(view, inference, "latency_s", workload, size)
+        points = ranked_points(batch, "latency_s")
         best = pick(points, "latency_s", reached)
         if best is None:
             if points:
@@ -113,8 +112,9 @@ def _serving(
                 yield "serve", f"{where}nothing stays within {bound}"
             continue
         yield "serve", f"{where}{_served(best)}{_ties(view, best, points)}"
-        by_size = points_at(view, inference, "artifact_compressed_bytes", workload, size)
-        smallest = pick(by_size, "artifact_compressed_bytes", reached)
+        smallest = pick(
+            ranked_points(batch, "artifact_compressed_bytes"), "artifact_compressed_bytes", reached
+        )
         if smallest is not None and choice_name(smallest) != choice_name(best):
             yield "smallest", f"{where}{_smallest(smallest)}"
 

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from bench.formatting import counted, format_points, format_value, three_digits
-from reports.frames.pareto import points_at
+from reports.frames.pareto import ranked_points
 from reports.frames.scores import Score, fastest, optimizer_scores
 from reports.frames.tradeoff import NONE
-from reports.frames.training import training_label
+from reports.frames.training import training_labels
 from reports.frames.view import RunView, records
 from reports.grids.cell import shortened
 
@@ -113,26 +113,27 @@ def _missed(score: Score) -> str:
 def _inference_sentences(
     view: RunView, inference: pd.DataFrame, workload: str, scores: list[Score]
 ) -> Iterator[str]:
-    reached = {score.label for score in scores if score.reached}
     own = inference[inference["workload"] == workload]
+    reached = {score.label for score in scores if score.reached}
     for batch_size in own["batch_size"].unique():
+        batch = own[own["batch_size"] == batch_size]
         where = f"{workload}, batch {batch_size}"
-        points = {cost: points_at(view, inference, cost, workload, batch_size) for cost in _TITLES}
-        picks = {cost: pick(points[cost], cost, reached) for cost in _TITLES}
+        picks = {cost: pick(ranked_points(batch, cost), cost, reached) for cost in _TITLES}
         if not any(picks.values()):
-            if not points["latency_s"]:
+            if not ranked_points(batch, "latency_s"):
                 continue
             yield f"{where}: no choice stays within {QUALITY_POINTS:g} point of the uncompressed quality."
         for cost, point in picks.items():
             if point:
-                others = _others(view, point, points[cost]) if cost == "latency_s" else ""
+                others = _others(view, point, ranked_points(batch, cost)) if cost == "latency_s" else ""
                 yield f"{where}: {_describe(point, cost)}{others}."
 
 
 def pick(points: list[dict[str, Any]], cost: str, reached: set[str]) -> dict[str, Any] | None:
     """Return the cheapest point that keeps its quality, of trainings that reached the target if any did."""
     keeping = [point for point in points if keeps_quality(point)]
-    preferred = [point for point in keeping if training_label(point, points) in reached] or keeping
+    labels = training_labels(keeping, points)
+    preferred = [point for point, label in zip(keeping, labels, strict=True) if label in reached] or keeping
     # Among equals prefer the one without compression: it takes no extra work.
     return min(preferred, key=lambda p: (p[cost], p["compression"] != NONE, -p["quality"]), default=None)
 
