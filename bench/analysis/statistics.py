@@ -290,6 +290,4 @@ def pareto_front(costs: Sequence[float], qualities: Sequence[float]) -> list[boo
     for cost in sorted(best):
         if highest is None or best[cost] > highest:
             front[cost] = highest = best[cost]
-    return [
-        math.isnan(cost) or math.isnan(quality) or front.get(cost) == quality for cost, quality in points
-    ]
+    return [math.isnan(cost) or math.isnan(quality) or front.get(cost) == quality for cost, quality in points]

@@ -128,7 +128,7 @@ def _columns(view: RunView, cells: list[CellRow], keys: Mapping[str, list[str]])
     """Return what the stages of each cell measured, by column."""
     evaluate, infer, lower = keys["evaluate"], keys["infer"], keys["lower"]
     valid, metrics = view.values("valid"), {key.key: key.quality_metric for key in view.trainings()}
-    states = [cell_state(view, cell) for cell in cells]
+    states = [cell_states(view)[cell.name] for cell in cells]
     quality = _values(view, "quality", evaluate)
     found: dict[str, list[Any]] = {
         "cell": [cell.name for cell in cells],
@@ -202,6 +202,11 @@ def _between(medians: list[float]) -> float | None:
 
 def _quality(view: RunView, cell: CellRow) -> float | None:
     return view.value(str(cell.stages.get("evaluate") or ""), "quality")
+
+
+def cell_states(view: RunView) -> Mapping[str, tuple[str, str]]:
+    """Return the `cell_state` of each cell of a run by its name."""
+    return view.once("cell states", lambda: {cell.name: cell_state(view, cell) for cell in view.cells})
 
 
 def cell_state(view: RunView, cell: CellRow) -> tuple[str, str]:
