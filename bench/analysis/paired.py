@@ -120,9 +120,11 @@ def newcombe(right: int, lost: int, won: int, items: int) -> tuple[float, float,
 
 def false_discovery_rates(p: Sequence[float]) -> list[float]:
     """Return for each p the rate of false discoveries at which it is one (Benjamini & Hochberg 1995)."""
+    if not p:
+        return []
     from scipy.stats import false_discovery_control
 
-    return [float(rate) for rate in false_discovery_control(p)] if p else []
+    return [float(rate) for rate in false_discovery_control(p)]
 
 
 def _wilson(count: int, items: int) -> tuple[float, float]:
