@@ -18,7 +18,8 @@ _WHAT = ("stage_key", "metric", "qualifier")
 def undisturbed(measurements: pd.DataFrame) -> pd.DataFrame:
     """Return the good launches' rows of `Store.measurements`, less what a launch that was disturbed says
     where another, that was not, says it too."""
-    good = measurements[measurements["state"] == "ok"]
+    ok = measurements["state"] == "ok"
+    good = measurements if ok.all() else measurements[ok]
     calm = good["disturbed"] == ""
     if calm.all():
         return good
@@ -40,7 +41,7 @@ def summarize(measurements: pd.DataFrame) -> pd.DataFrame:
     last = np.zeros(groups, dtype=int)
     last[group] = np.arange(len(good))  # of equal indices the last is kept
     last[group[known]] = known
-    found = good.iloc[last].reset_index(drop=True)
+    found = good[list(_READ)].iloc[last].reset_index(drop=True)
     sampled = found["metric"].isin([name for name in found["metric"].unique() if _is_sampled(name)])
     found = found.assign(
         launches=np.bincount(group, minlength=groups),
@@ -52,6 +53,7 @@ def summarize(measurements: pd.DataFrame) -> pd.DataFrame:
     return found[list(_COLUMNS)]
 
 
+_READ = (*_WHAT, "kind", "label", "timed", "value", "low", "high", "method", "reason")
 _COLUMNS = (
     *("stage_key", "kind", "label", "metric", "qualifier", "value", "low", "high", "launches", "method"),
     *("preliminary", "reason"),

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from bench.errors import StoreError
 from bench.records import PlannedRequest, read_as
 from bench.results.store import cost_history, over_runs, schema, so_far
+from bench.results.store.bulk import read_columns
 from bench.results.store.columns import Damaged
 from bench.results.store.database import Database, explained
 from bench.results.store.disturbed import disturbances
@@ -94,10 +95,12 @@ class Reading:
             schema.stages.select().where(schema.stages.c.run_id == run_id).order_by(schema.stages.c.position)
         )
         with self._reading() as connection:
-            return [
-                StageRow(row.key, row.kind, row.label, row.timed, tuple(row.parents), _planned(row.request))
-                for row in connection.execute(query)
-            ]
+            found = read_columns(connection, query)
+        columns = (found[name] for name in ("key", "kind", "label", "timed", "parents", "request"))
+        return [
+            StageRow(key, kind, label, timed, tuple(parents), _planned(request))
+            for key, kind, label, timed, parents, request in zip(*columns, strict=True)
+        ]
 
     def cells(self, run_id: str) -> list[CellRow]:
         """Return a run's cells in the order of its matrix.
@@ -108,9 +111,11 @@ class Reading:
         keys = sa.select(schema.stages.c.key).where(schema.stages.c.run_id == run_id)
         with self._reading() as connection:
             known = set(connection.execute(keys).scalars())
+            found = read_columns(connection, query)
+            columns = (found[name] for name in ("name", "axes", "stages", "skipped"))
             cells = [
-                CellRow(row.name, _with_all_axes(row.axes), row.stages, row.skipped)
-                for row in connection.execute(query)
+                CellRow(name, _with_all_axes(axes), stages, skipped)
+                for name, axes, stages, skipped in zip(*columns, strict=True)
             ]
             for cell in cells:
                 if not cell.skipped and not known.issuperset(cell.stages.values()):
@@ -126,7 +131,7 @@ class Reading:
 
         One whose record cannot be read is a failed launch that says why.
         """
-        return self.recorded(run_id).launches
+        return self.recorded(run_id).launches.infer_objects()
 
     def measurements(self, run_id: str) -> pd.DataFrame:
         """Return a run's measurements, long form: one row for each launch × metric × qualifier.
@@ -134,15 +139,18 @@ class Reading:
         Columns: stage_key, kind, label, round, state, launch_id, environment_id, metric, qualifier, value,
         low, high, n, method, reason, samples (float64 array or None), disturbed (by what; empty: by nothing).
         """
-        return self.recorded(run_id).measurements
+        return self.recorded(run_id).measurements.infer_objects()
 
     def stage_measurements(self, run_id: str, stage_key: str) -> pd.DataFrame:
         """Return those rows of `measurements` that are of one stage: little of a long run is read."""
         with self._reading() as connection:
-            return recorded(connection, run_id, stage_key).measurements
+            return recorded(connection, run_id, stage_key).measurements.infer_objects()
 
     def recorded(self, run_id: str) -> Recorded:
-        """Return what a run's launches found: the frames `launches` and `measurements` at once."""
+        """Return what a run's launches found: the frames `launches` and `measurements` at once.
+
+        Their texts are objects, which large frames are quicker with.
+        """
         with self._reading() as connection:
             return recorded(connection, run_id)
 
