@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -25,12 +26,13 @@ _MEASURED = (
 )
 
 
+_POINT: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*POINT_AXES)
 _READ = (*POINT_AXES, *_MEASURED, "ranked", "infer_key", "cell", "latency_preliminary")
 
 
 def point_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what a row's choice is, all but the seed."""
-    return tuple(row[column] for column in POINT_AXES)
+    return _POINT(row)
 
 
 def ranked_points(inference: pd.DataFrame, cost: str) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.analysis.comparable import machine_name
@@ -44,6 +45,9 @@ INFER_AXES = {
 
 PLACE = ("workload", "backend", "precision", "batch_size")
 """Columns that say where a compression runs, whatever was trained."""
+
+_TRAINING: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*TRAIN_AXES.values())
+_PLACE: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*PLACE)
 
 # A cell's stages in the order they depend on each other. `step` times training: a cell can do without it.
 CELL_STAGES = ("train", "compress", "lower", "evaluate", "infer")
@@ -289,12 +293,12 @@ def _unknown_metrics(measurements: pd.DataFrame) -> Iterable[tuple[str, str]]:
 
 def training_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return which training a row of a table belongs to."""
-    return tuple(row[column] for column in TRAIN_AXES.values())
+    return _TRAINING(row)
 
 
 def place_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return where a row's compression is used, see `PLACE`."""
-    return tuple(row[column] for column in PLACE)
+    return _PLACE(row)
 
 
 def number(value: Any) -> float | None:

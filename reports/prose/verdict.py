@@ -44,8 +44,9 @@ def verdict(view: RunView, frames: Mapping[str, pd.DataFrame]) -> list[str]:
 
 def _incomplete_counts(training: pd.DataFrame, inference: pd.DataFrame) -> Iterator[str]:
     """Say for each workload what its FLOP counts lack."""
-    columns = ("workload", "flops_incomplete")
-    rows = [tuple(row.values()) for frame in (training, inference) for row in records(frame, columns)]
+    names = ["workload", "flops_incomplete"]
+    found = (records(frame[names].drop_duplicates()) for frame in (training, inference))
+    rows = [(row["workload"], row["flops_incomplete"]) for some in found for row in some]
     for workload in dict.fromkeys(workload for workload, lacking in rows if lacking):
         reasons = dict.fromkeys(lacking for name, lacking in rows if name == workload and lacking)
         why = shortened("; ".join(reasons), _MAX_REASONS)
