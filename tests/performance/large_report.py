@@ -54,7 +54,6 @@ def _rows(store: Store) -> list[Row]:
     frames, frames_s = _timed(lambda: read_frames(view))
     plots, plots_s = _timed(lambda: draw_all(frames))
     drawn = sum(len(plot.png) + len(plot.svg) for plot in plots)
-    del plots, frames, view
     content, content_s = _timed(lambda: gather(store, RUN, figures=False))
     rows = [
         ("loading", loading_s, 0),
