@@ -199,6 +199,10 @@ class RunView:
         """Return what a stage kept of each test item (items,), and its method; None where it kept none."""
         return self._readings.samples.get((key, metric, qualifier))
 
+    def timing_samples(self, key: str, metric: str) -> list[np.ndarray]:
+        """Return the samples of a timing, (samples,) for each good launch that nothing disturbed."""
+        return self._readings.timing_samples(key, metric)
+
     def measured(self, kind: str) -> frozenset[str]:
         """Return which metrics the stages of a kind measured, those under qualifiers left out."""
         return self._readings.measured.get(kind, frozenset())

@@ -52,7 +52,7 @@ def main(records: int) -> list[str]:
 def _rows(store: Store) -> list[Row]:
     view, loading_s = _timed(lambda: read(store, RUN))
     frames, frames_s = _timed(lambda: read_frames(view))
-    plots, plots_s = _timed(lambda: draw_all(frames))
+    plots, plots_s = _timed(lambda: draw_all(frames, view))
     drawn = sum(len(plot.png) + len(plot.svg) for plot in plots)
     content, content_s = _timed(lambda: gather(store, RUN, figures=False))
     rows = [
