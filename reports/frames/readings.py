@@ -46,7 +46,7 @@ class Readings:
         self._columns |= {name: _without_nan(summary[name]) for name in ("value", "low", "high")}
         self._columns |= {name: summary[name].fillna("").tolist() for name in ("reason", "method")}
         grouped = summary.groupby(["metric", "qualifier"], sort=False).indices
-        self._rows: Mapping[tuple[str, str], np.ndarray] = grouped
+        self._rows = {what: np.asarray(rows) for what, rows in grouped.items()}
         self._places: dict[tuple[str, str], dict[str, int]] = {}
         self._values: dict[tuple[str, str], dict[str, float | None]] = {}
         self._reasons: dict[str, dict[str, str]] = {}

@@ -23,7 +23,8 @@ def read_columns(connection: sa.Connection, query: sa.Select[Any]) -> dict[str, 
     columns = list(query.selected_columns)
     # Without their types, whose checks SQLAlchemy would make value by value.
     unchecked = [sa.type_coerce(column, sa.types.NULLTYPE).label(column.name) for column in columns]
-    rows = _fetched(connection, query.with_only_columns(*unchecked, maintain_column_froms=True))
+    raw: sa.Select[Any] = query.with_only_columns(*unchecked, maintain_column_froms=True)
+    rows = _fetched(connection, raw)
     found = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
     return {
         column.name: _checked(column.type, values, connection.dialect)
