@@ -118,7 +118,7 @@ class RunView:
     _statuses: Mapping[str, Status]
     _readings: Readings
     _invalid: Mapping[str, str]
-    _made: dict[object, Any] = field(default_factory=dict)
+    _made: dict[object, Any] = field(default_factory=dict, init=False, compare=False)
 
     def once(self, what: object, make: Callable[[], MadeT]) -> MadeT:
         """Return what `make` returned when first asked for `what`: cells have most stages in common."""

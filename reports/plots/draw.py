@@ -90,7 +90,7 @@ def _currency(view: RunView | None) -> str:
 
 def _only_roof(view: RunView) -> Roof | None:
     """Return the ceilings of a run on one machine: points of several lie below different ones."""
-    found = list(roofs(view).values())
+    found = list(view.once("roofs", lambda: roofs(view)).values())
     return found[0] if len(found) == 1 else None
 
 

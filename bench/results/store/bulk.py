@@ -42,7 +42,10 @@ def _fetched(connection: sa.Connection, query: sa.Select[Any]) -> Sequence[Seque
     decode, driver.text_factory = driver.text_factory, str
     try:
         return driver.execute(text, parameters).fetchall()
-    except sqlite3.OperationalError:  # of texts that are not UTF-8, which the store's own decoder marks
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error):
+            raise
+        # Some text is not UTF-8: the store's own decoder marks what is not.
         driver.text_factory = decode
         return driver.execute(text, parameters).fetchall()
     finally:
