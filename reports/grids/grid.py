@@ -49,7 +49,9 @@ def whole_grid(name: str, title: str, columns: Sequence[Column], frame: pd.DataF
     """Return a frame as a table for people, with every column; the best rows of one that is too long."""
     shown, left_out = best_rows(name, frame)
     rows = tuple(tuple(make(row) for _, make in columns) for row in records(shown))
-    return Grid(name, title, tuple(heading for heading, _ in columns), rows, left_out=left_out, total=len(frame))
+    return Grid(
+        name, title, tuple(heading for heading, _ in columns), rows, left_out=left_out, total=len(frame)
+    )
 
 
 def without_empty(grid: Grid, constant: Sequence[str]) -> Grid:

@@ -93,7 +93,8 @@ def _figure(fields: dict[tuple[str, str], _Field], rows: list[str], columns: lis
     shown = {(r, c): fields[rows[r], columns[c]] for r in range(len(rows)) for c in range(len(columns))
              if (rows[r], columns[c]) in fields}  # fmt: skip
     known = [field.latency_s for field in shown.values() if field.latency_s]
-    norm = LogNorm(min(known, default=1e-3), max(known, default=1.0))
+    low, high = min(known, default=1e-3), max(known, default=1.0)
+    norm = LogNorm(low, high) if low < high else LogNorm(low / 2, high * 2)  # a single one is in the middle
     values = np.full((len(rows), len(columns)), np.nan)
     for spot, field in shown.items():
         values[spot] = np.nan if field.latency_s is None else field.latency_s
@@ -125,7 +126,7 @@ def _draw_field(axes: Axes, spot: tuple[int, int], field: _Field, norm: LogNorm)
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.9}
         axes.text(column, row, field.text, ha="center", va="center", fontsize=8, color=INK, bbox=box)
         return
-    red, green, blue, _ = matplotlib.colormaps[_COLOURS](norm(field.latency_s))
+    red, green, blue, _ = matplotlib.colormaps[_COLOURS](float(norm(field.latency_s)))
     dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
     axes.text(column, row, field.text, ha="center", va="center", fontsize=7.5, color="white" if dark else INK)
     if field.state != "ok":

@@ -23,7 +23,7 @@ def read_columns(connection: sa.Connection, query: sa.Select[Any]) -> dict[str, 
     columns = list(query.selected_columns)
     # Without their types, whose checks SQLAlchemy would make value by value.
     unchecked = [sa.type_coerce(column, sa.types.NULLTYPE).label(column.name) for column in columns]
-    raw: sa.Select[Any] = query.with_only_columns(*unchecked, maintain_column_froms=True)
+    raw: Any = query.with_only_columns(*unchecked, maintain_column_froms=True)
     rows = _fetched(connection, raw)
     found = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
     return {

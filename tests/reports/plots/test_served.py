@@ -74,6 +74,12 @@ def test_the_matrix_shows_latencies_and_the_reason_of_each_gap(served_frames: Fr
     assert bar.get_ylabel() == "latency"
 
 
+def test_a_matrix_of_one_latency_is_drawn(served_frames: Frames) -> None:
+    own = served_frames["inference"].iloc[:1].assign(ranked=True, latency_s=1e-3)
+    drawn = matrix.draw_matrix(own, *AT)
+    assert drawn is not None and b"1.00 ms" in drawn.svg
+
+
 def test_fronts_join_the_points_that_nothing_beats(served_frames: Frames) -> None:
     inference = served_frames["inference"]
     points = ranked_points(inference, "latency_s")
