@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ from reports.frames.devices import DEVICE_COLUMNS, device_columns, device_notes,
 from reports.frames.further import further_columns, further_values
 from reports.frames.money import TRAINING_COLUMNS, training_columns
 from reports.frames.precision import is_preliminary
+from reports.frames.readings import Reading
 from reports.frames.roofline import ROOFLINE_COLUMNS, roofline_columns, step_point, utilization_columns
 from reports.frames.tuning import TUNING_COLUMNS, tuning_columns, tuning_notes
 from reports.frames.validity import step_fault
-from reports.frames.view import TRAIN_AXES, Reading, RunView, Training
+from reports.frames.view import TRAIN_AXES, RunView, Training
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -49,6 +51,17 @@ _STEP_METRICS = (
     "rss_growth_bytes",
     "gpu_allocated_peak_bytes",
 )
+_TOLD_BY: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "schedule": lambda row: str(row["schedule"]),
+    "clip": lambda row: f"clip {row['clip']}",
+    "average": lambda row: f"average {row['average']}",
+    "devices": lambda row: "1 device" if row["devices"] == 1 else devices_text(row),
+    "train_backend": lambda row: str(row["train_backend"]),
+    "train_precision": lambda row: str(row["train_precision"]),
+    "train_batch_size": lambda row: f"batch {row['train_batch_size']}",
+    "tuning": lambda row: str(row["tuning"]),
+}
+"""Columns that tell trainings of one optimizer apart, and how their values are said."""
 QUALITIES = tuple(name for name in METRICS.qualities if METRICS.is_built_in(name))
 COLUMNS = (
     *(*TRAIN_AXES.values(), "machine"),
@@ -255,14 +268,17 @@ def training_label(
 
     Columns `without` which it is named are left out too.
     """
+    return training_labels([row], rows, without=without)[0]
+
+
+def training_labels(
+    named: Iterable[Mapping[str, Any]], rows: Iterable[Mapping[str, Any]], *, without: Collection[str] = ()
+) -> list[str]:
+    """Return the `training_label` of each of several rows: what tells the others apart is found once."""
     others = list(rows)
-    parts = [str(row["optimizer"])]
-    for column, word in (("schedule", ""), ("clip", "clip "), ("average", "average ")):
-        if len({other[column] for other in others}) > 1:
-            parts.append(f"{word}{row[column]}")
-    if "devices" not in without and len({devices_text(other) for other in others}) > 1:
-        parts.append("1 device" if row["devices"] == 1 else devices_text(row))
-    for column in ("train_backend", "train_precision", "train_batch_size", "tuning"):
-        if column not in without and len({other[column] for other in others}) > 1:
-            parts.append(f"batch {row[column]}" if column == "train_batch_size" else str(row[column]))
-    return ", ".join(parts)
+    varying = [
+        tell
+        for column, tell in _TOLD_BY.items()
+        if column not in without and len({tell(other) for other in others}) > 1
+    ]
+    return [", ".join([str(row["optimizer"]), *(tell(row) for tell in varying)]) for row in named]

@@ -12,7 +12,7 @@ from bench.formatting import counted, format_points, format_value, three_digits
 from reports.frames.pareto import ranked_points
 from reports.frames.scores import Score, fastest, optimizer_scores
 from reports.frames.tradeoff import NONE
-from reports.frames.training import training_label
+from reports.frames.training import training_labels
 from reports.frames.view import RunView, records
 from reports.grids.cell import shortened
 
@@ -44,7 +44,9 @@ def verdict(view: RunView, frames: Mapping[str, pd.DataFrame]) -> list[str]:
 
 def _incomplete_counts(training: pd.DataFrame, inference: pd.DataFrame) -> Iterator[str]:
     """Say for each workload what its FLOP counts lack."""
-    rows = [(row["workload"], row["flops_incomplete"]) for row in (*records(training), *records(inference))]
+    names = ["workload", "flops_incomplete"]
+    found = (records(frame[names].drop_duplicates()) for frame in (training, inference))
+    rows = [(row["workload"], row["flops_incomplete"]) for some in found for row in some]
     for workload in dict.fromkeys(workload for workload, lacking in rows if lacking):
         reasons = dict.fromkeys(lacking for name, lacking in rows if name == workload and lacking)
         why = shortened("; ".join(reasons), _MAX_REASONS)
@@ -131,7 +133,8 @@ def _inference_sentences(
 def pick(points: list[dict[str, Any]], cost: str, reached: set[str]) -> dict[str, Any] | None:
     """Return the cheapest point that keeps its quality, of trainings that reached the target if any did."""
     keeping = [point for point in points if keeps_quality(point)]
-    preferred = [point for point in keeping if training_label(point, points) in reached] or keeping
+    labels = training_labels(keeping, points)
+    preferred = [point for point, label in zip(keeping, labels, strict=True) if label in reached] or keeping
     # Among equals prefer the one without compression: it takes no extra work.
     return min(preferred, key=lambda p: (p[cost], p["compression"] != NONE, -p["quality"]), default=None)
 
