@@ -97,7 +97,7 @@ def prompts() -> torch.Tensor:
 
 
 def test_the_cache_keeps_keys_and_values_of_each_layer(gpt2: Any, prompts: torch.Tensor) -> None:
-    from bench.workloads.language_model import CachedDecoding
+    from bench.workloads.cached_decoding import CachedDecoding
 
     layers, width, bytes_each = 4, 192, 4
     generator = CachedDecoding(gpt2)
@@ -108,7 +108,7 @@ def test_the_cache_keeps_keys_and_values_of_each_layer(gpt2: Any, prompts: torch
 
 
 def test_a_sound_cache_has_no_fault_and_one_that_forgets_has(gpt2: Any, prompts: torch.Tensor) -> None:
-    from bench.workloads.language_model import CachedDecoding
+    from bench.workloads.cached_decoding import CachedDecoding
 
     class Forgets(CachedDecoding):
         def decode(self, token: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]:
@@ -154,7 +154,7 @@ def test_a_caches_divergence_is_that_of_the_next_tokens_distributions(
 
 
 def test_both_caches_read_the_same_text(gpt2: Any, prompts: torch.Tensor) -> None:
-    from bench.workloads.language_model import CachedDecoding
+    from bench.workloads.cached_decoding import CachedDecoding
 
     read: list[torch.Tensor] = []
 
@@ -171,8 +171,8 @@ def test_both_caches_read_the_same_text(gpt2: Any, prompts: torch.Tensor) -> Non
 
 
 def test_a_cache_in_int8_is_off_by_half_a_step_at_most(gpt2: Any, prompts: torch.Tensor) -> None:
+    from bench.workloads.cached_decoding import CachedDecoding, Int8CachedDecoding
     from bench.workloads.int8_cache import rounded
-    from bench.workloads.language_model import CachedDecoding, Int8CachedDecoding
 
     states = torch.randn(2, 3, 5, 8, generator=torch.Generator().manual_seed(0))
     numbers, scales = rounded(states)
