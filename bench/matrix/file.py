@@ -29,6 +29,8 @@ from techniques.registry import nearest
 
 Allocator = Literal["keep", "system"]
 
+_MAX_TOKENS, _MAX_TEXTS = 2**20, 4096
+
 CACHE_FORMAT = r"^[a-z][a-z0-9-]*$"
 
 Device = Literal["cpu", "cuda", "rocm", "mps", "xpu", "tpu"]
@@ -182,17 +184,24 @@ class Evaluate(_Strict):
 
 
 class Generation(_Strict):
-    """Generate text also with the key-value cache in these formats, as ["int8"], besides the model's own.
+    """How language models generate text: every length of prompt with each number of new tokens and of texts.
 
-    A language model that has no cache in a format says so in its record.
+    Without `prompt_tokens` a prompt is half of what the model reads, without `new_tokens` the rest is made,
+    and without `texts` 1, 2, 4 and 8 texts are continued side by side. It is repeated with the key-value
+    cache in each of the formats `caches`, as ["int8"], and with the model of each workload in `drafts`, which
+    proposes tokens that the cell's model checks. What an engine does not support is said in its record.
     """
 
-    caches: list[Annotated[str, Field(pattern=CACHE_FORMAT)]] = Field(min_length=1)
+    prompt_tokens: list[Annotated[int, Field(ge=1, le=_MAX_TOKENS)]] = []
+    new_tokens: list[Annotated[int, Field(ge=1, le=_MAX_TOKENS)]] = []
+    texts: list[Annotated[int, Field(ge=1, le=_MAX_TEXTS)]] = []
+    caches: list[Annotated[str, Field(pattern=CACHE_FORMAT)]] = []
+    drafts: list[Annotated[str, Field(min_length=1)]] = []
 
-    @field_validator("caches")
+    @field_validator("*")
     @classmethod
-    def _each_once(cls, caches: list[str]) -> list[str]:
-        return list(dict.fromkeys(caches))
+    def _each_once(cls, values: list[Any]) -> list[Any]:
+        return list(dict.fromkeys(values))
 
 
 class Limits(_Strict):

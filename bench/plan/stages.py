@@ -8,10 +8,12 @@ from functools import partial
 from typing import Any
 
 from bench.analysis.roofline import CEILING_DEVICES
+from bench.analysis.tuning import FIXED
 from bench.plan.lookup import CellTechniques
 from bench.plan.planner import Planner
 from bench.plan.trials import plan_trials
 from bench.stages.settings import (
+    DRAFT_ROLE,
     AttributionSettings,
     CeilingsSettings,
     CompressSettings,
@@ -25,14 +27,14 @@ from bench.stages.settings import (
     WorkloadSettings,
 )
 from techniques.backends import BackendRow
+from techniques.regime import CONSTANT, NONE
 from techniques.registry import Technique
 
 SMOKE_STEPS = 2
 SMOKE_TEST_SAMPLES = 64
 SMOKE_SERVE_S = 0.2
 
-GENERATING_BACKENDS = ("cpu-eager", "cuda-eager")
-"""Backends that run the model's own code, with the key-value cache that generation needs."""
+UNCOMPRESSED = "none"
 
 CEILING_S, SMOKE_CEILING_S = 0.1, 0.002
 """Seconds per ceiling; in a smoke run the second one."""
@@ -180,19 +182,42 @@ def serve(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
 
 
 def generate(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
-    """Plan the generation of a structure, once, where the model's own code continues texts."""
-    cell = chosen.cell
-    own_code = chosen.format is None and chosen.backend.name in GENERATING_BACKENDS
-    if not (chosen.workload.row.generates and own_code):
+    """Plan the generation of a structure, once, where the backend continues texts."""
+    cell, serves = chosen.cell, chosen.backend.row.generates
+    continues = serves == "any" or (serves == "floats" and chosen.format is None)
+    if not (chosen.workload.row.generates and continues):
         return None
 
     def make() -> str:
-        caches = tuple(planner.generation.caches) if planner.generation else ()
-        settings = GenerateSettings(**_served(planner, chosen), structure=chosen.structure, caches=caches)
-        label = f"{cell.workload} {chosen.structure or 'dense'} generation @ {cell.backend} {cell.precision}"
-        return _of_structure(planner, "generate", chosen, settings, keys, label)
+        asked = planner.generation.model_dump() if planner.generation else {}
+        settings = GenerateSettings(**_served(planner, chosen), structure=chosen.structure, **asked)
+        what = "+".join(filter(None, [chosen.structure, chosen.format or ""])) or "dense"
+        label = f"{cell.workload} {what} generation @ {cell.backend} {cell.precision}"
+        names = settings.drafts if chosen.backend.row.drafts else ()
+        drafts = {DRAFT_ROLE + name: _draft(planner, chosen, name) for name in names}
+        parents = {"lowered": keys["lower"], **drafts}
+        return planner.add("generate", chosen, settings, parents, label, own_parents=False)
 
     return planner.once(("generate", *_structured(chosen)), make)
+
+
+def _draft(planner: Planner, chosen: CellTechniques, workload: str) -> str:
+    """Plan the lowered model of a workload, trained by its own optimizer, that proposes tokens; return it."""
+    row = planner.lookup.workload(workload).row
+    cell = replace(
+        chosen.cell,
+        workload=workload,
+        optimizer=planner.lookup.optimizer(row.optimizer).text,
+        schedule=CONSTANT,
+        clip=NONE,
+        average=NONE,
+        train_batch_size=row.batch_size,
+        tuning=FIXED,
+        compression=UNCOMPRESSED,
+        batch_size=1,
+    )
+    small = CellTechniques.of(cell, planner.lookup)
+    return lower(planner, small, {"train": train(planner, small, {})})
 
 
 def ceilings(planner: Planner, chosen: CellTechniques, keys: Keys) -> None:

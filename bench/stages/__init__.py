@@ -233,7 +233,7 @@ _add(
 _add(
     *("generate", "Continue texts token by token", 6, "runs"),
     settings="GenerateSettings",
-    alone=True,
+    timed_by="generation_s",
     shares="lower",
     label="generation",
     any_batch=True,

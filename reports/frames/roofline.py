@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.analysis.generation import decode_share
 from bench.analysis.peaks import Peak, nameplate
 from bench.analysis.roofline import (
     RooflinePoint,
@@ -98,6 +99,25 @@ def roofline_columns(point: RooflinePoint | None) -> dict[str, Any]:
     return dict(zip(ROOFLINE_COLUMNS, values, strict=True))
 
 
+def memory_share(view: RunView, key: str, moved: float | None, seconds: float | None) -> float | None:
+    """Return which share of some seconds the bandwidth of a stage's device takes for the bytes moved.
+
+    None where one is unknown, and where the processor's cache holds them all.
+    """
+    stage = view.stages.get(key)
+    if stage is None or moved is None or not seconds:
+        return None
+    _, bytes_per_s = _ceilings(view, stage.request.device, "", view.machine(key))
+    if not bytes_per_s or moved <= _cache_bytes(view, stage.request.device):
+        return None
+    return decode_share(moved, bytes_per_s, seconds)
+
+
+def _cache_bytes(view: RunView, device: str) -> int:
+    caches = [last_cache_bytes(content) for content in view.environments.values()] if device == "cpu" else []
+    return max(caches, default=0)
+
+
 def _point(
     view: RunView,
     key: str,
@@ -112,8 +132,7 @@ def _point(
         return None
     device, settings = stage.request.device, stage.request.settings
     peak, bytes_per_s = _ceilings(view, device, number_format(settings), view.machine(key))
-    caches = [last_cache_bytes(content) for content in view.environments.values()] if device == "cpu" else []
-    cache_bytes = max(caches, default=0)
+    cache_bytes = _cache_bytes(view, device)
     return roofline(operations, moved, seconds, peak, bytes_per_s, cache_bytes, beyond_model, incomplete)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from reports.grids.cell import Column, keys, metric, plain, state, within_launch
+from reports.grids.cell import Column, keys, metric, plain, state, timing
 from reports.grids.grid import Grid, build_grid
 
 GENERATION: tuple[Column, ...] = (
@@ -15,16 +15,30 @@ GENERATION: tuple[Column, ...] = (
     ("backend", plain("backend")),
     ("precision", plain("precision")),
     ("cache", plain("cache")),
+    ("draft", plain("draft")),
+    ("prompt", plain("prompt_tokens")),
+    ("new tokens", plain("new_tokens")),
     ("concurrent texts", plain("concurrency")),
     ("state", state),
     ("reason", plain("reason")),
-    ("first token", within_launch("ttft")),
-    ("next token", within_launch("inter_token")),
-    ("next token p99", within_launch("inter_token_p99")),
+    ("first token", timing("ttft", "ttft_s")),
+    ("time per output token", timing("tpot", "tpot_s")),
+    ("next token", timing("inter_token", "inter_token_s")),
+    ("next token p99", timing("inter_token_p99", "inter_token_p99_s")),
     ("tokens/s in total", metric("tokens_per_s")),
+    ("of the memory's speed", metric("decode_share")),
+    ("first token by the engine", metric("engine_ttft_s")),
+    ("per token by the engine", metric("engine_tpot_s")),
+    ("draft accepted", metric("draft_acceptance")),
+    ("energy per token", metric("energy_per_token_j")),
     ("cache per token", metric("cache_bytes_per_token")),
     ("divergence by the cache", metric("cache_kl")),
     ("same tokens as with its own", metric("cache_agreement")),
+    ("divergence from eager fp32", metric("generation_kl")),
+    ("same tokens as eager fp32", metric("generation_agreement")),
+    ("held-out loss", metric("generation_nats")),
+    ("held-out loss by the engine", metric("engine_nats")),
+    ("resident growth", metric("rss_growth_bytes")),
     ("record", keys("stage_key")),
 )
 

@@ -110,8 +110,3 @@ def refuse_cache(cache: str, known: Sequence[str], engine: str) -> None:
     if cache and cache not in known:
         offered = ", ".join(known) or "no format but its own"
         raise CannotApply(f"{engine} has no cache in {cache}; it has {offered}")
-
-
-def greedy(logits: torch.Tensor) -> NewTokens:
-    """Return the likeliest token of each text by logits (texts, symbols), as an engine's step."""
-    return [[int(token)] for token in logits.argmax(dim=-1)]
