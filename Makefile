@@ -6,7 +6,8 @@ VENV := .venv
 
 # The optional packages that a shipped matrix needs, by the names of their extras; a matrix of your own: EXTRAS=...
 EXTRAS_backends := runtimes,workloads
-EXTRAS_full := optimizers,runtimes,workloads
+EXTRAS_full := generation,optimizers,runtimes,workloads
+EXTRAS_generation := generation,workloads
 EXTRAS_long := workloads
 EXTRAS_optimizers := optimizers
 EXTRAS_serve := runtimes

@@ -191,6 +191,7 @@ def generate(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None
     def make() -> str:
         asked = planner.generation.model_dump() if planner.generation else {}
         asked = {name: tuple(values) for name, values in asked.items()}
+        asked["drafts"] = tuple(name for name in asked.get("drafts", ()) if name != cell.workload)
         settings = GenerateSettings(**_served(planner, chosen), structure=chosen.structure, **asked)
         what = "+".join(filter(None, [chosen.structure, chosen.format or ""])) or "dense"
         label = f"{cell.workload} {what} generation @ {cell.backend} {cell.precision}"
