@@ -12,8 +12,7 @@ from typing import Any
 import torch
 
 from bench.analysis.generation import GenerationPoint, points_of
-from bench.errors import StageError
-from bench.instruments.generation import Stepwise, time_generation
+from bench.instruments.generation import time_generation
 from bench.instruments.memory import PeakResident
 from bench.instruments.speed import reference_s
 from bench.instruments.traffic import decode_bytes
@@ -28,13 +27,10 @@ from bench.stages.generated import (
     quality,
     timings,
 )
-from bench.stages.inputs import load_backend, load_lowered, numerics, parent_folder
-from bench.stages.settings import DRAFT_ROLE, GenerateSettings
+from bench.stages.served_decoder import ServedDecoder
+from bench.stages.settings import GenerateSettings
 from bench.stages.timing import gpu_pass
-from bench.workloads.loading import example_batch, load_workload
-from bench.workloads.workload import Data, Workload
-from techniques.backends.protocol import Backend, TorchProgram
-from techniques.backends.text_engine import EngineOptions, ServesTexts, TextEngine, refuse_cache
+from techniques.backends.text_engine import TextEngine
 from techniques.registry import CannotApply
 
 CONCURRENCY = (1, 2, 4, 8)
@@ -58,56 +54,9 @@ class _Variant:
     def name(self) -> str:
         return " ".join(filter(None, [self.cache, self.draft and f"draft={self.draft}"]))
 
-
-class _Served:
-    """A lowered model, and the engines that continue texts with it."""
-
-    def __init__(self, request: Request[GenerateSettings]) -> None:
-        settings = request.settings
-        self.request, self.settings = request, settings
-        self.workload: Workload
-        self.data: Data
-        self.workload, self.data = load_workload(settings.workload, settings.test_samples)
-        if self.workload.generator is None:
-            raise StageError(f"{settings.workload} declares generation but has no generator")
-        self.backend: Backend = load_backend(settings)
-        self.folder = parent_folder(request, "lowered")
-        self.window = self.data.test_inputs.shape[1]
-        self._program: TorchProgram | None = None
-
-    def engine(self, variant: _Variant) -> TextEngine:
-        """Return what continues texts; raises CannotApply where it does not do that with cache or draft."""
-        backend = self.backend
-        if not isinstance(backend, ServesTexts):
-            return self._eager(variant)
-        role, draft = DRAFT_ROLE + variant.draft, None
-        if variant.draft:
-            if role not in self.request.parents:
-                raise CannotApply(f"{self.settings.backend.text} has no draft models")
-            draft = parent_folder(self.request, role)
-        most_texts = max(point.texts for point in variant.points)
-        options = EngineOptions(variant.cache, draft, most_texts, self.window + 1)
-        return backend.text_engine(self.folder, numerics(self.settings), self.request.threads, options)
-
-    def _eager(self, variant: _Variant) -> TextEngine:
-        name = self.settings.backend.text
-        if variant.draft:
-            raise CannotApply(f"{name} continues texts without a draft model")
-        if variant.cache:
-            refuse_cache(variant.cache, tuple(self.workload.caches), "the workload")
-        if self._program is None:
-            program = load_lowered(self.backend, self.folder, self.settings, self.request.threads)
-            if not isinstance(program, TorchProgram) or not isinstance(program.run, torch.nn.Module):
-                raise StageError(f"{name} runs no module that could generate")
-            self._program = program
-        make = self.workload.caches[variant.cache] if variant.cache else self.workload.generator
-        assert make is not None
-        return Stepwise(make(self._program.run))
-
-    def texts(self, count: int, tokens: int, number: int = 0) -> torch.Tensor:
-        """Return the first tokens of test texts (count, tokens) on the device; `number` counts batches."""
-        found = example_batch(self.workload, self.data, count, number)[:, :tokens]
-        return found.to(self.backend.device)
+    @property
+    def most_texts(self) -> int:
+        return max(point.texts for point in self.points)
 
 
 def run(request: Request[GenerateSettings], folder: Path) -> list[Measurement]:
@@ -118,7 +67,7 @@ def run(request: Request[GenerateSettings], folder: Path) -> list[Measurement]:
     """
     # A GPU's clock does not show in a product as small as this.
     before_s = reference_s() if request.device == "cpu" else None
-    served = _Served(request)
+    served = ServedDecoder(request)
     found: list[Measurement] = []
     with PeakResident() as resident, torch.inference_mode():
         started = time.perf_counter()
@@ -150,10 +99,10 @@ def _variants(request: Request[GenerateSettings], window: int) -> Iterator[_Vari
         yield _Variant(cache, draft, points_of(lengths, settings.texts or CONCURRENCY, cache, draft))
 
 
-def _measured(served: _Served, variant: _Variant, started: float) -> list[Measurement]:
+def _measured(served: ServedDecoder, variant: _Variant, started: float) -> list[Measurement]:
     own = not variant.name
     try:
-        engine = served.engine(variant)
+        engine = served.engine(variant.most_texts, variant.cache, variant.draft)
     except CannotApply as error:
         if own:
             raise
@@ -169,7 +118,7 @@ def _measured(served: _Served, variant: _Variant, started: float) -> list[Measur
     return found
 
 
-def _at(served: _Served, engine: TextEngine, point: GenerationPoint) -> list[Measurement]:
+def _at(served: ServedDecoder, engine: TextEngine, point: GenerationPoint) -> list[Measurement]:
     smoke = served.request.smoke
     count = MIN_TEXTS if smoke else max(MIN_TEXTS, math.ceil(MIN_GAPS / max(1, point.new - 1)))
     prompts = [served.texts(point.texts, point.prompt, number) for number in range(count)]
@@ -181,10 +130,11 @@ def _at(served: _Served, engine: TextEngine, point: GenerationPoint) -> list[Mea
 
 
 def _passes(
-    served: _Served, engine: TextEngine, variant: _Variant, cache_bytes: float | None
+    served: ServedDecoder, engine: TextEngine, variant: _Variant, cache_bytes: float | None
 ) -> list[Measurement]:
     """Measure what the first launch alone does: quality, energy, least bytes, an accelerator's memory."""
-    request, settings = served.request, served.settings
+    request: Request[GenerateSettings] = served.request
+    settings = request.settings
     model = read_structure(served.folder, settings.workload).build()
     weights = decode_bytes(model, settings.format and settings.format.name, settings.precision)
     found: list[Measurement] = []
@@ -195,7 +145,7 @@ def _passes(
             read = weights + cache_bytes * point.texts * (point.prompt + point.new / 2)
             found.append(Measurement("decode_bytes", read, qualifier=point.qualifier))
     if variant.cache:
-        reference = served.engine(_Variant("", "", variant.points))
+        reference = served.engine(variant.most_texts)
         return found + cache_fidelity(engine, reference, served.texts(1, served.window), variant.name)
     if variant.draft:
         prompts = served.texts(1, served.window // 2)
@@ -208,7 +158,7 @@ def _passes(
     return [*found, *quality(engine, texts, targets, whole, settings)]
 
 
-def _continuing(served: _Served, engine: TextEngine, point: GenerationPoint) -> Any:
+def _continuing(served: ServedDecoder, engine: TextEngine, point: GenerationPoint) -> Any:
     prompts = served.texts(point.texts, point.prompt)
 
     def call() -> None:
