@@ -20,6 +20,7 @@ from bench.stages.settings import (
     GenerateSettings,
     InferSettings,
     LoweredSettings,
+    RequestsSettings,
     RobustnessSettings,
     ServeSettings,
     StepSettings,
@@ -183,24 +184,57 @@ def serve(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
 
 def generate(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
     """Plan the generation of a structure, once, where the backend continues texts."""
-    cell, serves = chosen.cell, chosen.backend.row.generates
-    continues = serves == "any" or (serves == "floats" and chosen.format is None)
-    if not (chosen.workload.row.generates and continues):
+    cell = chosen.cell
+    if not _continues_texts(chosen):
         return None
 
     def make() -> str:
-        asked = planner.generation.model_dump() if planner.generation else {}
+        asked = planner.generation.model_dump(exclude={"requests"}) if planner.generation else {}
         asked = {name: tuple(values) for name, values in asked.items()}
         asked["drafts"] = tuple(name for name in asked.get("drafts", ()) if name != cell.workload)
         settings = GenerateSettings(**_served(planner, chosen), structure=chosen.structure, **asked)
-        what = "+".join(filter(None, [chosen.structure, chosen.format or ""])) or "dense"
-        label = f"{cell.workload} {what} generation @ {cell.backend} {cell.precision}"
+        label = _text_label(chosen, "generation")
         names = settings.drafts if chosen.backend.row.drafts else ()
         drafts = {DRAFT_ROLE + name: _draft(planner, chosen, name) for name in names}
         parents = {"lowered": keys["lower"], **drafts}
         return planner.add("generate", chosen, settings, parents, label, own_parents=False)
 
     return planner.once(("generate", *_structured(chosen)), make)
+
+
+def requests(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
+    """Plan the requests for texts of a structure, once, where the matrix asks for them."""
+    asked = planner.generation.requests if planner.generation else None
+    if asked is None or not _continues_texts(chosen):
+        return None
+
+    def make() -> str:
+        settings = RequestsSettings(
+            **_served(planner, chosen),
+            structure=chosen.structure,
+            rates_per_s=tuple(asked.rates_per_s),
+            requests=asked.requests,
+            prompt_tokens=(asked.prompt_tokens[0], asked.prompt_tokens[1]),
+            new_tokens=(asked.new_tokens[0], asked.new_tokens[1]),
+            ttft_s=asked.ttft_ms / 1e3,
+            tpot_s=asked.tpot_ms / 1e3,
+        )
+        label = _text_label(chosen, "requests")
+        return _of_structure(planner, "requests", chosen, settings, keys, label)
+
+    return planner.once(("requests", *_structured(chosen)), make)
+
+
+def _continues_texts(chosen: CellTechniques) -> bool:
+    serves = chosen.backend.row.generates
+    whole = serves == "any" or (serves == "floats" and chosen.format is None)
+    return chosen.workload.row.generates and whole
+
+
+def _text_label(chosen: CellTechniques, what: str) -> str:
+    cell = chosen.cell
+    structure = "+".join(filter(None, [chosen.structure, chosen.format or ""])) or "dense"
+    return f"{cell.workload} {structure} {what} @ {cell.backend} {cell.precision}"
 
 
 def _draft(planner: Planner, chosen: CellTechniques, workload: str) -> str:

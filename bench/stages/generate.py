@@ -89,7 +89,7 @@ def _variants(request: Request[GenerateSettings], window: int) -> Iterator[_Vari
     """Yield the model's own cache without a draft, then each further cache, then each draft."""
     settings = request.settings
     prompts = settings.prompt_tokens or (window // 2,)
-    new = (SMOKE_TOKENS,) if request.smoke else settings.new_tokens or (window - max(prompts),)
+    new = (SMOKE_TOKENS,) if request.smoke else settings.new_tokens or (max(1, window - max(prompts)),)
     lengths = [(prompt, tokens) for prompt in prompts for tokens in new if prompt + tokens <= window]
     if not lengths:
         least = min(prompts) + min(new)

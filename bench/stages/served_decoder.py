@@ -38,7 +38,7 @@ class ServedDecoder:
         self._program: TorchProgram | None = None
 
     def engine(self, most_texts: int, cache: str = "", draft: str = "") -> TextEngine:
-        """Return what continues up to so many texts; raises CannotApply where not with that cache or draft."""
+        """Return what continues up to so many texts; raises CannotApply where that is not supported."""
         if not isinstance(self.backend, ServesTexts):
             return self._eager(cache, draft)
         role, folder = DRAFT_ROLE + draft, None

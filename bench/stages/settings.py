@@ -183,6 +183,22 @@ class GenerateSettings(ServedSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RequestsSettings(ServedSettings):
+    """So many `requests` arrive at each rate; lengths are drawn evenly from the least to the most.
+
+    The first token is to come within `ttft_s` of when a request was due, the others each within `tpot_s`.
+    """
+
+    structure: str = ""
+    rates_per_s: tuple[float, ...]
+    requests: int
+    prompt_tokens: tuple[int, int]
+    new_tokens: tuple[int, int]
+    ttft_s: float
+    tpot_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class CeilingsSettings:
     """Each ceiling is measured for so many `seconds`."""
 

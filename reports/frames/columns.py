@@ -18,6 +18,7 @@ TABLES: Mapping[str, str] = {
     "compression": "a training × step of a recipe, formats left out: they change no weights",
     "inference": "a cell: a training × compression × backend, skipped and failed ones included",
     "generation": "lengths, concurrent texts, a cache and a draft, of each model that generated text",
+    "requests": "a rate of arrival of requests, of each model that continued texts",
     "tradeoff": "a workload × backend × compression, averaged over optimizers and seeds",
     "classes": "a class of the answers × compression on a backend",
     "fidelity": "a compressed cell, compared by test item with the uncompressed model on the same backend",
@@ -267,6 +268,11 @@ _OF_TABLE: Mapping[str, Mapping[str, str]] = {
             for name in ("ttft", "tpot", "inter_token", "inter_token_p99")
             for end, what in _OF_TIMES.items()
         },
+    },
+    "requests": {
+        "offered_per_s": "rate of the Poisson process",
+        "ttft_bound_s": "bound on the first token, from when a request was due",
+        "tpot_bound_s": "bound on the time per output token",
     },
     "steps": {
         **{

@@ -43,8 +43,33 @@ GENERATION: tuple[Column, ...] = (
 )
 
 
+REQUESTS: tuple[Column, ...] = (
+    ("workload", plain("workload")),
+    ("compressions", plain("compressions")),
+    ("backend", plain("backend")),
+    ("precision", plain("precision")),
+    ("state", state),
+    ("reason", plain("reason")),
+    ("offered", metric("offered_per_s", "arrived_per_s")),
+    ("came", metric("arrived_per_s")),
+    ("goodput", metric("goodput_per_s")),
+    ("within the bounds", metric("goodput_share")),
+    ("first token since due", metric("request_ttft_s")),
+    ("first token p99", metric("request_ttft_p99_s")),
+    ("bound on first tokens", metric("ttft_bound_s", "request_ttft_s")),
+    ("time per output token", metric("request_tpot_s")),
+    ("per token p99", metric("request_tpot_p99_s")),
+    ("bound on later tokens", metric("tpot_bound_s", "request_tpot_s")),
+    ("in the system", metric("requests_in_system")),
+    ("record", keys("stage_key")),
+)
+
+
 def generation_grids(frames: Mapping[str, pd.DataFrame]) -> list[Grid]:
-    """Return the table of the frame `generation`, none where the run generated nothing."""
+    """Return the tables of the frames `generation` and `requests`, none where the run generated nothing."""
     if "generation" not in frames:
         return []
-    return [build_grid("generation", "Generation", GENERATION, frames["generation"])]
+    found = [build_grid("generation", "Generation", GENERATION, frames["generation"])]
+    if "requests" in frames:
+        found.append(build_grid("requests", "Requests for texts", REQUESTS, frames["requests"]))
+    return found

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from bench.instruments.request_load import (
+    Arrival,
     Goodput,
     OneAtATime,
-    Arrival,
     ServedRequest,
     goodput,
     plan_requests,

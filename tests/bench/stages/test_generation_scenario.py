@@ -64,6 +64,28 @@ def test_an_engine_that_only_continues_texts_has_its_reason_for_other_workloads(
     assert reason == "openvino-genai only continues texts, which digits does not"
 
 
+LOAD = "[generation.requests]\nrates_per_s = [4.0]\nttft_ms = 200.0\ntpot_ms = 20.0\n"
+
+
+def test_requests_are_planned_only_where_the_matrix_asks_for_them(planned):
+    assert planned("shakespeare-gpt2").of_kind("requests") == []
+    stages = planned("shakespeare-gpt2", LOAD).of_kind("requests")
+    assert [stage.label for stage in stages] == [
+        "shakespeare-gpt2 dense requests @ cpu-eager fp32",
+        "shakespeare-gpt2 student:0.5 requests @ cpu-eager fp32",
+    ]
+    settings = stages[0].request.settings
+    assert settings["ttft_s"] == 0.2 and list(settings["new_tokens"]) == [16, 64]
+
+
+def test_lengths_of_requests_have_the_least_first(planned):
+    with pytest.raises(MatrixError, match="new_tokens: must have the least before the most"):
+        planned("shakespeare-gpt2", f"{LOAD}new_tokens = [9, 8]\n")
+    known = "unknown key 'generation.requests.rate'; did you mean 'rates_per_s'"
+    with pytest.raises(MatrixError, match=known):
+        planned("shakespeare-gpt2", LOAD.replace("rates_per_s", "rate"))
+
+
 def test_a_draft_must_continue_texts(planned):
     with pytest.raises(MatrixError, match=r"\[generation\] drafts: 'digits' does not continue texts"):
         planned("shakespeare-gpt2", '[generation]\ndrafts = ["digits"]\n')

@@ -9,7 +9,7 @@ import pytest
 
 from bench.records import Measurement, PlannedRequest, Result
 from bench.results.store import StageRow, Store
-from reports.frames import generation_table
+from reports.frames import generation_table, requests_table
 from reports.frames.view import read
 from reports.grids.generation import generation_grids
 from reports.write import write
@@ -80,6 +80,28 @@ def test_each_further_cache_has_rows_of_its_own_and_one_that_is_not_there_its_re
 def test_a_cache_that_changes_what_is_said_makes_it_invalid(tmp_path: Path) -> None:
     frame = generation_table(read(generated(tmp_path, "9 greedy tokens are others"), "run-1"))
     assert set(frame["state"]) == {"INVALID"} and set(frame["reason"]) == {"9 greedy tokens are others"}
+
+
+def test_requests_have_a_row_for_each_rate_with_their_bounds(tmp_path: Path) -> None:
+    source, key = build(tmp_path / "source", Synthetic()), key_of("requests")
+    cell = next(cell for cell in source.cells("run-1") if cell.axes["backend"] == "cpu-eager")
+    settings = {"ttft_s": 0.2, "tpot_s": 0.02}
+    stage = StageRow(key, "requests", "digits requests", False, (), PlannedRequest(settings))
+    store = Store.open(tmp_path / "store")
+    cells = [replace(cell, stages={**cell.stages, "requests": key})]
+    store.start_run("run-1", "i", "quick", "bench run", {}, [*source.stages("run-1"), stage], cells)
+    measurements = [
+        Measurement(metric, value * rate, qualifier=f"{rate}/s")
+        for rate in (16, 4)
+        for metric, value in (("goodput_per_s", 0.9), ("goodput_share", 0.05), ("request_ttft_s", 0.01))
+    ]
+    store.add_launch("run-1", stage, 0, Result("ok", measurements=tuple(measurements)))
+    frame = requests_table(read(store, "run-1"))
+    assert frame["offered_per_s"].tolist() == [4, 16]
+    assert frame["goodput_per_s"].tolist() == pytest.approx([3.6, 14.4])
+    assert set(frame["ttft_bound_s"]) == {0.2} and set(frame["tpot_bound_s"]) == {0.02}
+    found = generation_grids({"generation": generation_table(read(store, "run-1")), "requests": frame})
+    assert found[1].name == "requests" and len(found[1].rows) == 2
 
 
 @pytest.mark.parametrize("there", [True, False])
