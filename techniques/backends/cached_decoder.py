@@ -39,17 +39,51 @@ class CachedDecoder(torch.nn.Module):
         read = cache[0].shape[2]
         places = torch.arange(read + input_ids.shape[1], device=input_ids.device)
         earlier = places[None, :] <= places[read:][:, None]
-        # A mask of four dimensions is taken as it is; no tracer reads how transformers makes its own.
         mask = earlier[None, None] & attention_mask[:, None, None, :].bool()
-        kept = _as_cache(cache)
-        found = self.decoder(
-            input_ids=input_ids,
-            attention_mask=mask,
-            position_ids=position_ids,
-            use_cache=True,
-            **{cache_argument(self.decoder): kept},
-        )
-        return (found.logits, *(part for layer in kept.layers for part in (layer.keys, layer.values)))
+        return _read(self.decoder, input_ids, mask, position_ids, _as_cache(cache))
+
+
+class Prompt(torch.nn.Module):
+    """A causal language model of transformers that reads whole prompts, side by side, and keeps a cache."""
+
+    def __init__(self, decoder: Any) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Read tokens (texts, time); return their logits (texts, time, symbols), and the cache."""
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        mask = (places[None, :] <= places[:, None])[None, None]
+        return _read(self.decoder, tokens, mask, places[None], _empty(self.decoder.config.num_hidden_layers))
+
+
+class NextToken(torch.nn.Module):
+    """The same model, which reads one more token of each text; texts have read as many tokens."""
+
+    def __init__(self, decoder: Any) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, token: torch.Tensor, *cache: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Read a token (texts, 1); return its logits (texts, 1, symbols), and the longer cache."""
+        read = cache[0].shape[2]
+        place = torch.arange(read, read + 1, device=token.device)
+        mask = torch.ones(1, 1, 1, read + 1, dtype=torch.bool, device=token.device)
+        return _read(self.decoder, token, mask, place[None], _as_cache(cache))
+
+
+def _read(
+    decoder: Any, tokens: torch.Tensor, mask: torch.Tensor, places: torch.Tensor, cache: Any
+) -> tuple[torch.Tensor, ...]:
+    # A mask of four dimensions is taken as it is; no tracer reads how transformers makes its own.
+    found = decoder(
+        input_ids=tokens,
+        attention_mask=mask,
+        position_ids=places,
+        use_cache=True,
+        **{cache_argument(decoder): cache},
+    )
+    return (found.logits, *(part for layer in cache.layers for part in (layer.keys, layer.values)))
 
 
 def cache_argument(module: torch.nn.Module) -> str:
@@ -102,4 +136,19 @@ def _as_cache(tensors: Sequence[torch.Tensor]) -> Any:
         layer.keys, layer.values = keys, values
         layer.dtype, layer.device, layer.is_initialized = keys.dtype, keys.device, True
         cache.layers.append(layer)
+    return cache
+
+
+def _empty(layers: int) -> Any:
+    """Return a cache whose layers keep what they get first as it is."""
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    class FirstLayer(DynamicLayer):
+        def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+            self.keys, self.values, self.is_initialized = key_states, value_states, True
+            return key_states, value_states
+
+    cache = DynamicCache()
+    cache.layers = [FirstLayer() for _ in range(layers)]
     return cache

@@ -81,9 +81,9 @@ def test_requests_are_planned_only_where_the_matrix_asks_for_them(planned):
 def test_lengths_of_requests_have_the_least_first(planned):
     with pytest.raises(MatrixError, match="new_tokens: must have the least before the most"):
         planned("shakespeare-gpt2", f"{LOAD}new_tokens = [9, 8]\n")
-    known = "unknown key 'generation.requests.rate'; did you mean 'rates_per_s'"
+    known = "unknown key 'generation.requests.rate_per_s'; did you mean 'rates_per_s'"
     with pytest.raises(MatrixError, match=known):
-        planned("shakespeare-gpt2", LOAD.replace("rates_per_s", "rate"))
+        planned("shakespeare-gpt2", LOAD.replace("rates_per_s", "rate_per_s"))
 
 
 def test_a_draft_must_continue_texts(planned):
