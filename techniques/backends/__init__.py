@@ -186,6 +186,20 @@ _add(
     generates="any",
     only_generates=True,
 )
+_add(
+    "inductor-decoder",
+    "techniques.backends.inductor_decoder:InductorDecoder",
+    about="A decoder and its cache compiled ahead of time by Inductor for the CPU: continues texts",
+    needs=("torch", "transformers"),
+    install="pip install 'dl-efficiency-bench[workloads]'",
+    lowering_imports=("torch._inductor.compile_fx", "torch._inductor.package"),
+    running_imports=("torch._inductor.package",),
+    no_kernel=dict.fromkeys(_FORMATS, "not tested in a package of a decoder; use openvino-genai"),
+    precisions=("fp32", "bf16"),
+    generates="any",
+    only_generates=True,
+    check="techniques.backends.hardware:without_cpp_compiler",
+)
 _NO_XLA = "no quantizer of PyTorch models for XLA is used here"
 _XLA: Any = {
     "needs": ("jax", "torchax", "optax"),
@@ -301,6 +315,20 @@ _add(
     precisions=("fp32", "tf32", "bf16", "fp16"),
     fork_safe=False,
     check="techniques.backends.hardware:without_tensorrt",
+)
+_add(
+    "vllm",
+    "techniques.backends.vllm_engine:Vllm",
+    about="vLLM on an NVIDIA GPU: continues texts by continuous batching with a paged cache",
+    needs=("vllm", "transformers"),
+    install="pip install vllm",
+    device="cuda",
+    no_kernel=dict.fromkeys(_FORMATS, "its own quantized weights are not written here"),
+    precisions=("fp32", "bf16", "fp16"),
+    generates="any",
+    only_generates=True,
+    fork_safe=False,
+    check="techniques.backends.hardware:without_cuda",
 )
 _UNPROVED = dict.fromkeys(_FORMATS, "its kernels have not been tested on this hardware")
 _add(

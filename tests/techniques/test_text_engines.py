@@ -30,7 +30,7 @@ ENGINES = [
             pytest.mark.skipif(BACKENDS.get(name).unavailable() is not None, reason="not installed"),
         ],
     )
-    for name in ("openvino-genai", "onnxruntime-genai")
+    for name in ("openvino-genai", "onnxruntime-genai", "inductor-decoder")
 ]
 
 
@@ -157,6 +157,26 @@ def test_a_draft_proposes_tokens_and_the_texts_stay_the_same(name, texts, lowere
     assert torch.equal(continued(other, prompts, NEW), expected)
     steps = list(itself.stream(prompts, NEW))
     assert len(steps) < NEW and max(len(new) for new in steps[1]) > 1  # it takes all of its own proposals
+
+
+def test_what_vllm_reads_is_the_same_decoder(model, texts, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    from techniques.backends.vllm_engine import save_decoder
+
+    with torch.no_grad():
+        expected = model(texts)
+        save_decoder(model, FP32, tmp_path)
+        found = AutoModelForCausalLM.from_pretrained(tmp_path).eval()(texts).logits
+    torch.testing.assert_close(found, expected)
+    with pytest.raises(CannotApply, match="a causal language model of transformers"):
+        save_decoder(torch.nn.Linear(2, 2), FP32, tmp_path)
+
+
+def test_vllm_is_not_here_without_a_gpu():
+    reason = BACKENDS.get("vllm").unavailable()
+    if not torch.cuda.is_available():
+        assert reason is not None and "NVIDIA GPU" in reason
 
 
 def test_a_decoder_tells_what_it_keeps_of_each_layer(model):
