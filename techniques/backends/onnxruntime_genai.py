@@ -98,7 +98,7 @@ class GenaiTextEngine:
         return torch.cat([self._logits(text[None], prompt) for text in texts])
 
     def _logits(self, text: torch.Tensor, prompt: int) -> torch.Tensor:
-        generator = new_generator(self._genai, self._model, 1, text.shape[1] + 1)
+        generator = new_generator(self._genai, self._model, 1, text.shape[1])
         found = []
         for part in (text[:, :prompt], *text[:, prompt:].split(1, dim=1)):
             generator.append_tokens(_numbers(part))
@@ -126,7 +126,7 @@ class GenaiProgram(Program):
 
     def __call__(self, prepared: np.ndarray) -> Any:
         texts, time = prepared.shape
-        generator = new_generator(self.genai, self.loaded, texts, time + 1)
+        generator = new_generator(self.genai, self.loaded, texts, time)
         generator.append_tokens(prepared)
         return generator.get_output("logits")
 
