@@ -83,7 +83,7 @@ class PackagedTextEngine:
 
     def stream(self, prompts: torch.Tensor, tokens: int) -> Iterator[NewTokens]:
         """Continue prompts (texts, time) by so many tokens each; see `TextEngine`."""
-        logits, *cache = self._prompt(prompts)
+        logits, *cache = self._prompt(prompts.contiguous())  # a package takes no other layout
         for number in range(1, tokens + 1):
             chosen = logits[:, -1].argmax(dim=-1, keepdim=True)
             yield chosen.tolist()
@@ -94,7 +94,7 @@ class PackagedTextEngine:
 
     def logits(self, texts: torch.Tensor, prompt: int) -> torch.Tensor:
         """Return logits of texts read with the cache; see `TextEngine`."""
-        logits, *cache = self._prompt(texts[:, :prompt])
+        logits, *cache = self._prompt(texts[:, :prompt].contiguous())
         found = [logits[:, -1]]
         for place in range(prompt, texts.shape[1]):
             logits, *cache = self._next(texts[:, place : place + 1].contiguous(), *cache)
