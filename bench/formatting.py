@@ -130,7 +130,10 @@ def format_interval(metric: str, value: float | None, low: float | None, high: f
     text = format_value(metric, value)
     if not value or low is None or high is None:
         return text
-    scale, _ = _scale(metric_named(metric).unit, value)
+    unit = metric_named(metric).unit
+    if unit == "share":
+        return f"{text} ({100 * low:.2f} to {100 * high:.2f})"
+    scale, _ = _scale(unit, value)
     return f"{text} ({three_digits(low / scale)} to {three_digits(high / scale)})"
 
 

@@ -39,6 +39,7 @@ reports.content
 reports.formats
 reports.checks
 reports.write
+reports.ui
 bench.interchange
 bench.search
 bench.selftest

@@ -235,7 +235,7 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 _ABOUT_CODE = ("linecache", "importlib.metadata", "importlib_metadata")
-"""Modules that print lines of code and look up packages; whoever imports the last has it stand in for the second."""
+"""Modules that print lines of code or look up packages. Once imported, the last stands in for the second."""
 
 _FRAMES = 4
 """How many calls lie at most between a function of `_ABOUT_CODE` and the opening of its file."""

@@ -136,7 +136,8 @@ def _passes(
     request: Request[GenerateSettings] = served.request
     settings = request.settings
     model = read_structure(served.folder, settings.workload).build()
-    weights = decode_bytes(model, settings.format and settings.format.name, settings.precision)
+    format_ = settings.format.name if settings.format else None
+    weights = decode_bytes(model, format_, settings.precision)
     found: list[Measurement] = []
     for point in variant.points:
         call = _continuing(served, engine, point)

@@ -35,7 +35,7 @@ class ServedDecoder:
         self.backend: Backend = load_backend(settings)
         self.folder = parent_folder(request, "lowered")
         self.window: int = self.data.test_inputs.shape[1]
-        self._program: TorchProgram | None = None
+        self._model: torch.nn.Module | None = None
 
     def engine(self, most_texts: int, cache: str = "", draft: str = "") -> TextEngine:
         """Return what continues up to so many texts; raises CannotApply where that is not supported."""
@@ -60,11 +60,11 @@ class ServedDecoder:
         if draft:
             raise CannotApply(f"{name} continues texts without a draft model")
         refuse_cache(cache, tuple(self.workload.caches), "the workload")
-        if self._program is None:
+        if self._model is None:
             program = load_lowered(self.backend, self.folder, self.settings, self.request.threads)
             if not isinstance(program, TorchProgram) or not isinstance(program.run, torch.nn.Module):
                 raise StageError(f"{name} runs no module that could generate")
-            self._program = program
+            self._model = program.run
         make = self.workload.caches[cache] if cache else self.workload.generator
         assert make is not None
-        return Stepwise(make(self._program.run))
+        return Stepwise(make(self._model))

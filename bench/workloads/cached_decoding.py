@@ -17,8 +17,9 @@ class CachedDecoding:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._decoder: Any = model.decoder
-        self._argument = cache_argument(self._decoder.base_model)
+        decoder: Any = model.decoder
+        self._decoder = decoder
+        self._argument = cache_argument(decoder.base_model)
 
     def prefill(self, tokens: torch.Tensor) -> tuple[torch.Tensor, Any]:
         """Read prompts (batch, time); return the next token's logits (batch, symbols) and a new cache."""

@@ -1,4 +1,4 @@
-"""Which film a user rates next, from who rated what.
+"""What a user takes next, from who took what: films that viewers rate, what countries grow, make and trade.
 
 As in He et al. 2017, "Neural Collaborative Filtering" (arXiv:1708.05031): a rating of any number of stars
 counts as one, each user's latest is held out, and the model is to rank it among 99 items that the user never
@@ -8,19 +8,22 @@ four items that it does not know the user to have rated, drawn once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from bench import datasets
+from bench.datasets import factbook_trade
 from bench.datasets.movielens_100k import ITEMS, USERS
 from bench.workloads.workload import Data, Samples, Workload
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from bench.datasets.movielens_100k import Ratings
 
 CANDIDATES = 100
@@ -55,26 +58,40 @@ class Factors(nn.Module):
         return shared + self.user_bias(user) + self.item_bias(item)
 
 
-def _data() -> Data:
-    ratings: Ratings = datasets.load("movielens-100k")
+@dataclass(frozen=True)
+class Interactions:
+    """Who took what, one entry for each time, int64 of shape (n,); the `times` order them.
+
+    Users and items count from 0, and there are so many in all.
+    """
+
+    users: NDArray[np.int64]
+    items: NDArray[np.int64]
+    times: NDArray[np.int64]
+    user_count: int
+    item_count: int
+
+
+def leave_one_out(taken: Interactions) -> Data:
+    """Return data in which each user's latest item is for the test, and the one before for validation."""
     random = np.random.RandomState(SAMPLING_SEED)
-    test, validation = latest(ratings, 0), latest(ratings, 1)
-    others = np.setdiff1d(np.arange(len(ratings.users)), [*test, *validation])
-    known = _rated(ratings.users[others], ratings.items[others])
-    users = np.repeat(ratings.users[others], 1 + NEGATIVES)
+    test, validation = latest(taken, 0), latest(taken, 1)
+    others = np.setdiff1d(np.arange(len(taken.users)), [*test, *validation])
+    known = _rated(taken, others)
+    users = np.repeat(taken.users[others], 1 + NEGATIVES)
     targets = np.tile([1.0] + [0.0] * NEGATIVES, len(others))
     items = _unrated(known, users, random)
-    items[targets == 1] = ratings.items[others]
-    on_test = _candidates(ratings, test, random)
+    items[targets == 1] = taken.items[others]
+    on_test = _candidates(taken, test, random)
     return Data(
         torch.as_tensor(np.column_stack([users, items])),
         torch.as_tensor(targets, dtype=torch.float32).unsqueeze(1),
         *(on_test.inputs, on_test.targets),
-        validation=_candidates(ratings, validation, random),
+        validation=_candidates(taken, validation, random),
     )
 
 
-def latest(ratings: Ratings, later: int) -> NDArray[np.int64]:
+def latest(ratings: Interactions, later: int) -> NDArray[np.int64]:
     """Return the number of the rating of each user after which there are `later` ones, by user.
 
     Of several at one time the file's last is the latest. Users with as few ratings as `later` have none.
@@ -86,10 +103,10 @@ def latest(ratings: Ratings, later: int) -> NDArray[np.int64]:
     return order[(ends - later)[ends - later >= starts]]
 
 
-def _rated(users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return who rated what, shape (users, items)."""
-    rated = np.zeros((USERS, ITEMS), dtype=np.bool_)
-    rated[users, items] = True
+def _rated(taken: Interactions, which: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return who rated what, shape (users, items), by these of the ratings."""
+    rated = np.zeros((taken.user_count, taken.item_count), dtype=np.bool_)
+    rated[taken.users[which], taken.items[which]] = True
     return rated
 
 
@@ -100,18 +117,19 @@ def _unrated(
 
     What was held out may be among them: never to draw it would give it away.
     """
-    items = random.randint(ITEMS, size=len(users))
+    item_count = known.shape[1]
+    items = random.randint(item_count, size=len(users))
     while len(again := np.flatnonzero(known[users, items])):
-        items[again] = random.randint(ITEMS, size=len(again))
+        items[again] = random.randint(item_count, size=len(again))
     return items
 
 
-def _candidates(ratings: Ratings, held_out: NDArray[np.int64], random: np.random.RandomState) -> Samples:
+def _candidates(taken: Interactions, held_out: NDArray[np.int64], random: np.random.RandomState) -> Samples:
     """Return a hundred pairs for each user with the held-out one first, (users * 100, 2); its target is 1."""
-    rated = _rated(ratings.users, ratings.items)
-    users = ratings.users[held_out]
+    rated = _rated(taken, np.arange(len(taken.users)))
+    users = taken.users[held_out]
     others = [random.permutation(np.flatnonzero(~rated[user]))[: CANDIDATES - 1] for user in users]
-    items = np.column_stack([ratings.items[held_out], others])
+    items = np.column_stack([taken.items[held_out], others])
     pairs = np.column_stack([users.repeat(CANDIDATES), items.ravel()])
     targets = np.tile([1.0] + [0.0] * (CANDIDATES - 1), len(held_out))
     return Samples(torch.as_tensor(pairs), torch.as_tensor(targets, dtype=torch.float32).unsqueeze(1))
@@ -138,17 +156,46 @@ def hits_and_gain(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, flo
 def most_popular(data: Data) -> dict[str, float]:
     """Return the hit rate of ranking items by how many users rated them in the training set."""
     rated = data.train_inputs[data.train_targets[:, 0] == 1, 1]
-    popularity = torch.bincount(rated, minlength=ITEMS)[data.test_inputs[:, 1]].unsqueeze(1)
+    counts = torch.bincount(rated, minlength=int(data.test_inputs[:, 1].max()) + 1)
+    popularity = counts[data.test_inputs[:, 1]].unsqueeze(1)
     return {"most popular": hits_and_gain(popularity, data.test_targets)["hit_rate_at_10"]}
 
 
-# No students: their teacher's outputs are softened over classes, and here there are none.
-MOVIELENS_100K_FACTORS = Workload(
-    data=_data,
-    transform=lambda pairs: pairs,
-    model=lambda: Factors(USERS, ITEMS),
-    loss=nn.functional.binary_cross_entropy_with_logits,
-    quality=hits_and_gain,
-    outputs="values",
-    baselines=most_popular,
+def _ratings() -> Data:
+    ratings: Ratings = datasets.load("movielens-100k")
+    return leave_one_out(Interactions(ratings.users, ratings.items, ratings.times, USERS, ITEMS))
+
+
+def _workload(data: Callable[[], Data], model: Callable[[], nn.Module]) -> Workload:
+    # No students: their teacher's outputs are softened over classes, and here there are none.
+    return Workload(
+        data=data,
+        transform=lambda pairs: pairs,
+        model=model,
+        loss=nn.functional.binary_cross_entropy_with_logits,
+        quality=hits_and_gain,
+        outputs="values",
+        baselines=most_popular,
+    )
+
+
+MOVIELENS_100K_FACTORS = _workload(_ratings, lambda: Factors(USERS, ITEMS))
+
+
+@cache
+def _trade() -> Interactions:
+    """Return which place does what; in the random order of `factbook_trade`, since none has a time."""
+    pairs = factbook_trade.load()
+    places, things = (sorted({pair[part] for pair in pairs}) for part in (0, 1))
+    users, items = ({name: number for number, name in enumerate(names)} for names in (places, things))
+    return Interactions(
+        np.array([users[place] for place, _ in pairs]),
+        np.array([items[thing] for _, thing in pairs]),
+        np.arange(len(pairs)),
+        *(len(places), len(things)),
+    )
+
+
+FACTBOOK_TRADE_FACTORS = _workload(
+    lambda: leave_one_out(_trade()), lambda: Factors(_trade().user_count, _trade().item_count)
 )

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bench import datasets
-from bench.datasets import wordnet
-from bench.datasets.labelled_texts import LabelledTexts
+from bench.datasets import chatterbot, wordnet
+from bench.datasets.labelled_texts import LabelledTexts, split
 from bench.datasets.prepared import prepared
 from bench.workloads import text_encoder, words
 from bench.workloads.classification import accuracy_and_recall, majority_class
 from bench.workloads.columns import text_length
 from bench.workloads.corruptions import TYPOS, with_typos
+from bench.workloads.pieces import encode_pieces
 from bench.workloads.splits import data_of
 from bench.workloads.text_encoder import TextEncoder
 from bench.workloads.words import PADDING
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 REVIEW_LENGTH = 48
 """Words, or pieces of words, that are read of a sentence: all, in 95 of 100 sentences or more."""
 REVIEW_WORDS = 8000
+
+QUESTION_LENGTH = 32
+TEST_QUESTIONS = 140
+TOPICS = (
+    *("ai", "botprofile", "coding", "computers", "conversations", "emotion", "food", "literature", "money"),
+    *("movies", "politics", "psychology", "science", "sports", "tech_support", "trivia"),
+)
+"""What is asked about, in the order of its classes."""
 
 DEFINITION_LENGTH = 24
 DEFINITION_WORDS = 10_000
@@ -105,16 +114,14 @@ def _reviews_in_words() -> Arrays:
 
 
 def _reviews_in_pieces() -> Arrays:
-    from tokenizers import Tokenizer
+    return _arrays(datasets.load("movie-reviews"), lambda part: encode_pieces(part, REVIEW_LENGTH))
 
-    tokenizer = Tokenizer.from_file(str(datasets.load("minilm") / "tokenizer.json"))
-    tokenizer.enable_truncation(REVIEW_LENGTH)
-    tokenizer.enable_padding(length=REVIEW_LENGTH, pad_id=PADDING)
 
-    def encode(part: Sequence[str]) -> NDArray[np.int32]:
-        return np.array([found.ids for found in tokenizer.encode_batch(list(part))], dtype=np.int32)
-
-    return _arrays(datasets.load("movie-reviews"), encode)
+def _questions_in_pieces() -> Arrays:
+    exchanges = datasets.load("chatterbot-corpus")
+    number = {topic: place for place, topic in enumerate(chatterbot.topics(exchanges))}
+    known = ((one.question, number[one.topic]) for one in exchanges if one.topic in number)
+    return _arrays(split(known, TEST_QUESTIONS), lambda part: encode_pieces(part, QUESTION_LENGTH))
 
 
 def _definitions() -> Arrays:
@@ -187,6 +194,12 @@ ROTTEN_TOMATOES_MINILM = _workload(
     arrays=lambda: prepared("minilm", __file__, _reviews_in_pieces),
     model=lambda: MeanClassifier(text_encoder.minilm(), classes=len(REVIEW_CLASSES)),
     classes=REVIEW_CLASSES,
+)
+
+SERVICE_TOPICS_MINILM = _workload(
+    arrays=lambda: prepared("chatterbot-corpus", __file__, _questions_in_pieces),
+    model=lambda: MeanClassifier(text_encoder.minilm(), classes=len(TOPICS)),
+    classes=TOPICS,
 )
 
 WORDNET_SUPERSENSE_TRANSFORMER = _workload(

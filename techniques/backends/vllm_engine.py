@@ -90,7 +90,7 @@ class VllmTextEngine:
         decoder = _read(folder, numerics)
         width = 1 if options.cache else torch.finfo(numerics.dtype).bits // 8
         self._cache_bytes = sum(2 * heads * channels * width for heads, channels in cache_shapes(decoder))
-        self._decoder = decoder.to(device)
+        self._decoder: Any = decoder.to(device)
         self._engine: Any = vllm.LLMEngine.from_engine_args(
             vllm.EngineArgs(
                 model=str(folder),
@@ -167,7 +167,8 @@ def save_decoder(model: torch.nn.Module, numerics: Numerics, folder: Path) -> No
     if kind not in SUPPORTED:
         raise CannotApply(f"{NAME} serves {', '.join(SUPPORTED)} here, not this {kind}")
     cache_shapes(decoder)
-    in_numbers(decoder, numerics.dtype).save_pretrained(folder)
+    narrowed: Any = in_numbers(decoder, numerics.dtype)
+    narrowed.save_pretrained(folder)
 
 
 def _read(folder: Path, numerics: Numerics) -> Any:

@@ -112,6 +112,7 @@ def test_a_value_is_written_in_the_unit_that_fits_it(metric, value, text):
 def test_bounds_are_in_the_unit_of_their_value():
     assert format_interval("latency_s", 52.3e-6, 41.1e-6, 1.2e-3) == "52.3 µs (41.1 to 1,200)"
     assert format_interval("latency_s", 52.3e-6, None, None) == "52.3 µs"
+    assert format_interval("accuracy", 0.94, 0.935, 0.945) == "94.00 % (93.50 to 94.50)"
     assert format_interval("latency_s", None, 1.0, 2.0) == "–"
 
 

@@ -165,9 +165,7 @@ def test_what_the_stage_itself_wrote_or_only_passed_by_is_no_input(here: Path) -
     ]
 
 
-@pytest.mark.parametrize(
-    "library", ["importlib.metadata", "importlib_metadata"]
-)  # the second patches the first
+@pytest.mark.parametrize("library", ["importlib.metadata", "importlib_metadata"])  # the second patches
 def test_lines_printed_and_packages_looked_up_are_no_inputs(library: str, here: Path) -> None:
     metadata = pytest.importorskip(library)
     write("printed_lines.py", "def fails():\n    raise ValueError\n")()

@@ -17,6 +17,9 @@ from techniques.compression import COMPRESSIONS, parse_recipe
 from techniques.optimizers import OPTIMIZERS
 from techniques.precisions import PRECISIONS
 
+KINDS = ("fashion-mnist-resnet18", "rotten-tomatoes-minilm", "shakespeare-gpt2")
+"""What one compression of each kind is served for, besides SimpleCNN."""
+
 MAKEFILE = (Path(__file__).parents[3] / "Makefile").read_text()
 
 ENGINES = {name for name, row in BACKENDS.rows().items() if row.only_generates}
@@ -49,6 +52,18 @@ def test_full_crosses_compressions_backends_and_precisions_for_each_kind_of_mode
     for cell in read_matrix("full").cells:
         served.setdefault(cell.workload, set()).add((cell.compression, cell.backend, cell.precision))
     assert sum(product <= points for points in served.values()) == 9
+
+
+def test_compression_has_every_recovery_beside_its_control_on_four_kinds_of_models() -> None:
+    cells = read_matrix("compression").cells
+    recipes: dict[str, set[str]] = {}
+    for cell in cells:
+        recipes.setdefault(cell.workload, set()).add(cell.compression)
+    steps = {step for found in recipes.values() for recipe in found for step in recipe.split("+")}
+    assert {COMPRESSIONS.default(name).text for name in COMPRESSIONS.rows()} <= steps
+    for workload in ("fashion-mnist-simplecnn", *KINDS):
+        assert {"none", "finetune", "prune-channels:0.5", "int8-static"} <= recipes[workload]
+    assert all({"distill-depth:0.5", "student-depth:0.5"} <= recipes[workload] for workload in KINDS)
 
 
 def test_standard_is_the_smaller_one() -> None:

@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from bench import datasets
+from bench.errors import DataError
 from bench.workloads.recommendation import (
     CANDIDATES,
+    FACTBOOK_TRADE_FACTORS,
     MOVIELENS_100K_FACTORS,
     NEGATIVES,
+    Interactions,
     hits_and_gain,
     latest,
     most_popular,
@@ -64,9 +67,7 @@ def test_each_users_latest_two_ratings_are_held_out(data: Data) -> None:
 
 def test_of_two_ratings_at_one_time_the_files_last_is_the_latest() -> None:
     numbers = np.array([7, 3, 5])
-    ratings = datasets.movielens_100k.Ratings(
-        np.zeros(3, dtype=np.int64), numbers, numbers, np.array([2, 2, 1])
-    )
+    ratings = Interactions(np.zeros(3, dtype=np.int64), numbers, np.array([2, 2, 1]), 1, 8)
     assert latest(ratings, 0).tolist() == [1] and latest(ratings, 1).tolist() == [0]
     assert latest(ratings, 3).tolist() == []
 
@@ -151,3 +152,27 @@ def test_model_exports(data: Data) -> None:
     with torch.no_grad():
         assert model(batch).shape == (8, 1)
         torch.testing.assert_close(exported(batch), model(batch))
+
+
+@pytest.fixture(scope="module")
+def trade() -> Data:
+    try:
+        datasets.fetch("world-factbook")
+    except DataError as error:
+        pytest.skip(f"needs the World Factbook: {error}")
+    return FACTBOOK_TRADE_FACTORS.data()
+
+
+def test_each_country_has_one_thing_held_out_that_is_not_trained_on(trade: Data) -> None:
+    trained = pairs(trade.train_inputs, trade.train_targets, 1)
+    held_out = pairs(trade.test_inputs, trade.test_targets, 1)
+    assert trade.validation is not None
+    before = pairs(trade.validation.inputs, trade.validation.targets, 1)
+    countries = {country for country, _ in held_out}
+    assert len(held_out) == len(before) == len(countries) > 200
+    assert not held_out & trained and not before & trained and not held_out & before
+    assert len(trained) > 5_000
+
+
+def test_popularity_alone_does_not_meet_the_target(trade: Data) -> None:
+    assert 0.3 < most_popular(trade)["most popular"] < 0.5
