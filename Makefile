@@ -30,7 +30,8 @@ test: $(VENV)/.installed-dev
 
 # What `make test-docs` runs, and `make test-slow` leaves to it.
 LONG := tests/docs tests/bench/testing tests/bench/commands/test_compress.py \
-	tests/bench/interchange/test_taken_away.py tests/techniques/test_static_settings.py
+	tests/bench/interchange/test_taken_away.py tests/techniques/test_inductor_decoder.py \
+	tests/techniques/test_static_settings.py
 
 # Whole runs and runtimes that take half a minute each: `make test` is without them.
 test-slow: $(VENV)/.installed-dev

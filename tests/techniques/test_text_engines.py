@@ -10,18 +10,23 @@ import torch
 
 pytest.importorskip("transformers")
 
-from bench.instruments.generation import Stepwise, divergence, greedy_fault, time_generation
-from bench.workloads.cached_decoding import CachedDecoding
-from bench.workloads.llama import LlamaDecoder
-from bench.workloads.shakespeare_tokens import END, learn_tokenizer
+from bench.instruments.generation import divergence, time_generation
 from techniques.backends import BACKENDS
 from techniques.backends.cached_decoder import cache_shapes
-from techniques.backends.protocol import Numerics
-from techniques.backends.text_engine import EngineOptions, Scores, ServesTexts, TimesItself
+from techniques.backends.text_engine import EngineOptions, Scores, TimesItself
 from techniques.registry import CannotApply
+from tests.support.tiny_decoder import (
+    FP32,
+    NEW,
+    OPTIONS,
+    PROMPT,
+    TinyDecoder,
+    assert_continues,
+    continued,
+    some_texts,
+    tiny_decoder,
+)
 
-FP32, PROMPT, NEW = Numerics(None, "fp32"), 12, 10
-OPTIONS = EngineOptions(most_texts=3, most_tokens=64)
 ENGINES = [
     pytest.param(
         name,
@@ -30,38 +35,22 @@ ENGINES = [
             pytest.mark.skipif(BACKENDS.get(name).unavailable() is not None, reason="not installed"),
         ],
     )
-    for name in ("openvino-genai", "onnxruntime-genai", "inductor-decoder")
+    for name in ("openvino-genai", "onnxruntime-genai")
 ]
 
 
-class Tiny(LlamaDecoder):
-    """Two layers of 96, with a tokenizer of its own."""
-
-    def __init__(self, heads: int = 3) -> None:
-        super().__init__(heads, layers=2)
-
-    @property
-    def tokenizer(self) -> Any:
-        from transformers import PreTrainedTokenizerFast
-
-        learned = learn_tokenizer(["Who goes there? Nay, answer me: stand, and unfold yourself."])
-        marks = dict.fromkeys(("bos_token", "eos_token", "pad_token"), END)
-        return PreTrainedTokenizerFast(tokenizer_object=learned, **marks)
-
-
 @pytest.fixture(scope="module")
-def model() -> LlamaDecoder:
-    torch.manual_seed(0)
-    return Tiny().eval()
+def model() -> TinyDecoder:
+    return tiny_decoder()
 
 
 @pytest.fixture(scope="module")
 def texts() -> torch.Tensor:
-    return torch.randint(1, 1024, (3, PROMPT + NEW), generator=torch.Generator().manual_seed(0))
+    return some_texts()
 
 
 @pytest.fixture(scope="module")
-def lowered(model: LlamaDecoder, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def lowered(model: TinyDecoder, tmp_path_factory: pytest.TempPathFactory) -> Any:
     made: dict[str, Path] = {}
 
     def lower(name: str) -> tuple[Any, Path]:
@@ -74,35 +63,10 @@ def lowered(model: LlamaDecoder, tmp_path_factory: pytest.TempPathFactory) -> An
     return lower
 
 
-def continued(engine: Any, prompts: torch.Tensor, tokens: int) -> torch.Tensor:
-    found: list[list[int]] = [[] for _ in prompts]
-    for step in engine.stream(prompts, tokens):
-        for text, new in zip(found, step, strict=True):
-            text += new
-    return torch.tensor(found)
-
-
 @pytest.mark.parametrize("name", ENGINES)
 def test_an_engine_continues_texts_with_eager_pytorchs_tokens_and_logits(name, model, texts, lowered):
     backend, folder = lowered(name)
-    assert isinstance(backend, ServesTexts)
-    engine = backend.text_engine(folder, FP32, 1, OPTIONS)
-    with torch.no_grad():
-        expected = continued(Stepwise(CachedDecoding(model)), texts[:, :PROMPT], NEW)
-        whole = model(texts)
-    assert torch.equal(continued(engine, texts[:, :PROMPT], NEW), expected)
-    assert torch.equal(continued(engine, texts[:1, :PROMPT], NEW), expected[:1])  # whatever came before
-    found = engine.logits(texts, PROMPT)
-    torch.testing.assert_close(found, whole[:, PROMPT - 1 :], rtol=1e-4, atol=1e-5)
-    assert greedy_fault(engine, texts[:, :PROMPT], NEW, 1e-4) == ""
-    layers, heads, channels = 2, 1, 32
-    assert engine.cache_bytes_per_token() == 2 * layers * heads * channels * 4
-    program = backend.load(folder, Tiny, FP32, 1)
-    for _ in range(2):  # each call begins with an empty cache
-        torch.testing.assert_close(
-            program.to_tensor(program(program.prepare(texts))), whole, rtol=1e-4, atol=1e-5
-        )
-    assert any("fp32" in kernel for kernel in program.kernels(program.prepare(texts)))
+    assert_continues(backend, folder, model, texts)
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -145,8 +109,7 @@ def test_openvinos_pipeline_scores_texts_with_a_cache_in_int8(name, model, texts
 @pytest.mark.parametrize("name", ENGINES[:1])
 def test_a_draft_proposes_tokens_and_the_texts_stay_the_same(name, texts, lowered, tmp_path):
     backend, folder = lowered(name)
-    torch.manual_seed(1)
-    small = Tiny(1).eval()
+    small = tiny_decoder(1, heads=1)
     backend.lower(small, torch.zeros(1, 8, dtype=torch.int64), FP32, (), tmp_path)
     prompts, plain = texts[:, :PROMPT], backend.text_engine(folder, FP32, 1, OPTIONS)
     expected = continued(plain, prompts, NEW)
@@ -181,7 +144,7 @@ def test_vllm_is_not_here_without_a_gpu():
 
 def test_a_decoder_tells_what_it_keeps_of_each_layer(model):
     assert cache_shapes(model.decoder) == [(1, 32), (1, 32)]
-    shortened = Tiny().eval()
+    shortened = tiny_decoder()
     del shortened.decoder.model.layers[1]
     with pytest.raises(CannotApply, match="keeps keys of 1 of its 2 layers"):
         cache_shapes(shortened.decoder)
