@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class OnnxRuntimeGenai(ServesOnCpu):
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
         """Read the file; a batch's outputs are the logits of whole texts."""
-        return GenaiProgram(*_open(folder, threads), folder / MODEL, threads)
+        return GenaiProgram(_open(folder, threads), folder / MODEL, threads)
 
     def text_engine(
         self, folder: Path, numerics: Numerics, threads: int, options: EngineOptions
@@ -73,33 +74,31 @@ class OnnxRuntimeGenai(ServesOnCpu):
         refuse_cache(options.cache, (), NAME)
         if options.draft is not None:
             raise CannotApply(f"{NAME} has no draft models here")
-        return GenaiTextEngine(*_open(folder, threads))
+        return GenaiTextEngine(_open(folder, threads, options.most_tokens))
 
 
 class GenaiTextEngine:
-    """A generator for texts of one length, side by side."""
+    """Generators for texts of one length, side by side."""
 
-    def __init__(self, genai: Any, model: Any, layers: int) -> None:
-        self._genai, self._model, self._layers = genai, model, layers
+    def __init__(self, generators: Generators) -> None:
+        self._generators = generators
         self._bytes_per_token: float | None = None
 
     def stream(self, prompts: torch.Tensor, tokens: int) -> Iterator[NewTokens]:
         """Continue prompts (texts, time) by so many tokens each; see `TextEngine`."""
-        length = prompts.shape[1] + tokens
-        generator = new_generator(self._genai, self._model, len(prompts), length)
+        generator = self._generators.begin(len(prompts))
         generator.append_tokens(_numbers(prompts))
         for _ in range(tokens):
             generator.generate_next_token()
             yield [[int(token)] for token in generator.get_next_tokens()]
-        self._bytes_per_token = _cache_bytes(generator, self._layers) / (len(prompts) * length)
+        self._bytes_per_token = self._generators.cache_bytes(generator) / len(prompts)
 
     def logits(self, texts: torch.Tensor, prompt: int) -> torch.Tensor:
         """Return logits of texts read with the cache; see `TextEngine`. One text after another is read."""
         return torch.cat([self._logits(text[None], prompt) for text in texts])
 
     def _logits(self, text: torch.Tensor, prompt: int) -> torch.Tensor:
-        generator = new_generator(self._genai, self._model, 1, text.shape[1])
-        found = []
+        generator, found = self._generators.begin(1), []
         for part in (text[:, :prompt], *text[:, prompt:].split(1, dim=1)):
             generator.append_tokens(_numbers(part))
             found.append(np.array(generator.get_logits())[:, -1])
@@ -112,11 +111,9 @@ class GenaiTextEngine:
 
 @dataclass(frozen=True)
 class GenaiProgram(Program):
-    """A model whose calls read whole texts, each with a generator of its own and an empty cache."""
+    """A model whose calls read whole texts, each with an empty cache."""
 
-    genai: Any
-    loaded: Any
-    layers: int
+    generators: Generators
     model: Path
     threads: int
 
@@ -125,8 +122,7 @@ class GenaiProgram(Program):
         return _numbers(batch)
 
     def __call__(self, prepared: np.ndarray) -> Any:
-        texts, time = prepared.shape
-        generator = new_generator(self.genai, self.loaded, texts, time)
+        generator = self.generators.begin(len(prepared))
         generator.append_tokens(prepared)
         return generator.get_output("logits")
 
@@ -143,22 +139,43 @@ class GenaiProgram(Program):
         raise CannotApply(f"{NAME} has no profiler of operators here")
 
 
-def new_generator(genai: Any, model: Any, texts: int, length: int) -> Any:
-    """Return a generator of so many texts, each of a length, prompt included, that no token ends early."""
-    parameters = genai.GeneratorParams(model)
-    parameters.set_search_options(batch_size=texts, max_length=length, min_length=length, do_sample=False)
-    return genai.Generator(model, parameters)
+class Generators:
+    """Generators of one model by their number of texts, each of a length that no token ends early.
+
+    A new one takes milliseconds, and one that begins again microseconds.
+    """
+
+    def __init__(self, genai: Any, model: Any, layers: int, length: int) -> None:
+        self._genai, self._model, self._layers, self._length = genai, model, layers, length
+        self._made: dict[int, Any] = {}
+
+    def begin(self, texts: int) -> Any:
+        """Return the generator of so many texts, with an empty cache."""
+        if texts in self._made:
+            self._made[texts].rewind_to(0)
+        else:
+            parameters = self._genai.GeneratorParams(self._model)
+            sizes = {"batch_size": texts, "max_length": self._length, "min_length": self._length}
+            parameters.set_search_options(**sizes, do_sample=False)
+            self._made[texts] = self._genai.Generator(self._model, parameters)
+        return self._made[texts]
+
+    def cache_bytes(self, generator: Any) -> float:
+        """Return the bytes of the buffers of keys and values, for each token that they have room for."""
+        names = cache_names(self._layers, "present")
+        return sum(np.array(generator.get_output(name)).nbytes for name in names) / self._length
 
 
-def _open(folder: Path, threads: int) -> tuple[Any, Any, int]:
+def _open(folder: Path, threads: int, most_tokens: int | None = None) -> Generators:
     import onnxruntime_genai
 
     config = onnxruntime_genai.Config(str(folder))
     options = {"intra_op_num_threads": threads, "inter_op_num_threads": 1}
     config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
-    written = json.loads((folder / "genai_config.json").read_text())
-    layers = int(written["model"]["decoder"]["num_hidden_layers"])
-    return onnxruntime_genai, onnxruntime_genai.Model(config), layers
+    written = json.loads((folder / "genai_config.json").read_text())["model"]
+    length = min(int(written["context_length"]), most_tokens or sys.maxsize)
+    layers = int(written["decoder"]["num_hidden_layers"])
+    return Generators(onnxruntime_genai, onnxruntime_genai.Model(config), layers, length)
 
 
 def _build(source: Path, folder: Path, precision: str) -> None:
@@ -182,8 +199,3 @@ def _refuse_other_sizes(decoder: Any) -> None:
 
 def _numbers(tokens: torch.Tensor) -> np.ndarray:
     return np.ascontiguousarray(tokens.numpy().astype(np.int32))
-
-
-def _cache_bytes(generator: Any, layers: int) -> int:
-    """Return the bytes of the buffers that keep keys and values."""
-    return sum(np.array(generator.get_output(name)).nbytes for name in cache_names(layers, "present"))
