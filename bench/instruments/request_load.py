@@ -1,16 +1,19 @@
 """Requests that arrive as a Poisson process, whatever the server does: an open loop.
 
 Each is clocked from when it was due, so that one that a busy server took up late has waited: there is no
-coordinated omission (Tene 2013). Goodput is what holds bounds on the first token and on the later ones (Zhong
+coordinated omission (Tene 2013). A thread of its own notes arrivals, so that a busy engine does not hold them
+up. Goodput is what holds bounds on the first token and on the later ones (Zhong
 et al. 2024, "DistServe"). Little's law checks the load: the mean number of requests that were seen in the
 system is their rate times their mean time in it (Little 1961).
 """
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -87,10 +90,10 @@ class Arrival:
 
 @dataclass
 class ServedRequest:
-    """When a request was due, taken up, and had its tokens, in seconds after the start."""
+    """When a request was due, seen to arrive, and had its tokens, in seconds after the start."""
 
     planned: Arrival
-    taken_s: float = 0.0
+    seen_s: float = 0.0
     first_s: float = 0.0
     end_s: float = 0.0
     tokens: int = 0
@@ -125,34 +128,74 @@ def plan_requests(
     ]
 
 
-def serve_requests(
-    server: RequestServer,
-    planned: Sequence[Arrival],
-    prompts: Callable[[int, int], torch.Tensor],
-    now: Callable[[], float] = time.perf_counter,
-    sleep: Callable[[float], None] = time.sleep,
-) -> list[ServedRequest]:
-    """Offer requests at their times, and return what became of each, in order of their arrival.
+class Arrivals(Protocol):
+    """Sees requests arrive, by a clock in seconds after the start."""
 
-    `prompts(number, length)` returns a prompt (time,). Raises ValueError where the server ends with fewer
-    tokens than a request asked for.
+    def now_s(self) -> float:
+        """Return the time."""
+        ...
+
+    def wait(self) -> None:
+        """Wait until a request may have arrived."""
+        ...
+
+    def seen(self) -> list[float]:
+        """Return when each request was seen to arrive, of those that arrived since the last call."""
+        ...
+
+
+class ThreadedArrivals:
+    """Arrivals that a thread notes as they become due."""
+
+    def __init__(self, planned: Sequence[Arrival]) -> None:
+        self._due_s = [entry.due_s for entry in planned]
+        self._noted: queue.SimpleQueue[float] = queue.SimpleQueue()
+        self._news = threading.Event()
+        self._began = time.perf_counter()
+        threading.Thread(target=self._note, daemon=True).start()
+
+    def now_s(self) -> float:
+        """Return the time."""
+        return time.perf_counter() - self._began
+
+    def wait(self) -> None:
+        """Wait until a request may have arrived."""
+        self._news.wait(_NAP_S)
+
+    def seen(self) -> list[float]:
+        """Return when each of the next requests was seen to arrive."""
+        self._news.clear()
+        return [self._noted.get() for _ in range(self._noted.qsize())]
+
+    def _note(self) -> None:
+        for due_s in self._due_s:
+            time.sleep(max(0.0, due_s - self.now_s()))
+            self._noted.put(self.now_s())
+            self._news.set()
+
+
+def serve_requests(
+    server: RequestServer, arrivals: Arrivals, planned: Sequence[Arrival], prompts: Sequence[torch.Tensor]
+) -> list[ServedRequest]:
+    """Serve requests as they arrive, and return what became of each, in that order.
+
+    `prompts` are their prompts, each (time,). Raises ValueError where the server ends with fewer tokens than
+    a request asked for.
     """
     requests = [ServedRequest(entry) for entry in planned]
-    coming, running = deque(enumerate(requests)), list[ServedRequest]()
-    began = now()
+    coming, running = deque(zip(requests, prompts, strict=True)), list[ServedRequest]()
     while coming or running:
-        while coming and coming[0][1].planned.due_s <= now() - began:
-            number, request = coming.popleft()
-            request.handle = server.submit(prompts(number, request.planned.prompt), request.planned.new)
-            request.taken_s = now() - began
+        for seen_s in arrivals.seen():
+            request, prompt = coming.popleft()
+            request.seen_s, request.handle = seen_s, server.submit(prompt, request.planned.new)
             running.append(request)
         if not running:
-            sleep(min(_NAP_S, max(0.0, coming[0][1].planned.due_s - (now() - began))))
+            arrivals.wait()
             continue
         if not server.unfinished():
             raise ValueError(f"the server ended {len(running)} requests before their last token")
         new = server.step([request.handle for request in running])
-        _note(running, new, now() - began)
+        _note(running, new, arrivals.now_s())
         running = [request for request in running if request.tokens < request.planned.new]
     return requests
 
@@ -195,7 +238,7 @@ def goodput(served: Sequence[ServedRequest], ttft_s: float, tpot_s: float) -> Go
     """Return the goodput of served requests at bounds on the first token and on the later ones."""
     seconds = max(request.end_s for request in served)
     good = sum(request.ttft_s <= ttft_s and (request.tpot_s or 0.0) <= tpot_s for request in served)
-    seen = sum(request.end_s - request.taken_s for request in served) / seconds
+    seen = sum(request.end_s - request.seen_s for request in served) / seconds
     rate = len(served) / seconds
     mean_s = sum(request.total_s for request in served) / len(served)
     return Goodput(rate, good / seconds, good / len(served), seen, rate * mean_s)

@@ -11,6 +11,7 @@ from bench.instruments.request_load import (
     OneAtATime,
     RequestServer,
     ServedRequest,
+    ThreadedArrivals,
     goodput,
     plan_requests,
     serve_requests,
@@ -68,11 +69,13 @@ def _at_rate(
     new = (1, SMOKE_TOKENS) if smoke else settings.new_tokens
     rate_per_s = 100.0 if smoke else rate_per_s
     planned = plan_requests(rate_per_s, count, settings.prompt_tokens, new)
+    prompts = [served.texts(1, entry.prompt, number)[0] for number, entry in enumerate(planned)]
     try:
-        requests = serve_requests(server, planned, lambda number, size: served.texts(1, size, number)[0])
+        requests = serve_requests(server, ThreadedArrivals(planned), planned, prompts)
     except ValueError as error:
         return [Measurement("valid", 0.0, qualifier=_place(rate_per_s), reason=str(error))]
-    return measured(requests, rate_per_s, settings.ttft_s, settings.tpot_s)
+    found = measured(requests, rate_per_s, settings.ttft_s, settings.tpot_s)
+    return found[:-1] if smoke else found  # a load of so few and so short requests shows nothing
 
 
 def measured(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from bench.instruments.request_load import (
     Goodput,
     OneAtATime,
     ServedRequest,
+    ThreadedArrivals,
     goodput,
     plan_requests,
     serve_requests,
@@ -28,12 +30,6 @@ class Simulated:
     def __init__(self, step_s: float, places: int = 10**6) -> None:
         self.now_s, self.step_s, self.places = 0.0, step_s, places
         self.left: dict[object, int] = {}
-
-    def now(self) -> float:
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
 
     def submit(self, prompt: torch.Tensor, tokens: int) -> object:
         handle = object()
@@ -53,10 +49,42 @@ class Simulated:
         return [[7] if handle in at_work else [] for handle in handles]
 
 
-def served_by(server: Any, planned: Sequence[Arrival]) -> list[ServedRequest]:
-    return serve_requests(
-        server, planned, lambda number, length: torch.zeros(length), server.now, server.sleep
-    )
+class Counting:
+    """An engine that counts."""
+
+    def stream(self, prompts: torch.Tensor, tokens: int) -> Any:
+        for number in range(tokens):
+            yield [[number]]
+
+    def logits(self, texts: torch.Tensor, prompt: int) -> torch.Tensor:
+        raise NotImplementedError
+
+    def cache_bytes_per_token(self) -> None:
+        return None
+
+
+class AtTheDoor:
+    """Sees requests as they become due by a simulated server's clock, or when it looks, between two steps."""
+
+    def __init__(self, server: Simulated, planned: Sequence[Arrival], *, looks: bool) -> None:
+        self.server, self.due_s, self.looks = server, deque(entry.due_s for entry in planned), looks
+
+    def now_s(self) -> float:
+        return self.server.now_s
+
+    def wait(self) -> None:
+        self.server.now_s = max(self.server.now_s, self.due_s[0])
+
+    def seen(self) -> list[float]:
+        here = []
+        while self.due_s and self.due_s[0] <= self.server.now_s:
+            here.append(self.due_s.popleft())
+        return [self.server.now_s for _ in here] if self.looks else here
+
+
+def served_by(server: Any, planned: Sequence[Arrival], *, looks: bool = False) -> list[ServedRequest]:
+    prompts = [torch.zeros(entry.prompt) for entry in planned]
+    return serve_requests(server, AtTheDoor(server, planned, looks=looks), planned, prompts)
 
 
 def test_first_and_later_tokens_of_a_request_take_the_steps_that_they_take() -> None:
@@ -69,7 +97,7 @@ def test_a_request_that_a_busy_server_took_up_late_has_waited_since_it_was_due()
     one, two = served_by(Simulated(1.0, places=1), [Arrival(0.0, 4, 3), Arrival(0.1, 4, 3)])
     assert (one.ttft_s, one.total_s) == pytest.approx((1.0, 3.0))
     assert (two.ttft_s, two.total_s) == pytest.approx((3.9, 5.9))
-    assert two.taken_s == pytest.approx(1.0)
+    assert two.seen_s == pytest.approx(0.1)
 
 
 def test_goodput_counts_requests_within_both_bounds_over_all_seconds() -> None:
@@ -87,8 +115,9 @@ def test_littles_law_holds_for_an_open_load_and_not_for_a_load_that_comes_late()
     found = goodput(served_by(Simulated(0.01), planned), 1.0, 1.0)
     assert found.in_system == pytest.approx(found.by_littles_law, rel=0.02) and found.fault == ""
     assert found.rate_per_s == pytest.approx(2.0, rel=0.15)
-    # Steps nearly as long as a request: half of a step passes before one is seen.
-    late = goodput(served_by(Simulated(1.0), plan_requests(2.0, 500, (4, 4), (2, 2))), 1.0, 1.0)
+    # Whoever looks only between two steps, each half as long as a request, sees them late.
+    short = plan_requests(2.0, 500, (4, 4), (2, 2))
+    late = goodput(served_by(Simulated(1.0), short, looks=True), 1.0, 1.0)
     assert late.in_system < 0.9 * late.by_littles_law
     assert "by Little's law" in late.fault
     assert Goodput(1, 1, 1, 1.019, 1.0).fault == "" and Goodput(1, 1, 1, 0.97, 1.0).fault
@@ -106,6 +135,17 @@ def test_a_queue_with_one_server_waits_as_pollaczek_and_khinchine_say() -> None:
     assert mean_s == pytest.approx(expected_s, rel=0.1)
 
 
+def test_a_thread_sees_requests_no_earlier_than_they_are_due_and_all_of_them() -> None:
+    planned = plan_requests(400.0, 20, (1, 1), (1, 2), seed=5)
+    found = serve_requests(
+        OneAtATime(Counting()), ThreadedArrivals(planned), planned, [torch.zeros(1)] * len(planned)
+    )
+    assert all(request.seen_s >= request.planned.due_s for request in found)
+    assert all(
+        request.first_s >= request.seen_s and request.tokens == request.planned.new for request in found
+    )
+
+
 def test_plans_are_the_same_for_a_seed_and_lengths_within_their_bounds() -> None:
     planned = plan_requests(5.0, 2000, (4, 16), (1, 3), seed=3)
     assert planned == plan_requests(5.0, 2000, (4, 16), (1, 3), seed=3)
@@ -116,12 +156,7 @@ def test_plans_are_the_same_for_a_seed_and_lengths_within_their_bounds() -> None
 
 
 def test_an_engine_without_a_queue_serves_one_text_after_the_other() -> None:
-    class Engine:
-        def stream(self, prompts: torch.Tensor, tokens: int) -> Any:
-            for number in range(tokens):
-                yield [[number]]
-
-    server = OneAtATime(Engine())  # type: ignore[arg-type]
+    server = OneAtATime(Counting())
     one, two = server.submit(torch.zeros(2), 2), server.submit(torch.zeros(2), 1)
     steps = [server.step([one, two]) for _ in range(3)]
     assert steps == [[[0], []], [[1], []], [[], [0]]] and not server.unfinished()
