@@ -158,7 +158,8 @@ def _cannot_train(backend: str) -> str | None:
 
 
 def _every_backend() -> Iterable[str]:
-    return BACKENDS.rows()
+    """Return those that serve any model: engines that only continue texts are named in a matrix."""
+    return [name for name, row in BACKENDS.rows().items() if not row.only_generates]
 
 
 def _backend(value: str | int) -> str:

@@ -142,6 +142,9 @@ def _mismatches(chosen: CellTechniques) -> Iterator[Reason]:
         if backend.settings[name] != backend.row.defaults[name]:
             text = f"{backend.text}: {name} is a setting of training; omit it in [infer]"
             yield Reason(text, MISMATCH, backend.name)
+    if backend.row.only_generates and not workload.generates:
+        text = f"{backend.name} only continues texts, which {chosen.workload.name} does not"
+        yield Reason(text, MISMATCH, backend.name)
     if workload.is_onnx and not backend.row.reads_onnx:
         text = f"{backend.name} does not read ONNX files; these do: {', '.join(_readers())}"
         yield Reason(text, MISMATCH, backend.name)

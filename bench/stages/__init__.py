@@ -231,9 +231,18 @@ _add(
     guess_s=15.0,
 )
 _add(
+    *("requests", "Serve requests for texts that arrive as a Poisson process, on request", 5, "runs"),
+    settings="RequestsSettings",
+    alone=True,
+    shares="lower",
+    label="requests",
+    any_batch=True,
+    guess_s=60.0,
+)
+_add(
     *("generate", "Continue texts token by token", 6, "runs"),
     settings="GenerateSettings",
-    alone=True,
+    timed_by="generation_s",
     shares="lower",
     label="generation",
     any_batch=True,

@@ -40,6 +40,10 @@ TRIAL_ROLE = "trial "
 """Begins the role of a trial, as `trial 3`, among the parents of a stage that goes by it."""
 
 
+DRAFT_ROLE = "draft "
+"""Begins the role of a lowered draft model, before its workload's name."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkloadSettings:
     """`workload` by its name. Of validation and test set only the first `test_samples` are used, or all."""
@@ -187,10 +191,34 @@ class ServeSettings(LoweredSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateSettings(ServedSettings):
-    """Generation has batches of its own. It is repeated with the cache in each of the formats `caches`."""
+    """Generation at each length of prompts and number of new tokens, and of `texts` side by side.
+
+    Where one is empty, the stage's own values are taken. It is repeated with the cache in each of the formats
+    `caches`, and with each workload's model of `drafts` that proposes tokens.
+    """
 
     structure: str = ""
+    prompt_tokens: tuple[int, ...] = ()
+    new_tokens: tuple[int, ...] = ()
+    texts: tuple[int, ...] = ()
     caches: tuple[str, ...] = ()
+    drafts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestsSettings(ServedSettings):
+    """So many `requests` arrive at each rate; lengths are drawn evenly from the least to the most.
+
+    The first token is to come within `ttft_s` of when a request was due, the others each within `tpot_s`.
+    """
+
+    structure: str = ""
+    rates_per_s: tuple[float, ...]
+    requests: int
+    prompt_tokens: tuple[int, int]
+    new_tokens: tuple[int, int]
+    ttft_s: float
+    tpot_s: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -158,9 +158,7 @@ def own_clock_pass(call: Call, program: object, request: Request[SamplingSetting
     return [Measurement("runtime_s", median(durations_s), n=len(durations_s), method=method)]
 
 
-def gpu_pass(
-    call: Call, synchronize: Callable[[], None], request: Request[SamplingSettings]
-) -> tuple[Measurement, ...]:
+def gpu_pass(call: Call, synchronize: Callable[[], None], request: Request[Any]) -> tuple[Measurement, ...]:
     """Measure an accelerator's memory, and its power and utilization over `WATCHED_S` of calls.
 
     A smoke run makes one call, of which neither is known.

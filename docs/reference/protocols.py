@@ -20,6 +20,14 @@ from reports.content import Content
 from reports.formats.table import FORMATS, Format
 from techniques.backends import BACKENDS, BackendRow
 from techniques.backends.protocol import Backend, Numerics, OwnClock, Program
+from techniques.backends.text_engine import (
+    EngineOptions,
+    OwnTimes,
+    Scores,
+    ServesTexts,
+    TextEngine,
+    TimesItself,
+)
 from techniques.compression import COMPRESSIONS, CompressionRow
 from techniques.compression.context import Context
 from techniques.optimizers import OPTIMIZERS, OptimizerRow, Span
@@ -116,6 +124,10 @@ def page() -> str:
         "## Backends\n\n`implementation` is called with the row's settings and returns a `Backend`.",
         *(part for thing in (Backend, Program, OwnClock) for part in _protocol(thing)),
         *_dataclass(Numerics),
+        "A backend whose row says that it `generates` continues texts by an engine.",
+        *(part for thing in (ServesTexts, TextEngine, Scores, TimesItself) for part in _protocol(thing)),
+        *_dataclass(EngineOptions),
+        *_dataclass(OwnTimes),
         "## Metrics",
         "`METRICS.add(name, about=..., ...)` takes these fields by name; all but `about` have a default.",
         *_dataclass(Metric),

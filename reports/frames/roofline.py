@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.analysis.generation import decode_share
 from bench.analysis.peaks import Peak, nameplate
 from bench.analysis.roofline import (
     RooflinePoint,
@@ -126,6 +127,25 @@ def roofline_columns(point: RooflinePoint | None) -> dict[str, Any]:
         *(point.utilization, point.binds, point.share),
     )
     return dict(zip(ROOFLINE_COLUMNS, values, strict=True))
+
+
+def memory_share(view: RunView, key: str, moved: float | None, seconds: float | None) -> float | None:
+    """Return which share of some seconds the bandwidth of a stage's device takes for the bytes moved.
+
+    None where one is unknown, and where the processor's cache holds them all.
+    """
+    stage = view.stages.get(key)
+    if stage is None or moved is None or not seconds:
+        return None
+    _, bytes_per_s = _ceilings(view, stage.request.device, "", view.machine(key))
+    if not bytes_per_s or moved <= _cache_bytes(view, stage.request.device):
+        return None
+    return decode_share(moved, bytes_per_s, seconds)
+
+
+def _cache_bytes(view: RunView, device: str) -> int:
+    caches = [last_cache_bytes(content) for content in view.environments.values()] if device == "cpu" else []
+    return max(caches, default=0)
 
 
 def _point(
