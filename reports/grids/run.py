@@ -112,6 +112,9 @@ TRAINING: tuple[Column, ...] = (
 INFERENCE: tuple[Column, ...] = (
     ("workload", plain("workload")),
     ("cell", plain("cell")),
+    ("optimizer", plain("optimizer")),
+    ("compression", plain("compression")),
+    ("backend", plain("backend")),
     *TRAINED,
     ("seed", plain("seed")),
     ("precision", plain("precision")),
