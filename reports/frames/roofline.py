@@ -170,11 +170,6 @@ def _point(
     return roofline(operations, moved, seconds, peak, bytes_per_s, cache_bytes, beyond_model, incomplete)
 
 
-def _cache_bytes(view: RunView, device: str) -> int:
-    caches = [last_cache_bytes(content) for content in view.environments.values()] if device == "cpu" else []
-    return max(caches, default=0)
-
-
 def _ceilings(view: RunView, device: str, number: str, machine: str) -> tuple[float | None, float | None]:
     """Return what a device does at most: as the matrix says, else as measured, else as its name promises."""
     said = (view.run["request"].get("peaks") or {}).get(device, {})
