@@ -140,23 +140,6 @@ def timing(key: str, name: str) -> Callable[[Row], Entry]:
     return make
 
 
-def within_launch(key: str) -> Callable[[Row], Entry]:
-    """Show a time of one launch with its interval within that launch, and whether the launch was disturbed.
-
-    `key` lacks the unit.
-    """
-    name = f"{key}_s"
-
-    def make(row: Row) -> Entry:
-        value, low, high = row[name], row[f"{key}_low_s"], row[f"{key}_high_s"]
-        if value is None:
-            return Entry(UNKNOWN)
-        interval = f"{_interval(name, low, high)}, within 1 launch{', disturbed' if row['disturbed'] else ''}"
-        return Entry(format_value(name, value) + PRELIMINARY, interval, value, low=low, high=high)
-
-    return make
-
-
 def _interval(name: str, low: float | None, high: float | None) -> str:
     return "no interval" if low is None else bounds(name, low, high)
 
