@@ -18,7 +18,8 @@ def parse_json(text: str | bytes) -> Any:
         content = json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if _is_deeper(content, _MAX_NESTED):
+    opened = ("{", "[") if isinstance(text, str) else (b"{", b"[")
+    if sum(map(text.count, opened)) > _MAX_NESTED and _is_deeper(content, _MAX_NESTED):
         raise ValueError("nested too deeply")
     return content
 

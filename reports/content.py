@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -74,8 +76,9 @@ def gather(store: Store, run_id: str, *, complete: bool = False, figures: bool =
 
     Without `figures` there are no plots, which take most of the time.
     """
-    view = read(store, run_id)
-    frames = read_frames(view)
+    with _uncollected():
+        view = read(store, run_id)
+        frames = read_frames(view)
     limits = limits_of(view, frames)
     if limits.findings:
         frames["limits"] = limits_table(limits)
@@ -108,6 +111,18 @@ def gather(store: Store, run_id: str, *, complete: bool = False, figures: bool =
             *(part for line in (*noted, overhead[0], predicted, *kept) for part in wrapped(line)),
         ),
     )
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Stop the search for garbage in cycles: a large run is millions of objects, and none of them is any."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:

@@ -81,6 +81,9 @@ def _table(grid: Grid) -> Iterator[str]:
     if grid.shared:
         yield "All rows: " + escape(", ".join(f"{name} {value}" for name, value in grid.shared))
         yield ""
+    if grid.left_out:
+        yield escape(grid.left_out)
+        yield ""
     left_out = _LEFT_OUT.get(grid.name, set())
     kept = [index for index, heading in enumerate(grid.columns) if heading not in left_out]
     yield _row(escape(grid.columns[index]) for index in kept)

@@ -22,8 +22,9 @@ def memory_table(view: RunView) -> pd.DataFrame:
     `compressions` lists the recipes that run as this same structure.
     """
     rows: dict[str, dict[str, Any]] = {}
+    kinds = [row.name for row in STAGES.rows().values() if row.timed_by]
     for cell in view.cells:
-        for kind in (row.name for row in STAGES.rows().values() if row.timed_by):
+        for kind in kinds:
             key = str(cell.stages.get(kind) or "")
             if not key or cell.skipped:
                 continue

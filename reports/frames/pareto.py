@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -27,9 +28,13 @@ _MEASURED = (
 )
 
 
+_POINT: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*POINT_AXES)
+_READ = (*POINT_AXES, *_MEASURED, "ranked", "infer_key", "cell", "latency_preliminary")
+
+
 def point_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what a row's choice is, all but the seed."""
-    return tuple(row[column] for column in POINT_AXES)
+    return _POINT(row)
 
 
 def ranked_points(inference: pd.DataFrame, cost: str) -> list[dict[str, Any]]:
@@ -40,8 +45,8 @@ def ranked_points(inference: pd.DataFrame, cost: str) -> list[dict[str, Any]]:
     measured, `quality_low` and `quality_high` over seeds, `seeds`, `preliminary`, `pareto`.
     """
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in records(inference):
-        if row["ranked"] and row[cost] is not None and row[cost] > 0:
+    for row in records(inference[inference["ranked"].astype(bool)], _READ):
+        if row[cost] is not None and row[cost] > 0:
             groups.setdefault(point_of(row), []).append(row)
     points = [_average(rows) for rows in groups.values()]
     fronts: dict[tuple[Any, ...], list[dict[str, Any]]] = {}

@@ -47,10 +47,14 @@ def infer_excess(view: RunView, infer: str, lower: str) -> str:
 
     A convolution by Winograd's algorithm, or by transforms, multiplies less than is counted: not judged.
     """
-    ran = view.reading(infer, "kernels").method.lower()
-    if any(word in ran for word in _FEWER_PRODUCTS):
+    if view.once(("fewer products", infer), lambda: _multiplies_less(view, infer)):
         return ""
     return _excess(view, infer, view.value(lower, "dense_flops"), view.value(infer, "latency_s"))
+
+
+def _multiplies_less(view: RunView, infer: str) -> bool:
+    ran = view.reading(infer, "kernels").method.lower()
+    return any(word in ran for word in _FEWER_PRODUCTS)
 
 
 def step_excess(view: RunView, step: str) -> str:
@@ -69,9 +73,13 @@ def _excess(view: RunView, key: str, operations: float | None, seconds: float | 
     status = view.status(ceilings)
     if stage is None or status.good == status.disturbed:
         return ""  # a peak that was measured beside other work is too low to judge by
-    rate = "ceiling_operations_per_s"
-    peaks = {name: view.value(ceilings, rate, name) for name in view.qualifiers(ceilings, rate)}
+    peaks = view.once(("peaks", ceilings), lambda: _measured_peaks(view, ceilings))
     return beats_machine(operations, seconds, number_format(stage.request.settings), peaks)
+
+
+def _measured_peaks(view: RunView, ceilings: str) -> dict[str, float | None]:
+    rate = "ceiling_operations_per_s"
+    return {name: view.value(ceilings, rate, name) for name in view.qualifiers(ceilings, rate)}
 
 
 def utilization_columns(view: RunView, step: str, point: RooflinePoint | None) -> dict[str, float | None]:
@@ -111,10 +119,15 @@ def _point(
     if stage is None:
         return None
     device, settings = stage.request.device, stage.request.settings
-    peak, bytes_per_s = _ceilings(view, device, number_format(settings), view.machine(key))
-    caches = [last_cache_bytes(content) for content in view.environments.values()] if device == "cpu" else []
-    cache_bytes = max(caches, default=0)
+    of_device = (device, number_format(settings), view.machine(key))
+    peak, bytes_per_s = view.once(("ceilings", *of_device), lambda: _ceilings(view, *of_device))
+    cache_bytes = view.once(("cache", device), lambda: _cache_bytes(view, device))
     return roofline(operations, moved, seconds, peak, bytes_per_s, cache_bytes, beyond_model, incomplete)
+
+
+def _cache_bytes(view: RunView, device: str) -> int:
+    caches = [last_cache_bytes(content) for content in view.environments.values()] if device == "cpu" else []
+    return max(caches, default=0)
 
 
 def _ceilings(view: RunView, device: str, number: str, machine: str) -> tuple[float | None, float | None]:

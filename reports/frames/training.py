@@ -48,6 +48,11 @@ _STEP_METRICS = (
     "rss_growth_bytes",
     "gpu_allocated_peak_bytes",
 )
+_TOLD_BY = {
+    **{"schedule": "", "clip": "clip ", "average": "average ", "train_backend": "", "train_precision": ""},
+    **{"train_batch_size": "batch ", "tuning": ""},
+}
+"""Columns that tell trainings of one optimizer apart, and the word before their value."""
 QUALITIES = tuple(name for name in METRICS.qualities if METRICS.is_built_in(name))
 COLUMNS = (
     *(*TRAIN_AXES.values(), "machine"),
@@ -251,12 +256,20 @@ def training_label(
 
     Columns `without` which it is named are left out too.
     """
+    return training_labels([row], rows, without=without)[0]
+
+
+def training_labels(
+    named: Iterable[Mapping[str, Any]], rows: Iterable[Mapping[str, Any]], *, without: Collection[str] = ()
+) -> list[str]:
+    """Return the `training_label` of each of several rows: what tells the others apart is found once."""
     others = list(rows)
-    parts = [str(row["optimizer"])]
-    for column, word in (("schedule", ""), ("clip", "clip "), ("average", "average ")):
-        if len({other[column] for other in others}) > 1:
-            parts.append(f"{word}{row[column]}")
-    for column in ("train_backend", "train_precision", "train_batch_size", "tuning"):
-        if column not in without and len({other[column] for other in others}) > 1:
-            parts.append(f"batch {row[column]}" if column == "train_batch_size" else str(row[column]))
-    return ", ".join(parts)
+    varying = [
+        (column, word)
+        for column, word in _TOLD_BY.items()
+        if column not in without and len({other[column] for other in others}) > 1
+    ]
+    return [
+        ", ".join([str(row["optimizer"]), *(f"{word}{row[column]}" for column, word in varying)])
+        for row in named
+    ]

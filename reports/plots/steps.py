@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from bench.formatting import format_interval, format_value
 from reports.frames.steps import MEMORY, PARTS
-from reports.frames.training import training_label
+from reports.frames.training import training_labels
 from reports.frames.view import records
 from reports.plots.figure import INK, PALETTE, Plot, format_axis, render, shorten
 
@@ -68,7 +68,7 @@ def _figure(rows: Sequence[dict[str, Any]]) -> Figure:
         _mark_whole(axes, place, row)
     _finish(axes, "step_latency_s", "time of a step")
     _label_shares(axes, rows, time)
-    axes.set_yticks(range(len(rows)), [shorten(training_label(row, rows)) for row in rows])
+    axes.set_yticks(range(len(rows)), list(map(shorten, training_labels(rows, rows))))
     axes.set_ylim(len(rows) - 0.4, -0.6)
     _legend(axes, _TIME)
     for axes in others:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.frames.pareto import ranked_points
-from reports.frames.training import training_label
+from reports.frames.training import training_labels
 from reports.plots.figure import GREY, INK, MARKERS, PALETTE, Plot, assign, format_axis, render, shorten
 
 DEPTH = 0.10
@@ -32,11 +32,8 @@ _BARS = {"latency_s": "95 % intervals of latency and ", "artifact_compressed_byt
 
 def draw_tradeoff(inference: pd.DataFrame, cost: str, workload: str, batch_size: Any) -> Plot | None:
     """Draw one panel for each training, colour by compression, marker by backend; None without points."""
-    points = [
-        point
-        for point in ranked_points(inference, cost)
-        if (point["workload"], point["batch_size"]) == (workload, batch_size)
-    ]
+    own = inference[(inference["workload"] == workload) & (inference["batch_size"] == batch_size)]
+    points = ranked_points(own, cost)
     if not points:
         return None
     name, title = _COSTS[cost]
@@ -53,7 +50,7 @@ def draw_tradeoff(inference: pd.DataFrame, cost: str, workload: str, batch_size:
 
 
 def _figure(points: list[dict[str, Any]], cost: str) -> Figure:
-    names = [training_label(point, points) for point in points]
+    names = training_labels(points, points)
     panels = list(dict.fromkeys(names))
     columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
     lines = math.ceil(len(panels) / columns)

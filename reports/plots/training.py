@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.metrics import METRICS
-from reports.frames.training import training_label
+from reports.frames.training import training_labels
 from reports.frames.view import records
 from reports.plots.figure import (
     DASHES,
@@ -45,7 +45,7 @@ def draw_curves(curves: pd.DataFrame, training: pd.DataFrame, workload: str) -> 
 def _curves_figure(curves: pd.DataFrame, rows: list[dict[str, Any]]) -> Figure:
     figure = Figure(figsize=(10.8, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    names = [training_label(row, rows) for row in rows]
+    names = training_labels(rows, rows)
     colours, dashes = assign(names, PALETTE), dict(zip(dict.fromkeys(names), _dashes(names), strict=True))
     drawn: dict[str, Line2D] = {}
     for row, name in zip(rows, names, strict=True):
@@ -128,7 +128,7 @@ def draw_to_target(training: pd.DataFrame, workload: str) -> Plot | None:
 
 
 def _to_target_figure(rows: list[dict[str, Any]]) -> Figure:
-    names = [training_label(row, rows) for row in rows]
+    names = training_labels(rows, rows)
     order = {
         name: place for place, name in enumerate(sorted(dict.fromkeys(names), key=_sorting(rows, names)))
     }

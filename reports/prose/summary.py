@@ -142,7 +142,7 @@ def _ties(serving: ServingChoice) -> str:
 
 def _failures(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """Count what is not ok, and give the commonest reasons of what should have run."""
-    rows = records(frame)
+    rows = records(frame, ("state", "reason"))
     states = Counter(str(row["state"]) for row in rows if row["state"] != "ok")
     if not states:
         return

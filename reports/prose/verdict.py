@@ -53,7 +53,9 @@ def verdict(
 
 def _incomplete_counts(training: pd.DataFrame, inference: pd.DataFrame) -> Iterator[str]:
     """Say for each workload what its FLOP counts lack."""
-    rows = [(row["workload"], row["flops_incomplete"]) for row in (*records(training), *records(inference))]
+    names = ["workload", "flops_incomplete"]
+    found = (records(frame[names].drop_duplicates()) for frame in (training, inference))
+    rows = [(row["workload"], row["flops_incomplete"]) for some in found for row in some]
     for workload in dict.fromkeys(workload for workload, lacking in rows if lacking):
         reasons = dict.fromkeys(lacking for name, lacking in rows if name == workload and lacking)
         why = shortened("; ".join(reasons), _MAX_REASONS)
