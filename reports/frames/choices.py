@@ -167,7 +167,7 @@ def pick(points: Sequence[Point], cost: str, reached: set[str]) -> Point | None:
 def preference(
     cost: float | None, uncompressed: bool, latency_s: float | None, quality: float | None
 ) -> tuple[float, bool, float, float]:
-    """Order ways to serve, the preferred first: by cost; among equals what takes no extra work, faster, better."""
+    """Order ways to serve by cost; of equals first what takes no extra work, then the faster, the better."""
     return (
         math.inf if cost is None else cost,
         not uncompressed,
