@@ -34,7 +34,6 @@ def render_html(content: Content) -> str:
         legend=LEGEND,
         sections=sections,
         style=style(),
-        has_points="points" in data["charts"],
         pictures={figure.name: base64.b64encode(figure.png).decode() for figure in figures},
         data=data,
         json=as_json(data),

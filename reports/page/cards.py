@@ -59,11 +59,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class Card:
-    """What a run came to for one workload; `left_out` says what did not run or failed, and why."""
+    """What a run came to for one workload.
+
+    `has_points` says whether any way to serve it was ranked; `left_out` what did not run or failed, and why.
+    """
 
     workload: str
     training: Choice
     batches: tuple[Batch, ...]
+    has_points: bool
     left_out: tuple[str, ...]
 
     def every(self) -> list[Choice]:
@@ -77,10 +81,13 @@ def cards_of(content: Content) -> list[Card]:
 
 
 def _card(content: Content, chosen: Choices) -> Card:
+    several = len(chosen.serving) > 1
+    batches = [_batch(content.view, each, several=several) for each in chosen.serving]
     return Card(
         chosen.workload,
         _training(chosen.training),
-        tuple(_batch(content.view, each, several=len(chosen.serving) > 1) for each in chosen.serving),
+        tuple(batch for batch in batches if batch.choices),
+        any(serving.points[LATENCY] for serving in chosen.serving),
         tuple(_left_out(content, chosen.workload)),
     )
 

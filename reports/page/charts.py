@@ -106,7 +106,7 @@ def _curves(frames: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
         return []
     rows = [row for row in records(training) if row["train_key"]]
     by_key = {row["train_key"]: row for row in rows}
-    found = []
+    found: list[dict[str, Any]] = []
     for key, own in curves.groupby("train_key", sort=False):
         row = by_key.get(key)
         if row is None or len(found) == _MAX_TRAININGS:
@@ -160,11 +160,11 @@ def _matrix(inference: pd.DataFrame) -> list[dict[str, Any]]:
     for *place, state, speedup in zip(*(inference[name].tolist() for name in names), strict=True):
         groups.setdefault(tuple(map(str, place)), []).append((state, rounded(speedup)))
     found = []
-    for place, cells in list(groups.items())[:_MAX_CELLS]:
+    for group, cells in list(groups.items())[:_MAX_CELLS]:
         known = [speedup for _, speedup in cells if speedup is not None]
         found.append(
             {
-                **dict(zip(names, map(visible, place), strict=False)),
+                **dict(zip(names, map(visible, group), strict=False)),
                 "states": dict(Counter(visible(str(state)) for state, _ in cells)),
                 "speedup": max(known) if known else None,
             }
@@ -202,7 +202,8 @@ def _bar(row: Row, part: str, value: float | None) -> dict[str, Any]:
 
 def _classes(classes: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the change in recall of each class by compression, on the first backend of a workload."""
-    found, first = [], {}
+    found: list[dict[str, Any]] = []
+    first: dict[str, tuple[Any, ...]] = {}
     for row in records(classes):
         place = (row["backend"], row["precision"], row["batch_size"])
         if row["compression"] == "none" or first.setdefault(row["workload"], place) != place:

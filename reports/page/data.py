@@ -11,7 +11,7 @@ from reports.content import Content
 from reports.grids.grid import Grid
 from reports.page.cards import Card
 from reports.page.charts import charts_data
-from reports.page.layout import REST, SECTIONS, Section, is_drawn, section_of
+from reports.page.layout import MAX_PICTURE_BYTES, REST, SECTIONS, Section, is_drawn, section_of
 from reports.page.records import keys_in, records_data
 from reports.page.tables import table_data
 from reports.plots import Plot
@@ -19,12 +19,16 @@ from reports.plots import Plot
 
 @dataclass(frozen=True)
 class Filled:
-    """A section with what a run has for it: tables by their place in the data, and figures."""
+    """A section with what a run has for it: tables by their place in the data, and figures.
+
+    `beside` are the names of figures for which the page has no room.
+    """
 
     section: Section
     tables: tuple[tuple[int, Grid], ...]
     charts: tuple[str, ...]
     figures: tuple[Plot, ...]
+    beside: tuple[str, ...]
 
 
 _DATA_OF_CHART = {
@@ -58,6 +62,7 @@ def page_data(content: Content, cards: Iterable[Card]) -> tuple[dict[str, Any], 
 
 def _filled(content: Content, grids: list[Grid], charts: dict[str, Any]) -> list[Filled]:
     found = []
+    room = MAX_PICTURE_BYTES
     for section in SECTIONS:
         own = [
             (number, grid)
@@ -69,9 +74,15 @@ def _filled(content: Content, grids: list[Grid], charts: dict[str, Any]) -> list
             for plot in content.plots
             if (section_of(plot.name, "figures") or REST) == section.name and not is_drawn(plot.name)
         ]
+        pictures = []
+        for plot in figures:
+            room -= len(plot.png)
+            pictures += [plot] if room >= 0 else []
+        beside = tuple(plot.name for plot in figures if plot not in pictures)
         drawn = tuple(name for name in section.charts if _DATA_OF_CHART[name] in charts)
         if own or figures or drawn:
-            found.append(Filled(section, tuple(_ordered(section, own)), drawn, tuple(figures)))
+            tables = tuple(_ordered(section, own))
+            found.append(Filled(section, tables, drawn, tuple(pictures), beside))
     return found
 
 

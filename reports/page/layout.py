@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 MAX_ROWS = 5000
 """Rows of a table on the page: of more, it shows the best of each group."""
 
+MAX_PICTURE_BYTES = 1_500_000
+"""Bytes of pictures inside the page: further ones are named, they are in the folder `plots` beside it."""
+
 SHOWN_OF_OTHERS = 9
 """Columns that show at first in a table that has no entry in `TABLES`."""
 
@@ -160,7 +163,7 @@ SECTIONS = (
         "never held it is censored, not dropped.",
         ("optimizers", "training", "sensitivity-*"),
         ("curves", "target"),
-        ("training-curves-*", "time-to-target-*", "sensitivity-*"),
+        ("training-curves-*", "time-to-target-*", "sensitivity-*", "performance-profile*"),
     ),
     Section(
         "inference",
@@ -168,7 +171,7 @@ SECTIONS = (
         "What each cell costs to serve, beside the quality of that very artifact on that very backend.",
         ("inference", "generation"),
         ("quality-latency", "latency"),
-        ("quality-latency-*",),
+        ("quality-latency-*", "latencies-*", "pareto-fronts-*"),
     ),
     Section(
         "compression",
@@ -177,7 +180,7 @@ SECTIONS = (
         "on the same backend and against a control that trains as long.",
         ("tradeoff", "compression"),
         ("loss-speedup", "quality-size"),
-        ("quality-size-*",),
+        ("quality-size-*", "quality-*"),
     ),
     Section(
         "backends",
@@ -185,6 +188,7 @@ SECTIONS = (
         "The matrix at a glance, what is skipped and failed included, then the same model in each runtime.",
         ("runtimes", "not-run"),
         ("matrix",),
+        ("matrix-*",),
     ),
     Section(
         "resources",
@@ -193,7 +197,7 @@ SECTIONS = (
         "the run itself took.",
         ("steps", "memory", "overhead", "estimate"),
         ("parts", "memory", "roofline"),
-        ("step-parts-*", "memory-*", "estimate", "timeline*"),
+        ("step-parts-*", "memory-*", "roofline-*", "operators-*", "estimate"),
     ),
     Section(
         "who-pays",
@@ -233,4 +237,4 @@ def section_of(name: str, what: str) -> str:
 def is_drawn(figure: str) -> bool:
     """Say whether the page draws a figure itself, so that it needs no picture of it."""
     drawn = ("training-curves-", "time-to-target-", "quality-latency-", "quality-size-", "step-parts-")
-    return figure.startswith((*drawn, "memory-", "who-pays-"))
+    return figure.startswith((*drawn, "latencies-", "matrix-", "roofline-", "memory-", "who-pays-"))

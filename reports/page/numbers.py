@@ -36,5 +36,4 @@ def coded(values: Sequence[Any]) -> dict[str, Any]:
 def as_json(data: Any) -> str:
     """Write data as JSON that ends no script element, whatever its texts."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    escapes = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-    return text.translate(str.maketrans(escapes))
+    return text.translate({ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})

@@ -51,7 +51,7 @@ function makeChart(host) {
     for (const [name, { box, values }] of Object.entries(boxes)) {
       const options = values || distinct(left.map((row) => row[name]));
       const wanted = name in fixed ? fixed[name] : state[name];
-      const value = name in fixed || options.includes(wanted) ? wanted : options[0];
+      const value = name in fixed || options.includes(wanted) ? wanted : values ? options[0] : commonest(left, name);
       if (box.dataset.options !== JSON.stringify(options)) {
         box.replaceChildren(...options.map((each) => element("option", { value: each, textContent: optionText(name, each) })));
         box.dataset.options = JSON.stringify(options);
@@ -66,6 +66,12 @@ function makeChart(host) {
     drawLegend(legend, kind, left);
     host.dataset.ready = "";
   }
+}
+
+/** Return the value that most rows have: where a run has much on one workload, that shows first. */
+function commonest(rows, name) {
+  const counts = d3.rollup(rows, (own) => own.length, (row) => row[name]);
+  return d3.greatest(counts.keys(), (value) => counts.get(value));
 }
 
 /** Name the workload of a card's chart; names come from the data, as attributes may be long. */
@@ -92,7 +98,7 @@ function quality(rows, width, { x, label, format }) {
   const front = rows.filter((row) => row.front).sort((a, b) => a[x] - b[x]);
   const known = rows.filter((row) => row[x] > 0);
   const [least, most] = d3.extent(known, (row) => row[x]);
-  const ticks = x === "size" ? byteTicks(most, least) : logTicks([least, most], narrow(width) ? 4 : 7);
+  const ticks = x === "size" ? byteTicks([least, most]) : logTicks([least, most], narrow(width) ? 4 : 7);
   const marks = [
     Plot.ruleX(known, { x, y1: "quality_low", y2: "quality_high", stroke: withFill, strokeOpacity: (row) => 0.5 * opacity(row) }),
   ];
@@ -105,7 +111,7 @@ function quality(rows, width, { x, label, format }) {
   marks.push(
     Plot.dot(known, { x, y: "quality", fill: withFill, symbol: (row) => symbolOf(row.backend), r: 4.5, fillOpacity: opacity, stroke: "var(--back)", strokeWidth: 0.7 }),
   );
-  if (x === "latency" && !narrow(width)) marks.push(frontLabels(front, x));
+  if (x === "latency" && front.length && !narrow(width)) marks.push(...frontLabels(front, x));
   marks.push(pointer(known, { x, y: "quality" }, aboutPoint));
   return opening(plotted(width, {
     height: 330, marginLeft: 58, marginRight: 24, marginTop: 26, ariaLabel: label,
@@ -122,10 +128,11 @@ function frontLabels(front, x) {
     const before = named[named.length - 1];
     if (!before || Math.log(point[x] / before[x]) > 0.35) named.push(point);
   }
-  return Plot.text(named.slice(0, 5), {
-    x, y: "quality", text: (row) => shortened(row.compression, 22), dy: -11, textAnchor: "start", dx: -4,
+  const middle = Math.sqrt(front[0][x] * front[front.length - 1][x]);
+  return [false, true].map((right) => Plot.text(named.slice(0, 5).filter((row) => front.length > 1 && row[x] > middle === right), {
+    x, y: "quality", text: (row) => shortened(row.compression, 22), dy: -11, textAnchor: right ? "end" : "start", dx: right ? 4 : -4,
     stroke: "var(--back)", strokeWidth: 4, fill: "currentColor", fillOpacity: opacity,
-  });
+  }));
 }
 
 /** Sort rows of horizontal bars and give each a label that no other has. */

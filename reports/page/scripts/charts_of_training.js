@@ -70,7 +70,10 @@ function stacked(unit, label) {
     const longest = d3.max(d3.rollup(bars, (own) => d3.sum(own, (row) => row.value), (row) => row.label).values());
     return plotted(width, {
       height: 60 + 24 * order.length, marginLeft: leftOf(bars, width), marginRight: 30, ariaLabel: label,
-      x: { label: `${label} →`, ticks: unit === "bytes" ? byteTicks(longest) : narrow(width) ? 3 : 6, tickFormat: (value) => withUnit(unit, value), grid: true },
+      x: {
+        label: `${label} →`, grid: true, ticks: narrow(width) ? 3 : 6, tickFormat: (value) => withUnit(unit, value),
+        ...(unit === "bytes" ? byteAxis(longest) : {}),
+      },
       y: { label: null, domain: order, tickFormat: labelTick(width) },
       color: { type: "identity" },
       marks: [
@@ -88,11 +91,12 @@ const partSwatches = (rows) => distinct(rows.map((row) => row.part))
 function heat(rows, width, { x, label, value, text, pivot, log, scheme }) {
   const columns = distinct(rows.map((row) => row[x]));
   const order = distinct(rows.map((row) => row.compression)).map((name) => ({ label: name }));
-  const known = rows.map((row) => row[value]).filter((each) => each !== null && each !== undefined);
+  const isKnown = (row) => row[value] !== null && row[value] !== undefined;
+  const known = rows.filter(isKnown).map((row) => row[value]);
   const reach = Math.max(log ? 1.5 : 0.5, ...known.map((each) => (log ? Math.max(each, 1 / each) : Math.abs(each))));
   const colour = { type: log ? "diverging-log" : "diverging", pivot, domain: log ? [1 / reach, reach] : [-reach, reach], scheme };
   const scale = Plot.scale({ color: colour });
-  const ink = (row) => (row[value] === null || row[value] === undefined ? "var(--soft)" : d3.lab(scale.apply(row[value])).l > 55 ? "#111" : "#fff");
+  const ink = (row) => (!isKnown(row) ? "var(--soft)" : d3.lab(scale.apply(row[value])).l > 55 ? "#111" : "#fff");
   const left = leftOf(order, width);
   const room = (width - left) / columns.length;
   return plotted(width, {
@@ -101,9 +105,11 @@ function heat(rows, width, { x, label, value, text, pivot, log, scheme }) {
     y: { label: null, domain: order.map((row) => row.label), tickFormat: labelTick(width) },
     color: colour,
     marks: [
-      Plot.cell(rows, { x, y: "compression", fill: (row) => row[value] ?? null, fillOpacity: (row) => (row[value] === null || row[value] === undefined ? 0 : opacity(row)), stroke: "var(--line)", title: text }),
+      Plot.cell(rows.filter(isKnown), { x, y: "compression", fill: value, fillOpacity: opacity, stroke: "var(--line)", title: text }),
       Plot.text(rows, { x, y: "compression", text: (row) => shortened(text(row).split("\n")[0], Math.max(3, Math.floor(room / 6.5))), fill: ink, fillOpacity: opacity, fontSize: 11 }),
-    ].map((mark, at) => (at ? unscaled(mark) : mark)),
+    ].map((mark, at) => (at ? unscaled(mark) : mark)).concat(
+      Plot.cell(rows.filter((row) => !isKnown(row)), { x, y: "compression", fill: "none", stroke: "var(--line)", title: text, pointerEvents: "all" }),
+    ),
   });
 }
 /** Keep the colours of a text as they are given: the colour scale is that of the cells. */

@@ -69,30 +69,27 @@ function aboutPoint(point) {
   ].join("\n");
 }
 
-/** Ticks of an axis of bytes: powers of two where it is logarithmic, else round numbers of a unit. */
-function byteTicks(most, least = 0) {
-  if (least > 0) {
-    const found = [];
-    for (let power = Math.ceil(Math.log2(least / 1.1)); 2 ** power <= most * 1.1; power += 1) found.push(2 ** power);
-    const every = Math.ceil(found.length / 6);
-    return found.filter((_, at) => at % every === 0);
-  }
-  const [unit] = SCALES.bytes.find(([size]) => most >= size) || [1];
-  return d3.ticks(0, most / unit, 5).map((tick) => tick * unit);
+/** Ticks of an axis of bytes from zero, in one unit. */
+function byteAxis(most) {
+  const [size, name] = SCALES.bytes.find(([unit]) => most >= 3 * unit) || [1, "B"];
+  return { ticks: d3.ticks(0, most / size, 5).map((tick) => tick * size), tickFormat: (value) => `${(value / size).toLocaleString("en-US")} ${name}` };
 }
 
-/** Ticks of a logarithmic axis: few, however wide. */
+/** Ticks of a logarithmic axis of bytes: powers of two, or what lies between where it has hardly any. */
+function byteTicks([least, most]) {
+  const powers = d3.range(Math.ceil(Math.log2(least)), Math.floor(Math.log2(most)) + 1).map((power) => 2 ** power);
+  const [size] = SCALES.bytes.find(([unit]) => most >= 3 * unit) || [1];
+  return powers.length < 2 ? d3.ticks(least / size, most / size, 4).map((tick) => tick * size) : thinned(powers, 6);
+}
+
+const thinned = (ticks, most) => ticks.filter((_, at) => at % Math.ceil(ticks.length / most) === 0);
+
+/** Ticks of a logarithmic axis within its values: few, however wide; evenly where it is narrow. */
 function logTicks(values, most) {
-  const known = values.filter((value) => value > 0);
-  const [least, greatest] = [Math.min(...known), Math.max(...known)];
+  const [least, greatest] = d3.extent(values.filter((value) => value > 0));
+  if (greatest / least < 5) return d3.ticks(least, greatest, Math.min(most, 5));
   const steps = greatest / least < 60 ? [1, 2, 5] : [1];
-  const found = [];
-  for (let power = Math.floor(Math.log10(least)) - 1; power <= Math.ceil(Math.log10(greatest)); power += 1) {
-    for (const step of steps) {
-      const tick = step * 10 ** power;
-      if (tick >= least / 1.3 && tick <= greatest * 1.3) found.push(tick);
-    }
-  }
-  const every = Math.ceil(found.length / most);
-  return found.filter((_, at) => at % every === 0);
+  const powers = d3.range(Math.floor(Math.log10(least)), Math.ceil(Math.log10(greatest)) + 1);
+  const found = powers.flatMap((power) => steps.map((step) => step * 10 ** power));
+  return thinned(found.filter((tick) => tick >= least && tick <= greatest), most);
 }

@@ -58,7 +58,8 @@ function buildTable(host, table) {
     columnDefaults: { resizable: "header", maxInitialWidth: 300, minWidth: 56 },
     rowHeight: ROW_HEIGHT,
     height: table.rows > MAX_VISIBLE_ROWS ? `${heightOf(table)}px` : undefined,
-    layout: "fitDataFill",
+    // Reasons come last: they take the room that is left.
+    layout: table.columns.filter((column) => column.shown).pop().sort ? "fitDataFill" : "fitDataStretch",
     headerFilterLiveFilterDelay: 60,
     placeholder: "No row matches",
     rowFormatter: (row) => {
@@ -79,6 +80,9 @@ function buildTable(host, table) {
     host.dataset.ready = "";
     host.style.minHeight = "";
     label(body, table);
+    // The library filters on keys alone: a paste by the mouse is an input too.
+    body.querySelectorAll(".tabulator-header-filter input").forEach((box) =>
+      box.addEventListener("input", () => box.dispatchEvent(new KeyboardEvent("keyup"))));
   });
 }
 
