@@ -101,7 +101,7 @@ def gather(store: Store, run_id: str, *, complete: bool = False, figures: bool =
         },
         limits=limits,
         environment=environment_grid(view),
-        plots=() if view.smoke or not figures else tuple(draw_all(frames)),
+        plots=() if view.smoke or not figures else tuple(draw_all(frames, view)),
         short=() if view.smoke else tuple(short_grids(frames)),
         last_lines=(*noted, *overhead, *estimate_text(view).splitlines(), *kept),
         view=view,

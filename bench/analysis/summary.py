@@ -81,7 +81,7 @@ def _set_intervals(found: pd.DataFrame, values: np.ndarray, group: np.ndarray, s
     counts = np.bincount(group, minlength=len(found))
     rows = np.flatnonzero(sampled & (counts > 1))
     order, ends = np.argsort(group, kind="stable"), np.cumsum(counts)
-    intervals = [launch_interval(values[order[ends[row] - counts[row] : ends[row]]]) for row in rows]
+    intervals = [launch_interval(values[order[ends[row] - counts[row] : ends[row]]].tolist()) for row in rows]
     if not intervals:
         return
     for name, own in (
@@ -90,6 +90,6 @@ def _set_intervals(found: pd.DataFrame, values: np.ndarray, group: np.ndarray, s
         ("method", [each.method for each in intervals]),
         ("preliminary", [each.preliminary for each in intervals]),
     ):
-        column = found[name].to_numpy(dtype=found[name].dtype if name != "method" else object).copy()
+        column = found[name].to_numpy(copy=True)
         column[rows] = own
         found[name] = column

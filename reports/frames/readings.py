@@ -46,11 +46,12 @@ class Readings:
         self._columns |= {name: _without_nan(summary[name]) for name in ("value", "low", "high")}
         self._columns |= {name: summary[name].fillna("").tolist() for name in ("reason", "method")}
         grouped = summary.groupby(["metric", "qualifier"], sort=False).indices
-        self._rows: Mapping[tuple[str, str], np.ndarray] = grouped
+        self._rows = {what: np.asarray(rows) for what, rows in grouped.items()}
         self._places: dict[tuple[str, str], dict[str, int]] = {}
         self._values: dict[tuple[str, str], dict[str, float | None]] = {}
         self._reasons: dict[str, dict[str, str]] = {}
         self._qualifiers: dict[str, dict[str, list[str]]] = {}
+        self._timings: dict[str, dict[str, list[np.ndarray]]] = {}
         self._launch_values: dict[str, dict[tuple[str, str], list[float]]] = {}
 
     def reading(self, key: str, metric: str, qualifier: str = "") -> Reading:
@@ -130,6 +131,16 @@ class Readings:
             (key, metric, qualifier): (samples, method or "")
             for key, metric, qualifier, samples, method in zip(*columns, strict=True)
         }
+
+    def timing_samples(self, key: str, metric: str) -> list[np.ndarray]:
+        """Return the samples of a timing, (samples,) for each good launch that nothing disturbed."""
+        if metric not in self._timings:
+            own = self._calm[(self._calm["metric"] == metric) & self._calm["samples"].notna()]
+            found: dict[str, list[np.ndarray]] = {}
+            for stage, samples in zip(own["stage_key"].tolist(), own["samples"].tolist(), strict=True):
+                found.setdefault(stage, []).append(samples)
+            self._timings[metric] = found
+        return self._timings[metric].get(key, [])
 
 
 def _without_nan(column: pd.Series) -> list[float | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from bench.analysis.peaks import Peak, nameplate
@@ -22,6 +24,24 @@ ROOFLINE_COLUMNS = (
 
 _FEWER_PRODUCTS = ("winograd", "wino_", "_wino", "fft")
 """Parts of names of kernels that multiply less often than the operation's definition says."""
+
+
+@dataclass(frozen=True)
+class Roof:
+    """What a device does at most: operations a second by number format, bytes a second, both as measured."""
+
+    operations_per_s: Mapping[str, float]
+    bytes_per_s: float | None
+
+
+def roofs(view: RunView) -> dict[str, Roof]:
+    """Return the measured ceilings of a run's CPU by machine, which is empty where there is only one."""
+    found: dict[str, Roof] = {}
+    for key, stage in view.stages.items():
+        if stage.kind == "ceilings" and stage.request.device == "cpu":
+            peaks = {name: peak for name, peak in _measured_peaks(view, key).items() if peak and name}
+            found.setdefault(view.machine(key), Roof(peaks, view.value(key, "ceiling_bytes_per_s")))
+    return found
 
 
 def infer_point(view: RunView, infer: str, lower: str) -> RooflinePoint | None:

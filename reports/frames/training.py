@@ -13,10 +13,11 @@ from reports.frames.counts import flops_incomplete, incomplete_counts
 from reports.frames.further import further_columns, further_values
 from reports.frames.money import TRAINING_COLUMNS, training_columns
 from reports.frames.precision import is_preliminary
+from reports.frames.readings import Reading
 from reports.frames.roofline import ROOFLINE_COLUMNS, roofline_columns, step_point, utilization_columns
 from reports.frames.tuning import TUNING_COLUMNS, tuning_columns, tuning_notes
 from reports.frames.validity import step_fault
-from reports.frames.view import TRAIN_AXES, Reading, RunView, Training
+from reports.frames.view import TRAIN_AXES, RunView, Training
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -118,7 +118,7 @@ class RunView:
     _statuses: Mapping[str, Status]
     _readings: Readings
     _invalid: Mapping[str, str]
-    _made: dict[object, Any] = field(default_factory=dict)
+    _made: dict[object, Any] = field(default_factory=dict, init=False, compare=False)
 
     def once(self, what: object, make: Callable[[], MadeT]) -> MadeT:
         """Return what `make` returned when first asked for `what`: cells have most stages in common."""
@@ -198,6 +198,10 @@ class RunView:
     def of_items(self, key: str, metric: str, qualifier: str = "") -> tuple[np.ndarray, str] | None:
         """Return what a stage kept of each test item (items,), and its method; None where it kept none."""
         return self._readings.samples.get((key, metric, qualifier))
+
+    def timing_samples(self, key: str, metric: str) -> list[np.ndarray]:
+        """Return the samples of a timing, (samples,) for each good launch that nothing disturbed."""
+        return self._readings.timing_samples(key, metric)
 
     def measured(self, kind: str) -> frozenset[str]:
         """Return which metrics the stages of a kind measured, those under qualifiers left out."""

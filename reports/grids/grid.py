@@ -28,6 +28,7 @@ class Grid:
     """A table for people; `shared` has the columns with one value in all rows, and that value.
 
     `left_out` says which rows are not here, as there are too many for people; it is empty where all are.
+    `total` counts them all.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Grid:
     rows: tuple[tuple[Entry, ...], ...]
     shared: tuple[tuple[str, str], ...] = ()
     left_out: str = ""
+    total: int = 0
 
 
 def build_grid(name: str, title: str, columns: Sequence[Column], frame: pd.DataFrame) -> Grid:
@@ -47,7 +49,9 @@ def whole_grid(name: str, title: str, columns: Sequence[Column], frame: pd.DataF
     """Return a frame as a table for people, with every column; the best rows of one that is too long."""
     shown, left_out = best_rows(name, frame)
     rows = tuple(tuple(make(row) for _, make in columns) for row in records(shown))
-    return Grid(name, title, tuple(heading for heading, _ in columns), rows, left_out=left_out)
+    return Grid(
+        name, title, tuple(heading for heading, _ in columns), rows, left_out=left_out, total=len(frame)
+    )
 
 
 def without_empty(grid: Grid, constant: Sequence[str]) -> Grid:

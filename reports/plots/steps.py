@@ -23,6 +23,9 @@ _TIME = dict(zip(PARTS, (_SKY, _BLUE, _GREEN, _VERMILION), strict=True))
 _MEMORY = dict(zip(MEMORY.values(), (_BLUE, _GREEN, _VERMILION, _SKY), strict=True))
 _MEMORY_NAMES = {column: name for name, column in MEMORY.items()}
 
+MAX_ROWS = 32
+"""Steps that one figure shows."""
+
 _MIN_LABELLED = 0.055
 """A segment narrower than this share of the axis has no room for its share as text."""
 
@@ -48,8 +51,9 @@ def draw_steps(steps: pd.DataFrame, workload: str) -> Plot | None:
         f"step-parts-{workload}",
         f"Where the time and the memory of a training step go: {workload}",
         "Bars are the parts of a step, timed with marks between them, and each part's share. The black mark "
-        "is the step time without marks, with its 95 % interval. On the right, the memory at the peak.",
-        lambda: _figure(sorted(rows, key=_whole)),
+        "is the step time without marks, with its 95 % interval. On the right, the memory at the peak."
+        + (f" The {MAX_ROWS} quickest of {len(rows)} are shown." if len(rows) > MAX_ROWS else ""),
+        lambda: _figure(sorted(rows, key=_whole)[:MAX_ROWS]),
     )
 
 

@@ -17,6 +17,8 @@ from reports.plots.figure import GREY, INK, MARKERS, PALETTE, Plot, assign, form
 DEPTH = 0.10
 """Points this far below the best quality are drawn on the lower edge."""
 
+MAX_PANELS = 9
+
 _RING: dict[str, Any] = {
     **{"markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 1.2},
     **{"markersize": 19, "zorder": 4, "clip_on": False},
@@ -36,6 +38,8 @@ def draw_tradeoff(inference: pd.DataFrame, cost: str, workload: str, batch_size:
     points = ranked_points(own, cost)
     if not points:
         return None
+    every = list(dict.fromkeys(training_labels(points, points)))
+    panels = _panels(points, every)
     name, title = _COSTS[cost]
     return render(
         f"{name}-{workload}-batch-{batch_size}",
@@ -44,14 +48,26 @@ def draw_tradeoff(inference: pd.DataFrame, cost: str, workload: str, batch_size:
         "seeds. The grey line is the Pareto front over all panels, ringed points are on it: no point is both "
         f"cheaper and better. Small ▼ on the lower edge lie more than {100 * DEPTH:g} points below the best. "
         "Where points coincide, the larger mark lies behind. INVALID, skipped and failed cells are not "
-        "drawn.",
-        lambda: _figure(points, cost),
+        "drawn."
+        + (
+            f" Panels: {len(panels)} of {len(every)} trainings, the front is over all."
+            if len(panels) < len(every)
+            else ""
+        ),
+        lambda: _figure(points, panels, cost),
     )
 
 
-def _figure(points: list[dict[str, Any]], cost: str) -> Figure:
+def _panels(points: list[dict[str, Any]], every: list[str]) -> list[str]:
+    """Return the trainings that get a panel: of too many, those with points on the front, then the first."""
+    names = zip(training_labels(points, points), points, strict=True)
+    front = {name for name, point in names if point["pareto"]}
+    kept = sorted(every, key=lambda name: name not in front)[:MAX_PANELS]
+    return [name for name in every if name in kept]
+
+
+def _figure(points: list[dict[str, Any]], panels: list[str], cost: str) -> Figure:
     names = training_labels(points, points)
-    panels = list(dict.fromkeys(names))
     columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
     lines = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(3.4 * columns + 2.8, 3.2 * lines + 0.5), layout="constrained")

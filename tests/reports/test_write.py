@@ -180,6 +180,9 @@ def test_every_plot_is_written_twice_and_is_readable(report: Path) -> None:
         "quality-size-digits-batch-1",
         "who-pays-digits",
         "memory-digits",
+        "pareto-fronts-digits-batch-1",
+        "matrix-digits-batch-1",
+        "roofline-digits-batch-1",
     }
     for stem in stems:
         assert (report / "plots" / f"{stem}.png").read_bytes().startswith(b"\x89PNG")

@@ -23,7 +23,8 @@ def read_columns(connection: sa.Connection, query: sa.Select[Any]) -> dict[str, 
     columns = list(query.selected_columns)
     # Without their types, whose checks SQLAlchemy would make value by value.
     unchecked = [sa.type_coerce(column, sa.types.NULLTYPE).label(column.name) for column in columns]
-    rows = _fetched(connection, query.with_only_columns(*unchecked, maintain_column_froms=True))
+    raw: Any = query.with_only_columns(*unchecked, maintain_column_froms=True)
+    rows = _fetched(connection, raw)
     found = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
     return {
         column.name: _checked(column.type, values, connection.dialect)
@@ -41,7 +42,10 @@ def _fetched(connection: sa.Connection, query: sa.Select[Any]) -> Sequence[Seque
     decode, driver.text_factory = driver.text_factory, str
     try:
         return driver.execute(text, parameters).fetchall()
-    except sqlite3.OperationalError:  # of texts that are not UTF-8, which the store's own decoder marks
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error):
+            raise
+        # Some text is not UTF-8: the store's own decoder marks what is not.
         driver.text_factory = decode
         return driver.execute(text, parameters).fetchall()
     finally:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import sqlalchemy as sa
 
 from bench.metrics import metric_named
@@ -75,12 +76,14 @@ def _launches(connection: sa.Connection, run_id: str, unreadable: Sequence[Unrea
 
 
 def _frame(columns: Mapping[str, Values]) -> pd.DataFrame:
-    """Return columns as a frame; texts stay objects, of which most rows share a few."""
+    """Return columns as a frame; texts and samples stay objects, of which most rows share a few."""
     import pandas as pd
 
-    texts = {name for name, values in columns.items() if any(isinstance(value, str) for value in values[:1])}
+    objects = {
+        name for name, own in columns.items() if any(isinstance(value, str | np.ndarray) for value in own[:1])
+    }
     return pd.DataFrame(
-        {name: pd.Series(own, dtype=object if name in texts else None) for name, own in columns.items()}
+        {name: pd.Series(own, dtype=object if name in objects else None) for name, own in columns.items()}
     )
 
 
