@@ -35,7 +35,6 @@ def render_html(content: Content) -> str:
         sections=sections,
         style=style(),
         pictures={figure.name: base64.b64encode(figure.png).decode() for figure in figures},
-        data=data,
         json=as_json(data),
     )
 

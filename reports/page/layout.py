@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-MAX_ROWS = 5000
-"""Rows of a table on the page: of more, it shows the best of each group."""
-
 MAX_PICTURE_BYTES = 1_500_000
 """Bytes of pictures inside the page: further ones are named, they are in the folder `plots` beside it."""
 
@@ -30,15 +27,10 @@ TRAINING_AXES = {"optimizer": "optimizer"}
 class Table:
     """How a table shows at first.
 
-    `shown` are headings of columns. Of too many rows, the page has the best by the column `best` of each
-    group, a group being the same values in the columns `groups`; the last of these are given up first, until
-    few enough groups are left. `largest` says that more is better. `axes` is as `AXES`.
+    `shown` are headings of columns, `axes` is as `AXES`.
     """
 
     shown: tuple[str, ...]
-    groups: tuple[str, ...] = ()
-    best: str = ""
-    largest: bool = False
     axes: dict[str, str] = field(default_factory=lambda: AXES)
 
 
@@ -57,8 +49,6 @@ class Section:
     figures: tuple[str, ...] = ()
 
 
-_WHERE = ("workload", "compression", "backend", "precision", "batch")
-
 TABLES = {
     "optimizers": Table(
         (
@@ -72,8 +62,6 @@ TABLES = {
             *("workload", "optimizer", "seed", "state", "steps to target"),
             *("time to target: steps × step time", "step time", "final quality", "peak tensor memory"),
         ),
-        groups=("workload", "optimizer", "backend", "precision", "batch", "schedule", "seed"),
-        best="steps to target",
         axes=TRAINING_AXES,
     ),
     "inference": Table(
@@ -82,49 +70,36 @@ TABLES = {
             *("Pareto", "quality", "quality loss (pts)", "latency", "speedup vs none on cpu-eager"),
             "size on disk",
         ),
-        groups=(*_WHERE, "optimizer", "train batch", "schedule", "seed"),
-        best="latency",
     ),
     "tradeoff": Table(
         (
             *("workload", "compression", "backend", "batch", "quality loss vs none (pts)"),
             *("gain vs control (pts)", "latency", "speedup vs none, same backend", "size on disk", "why"),
         ),
-        groups=_WHERE,
-        best="latency",
     ),
     "compression": Table(
         (
             *("workload", "optimizer", "seed", "recipe", "step", "state", "quality before"),
             *("right after the step", "after recovery", "gain vs control (pts)", "steps trained"),
         ),
-        groups=("workload", "recipe", "step", "optimizer", "seed"),
-        best="after recovery",
-        largest=True,
     ),
     "runtimes": Table(
         (
             *("workload", "backend", "format", "precision", "batch", "state", "speedup vs eager fp32"),
             *("latency", "quality", "cosine", "size on disk", "lowering"),
         ),
-        groups=("workload", "backend", "format", "precision", "batch"),
-        best="latency",
     ),
     "generation": Table(
         (
             *("workload", "compressions", "backend", "cache", "concurrent texts", "state", "first token"),
             *("next token", "tokens/s in total", "cache per token"),
         ),
-        groups=("workload", "backend", "precision", "cache", "concurrent texts", "compressions"),
-        best="next token",
     ),
     "steps": Table(
         (
             *("workload", "optimizer", "variant", "step time", "data time", "forward time"),
             *("backward time", "optimizer time", "% of peak (MFU)", "peak tensor memory"),
         ),
-        groups=("workload", "optimizer", "backend", "precision", "batch"),
-        best="step time",
         axes=TRAINING_AXES,
     ),
     "memory": Table(
@@ -132,22 +107,15 @@ TABLES = {
             *("stage", "workload", "optimizer", "compressions", "backend", "batch"),
             *("peak tensor memory", "peak resident memory", "resident growth"),
         ),
-        groups=("stage", "workload", "backend", "precision", "batch", "optimizer", "compressions"),
-        best="peak tensor memory",
     ),
     "fidelity": Table(
         (
             *("workload", "cell", "metric", "quality", "loss vs none, same items (pts)", "p"),
             *("items lost", "items won", "calibration error (ECE)", "groups that lose"),
         ),
-        groups=("workload", "cell"),
-        best="loss vs none, same items (pts)",
     ),
     "groups": Table(
         ("workload", "cell", "column", "group", "items", "loss vs none (pts)", "q"),
-        groups=("workload", "cell", "column"),
-        best="loss vs none (pts)",
-        largest=True,
     ),
     "failed": Table(("stage", "state", "reason", "count", "names")),
     "unreadable": Table(("stage", "reason", "count", "names")),

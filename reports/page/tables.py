@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from bench.formatting import visible
 from reports.grids.cell import UNKNOWN, Entry
 from reports.grids.grid import Grid
-from reports.page.layout import AXES, MAX_ROWS, SHOWN_OF_OTHERS, TABLES, Table
+from reports.page.layout import AXES, SHOWN_OF_OTHERS, TABLES, Table
 from reports.page.numbers import coded, rounded
 
 _MAX_NAMES = 200
@@ -17,68 +17,28 @@ _MAX_NAMES = 200
 _FIXED_OF_CLASSES = 7
 """The table of classes has a column for each class after these."""
 
-Rows = Sequence[tuple[Entry, ...]]
-
 
 def table_data(grid: Grid) -> dict[str, Any]:
     """Return a table as JSON has it.
 
     A column has its `texts`, and in `details` what shows on hover, both as `coded` returns them. `sort`,
-    `low` and `high` are numbers by row. `total` counts the rows before the best of each group were picked;
-    `note` says how that was done.
+    `low` and `high` are numbers by row.
     """
     spec = TABLES.get(grid.name, Table(grid.columns[:SHOWN_OF_OTHERS]))
-    rows, note = best_rows(grid, spec)
-    fields = list(zip(*rows, strict=True)) or [()] * len(grid.columns)
+    fields = list(zip(*grid.rows, strict=True)) or [()] * len(grid.columns)
     shown = set(spec.shown) & set(grid.columns) or set(grid.columns[:SHOWN_OF_OTHERS])
     if grid.name == "classes":
         shown |= set(grid.columns[_FIXED_OF_CLASSES:][:SHOWN_OF_OTHERS])
     return {
         "name": grid.name,
         "title": grid.title,
-        "rows": len(rows),
-        "total": len(grid.rows),
-        "note": note,
+        "rows": len(grid.rows),
         "shared": [[heading, text, spec.axes.get(heading, "")] for heading, text in grid.shared],
         "columns": [
             _column(heading, entries) | {"shown": heading in shown} | _axis(grid, spec, heading, place)
             for place, (heading, entries) in enumerate(zip(grid.columns, fields, strict=True))
         ],
     }
-
-
-def best_rows(grid: Grid, spec: Table, most: int = MAX_ROWS) -> tuple[Rows, str]:
-    """Return at most so many rows, and a sentence on what was left out; empty for nothing.
-
-    Of too many rows, those that are best in their group.
-    """
-    if len(grid.rows) <= most:
-        return grid.rows, ""
-    places = [grid.columns.index(name) for name in spec.groups if name in grid.columns]
-    names = [grid.columns[place] for place in places]
-    if not places or spec.best not in grid.columns:
-        return grid.rows[:most], f"The first {most:,} of {len(grid.rows):,} rows."
-    best = grid.columns.index(spec.best)
-    while True:
-        found: dict[tuple[str, ...], tuple[Entry, ...]] = {}
-        for row in grid.rows:
-            group = tuple(row[place].text for place in places)
-            held = found.get(group)
-            if held is None or _better(row[best], held[best], spec.largest):
-                found[group] = row
-        if len(found) <= most or len(places) == 1:
-            break
-        places, names = places[:-1], names[:-1]
-    what = f"the {'highest' if spec.largest else 'lowest'} {spec.best} of each {' × '.join(names)}"
-    return list(found.values())[:most], f"{len(found):,} of {len(grid.rows):,} rows: {what}."
-
-
-def _better(entry: Entry, held: Entry, largest: bool) -> bool:
-    if entry.sort is None or entry.sort != entry.sort:
-        return False
-    if held.sort is None or held.sort != held.sort:
-        return True
-    return entry.sort > held.sort if largest else entry.sort < held.sort
 
 
 def _axis(grid: Grid, spec: Table, heading: str, place: int) -> dict[str, str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from reports.content import gather
+from reports.formats.html import render_html
 from reports.grids.cell import Entry
-from reports.grids.grid import Grid
-from reports.page.layout import MAX_ROWS, Table
 from reports.page.numbers import as_json, coded, rounded
-from reports.page.tables import best_rows, one_line, table_data
+from reports.page.tables import one_line
+from tests.support.synthetic_run import Synthetic, build
 
 
 @pytest.mark.parametrize(
@@ -35,31 +38,15 @@ def test_a_field_is_one_line_with_half_the_width_of_its_interval(entry: Entry, t
     assert one_line(entry) == text
 
 
-def rows_of(backends: int, seeds: int) -> Grid:
-    rows = tuple(
-        (Entry(f"b{backend}"), Entry(str(seed)), Entry("", sort=float((seed * 7 + backend) % seeds)))
-        for backend in range(backends)
-        for seed in range(seeds)
-    )
-    return Grid("inference", "Inference", ("backend", "seed", "latency"), rows)
-
-
-def test_of_too_many_rows_the_best_of_each_group_are_kept_and_that_is_said() -> None:
-    grid = rows_of(backends=30, seeds=10)
-    rows, note = best_rows(grid, Table((), ("backend", "seed"), "latency"), most=100)
-    assert [row[0].text for row in rows] == [f"b{backend}" for backend in range(30)]
-    assert all(row[2].sort == 0 for row in rows)
-    assert note == "30 of 300 rows: the lowest latency of each backend."
-    assert best_rows(grid, Table((), ("backend", "seed"), "latency"), most=300) == (grid.rows, "")
-
-
-def test_a_page_never_has_more_rows_than_it_can_filter() -> None:
-    grid = rows_of(backends=3, seeds=MAX_ROWS)
-    data = table_data(grid)
-    assert data["total"] == 3 * MAX_ROWS and data["rows"] <= MAX_ROWS and data["note"]
-    unnamed = table_data(Grid("of-a-plug-in", "Other", grid.columns, grid.rows))
-    assert unnamed["rows"] == MAX_ROWS
-    assert unnamed["note"] == f"The first {MAX_ROWS:,} of {3 * MAX_ROWS:,} rows."
+def test_a_long_table_says_what_it_leaves_out(tmp_path: Path) -> None:
+    store = build(tmp_path, Synthetic(optimizers=("adam",)))
+    content = gather(store, "run-1", figures=False)
+    store.close()
+    left_out = "8 of 9,000 rows: the lowest <latency> of each backend."
+    grids = tuple(replace(grid, left_out=left_out) for grid in content.grids if grid.name == "inference")
+    page = render_html(replace(content, grids=grids))
+    assert page.count("8 of 9,000 rows: the lowest &lt;latency&gt; of each backend.") == 1
+    assert "8 of 9,000" not in render_html(content)
 
 
 def test_texts_are_written_once() -> None:
