@@ -12,8 +12,14 @@ import pandas as pd
 from bench.errors import BenchError
 from bench.formatting import counted, format_interval
 from bench.metrics import METRICS
+from bench.regression.history import change_text, read_history
+from bench.regression.side_by_side import compare_runs
+from reports.checks.page import render
+from reports.content import gather
+from reports.formats.html import render_html
 from reports.formats.page import render_page
 from reports.frames.view import RunView, records
+from reports.plots.history import draw_history
 from reports.ui.record import read_record
 from reports.ui.records import SEARCHED, read_records, record_rows
 from reports.ui.site import Site
@@ -127,9 +133,6 @@ def record(site: Site, request: Request) -> str:
 
 def report(site: Site, request: Request) -> str:
     """The run's whole report, as `bench report` writes it."""
-    from reports.content import gather
-    from reports.formats.html import render_html
-
     with site.store() as store:
         run_id = store.find_run(request.path_params["run"])
 
@@ -141,9 +144,6 @@ def report(site: Site, request: Request) -> str:
 
 def compare(site: Site, request: Request) -> str:
     """Runs side by side, with the first one's values as the base."""
-    from bench.regression.side_by_side import compare_runs
-    from reports.checks.page import render
-
     chosen = request.query_params.getlist("run")
     return render(compare_runs(chosen, site.results, site.store_url, margin=_MARGIN))
 
@@ -174,9 +174,6 @@ def _cells(site: Site, request: Request, metric: str) -> str:
 
 
 def _history(site: Site, metric: str, cell: str) -> str:
-    from bench.regression.history import change_text, read_history
-    from reports.plots.history import draw_history
-
     with site.store() as store:
         if metric.partition("[")[0] not in METRICS:
             raise BenchError(f"no metric {metric!r}")

@@ -36,6 +36,9 @@ PRODUCTS = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
 """What is quantized of a model that attends. ONNX Runtime's default takes the sums of the residual and the
 layer norms too: their few large channels take the whole range of a scale."""
 
+_SHAPES_OF_FUSED = ("gemm_input_shape", "gemm_output_shape")
+"""How the names begin of the shapes around a product that was fused with the sum after it."""
+
 _METHODS = {"auto": "MinMax", "min-max": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
 """Names in ONNX Runtime of the ways to find ranges."""
 _BINS = 2048
@@ -135,7 +138,28 @@ def prepared_for_quantization(path: Path) -> Path:
 
     prepared = path.with_suffix(".prepared.onnx")
     quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+    _rename_shapes(prepared)
     return prepared
+
+
+def _rename_shapes(path: Path) -> None:
+    """Rename the shapes that ONNX Runtime (1.32) has put into a file, in place.
+
+    It gives those that it adds when it opens the quantized file the same names, and fails.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    names = {
+        weight.name: f"prepared_{weight.name}"
+        for weight in model.graph.initializer
+        if weight.name.startswith(_SHAPES_OF_FUSED)
+    }
+    for weight in model.graph.initializer:
+        weight.name = names.get(weight.name, weight.name)
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+    onnx.save(model, path)
 
 
 def quantize_qdq(

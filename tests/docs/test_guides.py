@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from bench import commands
@@ -39,6 +40,7 @@ def file_of(page: str, folder: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_what_the_guides_add_runs_together_and_is_in_the_report(bench, tmp_path):
     (tmp_path / "mine.toml").write_text(MATRIX)
     pages = ("optimizer.md", "compression.md", "backend.md", "metric.md", "format.md", "stage.md")

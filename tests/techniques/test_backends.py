@@ -84,6 +84,7 @@ def test_bf16_is_within_its_own_tolerance(tmp_path, backend):
     assert faults(outputs, expected, Tolerance(relative_error=1e-4)) != ""
 
 
+@pytest.mark.slow
 def test_int8_static_is_right_on_an_encoder_of_texts_with_padding(tmp_path):
     pytest.importorskip("transformers")
     from bench.workloads.text_encoder import small

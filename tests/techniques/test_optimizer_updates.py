@@ -278,6 +278,7 @@ def test_variants_of_an_implementation_take_the_same_steps(name: str) -> None:
         assert difference(model, models["loop"]) < 1e-9
 
 
+@pytest.mark.slow
 def test_eight_bits_are_close_to_adamw_and_small_tensors_are_adamw() -> None:
     torch.manual_seed(0)
     ours = nn.Sequential(nn.Linear(64, 128), nn.Linear(3, 3))

@@ -46,15 +46,12 @@ COMPILED = ("cpu-inductor", "executorch")
 """Backends whose lowering takes ten seconds and more."""
 
 
-def mostly_slow(cases, quick):
-    """Return the cases, those of compiled backends marked as slow, but for the one that is called `quick`."""
-    return [
-        pytest.param(*case, marks=pytest.mark.slow) if case[0] in COMPILED and case[1] != quick else case
-        for case in cases
-    ]
+def some_slow(cases):
+    """Return the cases, those of compiled backends marked as slow."""
+    return [pytest.param(*case, marks=pytest.mark.slow) if case[0] in COMPILED else case for case in cases]
 
 
-@pytest.mark.parametrize(("backend", "calibration"), mostly_slow(CALIBRATED, "min-max"))
+@pytest.mark.parametrize(("backend", "calibration"), some_slow(CALIBRATED))
 def test_every_way_of_calibration_gives_the_models_outputs(tmp_path, backend, calibration):
     batches = list(torch.randn(64, 64, generator=torch.Generator().manual_seed(1)).split(BATCH))
     numerics = Numerics("int8-static", "fp32", {"calibration": calibration})
@@ -114,7 +111,7 @@ KEEPING = [
 ]
 
 
-@pytest.mark.parametrize(("backend", "format_"), mostly_slow(KEEPING, "int8-dynamic"))
+@pytest.mark.parametrize(("backend", "format_"), some_slow(KEEPING))
 def test_a_kept_layer_is_exact_and_the_others_are_not(tmp_path, backend, format_):
     """The first linear layer has weights that no format can round; it is right only where it is kept."""
     row = BACKENDS.get(backend)

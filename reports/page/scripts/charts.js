@@ -29,43 +29,57 @@ function makeChart(host) {
   const head = element("div", { className: "chart-head" }, element("h3", { textContent: kind.title }));
   const drawing = element("div");
   const legend = element("div", { className: "legend" });
-  const caption = element("figcaption", { textContent: kind.caption });
+  const caption = element("figcaption", { textContent: kind.caption + (kind.rows === points ? leftOut() : "") });
   host.replaceChildren(head, drawing, legend, caption);
   const made = { width: 0, draw };
-  const boxes = {};
-  for (const name of kind.choose || []) {
-    const values = kind.values && kind.values[name] ? kind.values[name] : null;
-    boxes[name] = { box: element("select", { "aria-label": `${kind.title}: ${name}` }), values };
-    boxes[name].box.addEventListener("change", () => {
-      state[name] = boxes[name].box.value;
-      draw();
-    });
-    if (!(name in fixed)) head.append(boxes[name].box);
-  }
+  const boxes = boxesOf(kind, state, draw);
+  head.append(...Object.entries(boxes).filter(([name]) => !(name in fixed)).map(([, { box }]) => box));
   HOSTS.set(host, made);
   draw();
 
   function draw() {
     made.width = host.clientWidth;
-    let left = rows;
-    for (const [name, { box, values }] of Object.entries(boxes)) {
-      const options = values || distinct(left.map((row) => row[name]));
-      const wanted = name in fixed ? fixed[name] : state[name];
-      const value = name in fixed || options.includes(wanted) ? wanted : values ? options[0] : commonest(left, name);
-      if (box.dataset.options !== JSON.stringify(options)) {
-        box.replaceChildren(...options.map((each) => element("option", { value: each, textContent: optionText(name, each) })));
-        box.dataset.options = JSON.stringify(options);
-      }
-      if (value !== undefined) box.value = value;
-      box.hidden = options.length < 2;
-      state[name] = value;
-      if (!values) left = left.filter((row) => row[name] === value);
-    }
+    const left = picked(rows, boxes, state, fixed);
     const drawn = left.length ? kind.draw(left, Math.max(260, made.width), state) : null;
     drawing.replaceChildren(drawn || element("p", { className: "soft", textContent: "Nothing was measured." }));
     drawLegend(legend, kind, left);
     host.dataset.ready = "";
   }
+}
+
+/** Make a box for each thing to choose in a chart; `values` are its options, without them those of the rows. */
+function boxesOf(kind, state, draw) {
+  return Object.fromEntries((kind.choose || []).map((name) => {
+    const box = element("select", { "aria-label": `${kind.title}: ${name}` });
+    box.addEventListener("change", () => {
+      state[name] = box.value;
+      draw();
+    });
+    return [name, { box, values: kind.values ? kind.values[name] : undefined }];
+  }));
+}
+
+/** Return the rows that are chosen, box by box, and set what each box offers then. */
+function picked(rows, boxes, state, fixed) {
+  let left = rows;
+  for (const [name, { box, values }] of Object.entries(boxes)) {
+    const options = values || distinct(left.map((row) => row[name]));
+    const wanted = name in fixed ? fixed[name] : state[name];
+    const usual = values ? options[0] : commonest(left, name);
+    state[name] = name in fixed || options.includes(wanted) ? wanted : usual;
+    offer(box, name, options);
+    if (state[name] !== undefined) box.value = state[name];
+    if (!values) left = left.filter((row) => row[name] === state[name]);
+  }
+  return left;
+}
+
+function offer(box, name, options) {
+  const offered = JSON.stringify(options);
+  if (box.dataset.options === offered) return;
+  box.dataset.options = offered;
+  box.replaceChildren(...options.map((each) => element("option", { value: each, textContent: optionText(name, each) })));
+  box.hidden = options.length < 2;
 }
 
 /** Return the value that most rows have: where a run has much on one workload, that shows first. */
@@ -91,6 +105,13 @@ function drawLegend(legend, kind, rows) {
 }
 
 const points = () => rowsOf(DATA.charts.points).map((row, at) => ({ ...row, front: FRONT.has(at) }));
+/** Say how many points are not drawn, if any. */
+function leftOut() {
+  const { rows, total } = DATA.charts.points;
+  const counts = [rows, total].map((count) => count.toLocaleString("en-US"));
+  return rows < total ? ` Drawn are ${counts[0]} of ${counts[1]} points: the front, and the fastest of what differs only in its training.` : "";
+}
+
 const FRONT = new Set(DATA.charts.points ? DATA.charts.points.front : []);
 const withFill = (row) => colourOf("compression", row.compression);
 

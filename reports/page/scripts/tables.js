@@ -33,11 +33,26 @@ function whenNear(hosts, make) {
 
 const heightOf = (table) => ROW_HEIGHT * Math.min(table.rows + 1, MAX_VISIBLE_ROWS);
 
+/** Return the axes of a cell by its name, from the records: none of a cell that has no record here. */
+function axesOfCell(name) {
+  if (!CELLS.size) {
+    for (const record of Object.values(RECORDS.stages)) {
+      if (record.axes) CELLS.set(recordText(record.cell), record.axes);
+    }
+  }
+  const values = CELLS.get(name) || [];
+  const own = RECORDS.axes.map((axis, at) => [axis, recordText(values[at])]);
+  return Object.fromEntries(own.filter(([axis, value]) => AXES.includes(axis) && value !== ""));
+}
+const CELLS = new Map();
+
 /** Return a row's values of the axes that can be chosen. */
 function axesOfRow(table, row) {
   const axes = {};
   for (const [, text, axis] of table.shared) if (axis) axes[axis] = text;
   for (const column of table.columns) if (column.axis) axes[column.axis] = textOf(column, row);
+  const cell = table.columns.find((column) => column.heading === "cell");
+  if (cell && axes.compression === undefined) Object.assign(axes, axesOfCell(textOf(cell, row)));
   const names = table.columns.find((column) => column.heading === "compressions");
   if (names) Object.assign(axes, { compression: textOf(names, row), several: true });
   return axes;

@@ -134,6 +134,7 @@ def test_a_runtimes_own_memory_is_not_claimed_to_be_known(bench, own_copy):
     assert "memory timeline: unavailable, this runtime allocates outside PyTorch" in done.stdout
 
 
+@pytest.mark.slow
 def test_making_a_record_again_makes_its_artifacts_again(bench, own_copy):
     results = own_copy
     shown = bench("show", "digits/adam/int8-static@onnxruntime", "--results", results).stdout

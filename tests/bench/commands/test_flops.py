@@ -107,6 +107,7 @@ def test_what_is_counted_of_an_incomplete_model_is_a_lower_bound(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_of_a_cell_the_model_that_it_serves_is_counted(bench, command, tmp_path):
     matrix = tmp_path / "one.toml"
     matrix.write_text(

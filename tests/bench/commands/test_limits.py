@@ -76,6 +76,7 @@ def test_a_run_without_limits_is_one_line_that_says_how_to_write_one(command, tm
     assert "the matrix of run run-1 has no limits; write limits = [" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_whose_matrix_has_a_broken_limit_says_which_and_exits_with_1(bench, tmp_path):
     matrix = tmp_path / "mine.toml"
     text = MATRIX.replace(', "onnxruntime"', "")

@@ -39,6 +39,7 @@ def test_a_run_of_whole_trainings_gives_each_workload_a_target(command, tmp_path
     assert "adamw " in line and "auc" in line and " of 2" in line and "stopped" not in line
 
 
+@pytest.mark.slow
 def test_trainings_that_stopped_at_the_target_give_none(command, tmp_path) -> None:
     assert "seed 0 stopped at its target" in run(command, tmp_path, "true")
 

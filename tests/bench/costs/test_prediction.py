@@ -408,6 +408,7 @@ def test_a_dry_run_of_a_known_folder_changes_nothing_and_tells_what_is_there(ben
     assert "measuring" not in dry.stderr
 
 
+@pytest.mark.slow
 def test_only_what_is_new_is_measured(bench, probed, tmp_path):
     _, _, _, _, words = probed
     text = Path(MATRIX).read_text()

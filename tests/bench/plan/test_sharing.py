@@ -349,6 +349,7 @@ sample_s = 0.02
 """
 
 
+@pytest.mark.slow
 def test_a_run_times_a_silent_compression_apart_and_what_did_not_diverge_at_all(tmp_path, bench, plugins):
     matrix = tmp_path / "s.toml"
     matrix.write_text(MATRIX)

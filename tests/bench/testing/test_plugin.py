@@ -147,6 +147,7 @@ def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     return pytester.runpytest_subprocess(*arguments, timeout=TIMEOUT_S)
 
 
+@pytest.mark.slow
 def test_limits_are_kept_broken_or_untold(installed: pytest.Pytester) -> None:
     installed.makepyfile(MODEL + LIMITS)
     done = run(installed, "-v", "--junitxml=out.xml")
@@ -193,6 +194,7 @@ def test_mistakes_are_one_line_each_and_other_tests_run_as_before(installed: pyt
     assert "nothing is measured" not in done.stdout.str()
 
 
+@pytest.mark.slow
 def test_a_cell_s_launches_are_the_rounds_of_pytest_benchmark(
     installed: pytest.Pytester, tmp_path: Path
 ) -> None:
@@ -228,6 +230,7 @@ def check_rounds(file: Path, results: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_where_benchmarks_are_disabled_a_cell_has_one_launch_and_no_rounds(
     installed: pytest.Pytester, measured: Path
 ) -> None:
