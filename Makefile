@@ -7,7 +7,8 @@ VENV := .venv
 # The optional packages that a shipped matrix needs, by the names of their extras; a matrix of your own: EXTRAS=...
 EXTRAS_backends := runtimes,workloads
 EXTRAS_compression := runtimes,workloads
-EXTRAS_full := optimizers,runtimes,workloads
+EXTRAS_full := generation,optimizers,runtimes,workloads
+EXTRAS_generation := generation,workloads
 EXTRAS_long := workloads
 EXTRAS_optimizers := optimizers
 EXTRAS_serve := runtimes
@@ -28,8 +29,10 @@ test: $(VENV)/.installed-dev
 	$(PYTEST) $(TWO) tests
 
 # What `make test-docs` runs, and `make test-slow` leaves to it.
-LONG := tests/docs tests/bench/testing tests/bench/commands/test_compress.py \
-	tests/bench/interchange/test_taken_away.py tests/techniques/test_static_settings.py
+LONG := tests/docs tests/bench/testing tests/bench/test_devices_run.py \
+	tests/bench/execution/test_lost_ranks.py tests/bench/commands/test_compress.py \
+	tests/bench/interchange/test_taken_away.py tests/techniques/test_inductor_decoder.py \
+	tests/techniques/test_static_settings.py
 
 # Whole runs and runtimes that take half a minute each: `make test` is without them.
 test-slow: $(VENV)/.installed-dev

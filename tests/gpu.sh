@@ -93,11 +93,56 @@ max_launches = 6
 fashion-mnist-simplecnn = "digits"
 MATRIX
 
+cat >"$folder/gpu-devices.toml" <<'MATRIX'
+about = "One GPU and two, in every way that several train; skipped where there is one"
+
+[train]
+workload = ["fashion-mnist-simplecnn", "fashion-mnist-vit"]
+optimizer = "adam"
+backend = "cuda-eager"
+devices = [1, 2]
+parallel = ["ddp", "fsdp", "tp"]
+
+[budget]
+max_launches = 6
+
+[fallback]
+fashion-mnist-simplecnn = "digits"
+MATRIX
+
+cat >"$folder/gpu-generation.toml" <<'MATRIX'
+about = "Eager PyTorch on the GPU, and vLLM where it is installed, continue texts"
+
+[train]
+workload = ["shakespeare-llama", "shakespeare-llama-22m"]
+optimizer = "tuned"
+backend = "cuda-eager"
+
+[infer]
+compression = "none"
+backend = ["cuda-eager", "vllm"]
+precision = ["fp32", "bf16"]
+
+[generation]
+texts = [1, 8, 32]
+prompt_tokens = [32, 128]
+new_tokens = [64]
+caches = ["int8", "fp8"]
+
+[generation.requests]
+rates_per_s = [10.0, 40.0]
+ttft_ms = 100.0
+tpot_ms = 10.0
+
+[budget]
+max_launches = 6
+MATRIX
+
 logged machine.txt "$python" -m bench machine
 logged doctor.txt "$python" -m bench doctor
 logged tests.txt "$python" -m pytest -rs tests/techniques tests/truth/test_ceilings.py \
   -k "cuda or gpu or tensorrt or board or accelerator or ceiling"
-for matrix in gpu gpu-training; do
+for matrix in gpu gpu-training gpu-devices gpu-generation; do
   logged "$matrix.txt" "$python" -m bench run --matrix "$folder/$matrix.toml" --results "$folder/results"
 done
 exit "$status"

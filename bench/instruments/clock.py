@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
@@ -113,12 +114,8 @@ def sample(
     now = time.perf_counter_ns
     durations: list[int] = []
     turns = range(calls_per_sample)
-    # No gc.freeze here: to undo it would also thaw what a fork server froze, and copy its pages.
-    collecting = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    try:
+    with collector_off():
+        before = resource.getrusage(resource.RUSAGE_SELF)
         start = end = now()
         deadline = start + int(seconds * 1e9)
         while (end < deadline or len(durations) < least) and len(durations) < most:
@@ -131,9 +128,6 @@ def sample(
                     synchronize()
             end = now()
             durations.append(end - begin)
-    finally:
-        if collecting:
-            gc.enable()
     after = resource.getrusage(resource.RUSAGE_SELF)
     scale = 1e9 * calls_per_sample
     return Samples(
@@ -143,6 +137,20 @@ def sample(
         after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         after.ru_minflt + after.ru_majflt - before.ru_minflt - before.ru_majflt,
     )
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """Collect garbage now, and not again before the block ends."""
+    # No gc.freeze here: to undo it would also thaw what a fork server froze, and copy its pages.
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def tick_s(reads: int = 2000) -> float:

@@ -43,6 +43,18 @@ def call_bytes(
     return round(weights + of_inputs * inputs.numel() + plain * numbers)
 
 
+def decode_bytes(model: torch.nn.Module, format_: str | None, precision: str) -> int:
+    """Return the bytes of the weights that each new token of a decoder takes, at a format or None.
+
+    An embedding counts nothing: a token reads one row of it. Raises KeyError as `call_bytes` does.
+    """
+    tables = {id(each.weight) for each in model.modules() if isinstance(each, torch.nn.Embedding)}
+    plain = _WIDTHS[precision]
+    width = _WIDTHS[format_.partition("-")[0]] if format_ else plain
+    read = (weight for weight in _once(model.parameters()) if id(weight) not in tables)
+    return round(sum(weight.numel() * (width if weight.dim() > 1 else plain) for weight in read))
+
+
 def step_bytes(
     model: torch.nn.Module,
     inputs: torch.Tensor,

@@ -23,11 +23,14 @@ from bench.analysis.tuning import FIXED
 from bench.errors import MatrixError
 from bench.matrix.axes import Axis
 from bench.matrix.tuning import MAX_TRIAL_SEED, MAX_TRIALS, RIGHT, Tuning
+from techniques.parallel import DATA_PARALLEL
 from techniques.precisions import PRECISIONS
 from techniques.regime import CONSTANT, NONE
 from techniques.registry import nearest
 
 Allocator = Literal["keep", "system"]
+
+_MAX_TOKENS, _MAX_TEXTS = 2**20, 4096
 
 CACHE_FORMAT = r"^[a-z][a-z0-9-]*$"
 
@@ -82,6 +85,7 @@ class TrainAxes(_Strict):
     `schedule` changes the optimizer's rate over the planned steps, `clip` bounds gradients, and `average` is
     of the weights that are evaluated. `tuning`: "fixed" trains with the settings as they are written,
     "defaults" with the published ones, and a table such as { trials = 20 } with the best of so many trials.
+    So many `devices` train one model together, in the way `parallel`; the batch is that of all of them.
     """
 
     workload: Axis
@@ -92,6 +96,8 @@ class TrainAxes(_Strict):
     backend: Axis = "cpu-eager"
     precision: Axis = "fp32"
     batch_size: Axis = "default"
+    devices: Axis = 1
+    parallel: Axis = DATA_PARALLEL
     tuning: TuningAxis = FIXED
     seed: Axis = 0
 
@@ -181,18 +187,53 @@ class Evaluate(_Strict):
     flipped_items: int = Field(default=64, ge=1, le=10**6)
 
 
-class Generation(_Strict):
-    """Generate text also with the key-value cache in these formats, as ["int8"], besides the model's own.
+_Span = Annotated[list[Annotated[int, Field(ge=1, le=_MAX_TOKENS)]], Field(min_length=2, max_length=2)]
 
-    A language model that has no cache in a format says so in its record.
+
+class Requests(_Strict):
+    """Offer requests for texts as a Poisson process at each of `rates_per_s`, so many `requests` of each.
+
+    Lengths of prompts and continuations are drawn evenly from the least to the most, as [16, 64]. A request
+    counts as good if its first token comes within `ttft_ms` of when it was due, and the later ones within
+    `tpot_ms` each, on average.
     """
 
-    caches: list[Annotated[str, Field(pattern=CACHE_FORMAT)]] = Field(min_length=1)
+    rates_per_s: list[Annotated[float, Field(gt=0, le=1e6)]] = Field(min_length=1)
+    requests: int = Field(default=400, ge=10, le=10**6)
+    prompt_tokens: _Span = [16, 64]
+    new_tokens: _Span = [16, 64]
+    ttft_ms: float = Field(gt=0, le=3.6e6)
+    tpot_ms: float = Field(gt=0, le=3.6e6)
 
-    @field_validator("caches")
+    @field_validator("prompt_tokens", "new_tokens")
     @classmethod
-    def _each_once(cls, caches: list[str]) -> list[str]:
-        return list(dict.fromkeys(caches))
+    def _least_first(cls, span: list[int]) -> list[int]:
+        if span[0] > span[1]:
+            raise ValueError("must have the least before the most")
+        return span
+
+
+class Generation(_Strict):
+    """How language models generate text: every length of prompt with each number of new tokens and of texts.
+
+    Without `prompt_tokens` a prompt is half of what the model reads, without `new_tokens` the rest is made,
+    and without `texts` 1, 2, 4 and 8 texts are continued side by side. It is repeated with the key-value
+    cache in each of the formats `caches`, as ["int8"], and with the model of each workload in `drafts`, which
+    proposes tokens that the cell's model checks. What an engine does not support is said in its record.
+    `requests`, the table [generation.requests], offers requests at rates of arrival.
+    """
+
+    prompt_tokens: list[Annotated[int, Field(ge=1, le=_MAX_TOKENS)]] = []
+    new_tokens: list[Annotated[int, Field(ge=1, le=_MAX_TOKENS)]] = []
+    texts: list[Annotated[int, Field(ge=1, le=_MAX_TEXTS)]] = []
+    caches: list[Annotated[str, Field(pattern=CACHE_FORMAT)]] = []
+    drafts: list[Annotated[str, Field(min_length=1)]] = []
+    requests: Requests | None = None
+
+    @field_validator("prompt_tokens", "new_tokens", "texts", "caches", "drafts")
+    @classmethod
+    def _each_once(cls, values: list[Any]) -> list[Any]:
+        return list(dict.fromkeys(values))
 
 
 class Limits(_Strict):
@@ -324,6 +365,7 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         model = _SECTIONS.get(place[0], own) if len(place) > 1 else own
         model = Trials if _TRIALS in place else model
+        model = Requests if place[:2] == ["generation", "requests"] and len(place) > 2 else model
         return f"{number}unknown key {where!r}{nearest(place[-1], model.model_fields)}"
     if first["type"] == "missing":
         return f"{number}{where!r} is missing"

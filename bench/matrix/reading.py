@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.errors import MatrixError
 from bench.matrix.axes import Axis
 from bench.matrix.cells import Cell, Matrix
-from bench.matrix.file import Cross, MatrixFile, parse_matrix_file
+from bench.matrix.file import Cross, Generation, MatrixFile, parse_matrix_file
 from bench.matrix.filters import chosen_of, meets, parse_filter, patterns_of
 from bench.matrix.limits import Limit, parse_limit
 from bench.matrix.shipped import shipped_matrices
@@ -81,7 +81,7 @@ def read_matrix(
         tuple(_counted(spans, of_spans, cells) if content.cross else ()),
         targets={_named(path, "targets", name): value for name, value in content.targets.items()},
         limits=limits,
-        generation=content.generation,
+        generation=_generation(path, content),
         serves=bool(content.infer or any(cross.infer for cross in content.cross)),
         evaluate=content.evaluate,
     )
@@ -177,6 +177,17 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise MatrixError(f"{path}: line {line} is not UTF-8 text") from None
+
+
+def _generation(path: Path, content: MatrixFile) -> Generation | None:
+    """Return how text is generated, with the drafts' workloads in canonical spelling."""
+    if content.generation is None:
+        return None
+    names = [_named(path, "generation", name) for name in content.generation.drafts]
+    silent = [name for name in names if not WORKLOADS.parse(name).row.generates]
+    if silent:
+        raise MatrixError(f"{path}: [generation] drafts: {silent[0]!r} does not continue texts")
+    return content.generation.model_copy(update={"drafts": names})
 
 
 def _named(path: Path, section: str, workload: str) -> str:

@@ -17,6 +17,7 @@ from bench.plan.planner import Plan
 from bench.records import ANY_BATCH, STRUCTURE, Result
 from bench.results.store import CellRow, StageRow
 from bench.stages import STAGES
+from bench.stages.settings import DRAFT_ROLE
 
 _PASSED_OVER = ("failed", "diverged")
 """Ends of a timing that another artifact of the same structure may avoid."""
@@ -146,12 +147,14 @@ class Sharing:
             chosen = next((key for key in group if self._is_well(key, ended)), group[0])
             key = _derived(stage.key, group[0]) if number else stage.key
             label = stage.label if number == planned else self._own_label(stage, group[0])
-            request = replace(stage.request, parents=dict.fromkeys(stage.request.parents, chosen))
+            further = _further(stage)
+            own = {role: further.get(role, chosen) for role in stage.request.parents}
+            request = replace(stage.request, parents=own)
             if not request.parents and len(groups) > 1:
                 known = next(key for key in group if (key, "") in self._digests)
                 seed = self.plan.stages[known].request.settings["seed"]
                 request = replace(request, settings={**request.settings, "seed": seed})
-            parents = (chosen,) if request.parents else ()
+            parents = tuple(dict.fromkeys(request.parents.values()))
             rows.append(replace(stage, key=key, label=label, parents=parents, request=request))
             places.update(dict.fromkeys(group, key))
         return rows, places
@@ -172,7 +175,9 @@ class Sharing:
         """Return the keys of the artifacts that share a timing, first the one that is timed."""
         kind = shared_by(stage.kind)
         found = (str(cell.stages[kind]) for cell in self._cells[stage.key] if kind in cell.stages)
-        return list(dict.fromkeys([*stage.parents, *found]))
+        further = _further(stage)
+        timed = (key for role, key in stage.request.parents.items() if role not in further)
+        return list(dict.fromkeys([*timed, *found]))
 
     def _awaited(self, stage: StageRow) -> Iterator[str]:
         yield from stage.parents
@@ -188,6 +193,11 @@ class Sharing:
 
     def _own_label(self, stage: StageRow, artifact: str) -> str:
         return f"{self.plan.stages[artifact].label} {STAGES.get(stage.kind).label}".rstrip()
+
+
+def _further(stage: StageRow) -> dict[str, str]:
+    """Return the parents of a timing that are none of the artifacts that share it."""
+    return {role: key for role, key in stage.request.parents.items() if role.startswith(DRAFT_ROLE)}
 
 
 def shared_by(kind: str) -> str:

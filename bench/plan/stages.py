@@ -8,31 +8,35 @@ from functools import partial
 from typing import Any
 
 from bench.analysis.roofline import CEILING_DEVICES
+from bench.analysis.tuning import FIXED
 from bench.plan.lookup import CellTechniques
 from bench.plan.planner import Planner
 from bench.plan.trials import plan_trials
 from bench.stages.settings import (
+    DRAFT_ROLE,
     AttributionSettings,
     CeilingsSettings,
     CompressSettings,
     GenerateSettings,
     InferSettings,
     LoweredSettings,
+    RequestsSettings,
     RobustnessSettings,
     ServeSettings,
+    SingleSettings,
     StepSettings,
     TrainSettings,
     WorkloadSettings,
 )
 from techniques.backends import BackendRow
+from techniques.regime import CONSTANT, NONE
 from techniques.registry import Technique
 
 SMOKE_STEPS = 2
 SMOKE_TEST_SAMPLES = 64
 SMOKE_SERVE_S = 0.2
 
-GENERATING_BACKENDS = ("cpu-eager", "cuda-eager")
-"""Backends that run the model's own code, with the key-value cache that generation needs."""
+UNCOMPRESSED = "none"
 
 CEILING_S, SMOKE_CEILING_S = 0.1, 0.002
 """Seconds per ceiling; in a smoke run the second one."""
@@ -49,6 +53,7 @@ def _train(planner: Planner, chosen: CellTechniques) -> str:
     row = chosen.workload.row
     settings = TrainSettings(
         **_training(planner, chosen),
+        **_devices(chosen),
         seed=chosen.cell.seed,
         steps=SMOKE_STEPS if planner.smoke else planner.budget.train_steps or row.train_steps,
         target=planner.targets.get(chosen.cell.workload, row.target),
@@ -56,7 +61,8 @@ def _train(planner: Planner, chosen: CellTechniques) -> str:
         stops_at_target=planner.budget.stop_at_target,
     )
     trials = plan_trials(planner, chosen, settings, _updates(chosen))
-    return planner.add("train", chosen, settings, trials, chosen.training_label, *_updates(chosen))
+    references = (*_updates(chosen), *_spreading(chosen))
+    return planner.add("train", chosen, settings, trials, chosen.training_label, *references)
 
 
 def step(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
@@ -66,10 +72,24 @@ def step(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
 
 
 def _step(planner: Planner, chosen: CellTechniques) -> str:
-    settings = StepSettings(**_training(planner, chosen), **_sampling(planner))
+    settings = StepSettings(**_training(planner, chosen), **_devices(chosen), **_sampling(planner))
     # What trials try changes nothing of a step's time: it is that of the optimizer as it is written.
-    label = f"{chosen.tuned_label}{chosen.seed_label} step"
-    return planner.add("step", chosen, settings, {}, label, *_updates(chosen))
+    label = f"{chosen.tuned_label}{chosen.devices_label}{chosen.seed_label} step"
+    return planner.add("step", chosen, settings, {}, label, *_updates(chosen), *_spreading(chosen))
+
+
+def single(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
+    """Plan the step on one device that several are held against, once for all ways and seeds."""
+    if chosen.cell.devices == 1:
+        return None
+    return planner.once(("single", *chosen.cell.tuned), lambda: _single(planner, chosen))
+
+
+def _single(planner: Planner, chosen: CellTechniques) -> str:
+    devices = chosen.cell.devices
+    settings = SingleSettings(**_training(planner, chosen), **_sampling(planner), of_devices=devices)
+    label = f"{chosen.tuned_label} step on one of {devices} devices"
+    return planner.add("single", chosen, settings, {}, label, *_updates(chosen))
 
 
 def compress(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
@@ -180,19 +200,77 @@ def serve(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
 
 
 def generate(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
-    """Plan the generation of a structure, once, where the model's own code continues texts."""
+    """Plan the generation of a structure, once, where the backend continues texts."""
     cell = chosen.cell
-    own_code = chosen.format is None and chosen.backend.name in GENERATING_BACKENDS
-    if not (chosen.workload.row.generates and own_code):
+    if not _continues_texts(chosen):
         return None
 
     def make() -> str:
-        caches = tuple(planner.generation.caches) if planner.generation else ()
-        settings = GenerateSettings(**_served(planner, chosen), structure=chosen.structure, caches=caches)
-        label = f"{cell.workload} {chosen.structure or 'dense'} generation @ {cell.backend} {cell.precision}"
-        return _of_structure(planner, "generate", chosen, settings, keys, label)
+        asked = planner.generation.model_dump(exclude={"requests"}) if planner.generation else {}
+        asked = {name: tuple(values) for name, values in asked.items()}
+        asked["drafts"] = tuple(name for name in asked.get("drafts", ()) if name != cell.workload)
+        settings = GenerateSettings(**_served(planner, chosen), structure=chosen.structure, **asked)
+        label = _text_label(chosen, "generation")
+        names = settings.drafts if chosen.backend.row.drafts else ()
+        drafts = {DRAFT_ROLE + name: _draft(planner, chosen, name) for name in names}
+        parents = {"lowered": keys["lower"], **drafts}
+        return planner.add("generate", chosen, settings, parents, label, own_parents=False)
 
     return planner.once(("generate", *_structured(chosen)), make)
+
+
+def requests(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
+    """Plan the requests for texts of a structure, once, where the matrix asks for them."""
+    asked = planner.generation.requests if planner.generation else None
+    if asked is None or not _continues_texts(chosen):
+        return None
+
+    def make() -> str:
+        settings = RequestsSettings(
+            **_served(planner, chosen),
+            structure=chosen.structure,
+            rates_per_s=tuple(asked.rates_per_s),
+            requests=asked.requests,
+            prompt_tokens=(asked.prompt_tokens[0], asked.prompt_tokens[1]),
+            new_tokens=(asked.new_tokens[0], asked.new_tokens[1]),
+            ttft_s=asked.ttft_ms / 1e3,
+            tpot_s=asked.tpot_ms / 1e3,
+        )
+        label = _text_label(chosen, "requests")
+        return _of_structure(planner, "requests", chosen, settings, keys, label)
+
+    return planner.once(("requests", *_structured(chosen)), make)
+
+
+def _continues_texts(chosen: CellTechniques) -> bool:
+    serves = chosen.backend.row.generates
+    whole = serves == "any" or (serves == "floats" and chosen.format is None)
+    return chosen.workload.row.generates and whole
+
+
+def _text_label(chosen: CellTechniques, what: str) -> str:
+    cell = chosen.cell
+    structure = "+".join(filter(None, [chosen.structure, chosen.format or ""])) or "dense"
+    return f"{cell.workload} {structure} {what} @ {cell.backend} {cell.precision}"
+
+
+def _draft(planner: Planner, chosen: CellTechniques, workload: str) -> str:
+    """Plan the lowered model of a workload, trained by its own optimizer, that proposes tokens; return it."""
+    row = planner.lookup.workload(workload).row
+    cell = replace(
+        chosen.cell,
+        workload=workload,
+        optimizer=planner.lookup.optimizer(row.optimizer).text,
+        schedule=CONSTANT,
+        clip=NONE,
+        average=NONE,
+        train_batch_size=row.batch_size,
+        tuning=FIXED,
+        compression=UNCOMPRESSED,
+        batch_size=1,
+    )
+    small = CellTechniques.of(cell, planner.lookup)
+    return lower(planner, small, {"train": train(planner, small, {})})
 
 
 def ceilings(planner: Planner, chosen: CellTechniques, keys: Keys) -> None:
@@ -261,6 +339,16 @@ def _training(planner: Planner, chosen: CellTechniques) -> dict[str, Any]:
         "precision": cell.train_precision,
         "batch_size": cell.train_batch_size,
     }
+
+
+def _devices(chosen: CellTechniques) -> dict[str, Any]:
+    return {"devices": chosen.cell.devices, "parallel": chosen.parallel}
+
+
+def _spreading(chosen: CellTechniques) -> tuple[str, ...]:
+    """Return what has several devices train together, where they do."""
+    several = (chosen.parallel.row.implementation, "bench.models.parallel_training:ParallelTrainer")
+    return several if chosen.cell.devices > 1 else ()
 
 
 def _updates(chosen: CellTechniques) -> tuple[str, ...]:

@@ -231,9 +231,18 @@ _add(
     guess_s=15.0,
 )
 _add(
+    *("requests", "Serve requests for texts that arrive as a Poisson process, on request", 5, "runs"),
+    settings="RequestsSettings",
+    alone=True,
+    shares="lower",
+    label="requests",
+    any_batch=True,
+    guess_s=60.0,
+)
+_add(
     *("generate", "Continue texts token by token", 6, "runs"),
     settings="GenerateSettings",
-    alone=True,
+    timed_by="generation_s",
     shares="lower",
     label="generation",
     any_batch=True,
@@ -245,6 +254,13 @@ _add(
     timed_by="step_latency_s",
     shares="train",
     label="step",
+    guess_s=2.0,
+)
+_add(
+    *("single", "Time one step of training on one of several devices", 7, "trains"),
+    settings="SingleSettings",
+    timed_by="single_step_s",
+    label="step on one device",
     guess_s=2.0,
 )
 _add(

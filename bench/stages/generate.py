@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from bench.errors import StageError
-from bench.instruments.generation import (
-    Generated,
-    Generator,
-    cache_bytes_per_token,
-    cache_divergence,
-    cache_fault,
-    time_generation,
-)
+from bench.analysis.generation import GenerationPoint, points_of
+from bench.instruments.generation import time_generation
+from bench.instruments.memory import PeakResident
+from bench.instruments.speed import reference_s
+from bench.instruments.traffic import decode_bytes
+from bench.models.files import load_outputs
+from bench.models.structures import read_structure
 from bench.records import Measurement, Request
-from bench.stages.inputs import load_backend, load_lowered, parent_folder
+from bench.stages.generated import (
+    JUDGED_TEXTS,
+    cache_fidelity,
+    chosen_tokens,
+    energy_per_token,
+    quality,
+    timings,
+)
+from bench.stages.served_decoder import ServedDecoder
 from bench.stages.settings import GenerateSettings
-from bench.stages.timing import quantile_of
-from bench.workloads.loading import example_batch, load_workload
-from bench.workloads.workload import Workload
-from techniques.backends.protocol import TorchProgram
-from techniques.precisions import PRECISIONS
+from bench.stages.timing import gpu_pass
+from techniques.backends.text_engine import TextEngine
+from techniques.registry import CannotApply
 
 CONCURRENCY = (1, 2, 4, 8)
-"""How many texts are continued at the same time."""
+"""How many texts are continued at the same time, where the matrix does not say."""
 
 MIN_TEXTS, MIN_GAPS = 6, 400
 """Enough for the median of first tokens and the 99th percentile of gaps."""
@@ -37,103 +43,127 @@ SMOKE_TOKENS = 4
 
 
 @dataclass(frozen=True)
-class _Texts:
-    """The prompts of a run, by how many are continued at once and their number, and the length of each."""
+class _Variant:
+    """A cache and a draft model, empty for the model's own and for none, with what is measured with them."""
 
-    prompts: Callable[[int, int], torch.Tensor]
-    count: int
-    tokens: int
-    synchronize: Callable[[], None]
-
-    def generated(self, generator: Generator) -> list[Generated]:
-        """Time the texts at each concurrency."""
-        return [
-            time_generation(
-                generator,
-                [self.prompts(size, number) for number in range(self.count)],
-                self.tokens,
-                self.synchronize,
-            )
-            for size in CONCURRENCY
-        ]
+    cache: str
+    draft: str
+    points: Sequence[GenerationPoint]
 
     @property
-    def most(self) -> torch.Tensor:
-        """Return the first prompts at the highest concurrency."""
-        return self.prompts(CONCURRENCY[-1], 0)
+    def name(self) -> str:
+        return " ".join(filter(None, [self.cache, self.draft and f"draft={self.draft}"]))
+
+    @property
+    def most_texts(self) -> int:
+        return max(point.texts for point in self.points)
 
 
 def run(request: Request[GenerateSettings], folder: Path) -> list[Measurement]:
-    """Measure the first token, the next ones and tokens a second at each concurrency; judge the cache.
+    """Measure first tokens, the next ones and tokens a second at each point, and memory; judge the logits.
 
-    A prompt is the first half of a test window; as many tokens are made as its second half has. What is
-    measured with the cache in a further format has that as its qualifier.
+    A prompt begins a test window. Values have their point as qualifier, those of a cache its format. Quality,
+    energy and an accelerator's memory are of the first launch.
     """
+    # A GPU's clock does not show in a product as small as this.
+    before_s = reference_s() if request.device == "cpu" else None
+    served = ServedDecoder(request)
+    found: list[Measurement] = []
+    with PeakResident() as resident, torch.inference_mode():
+        started = time.perf_counter()
+        for variant in _variants(request, served.window):
+            found += _measured(served, variant, started)
+    times = [entry.value for entry in found if entry.metric == "batch_s" and entry.value is not None]
+    if before_s is not None:
+        method = "the slower of before and after the timed pass"
+        found.append(Measurement("reference_s", max(before_s, reference_s()), method=method))
+    return [
+        *found,
+        Measurement("generation_s", sum(times), n=len(times)),
+        Measurement("peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason),
+        Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),
+    ]
+
+
+def _variants(request: Request[GenerateSettings], window: int) -> Iterator[_Variant]:
+    """Yield the model's own cache without a draft, then each further cache, then each draft."""
     settings = request.settings
-    workload, data = load_workload(settings.workload, settings.test_samples)
-    backend = load_backend(settings)
-    lowered = parent_folder(request, "lowered")
-    program = load_lowered(backend, lowered, settings, request.threads)
-    if workload.generator is None:
-        raise StageError(f"{settings.workload} declares generation but has no generator")
-    if not isinstance(program, TorchProgram) or not isinstance(program.run, torch.nn.Module):
-        raise StageError(f"{settings.backend.text} runs no module that could generate")
-    generator = workload.generator(program.run)
-    length = data.test_inputs.shape[1]
-    tokens = SMOKE_TOKENS if request.smoke else length - length // 2
-    count = MIN_TEXTS if request.smoke else max(MIN_TEXTS, math.ceil(MIN_GAPS / max(1, tokens - 1)))
-
-    def prompts(sequences: int, number: int) -> torch.Tensor:
-        return program.prepare(example_batch(workload, data, sequences, number)[:, : length // 2])
-
-    texts = _Texts(prompts, count, tokens, backend.synchronize)
-    own = _with_cache(generator, texts)
-    allowed = PRECISIONS[settings.precision].relative_error
-    # In fewer bits the likeliest two often tie, and which of them comes first means nothing.
-    exact = settings.precision == "fp32"
-    fault = cache_fault(generator, program.run, texts.most, tokens, allowed, same_tokens=exact)
-    return [
-        *own,
-        Measurement("valid", float(not fault), qualifier="cache", reason=fault),
-        *(
-            entry
-            for name in settings.caches
-            for entry in _with_further(name, workload, program.run, generator, texts)
-        ),
-    ]
+    prompts = settings.prompt_tokens or (window // 2,)
+    new = (SMOKE_TOKENS,) if request.smoke else settings.new_tokens or (max(1, window - max(prompts)),)
+    lengths = [(prompt, tokens) for prompt in prompts for tokens in new if prompt + tokens <= window]
+    if not lengths:
+        least = min(prompts) + min(new)
+        raise CannotApply(f"prompt and new tokens are {least} at least; {settings.workload} has {window}")
+    further = [*((name, "") for name in settings.caches), *(("", name) for name in settings.drafts)]
+    for cache, draft in [("", ""), *further]:
+        yield _Variant(cache, draft, points_of(lengths, settings.texts or CONCURRENCY, cache, draft))
 
 
-def _with_further(
-    name: str, workload: Workload, model: torch.nn.Module, reference: Generator, texts: _Texts
+def _measured(served: ServedDecoder, variant: _Variant, started: float) -> list[Measurement]:
+    own = not variant.name
+    try:
+        engine = served.engine(variant.most_texts, variant.cache, variant.draft)
+    except CannotApply as error:
+        if own:
+            raise
+        return [Measurement("cache_bytes_per_token", None, qualifier=variant.name, reason=str(error))]
+    found = [Measurement("load_s", time.perf_counter() - started)] if own else []
+    for point in variant.points:
+        found += _at(served, engine, point)
+    size = engine.cache_bytes_per_token()
+    reason = "" if size is not None else "the engine does not tell the size of its cache"
+    found.append(Measurement("cache_bytes_per_token", size, qualifier=variant.name, reason=reason))
+    if served.request.all_passes:
+        found += _passes(served, engine, variant, size)
+    return found
+
+
+def _at(served: ServedDecoder, engine: TextEngine, point: GenerationPoint) -> list[Measurement]:
+    smoke = served.request.smoke
+    count = MIN_TEXTS if smoke else max(MIN_TEXTS, math.ceil(MIN_GAPS / max(1, point.new - 1)))
+    prompts = [served.texts(point.texts, point.prompt, number) for number in range(count)]
+    try:
+        generated = time_generation(engine, prompts, point.new)
+    except ValueError as error:
+        return [Measurement("valid", 0.0, qualifier=f"tokens {point.qualifier}", reason=str(error))]
+    return timings(generated, point)
+
+
+def _passes(
+    served: ServedDecoder, engine: TextEngine, variant: _Variant, cache_bytes: float | None
 ) -> list[Measurement]:
-    """Measure generation with the cache in a further format, and how far it is from the model's own."""
-    if name not in workload.caches:
-        known = ", ".join(workload.caches) or "no format but its own"
-        reason = f"the workload has no cache in {name}; it has {known}"
-        return [Measurement("cache_bytes_per_token", None, qualifier=name, reason=reason)]
-    generator = workload.caches[name](model)
-    found = cache_divergence(reference, generator, texts.most, texts.tokens)
-    return [
-        *_with_cache(generator, texts, name),
-        Measurement("cache_kl", found.nats, qualifier=name),
-        Measurement("cache_agreement", found.agreement, qualifier=name),
-    ]
+    """Measure what the first launch alone does: quality, energy, least bytes, an accelerator's memory."""
+    request: Request[GenerateSettings] = served.request
+    settings = request.settings
+    model = read_structure(served.folder, settings.workload).build()
+    format_ = settings.format.name if settings.format else None
+    weights = decode_bytes(model, format_, settings.precision)
+    found: list[Measurement] = []
+    for point in variant.points:
+        call = _continuing(served, engine, point)
+        found.append(energy_per_token(call, served.backend.synchronize, request, point))
+        if cache_bytes is not None:
+            read = weights + cache_bytes * point.texts * (point.prompt + point.new / 2)
+            found.append(Measurement("decode_bytes", read, qualifier=point.qualifier))
+    if variant.cache:
+        reference = served.engine(variant.most_texts)
+        return found + cache_fidelity(engine, reference, served.texts(1, served.window), variant.name)
+    if variant.draft:
+        prompts = served.texts(1, served.window // 2)
+        return [*found, chosen_tokens(engine, prompts, settings, variant.name)]
+    largest = max(variant.points)
+    found += gpu_pass(_continuing(served, engine, largest), served.backend.synchronize, request)
+    whole = load_outputs(served.folder).main[:JUDGED_TEXTS]
+    numbers = torch.arange(len(whole)) % len(served.data.test_targets)
+    texts, targets = served.texts(len(whole), served.window), served.data.test_targets[numbers]
+    return [*found, *quality(engine, texts, targets, whole, settings)]
 
 
-def _with_cache(generator: Generator, texts: _Texts, name: str = "") -> list[Measurement]:
-    size = cache_bytes_per_token(generator, texts.most, texts.tokens)
-    return [
-        *(entry for each in texts.generated(generator) for entry in timings(each, name)),
-        Measurement("cache_bytes_per_token", size, qualifier=name),
-    ]
+def _continuing(served: ServedDecoder, engine: TextEngine, point: GenerationPoint) -> Any:
+    prompts = served.texts(point.texts, point.prompt)
 
+    def call() -> None:
+        for _ in engine.stream(prompts, point.new):
+            pass
 
-def timings(generated: Generated, cache: str = "") -> list[Measurement]:
-    """Measure a run's times, each under its number of sequences, and the cache's format where it has one."""
-    place = f"{generated.sequences} {cache}".rstrip()
-    return [
-        quantile_of("ttft_s", generated.first_s, 0.5, place),
-        quantile_of("inter_token_s", generated.gaps_s, 0.5, place),
-        quantile_of("inter_token_p99_s", generated.gaps_s, 0.99, place),
-        Measurement("tokens_per_s", generated.tokens_per_s, n=len(generated.first_s), qualifier=place),
-    ]
+    return call

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from bench import datasets
+from bench.workloads.cached_decoding import CachedDecoding, Int8CachedDecoding
 from bench.workloads.corruptions import of_characters
 from bench.workloads.workload import Data, Samples, Workload
 
@@ -61,53 +61,6 @@ class CharacterGPT2(nn.Module):
         """Return logits (batch, time, symbols)."""
         logits: torch.Tensor = self.decoder(tokens).logits
         return logits
-
-
-class CachedDecoding:
-    """Continues texts with transformers' key-value cache, one more character of each sequence at a time.
-
-    A cache is read and changed in place.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self._decoder: Any = model.decoder
-
-    def prefill(self, tokens: torch.Tensor) -> tuple[torch.Tensor, Any]:
-        """Read prompts (batch, time); return the next character's logits (batch, symbols) and a new cache."""
-        return self.decode(tokens, self.empty_cache())
-
-    def empty_cache(self) -> Any:
-        """Return a cache that nothing was read into."""
-        from transformers import DynamicCache
-
-        return DynamicCache()
-
-    def decode(self, tokens: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]:
-        """Read more tokens (batch, time) of each text; return as `prefill`, with the cache that was given."""
-        # The cache goes by its place: the argument's name differs between versions of transformers.
-        hidden = self._decoder.transformer(tokens, cache, use_cache=True).last_hidden_state
-        return self._decoder.lm_head(hidden[:, -1]), cache
-
-    def cache_bytes(self, cache: Any) -> int:
-        """Return the bytes of the keys and values of all layers."""
-        tensors = [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-class Int8CachedDecoding(CachedDecoding):
-    """Continues texts with keys and values in int8; see `Int8Layer`."""
-
-    def empty_cache(self) -> Any:
-        """Return a cache that nothing was read into."""
-        from transformers.cache_utils import Cache
-
-        from bench.workloads.int8_cache import Int8Layer
-
-        return Cache(layer_class_to_replicate=Int8Layer)
-
-    def cache_bytes(self, cache: Any) -> int:
-        """Return the bytes of the keys and values of all layers, and of their scales."""
-        return sum(layer.stored_bytes() for layer in cache.layers)
 
 
 def _use_linear_layers(model: nn.Module) -> None:

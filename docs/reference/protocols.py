@@ -20,9 +20,18 @@ from reports.content import Content
 from reports.formats.table import FORMATS, Format
 from techniques.backends import BACKENDS, BackendRow
 from techniques.backends.protocol import Backend, Numerics, OwnClock, Program
+from techniques.backends.text_engine import (
+    EngineOptions,
+    OwnTimes,
+    Scores,
+    ServesTexts,
+    TextEngine,
+    TimesItself,
+)
 from techniques.compression import COMPRESSIONS, CompressionRow
 from techniques.compression.context import Context
 from techniques.optimizers import OPTIMIZERS, OptimizerRow, Span
+from techniques.parallel import PARALLELS, ParallelRow, TensorPlan
 from techniques.regime import AVERAGES, CLIPS, SCHEDULES, Regime, ScheduleRow
 from techniques.registry import Registry, Row
 
@@ -31,7 +40,7 @@ package adds them through an entry point. A row names its implementation as `"pa
 `"path/to/file.py:name"` and does not import it, so listing what there is stays fast."""
 
 REGISTRIES: tuple[Registry[Any], ...] = (
-    *(OPTIMIZERS, SCHEDULES, CLIPS, AVERAGES),
+    *(OPTIMIZERS, SCHEDULES, CLIPS, AVERAGES, PARALLELS),
     *(COMPRESSIONS, BACKENDS, WORKLOADS),
 )
 
@@ -94,7 +103,7 @@ def page() -> str:
         *(
             part
             for row in (
-                *(Row, OptimizerRow, Span, ScheduleRow),
+                *(Row, OptimizerRow, Span, ScheduleRow, ParallelRow),
                 *(CompressionRow, BackendRow, WorkloadRow),
             )
             for part in _dataclass(row)
@@ -104,12 +113,21 @@ def page() -> str:
         "## Schedules, clipping and averages",
         REGIME_TEXT,
         *_dataclass(Regime),
+        "## Several devices",
+        "`implementation` of a way to train on several devices is called in every rank as "
+        "`spread(model, ranks, plan)`. It changes the model and returns what is called in its place. `plan` "
+        "is the workload's `tensor_plan`.",
+        *_dataclass(TensorPlan),
         "## Compression steps",
         "`implementation` is called as `apply(model, context, **settings)` and returns the model.",
         *_protocol(Context),
         "## Backends\n\n`implementation` is called with the row's settings and returns a `Backend`.",
         *(part for thing in (Backend, Program, OwnClock) for part in _protocol(thing)),
         *_dataclass(Numerics),
+        "A backend whose row says that it `generates` continues texts by an engine.",
+        *(part for thing in (ServesTexts, TextEngine, Scores, TimesItself) for part in _protocol(thing)),
+        *_dataclass(EngineOptions),
+        *_dataclass(OwnTimes),
         "## Metrics",
         "`METRICS.add(name, about=..., ...)` takes these fields by name; all but `about` have a default.",
         *_dataclass(Metric),

@@ -23,6 +23,7 @@ from reports.frames.fidelity import (
 from reports.frames.generation import generation_table
 from reports.frames.limits import limits_table
 from reports.frames.loading import load
+from reports.frames.requests import requests_table
 from reports.frames.run import read_frames
 from reports.frames.sensitivity import sensitivity
 from reports.frames.tuning import trials_table
@@ -38,7 +39,7 @@ returns one as a pandas frame; a run's report has them as `tables/*.csv` and `ta
 - A run has further columns for qualities that its workloads measure and for metrics of plug-ins.
   [Metrics](metrics.md) has them all."""
 
-_WHOLE = ("seed", "batch_size", "train.batch_size")
+_WHOLE = ("devices", "seed", "batch_size", "train.batch_size")
 """Axes of integers."""
 
 _RUN = "20260101-000000-empty"
@@ -76,6 +77,7 @@ def _frames(folder: Path) -> dict[str, pd.DataFrame]:
     found = {
         "trials": trials_table(view),
         "generation": generation_table(view),
+        "requests": requests_table(view),
         "sensitivity": sensitivity(view).ranges,
         "sensitivity_points": sensitivity(view).points,
         "limits": limits_table(judged(_RUN, ())),

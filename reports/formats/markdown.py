@@ -22,6 +22,7 @@ _LEFT_OUT = {
         "resident growth",
     },
     "inference": {
+        *("optimizer", "compression", "backend"),  # the cell's name has them
         *("interval within target", "variation within launches", "between launches", "fastest"),
         *(
             "effective samples",

@@ -15,6 +15,7 @@ from reports.frames.inference import inference_table
 from reports.frames.memory import memory_table
 from reports.frames.pareto import ranked_points
 from reports.frames.problems import overhead_table, problems_table
+from reports.frames.requests import requests_table
 from reports.frames.runtimes import runtimes_table
 from reports.frames.steps import steps_table
 from reports.frames.tradeoff import control_of, tradeoff_table
@@ -36,6 +37,7 @@ __all__ = [
     "overhead_table",
     "problems_table",
     "ranked_points",
+    "requests_table",
     "robustness_table",
     "runtimes_table",
     "steps_table",

@@ -17,7 +17,8 @@ TABLES: Mapping[str, str] = {
     "sensitivity_points": "a value of such a setting",
     "compression": "a training × step of a recipe, formats left out: they change no weights",
     "inference": "a cell: a training × compression × backend, skipped and failed ones included",
-    "generation": "a number of concurrent texts, of each model that generated text",
+    "generation": "lengths, concurrent texts, a cache and a draft, of each model that generated text",
+    "requests": "a rate of arrival of requests, of each model that continued texts",
     "tradeoff": "a workload × backend × compression, averaged over optimizers and seeds",
     "classes": "a class of the answers × compression on a backend",
     "fidelity": "a compressed cell, compared by test item with the uncompressed model on the same backend",
@@ -52,6 +53,8 @@ _AXES = {
     "train_backend": "the backend that trained it",
     "train_precision": "the precision of the training",
     "train_batch_size": "the batch size of the training",
+    "devices": "devices that trained it together",
+    "parallel": "how they did, `none` for one device",
     "tuning": "how the optimizer's settings were chosen",
     "seed": "the seed of the training",
     "compression": "the recipe",
@@ -113,6 +116,8 @@ _TRAINING = {
     "tuning_energy_estimate_j": "the same, estimated",
     "steps_to_target_with_tuning": "steps to target and steps of the trials",
     "time_to_target_with_tuning_s": "time to target and time of the trials",
+    "scaling_efficiency": "step time on one device over that on all × their number: 1 is perfect",
+    "scaling_efficiency_preliminary": "whether it rests on fewer than 6 launches of either",
     "reached": "seeds that reached the target",
     "states": "what became of seeds without a result",
     "variant": "how the optimizer goes over its tensors",
@@ -220,6 +225,14 @@ _SENSITIVITY = {
     "min_samples": "samples that the smallest batches approach",
 }
 
+_OF_TIMES = {
+    "low_s": "lower end of the 95 % interval of `{}` over launches",
+    "high_s": "upper end of it",
+    "launches": "launches that `{}` rests on",
+    "disturbed": "launches that were disturbed and excluded",
+    "preliminary": "whether the interval rests on fewer than 6 launches, or is wide as time ran out",
+}
+
 _OF_TABLE: Mapping[str, Mapping[str, str]] = {
     "optimizers": {
         "steps_to_target": "steps to target, median over seeds; unknown where half of them did not get there",
@@ -251,12 +264,19 @@ _OF_TABLE: Mapping[str, Mapping[str, str]] = {
     "runtimes": {"speedup": "how many times as fast as eager PyTorch in fp32, at the same batch size"},
     "generation": {
         "cache": "the number format of the key-value cache; `own` for the model's own numbers",
-        "disturbed": "whether its one launch was disturbed",
+        "draft": "the workload whose model proposes tokens; empty for none",
+        "prompt_tokens": "tokens of each prompt",
+        "new_tokens": "tokens that each text got",
         **{
-            f"{name}_{end}_s": f"{word} end of the 95 % interval of `{name}_s` within its launch"
-            for name in ("ttft", "inter_token", "inter_token_p99")
-            for end, word in (("low", "lower"), ("high", "upper"))
+            f"{name}_{end}": what.format(f"{name}_s")
+            for name in ("ttft", "tpot", "inter_token", "inter_token_p99")
+            for end, what in _OF_TIMES.items()
         },
+    },
+    "requests": {
+        "offered_per_s": "rate of the Poisson process",
+        "ttft_bound_s": "bound on the first token, from when a request was due",
+        "tpot_bound_s": "bound on the time per output token",
     },
     "steps": {
         **{

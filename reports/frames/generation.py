@@ -6,27 +6,41 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis.generation import GenerationPoint, read_point
+from reports.frames.precision import is_preliminary
+from reports.frames.roofline import memory_share
 from reports.frames.view import RunView
 
 OWN_CACHE = "own"
 """The cache as the model keeps it, in its precision."""
 
-_TIMES = ("ttft", "inter_token", "inter_token_p99")
+TIMES = ("ttft", "tpot", "inter_token", "inter_token_p99")
+ENDS = ("_s", "_low_s", "_high_s", "_launches", "_disturbed", "_preliminary")
+
+_OF_POINTS = (
+    *("tokens_per_s", "engine_ttft_s", "engine_tpot_s", "draft_acceptance"),
+    *("energy_per_token_j", "decode_bytes"),
+)
+_OF_CACHES = ("cache_bytes_per_token", "cache_kl", "cache_agreement")
+_OF_STAGES = (
+    *("generation_kl", "generation_agreement", "generation_nats", "engine_nats"),
+    *("load_s", "peak_rss_bytes", "rss_growth_bytes", "gpu_allocated_peak_bytes"),
+)
 _COLUMNS = (
-    *("workload", "compressions", "backend", "precision", "cache", "concurrency"),
-    *("state", "reason", "disturbed"),
-    *(f"{name}{end}" for name in _TIMES for end in ("_s", "_low_s", "_high_s")),
-    *("tokens_per_s", "cache_bytes_per_token", "cache_kl", "cache_agreement", "stage_key"),
+    *("workload", "compressions", "backend", "precision", "cache", "draft"),
+    *("prompt_tokens", "new_tokens", "concurrency", "state", "reason"),
+    *(f"{name}{end}" for name in TIMES for end in ENDS),
+    *(*_OF_POINTS, "decode_share", *_OF_CACHES, *_OF_STAGES, "stage_key"),
 )
 
 
 def generation_table(view: RunView) -> pd.DataFrame:
-    """Return one row for each number of texts side by side, of each structure and cache that generated.
+    """Return one row for each length, number of texts, cache and draft, of each structure that generated.
 
     `cache` is the format of the key-value cache, `own` as the model keeps it. `cache_kl` is the divergence of
     the next token's distribution from that with its own cache, in nats, `cache_agreement` the share of tokens
     with the same likeliest one. `compressions` lists the recipes that run as this same structure. Intervals
-    are within its one launch; `disturbed` says whether something disturbed that.
+    are over launches.
     """
     recipes: dict[str, dict[str, None]] = {}
     axes: dict[str, dict[str, Any]] = {}
@@ -40,40 +54,66 @@ def generation_table(view: RunView) -> pd.DataFrame:
         for key, names in recipes.items()
         for row in _rows(view, key)
     ]
-    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype({"concurrency": "Int64"})
+    whole = dict.fromkeys(("concurrency", "prompt_tokens", "new_tokens"), "Int64")
+    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(whole)
 
 
 def _rows(view: RunView, key: str) -> list[dict[str, Any]]:
-    places = [place.partition(" ")[::2] for place in view.qualifiers(key, "tokens_per_s")] or [("", "")]
-    places.sort(key=lambda place: (place[1], int(place[0] or 0)))  # its own cache first
-    caches = {cache for _, cache in places}
-    places += [("", name) for name in view.qualifiers(key, "cache_bytes_per_token") if name not in caches]
-    return [_row(view, key, beside, cache) for beside, cache in places]
+    points = [read_point(place) for place in view.qualifiers(key, "tokens_per_s")]
+    # The model's own cache first, then the others, then what a draft helps.
+    points.sort(key=lambda point: (point.draft, point.cache, point.prompt, point.new, point.texts))
+    rows = [_row(view, key, point) for point in points] or [_row(view, key, None)]
+    measured = {variant_of(point.cache, point.draft) for point in points}
+    lacking = [name for name in view.qualifiers(key, "cache_bytes_per_token") if name not in measured]
+    return rows + [_lacking(view, key, name) for name in lacking]
 
 
-def _row(view: RunView, key: str, beside: str, cache: str) -> dict[str, Any]:
+def variant_of(cache: str, draft: str) -> str:
+    """Return the qualifier of what is measured once for a cache and a draft."""
+    return " ".join([*([cache] if cache else []), *([f"draft={draft}"] if draft else [])])
+
+
+def _row(view: RunView, key: str, point: GenerationPoint | None) -> dict[str, Any]:
     status, invalid = view.status(key), view.invalid(key)
-    place = f"{beside} {cache}".strip()
-    size = view.reading(key, "cache_bytes_per_token", cache)
-    state = {"state": "INVALID" if invalid else status.state, "reason": invalid or status.reason}
-    if cache and not beside:
-        state = {"state": "skipped", "reason": size.reason}
-    return {
-        **state,
+    place = point.qualifier if point else ""
+    cache, draft = (point.cache, point.draft) if point else ("", "")
+    variant = variant_of(cache, draft)
+    row = {
+        "state": "INVALID" if invalid else status.state,
+        "reason": invalid or status.reason,
         "cache": cache or OWN_CACHE,
-        "disturbed": bool(status.disturbed),
-        "concurrency": int(beside) if beside else None,
+        "draft": draft,
+        "concurrency": point.texts if point else None,
+        "prompt_tokens": (point.prompt or None) if point else None,
+        "new_tokens": (point.new or None) if point else None,
         **_times(view, key, place),
-        "tokens_per_s": view.value(key, "tokens_per_s", place),
-        "cache_bytes_per_token": size.value,
-        **{name: view.value(key, name, cache) for name in ("cache_kl", "cache_agreement")},
+        **{name: view.value(key, name, place) for name in _OF_POINTS},
+        **{name: view.value(key, name, variant) for name in _OF_CACHES},
+        **{name: view.value(key, name) for name in _OF_STAGES},
+        "stage_key": key,
+    }
+    return {**row, "decode_share": memory_share(view, key, row["decode_bytes"], row["tpot_s"])}
+
+
+def _lacking(view: RunView, key: str, variant: str) -> dict[str, Any]:
+    """Return the row of a cache or a draft that the engine does not support, or of one not measured."""
+    point = read_point(f"1 {variant}")
+    size = view.reading(key, "cache_bytes_per_token", variant)
+    return {
+        "state": "skipped",
+        "reason": size.reason,
+        "cache": point.cache or OWN_CACHE,
+        "draft": point.draft,
         "stage_key": key,
     }
 
 
-def _times(view: RunView, key: str, beside: str) -> dict[str, float | None]:
-    times: dict[str, float | None] = {}
-    for name in _TIMES:
-        found = view.reading(key, f"{name}_s", beside)
-        times |= {f"{name}_s": found.value, f"{name}_low_s": found.low, f"{name}_high_s": found.high}
+def _times(view: RunView, key: str, place: str) -> dict[str, Any]:
+    times: dict[str, Any] = {}
+    status = view.status(key)
+    for name in TIMES:
+        found = view.reading(key, f"{name}_s", place)
+        preliminary = is_preliminary(view, found) or 0 < status.good == status.disturbed
+        values = (found.value, found.low, found.high, found.launches, status.disturbed, preliminary)
+        times |= dict(zip((f"{name}{end}" for end in ENDS), values, strict=True))
     return times

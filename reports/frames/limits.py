@@ -21,7 +21,7 @@ from reports.frames.view import RunView, records
 if TYPE_CHECKING:
     from bench.results.store import CellRow
 
-_SERVING = ("infer", "evaluate", "lower", "serve", "generate")
+_SERVING = ("infer", "evaluate", "lower", "serve", "generate", "requests")
 _TRAINING = ("train", "step")
 """Kinds of stages that are asked for a metric that several measure: of a served cell, and of any other."""
 

@@ -23,6 +23,8 @@ _MEASURED = (
     "latency_high_s",
     "speedup",
     "artifact_compressed_bytes",
+    "artifact_bytes",
+    "money_per_million",
 )
 
 

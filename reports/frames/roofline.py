@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.analysis.generation import decode_share
 from bench.analysis.peaks import Peak, nameplate
 from bench.analysis.roofline import (
     RooflinePoint,
@@ -94,6 +95,8 @@ def _excess(view: RunView, key: str, operations: float | None, seconds: float | 
     if stage is None or status.good == status.disturbed:
         return ""  # a peak that was measured beside other work is too low to judge by
     peaks = view.once(("peaks", ceilings), lambda: _measured_peaks(view, ceilings))
+    devices = 1 if stage.request.device == "cpu" else stage.request.settings.get("devices", 1)
+    peaks = {name: peak and devices * peak for name, peak in peaks.items()}
     return beats_machine(operations, seconds, number_format(stage.request.settings), peaks)
 
 
@@ -126,6 +129,25 @@ def roofline_columns(point: RooflinePoint | None) -> dict[str, Any]:
     return dict(zip(ROOFLINE_COLUMNS, values, strict=True))
 
 
+def memory_share(view: RunView, key: str, moved: float | None, seconds: float | None) -> float | None:
+    """Return which share of some seconds the bandwidth of a stage's device takes for the bytes moved.
+
+    None where one is unknown, and where the processor's cache holds them all.
+    """
+    stage = view.stages.get(key)
+    if stage is None or moved is None or not seconds:
+        return None
+    _, bytes_per_s = _ceilings(view, stage.request.device, "", view.machine(key))
+    if not bytes_per_s or moved <= _cache_bytes(view, stage.request.device):
+        return None
+    return decode_share(moved, bytes_per_s, seconds)
+
+
+def _cache_bytes(view: RunView, device: str) -> int:
+    caches = [last_cache_bytes(content) for content in view.environments.values()] if device == "cpu" else []
+    return max(caches, default=0)
+
+
 def _point(
     view: RunView,
     key: str,
@@ -141,13 +163,11 @@ def _point(
     device, settings = stage.request.device, stage.request.settings
     of_device = (device, number_format(settings), view.machine(key))
     peak, bytes_per_s = view.once(("ceilings", *of_device), lambda: _ceilings(view, *of_device))
+    if device != "cpu":  # a CPU's devices are parts of what its ceilings were measured on
+        devices = settings.get("devices", 1)
+        peak, bytes_per_s = peak and devices * peak, bytes_per_s and devices * bytes_per_s
     cache_bytes = view.once(("cache", device), lambda: _cache_bytes(view, device))
     return roofline(operations, moved, seconds, peak, bytes_per_s, cache_bytes, beyond_model, incomplete)
-
-
-def _cache_bytes(view: RunView, device: str) -> int:
-    caches = [last_cache_bytes(content) for content in view.environments.values()] if device == "cpu" else []
-    return max(caches, default=0)
 
 
 def _ceilings(view: RunView, device: str, number: str, machine: str) -> tuple[float | None, float | None]:

@@ -21,6 +21,7 @@ from reports.frames import (
     memory_table,
     overhead_table,
     problems_table,
+    requests_table,
     robustness_table,
     runtimes_table,
     steps_table,
@@ -37,7 +38,7 @@ from reports.frames.view import RunView, records
 def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
     """Return all tables of a run by name."""
     training, inference = training_table(view), inference_table(view)
-    generation, trials = generation_table(view), trials_table(view)
+    generation, requests, trials = generation_table(view), requests_table(view), trials_table(view)
     sensitive = sensitivity(view)
     found = {
         "optimizers": scores_table(training),
@@ -53,6 +54,7 @@ def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
         "compression": compression_table(view),
         "inference": inference,
         **({"generation": generation} if len(generation) else {}),
+        **({"requests": requests} if len(requests) else {}),
         "tradeoff": tradeoff_table(view, inference),
         "classes": classes_table(view, inference),
         **_fidelity(view, inference),

@@ -31,6 +31,8 @@ TRAIN_AXES = {
     "train.backend": "train_backend",
     "train.precision": "train_precision",
     "train.batch_size": "train_batch_size",
+    "devices": "devices",
+    "parallel": "parallel",
     "tuning": "tuning",
     "seed": "seed",
 }
@@ -84,7 +86,8 @@ _PENDING = Status()
 class Training:
     """One point of `[train]`: its axes by column, the keys of its stages, its target, its budget of steps.
 
-    `optimizer_settings` are those of its optimizer, defaults filled in.
+    `optimizer_settings` are those of its optimizer, defaults filled in. `single_key` is that of the step on
+    one device, where it has several.
     """
 
     axes: Mapping[str, Any]
@@ -94,6 +97,7 @@ class Training:
     quality_metric: str
     steps: float | None = None
     optimizer_settings: Mapping[str, Any] = field(default_factory=dict)
+    single_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -239,6 +243,7 @@ class RunView:
                     str(settings.get("quality_metric") or "quality"),
                     _number_of(settings.get("steps")),
                     settings.get("optimizer_settings", {}),
+                    str(cell.stages.get("single") or ""),
                 )
         return tuple(found.values())
 

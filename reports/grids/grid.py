@@ -11,15 +11,24 @@ from bench.analysis.tuning import FIXED
 from reports.frames.view import records
 from reports.grids.cell import UNKNOWN, Column, Entry
 from reports.grids.large import best_rows
+from techniques.parallel import ONE_DEVICE
 from techniques.regime import CONSTANT, NONE
 
 _SETTINGS = (
     *("workload", "backend", "precision", "batch", "seed", "target", "state", "quality metric"),
     *("train backend", "train precision", "train batch", "schedule", "clipping", "average", "tuning"),
+    *("devices", "parallel"),
 )
 """Columns with one value in all rows: the value is shown above the table instead."""
 
-_USUAL = (("schedule", CONSTANT), ("clipping", NONE), ("average", NONE), ("tuning", FIXED))
+_USUAL = (
+    ("schedule", CONSTANT),
+    ("clipping", NONE),
+    ("average", NONE),
+    ("tuning", FIXED),
+    ("devices", "1"),
+    ("parallel", ONE_DEVICE),
+)
 """Settings that are not shown where all rows have them."""
 
 

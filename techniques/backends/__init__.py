@@ -2,88 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from techniques.compression.formats import AUTO, BY_PERCENTILE, ENTROPY, MIN_MAX, MSE, PERCENTILE
-from techniques.registry import Obstacle, Registry, Row
-from techniques.settings import Setting
+from techniques.backends.row import ELSEWHERE, BackendRow
+from techniques.compression.formats import AUTO, BY_PERCENTILE, ENTROPY, MIN_MAX, MSE
+from techniques.registry import Registry
 
-_NO_SETTINGS: Mapping[str, Setting] = {}
-
-
-@dataclass(frozen=True)
-class BackendRow(Row):
-    """A backend: its hardware, and what it can do there.
-
-    `formats` maps each format with real kernels to their implementation; `no_kernel` says why another format
-    has none. `precisions` are the dtypes it computes in, `format_precisions` those that a format's kernels
-    do, if not all; `trains` says whether it can train. `lowering_imports` and `running_imports` are modules
-    that a fork server imports ahead of its workers, for lowering and for running; `worker_imports` start
-    threads as they are imported, so each worker does it by itself. `fork_safe` is false where the runtime
-    must start in a process of its own. `training_only` names settings that say how it trains, and nothing of
-    how it serves. `reads_onnx` says that it lowers a model that is an ONNX file, too. `export` refers to the
-    function that writes what runs a lowered model without the suite, see `techniques.backends.exports`.
-    `calibrations` are the ways in which it finds the ranges of a static format; `keeps_layers` says that it
-    leaves those layers in full precision that a format's settings name.
-    """
-
-    device: Literal["cpu", "cuda", "rocm", "mps", "xpu", "tpu"] = "cpu"
-    formats: Mapping[str, str] = field(default_factory=dict)
-    no_kernel: Mapping[str, str] = field(default_factory=dict)
-    precisions: tuple[str, ...] = ("fp32",)
-    format_precisions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    trains: bool = False
-    lowering_imports: tuple[str, ...] = ()
-    running_imports: tuple[str, ...] = ()
-    worker_imports: tuple[str, ...] = ()
-    fork_safe: bool = True
-    training_only: tuple[str, ...] = ()
-    reads_onnx: bool = False
-    export: str = ""
-    calibrations: tuple[str, ...] = (AUTO,)
-    keeps_layers: bool = False
-
-    def obstacle(self) -> Obstacle | None:
-        """Say what keeps this from running where the stages of the run do, or None."""
-        return ELSEWHERE[self.name] if self.name in ELSEWHERE else super().obstacle()
-
-    def cannot_lower(
-        self, format_: str | None, precision: str, settings: Mapping[str, Setting] = _NO_SETTINGS
-    ) -> str | None:
-        """Say why this backend cannot run that format, so set, or that precision, or None where it can."""
-        if precision not in self.precisions:
-            return f"{self.name} computes in {', '.join(self.precisions)}, not in {precision}"
-        if format_ is not None and format_ not in self.formats:
-            why = self.no_kernel.get(format_, "")
-            return f"{self.name} has no kernel for {format_}" + (f": {why}" if why else "")
-        only = self.format_precisions.get(format_ or "", self.precisions)
-        if precision not in only:
-            return f"{self.name}'s kernel for {format_} computes in {', '.join(only)}, not in {precision}"
-        return self._cannot_set(format_, settings)
-
-    def _cannot_set(self, format_: str | None, settings: Mapping[str, Setting]) -> str | None:
-        calibration = settings.get("calibration", AUTO)
-        if calibration not in self.calibrations:
-            offered = ", ".join(self.calibrations)
-            return f"{self.name} does not calibrate {format_} by {calibration}; it does by {offered}"
-        if calibration != BY_PERCENTILE and settings.get("percentile", PERCENTILE) != PERCENTILE:
-            return f"{format_}: percentile is a setting of calibration=percentile"
-        if (settings.get("keep") or settings.get("mixed")) and not self.keeps_layers:
-            return f"{self.name} cannot leave layers out of {format_}"
-        return None
-
-    def cannot_train(self, precision: str) -> str | None:
-        """Say why this backend cannot train in that precision, or None where it can."""
-        if not self.trains:
-            return f"{self.name} does not support training"
-        return self.cannot_lower(None, precision)
-
-
-ELSEWHERE: dict[str, Obstacle | None] = {}
-"""What keeps each backend from running on the machines of a cluster, while a run is planned for them: the one
-that plans it, often a login node, may have no GPU."""
+__all__ = ["BACKENDS", "ELSEWHERE", "BackendRow"]
 
 BACKENDS: Registry[BackendRow] = Registry("backend", BackendRow, entry_points="bench.backends")
 
@@ -94,6 +19,8 @@ _TRAINING: Any = {
     "ranges": {"accumulate": "[1, inf)"},
     "training_only": ("accumulate", "checkpoint"),
 }
+
+_SEVERAL = ("ddp", "fsdp", "tp")
 
 _FORMATS = ("int8-dynamic", "int8-static", "int8-weight", "int4-weight", "fp8", "sparse-2-4")
 _NOT_PACKAGED = "not tested in a package that Inductor compiles; use cuda-eager"
@@ -113,12 +40,14 @@ _add(
     "techniques.backends.eager:cpu",
     export="techniques.backends.exports:eager",
     about="PyTorch, operator by operator, on the CPU",
+    parallels=_SEVERAL,
     needs=("torch", "torchao"),
     install="pip install torch torchao",
     lowering_imports=("torchao.quantization",),
     formats={"int8-dynamic": "torchao", **_WEIGHTS},
     no_kernel={"int8-static": _EAGER_STATIC, "fp8": _CPU_FP8, **_CPU_SPARSE},
     keeps_layers=True,
+    generates="floats",
     precisions=("fp32", "bf16", "fp16", "fp64"),
     format_precisions={"int8-dynamic": ("fp32", "bf16", "fp16"), **_WEIGHTS_IN},
     trains=True,
@@ -226,6 +155,54 @@ _add(
     },
     check="techniques.backends.hardware:without_whole_cpu",
 )
+_GENERATION = "pip install 'dl-efficiency-bench[generation]'"
+_add(
+    "openvino-genai",
+    "techniques.backends.openvino_genai:OpenVinoGenai",
+    about="OpenVINO GenAI on the CPU: continues texts by continuous batching with a paged cache",
+    needs=("openvino_genai", "openvino_tokenizers", "openvino", "nncf"),
+    install=_GENERATION,
+    worker_imports=("techniques.backends.openvino_genai",),
+    formats={"int8-weight": "NNCF"},
+    no_kernel={
+        "int4-weight": "not tested with its pipeline",
+        "int8-static": "not tested with its pipeline",
+        "int8-dynamic": "not tested with its pipeline",
+        "fp8": "its CPU plugin multiplies fp8 in wider floats",
+        **_CPU_SPARSE,
+    },
+    keeps_layers=True,
+    precisions=("fp32", "bf16"),
+    generates="any",
+    only_generates=True,
+    drafts=True,
+    check="techniques.backends.hardware:without_whole_cpu",
+)
+_add(
+    "onnxruntime-genai",
+    "techniques.backends.onnxruntime_genai:OnnxRuntimeGenai",
+    about="ONNX Runtime GenAI on the CPU: continues texts of one length side by side",
+    needs=("onnxruntime_genai", "onnxruntime", "onnx", "transformers"),
+    install=_GENERATION,
+    worker_imports=("onnxruntime_genai",),
+    no_kernel=dict.fromkeys(_FORMATS, "its model builder quantizes by itself, which is not tested here"),
+    generates="any",
+    only_generates=True,
+)
+_add(
+    "inductor-decoder",
+    "techniques.backends.inductor_decoder:InductorDecoder",
+    about="A decoder and its cache compiled ahead of time by Inductor for the CPU: continues texts",
+    needs=("torch", "transformers"),
+    install="pip install 'dl-efficiency-bench[workloads]'",
+    lowering_imports=("torch._inductor.compile_fx", "torch._inductor.package"),
+    running_imports=("torch._inductor.package",),
+    no_kernel=dict.fromkeys(_FORMATS, "not tested in a package of a decoder; use openvino-genai"),
+    precisions=("fp32", "bf16"),
+    generates="any",
+    only_generates=True,
+    check="techniques.backends.hardware:without_cpp_compiler",
+)
 _NO_XLA = "no quantizer of PyTorch models for XLA is used here"
 _XLA: Any = {
     "needs": ("jax", "torchax", "optax"),
@@ -256,6 +233,7 @@ _add(
     "techniques.backends.eager:cuda",
     export="techniques.backends.exports:eager",
     about="PyTorch, operator by operator, on an NVIDIA GPU",
+    parallels=_SEVERAL,
     needs=("torch", "torchao"),
     install="pip install torch torchao",
     device="cuda",
@@ -268,6 +246,7 @@ _add(
     },
     no_kernel={"int8-static": "PyTorch has no eager int8 static kernels on CUDA"},
     keeps_layers=True,
+    generates="floats",
     precisions=("fp32", "tf32", "bf16", "fp16"),
     format_precisions={
         "int8-dynamic": ("fp32", "bf16", "fp16"),
@@ -340,6 +319,20 @@ _add(
     precisions=("fp32", "tf32", "bf16", "fp16"),
     fork_safe=False,
     check="techniques.backends.hardware:without_tensorrt",
+)
+_add(
+    "vllm",
+    "techniques.backends.vllm_engine:Vllm",
+    about="vLLM on an NVIDIA GPU: continues texts by continuous batching with a paged cache",
+    needs=("vllm", "transformers"),
+    install="pip install vllm",
+    device="cuda",
+    no_kernel=dict.fromkeys(_FORMATS, "its own quantized weights are not written here"),
+    precisions=("fp32", "bf16", "fp16"),
+    generates="any",
+    only_generates=True,
+    fork_safe=False,
+    check="techniques.backends.hardware:without_cuda",
 )
 _UNPROVED = dict.fromkeys(_FORMATS, "its kernels have not been tested on this hardware")
 _add(

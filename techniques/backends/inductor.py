@@ -96,6 +96,17 @@ class Inductor:
         return
 
 
+def packaged(
+    model: torch.nn.Module, example: tuple[torch.Tensor, ...], sizes: tuple[Any, ...], path: Path
+) -> None:
+    """Compile a model into a package, for the sizes of its inputs that are dynamic."""
+    import torch._inductor.config
+
+    with torch.no_grad(), torch._inductor.config.patch(_config()):
+        program = torch.export.export(model, example, dynamic_shapes=sizes, strict=False)
+        torch._inductor.aoti_compile_and_package(program, package_path=str(path))
+
+
 def compiled(model: torch.nn.Module) -> torch.nn.Module:
     """Return a model that is compiled, forward and backward, as it is first called."""
     import torch._inductor.config

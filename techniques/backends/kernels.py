@@ -120,7 +120,7 @@ def kernels_of_onnx(model: Path, threads: int, disabled: Sequence[str] = ()) -> 
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder, "optimized.onnx"))
         open_session(model, threads, disabled, optimized_model_filepath=path)
-        graph = onnx.load(path).graph
+        graph = onnx.load(path, load_external_data=False).graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     return sorted({f"{node.op_type} {_number_of_onnx(node, weights)}".rstrip() for node in graph.node})
 

@@ -119,16 +119,14 @@ class OpenVino(ServesOnCpu):
         asked for; TechniqueError for other formats.
         """
         refuse_sparse_weights(self.sparse_weights, numerics.format)
-        capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if numerics.precision.upper() not in capabilities:
-            raise CannotApply(f"this CPU has no instructions for {numerics.precision} that OpenVINO uses")
-        converted = _convert(model, example)
+        refuse_precision(numerics.precision)
+        graph = _convert(model, example)
         if numerics.format is not None:
-            converted = quantize(converted, numerics, calibration, len(example))
-        openvino.save_model(converted, folder / MODEL, compress_to_fp16=False)
-        _refuse_other_numbers(folder / MODEL, numerics)
+            graph = quantize(graph, numerics, calibration, len(example))
+        openvino.save_model(graph, folder / MODEL, compress_to_fp16=False)
+        refuse_other_numbers(folder / MODEL, numerics)
         if self.sparse_weights < DENSE:
-            (folder / ZEROS).write_text(json.dumps(shares_of_zeros(converted)))
+            (folder / ZEROS).write_text(json.dumps(shares_of_zeros(graph)))
 
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
@@ -159,6 +157,12 @@ def compile_model(model: Path, config: Mapping[str, str]) -> Any:
     return openvino.Core().compile_model(str(model), "CPU", dict(config))
 
 
+def refuse_precision(precision: str) -> None:
+    """Raise CannotApply where OpenVINO has no instructions of this CPU for a precision."""
+    if precision.upper() not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise CannotApply(f"this CPU has no instructions for {precision} that OpenVINO uses")
+
+
 def refuse_sparse_weights(rate: float, format_: str | None) -> None:
     """Raise CannotApply where the plugin would not unpack sparse weights at all, though a rate is set.
 
@@ -180,11 +184,19 @@ def _convert(model: torch.nn.Module, example: torch.Tensor) -> Any:
         refuse_complex(model, "OpenVINO")
         example = in_precision(example, torch.float32)
         model = as_graph(in_numbers(model, torch.float32), example)
-        with _without_nested_tensors(), _without_differences(), _named_operators():
-            return openvino.convert_model(model, example_input=example, input=[tuple(example.shape)])
-    converted = openvino.Core().read_model(str(given))
-    converted.reshape(list(example.shape))
-    return converted
+        return converted(model, example, input=[tuple(example.shape)])
+    read = openvino.Core().read_model(str(given))
+    read.reshape(list(example.shape))
+    return read
+
+
+def converted(model: torch.nn.Module, example: Any, **options: Any) -> Any:
+    """Return a PyTorch model as OpenVINO's, traced with example inputs.
+
+    Raises CannotApply that names the operators which OpenVINO has no rule for.
+    """
+    with _without_nested_tensors(), _without_differences(), _named_operators():
+        return openvino.convert_model(model, example_input=example, **options)
 
 
 @contextmanager
@@ -238,7 +250,7 @@ def _difference(
     return found
 
 
-def _refuse_other_numbers(model: Path, numerics: Numerics) -> None:
+def refuse_other_numbers(model: Path, numerics: Numerics) -> None:
     """Raise CannotApply where none of the products that the plugin chooses has the numbers asked for."""
     config = configuration(numerics, threads=1)
     ran = kernels_of_compiled(compile_model(model, config), model, config)

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from bench.workloads.cached_decoding import CachedDecoding
 from bench.workloads.image_classification import SimpleCNN
-from bench.workloads.language_model import CachedDecoding, CharacterGPT2
+from bench.workloads.language_model import CharacterGPT2
 from bench.workloads.vision_models import ResNet18, VisionTransformer
 from techniques.compression.blocks import blocks, remove_layers, remove_layers_random
 from techniques.registry import CannotApply

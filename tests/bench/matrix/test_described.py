@@ -10,7 +10,7 @@ def test_every_key_of_every_section_is_there_with_its_default_and_bounds() -> No
     found = {f"{key.section}.{key.name}": key for key in keys()}
     assert {key.section for key in found.values()} == {
         *("", "train", "infer", "cross", "budget", "prices", "estimate", "server", "peaks"),
-        *("train.tuning", "limits", "evaluate", "generation"),
+        *("train.tuning", "limits", "evaluate", "generation", "generation.requests"),
     }
     assert {f"budget.{name}" for name in Budget.model_fields} <= found.keys()
     assert ".about" in found and ".train" not in found

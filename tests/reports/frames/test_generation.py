@@ -9,7 +9,7 @@ import pytest
 
 from bench.records import Measurement, PlannedRequest, Result
 from bench.results.store import StageRow, Store
-from reports.frames import generation_table
+from reports.frames import generation_table, requests_table
 from reports.frames.view import read
 from reports.grids.generation import generation_grids
 from reports.write import write
@@ -23,7 +23,7 @@ def generated(
 ) -> Store:
     """Enter a run of two cells that share one generation."""
     source = build(folder / "source", Synthetic(compressions=("none", "finetune"), optimizers=("adam",)))
-    stage = StageRow(KEY, "generate", "digits generation", False, (), PlannedRequest())
+    stage = StageRow(KEY, "generate", "digits generation", True, (), PlannedRequest())
     cells = [
         replace(cell, stages={**cell.stages, "generate": KEY})
         if cell.axes["backend"] == "cpu-eager"
@@ -82,6 +82,28 @@ def test_a_cache_that_changes_what_is_said_makes_it_invalid(tmp_path: Path) -> N
     assert set(frame["state"]) == {"INVALID"} and set(frame["reason"]) == {"9 greedy tokens are others"}
 
 
+def test_requests_have_a_row_for_each_rate_with_their_bounds(tmp_path: Path) -> None:
+    source, key = build(tmp_path / "source", Synthetic()), key_of("requests")
+    cell = next(cell for cell in source.cells("run-1") if cell.axes["backend"] == "cpu-eager")
+    settings = {"ttft_s": 0.2, "tpot_s": 0.02}
+    stage = StageRow(key, "requests", "digits requests", False, (), PlannedRequest(settings))
+    store = Store.open(tmp_path / "store")
+    cells = [replace(cell, stages={**cell.stages, "requests": key})]
+    store.start_run("run-1", "i", "quick", "bench run", {}, [*source.stages("run-1"), stage], cells)
+    measurements = [
+        Measurement(metric, value * rate, qualifier=f"{rate}/s")
+        for rate in (16, 4)
+        for metric, value in (("goodput_per_s", 0.9), ("goodput_share", 0.05), ("request_ttft_s", 0.01))
+    ]
+    store.add_launch("run-1", stage, 0, Result("ok", measurements=tuple(measurements)))
+    frame = requests_table(read(store, "run-1"))
+    assert frame["offered_per_s"].tolist() == [4, 16]
+    assert frame["goodput_per_s"].tolist() == pytest.approx([3.6, 14.4])
+    assert set(frame["ttft_bound_s"]) == {0.2} and set(frame["tpot_bound_s"]) == {0.02}
+    found = generation_grids({"generation": generation_table(read(store, "run-1")), "requests": frame})
+    assert found[1].name == "requests" and len(found[1].rows) == 2
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_the_report_has_the_table_only_where_there_is_one(there: bool, tmp_path: Path) -> None:
     store = generated(tmp_path) if there else build(tmp_path / "store", Synthetic())
@@ -92,8 +114,28 @@ def test_the_report_has_the_table_only_where_there_is_one(there: bool, tmp_path:
         assert ("tokens/s in total" in text) == there
 
 
-def test_an_interval_is_within_the_launch_and_a_disturbed_one_says_so(tmp_path: Path) -> None:
+def test_a_time_says_on_how_many_launches_it_rests_and_which_were_disturbed(tmp_path: Path) -> None:
     store = generated(tmp_path, disturbed=True)
     (grid,) = generation_grids({"generation": generation_table(read(store, "run-1"))})
     (first,) = (row[grid.columns.index("first token")] for row in grid.rows[:1])
-    assert (first.text, first.detail) == ("20.0 ms†", "18.0 to 100 ms, within 1 launch, disturbed")
+    assert (first.text, first.detail) == ("20.0 ms†", "18.0 to 100 ms, 1 launch, 1 disturbed")
+
+
+def test_lengths_drafts_and_the_share_of_the_memorys_speed_have_columns(tmp_path: Path) -> None:
+    place = "8 prompt=64 new=32 draft=small"
+    further = (
+        Measurement("tokens_per_s", 300.0, qualifier=place),
+        Measurement("tpot_s", 0.01, qualifier=place),
+        Measurement("draft_acceptance", 0.75, qualifier=place),
+        Measurement("decode_bytes", 1e9, qualifier=place),
+        Measurement("cache_bytes_per_token", None, qualifier="draft=other", reason="it has no tokenizer"),
+    )
+    view = read(generated(tmp_path, further=further), "run-1")
+    frame = generation_table(view)
+    assert frame["draft"].tolist() == ["", "", "small", "other"]
+    small, other = frame.iloc[2], frame.iloc[3]
+    assert (small["prompt_tokens"], small["new_tokens"], small["concurrency"]) == (64, 32, 8)
+    assert (small["tpot_s"], small["draft_acceptance"]) == (0.01, 0.75)
+    assert (other["state"], other["reason"]) == ("skipped", "it has no tokenizer")
+    ceilings = [key for key, stage in view.stages.items() if stage.kind == "ceilings"]
+    assert ceilings or small["decode_share"] is None

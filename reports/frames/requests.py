@@ -1,0 +1,62 @@
+"""Requests for texts that arrived as a Poisson process: what held the bounds, at each rate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from reports.frames.view import RunView
+
+_METRICS = (
+    *("arrived_per_s", "goodput_per_s", "goodput_share"),
+    *("request_ttft_s", "request_ttft_p99_s", "request_tpot_s", "request_tpot_p99_s", "requests_in_system"),
+)
+_AXES = ("workload", "backend", "precision")
+_COLUMNS = (
+    *("workload", "compressions", "backend", "precision", "offered_per_s", "ttft_bound_s", "tpot_bound_s"),
+    *("state", "reason", *_METRICS, "stage_key"),
+)
+
+
+def requests_table(view: RunView) -> pd.DataFrame:
+    """Return one row for each rate of arrival, of each structure that served requests.
+
+    `compressions` lists the recipes that run as this same structure.
+    """
+    recipes: dict[str, dict[str, None]] = {}
+    axes: dict[str, dict[str, Any]] = {}
+    for cell in view.cells:
+        key = str(cell.stages.get("requests") or "")
+        if key and not cell.skipped:
+            recipes.setdefault(key, {})[str(cell.axes.get("compression"))] = None
+            axes.setdefault(key, {name: cell.axes.get(name) for name in _AXES})
+    rows = [
+        {**axes[key], "compressions": ", ".join(names), **row}
+        for key, names in recipes.items()
+        for row in _rows(view, key)
+    ]
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def _rows(view: RunView, key: str) -> list[dict[str, Any]]:
+    status, invalid = view.status(key), view.invalid(key)
+    settings = view.stages[key].request.settings
+    state = {
+        "state": "INVALID" if invalid else status.state,
+        "reason": invalid or status.reason,
+        "ttft_bound_s": settings.get("ttft_s"),
+        "tpot_bound_s": settings.get("tpot_s"),
+        "stage_key": key,
+    }
+    places = sorted(view.qualifiers(key, "goodput_per_s"), key=_rate)
+    if not places:
+        return [state]
+    return [
+        {**state, "offered_per_s": _rate(place), **{name: view.value(key, name, place) for name in _METRICS}}
+        for place in places
+    ]
+
+
+def _rate(place: str) -> float:
+    return float(place.removesuffix("/s"))

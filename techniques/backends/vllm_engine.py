@@ -1,0 +1,178 @@
+"""vLLM on an NVIDIA GPU: continuous batching with a paged key-value cache.
+
+Written against the engine of vLLM 0.11 and later (`vllm.LLMEngine`); no GPU has run it yet.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from techniques.backends.accelerators import set_fp32_arithmetic, synchronize, torch_device
+from techniques.backends.cached_decoder import cache_shapes
+from techniques.backends.protocol import Numerics, Program, ServesOnly, TorchProgram
+from techniques.backends.text_engine import (
+    EngineOptions,
+    NewTokens,
+    TextEngine,
+    decoder_of,
+    refuse_cache,
+)
+from techniques.numbers import in_numbers
+from techniques.registry import CannotApply
+
+NAME = "vLLM"
+SUPPORTED = ("llama",)
+"""Kinds of decoders whose weights it reads as transformers saves them."""
+
+_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+_MEMORY_SHARE = 0.3
+"""Share of the GPU's memory that it may reserve: the rest is for the model that its logits are judged by."""
+
+
+class Vllm(ServesOnly):
+    """vLLM's engine, in this process, on the first CUDA device."""
+
+    def __init__(self) -> None:
+        self.device = torch_device("cuda")
+
+    def lower(
+        self,
+        model: torch.nn.Module,
+        example: torch.Tensor,
+        numerics: Numerics,
+        calibration: Iterable[torch.Tensor],
+        folder: Path,
+    ) -> None:
+        """Write the decoder as transformers does; raises CannotApply for what vLLM does not read so."""
+        save_decoder(model, numerics, folder)
+
+    def load(
+        self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
+    ) -> Program:
+        """Read the decoder with transformers: vLLM itself gives no logits of whole texts."""
+        decoder = _read(folder, numerics).to(self.device)
+        return TorchProgram(lambda tokens: decoder(tokens).logits, self.device, numerics.dtype)
+
+    def text_engine(
+        self, folder: Path, numerics: Numerics, threads: int, options: EngineOptions
+    ) -> TextEngine:
+        """Start an engine; raises CannotApply for a cache in another format than fp8, and for a draft."""
+        refuse_cache(options.cache, ("fp8",), NAME)
+        if options.draft is not None:
+            raise CannotApply(f"{NAME} has no draft models here")
+        return VllmTextEngine(folder, numerics, options, self.device)
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished its queue."""
+        synchronize(self.device)
+
+
+class VllmTextEngine:
+    """An engine that takes requests and gives each a token in each of its steps.
+
+    `logits` are those of the same weights in transformers' code; `log_probabilities` are the engine's.
+    """
+
+    def __init__(
+        self, folder: Path, numerics: Numerics, options: EngineOptions, device: torch.device
+    ) -> None:
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # its memory is this process's then
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        import vllm
+
+        self._vllm: Any = vllm
+        decoder = _read(folder, numerics)
+        width = 1 if options.cache else torch.finfo(numerics.dtype).bits // 8
+        self._cache_bytes = sum(2 * heads * channels * width for heads, channels in cache_shapes(decoder))
+        self._decoder: Any = decoder.to(device)
+        self._engine: Any = vllm.LLMEngine.from_engine_args(
+            vllm.EngineArgs(
+                model=str(folder),
+                skip_tokenizer_init=True,
+                dtype=_DTYPES[numerics.precision],
+                kv_cache_dtype=options.cache or "auto",
+                max_model_len=options.most_tokens,
+                max_num_seqs=options.most_texts,
+                gpu_memory_utilization=_MEMORY_SHARE,
+                enable_prefix_caching=False,
+            )
+        )
+        self._numbers = itertools.count()
+        self._made: dict[str, int] = {}
+
+    def stream(self, prompts: torch.Tensor, tokens: int) -> Iterator[NewTokens]:
+        """Continue prompts (texts, time) by so many tokens each; see `TextEngine`."""
+        handles = [self.submit(prompt, tokens) for prompt in prompts]
+        while self.unfinished():
+            yield self.step(handles)
+
+    def submit(self, prompt: torch.Tensor, tokens: int, **settings: Any) -> str:
+        """Let the engine continue a prompt (time,) from its next step on; return the request's name."""
+        name = str(next(self._numbers))
+        sampling = self._vllm.SamplingParams(
+            temperature=0.0, max_tokens=tokens, ignore_eos=True, detokenize=False, **settings
+        )
+        self._engine.add_request(name, {"prompt_token_ids": prompt.tolist()}, sampling)
+        self._made[name] = 0
+        return name
+
+    def unfinished(self) -> bool:
+        """Say whether a request has tokens to come."""
+        return bool(self._engine.has_unfinished_requests())
+
+    def step(self, handles: Sequence[str]) -> NewTokens:
+        """Take a step with all requests; return the new tokens of these."""
+        found = self._step()
+        return [found.get(name, []) for name in handles]
+
+    def _step(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for output in self._engine.step():
+            tokens = list(output.outputs[0].token_ids)  # all of the request so far
+            found[output.request_id] = tokens[self._made[output.request_id] :]
+            self._made[output.request_id] = len(tokens)
+        return found
+
+    @torch.inference_mode()
+    def logits(self, texts: torch.Tensor, prompt: int) -> torch.Tensor:
+        """Return logits of whole texts after each token from `prompt` on, without a cache."""
+        logits: torch.Tensor = self._decoder(texts).logits[:, prompt - 1 :]
+        return logits.float().cpu()
+
+    def log_probabilities(self, texts: torch.Tensor) -> torch.Tensor:
+        """Return the logarithm of the probability of each token but the first, as the engine scores it."""
+        names = [self.submit(text, 1, prompt_logprobs=0) for text in texts]
+        scored: dict[str, list[float]] = {}
+        while self.unfinished():
+            for output in self._engine.step():
+                chosen = zip(output.prompt_token_ids[1:], output.prompt_logprobs[1:], strict=True)
+                scored[output.request_id] = [likely[token].logprob for token, likely in chosen]
+        return torch.tensor([scored[name] for name in names])
+
+    def cache_bytes_per_token(self) -> float:
+        """Return the bytes of keys and values of a token in all layers, as its blocks hold them."""
+        return float(self._cache_bytes)
+
+
+def save_decoder(model: torch.nn.Module, numerics: Numerics, folder: Path) -> None:
+    """Write a model's decoder as transformers does; raises CannotApply for what vLLM does not read so."""
+    decoder = decoder_of(model, NAME)
+    kind = decoder.config.model_type
+    if kind not in SUPPORTED:
+        raise CannotApply(f"{NAME} serves {', '.join(SUPPORTED)} here, not this {kind}")
+    cache_shapes(decoder)
+    narrowed: Any = in_numbers(decoder, numerics.dtype)
+    narrowed.save_pretrained(folder)
+
+
+def _read(folder: Path, numerics: Numerics) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    set_fp32_arithmetic(numerics.precision)
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=numerics.dtype, local_files_only=True).eval()
