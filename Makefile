@@ -29,7 +29,8 @@ test: $(VENV)/.installed-dev
 	$(PYTEST) $(TWO) tests
 
 # What `make test-docs` runs, and `make test-slow` leaves to it.
-LONG := tests/docs tests/bench/testing tests/bench/commands/test_compress.py \
+LONG := tests/docs tests/bench/testing tests/bench/test_devices_run.py \
+	tests/bench/execution/test_lost_ranks.py tests/bench/commands/test_compress.py \
 	tests/bench/interchange/test_taken_away.py tests/techniques/test_inductor_decoder.py \
 	tests/techniques/test_static_settings.py
 

@@ -18,7 +18,11 @@ def parse_json(text: str | bytes) -> Any:
         content = json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if _is_deeper(content, _MAX_NESTED):
+    if isinstance(text, str):
+        opened = text.count("{") + text.count("[")
+    else:
+        opened = text.count(b"{") + text.count(b"[")
+    if opened > _MAX_NESTED and _is_deeper(content, _MAX_NESTED):
         raise ValueError("nested too deeply")
     return content
 

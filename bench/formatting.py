@@ -117,7 +117,11 @@ def format_value(metric: str, value: float | None) -> str:
 def _scale(unit: str, value: float) -> tuple[float, str]:
     """Return the unit that a value is written in, as a multiple of the metric's, and its name."""
     scales = _SCALES.get(unit, ((1.0, unit),))
-    return next((scale for scale in scales if abs(value) >= scale[0]), scales[-1])
+    size = abs(value)
+    for scale in scales:
+        if size >= scale[0]:
+            return scale
+    return scales[-1]
 
 
 def at_least(text: str) -> str:

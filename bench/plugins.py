@@ -13,11 +13,12 @@ from bench.workloads import WORKLOADS
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS
 from techniques.optimizers import OPTIMIZERS
+from techniques.parallel import PARALLELS
 from techniques.regime import AVERAGES, CLIPS, SCHEDULES
 from techniques.registry import Registry, TechniqueError, load_file, load_reference
 
 _TABLES: tuple[Registry[Any], ...] = (
-    *(OPTIMIZERS, SCHEDULES, CLIPS, AVERAGES),
+    *(OPTIMIZERS, SCHEDULES, CLIPS, AVERAGES, PARALLELS),
     *(COMPRESSIONS, BACKENDS, WORKLOADS),
 )
 

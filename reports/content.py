@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ import pandas as pd
 from bench.formatting import visible
 from bench.regression.finding import Comparison
 from bench.regression.limits import limit_lines
+from reports.frames.choices import Choices, choices_of
 from reports.frames.limits import limits_of, limits_table
 from reports.frames.run import read_frames
 from reports.frames.view import RunView, read
@@ -45,6 +48,7 @@ class Content:
     `captions` are the texts above grids, by the grid's name. `limits` says which limits of the matrix are
     kept. `short` are the tables for a terminal, `last_lines` the lines under them: data left out, overhead,
     predicted and actual cost, limits. `summary` is all of it in a few lines of at most 100 columns.
+    `choices` are those of each workload, none of a smoke run, and `view` is the run that all comes from.
     A report that is `alone` is written in one format only, without the files of the others next to it.
     """
 
@@ -61,6 +65,8 @@ class Content:
     plots: tuple[Plot, ...]
     short: tuple[Grid, ...]
     last_lines: tuple[str, ...]
+    view: RunView
+    choices: tuple[Choices, ...] = ()
     summary: tuple[str, ...] = ()
     alone: bool = False
 
@@ -70,18 +76,20 @@ def gather(store: Store, run_id: str, *, complete: bool = False, figures: bool =
 
     Without `figures` there are no plots, which take most of the time.
     """
-    view = read(store, run_id)
-    frames = read_frames(view)
+    with _uncollected():
+        view = read(store, run_id)
+        frames = read_frames(view)
     limits = limits_of(view, frames)
     if limits.findings:
         frames["limits"] = limits_table(limits)
     noted = [*notes(view), *(() if view.smoke else clipping_notes(frames["training"]))]
     overhead, estimated, kept = overhead_text(view).splitlines(), estimate_summary(view), limit_lines(limits)
+    choices = () if view.smoke else tuple(choices_of(view, frames))
     predicted = estimated.partition(";")[0].partition(". ")[0]
     return Content(
         title=visible(f"{view.run['matrix']}: {run_id}"),
         about=_about(view, complete),
-        verdict=tuple(verdict(view, frames)),
+        verdict=tuple(verdict(view, frames, choices)),
         frames=frames,
         answers=() if view.smoke else tuple(answers(frames)),
         grids=tuple(grid for grid in _grids(frames, smoke=view.smoke) if grid.rows),
@@ -93,14 +101,28 @@ def gather(store: Store, run_id: str, *, complete: bool = False, figures: bool =
         },
         limits=limits,
         environment=environment_grid(view),
-        plots=() if view.smoke or not figures else tuple(draw_all(frames)),
+        plots=() if view.smoke or not figures else tuple(draw_all(frames, view)),
         short=() if view.smoke else tuple(short_grids(frames)),
         last_lines=(*noted, *overhead, *estimate_text(view).splitlines(), *kept),
+        view=view,
+        choices=choices,
         summary=(
-            *summary(view, frames),
+            *summary(view, frames, choices),
             *(part for line in (*noted, overhead[0], predicted, *kept) for part in wrapped(line)),
         ),
     )
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Stop the search for garbage in cycles: a large run is millions of objects, and none of them is any."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:

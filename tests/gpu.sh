@@ -93,6 +93,23 @@ max_launches = 6
 fashion-mnist-simplecnn = "digits"
 MATRIX
 
+cat >"$folder/gpu-devices.toml" <<'MATRIX'
+about = "One GPU and two, in every way that several train; skipped where there is one"
+
+[train]
+workload = ["fashion-mnist-simplecnn", "fashion-mnist-vit"]
+optimizer = "adam"
+backend = "cuda-eager"
+devices = [1, 2]
+parallel = ["ddp", "fsdp", "tp"]
+
+[budget]
+max_launches = 6
+
+[fallback]
+fashion-mnist-simplecnn = "digits"
+MATRIX
+
 cat >"$folder/gpu-generation.toml" <<'MATRIX'
 about = "Eager PyTorch on the GPU, and vLLM where it is installed, continue texts"
 
@@ -125,7 +142,7 @@ logged machine.txt "$python" -m bench machine
 logged doctor.txt "$python" -m bench doctor
 logged tests.txt "$python" -m pytest -rs tests/techniques tests/truth/test_ceilings.py \
   -k "cuda or gpu or tensorrt or board or accelerator or ceiling"
-for matrix in gpu gpu-training gpu-generation; do
+for matrix in gpu gpu-training gpu-devices gpu-generation; do
   logged "$matrix.txt" "$python" -m bench run --matrix "$folder/$matrix.toml" --results "$folder/results"
 done
 exit "$status"

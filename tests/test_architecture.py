@@ -36,6 +36,7 @@ reports.grids
 reports.prose
 reports.plots
 reports.content
+reports.page
 reports.formats
 reports.checks
 reports.write

@@ -46,14 +46,17 @@ def loss_of_shares(before: Values, after: Values) -> Loss:
     proportions (1998, Statistics in Medicine 17, method 10). Else the mean of differences with Student's
     interval and test.
     """
-    both = np.concatenate([before, after])
-    if not np.isin(both, (0.0, 1.0)).all():
+    if not (_right_or_wrong(before) and _right_or_wrong(after)):
         return loss_of_means(before, after)
     lost, won = int((before > after).sum()), int((before < after).sum())
     right = int(((before == 1) & (after == 1)).sum())
     value, low, high = newcombe(right, lost, won, len(before))
     method = "McNemar's exact test; Newcombe's interval"
     return Loss(value, low, high, mcnemar(lost, won), len(before), lost, won, method)
+
+
+def _right_or_wrong(values: Values) -> bool:
+    return bool(((values == 0) | (values == 1)).all())
 
 
 def loss_of_means(before: Values, after: Values) -> Loss:
@@ -91,9 +94,11 @@ def loss_of_resamples(before: float, after: float, resamples: tuple[Values, Valu
 @cache
 def mcnemar(lost: int, won: int) -> float:
     """Return the exact p of so many answers lost and won where both are as likely (McNemar 1947)."""
-    from scipy.stats import binomtest
-
-    return float(binomtest(lost, lost + won, 0.5).pvalue) if lost + won else 1.0
+    flips, ways, below = lost + won, 1, 0
+    for fewer in range(min(lost, won) + 1):
+        below += ways
+        ways = ways * (flips - fewer) // (fewer + 1)
+    return min(1.0, 2 * below / 2**flips)
 
 
 def newcombe(right: int, lost: int, won: int, items: int) -> tuple[float, float, float]:
@@ -115,9 +120,11 @@ def newcombe(right: int, lost: int, won: int, items: int) -> tuple[float, float,
 
 def false_discovery_rates(p: Sequence[float]) -> list[float]:
     """Return for each p the rate of false discoveries at which it is one (Benjamini & Hochberg 1995)."""
+    if not p:
+        return []
     from scipy.stats import false_discovery_control
 
-    return [float(rate) for rate in false_discovery_control(p)] if p else []
+    return [float(rate) for rate in false_discovery_control(p)]
 
 
 def _wilson(count: int, items: int) -> tuple[float, float]:

@@ -276,12 +276,18 @@ def _student_975(freedom: float) -> float:
 
 
 def pareto_front(costs: Sequence[float], qualities: Sequence[float]) -> list[bool]:
-    """Return for each point whether none dominates it, being as cheap and as good and better in one."""
+    """Return for each point whether none dominates it, being as cheap and as good and better in one.
+
+    A point with a NaN is neither dominated nor dominates.
+    """
     points = list(zip(costs, qualities, strict=True))
-    return [
-        not any(
-            (cost <= own_cost and quality >= own_quality) and (cost < own_cost or quality > own_quality)
-            for cost, quality in points
-        )
-        for own_cost, own_quality in points
-    ]
+    best: dict[float, float] = {}
+    for cost, quality in points:
+        if not (math.isnan(cost) or math.isnan(quality)):
+            best[cost] = max(quality, best.get(cost, quality))
+    front: dict[float, float] = {}
+    highest: float | None = None
+    for cost in sorted(best):
+        if highest is None or best[cost] > highest:
+            front[cost] = highest = best[cost]
+    return [math.isnan(cost) or math.isnan(quality) or front.get(cost) == quality for cost, quality in points]

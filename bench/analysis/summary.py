@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from bench.analysis.statistics import launch_interval
 from bench.metrics import metric_named
@@ -10,15 +12,19 @@ from bench.metrics import metric_named
 if TYPE_CHECKING:
     import pandas as pd
 
+_WHAT = ("stage_key", "metric", "qualifier")
+
 
 def undisturbed(measurements: pd.DataFrame) -> pd.DataFrame:
     """Return the good launches' rows of `Store.measurements`, less what a launch that was disturbed says
     where another, that was not, says it too."""
-    good = measurements[measurements["state"] == "ok"]
+    ok = measurements["state"] == "ok"
+    good = measurements if ok.all() else measurements[ok]
     calm = good["disturbed"] == ""
-    what = [good[name] for name in ("stage_key", "metric", "qualifier")]
-    told = (calm & good["value"].notna()).groupby(what).transform("any").astype(bool)
-    return good[calm | ~told]
+    if calm.all():
+        return good
+    told = (calm & good["value"].notna()).groupby([good[name] for name in _WHAT]).transform("any")
+    return good[calm | ~told.astype(bool)]
 
 
 def summarize(measurements: pd.DataFrame) -> pd.DataFrame:
@@ -29,52 +35,61 @@ def summarize(measurements: pd.DataFrame) -> pd.DataFrame:
     gets the interval over launch values; anything else keeps the value and interval of the last launch that
     has one. A timing of one launch is preliminary.
     """
-    import pandas as pd
-
     good = undisturbed(measurements)
-    groups: dict[tuple[str, str, str], list[tuple[Any, ...]]] = {}
-    # Plain rows: of a group of its own pandas makes a frame, ten thousand times in a large run.
-    for row in zip(*(good[name].tolist() for name in _READ), strict=True):
-        groups.setdefault(row[:3], []).append(row[3:])
-    rows = [_summarized(key, group) for key, group in groups.items()]
-    columns = "stage_key kind label metric qualifier value low high launches method preliminary reason"
-    return pd.DataFrame(rows, columns=columns.split())
+    group, groups = _numbered(good)
+    known = np.flatnonzero(good["value"].notna())
+    last = np.zeros(groups, dtype=int)
+    last[group] = np.arange(len(good))  # of equal indices the last is kept
+    last[group[known]] = known
+    found = good[list(_READ)].iloc[last].reset_index(drop=True)
+    sampled = found["metric"].isin([name for name in found["metric"].unique() if _is_sampled(name)])
+    found = found.assign(
+        launches=np.bincount(group, minlength=groups),
+        preliminary=sampled & found["timed"].astype(bool),
+        **{name: found[name].astype(float) for name in ("value", "low", "high")},
+    )
+    values = good["value"].to_numpy(dtype=float)
+    _set_intervals(found, values[known], group[known], sampled.to_numpy(dtype=bool))
+    return found[list(_COLUMNS)]
 
 
-_READ = (
-    *("stage_key", "metric", "qualifier", "value", "low", "high"),
-    *("kind", "label", "timed", "method", "reason"),
+_READ = (*_WHAT, "kind", "label", "timed", "value", "low", "high", "method", "reason")
+_COLUMNS = (
+    *("stage_key", "kind", "label", "metric", "qualifier", "value", "low", "high", "launches", "method"),
+    *("preliminary", "reason"),
 )
 
 
-def _summarized(key: tuple[str, str, str], group: list[tuple[Any, ...]]) -> dict[str, Any]:
-    """Return the row of one stage_key × metric × qualifier, from the rest of what its launches have."""
-    known = [row for row in group if row[0] is not None and row[0] == row[0]]
-    value, low, high, kind, label, timed, method, reason = (known or group)[-1]
-    stage_key, metric, qualifier = key
-    sampled = metric_named(metric).kind == "sampled"
-    found = {
-        "stage_key": stage_key,
-        "kind": kind,
-        "label": label,
-        "metric": metric,
-        "qualifier": qualifier,
-        "value": value,
-        "low": low,
-        "high": high,
-        "launches": len(group),
-        "method": method,
-        "preliminary": sampled and bool(timed),
-        "reason": reason,
-    }
-    if sampled and len(known) > 1:
-        interval = launch_interval([row[0] for row in known])
-        found |= {
-            "value": interval.value,
-            "low": interval.low,
-            "high": interval.high,
-            "launches": interval.n,
-            "method": interval.method,
-            "preliminary": interval.preliminary,
-        }
-    return found
+def _numbered(rows: pd.DataFrame) -> tuple[np.ndarray, int]:
+    """Number the stage_key × metric × qualifier of rows in the order they come; return how many there are."""
+    import pandas as pd
+
+    numbers = np.zeros(len(rows), dtype=np.int64)
+    for name in _WHAT:
+        own, values = pd.factorize(rows[name])
+        numbers = numbers * (len(values) + 1) + own
+    group, distinct = pd.factorize(numbers)
+    return group, len(distinct)
+
+
+def _is_sampled(metric: str) -> bool:
+    return metric_named(metric).kind == "sampled"
+
+
+def _set_intervals(found: pd.DataFrame, values: np.ndarray, group: np.ndarray, sampled: np.ndarray) -> None:
+    """Put the interval over launches into the rows of what several launches sampled, in place."""
+    counts = np.bincount(group, minlength=len(found))
+    rows = np.flatnonzero(sampled & (counts > 1))
+    order, ends = np.argsort(group, kind="stable"), np.cumsum(counts)
+    intervals = [launch_interval(values[order[ends[row] - counts[row] : ends[row]]].tolist()) for row in rows]
+    if not intervals:
+        return
+    for name, own in (
+        *((bound, [getattr(each, bound) for each in intervals]) for bound in ("value", "low", "high")),
+        ("launches", [each.n for each in intervals]),
+        ("method", [each.method for each in intervals]),
+        ("preliminary", [each.preliminary for each in intervals]),
+    ):
+        column = found[name].to_numpy(copy=True)
+        column[rows] = own
+        found[name] = column

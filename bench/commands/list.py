@@ -21,6 +21,7 @@ from bench.workloads import WORKLOADS, WorkloadRow
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS
 from techniques.optimizers import OPTIMIZERS
+from techniques.parallel import PARALLELS
 from techniques.regime import AVERAGES, CLIPS, SCHEDULES
 from techniques.registry import Registry, Row, nearest
 from techniques.settings import spell
@@ -30,9 +31,9 @@ def list_(
     table: Annotated[
         str | None,
         typer.Argument(
-            help="optimizers, schedules, clips, averages, compressions, backends, workloads, metrics, "
-            "stages, engines, matrices, or matrix (the keys of a matrix file). Default: all tables except "
-            "matrix."
+            help="optimizers, schedules, clips, averages, parallels, compressions, backends, workloads, "
+            "metrics, stages, engines, matrices, or matrix (the keys of a matrix file). Default: all tables "
+            "except matrix."
         ),
     ] = None,
     plugin: Plugins = None,
@@ -106,6 +107,7 @@ TABLES: dict[str, Callable[[], Sequence[Sequence[str]]]] = {
     "schedules": lambda: _techniques(SCHEDULES),  # type: ignore[arg-type]
     "clips": lambda: _techniques(CLIPS),
     "averages": lambda: _techniques(AVERAGES),
+    "parallels": lambda: _techniques(PARALLELS),  # type: ignore[arg-type]
     "compressions": lambda: _techniques(COMPRESSIONS),  # type: ignore[arg-type]
     "backends": lambda: _techniques(BACKENDS),  # type: ignore[arg-type]
     "workloads": _workloads,

@@ -14,6 +14,7 @@ from bench.commands import RESULTS, Command, Results, RunOption, StoreUrl
 from bench.errors import BenchError
 from bench.formatting import at_least, counted, format_value, say, three_digits
 from bench.metrics import METRICS, metric_named
+from bench.results.repeat import filter_text, words_around_filter
 from techniques.registry import first_few, nearest
 
 if TYPE_CHECKING:
@@ -92,12 +93,8 @@ def _origin(store: Store, run_id: str, cell: CellRow, results: Path) -> str:
 
 def command(run: Mapping[str, Any], cell: CellRow, results: Path, store_url: str = "") -> str:
     """Return the command that reproduces a cell's records and artifacts, in a run of its own."""
-    filter_text = ",".join(f"{axis}={value}" for axis, value in cell.axes.items())
-    matrix = run["request"].get("matrix_path") or run["matrix"]
-    words = ["python", "-m", "bench", "run", "--matrix", matrix, "--filter", filter_text, "--rebuild"]
-    words += [word for path in run["request"].get("plugins", {}) for word in ("--plugin", path)]
-    words += [word for path in run["request"].get("trusted", ()) for word in ("--trust", path)]
-    words += ["--smoke"] if run["request"].get("smoke") else []
+    before, after = words_around_filter(run)
+    words = [*before, filter_text(cell.axes), *after]
     words += ["--results", str(results.resolve())]
     words += ["--store", store_url] if store_url else []
     return shlex.join(words)

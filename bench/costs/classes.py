@@ -8,10 +8,16 @@ from typing import Any
 
 CostClass = tuple[str, ...]
 
+SINGLE = "single"
+"""The kind of stages that take a step on one of several devices."""
+
 TRIAL = "trial"
 """The kind of stages that differ in the settings of their optimizer, which do not drive the cost."""
 
 DRIVERS = ("workload", "optimizer", "backend", "precision", "batch_size", "format", "test_samples")
+
+_OF_DEVICES = ("devices", "parallel", "of_devices")
+"""What drives the cost too, where several devices train: a stage of one has the class that it had without."""
 
 
 def cost_class(kind: str, settings: Mapping[str, Any]) -> CostClass:
@@ -24,6 +30,8 @@ def cost_class(kind: str, settings: Mapping[str, Any]) -> CostClass:
     if kind == TRIAL:
         settings = without_tried(settings)
     found = [f"{name}={settings[name]}" for name in DRIVERS if settings.get(name) is not None]
+    if settings.get("devices", 1) != 1 or "of_devices" in settings:
+        found += [f"{name}={settings[name]}" for name in _OF_DEVICES if settings.get(name) is not None]
     if "technique" not in settings:
         return (kind, *found)
     name = re.split(r"[:(]", str(settings["technique"]))[0]
@@ -52,8 +60,9 @@ def near(kind: str, settings: Mapping[str, Any]) -> tuple[CostClass, ...]:
     middle of a kind.
     """
     class_ = cost_class(kind, settings)
+    of_devices = tuple(f"{name}=" for name in _OF_DEVICES)  # the batch is the same, and so is the work
     return tuple(
-        (f"near {number}", *(entry for entry in class_ if not entry.startswith(less)))
+        (f"near {number}", *(entry for entry in class_ if not entry.startswith((*less, *of_devices))))
         for number, less in enumerate(_LESS)
     )
 

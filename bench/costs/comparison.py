@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.costs.rates import disk_bytes
 from bench.costs.timeline import HANDOVER, length_s, union
 from bench.results.store import StageRow, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OVERHEAD = "servers, store, report"
 WHOLE = "whole run, elapsed"
@@ -71,15 +74,20 @@ class _Taken:
     ok: bool
 
 
-def compare(store: Store, run_id: str) -> Comparison | None:
-    """Compare a run's prediction with its launches; None if it made no prediction."""
+def compare(store: Store, run_id: str, launches: pd.DataFrame | None = None) -> Comparison | None:
+    """Compare a run's prediction with its launches; None if it made no prediction.
+
+    `launches` are those of the store, where they are read already.
+    """
     predicted = store.run(run_id)["request"].get("prediction")
     if not predicted:
         return None
     stages = store.stages(run_id)
     if len(predicted["stages"]) > len(stages) or "before" not in predicted:
         raise store.damaged("runs.request: prediction must be of the run's own stages")
-    launches = store.launches(run_id).iloc[predicted["before"]["launches"] :]
+    if launches is None:
+        launches = store.launches(run_id)
+    launches = launches.iloc[predicted["before"]["launches"] :]
     own = launches[~launches["reused"].astype(bool)]
     taken = {
         str(key): _Taken(float(group["wall_s"].sum()), bool((group["state"] == "ok").all()))

@@ -10,7 +10,7 @@ from statistics import fmean, median
 from typing import Any, Literal
 
 from bench.analysis.statistics import LOOKS
-from bench.costs.classes import TRIAL, CostClass, cost_class, kin, near, without_tried
+from bench.costs.classes import SINGLE, TRIAL, CostClass, cost_class, kin, near, without_tried
 from bench.costs.rates import disk_bytes
 from bench.results.store import LaunchCost, StageRow
 from bench.stages import STAGES
@@ -32,6 +32,10 @@ SOURCES: Mapping[Source, str] = {
 _RECENT = 20
 _ENOUGH_RATIOS = 3
 """Launches of a kind here that tell more of this machine's speed than its calibration does."""
+_RANKS_S = 5.0
+"""What it takes to start a process for each device and to join them, on two cores of a server."""
+_OF_OTHERS: tuple[Source, ...] = ("near", "kin", "guess")
+"""Sources of costs of stages that may have had one device."""
 _WARM_STEPS = 100
 """Steps after which the mean step is that of a warm process; the first steps take several times as long."""
 
@@ -145,21 +149,23 @@ class CostModel:
         pool, source = self._pool(stage.kind, settings, class_)
         counted = source in ("store", "reference", "near")
         launches = self._launches(pool if counted else ()) if stage.timed else 1.0
+        started_s = _RANKS_S if source in _OF_OTHERS and settings.get("devices", 1) > 1 else 0.0
         if not pool:
             row = STAGES.get(stage.kind)
-            size = _at_least_content(row.guess_bytes, settings)
-            return StageCost(row.guess_s, row.guess_s, launches, size, "guess")
+            size, guess_s = _at_least_content(row.guess_bytes, settings), row.guess_s + started_s
+            return StageCost(guess_s, guess_s, launches, size, "guess")
         sizes = [cost.artifact_bytes for cost in pool if cost.artifact_bytes is not None]
         size = round(median(sizes)) if sizes else None
         size = _at_least_content(size, settings) if source in ("kin", "near") else size
         trained = [cost for cost in pool if cost.values.get("steps_trained")]
         if trained and _budget_steps(settings):
             seconds, bound = self._training_s(trained, settings)
-            return StageCost(seconds, seconds, launches, size, source, bound)
+            return StageCost(seconds + started_s, seconds + started_s, launches, size, source, bound)
         speed = self._speed(stage.kind) if source in ("reference", "near") else 1.0
         first = [speed * _resampled_s(cost, settings) for cost in pool if cost.round == 0]
         later = [speed * _resampled_s(cost, settings) for cost in pool if cost.round > 0]
-        return StageCost(median(first or later), median(later or first), launches, size, source)
+        first_s, later_s = (started_s + median(known) for known in (first or later, later or first))
+        return StageCost(first_s, later_s, launches, size, source)
 
     def _speed(self, kind: str) -> float:
         """Return how many times as long a kind takes here as the reference says, by launches here."""
@@ -176,6 +182,9 @@ class CostModel:
                 return pool, source
         if kind == TRIAL:  # it takes as long as a training of its steps
             return self._pool("train", settings, cost_class("train", settings))
+        if kind == SINGLE:  # it is a step, on fewer cores
+            alone = {key: value for key, value in settings.items() if key != "of_devices"}
+            return self._pool("step", alone, cost_class("step", alone))
         if pool := self._reference.related(kind, settings):
             return pool, "near"
         pool = self._stored.related(kind, settings) or self._probed.related(kind, settings)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 import os
 import selectors
-import signal
 import subprocess
 import sys
 import threading
@@ -23,25 +21,20 @@ from typing import IO, Any
 from bench.costs.timeline import now_s
 from bench.execution.allocator import allocator_environment
 from bench.execution.compiler_cache import compiler_cache
+from bench.execution.endings import judge_end, read_result, read_tail
 from bench.execution.forkserver import end_session
-from bench.execution.worker import NO_SPACE_EXIT
 from bench.matrix.file import Allocator
-from bench.processes import how_it_ended, signal_name
-from bench.records import Request, Result, State, as_json, read_as
+from bench.processes import how_it_ended
+from bench.records import Request, Result, as_json
 from bench.results.folder import COMPILE_CACHE, STORE_VARIABLE
 
 _LOG = logging.getLogger(__name__)
-
-TAIL_LINES = 20
 
 START_TIMEOUT_S = 300.0
 """A server that has not finished its imports by then counts as hung."""
 
 GRACE_S = 60.0
 """A server ends a worker after its timeout; a server that is later than this counts as hung."""
-
-# These signals come from outside, so they are not the fault of the stage: the launch is repeated.
-_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _NUMBERS = count()
 """Of requests and servers, unique in this process: the files of an ended server may still lie there."""
@@ -232,27 +225,6 @@ class ForkServerExecutor:
         pending.future.set_result(result)
 
 
-def judge_end(reply: Mapping[str, Any], tail: str, timeout_s: float) -> tuple[State, str]:
-    """Return the state and reason of a worker that left no result."""
-    code = reply["exit"]
-    if reply.get("error"):
-        return "failed", reply["error"]
-    if reply["timed_out"]:
-        return "timeout", f"exceeded its timeout of {timeout_s:g} s"
-    if "std::bad_alloc" in tail or "MemoryError" in tail:
-        return "oom", "could not allocate memory"
-    if code == NO_SPACE_EXIT:
-        return "failed", os.strerror(errno.ENOSPC)
-    if code >= 0:
-        return "failed", f"ended with exit code {code} and left no result"
-    name = signal_name(-code)
-    if -code == signal.SIGKILL and reply["oom_kills"]:
-        return "oom", "killed by the kernel: out of memory"
-    if -code in _FROM_OUTSIDE:
-        return "killed", f"ended from outside by {name}"
-    return "failed", f"ended by {name}"
-
-
 def _request_text(request: Request[Any]) -> str:
     return (
         f"{request.kind} {request.label}, key {request.key[:12]}, launch {request.round + 1}, "
@@ -268,26 +240,6 @@ def _log_end(number: int, pid: int | None, result: Result) -> None:
     _LOG.log(level, "%s: %s after %.1f s%s", who, result.state, result.wall_s, reason)
     for line in result.output_tail.splitlines():
         _LOG.log(level, "worker %d printed: %s", number, line)
-
-
-def read_result(path: Path) -> Result | None:
-    """Return the result that a worker left, or None where it left none that is whole."""
-    try:
-        return read_as(Result, json.loads(path.read_text()))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def read_tail(path: Path) -> str:
-    """Return the last lines of a worker's output."""
-    try:
-        with path.open("rb") as log:
-            log.seek(0, os.SEEK_END)
-            log.seek(max(0, log.tell() - 16384))
-            lines = log.read().decode(errors="replace").splitlines()
-    except OSError:
-        return ""
-    return "\n".join(lines[-TAIL_LINES:])
 
 
 def _read_what_is_there(pipe: IO[bytes]) -> bytes:

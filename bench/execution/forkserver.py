@@ -8,11 +8,9 @@ fork. It sleeps while it waits, and when its parent goes, its workers go with it
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import json
 import os
-import resource
 import selectors
 import signal
 import sys
@@ -21,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bench.execution.kernel import count_oom_kills, die_with_parent, limit_memory
 from bench.execution.signals import readable_on_signals
 
-_PR_SET_PDEATHSIG = 1
-_OOM_SCORE = 500
 _END_S = 30.0
 """A killed process that is still there after this waits for a device; it runs no code of its own any more."""
 
@@ -148,22 +145,6 @@ def become_worker(command: dict[str, Any], parent: int) -> NoReturn:
         os._exit(code)
 
 
-def die_with_parent(signal_number: int, parent: int) -> None:
-    """Ask the kernel to send this process a signal when its parent goes (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number)
-        if os.getppid() != parent:  # it went before the kernel had been asked
-            os._exit(1)
-
-
-def limit_memory(limit_bytes: int) -> None:
-    """Bound what this process can allocate, and offer it to the kernel first should memory run out."""
-    resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE))
-
-
 def kill_group(pid: int) -> None:
     """Kill a worker and all that it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -189,15 +170,6 @@ def running_in_session(leader: int) -> list[int]:
             if int(session) == leader and state not in "ZX":
                 pids.append(int(place.name))
     return pids
-
-
-def count_oom_kills() -> int:
-    """Return how many processes the kernel has killed for memory since it booted, 0 where unknown."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    return 0
 
 
 def main(modules: list[str]) -> None:

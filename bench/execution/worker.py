@@ -16,9 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from bench.errors import Diverged
+from bench.execution.endings import NO_SPACE_EXIT
+from bench.execution.ranks import run_in_ranks
 from bench.files import replace_file
 from bench.identity.discovered import Recorder
 from bench.identity.reuse import inputs_to_json
@@ -35,9 +38,6 @@ Stage = Callable[[Request[Any], Path], Sequence[Measurement]]
 
 _DISTURBANCE_METRICS = ("reference_s", "timed_cpu_over_wall", "gpu_throttled")
 
-NO_SPACE_EXIT = os.EX_IOERR
-"""The exit code of a worker that could not leave its result because the disk is full."""
-
 OUT_OF_MEMORY = (
     *("can't allocate memory", "std::bad_alloc", "out of memory", "cannot allocate memory"),
     *("resource_exhausted", "out_of_device_memory"),  # XLA, Intel's GPUs
@@ -48,8 +48,9 @@ def main(arguments: list[str]) -> int:
     """Read the request, run it, write the result."""
     request_path, result_path = map(Path, arguments)
     request = read_as(Request, json.loads(request_path.read_text()))
+    devices = request.settings.get("devices", 1)
     try:
-        result = run(request)
+        result = run(request) if devices == 1 else run_in_ranks(request, devices, result_path.parent)
         replace_file(result_path, json.dumps(as_json(result)).encode(), sync=False)
     except OSError as error:
         if error.errno not in FULL:
@@ -58,23 +59,30 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def run(request: Request[Mapping[str, Any]]) -> Result:
-    """Run the stage of a request; whatever goes wrong in it becomes the result's state and reason."""
+def run(request: Request[Mapping[str, Any]], *, rank: int = 0, ranks: int = 1) -> Result:
+    """Run the stage of a request; whatever goes wrong in it becomes the result's state and reason.
+
+    Of several ranks that run it together each has a share of the threads, and rank 0 leaves the artifact.
+    """
     from bench.instruments.disturbance import Disturbance
 
-    disturbance = Disturbance(request.device)
+    disturbance = Disturbance(request.device, ranks)
     measurements: tuple[Measurement, ...] = ()
     artifact: Artifact | None = None
     state, reason = "ok", ""
     modules: Mapping[str, str] = {}
     body = time.perf_counter()
     try:
-        stage, typed = prepare(request)
+        stage, typed = prepare(request, max(1, request.threads // ranks))
         body = time.perf_counter()
         # Of a timed stage only the modules are recorded.
         recorder = Recorder(Path(request.results), hears_files=STAGES.get(request.kind).leaves_artifact)
         with disturbance, recorder:
-            measurements, artifact = _run_stage(stage, typed, request, recorder)
+            if rank == 0:
+                measurements, artifact = _run_stage(stage, typed, request, recorder)
+            else:
+                with TemporaryDirectory() as scratch:
+                    stage(typed, Path(scratch))
         modules = recorder.modules()
     except Exception as error:
         traceback.print_exc()
@@ -92,14 +100,15 @@ def run(request: Request[Mapping[str, Any]]) -> Result:
     )
 
 
-def prepare(request: Request[Mapping[str, Any]]) -> tuple[Stage, Request[Any]]:
+def prepare(request: Request[Mapping[str, Any]], threads: int | None = None) -> tuple[Stage, Request[Any]]:
     """Do what belongs to starting up, outside the stage's body: plug-ins, imports, threads.
 
-    Returns what runs the stage, and the request with the settings of its kind.
+    `threads` are those of this process, all of the request's by default. Returns what runs the stage, and the
+    request with the settings of its kind.
     """
     import torch
 
-    torch.set_num_threads(request.threads)
+    torch.set_num_threads(threads or request.threads)
     trust(request.trusted)
     reload_plugins(request.plugins)
     for module in request.imports:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import Any
 
 from bench.instruments.nvml import NvmlSilent, open_nvml
@@ -28,6 +30,21 @@ def describe_accelerators() -> tuple[list[dict[str, Any]], str]:
     finally:
         pynvml.nvmlShutdown()
     return found, "" if found else "the NVIDIA driver shows no device"
+
+
+def visible_gpus() -> int | None:
+    """Return how many NVIDIA GPUs this process may use, None where the driver does not say.
+
+    `CUDA_VISIBLE_DEVICES` lists them; what stands behind a number below 0 is not seen.
+    """
+    boards, _ = describe_accelerators()
+    if not boards:
+        return None
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return len(boards)
+    seen = takewhile(lambda entry: entry and not entry.startswith("-"), map(str.strip, listed.split(",")))
+    return min(len(boards), len(list(seen)))
 
 
 def named_accelerators(device: str) -> list[dict[str, Any]]:

@@ -44,10 +44,14 @@ THROTTLED_SHARE = 0.02
 
 
 class Disturbance:
-    """Records over a `with` block what else went on: pressure, steal, involuntary switches, load, the GPU."""
+    """Records over a `with` block what else went on: pressure, steal, involuntary switches, load, the GPU.
 
-    def __init__(self, device: str = "cpu") -> None:
-        self._device = device
+    Of several `ranks` that work together this is one: the others take as much of the CPUs as it does, and it
+    may have a context on its GPU already.
+    """
+
+    def __init__(self, device: str = "cpu", ranks: int = 1) -> None:
+        self._device, self._ranks = device, ranks
         self._found: dict[str, float | None] = {}
         self._gpu = GpuState()
 
@@ -57,8 +61,8 @@ class Disturbance:
         self._pressure_us, self._stolen_s = _cpu_pressure_us(), stolen_s()
         self._busy_s, self._threads = busy_s(), thread_seconds()
         self._load = os.getloadavg()[0]
-        # The launch has no context on the device yet: whoever is there now is a stranger, by any numbering.
-        self._gpu = gpu_state(ours=0) if self._device == "cuda" else GpuState()
+        # Without a context of the launch's own, whoever is there now is a stranger, by any numbering.
+        self._gpu = gpu_state(ours=int(self._ranks > 1)) if self._device == "cuda" else GpuState()
         return self
 
     def __exit__(
@@ -75,7 +79,7 @@ class Disturbance:
                 resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - self._switches
             ),
             "cpu_pressure": _share(self._pressure_us, _cpu_pressure_us(), 1e6 * wall_s),
-            "others_cpu": _share(self._busy_s, None if busy is None else busy - cpu_s, wall_s),
+            "others_cpu": _share(self._busy_s, None if busy is None else busy - self._ranks * cpu_s, wall_s),
             "active_threads": float(sum(seconds > ACTIVE_SHARE * wall_s for seconds in on_cpu)),
             "cpus": float(cpus),
             "stolen": _share(self._stolen_s, stolen_s(), wall_s * cpus),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -235,8 +236,9 @@ def _leaves(content: object, seen: set[int]) -> Iterator[object]:
 def _plain(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     if hasattr(tensor, "__tensor_flatten__"):
         names, _ = tensor.__tensor_flatten__()
-        for name in names:
-            yield from _plain(getattr(tensor, name))
+        inner = (getattr(tensor, name) for name in names)
+        # A part of a tensor that several devices have names their mesh, too.
+        yield from itertools.chain(*(_plain(each) for each in inner if isinstance(each, torch.Tensor)))
     elif tensor.layout == torch.strided or tensor.is_mkldnn:
         yield tensor
     elif tensor.layout == torch.sparse_coo:

@@ -12,6 +12,7 @@ from bench.workloads import WORKLOADS
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS, parse_recipe
 from techniques.optimizers import OPTIMIZERS
+from techniques.parallel import ONE_DEVICE, PARALLELS
 from techniques.precisions import PRECISIONS
 from techniques.regime import AVERAGES, CLIPS, SCHEDULES
 from techniques.registry import Registry, TechniqueError, nearest
@@ -22,6 +23,7 @@ TUNED = "tuned"
 """The optimizer of the workload's own row, with the settings that its target was measured with."""
 
 _MAX_BATCH_SIZE = 1_000_000
+_MAX_DEVICES = 1024
 _MAX_SEED = 2**32 - 1  # the largest that every library's generator accepts
 
 Axis = str | int | list[str | int]
@@ -116,6 +118,12 @@ def _positive(value: str | int) -> int:
     return value
 
 
+def _devices(value: str | int) -> int:
+    if not isinstance(value, int) or not 1 <= value <= _MAX_DEVICES:
+        raise TechniqueError(f"must be an integer from 1 to {_MAX_DEVICES:,}, got {value!r}")
+    return value
+
+
 def _batch_or_default(value: str | int) -> int:
     return 0 if value == "default" else _positive(value)
 
@@ -158,6 +166,10 @@ def _backend(value: str | int) -> str:
     return BACKENDS.parse(str(value)).text
 
 
+def _every_parallel() -> list[str]:
+    return [name for name in PARALLELS.rows() if name != ONE_DEVICE]
+
+
 def _of_table(name: str, registry: Registry[Any]) -> AxisRule:
     return AxisRule(
         name,
@@ -176,6 +188,8 @@ AXES = (
     AxisRule("train.backend", "train", _backend, _every_backend, _cannot_train),
     AxisRule("train.precision", "train", _precision, lambda: PRECISIONS),
     AxisRule("train.batch_size", "train", _batch_or_default),
+    AxisRule("devices", "train", _devices),
+    AxisRule("parallel", "train", lambda v: PARALLELS.parse(str(v)).text, _every_parallel),
     AxisRule("tuning", "train", read_tuning),
     AxisRule("seed", "train", _seed),
     AxisRule("compression", "infer", lambda v: parse_recipe(str(v)).text, _every_compression),

@@ -34,6 +34,8 @@ class Cell:
     train_backend: str
     train_precision: str
     train_batch_size: int
+    devices: int
+    parallel: str
     tuning: str
     seed: int
     compression: str

@@ -23,6 +23,7 @@ from bench.analysis.tuning import FIXED
 from bench.errors import MatrixError
 from bench.matrix.axes import Axis
 from bench.matrix.tuning import MAX_TRIAL_SEED, MAX_TRIALS, RIGHT, Tuning
+from techniques.parallel import DATA_PARALLEL
 from techniques.precisions import PRECISIONS
 from techniques.regime import CONSTANT, NONE
 from techniques.registry import nearest
@@ -84,6 +85,7 @@ class TrainAxes(_Strict):
     `schedule` changes the optimizer's rate over the planned steps, `clip` bounds gradients, and `average` is
     of the weights that are evaluated. `tuning`: "fixed" trains with the settings as they are written,
     "defaults" with the published ones, and a table such as { trials = 20 } with the best of so many trials.
+    So many `devices` train one model together, in the way `parallel`; the batch is that of all of them.
     """
 
     workload: Axis
@@ -94,6 +96,8 @@ class TrainAxes(_Strict):
     backend: Axis = "cpu-eager"
     precision: Axis = "fp32"
     batch_size: Axis = "default"
+    devices: Axis = 1
+    parallel: Axis = DATA_PARALLEL
     tuning: TuningAxis = FIXED
     seed: Axis = 0
 

@@ -19,6 +19,7 @@ from bench.matrix.file import Cross, InferAxes, tuning_values
 from bench.matrix.filters import axis_of, chosen_of, patterns_of
 from bench.workloads import WORKLOADS
 from techniques.optimizers import OPTIMIZERS
+from techniques.parallel import ONE_DEVICE
 from techniques.regime import CONSTANT, NONE
 from techniques.registry import nearest
 
@@ -28,10 +29,13 @@ NOT_SERVED = InferAxes(compression="none", backend="cpu-eager")
 """The values of `[infer]` of models that are only trained."""
 
 _PLACES = {axis.name: place for place, axis in enumerate(AXES)}
-_WORKLOAD, _OPTIMIZER, _TRAIN_BATCH_SIZE = (
-    _PLACES[name] for name in ("workload", "optimizer", "train.batch_size")
+_WORKLOAD, _OPTIMIZER, _TRAIN_BATCH_SIZE, _DEVICES, _PARALLEL = (
+    _PLACES[name] for name in ("workload", "optimizer", "train.batch_size", "devices", "parallel")
 )
-_AS_GIVEN = {"optimizer": NO_OPTIMIZER, "schedule": CONSTANT, "clip": NONE, "average": NONE, "tuning": FIXED}
+_AS_GIVEN = {
+    **{"optimizer": NO_OPTIMIZER, "schedule": CONSTANT, "clip": NONE, "average": NONE, "tuning": FIXED},
+    **{"devices": 1, "parallel": ONE_DEVICE},
+}
 _UNTRAINED = {_PLACES[axis]: value for axis, value in _AS_GIVEN.items()}
 """What cells have, by place, whose model is served as given."""
 
@@ -176,6 +180,8 @@ class _CellMaker:
         row = self._row(values[_WORKLOAD])
         if values[_TRAIN_BATCH_SIZE] == 0:
             values[_TRAIN_BATCH_SIZE] = row.batch_size
+        if values[_DEVICES] == 1:
+            values[_PARALLEL] = ONE_DEVICE
         if row.inference_only:
             for place, value in _UNTRAINED.items():
                 values[place] = value

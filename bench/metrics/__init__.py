@@ -21,5 +21,7 @@ METRICS = MetricTable((*_OF_STAGES, *imported.ROWS, *derived.ROWS))
 
 def metric_named(name: str) -> Metric:
     """Return a metric's row; of one that nothing here knows, a row that says so."""
-    known = METRICS.get(name)
-    return known or Metric(name, name, "", "neither", "seeded", "any", "not a metric of this version")
+    try:
+        return METRICS[name]
+    except KeyError:
+        return Metric(name, name, "", "neither", "seeded", "any", "not a metric of this version")

@@ -17,6 +17,7 @@ from bench.models.predictions import Predictions, gathered
 from bench.workloads.workload import Data, Workload
 from techniques.backends.training import TrainingStep
 from techniques.numbers import as_taken
+from techniques.parallel.ranks import Ranks
 
 EVALUATION_BATCH = 250
 """Samples evaluated at once: few enough that a small net's activations stay near the caches."""
@@ -88,9 +89,27 @@ class Trainer:
         """Return how many samples a batch has: `batch_size`, or all where there are fewer."""
         return min(self.batch_size, len(self.data.train_inputs))
 
-    def step(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Take one optimizer step on a batch of kept inputs; return the loss without waiting for it."""
-        return self.learn(self.workload.transform(inputs.to(self.device)), targets.to(self.device))
+    @property
+    def ranks(self) -> Ranks:
+        """Return the processes that train together: this one alone."""
+        return Ranks(0, 1, "")
+
+    def step(self, chosen: torch.Tensor) -> torch.Tensor:
+        """Take one optimizer step on the samples of these numbers; return the loss without waiting for it."""
+        targets = self.data.train_targets[chosen].to(self.device)
+        return self.learn(self.inputs(self.own(chosen)), targets)
+
+    def inputs(self, chosen: torch.Tensor) -> torch.Tensor:
+        """Return the samples of these numbers as the model takes them."""
+        return self.workload.transform(self.data.train_inputs[chosen].to(self.device))
+
+    def own(self, chosen: torch.Tensor) -> torch.Tensor:
+        """Return which samples of a batch go through this process: all of them."""
+        return chosen
+
+    def of_all(self, losses: list[float]) -> list[float]:
+        """Return the losses of whole batches by what this process's steps returned."""
+        return losses
 
     def warm_up(self) -> None:
         """Do once what only the first step does, so that no clock sees compilation or a cold start.
@@ -99,13 +118,12 @@ class Trainer:
         """
         samples = len(self.data.train_inputs)
         chosen = torch.arange(self.samples_per_batch)
-        inputs, targets = self.data.train_inputs[chosen], self.data.train_targets[chosen]
         epoch = islice(
             shuffled_batches(samples, self.batch_size, _WARM_UP_SEED), samples // self.samples_per_batch
         )
         self.learn.warm_up(
-            self.workload.transform(inputs.to(self.device)),
-            targets.to(self.device),
+            self.inputs(self.own(chosen)),
+            self.data.train_targets[chosen].to(self.device),
             (self.data.train_targets[numbers] for numbers in epoch),
         )
         self.synchronize()
@@ -161,13 +179,13 @@ class Trainer:
         passes = self.learn.passes
         started = time.perf_counter()
         for step, chosen in enumerate(islice(batches, steps)):
-            losses[step] = self.step(self.data.train_inputs[chosen], self.data.train_targets[chosen])
+            losses[step] = self.step(chosen)
         self.learn.write_back()
         self.synchronize()
         record.training_s += time.perf_counter() - started
         record.steps += steps
         record.samples += (self.learn.passes - passes) * self.samples_per_batch
-        found: list[float] = losses.tolist()
+        found = self.of_all(losses.tolist())
         first = diverged_at(found, start=0)
         if first is not None:
             raise Diverged(f"the training loss is {found[first]} at step {record.steps - steps + first + 1}")

@@ -12,6 +12,7 @@ from bench.workloads import WORKLOADS, WorkloadRow
 from techniques.backends import BACKENDS, BackendRow
 from techniques.compression import Recipe, parse_recipe
 from techniques.optimizers import OPTIMIZERS
+from techniques.parallel import PARALLELS, ParallelRow
 from techniques.regime import AVERAGES, CLIPS, CONSTANT, NONE, SCHEDULES, Regime
 from techniques.registry import Technique
 
@@ -24,6 +25,7 @@ class Lookup:
         self.optimizer = cache(OPTIMIZERS.parse)
         self.backend = cache(BACKENDS.parse)
         self.regime = cache(_regime)
+        self.parallel = cache(PARALLELS.parse)
         self.recipe = cache(parse_recipe)
         self.spelled = cache(lambda text: _spelled(self.recipe(text)))
 
@@ -32,15 +34,16 @@ class Lookup:
 class CellTechniques:
     """A cell with its techniques looked up.
 
-    `regime` is the schedule, the clipping and the average. `format` is the format of numbers that the recipe
-    ends with, or None. `structure` spells how the recipe changes the model's shapes; it is empty if the
-    recipe keeps them.
+    `regime` is the schedule, the clipping and the average, `parallel` how devices train together. `format`
+    is the format of numbers that the recipe ends with, or None. `structure` spells how the recipe changes the
+    model's shapes; it is empty if the recipe keeps them.
     """
 
     cell: Cell
     workload: Technique[WorkloadRow]
     optimizer: Technique[Any]
     regime: Regime
+    parallel: Technique[ParallelRow]
     train_backend: Technique[BackendRow]
     backend: Technique[BackendRow]
     recipe: Recipe
@@ -54,6 +57,7 @@ class CellTechniques:
             lookup.workload(cell.workload),
             lookup.optimizer(cell.optimizer),
             lookup.regime(cell.schedule, cell.clip, cell.average),
+            lookup.parallel(cell.parallel),
             lookup.backend(cell.train_backend),
             lookup.backend(cell.backend),
             lookup.recipe(cell.compression),
@@ -64,7 +68,12 @@ class CellTechniques:
     def training_label(self) -> str:
         """Name the cell's training, for people and baselines."""
         tuning = f" {self.cell.tuning}" if tuning_of(self.cell.tuning) else ""
-        return f"{self.tuned_label}{tuning}{self.seed_label}"
+        return f"{self.tuned_label}{self.devices_label}{tuning}{self.seed_label}"
+
+    @property
+    def devices_label(self) -> str:
+        """Name the devices that train together; a single one needs no name."""
+        return "" if self.cell.devices == 1 else f" {self.cell.parallel} x{self.cell.devices}"
 
     @property
     def seed_label(self) -> str:

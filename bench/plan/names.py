@@ -23,4 +23,6 @@ def varying_axes(cells: Collection[Cell]) -> tuple[str, ...]:
     names = [name for name, values in found.items() if len(values) > 1]
     if len(by_workload) == len(found["workload"]) and "train.batch_size" in names:
         names.remove("train.batch_size")
+    if "devices" in names and len({(cell.devices, cell.parallel) for cell in cells}) == len(found["devices"]):
+        names = [name for name in names if name != "parallel"]  # the devices say which
     return tuple(names)

@@ -112,7 +112,7 @@ class Planner:
         wanted = {name for name, row in kinds.items() if self.serves or row.works == "trains" or row.daily}
         self._plans = {name: plan for name, plan in STAGES.plans().items() if name in wanted}
         self._keys = Keys()
-        self._reasons = Reasons()
+        self._reasons = Reasons(self.cpus)
         self._made: dict[tuple[object, ...], Any] = {}
 
     def once(self, what: tuple[object, ...], make: Callable[[], MadeT]) -> MadeT:

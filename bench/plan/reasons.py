@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.formatting import counted
+from bench.instruments.accelerators import visible_gpus
 from bench.matrix.axes import NO_OPTIMIZER
 from bench.matrix.tuning import tuning_of
 from bench.plan.lookup import CellTechniques
-from techniques.backends import BACKENDS
+from techniques.backends import BACKENDS, ELSEWHERE
 from techniques.optimizers.search import searched
+from techniques.parallel import cannot_spread
 from techniques.regime import clash_with_own_average
 from techniques.registry import Obstacle, Row, Technique
 
@@ -40,11 +43,15 @@ class Reason:
 
 
 class Reasons:
-    """Finds why cells cannot run here, each reason once for all cells that have it."""
+    """Finds why cells cannot run here, each reason once for all cells that have it.
 
-    def __init__(self) -> None:
+    `cpus` are the cores that stages have, None where that is not known.
+    """
+
+    def __init__(self, cpus: int | None = None) -> None:
+        self._cpus = cpus
         self._obstacles: dict[int, Obstacle | None] = {}
-        self._reasons: dict[tuple[str, ...], Reason | None] = {}
+        self._reasons: dict[tuple[str | int, ...], Reason | None] = {}
 
     def reason(self, chosen: CellTechniques) -> Reason | None:
         """Return why a cell cannot run here, None if it can; what no command mends comes first."""
@@ -53,6 +60,7 @@ class Reasons:
             *(cell.workload, cell.optimizer, cell.train_backend, cell.backend, cell.compression),
             *(cell.schedule, cell.clip, cell.average, cell.tuning),
             *(cell.train_precision, cell.precision),
+            *(cell.devices, cell.parallel, cell.train_batch_size),
         )
         if asked not in self._reasons:
             self._reasons[asked] = _first(list(self._all(chosen)))
@@ -61,7 +69,7 @@ class Reasons:
     def _all(self, chosen: CellTechniques) -> Iterator[Reason]:
         techniques: list[Technique[Any]] = [
             *(chosen.workload, chosen.optimizer, chosen.train_backend, chosen.backend),
-            *chosen.regime.techniques,
+            *(*chosen.regime.techniques, chosen.parallel),
             *chosen.recipe.techniques,
         ]
         for technique in techniques:
@@ -73,6 +81,8 @@ class Reasons:
                 yield _of_obstacle(row, obstacle)
         yield from _mismatches(chosen)
         yield from _lacks(chosen)
+        if chosen.cell.devices > 1:
+            yield from _cannot_share(chosen, self._cpus)
 
 
 def _first(reasons: list[Reason]) -> Reason | None:
@@ -94,6 +104,20 @@ def _lacks(chosen: CellTechniques) -> Iterator[Reason]:
         yield Reason(text, KERNEL if lacks_kernel else PRECISION, serve.name)
     elif text := serve.cannot_lower(format_, cell.precision, own):
         yield Reason(text, SETTING, serve.name)
+
+
+def _cannot_share(chosen: CellTechniques, cpus: int | None) -> Iterator[Reason]:
+    """Yield why so many devices cannot train together."""
+    cell, backend, parallel = chosen.cell, chosen.train_backend.row, chosen.parallel
+    if text := cannot_spread(backend, parallel, cell.devices):
+        yield Reason(text, MISMATCH, parallel.name)
+    found = cpus if backend.device == "cpu" else visible_gpus()
+    if found is not None and cell.devices > found and backend.name not in ELSEWHERE:
+        what = counted(found, "core" if backend.device == "cpu" else "GPU")
+        yield Reason(f"devices={cell.devices}: {backend.name} has {what} here", HARDWARE, backend.name)
+    if parallel.row.splits_batches and cell.train_batch_size % cell.devices:
+        text = f"devices={cell.devices}: a batch of {cell.train_batch_size} cannot be shared equally"
+        yield Reason(text, MISMATCH, parallel.name)
 
 
 def _of_obstacle(row: Row, obstacle: Obstacle) -> Reason:

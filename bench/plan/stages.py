@@ -23,6 +23,7 @@ from bench.stages.settings import (
     RequestsSettings,
     RobustnessSettings,
     ServeSettings,
+    SingleSettings,
     StepSettings,
     TrainSettings,
     WorkloadSettings,
@@ -52,6 +53,7 @@ def _train(planner: Planner, chosen: CellTechniques) -> str:
     row = chosen.workload.row
     settings = TrainSettings(
         **_training(planner, chosen),
+        **_devices(chosen),
         seed=chosen.cell.seed,
         steps=SMOKE_STEPS if planner.smoke else planner.budget.train_steps or row.train_steps,
         target=planner.targets.get(chosen.cell.workload, row.target),
@@ -59,7 +61,8 @@ def _train(planner: Planner, chosen: CellTechniques) -> str:
         stops_at_target=planner.budget.stop_at_target,
     )
     trials = plan_trials(planner, chosen, settings, _updates(chosen))
-    return planner.add("train", chosen, settings, trials, chosen.training_label, *_updates(chosen))
+    references = (*_updates(chosen), *_spreading(chosen))
+    return planner.add("train", chosen, settings, trials, chosen.training_label, *references)
 
 
 def step(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
@@ -69,10 +72,24 @@ def step(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
 
 
 def _step(planner: Planner, chosen: CellTechniques) -> str:
-    settings = StepSettings(**_training(planner, chosen), **_sampling(planner))
+    settings = StepSettings(**_training(planner, chosen), **_devices(chosen), **_sampling(planner))
     # What trials try changes nothing of a step's time: it is that of the optimizer as it is written.
-    label = f"{chosen.tuned_label}{chosen.seed_label} step"
-    return planner.add("step", chosen, settings, {}, label, *_updates(chosen))
+    label = f"{chosen.tuned_label}{chosen.devices_label}{chosen.seed_label} step"
+    return planner.add("step", chosen, settings, {}, label, *_updates(chosen), *_spreading(chosen))
+
+
+def single(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
+    """Plan the step on one device that several are held against, once for all ways and seeds."""
+    if chosen.cell.devices == 1:
+        return None
+    return planner.once(("single", *chosen.cell.tuned), lambda: _single(planner, chosen))
+
+
+def _single(planner: Planner, chosen: CellTechniques) -> str:
+    devices = chosen.cell.devices
+    settings = SingleSettings(**_training(planner, chosen), **_sampling(planner), of_devices=devices)
+    label = f"{chosen.tuned_label} step on one of {devices} devices"
+    return planner.add("single", chosen, settings, {}, label, *_updates(chosen))
 
 
 def compress(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
@@ -322,6 +339,16 @@ def _training(planner: Planner, chosen: CellTechniques) -> dict[str, Any]:
         "precision": cell.train_precision,
         "batch_size": cell.train_batch_size,
     }
+
+
+def _devices(chosen: CellTechniques) -> dict[str, Any]:
+    return {"devices": chosen.cell.devices, "parallel": chosen.parallel}
+
+
+def _spreading(chosen: CellTechniques) -> tuple[str, ...]:
+    """Return what has several devices train together, where they do."""
+    several = (chosen.parallel.row.implementation, "bench.models.parallel_training:ParallelTrainer")
+    return several if chosen.cell.devices > 1 else ()
 
 
 def _updates(chosen: CellTechniques) -> tuple[str, ...]:

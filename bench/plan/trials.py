@@ -9,7 +9,7 @@ from bench.analysis.tuning import EXTENSIONS
 from bench.matrix.tuning import Tuning, tuning_of
 from bench.plan.lookup import CellTechniques
 from bench.plan.planner import Planner
-from bench.stages.settings import TRIAL_ROLE, TrainSettings, TrialSettings
+from bench.stages.settings import ALONE, TRIAL_ROLE, TrainSettings, TrialSettings
 from techniques.optimizers.search import searched, trials_of
 
 SMOKE_TRIALS = 2
@@ -46,6 +46,8 @@ def _plan(
 
     shared: dict[str, Any] = {
         **vars(settings),
+        # What is best for a batch on one device is so on several: the batch is that of all.
+        **{"devices": 1, "parallel": ALONE},
         "seed": tuning.training_seed,
         "stops_at_target": True,
         "searched": searched(chosen.optimizer),

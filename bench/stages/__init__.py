@@ -257,6 +257,13 @@ _add(
     guess_s=2.0,
 )
 _add(
+    *("single", "Time one step of training on one of several devices", 7, "trains"),
+    settings="SingleSettings",
+    timed_by="single_step_s",
+    label="step on one device",
+    guess_s=2.0,
+)
+_add(
     *("infer", "Time a lowered model on batches of one size", 8, "runs"),
     settings="InferSettings",
     timed_by="latency_s",

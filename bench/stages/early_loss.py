@@ -14,10 +14,15 @@ FIRST = 4
 
 
 class EarlyLoss:
-    """A step that keeps the losses of its first calls."""
+    """A step that keeps the losses of its first calls.
 
-    def __init__(self, step: Callable[[], torch.Tensor]) -> None:
-        self._step = step
+    `of_all` makes losses of whole batches of them, where this process has only a share.
+    """
+
+    def __init__(
+        self, step: Callable[[], torch.Tensor], of_all: Callable[[list[float]], list[float]] = list
+    ) -> None:
+        self._step, self._of_all = step, of_all
         self._losses: list[torch.Tensor] = []
 
     def __call__(self) -> torch.Tensor:
@@ -29,7 +34,7 @@ class EarlyLoss:
 
     def measured(self) -> Measurement:
         """Return the mean of the first losses: losses that differ in a bit of single precision change it."""
-        losses = [float(loss) for loss in self._losses]
+        losses = self._of_all([float(loss) for loss in self._losses])
         method = f"mean of the first {FIRST} losses, from the same seed in each launch"
         if len(losses) < FIRST:
             return Measurement("early_loss", None, reason=f"fewer than {FIRST} steps were taken")

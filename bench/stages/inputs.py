@@ -12,16 +12,19 @@ import torch
 
 from bench.instruments.copies import copy_of
 from bench.instruments.structure import observe
+from bench.models.parallel_training import ParallelTrainer
 from bench.models.structures import read_structure
 from bench.models.training import Trainer, shuffled_batches
 from bench.records import ANY_BATCH, STRUCTURE, Measurement, Request
 from bench.results.artifacts import artifact_folder
 from bench.stages.kept import read_kept
-from bench.stages.settings import TRIAL_ROLE, ServedSettings, TrainingSettings
+from bench.stages.settings import TRIAL_ROLE, DevicesSettings, ServedSettings, TrainingSettings
 from bench.workloads.checks import checked_loss
 from bench.workloads.loading import example_batch
 from bench.workloads.workload import Data, Workload
 from techniques.backends.protocol import Backend, Numerics, Program
+from techniques.parallel.ranks import Ranks
+from techniques.parallel.step import Spread
 from techniques.regime import Regime
 
 CALIBRATION_SAMPLES = 256
@@ -103,14 +106,32 @@ def structure_measurements(
 
 
 def make_trainer(
-    settings: TrainingSettings, workload: Workload, data: Data, model: torch.nn.Module, regime: Regime
+    settings: TrainingSettings,
+    workload: Workload,
+    data: Data,
+    model: torch.nn.Module,
+    regime: Regime,
+    *,
+    evaluates: bool = True,
 ) -> Trainer:
-    """Return a trainer of `model` on the settings' backend, with its optimizer and regime, warmed up."""
+    """Return a trainer of `model` on the settings' backend, with its optimizer and regime, warmed up.
+
+    On several devices it is that of this process's rank. One that never `evaluates` keeps no model with all
+    weights in one place.
+    """
     backend = load_backend(settings)
+    # A plug-in's backend need not know of regimes, nor of several devices.
+    own: dict[str, Any] = {} if regime.plain else {"regime": regime}
+    kind: type[Trainer] = Trainer
+    if isinstance(settings, DevicesSettings) and settings.devices > 1:
+        kind, trained = ParallelTrainer, model
+        if evaluates:
+            model = copy_of(trained)
+            trained.to(backend.device)
+        ranks, plan = Ranks.here(backend.device), workload.tensor_plan
+        own["spread"] = Spread(settings.parallel, ranks, plan, trained if evaluates else None)
     make = partial(backend.compile_step, model, checked_loss(workload.loss))
-    # A plug-in's backend need not know of regimes.
-    own = {} if regime.plain else {"regime": regime}
     learn = make(settings.optimizer, settings.precision, **own)
-    trainer = Trainer(workload, data, learn, settings.batch_size, backend.device, backend.synchronize)
+    trainer = kind(workload, data, learn, settings.batch_size, backend.device, backend.synchronize)
     trainer.warm_up()
     return trainer

@@ -35,7 +35,7 @@ def parts_pass(
     """
     learn = trainer.learn
     if not isinstance(learn, StepInParts):
-        return _unknown(NOT_APART)
+        return unknown_parts(NOT_APART)
     parts = PartsClock(trainer.synchronize)
     rounds: list[dict[str, float]] = []
 
@@ -65,7 +65,7 @@ def _measurements(
     spent = {part: median(each.get(part, 0.0) for each in rounds) / period for part in PARTS}
     whole, n = sum(spent.values()), len(rounds)
     if not whole or not step_s:
-        return _unknown("the clock is too coarse for the parts of a step")
+        return unknown_parts("the clock is too coarse for the parts of a step")
     return [
         *(Measurement(f"step_{part}_s", spent_s, n=n, method=method) for part, spent_s in spent.items()),
         *(Measurement(f"step_{part}_share", spent_s / whole, n=n) for part, spent_s in spent.items()),
@@ -73,6 +73,7 @@ def _measurements(
     ]
 
 
-def _unknown(reason: str) -> list[Measurement]:
+def unknown_parts(reason: str) -> list[Measurement]:
+    """Return the measurements of parts as unknown, with the reason."""
     names = [f"step_{part}_{unit}" for part in PARTS for unit in ("s", "share")]
     return [Measurement(name, None, reason=reason) for name in (*names, "step_parts_ratio")]

@@ -14,6 +14,7 @@ from pydantic import PlainSerializer, PlainValidator
 from techniques.backends import BACKENDS, BackendRow
 from techniques.compression import COMPRESSIONS, CompressionRow
 from techniques.optimizers import OPTIMIZERS, OptimizerRow
+from techniques.parallel import ONE_DEVICE, PARALLELS, ParallelRow
 from techniques.regime import AVERAGES, CLIPS, PLAIN, SCHEDULES, Regime, ScheduleRow
 from techniques.registry import Registry, Row, Technique
 
@@ -29,7 +30,11 @@ Backend = Annotated[Technique[BackendRow], PlainValidator(_parsed_by(BACKENDS)),
 Schedule = Annotated[Technique[ScheduleRow], PlainValidator(_parsed_by(SCHEDULES)), _AS_TEXT]
 Clip = Annotated[Technique[Row], PlainValidator(_parsed_by(CLIPS)), _AS_TEXT]
 Average = Annotated[Technique[Row], PlainValidator(_parsed_by(AVERAGES)), _AS_TEXT]
+Parallel = Annotated[Technique[ParallelRow], PlainValidator(_parsed_by(PARALLELS)), _AS_TEXT]
 Compression = Annotated[Technique[CompressionRow], PlainValidator(_parsed_by(COMPRESSIONS)), _AS_TEXT]
+
+ALONE: Technique[ParallelRow] = Technique(PARALLELS.get(ONE_DEVICE), {})
+"""How one device trains."""
 
 TRIAL_ROLE = "trial "
 """Begins the role of a trial, as `trial 3`, among the parents of a stage that goes by it."""
@@ -71,7 +76,18 @@ class TrainingSettings(WorkloadSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings(TrainingSettings):
+class DevicesSettings(TrainingSettings):
+    """So many `devices` train one model together, each by a process; `parallel` says in which way.
+
+    A batch is that of all devices.
+    """
+
+    devices: int = 1
+    parallel: Parallel = ALONE
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(DevicesSettings):
     """A training ends at its `target` if it `stops_at_target`, or after so many `steps`."""
 
     seed: int
@@ -102,10 +118,17 @@ class SamplingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepSettings(SamplingSettings, TrainingSettings):
+class StepSettings(SamplingSettings, DevicesSettings):
     """A `seed` is given only where it decides the structure of the model."""
 
     seed: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SingleSettings(StepSettings):
+    """One device takes the step of `of_devices`; of a CPU it is one share of its cores."""
+
+    of_devices: int
 
 
 @dataclass(frozen=True, kw_only=True)

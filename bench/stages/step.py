@@ -10,6 +10,7 @@ from statistics import median
 import torch
 
 from bench.instruments import flops, tensors
+from bench.instruments.clock import Samples
 from bench.instruments.memory import PeakResident
 from bench.instruments.traffic import step_bytes
 from bench.models.training import Trainer, shuffled_batches
@@ -17,8 +18,10 @@ from bench.records import Measurement, Request
 from bench.stages.early_loss import EarlyLoss
 from bench.stages.inputs import make_trainer
 from bench.stages.parts import parts_pass
+from bench.stages.resident import device_memory, make_up, resident_memory
 from bench.stages.settings import StepSettings
 from bench.stages.timing import device_pass, energy_pass, gpu_pass, timed_pass, timings
+from bench.stages.together import communication_pass, timed_together
 from bench.stages.train import effective_batch
 from bench.workloads.loading import load_workload
 from bench.workloads.workload import Workload
@@ -37,6 +40,8 @@ _PLANNED_STEPS = 10**9
 
 def run(request: Request[StepSettings], folder: Path) -> list[Measurement]:
     """Measure the time of a step and of its parts; in the first launch also its memory and FLOPs."""
+    if request.settings.devices > 1:
+        return _in_ranks(request)
     settings = request.settings
     workload, data = load_workload(settings.workload, settings.test_samples)
     # The settings have a seed only if it decides the structure of the model.
@@ -61,16 +66,11 @@ def run(request: Request[StepSettings], folder: Path) -> list[Measurement]:
         *timings("step_latency_s", samples),
         *timed.steadiness(),
         Measurement("first_call_s", first_call_s),
-        Measurement(
-            "step_throughput",
-            samples.calls * passes * trainer.samples_per_batch / samples.elapsed_s,
-            n=samples.calls,
-        ),
+        _throughput(samples, passes, trainer),
         step.measured(),
         effective_batch(trainer),
         Measurement("passes_per_step", passes, n=samples.calls),
-        Measurement("peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason),
-        Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),
+        *resident_memory(resident, trainer.ranks),
         *parts_pass(step, trainer, period, median(samples.durations_s), request),
     ]
     if request.all_passes:
@@ -78,13 +78,67 @@ def run(request: Request[StepSettings], folder: Path) -> list[Measurement]:
     return measurements
 
 
+def _in_ranks(request: Request[StepSettings]) -> list[Measurement]:
+    """Measure the time of a step that several ranks take, and what they say to each other; rank 0 records."""
+    settings = request.settings
+    workload, data = load_workload(settings.workload, settings.test_samples)
+    torch.manual_seed(_SEED if settings.seed is None else settings.seed)
+    model = workload.model()
+    with PeakResident() as resident:
+        started = time.perf_counter()
+        regime = settings.regime(_PLANNED_STEPS, taken=_PLANNED_STEPS * 9 // 10)
+        trainer = make_trainer(settings, workload, data, model, regime, evaluates=False)
+        step = EarlyLoss(stepper(trainer), trainer.of_all)
+        step()
+        trainer.synchronize()
+        first_call_s = time.perf_counter() - started
+    timed, energy = timed_together(step, trainer, request)
+    measured = [
+        *communication_pass(step, trainer, timed, request),
+        step.measured(),
+        *resident_memory(resident, trainer.ranks),
+        *device_memory(trainer.device, trainer.ranks),
+    ]
+    if timed is None:
+        return []
+    measured += [
+        *timings("step_latency_s", timed.samples),
+        # Of a rank that waits for others, the share of time that it had a CPU says nothing of disturbances.
+        *(entry for entry in timed.steadiness() if entry.metric != "timed_cpu_over_wall"),
+        *make_up(settings, trainer.ranks),
+        Measurement("first_call_s", first_call_s),
+        _throughput(timed.samples, 1.0, trainer),
+        effective_batch(trainer),
+        *_state(trainer.learn.optimizer, settings.average.text, trainer.learn.averaged),
+        *energy,
+    ]
+    if request.all_passes:
+        measured += _flops_of_batch(request, workload, trainer)
+    return measured
+
+
+def _flops_of_batch(
+    request: Request[StepSettings], workload: Workload, trainer: Trainer
+) -> list[Measurement]:
+    """Count the operations of a step on a whole batch: those of all ranks together, as one device's."""
+    model = workload.model().to(trainer.device)
+    chosen = next(shuffled_batches(len(trainer.data.train_inputs), trainer.batch_size, _SEED))
+    targets = trainer.data.train_targets[chosen].to(trainer.device)
+    optimizer = build(request.settings.optimizer, model)
+    return _flops(model, workload, trainer.inputs(chosen), targets, optimizer)
+
+
+def _throughput(samples: Samples, passes: float, trainer: Trainer) -> Measurement:
+    rate = samples.calls * passes * trainer.samples_per_batch / samples.elapsed_s
+    return Measurement("step_throughput", rate, n=samples.calls)
+
+
 def stepper(trainer: Trainer) -> Callable[[], torch.Tensor]:
     """Return a call that takes the next step, its choice of samples included."""
     batches = shuffled_batches(len(trainer.data.train_inputs), trainer.batch_size, _SEED)
 
     def step() -> torch.Tensor:
-        chosen = next(batches)
-        return trainer.step(trainer.data.train_inputs[chosen], trainer.data.train_targets[chosen])
+        return trainer.step(next(batches))
 
     return step
 
@@ -116,7 +170,7 @@ def _other_passes(
     averaged = trainer.learn.averaged if request.settings.average.name != NONE else ()
     peak = tensors.step_memory(steps, model, ours, kept=averaged) if seen else None
     chosen = next(shuffled_batches(len(trainer.data.train_inputs), trainer.batch_size, _SEED))
-    inputs = workload.transform(trainer.data.train_inputs[chosen].to(trainer.device))
+    inputs = trainer.inputs(chosen)
     targets = trainer.data.train_targets[chosen].to(trainer.device)
     # Of a runtime that brings its own optimizers, PyTorch's of that name says how many operations it takes.
     optimizer = ours or build(request.settings.optimizer, model)

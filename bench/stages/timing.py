@@ -80,13 +80,22 @@ class TimedPass:
         return Measurement("valid", float(fine), qualifier="clock", reason=reason)
 
 
-def timed_pass(call: Call, synchronize: Callable[[], None], request: Request[SamplingSettings]) -> TimedPass:
-    """Warm up, then time calls for the request's sampling time; nothing but the clock runs meanwhile."""
+def timed_pass(
+    call: Call,
+    synchronize: Callable[[], None],
+    request: Request[SamplingSettings],
+    *,
+    ahead: Callable[[], None] | None = None,
+) -> TimedPass:
+    """Warm up, then time calls for the request's sampling time; nothing but the clock runs meanwhile.
+
+    What is done `ahead` of each sample is in none of them.
+    """
     # A GPU's clock does not show in a product as small as this, and its launch is the CPU's work.
     on_cpu = request.device == "cpu"
     before_s = reference_s() if on_cpu else None  # first, so that its threads are idle after the warm-up
     warmup = clock.warm_up(call, synchronize, least_calls=1 if request.smoke else 5)
-    between = flushing(request)
+    between = _in_turn(flushing(request), ahead)
     with Throttling(request.device) as throttling:
         samples = clock.sample(
             call,
@@ -98,6 +107,17 @@ def timed_pass(call: Call, synchronize: Callable[[], None], request: Request[Sam
         )
     slower_s = None if before_s is None else max(before_s, reference_s())
     return TimedPass(warmup, samples, slower_s, clock.tick_s(), throttling.measurements())
+
+
+def _in_turn(*calls: Callable[[], None] | None) -> Callable[[], None] | None:
+    """Return what makes these calls one after the other, None where there are none."""
+    wanted = [call for call in calls if call is not None]
+
+    def make() -> None:
+        for call in wanted:
+            call()
+
+    return make if wanted else None
 
 
 def flushing(request: Request[SamplingSettings]) -> Callable[[], None] | None:

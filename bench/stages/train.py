@@ -18,6 +18,7 @@ from bench.models.structures import Structure
 from bench.models.training import EVALUATION_BATCH, Goal, Trainer, TrainingRecord, batch_at, predict
 from bench.records import Measurement, Request
 from bench.stages.inputs import make_trainer, structure_measurements
+from bench.stages.resident import make_up, resident_memory
 from bench.stages.settings import TrainSettings, WorkloadSettings
 from bench.stages.tuned import tuned
 from bench.workloads.loading import example_batch, find_workload
@@ -45,6 +46,9 @@ def run(request: Request[TrainSettings], folder: Path) -> list[Measurement]:
     with PeakResident() as resident:
         trainer = make_trainer(settings, workload, data, model, settings.regime(settings.steps))
         record = trainer.train(settings.steps, settings.seed, goal)
+    memory = resident_memory(resident, trainer.ranks)
+    if not trainer.ranks.first:
+        return memory  # rank 0 has the trained weights, and records
     widened_weights(model.to("cpu"))
     outputs = replace(predict(model, workload, data.test_inputs, _CPU), kind=kind)
     save_model(folder, Structure(settings.workload), model)
@@ -65,8 +69,8 @@ def run(request: Request[TrainSettings], folder: Path) -> list[Measurement]:
         *structure_measurements(
             model, [as_taken(model, example_batch(workload, data, workload.fixed_batch or 1))]
         ),
-        Measurement("peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason),
-        Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),
+        *make_up(settings, trainer.ranks),
+        *memory,
     ]
 
 

@@ -8,8 +8,18 @@ import torch
 from torch import nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
+from techniques.parallel import TensorPlan
+
 PADDING = 0
 DROPOUT = 0.1
+
+
+TRANSFORMER_PLAN = TensorPlan(
+    columns=("*.*.*.query", "*.*.*.key", "*.*.*.value", "*.*.feed_forward.0"),
+    rows=("*.*.*.output", "*.*.feed_forward.3"),
+    counts=("*.*.self_attention.heads", "decoder.*.cross_attention.heads"),
+)
+"""How an `EncoderDecoder` is split over devices: heads, and inner channels of feed-forward blocks."""
 
 
 class EncoderDecoder(nn.Module):

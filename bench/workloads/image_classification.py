@@ -11,7 +11,7 @@ from bench import datasets
 from bench.workloads.classification import accuracy_and_recall, majority_class
 from bench.workloads.columns import brightness
 from bench.workloads.corruptions import of_images
-from bench.workloads.vision_models import ResNet18, VisionTransformer
+from bench.workloads.vision_models import FEED_FORWARD_PLAN, ResNet18, VisionTransformer
 from bench.workloads.workload import Data, Workload
 
 
@@ -108,6 +108,7 @@ FASHION_MNIST_VIT = replace(
     shallow_student=lambda depth: VisionTransformer(
         size=28, patch=4, layers=max(1, round(4 * depth)), heads=3
     ),
+    tensor_plan=FEED_FORWARD_PLAN,
 )
 
 DIGITS = Workload(

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from bench import datasets
 from bench.datasets.prepared import prepared
-from bench.workloads.encoder_decoder import PADDING, EncoderDecoder
+from bench.workloads.encoder_decoder import PADDING, TRANSFORMER_PLAN, EncoderDecoder
 from bench.workloads.splits import data_of
 from bench.workloads.workload import Data, Workload
 
@@ -222,4 +222,5 @@ LIBREOFFICE_EN_DE_TRANSFORMER = Workload(
     shallow_student=lambda depth: _transformer(depth=depth),
     baselines=token_frequencies,
     finish=_finish,
+    tensor_plan=TRANSFORMER_PLAN,
 )

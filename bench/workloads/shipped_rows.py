@@ -324,7 +324,7 @@ _add(
     evaluations_per_epoch=1,
     datasets=("chatterbot-corpus", "minilm"),
     optimizer="adamw:lr=1e-4",
-    needs=("transformers", "tokenizers"),
+    needs=("transformers", "tokenizers", "yaml"),
     install="pip install 'dl-efficiency-bench[workloads]'",
 )
 # Measured with seed 0: 0.593, 0.607, 0.600, 0.587 after 14 to 56 steps, and 0.620 to 0.653 of the test's;
@@ -342,7 +342,7 @@ _add(
     evaluations_per_epoch=1,
     datasets=("chatterbot-corpus", "minilm"),
     optimizer="adamw:lr=5e-5",
-    needs=("transformers", "tokenizers"),
+    needs=("transformers", "tokenizers", "yaml"),
     install="pip install 'dl-efficiency-bench[workloads]'",
 )
 

@@ -6,7 +6,12 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from techniques.parallel import TensorPlan
+
 _HEAD_WIDTH = 32
+
+FEED_FORWARD_PLAN = TensorPlan(("blocks.*.feed_forward.0",), ("blocks.*.feed_forward.2",))
+"""How a `VisionTransformer` with an odd number of heads is split over devices: its feed-forward blocks."""
 
 
 class ResNet18(nn.Module):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from techniques.parallel import TensorPlan
+
 if TYPE_CHECKING:
     from bench.instruments.generation import Generator
 
@@ -66,7 +68,8 @@ class Workload:
     `preprocessing` says in words what `transform` does, for the card of an exported model.
     `columns` returns further columns of the test data, by name: the group of each test sample, as whom a text
     is by; quality is compared in each group. `corruptions` yields the test inputs corrupted in one way after
-    the other, each with its name: noise, blur, typos.
+    the other, each with its name: noise, blur, typos. `tensor_plan` says how the model's layers are split
+    over several devices, for tensor parallelism.
     """
 
     data: Callable[[], Data]
@@ -88,3 +91,4 @@ class Workload:
     preprocessing: str = ""
     columns: Callable[[Data], Mapping[str, Sequence[object]]] = lambda data: {}
     corruptions: Callable[[Data], Iterator[tuple[str, torch.Tensor]]] | None = None
+    tensor_plan: TensorPlan | None = None

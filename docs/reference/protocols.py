@@ -31,6 +31,7 @@ from techniques.backends.text_engine import (
 from techniques.compression import COMPRESSIONS, CompressionRow
 from techniques.compression.context import Context
 from techniques.optimizers import OPTIMIZERS, OptimizerRow, Span
+from techniques.parallel import PARALLELS, ParallelRow, TensorPlan
 from techniques.regime import AVERAGES, CLIPS, SCHEDULES, Regime, ScheduleRow
 from techniques.registry import Registry, Row
 
@@ -39,7 +40,7 @@ package adds them through an entry point. A row names its implementation as `"pa
 `"path/to/file.py:name"` and does not import it, so listing what there is stays fast."""
 
 REGISTRIES: tuple[Registry[Any], ...] = (
-    *(OPTIMIZERS, SCHEDULES, CLIPS, AVERAGES),
+    *(OPTIMIZERS, SCHEDULES, CLIPS, AVERAGES, PARALLELS),
     *(COMPRESSIONS, BACKENDS, WORKLOADS),
 )
 
@@ -102,7 +103,7 @@ def page() -> str:
         *(
             part
             for row in (
-                *(Row, OptimizerRow, Span, ScheduleRow),
+                *(Row, OptimizerRow, Span, ScheduleRow, ParallelRow),
                 *(CompressionRow, BackendRow, WorkloadRow),
             )
             for part in _dataclass(row)
@@ -112,6 +113,11 @@ def page() -> str:
         "## Schedules, clipping and averages",
         REGIME_TEXT,
         *_dataclass(Regime),
+        "## Several devices",
+        "`implementation` of a way to train on several devices is called in every rank as "
+        "`spread(model, ranks, plan)`. It changes the model and returns what is called in its place. `plan` "
+        "is the workload's `tensor_plan`.",
+        *_dataclass(TensorPlan),
         "## Compression steps",
         "`implementation` is called as `apply(model, context, **settings)` and returns the model.",
         *_protocol(Context),

@@ -39,7 +39,7 @@ returns one as a pandas frame; a run's report has them as `tables/*.csv` and `ta
 - A run has further columns for qualities that its workloads measure and for metrics of plug-ins.
   [Metrics](metrics.md) has them all."""
 
-_WHOLE = ("seed", "batch_size", "train.batch_size")
+_WHOLE = ("devices", "seed", "batch_size", "train.batch_size")
 """Axes of integers."""
 
 _RUN = "20260101-000000-empty"

@@ -9,6 +9,7 @@ from techniques.backends import BACKENDS, BackendRow
 from techniques.compression import COMPRESSIONS, CompressionRow, Tolerance
 from techniques.optimizers import OPTIMIZERS, OptimizerRow
 from techniques.optimizers.row import Shape
+from techniques.parallel import PARALLELS
 from techniques.precisions import PRECISIONS
 from techniques.regime import AVERAGES, CLIPS, SCHEDULES
 from techniques.registry import Row
@@ -33,6 +34,9 @@ CLIPS_TEXT = """Gradients are clipped once they are those of the whole batch, wi
 
 AVERAGES_TEXT = """The average is evaluated and saved; training goes on with its own weights. Statistics of
 batch normalization are averaged as weights are."""
+
+PARALLELS_TEXT = """`devices` of `[train]` says how many devices train one model, `parallel` in which way. See
+[Several devices](../guides/devices.md)."""
 
 RECIPES = """A compression is a recipe: steps joined by `+`, applied from left to right, and at most one
 format, always last: `prune-channels:0.5+int8-static`. Order matters: `a+b` and `b+a` are two recipes. A
@@ -64,6 +68,8 @@ def page() -> str:
         _rows(CLIPS.rows().values()),
         f"## Averages\n\n{AVERAGES_TEXT}",
         _rows(AVERAGES.rows().values()),
+        f"## Several devices\n\n{PARALLELS_TEXT}",
+        _rows(PARALLELS.rows().values()),
         f"## Compressions\n\n{RECIPES}\n\n### Steps",
         _rows(steps),
         table(("name", "control", "trains for", "faster?", "refused after"), map(_step, steps)),

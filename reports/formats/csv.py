@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from reports.formats.table import FORMATS, File
+from reports.frames.view import plain_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,9 +24,12 @@ def render(content: Content) -> Iterator[File]:
 
 def as_csv(frame: pd.DataFrame) -> bytes:
     """Write a frame as CSV; a text that a spreadsheet would compute begins with an apostrophe, as it asks."""
-    texts = frame.select_dtypes(include=["object", "string"])
-    plain = {str(name): [_as_text(value) for value in column] for name, column in texts.items()}
-    return frame.assign(**plain).to_csv(index=False, lineterminator="\n").encode()
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(frame.columns)
+    columns = ([_as_text(value) for value in plain_list(column)] for _, column in frame.items())
+    writer.writerows(zip(*columns, strict=True))
+    return file.getvalue().encode()
 
 
 def _as_text(value: Any) -> Any:

@@ -22,6 +22,7 @@ _LEFT_OUT = {
         "resident growth",
     },
     "inference": {
+        *("optimizer", "compression", "backend"),  # the cell's name has them
         *("interval within target", "variation within launches", "between launches", "fastest"),
         *(
             "effective samples",
@@ -79,6 +80,9 @@ def _lines(content: Content) -> Iterator[str]:
 def _table(grid: Grid) -> Iterator[str]:
     if grid.shared:
         yield "All rows: " + escape(", ".join(f"{name} {value}" for name, value in grid.shared))
+        yield ""
+    if grid.left_out:
+        yield escape(grid.left_out)
         yield ""
     left_out = _LEFT_OUT.get(grid.name, set())
     kept = [index for index, heading in enumerate(grid.columns) if heading not in left_out]

@@ -11,10 +11,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bench.formatting import visible
 
 
-def render_page(template: str, *, images: bool = False, **values: Any) -> str:
+def render_page(template: str, *, script: str = "", images: bool = False, **values: Any) -> str:
     """Return a template of `reports/templates` as a page; `images` says that it has some, as data.
 
-    Templates get `script` and `policy` besides the values.
+    Its `script` is that of `sort.js` unless another is given. Templates get it and `policy` besides the
+    values.
     """
     loader = PackageLoader("reports")
     environment = Environment(
@@ -25,7 +26,8 @@ def render_page(template: str, *, images: bool = False, **values: Any) -> str:
         lstrip_blocks=True,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    script, _, _ = loader.get_source(environment, "sort.js")
+    if not script:
+        script, _, _ = loader.get_source(environment, "sort.js")
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
     # With the script's hash as the only one allowed, text that slipped through could not run.
     sources = f"style-src 'unsafe-inline'; script-src 'sha256-{digest}'"

@@ -11,6 +11,7 @@ from bench.matrix.limits import Limit
 from bench.regression.finding import Finding
 from bench.regression.limits import Measured, judge
 from reports.frames.candidates import Candidate, Candidates, Estimate
+from reports.frames.choices import preference
 
 OBJECTIVES = {
     "latency": "latency_s",
@@ -109,15 +110,9 @@ def _measured(candidate: Candidate, limit: Limit) -> Measured:
 
 
 def _cost(judged: Judged, objective: str) -> tuple[float, bool, float, float]:
-    """Order by what is to be minimized; among equals prefer what is not compressed, faster, and better."""
     candidate = judged.candidate
-    cost, latency = candidate.value(OBJECTIVES[objective]), candidate.value("latency_s")
-    return (
-        math.inf if cost is None else cost,
-        not candidate.uncompressed,
-        math.inf if latency is None else latency,
-        -(candidate.value("quality") or 0.0),
-    )
+    cost, latency_s = candidate.value(OBJECTIVES[objective]), candidate.value("latency_s")
+    return preference(cost, candidate.uncompressed, latency_s, candidate.value("quality"))
 
 
 def _distance(judged: Judged, limits: Sequence[Limit]) -> tuple[int, float]:

@@ -13,6 +13,7 @@ from bench.formatting import counted
 from bench.regression.baseline import refuse_smoke
 from bench.results.store import Store
 from reports.frames.break_even import making
+from reports.frames.choices import choice_name
 from reports.frames.inference import inference_table
 from reports.frames.pareto import point_of
 from reports.frames.tradeoff import NONE, over_seeds
@@ -54,7 +55,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        return f"{self.axes['compression']} on {self.axes['backend']} ({self.axes['precision']})"
+        return choice_name(self.axes)
 
     @property
     def uncompressed(self) -> bool:

@@ -7,12 +7,15 @@ from typing import Any
 import pandas as pd
 
 from reports.frames.tradeoff import NONE, over_seeds
-from reports.frames.view import PLACE, RunView, place_of, records, training_of
+from reports.frames.view import INFER_AXES, PLACE, TRAIN_AXES, RunView, place_of, records, training_of
 
 _COLUMNS = (
     *(*PLACE, "compression", "class", "trainings", "seeds", "recall", "recall_uncompressed"),
     *("change_points", "change_points_low", "change_points_high"),
 )
+
+
+_READ = (*TRAIN_AXES.values(), *INFER_AXES.values(), "evaluate_key")
 
 
 def classes_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
@@ -21,18 +24,21 @@ def classes_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
     `change_points` is the recall less that of the uncompressed model of the same training on the same
     backend, in percentage points; its bounds are a Student interval over seeds.
     """
-    rows = [row for row in records(inference) if row["ranked"]]
+    rows = records(inference[inference["ranked"].astype(bool)], _READ)
     plain = {_group(row): row["evaluate_key"] for row in rows if row["compression"] == NONE}
-    found: dict[tuple[Any, ...], list[tuple[Any, float, float]]] = {}
+    found: dict[tuple[Any, ...], dict[str, list[tuple[Any, float, float]]]] = {}
     for row in rows:
-        reference = plain.get(_group(row))
-        for name in view.qualifiers(row["evaluate_key"], "class_recall") if reference else ():
-            own = view.value(row["evaluate_key"], "class_recall", name)
-            before = view.value(str(reference), "class_recall", name)
+        key, reference = row["evaluate_key"], plain.get(_group(row))
+        if not reference:
+            continue
+        recalls = found.setdefault((*place_of(row), row["compression"]), {})
+        for name in view.qualifiers(key, "class_recall"):
+            values = view.values("class_recall", name)
+            own, before = values.get(key), values.get(reference)
             if own is not None and before is not None:
-                key = (*place_of(row), row["compression"], name)
-                found.setdefault(key, []).append((row["seed"], own, before))
-    return pd.DataFrame([_row(key, recalls) for key, recalls in found.items()], columns=list(_COLUMNS))
+                recalls.setdefault(name, []).append((row["seed"], own, before))
+    table = [_row((*group, name), own) for group, recalls in found.items() for name, own in recalls.items()]
+    return pd.DataFrame(table, columns=list(_COLUMNS))
 
 
 def worst_classes(classes: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:

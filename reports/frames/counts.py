@@ -12,13 +12,18 @@ _PREFIX = "incomplete: "
 
 def flops_incomplete(view: RunView, key: str) -> str:
     """Say what the counts of a stage lack, an empty text where they are whole or none was made."""
-    complete = view.reading(key, "flops_complete")
-    if complete.value == 0:
-        return complete.reason or "an operator has no formula"
-    return next(
-        (reason for reason in (_lacks(view, key, metric) for metric in METRICS.operation_counts) if reason),
-        "",
-    )
+    if key not in view.once("keys of incomplete counts", lambda: _lacking(view)):
+        return ""
+    if view.value(key, "flops_complete") == 0:
+        return view.reading(key, "flops_complete").reason or "an operator has no formula"
+    metrics = view.once("operation counts", lambda: METRICS.operation_counts)
+    return next((reason for metric in metrics if (reason := _lacks(view, key, metric))), "")
+
+
+def _lacking(view: RunView) -> set[str]:
+    """Return the keys of stages of which a count may lack something: few have any."""
+    found = {key for metric in METRICS.operation_counts for key in view.reasons(metric)}
+    return found | {key for key, complete in view.values("flops_complete").items() if complete == 0}
 
 
 def incomplete_counts(view: RunView, key: str, metrics: Sequence[str]) -> str:
@@ -29,6 +34,6 @@ def incomplete_counts(view: RunView, key: str, metrics: Sequence[str]) -> str:
 
 
 def _lacks(view: RunView, key: str, metric: str) -> str:
-    reading = view.reading(key, metric)
-    lacking = reading.value is None or reading.reason.startswith(_PREFIX)
-    return reading.reason.removeprefix(_PREFIX) if lacking else ""
+    reason = view.reasons(metric).get(key, "")
+    lacking = view.value(key, metric) is None or reason.startswith(_PREFIX)
+    return reason.removeprefix(_PREFIX) if lacking else ""

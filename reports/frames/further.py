@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from bench.metrics import METRICS
 from reports.frames.view import RunView
@@ -28,6 +28,19 @@ def further_values(view: RunView, keys: Iterable[str], columns: Mapping[str, str
     return {
         column: next((value for key in stages if (value := view.value(key, metric)) is not None), None)
         for column, metric in columns.items()
+    }
+
+
+def further_lists(
+    view: RunView, keys: Sequence[Sequence[str]], columns: Mapping[str, str]
+) -> dict[str, list[float | None]]:
+    """Return `further_values` of many rows by column; `keys` has those of the rows for each kind of stage."""
+    return {
+        column: [
+            next((value for key in own if (value := values.get(key)) is not None), None)
+            for own in zip(*keys, strict=True)
+        ]
+        for column, values in ((column, view.values(metric)) for column, metric in columns.items())
     }
 
 

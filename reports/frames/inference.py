@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,9 +12,9 @@ import pandas as pd
 from bench.analysis.statistics import Interval
 from reports.frames.break_even import BREAK_EVEN_COLUMNS, set_break_even
 from reports.frames.counts import flops_incomplete
-from reports.frames.further import further_columns, further_values
+from reports.frames.further import further_columns, further_lists
 from reports.frames.money import SERVING_COLUMNS, serving_columns
-from reports.frames.pareto import point_of, ranked_points
+from reports.frames.pareto import POINT_AXES, point_of, ranked_points
 from reports.frames.precision import converged, is_preliminary
 from reports.frames.roofline import ROOFLINE_COLUMNS, infer_point, roofline_columns
 from reports.frames.training import final_quality
@@ -57,15 +58,18 @@ _EVALUATE_METRICS = (
     *("relative_error", "absolute_error", "cosine", "answers_lost", "answers_won"),
     *("kl_divergence", "top5_agreement", "ece", "brier", "nll"),
 )
+_TIMING = (
+    *("latency_s", "latency_low_s", "latency_high_s", "latency_launches"),
+    *("latency_disturbed", "latency_preliminary"),
+    *("latency_converged", "latency_between_variation"),
+)
 _MEASURING = ("evaluate", "lower", "infer", "serve")
 """Kinds of stages whose further metrics a cell's row has."""
 
 COLUMNS = (
     *("cell", *TRAIN_AXES.values(), *INFER_AXES.values(), "machine", "state", "reason"),
     *("quality_metric", "quality", "quality_loss_points", "quality_reference", *_EVALUATE_METRICS, "valid"),
-    *("latency_s", "latency_low_s", "latency_high_s", "latency_launches"),
-    *("latency_disturbed", "latency_preliminary"),
-    *("latency_converged", "latency_between_variation"),
+    *_TIMING,
     *("speedup", "speedup_low", "speedup_high"),
     *(*ROOFLINE_COLUMNS, "flops_incomplete"),
     *SERVING_COLUMNS,
@@ -78,6 +82,18 @@ COLUMNS = (
     *("train_key", "compress_key", "lower_key", "evaluate_key", "infer_key"),
 )
 
+_KINDS = (*CELL_STAGES, "serve")
+_SOURCES = (
+    *("cell", *TRAIN_AXES.values(), *INFER_AXES.values(), "machine", "state", "ranked"),
+    *("quality", "latency_s", "energy_j", "energy_estimate_j", "money_per_million"),
+    *(f"{kind}_key" for kind in CELL_STAGES),
+)
+"""Columns that others follow from, row by row."""
+_DERIVED = (
+    *("quality_loss_points", "quality_reference", "speedup", "speedup_low", "speedup_high"),
+    *BREAK_EVEN_COLUMNS,
+)
+
 
 def inference_table(view: RunView) -> pd.DataFrame:
     """Return one row for each cell, in the order of the matrix, skipped and failed ones included.
@@ -86,62 +102,93 @@ def inference_table(view: RunView) -> pd.DataFrame:
     no other of the same workload and batch size beats in both quality and latency, or compressed size: none
     in a smoke run.
     """
-    further = further_columns(view, _MEASURING, COLUMNS)
-    metrics = {training.key: training.quality_metric for training in view.trainings()}
-    rows = [
-        _row(view, cell)
-        | {"quality_metric": metrics.get(str(cell.stages.get("train") or ""), "")}
-        | further_values(view, [str(cell.stages.get(kind) or "") for kind in _MEASURING], further)
-        for cell in view.cells
-        if cell.skipped or "lower" in cell.stages
-    ]
+    cells = [cell for cell in view.cells if cell.skipped or "lower" in cell.stages]
+    keys = {kind: [str(cell.stages.get(kind) or "") for cell in cells] for kind in _KINDS}
+    columns = _columns(view, cells, keys)
+    rows = [dict(zip(_SOURCES, row, strict=True)) for row in zip(*map(columns.get, _SOURCES), strict=True)]
     _set_quality_loss(view, rows)
     _set_speedup(view, rows)
     set_break_even(view, rows)
-    frame = pd.DataFrame(rows, columns=[*COLUMNS, *further])
-    for flag, cost in (("pareto", "latency_s"), ("pareto_size", "artifact_compressed_bytes")):
-        points = [] if view.smoke else ranked_points(frame, cost)
-        front = {point_of(point) for point in points if point["pareto"]}
-        frame[flag] = [bool(row["ranked"]) and point_of(row) in front for row in rows]
-    return frame
+    columns |= {name: [row[name] for row in rows] for name in _DERIVED}
+    further = further_columns(view, _MEASURING, COLUMNS)
+    columns |= further_lists(view, [keys[kind] for kind in _MEASURING], further)
+    flags = ("pareto", "pareto_size")
+    names = [name for name in (*COLUMNS, *further) if name not in flags]
+    frame = pd.DataFrame({name: columns[name] for name in names})
+    points = list(zip(*(columns[name] for name in POINT_AXES), strict=True))
+    for flag, cost in zip(flags, ("latency_s", "artifact_compressed_bytes"), strict=True):
+        found = [] if view.smoke else ranked_points(frame, cost)
+        front = {point_of(point) for point in found if point["pareto"]}
+        own = zip(columns["ranked"], points, strict=True)
+        frame[flag] = [bool(ranked) and point in front for ranked, point in own]
+    return frame[[*COLUMNS, *further]]
 
 
-def _row(view: RunView, cell: CellRow) -> dict[str, Any]:
-    keys = {kind: str(cell.stages.get(kind) or "") for kind in CELL_STAGES}
-    evaluate, infer = keys["evaluate"], keys["infer"]
-    latency, status = view.reading(infer, "latency_s"), view.status(infer)
-    valid = view.value(evaluate, "valid")
-    state, reason = cell_state(view, cell)
-    return {
-        "cell": cell.name,
-        **{column: cell.axes.get(axis) for axis, column in (TRAIN_AXES | INFER_AXES).items()},
-        "machine": view.machine(infer, evaluate, keys["train"]),
-        "state": state,
-        "reason": reason,
-        "quality": _quality(view, cell),
-        **{metric: view.value(evaluate, metric) for metric in _EVALUATE_METRICS},
-        "valid": None if valid is None else bool(valid),
-        "latency_s": latency.value,
-        "latency_low_s": latency.low,
-        "latency_high_s": latency.high,
-        "latency_launches": latency.launches,
-        "latency_disturbed": status.disturbed,
-        "latency_preliminary": is_preliminary(view, latency) or 0 < status.good == status.disturbed,
-        "latency_converged": converged(view, latency),
-        "latency_between_variation": _between(view.launch_values(infer, "latency_s")),
-        **{column: view.value(infer, metric) for metric, column in _INFER_METRICS.items()},
-        **{metric: view.value(keys["lower"], metric) for metric in _LOWER_METRICS},
-        "bits_per_weight": _bits_per_weight(view, keys["lower"], "artifact_bytes"),
-        "effective_bits_per_weight": _bits_per_weight(view, keys["lower"], "artifact_compressed_bytes"),
-        **{metric: view.value(str(cell.stages.get("serve") or ""), metric) for metric in _SERVE_METRICS},
-        **roofline_columns(infer_point(view, infer, keys["lower"])),
-        "flops_incomplete": flops_incomplete(view, keys["lower"]),
-        **serving_columns(
-            view, latency.value, int(cell.axes.get("batch_size") or 1), view.value(infer, "energy_j")
-        ),
-        "ranked": state == "ok" and latency.value is not None and _quality(view, cell) is not None,
-        **{f"{kind}_key": key for kind, key in keys.items()},
+def _columns(view: RunView, cells: list[CellRow], keys: Mapping[str, list[str]]) -> dict[str, list[Any]]:
+    """Return what the stages of each cell measured, by column."""
+    evaluate, infer, lower = keys["evaluate"], keys["infer"], keys["lower"]
+    valid, metrics = view.values("valid"), {key.key: key.quality_metric for key in view.trainings()}
+    states = [cell_states(view)[cell.name] for cell in cells]
+    quality = _values(view, "quality", evaluate)
+    found: dict[str, list[Any]] = {
+        "cell": [cell.name for cell in cells],
+        **{column: [c.axes.get(axis) for c in cells] for axis, column in (TRAIN_AXES | INFER_AXES).items()},
+        "machine": [view.machine(*own) for own in zip(infer, evaluate, keys["train"], strict=True)],
+        "state": [state for state, _ in states],
+        "reason": [reason for _, reason in states],
+        "quality_metric": [metrics.get(key, "") for key in keys["train"]],
+        "quality": quality,
+        **{name: _values(view, name, evaluate) for name in _EVALUATE_METRICS},
+        "valid": [None if (known := valid.get(key)) is None else bool(known) for key in evaluate],
+        **{name: _values(view, name, lower) for name in _LOWER_METRICS},
+        **{name: _values(view, name, keys["serve"]) for name in _SERVE_METRICS},
+        "bits_per_weight": [_bits_per_weight(view, key, "artifact_bytes") for key in lower],
+        "effective_bits_per_weight": [
+            _bits_per_weight(view, key, "artifact_compressed_bytes") for key in lower
+        ],
+        "flops_incomplete": [flops_incomplete(view, key) for key in lower],
+        **{f"{kind}_key": keys[kind] for kind in CELL_STAGES},
     }
+    found |= _of_calls(view, infer, lower, found["batch_size"])
+    ranked = zip(found["state"], found["latency_s"], quality, strict=True)
+    found["ranked"] = [state == "ok" and None not in known for state, *known in ranked]
+    return found
+
+
+def _values(view: RunView, metric: str, keys: list[str]) -> list[float | None]:
+    values = view.values(metric)
+    return [values.get(key) for key in keys]
+
+
+def _of_calls(
+    view: RunView, infer: list[str], lower: list[str], batch_sizes: list[Any]
+) -> dict[str, list[Any]]:
+    """Return the columns of timed calls, which cells of one structure share."""
+    timed = {key: _timing(view, key) for key in dict.fromkeys(infer)}
+    priced = {pair: _price(view, *pair) for pair in dict.fromkeys(zip(infer, batch_sizes, strict=True))}
+    parts = (
+        [timed[key] for key in infer],
+        [roofline_columns(infer_point(view, *pair)) for pair in zip(infer, lower, strict=True)],
+        [priced[pair] for pair in zip(infer, batch_sizes, strict=True)],
+    )
+    names = (_TIMING, ROOFLINE_COLUMNS, SERVING_COLUMNS)
+    columns = {
+        name: [row[name] for row in rows] for own, rows in zip(names, parts, strict=True) for name in own
+    }
+    return columns | {column: _values(view, name, infer) for name, column in _INFER_METRICS.items()}
+
+
+def _timing(view: RunView, key: str) -> dict[str, Any]:
+    latency, status = view.reading(key, "latency_s"), view.status(key)
+    preliminary = is_preliminary(view, latency) or 0 < status.good == status.disturbed
+    between = _between(view.launch_values(key, "latency_s"))
+    values = (latency.value, latency.low, latency.high, latency.launches, status.disturbed, preliminary)
+    return dict(zip(_TIMING, (*values, converged(view, latency), between), strict=True))
+
+
+def _price(view: RunView, key: str, batch_size: Any) -> dict[str, Any]:
+    latency_s, energy_j = view.value(key, "latency_s"), view.value(key, "energy_j")
+    return serving_columns(view, latency_s, int(batch_size or 1), energy_j)
 
 
 def _bits_per_weight(view: RunView, lower: str, size: str) -> float | None:
@@ -155,6 +202,11 @@ def _between(medians: list[float]) -> float | None:
 
 def _quality(view: RunView, cell: CellRow) -> float | None:
     return view.value(str(cell.stages.get("evaluate") or ""), "quality")
+
+
+def cell_states(view: RunView) -> Mapping[str, tuple[str, str]]:
+    """Return the `cell_state` of each cell of a run by its name."""
+    return view.once("cell states", lambda: {cell.name: cell_state(view, cell) for cell in view.cells})
 
 
 def cell_state(view: RunView, cell: CellRow) -> tuple[str, str]:
@@ -194,9 +246,14 @@ def _set_quality_loss(view: RunView, rows: list[dict[str, Any]]) -> None:
     """
     references = _references(rows)
     trained = {training.key: final_quality(view, training) for training in view.trainings()}
+    nearest: dict[tuple[Any, ...], Mapping[str, Any] | None] = {}
     for row in rows:
-        candidates = [c for c in references.get(training_of(row), []) if c["quality"] is not None]
-        best = min(candidates, key=lambda c: _distance(c, row), default=None)
+        training = training_of(row)
+        place = (*training, row["precision"], row["batch_size"])
+        if place not in nearest:
+            candidates = [c for c in references.get(training, []) if c["quality"] is not None]
+            nearest[place] = min(candidates, key=partial(_distance, row=row), default=None)
+        best = nearest[place]
         reference = best["quality"] if best else trained.get(row["train_key"])
         known = row["quality"] is not None and reference is not None
         row["quality_loss_points"] = 100 * (reference - row["quality"]) if known else None
@@ -212,20 +269,19 @@ def _distance(reference: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[boo
 
 
 def _set_speedup(view: RunView, rows: list[dict[str, Any]]) -> None:
-    references = _references(rows)
-    known: dict[tuple[str, str], Interval | None] = {}
+    references: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for training, same in _references(rows).items():
+        for reference in same:
+            references.setdefault((*training, *_place(reference)), reference)
     for row in rows:
-        same = [
-            reference
-            for reference in references.get(training_of(row), [])
-            if all(reference[column] == row[column] for column in ("precision", "batch_size", "machine"))
-        ]
-        ratio = None
-        if same and row["ranked"] and same[0]["state"] == "ok":
-            pair = (same[0]["infer_key"], row["infer_key"])
-            if pair not in known:
-                known[pair] = view.latency_ratio(*pair)
-            ratio = known[pair]
+        ratio: Interval | None = None
+        known = references.get((*training_of(row), *_place(row))) if row["ranked"] else None
+        if known and known["state"] == "ok":
+            ratio = view.latency_ratio(known["infer_key"], row["infer_key"])
         row["speedup"] = ratio.value if ratio else None
         row["speedup_low"] = ratio.low if ratio else None
         row["speedup_high"] = ratio.high if ratio else None
+
+
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["precision"], row["batch_size"], row["machine"]

@@ -22,8 +22,9 @@ def memory_table(view: RunView) -> pd.DataFrame:
     `compressions` lists the recipes that run as this same structure.
     """
     rows: dict[str, dict[str, Any]] = {}
+    kinds = [row.name for row in STAGES.rows().values() if row.timed_by]
     for cell in view.cells:
-        for kind in (row.name for row in STAGES.rows().values() if row.timed_by):
+        for kind in kinds:
             key = str(cell.stages.get(kind) or "")
             if not key or cell.skipped:
                 continue
@@ -42,11 +43,12 @@ def memory_table(view: RunView) -> pd.DataFrame:
 
 
 def _row(view: RunView, kind: str, key: str, axes: dict[str, Any]) -> dict[str, Any]:
-    prefix = "train." if kind == "step" else ""
+    trains = STAGES.get(kind).works == "trains"
+    prefix = "train." if trains else ""
     return {
         "kind": kind,
         "workload": axes.get("workload"),
-        "optimizer": axes.get("optimizer") if kind == "step" else "",
+        "optimizer": axes.get("optimizer") if trains else "",
         **{name: axes.get(prefix + name) for name in ("backend", "precision", "batch_size")},
         "state": view.status(key).state,
         **{metric: view.value(key, metric) for metric in MEMORY_METRICS},

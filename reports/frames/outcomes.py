@@ -7,14 +7,14 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 from bench.analysis.statistics import ratio_interval
 from bench.analysis.survival import Outcome
 from bench.analysis.to_target import crossing, diverged_at, value_at
 from bench.analysis.verdicts import CommonError, common_error
 from bench.formatting import visible
-from reports.frames.training import training_label
+from reports.frames.training import training_labels
 from reports.frames.validity import step_fault
 from reports.frames.view import RunView, Training
 
@@ -114,7 +114,8 @@ def step_ratio(view: RunView, first: Trained, second: Trained) -> CommonError:
 
 def _workload(view: RunView, trainings: Sequence[Training]) -> WorkloadOutcomes | None:
     axes = [training.axes for training in trainings]
-    read = [_trained(view, training, axes) for training in trainings]
+    labels = zip(training_labels(axes, axes), training_labels(axes, axes, without=("tuning",)), strict=True)
+    read = [_trained(view, training, *own) for training, own in zip(trainings, labels, strict=True)]
     known = [one for one in read if one is not None]
     if not known:
         return None
@@ -141,8 +142,8 @@ def _time(known: Iterable[Trained], machines: int) -> str:
     return "clock" if all(one.clocked is not None for one in trained) else ""
 
 
-def _trained(view: RunView, training: Training, axes: Sequence[Mapping[str, Any]]) -> Trained | None:
-    """Read a training; None where it has no target, or its state says nothing about its optimizer."""
+def _trained(view: RunView, training: Training, label: str, untuned: str) -> Trained | None:
+    """Read a training by its labels; None without a target, or where its state says nothing about it."""
     key, target, status = training.key, training.target, view.status(training.key)
     budget = training.steps or view.value(key, "steps_trained")
     if target is None or not math.isfinite(target) or not budget or status.state in NOT_MEASURED:
@@ -157,7 +158,7 @@ def _trained(view: RunView, training: Training, axes: Sequence[Mapping[str, Any]
     outcome = Outcome(needed, float(budget), math.isinf(needed) and not diverged)
     return Trained(
         workload=visible(str(training.axes["workload"])),
-        optimizer=visible(training_label(training.axes, axes)),
+        optimizer=visible(label),
         seed=int(training.axes["seed"] or 0),
         state="diverged" if status.ok and diverged and not outcome.reached else status.state,
         steps=outcome,
@@ -168,7 +169,7 @@ def _trained(view: RunView, training: Training, axes: Sequence[Mapping[str, Any]
         step_key=training.step_key,
         at_first=held is not None and held.position == 0,
         curve=tuple(zip(steps, losses, strict=True)),
-        untuned=visible(training_label(training.axes, axes, without=("tuning",))),
+        untuned=visible(untuned),
         tuning=visible(str(training.axes["tuning"])),
     )
 

@@ -17,9 +17,12 @@ from bench.analysis.paired import (
     loss_of_shares,
     loss_of_statistic,
 )
-from reports.frames.view import RunView, place_of, training_of
+from reports.frames.view import INFER_AXES, TRAIN_AXES, RunView, place_of, training_of
 
 NONE = "none"
+
+PAIRED = ("cell", *TRAIN_AXES.values(), *INFER_AXES.values(), "state", "quality", "evaluate_key")
+"""Columns of the table of inference that pairs are made of."""
 
 Row = Mapping[str, Any]
 
@@ -91,7 +94,8 @@ def _both(view: RunView, keys: tuple[str, str], metric: str) -> tuple[Values, Va
     if first is None or second is None or len(first[0]) != len(second[0]):
         return None
     # A store may hold any numbers.
-    return (first[0], second[0]) if np.isfinite([first[0], second[0]]).all() else None
+    finite = np.isfinite(first[0]).all() and np.isfinite(second[0]).all()
+    return (first[0], second[0]) if finite else None
 
 
 def _columns(view: RunView, key: str, items: int) -> Iterator[Column]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -22,12 +23,18 @@ _MEASURED = (
     "latency_high_s",
     "speedup",
     "artifact_compressed_bytes",
+    "artifact_bytes",
+    "money_per_million",
 )
+
+
+_POINT: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*POINT_AXES)
+_READ = (*POINT_AXES, *_MEASURED, "ranked", "infer_key", "cell", "latency_preliminary")
 
 
 def point_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what a row's choice is, all but the seed."""
-    return tuple(row[column] for column in POINT_AXES)
+    return _POINT(row)
 
 
 def ranked_points(inference: pd.DataFrame, cost: str) -> list[dict[str, Any]]:
@@ -38,10 +45,11 @@ def ranked_points(inference: pd.DataFrame, cost: str) -> list[dict[str, Any]]:
     measured, `quality_low` and `quality_high` over seeds, `seeds`, `preliminary`, `pareto`.
     """
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in records(inference):
-        if row["ranked"] and row[cost] is not None and row[cost] > 0:
+    columns = tuple(dict.fromkeys((*_READ, cost)))
+    for row in records(inference[inference["ranked"].astype(bool)], columns):
+        if row[cost] is not None and row[cost] > 0:
             groups.setdefault(point_of(row), []).append(row)
-    points = [_average(rows) for rows in groups.values()]
+    points = [_average(rows, cost) for rows in groups.values()]
     fronts: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for point in points:
         fronts.setdefault((point["workload"], point["batch_size"], point["machine"]), []).append(point)
@@ -52,9 +60,9 @@ def ranked_points(inference: pd.DataFrame, cost: str) -> list[dict[str, Any]]:
     return points
 
 
-def _average(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _average(rows: list[dict[str, Any]], cost: str) -> dict[str, Any]:
     point = {column: rows[0][column] for column in (*POINT_AXES, "infer_key")}
-    for column in _MEASURED:
+    for column in (*_MEASURED, cost):
         known = [row[column] for row in rows if row[column] is not None]
         point[column] = sum(known) / len(known) if known else None
     qualities = [row["quality"] for row in rows]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bench.analysis.statistics import Interval
-from reports.frames.view import Reading, RunView
+from reports.frames.readings import Reading
+from reports.frames.view import RunView
 
 
 def converged(view: RunView, timing: Reading) -> bool | None:

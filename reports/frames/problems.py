@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.frames.inference import cell_state
+from reports.frames.inference import cell_states
 from reports.frames.view import RunView
 
 _COLUMNS = ("what", "kind", "state", "reason", "last_line", "launches", "cells", "stage_key")
@@ -58,8 +58,9 @@ def _unreadable_records(view: RunView) -> Iterator[dict[str, Any]]:
 
 
 def _cells_left_out(view: RunView) -> Iterator[dict[str, Any]]:
+    states = cell_states(view)
     for cell in view.cells:
-        state, reason = cell_state(view, cell)
+        state, reason = states[cell.name]
         if cell.skipped or state == "INVALID":
             yield {
                 "what": cell.name,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from bench.analysis.generation import decode_share
@@ -23,6 +25,24 @@ ROOFLINE_COLUMNS = (
 
 _FEWER_PRODUCTS = ("winograd", "wino_", "_wino", "fft")
 """Parts of names of kernels that multiply less often than the operation's definition says."""
+
+
+@dataclass(frozen=True)
+class Roof:
+    """What a device does at most: operations a second by number format, bytes a second, both as measured."""
+
+    operations_per_s: Mapping[str, float]
+    bytes_per_s: float | None
+
+
+def roofs(view: RunView) -> dict[str, Roof]:
+    """Return the measured ceilings of a run's CPU by machine, which is empty where there is only one."""
+    found: dict[str, Roof] = {}
+    for key, stage in view.stages.items():
+        if stage.kind == "ceilings" and stage.request.device == "cpu":
+            peaks = {name: peak for name, peak in _measured_peaks(view, key).items() if peak and name}
+            found.setdefault(view.machine(key), Roof(peaks, view.value(key, "ceiling_bytes_per_s")))
+    return found
 
 
 def infer_point(view: RunView, infer: str, lower: str) -> RooflinePoint | None:
@@ -48,10 +68,14 @@ def infer_excess(view: RunView, infer: str, lower: str) -> str:
 
     A convolution by Winograd's algorithm, or by transforms, multiplies less than is counted: not judged.
     """
-    ran = view.reading(infer, "kernels").method.lower()
-    if any(word in ran for word in _FEWER_PRODUCTS):
+    if view.once(("fewer products", infer), lambda: _multiplies_less(view, infer)):
         return ""
     return _excess(view, infer, view.value(lower, "dense_flops"), view.value(infer, "latency_s"))
+
+
+def _multiplies_less(view: RunView, infer: str) -> bool:
+    ran = view.reading(infer, "kernels").method.lower()
+    return any(word in ran for word in _FEWER_PRODUCTS)
 
 
 def step_excess(view: RunView, step: str) -> str:
@@ -70,9 +94,15 @@ def _excess(view: RunView, key: str, operations: float | None, seconds: float | 
     status = view.status(ceilings)
     if stage is None or status.good == status.disturbed:
         return ""  # a peak that was measured beside other work is too low to judge by
-    rate = "ceiling_operations_per_s"
-    peaks = {name: view.value(ceilings, rate, name) for name in view.qualifiers(ceilings, rate)}
+    peaks = view.once(("peaks", ceilings), lambda: _measured_peaks(view, ceilings))
+    devices = 1 if stage.request.device == "cpu" else stage.request.settings.get("devices", 1)
+    peaks = {name: peak and devices * peak for name, peak in peaks.items()}
     return beats_machine(operations, seconds, number_format(stage.request.settings), peaks)
+
+
+def _measured_peaks(view: RunView, ceilings: str) -> dict[str, float | None]:
+    rate = "ceiling_operations_per_s"
+    return {name: view.value(ceilings, rate, name) for name in view.qualifiers(ceilings, rate)}
 
 
 def utilization_columns(view: RunView, step: str, point: RooflinePoint | None) -> dict[str, float | None]:
@@ -131,8 +161,12 @@ def _point(
     if stage is None:
         return None
     device, settings = stage.request.device, stage.request.settings
-    peak, bytes_per_s = _ceilings(view, device, number_format(settings), view.machine(key))
-    cache_bytes = _cache_bytes(view, device)
+    of_device = (device, number_format(settings), view.machine(key))
+    peak, bytes_per_s = view.once(("ceilings", *of_device), lambda: _ceilings(view, *of_device))
+    if device != "cpu":  # a CPU's devices are parts of what its ceilings were measured on
+        devices = settings.get("devices", 1)
+        peak, bytes_per_s = peak and devices * peak, bytes_per_s and devices * bytes_per_s
+    cache_bytes = view.once(("cache", device), lambda: _cache_bytes(view, device))
     return roofline(operations, moved, seconds, peak, bytes_per_s, cache_bytes, beyond_model, incomplete)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from bench.formatting import visible
@@ -26,7 +28,7 @@ from reports.frames import (
     tradeoff_table,
     training_table,
 )
-from reports.frames.paired import pairs_of
+from reports.frames.paired import PAIRED, pairs_of
 from reports.frames.scores import scores_table
 from reports.frames.sensitivity import sensitivity
 from reports.frames.tuning import trials_table
@@ -67,7 +69,7 @@ def read_frames(view: RunView) -> dict[str, pd.DataFrame]:
 
 def _fidelity(view: RunView, inference: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the tables of compressed cells against the uncompressed ones on the same test items, if any."""
-    pairs = pairs_of(view, records(inference))
+    pairs = pairs_of(view, records(inference, PAIRED))
     found = {
         "fidelity": fidelity_table(view, pairs),
         "groups": groups_table(pairs),
@@ -81,9 +83,13 @@ def _fidelity(view: RunView, inference: pd.DataFrame) -> dict[str, pd.DataFrame]
 def _visible(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame whose texts show all that is in them, in any figure, table and file."""
     texts = frame.select_dtypes(include=["object", "string"])
-    return frame.assign(
-        **{
-            str(name): [visible(value) if isinstance(value, str) else value for value in column]
-            for name, column in texts.items()
-        }
-    )
+    hidden = {str(name): _shown(column) for name, column in texts.items() if _hides(column)}
+    return frame.assign(**hidden) if hidden else frame
+
+
+def _hides(column: pd.Series) -> bool:
+    return any(isinstance(value, str) and visible(value) != value for value in column.unique())
+
+
+def _shown(column: pd.Series) -> list[Any]:
+    return [visible(value) if isinstance(value, str) else value for value in column]

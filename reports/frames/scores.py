@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.frames.training import training_label
+from reports.frames.training import training_labels
 from reports.frames.view import records
 
 _STEP_COLUMNS = (
@@ -49,9 +49,9 @@ def optimizer_scores(training: pd.DataFrame, workload: str) -> list[Score]:
     """Return a score for each optimizer of a workload that has ended any training, best steps first."""
     rows = [row for row in records(training) if row["workload"] == workload]
     groups: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
+    for row, label in zip(rows, training_labels(rows, rows), strict=True):
         if row["state"] != "pending":
-            groups.setdefault(training_label(row, rows), []).append(row)
+            groups.setdefault(label, []).append(row)
     scores = [_score(label, members) for label, members in groups.items()]
     return sorted(scores, key=lambda score: (_or_never(score.steps), -score.reached, -(score.quality or 0)))
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from reports.frames.counts import flops_incomplete, incomplete_counts
+from reports.frames.devices import DEVICE_COLUMNS, device_columns, device_notes
 from reports.frames.roofline import step_point, utilization_columns
 from reports.frames.training import FLOPS, step_time_columns
 from reports.frames.validity import step_fault
@@ -31,6 +32,7 @@ COLUMNS = (
     *(f"{part}_{what}" for part in PARTS for what in _OF_A_PART),
     "step_parts_ratio",
     "losses_repeat",
+    *DEVICE_COLUMNS,
     *(*_UTILIZATION, "flops_incomplete", "flops_incomplete_in"),
     *("peak_tensor_bytes", *MEMORY.values()),
     *("notes", "step_key"),
@@ -62,11 +64,12 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
         **{name: value for part in PARTS for name, value in _part(view, key, part).items()},
         "step_parts_ratio": view.value(key, "step_parts_ratio"),
         "losses_repeat": _losses_repeat(view, key),
+        **device_columns(view, training),
         **utilization_columns(view, key, step_point(view, key)),
         "flops_incomplete": flops_incomplete(view, key),
         "flops_incomplete_in": incomplete_counts(view, key, FLOPS),
         **{metric: view.value(key, metric) for metric in ("peak_tensor_bytes", *MEMORY.values())},
-        "notes": "; ".join(_notes(view, key)),
+        "notes": "; ".join([*_notes(view, key), *device_notes(view, training)]),
         "step_key": key,
     }
 

@@ -13,7 +13,7 @@ from bench.analysis.statistics import Interval, mean_interval
 from bench.diagnosis.why import explain
 from reports.frames.break_even import BREAK_EVENS
 from reports.frames.compression import CONTROL
-from reports.frames.view import PLACE, RunView, place_of, records, training_of
+from reports.frames.view import INFER_AXES, PLACE, TRAIN_AXES, RunView, place_of, records, training_of
 from reports.frames.why import evidence_of
 from techniques.compression import COMPRESSIONS
 from techniques.registry import TechniqueError
@@ -33,6 +33,14 @@ _COLUMNS = (
     *("compressing_s", *BREAK_EVENS, "break_even_verdict", "why"),
 )
 
+_READ = (
+    *(*TRAIN_AXES.values(), *INFER_AXES.values(), "machine", "state", "reason", "quality"),
+    *("latency_s", "latency_preliminary", "artifact_bytes", "artifact_compressed_bytes"),
+    *("parameters", "nonzero_parameters", "dense_flops", "least_bytes_moved"),
+    *("reference_agreement", "answers_lost", "answers_won"),
+    *("compressing_s", *BREAK_EVENS, "break_even_verdict", "lower_key", "infer_key"),
+)
+
 Row = dict[str, Any]
 
 
@@ -46,7 +54,7 @@ def tradeoff_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
     structure and was timed with it. For `compressing_s` and the break-even see `reports.frames.break_even`.
     `why` says why it is not faster, or why it is, from the first of its trainings.
     """
-    rows = [row for row in records(inference) if row["ranked"]]
+    rows = records(inference[inference["ranked"].astype(bool)], _READ)
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault((*place_of(row), row["compression"]), []).append(row)

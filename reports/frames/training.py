@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,15 @@ import pandas as pd
 from bench.formatting import format_value
 from bench.metrics import METRICS
 from reports.frames.counts import flops_incomplete, incomplete_counts
+from reports.frames.devices import DEVICE_COLUMNS, device_columns, device_notes, devices_text
 from reports.frames.further import further_columns, further_values
 from reports.frames.money import TRAINING_COLUMNS, training_columns
 from reports.frames.precision import is_preliminary
+from reports.frames.readings import Reading
 from reports.frames.roofline import ROOFLINE_COLUMNS, roofline_columns, step_point, utilization_columns
 from reports.frames.tuning import TUNING_COLUMNS, tuning_columns, tuning_notes
 from reports.frames.validity import step_fault
-from reports.frames.view import TRAIN_AXES, Reading, RunView, Training
+from reports.frames.view import TRAIN_AXES, RunView, Training
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -48,6 +51,17 @@ _STEP_METRICS = (
     "rss_growth_bytes",
     "gpu_allocated_peak_bytes",
 )
+_TOLD_BY: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "schedule": lambda row: str(row["schedule"]),
+    "clip": lambda row: f"clip {row['clip']}",
+    "average": lambda row: f"average {row['average']}",
+    "devices": lambda row: "1 device" if row["devices"] == 1 else devices_text(row),
+    "train_backend": lambda row: str(row["train_backend"]),
+    "train_precision": lambda row: str(row["train_precision"]),
+    "train_batch_size": lambda row: f"batch {row['train_batch_size']}",
+    "tuning": lambda row: str(row["tuning"]),
+}
+"""Columns that tell trainings of one optimizer apart, and how their values are said."""
 QUALITIES = tuple(name for name in METRICS.qualities if METRICS.is_built_in(name))
 COLUMNS = (
     *(*TRAIN_AXES.values(), "machine"),
@@ -62,6 +76,7 @@ COLUMNS = (
     *_STEP_METRICS,
     *(*ROOFLINE_COLUMNS, "utilization_low", "utilization_high", "hardware_utilization"),
     *("flops_incomplete", "flops_incomplete_in"),
+    *DEVICE_COLUMNS,
     *("energy_j", *TRAINING_COLUMNS, *TUNING_COLUMNS),
     *("validation_quality", "validation_gap_points", "quality", "without_training", "baseline_quality"),
     *(*QUALITIES, "notes", "train_key", "step_key"),
@@ -117,6 +132,7 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
         **{metric: view.value(key, metric) for metric in _TRAIN_METRICS},
         "train_throughput_samples_per_s": view.value(key, "train_throughput"),
         **_step_columns(view, step_key),
+        **device_columns(view, training),
         "validation_quality": view.value(key, "validation_quality"),
         "validation_gap_points": None if gap is None else 100 * gap,
         "quality": final_quality(view, training),
@@ -131,7 +147,7 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
     row["flops_to_target"] = _flops_to_target(view, row)
     row |= _spent(view, row)
     row |= tuning_columns(view, row)
-    row["notes"] = "; ".join(_notes(view, row))
+    row["notes"] = "; ".join(_notes(view, row, training))
     return row
 
 
@@ -204,7 +220,7 @@ def _flops_to_target(view: RunView, row: Mapping[str, Any]) -> float | None:
     return None if None in parts else steps * (forward + backward + optimizer)
 
 
-def _notes(view: RunView, row: Mapping[str, Any]) -> list[str]:
+def _notes(view: RunView, row: Mapping[str, Any], training: Training) -> list[str]:
     notes: list[str] = []
     if row["censored"]:
         trained = format_value("steps_trained", row["steps_trained"])
@@ -225,6 +241,7 @@ def _notes(view: RunView, row: Mapping[str, Any]) -> list[str]:
     step = view.status(row["step_key"])
     if row["step_key"] and step.bad:
         notes.append(f"step timing {step.state}: {step.reason}")
+    notes += device_notes(view, training)
     fault = step_fault(view, row["step_key"])
     if fault:
         notes.append(f"step timing INVALID: {fault}")
@@ -251,12 +268,17 @@ def training_label(
 
     Columns `without` which it is named are left out too.
     """
+    return training_labels([row], rows, without=without)[0]
+
+
+def training_labels(
+    named: Iterable[Mapping[str, Any]], rows: Iterable[Mapping[str, Any]], *, without: Collection[str] = ()
+) -> list[str]:
+    """Return the `training_label` of each of several rows: what tells the others apart is found once."""
     others = list(rows)
-    parts = [str(row["optimizer"])]
-    for column, word in (("schedule", ""), ("clip", "clip "), ("average", "average ")):
-        if len({other[column] for other in others}) > 1:
-            parts.append(f"{word}{row[column]}")
-    for column in ("train_backend", "train_precision", "train_batch_size", "tuning"):
-        if column not in without and len({other[column] for other in others}) > 1:
-            parts.append(f"batch {row[column]}" if column == "train_batch_size" else str(row[column]))
-    return ", ".join(parts)
+    varying = [
+        tell
+        for column, tell in _TOLD_BY.items()
+        if column not in without and len({tell(other) for other in others}) > 1
+    ]
+    return [", ".join([str(row["optimizer"]), *(tell(row) for tell in varying)]) for row in named]

@@ -29,6 +29,8 @@ _UNITS = {
     **dict.fromkeys(("error", "median_stage_error", "bytes_error", "answers_flipped"), "share"),
     **dict.fromkeys(("speedup", "speedup_low", "speedup_high", "times_smaller"), "ratio"),
     **dict.fromkeys(("utilization_low", "utilization_high"), "share"),
+    **{f"scaling_efficiency{ending}": "share" for ending in ("", "_low", "_high")},
+    "devices": "devices",
     **dict.fromkeys(("batch_size", "train_batch_size"), "samples"),
     **{"times_smaller_compressed": "ratio", "seconds": "s", "step": "steps"},
     "steps_to_target_with_tuning": "steps",

@@ -22,6 +22,10 @@ def step_fault(view: RunView, step: str) -> str:
 
 def timing_fault(view: RunView, key: str, metric: str) -> str:
     """Say why a stage's launches give no valid timing, or return an empty text. Smoke runs are not judged."""
+    return view.once(("timing fault", key, metric), lambda: _timing_fault(view, key, metric))
+
+
+def _timing_fault(view: RunView, key: str, metric: str) -> str:
     launches, status = len(view.launch_values(key, metric)), view.status(key)
     if view.smoke or not status.ok:
         return ""

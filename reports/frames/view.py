@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.analysis.comparable import machine_name
 from bench.analysis.statistics import Interval, ratio_interval
-from bench.analysis.summary import summarize, undisturbed
 from bench.costs.comparison import Comparison, compare
-from bench.metrics import METRICS, metric_named
-from bench.metrics.fidelity import OF_ITEMS
+from bench.metrics import METRICS
+from reports.frames.readings import Reading, Readings
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
     from bench.results.store import CellRow, StageRow, Store
+
+MadeT = TypeVar("MadeT")
 
 TRAIN_AXES = {
     "workload": "workload",
@@ -29,6 +31,8 @@ TRAIN_AXES = {
     "train.backend": "train_backend",
     "train.precision": "train_precision",
     "train.batch_size": "train_batch_size",
+    "devices": "devices",
+    "parallel": "parallel",
     "tuning": "tuning",
     "seed": "seed",
 }
@@ -44,21 +48,11 @@ INFER_AXES = {
 PLACE = ("workload", "backend", "precision", "batch_size")
 """Columns that say where a compression runs, whatever was trained."""
 
+_TRAINING: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*TRAIN_AXES.values())
+_PLACE: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*PLACE)
+
 # A cell's stages in the order they depend on each other. `step` times training: a cell can do without it.
 CELL_STAGES = ("train", "compress", "lower", "evaluate", "infer")
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A metric's value over the good launches of a stage, in the metric's unit; None where unknown."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    launches: int = 0
-    preliminary: bool = False
-    reason: str = ""
-    method: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,11 +79,15 @@ class Status:
         return self.state not in ("ok", "pending")
 
 
+_PENDING = Status()
+
+
 @dataclass(frozen=True)
 class Training:
     """One point of `[train]`: its axes by column, the keys of its stages, its target, its budget of steps.
 
-    `optimizer_settings` are those of its optimizer, defaults filled in.
+    `optimizer_settings` are those of its optimizer, defaults filled in. `single_key` is that of the step on
+    one device, where it has several.
     """
 
     axes: Mapping[str, Any]
@@ -99,6 +97,7 @@ class Training:
     quality_metric: str
     steps: float | None = None
     optimizer_settings: Mapping[str, Any] = field(default_factory=dict)
+    single_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,10 +120,16 @@ class RunView:
     comparison: Comparison | None
     unreadable: tuple[tuple[str, str], ...]
     _statuses: Mapping[str, Status]
-    _readings: Mapping[tuple[str, str, str], Reading]
-    _launch_values: Mapping[tuple[str, str, str], list[float]]
+    _readings: Readings
     _invalid: Mapping[str, str]
-    _samples: Mapping[tuple[str, str, str], tuple[np.ndarray, str]]
+    _made: dict[object, Any] = field(default_factory=dict, init=False, compare=False)
+
+    def once(self, what: object, make: Callable[[], MadeT]) -> MadeT:
+        """Return what `make` returned when first asked for `what`: cells have most stages in common."""
+        if what not in self._made:
+            self._made[what] = make()
+        made: MadeT = self._made[what]
+        return made
 
     @property
     def smoke(self) -> bool:
@@ -132,18 +137,26 @@ class RunView:
         return bool(self.run["request"].get("smoke"))
 
     def status(self, key: str) -> Status:
-        return self._statuses.get(key, Status())
+        return self._statuses.get(key, _PENDING)
 
     def reading(self, key: str, metric: str, qualifier: str = "") -> Reading:
         """Return a metric of a stage; an empty reading where nothing was measured."""
-        return self._readings.get((key, metric, qualifier), Reading())
+        return self._readings.reading(key, metric, qualifier)
 
     def value(self, key: str, metric: str, qualifier: str = "") -> float | None:
-        return self.reading(key, metric, qualifier).value
+        return self._readings.values(metric, qualifier).get(key)
+
+    def values(self, metric: str, qualifier: str = "") -> Mapping[str, float | None]:
+        """Return a metric by the key of each stage that measured it: quicker than a look-up for each."""
+        return self._readings.values(metric, qualifier)
+
+    def reasons(self, metric: str) -> Mapping[str, str]:
+        """Return what a metric's readings give as a reason by the key of the stage, where they do."""
+        return self._readings.reasons(metric)
 
     def launch_values(self, key: str, metric: str, qualifier: str = "") -> list[float]:
         """Return one value for each good launch that knows the metric."""
-        return self._launch_values.get((key, metric, qualifier), [])
+        return self._readings.launch_values(key, metric, qualifier)
 
     def invalid(self, key: str) -> str:
         """Say why a stage is INVALID, or return an empty text: one launch, disturbed or not, is enough."""
@@ -151,6 +164,9 @@ class RunView:
 
     def latency_ratio(self, before: str, after: str) -> Interval | None:
         """Return how many times as fast the stage `after` infers as `before`; None where one is unknown."""
+        return self.once(("latency_ratio", before, after), lambda: self._latency_ratio(before, after))
+
+    def _latency_ratio(self, before: str, after: str) -> Interval | None:
         slow, fast = self.launch_values(before, "latency_s"), self.launch_values(after, "latency_s")
         if not slow or not fast:
             return None
@@ -180,35 +196,24 @@ class RunView:
 
     def curve(self, key: str, metric: str) -> list[float]:
         """Return a metric that is a curve, an entry for each evaluation; empty where unknown."""
-        found = self._samples.get((key, metric, ""))
+        found = self._readings.samples.get((key, metric, ""))
         return [] if found is None else [float(entry) for entry in found[0]]
 
     def of_items(self, key: str, metric: str, qualifier: str = "") -> tuple[np.ndarray, str] | None:
         """Return what a stage kept of each test item (items,), and its method; None where it kept none."""
-        return self._samples.get((key, metric, qualifier))
+        return self._readings.samples.get((key, metric, qualifier))
+
+    def timing_samples(self, key: str, metric: str) -> list[np.ndarray]:
+        """Return the samples of a timing, (samples,) for each good launch that nothing disturbed."""
+        return self._readings.timing_samples(key, metric)
 
     def measured(self, kind: str) -> frozenset[str]:
         """Return which metrics the stages of a kind measured, those under qualifiers left out."""
-        return self._measured.get(kind, frozenset())
-
-    @cached_property
-    def _measured(self) -> dict[str, frozenset[str]]:
-        found: dict[str, set[str]] = {}
-        for key, metric, qualifier in self._readings:
-            if not qualifier:
-                found.setdefault(self.stages[key].kind, set()).add(metric)
-        return {kind: frozenset(metrics) for kind, metrics in found.items()}
+        return self._readings.measured.get(kind, frozenset())
 
     def qualifiers(self, key: str, metric: str) -> list[str]:
         """Return the qualifiers under which a stage measured a metric, in the order it did."""
-        return self._qualifiers.get((key, metric), [])
-
-    @cached_property
-    def _qualifiers(self) -> dict[tuple[str, str], list[str]]:
-        found: dict[tuple[str, str], list[str]] = {}
-        for key, metric, qualifier in self._readings:
-            found.setdefault((key, metric), []).append(qualifier)
-        return found
+        return self._readings.qualifiers(key, metric)
 
     def stage_of(self, cell: str, kind: str) -> str:
         """Return the key of a cell's stage of a kind, by the cell's name; empty where it has none."""
@@ -220,6 +225,10 @@ class RunView:
 
     def trainings(self) -> list[Training]:
         """Return each point of `[train]` once, in the order of the matrix."""
+        return list(self._trainings)
+
+    @cached_property
+    def _trainings(self) -> tuple[Training, ...]:
         found: dict[str, Training] = {}
         for cell in self.cells:
             key = str(cell.stages.get("train") or "")
@@ -234,8 +243,9 @@ class RunView:
                     str(settings.get("quality_metric") or "quality"),
                     _number_of(settings.get("steps")),
                     settings.get("optimizer_settings", {}),
+                    str(cell.stages.get("single") or ""),
                 )
-        return list(found.values())
+        return tuple(found.values())
 
     def _settings(self, key: str) -> Mapping[str, Any]:
         settings = self.stages[key].request.settings
@@ -252,8 +262,8 @@ def read(store: Store, run_id: str) -> RunView:
         missing = (TRAIN_AXES | INFER_AXES).keys() - cell.axes.keys()
         if cell.axes and missing:  # cells of imported runs have none
             raise store.damaged(f"cells.axes of {cell.name[:60]!r} has no {min(missing)}")
-    launches = store.launches(run_id)
-    measurements = store.measurements(run_id)
+    recorded = store.recorded(run_id)
+    launches, measurements = recorded.launches, recorded.measurements
     own = launches[~launches["reused"].astype(bool)]
     environments = store.environments(run_id)
     return RunView(
@@ -265,16 +275,14 @@ def read(store: Store, run_id: str) -> RunView:
         overheads=store.overheads(run_id),
         body_s=float(own["body_s"].sum()),
         made_s=_made_s(store, launches, stages),
-        comparison=compare(store, run_id),
+        comparison=compare(store, run_id, launches),
         unreadable=(
-            *((record.stage_key, record.reason) for record in store.unreadable_records(run_id)),
+            *((record.stage_key, record.reason) for record in recorded.unreadable),
             *_unknown_metrics(measurements),
         ),
         _statuses=_statuses(launches),
-        _readings=_readings(measurements, stages),
-        _launch_values=_launch_values(undisturbed(measurements)),
+        _readings=Readings(measurements),
         _invalid=_invalid(measurements),
-        _samples=_samples(measurements),
     )
 
 
@@ -294,12 +302,12 @@ def _unknown_metrics(measurements: pd.DataFrame) -> Iterable[tuple[str, str]]:
 
 def training_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return which training a row of a table belongs to."""
-    return tuple(row[column] for column in TRAIN_AXES.values())
+    return _TRAINING(row)
 
 
 def place_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return where a row's compression is used, see `PLACE`."""
-    return tuple(row[column] for column in PLACE)
+    return _PLACE(row)
 
 
 def number(value: Any) -> float | None:
@@ -311,15 +319,25 @@ def _number_of(setting: Any) -> float | None:
     return float(setting) if isinstance(setting, int | float) else None
 
 
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a frame's rows as dictionaries with None, not NaN, for what is unknown."""
-    names = [str(column) for column in frame.columns]
+def records(frame: pd.DataFrame, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Return a frame's rows as dictionaries with None, not NaN, for what is unknown.
+
+    Of some `columns` alone where they are given: a large frame has many.
+    """
+    names = [str(column) for column in frame.columns] if columns is None else list(columns)
     # Plain lists: `where` and `to_dict` take an eighth of the time of a report.
-    columns = [
-        [None if unknown else value for value, unknown in zip(column.tolist(), column.isna(), strict=True)]
-        for _, column in frame.items()
-    ]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    values = [plain_list(frame[name]) for name in (frame.columns if columns is None else names)]
+    return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def plain_list(column: pd.Series) -> list[Any]:
+    """Return a column's values, None for what is unknown."""
+    unknown = column.isna()
+    if not unknown.any():
+        return column.tolist()
+    found = column.astype(object).to_numpy(copy=True)
+    found[unknown.to_numpy()] = None
+    return list(found)
 
 
 def _machines(launches: pd.DataFrame, environments: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -346,62 +364,9 @@ def _statuses(launches: pd.DataFrame) -> dict[str, Status]:
     return found
 
 
-def _readings(
-    measurements: pd.DataFrame, stages: Mapping[str, StageRow]
-) -> dict[tuple[str, str, str], Reading]:
-    columns = (
-        "stage_key",
-        "metric",
-        "qualifier",
-        "value",
-        "low",
-        "high",
-        "launches",
-        "preliminary",
-        "reason",
-        "method",
-    )
-    found: dict[tuple[str, str, str], Reading] = {}
-    for row in _rows(summarize(measurements), columns):
-        key, metric, qualifier, value, low, high, launches, preliminary, reason, method = row
-        # The interval of a single launch says nothing of how launches differ.
-        alone = launches < 2 and metric_named(metric).kind == "sampled" and stages[key].timed
-        found[key, metric, qualifier] = Reading(
-            number(value),
-            number(low),
-            number(high),
-            int(launches),
-            bool(preliminary) or alone,
-            reason or "",
-            method or "",
-        )
-    return found
-
-
-def _launch_values(measurements: pd.DataFrame) -> dict[tuple[str, str, str], list[float]]:
-    found: dict[tuple[str, str, str], list[float]] = {}
-    columns = ("stage_key", "metric", "qualifier", "value")
-    for key, metric, qualifier, value in _rows(measurements, columns):
-        known = number(value)
-        if known is not None:
-            found.setdefault((key, metric, qualifier), []).append(known)
-    return found
-
-
 def _invalid(measurements: pd.DataFrame) -> dict[str, str]:
     rows = measurements[(measurements["metric"] == "valid") & (measurements["value"] == 0)]
     return {key: reason or "no reason given" for key, reason in _rows(rows, ("stage_key", "reason"))}
-
-
-def _samples(measurements: pd.DataFrame) -> dict[tuple[str, str, str], tuple[np.ndarray, str]]:
-    """Return the samples of curves and of test items, each with its method; those of timings are not read."""
-    kept = measurements[measurements["metric"].isin([*METRICS.curves, *OF_ITEMS])]
-    columns = ("stage_key", "metric", "qualifier", "samples", "method")
-    return {
-        (key, metric, qualifier): (samples, method or "")
-        for key, metric, qualifier, samples, method in _rows(kept, columns)
-        if samples is not None and not isinstance(samples, float)
-    }
 
 
 def _rows(frame: pd.DataFrame, columns: Iterable[str]) -> Iterable[tuple[Any, ...]]:

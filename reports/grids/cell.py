@@ -30,7 +30,8 @@ Row = Mapping[str, Any]
 class Entry:
     """One field of a table: `text`, a second line `detail`, the value to sort by, and a mark (a CSS class).
 
-    `brief` replaces both lines in a terminal, which has room for one short line.
+    `brief` replaces both lines in a terminal, which has room for one short line. `low` and `high` are the
+    bounds of the interval that `detail` tells, in the unit of `sort`.
     """
 
     text: str
@@ -38,6 +39,8 @@ class Entry:
     sort: float | None = None
     mark: str = ""
     brief: str = ""
+    low: float | None = None
+    high: float | None = None
 
 
 Column = tuple[str, Callable[[Row], Entry]]
@@ -92,7 +95,7 @@ def with_bounds(make: Callable[[Row], Entry], key: str, name: str = "") -> Calla
         entry, low, high = make(row), row[f"{key}_low"], row[f"{key}_high"]
         if entry.detail or low is None or high is None:
             return entry
-        return replace(entry, detail=bounds(name or key, low, high))
+        return replace(entry, detail=bounds(name or key, low, high), low=low, high=high)
 
     return made
 
@@ -132,7 +135,7 @@ def timing(key: str, name: str) -> Callable[[Row], Entry]:
             launches += f", {int(row[f'{key}_disturbed'])} disturbed"
         brief = format_interval(name, value, low, high) + mark
         detail = f"{_interval(name, low, high)}, {launches}"
-        return Entry(format_value(name, value) + mark, detail, value, brief=brief)
+        return Entry(format_value(name, value) + mark, detail, value, brief=brief, low=low, high=high)
 
     return make
 
@@ -200,9 +203,8 @@ def speedup(row: Row) -> Entry:
     if low is None or low == high:
         return Entry(f"{three_digits(value)}×{mark}", sort=value)
     brief = f"{three_digits(value)}×{mark} ({three_digits(low)} to {three_digits(high)})"
-    return Entry(
-        f"{three_digits(value)}×{mark}", f"{three_digits(low)} to {three_digits(high)}", value, brief=brief
-    )
+    interval = f"{three_digits(low)} to {three_digits(high)}"
+    return Entry(f"{three_digits(value)}×{mark}", interval, value, brief=brief, low=low, high=high)
 
 
 def yes(key: str) -> Callable[[Row], Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import pandas as pd
 
@@ -40,13 +41,13 @@ def difference(row: Row, key: str) -> Entry:
     if value is None:
         return Entry(UNKNOWN)
     interval = f"{format_points(low)} to {format_points(high)}" if low is not None else ""
-    return Entry(format_points(value), interval, value)
+    return Entry(format_points(value), interval, value, low=low, high=high)
 
 
 def _against_control(row: Row) -> Entry:
     entry = difference(row, "vs_control_points")
     detail = f"{row['control']}; {entry.detail}".rstrip("; ") if row["control"] else ""
-    return Entry(entry.text, detail, entry.sort)
+    return replace(entry, detail=detail)
 
 
 def _speedup(row: Row) -> Entry:

@@ -71,7 +71,8 @@ def _agreement(row: Row) -> Entry:
     if value is None:
         return Entry(UNKNOWN)
     known = low is not None and high is not None
-    return Entry(three_digits(value), f"{three_digits(low)} to {three_digits(high)}" if known else "", value)
+    interval = f"{three_digits(low)} to {three_digits(high)}" if known else ""
+    return Entry(three_digits(value), interval, value, low=low, high=high)
 
 
 def _times(key: str) -> Callable[[Row], Entry]:

@@ -10,27 +10,43 @@ import pandas as pd
 from bench.analysis.tuning import FIXED
 from reports.frames.view import records
 from reports.grids.cell import UNKNOWN, Column, Entry
+from reports.grids.large import best_rows
+from techniques.parallel import ONE_DEVICE
 from techniques.regime import CONSTANT, NONE
 
 _SETTINGS = (
     *("workload", "backend", "precision", "batch", "seed", "target", "state", "quality metric"),
     *("train backend", "train precision", "train batch", "schedule", "clipping", "average", "tuning"),
+    *("devices", "parallel"),
 )
 """Columns with one value in all rows: the value is shown above the table instead."""
 
-_USUAL = (("schedule", CONSTANT), ("clipping", NONE), ("average", NONE), ("tuning", FIXED))
+_USUAL = (
+    ("schedule", CONSTANT),
+    ("clipping", NONE),
+    ("average", NONE),
+    ("tuning", FIXED),
+    ("devices", "1"),
+    ("parallel", ONE_DEVICE),
+)
 """Settings that are not shown where all rows have them."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table for people; `shared` has the columns with one value in all rows, and that value."""
+    """A table for people; `shared` has the columns with one value in all rows, and that value.
+
+    `left_out` says which rows are not here, as there are too many for people; it is empty where all are.
+    `total` counts them all.
+    """
 
     name: str
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
     shared: tuple[tuple[str, str], ...] = ()
+    left_out: str = ""
+    total: int = 0
 
 
 def build_grid(name: str, title: str, columns: Sequence[Column], frame: pd.DataFrame) -> Grid:
@@ -39,9 +55,12 @@ def build_grid(name: str, title: str, columns: Sequence[Column], frame: pd.DataF
 
 
 def whole_grid(name: str, title: str, columns: Sequence[Column], frame: pd.DataFrame) -> Grid:
-    """Return a frame as a table for people, with every column."""
-    rows = tuple(tuple(make(row) for _, make in columns) for row in records(frame))
-    return Grid(name, title, tuple(heading for heading, _ in columns), rows)
+    """Return a frame as a table for people, with every column; the best rows of one that is too long."""
+    shown, left_out = best_rows(name, frame)
+    rows = tuple(tuple(make(row) for _, make in columns) for row in records(shown))
+    return Grid(
+        name, title, tuple(heading for heading, _ in columns), rows, left_out=left_out, total=len(frame)
+    )
 
 
 def without_empty(grid: Grid, constant: Sequence[str]) -> Grid:

@@ -38,6 +38,7 @@ from reports.grids.cell import (
     without_training,
     yes,
 )
+from reports.grids.devices import DEVICES, PARALLEL
 from reports.grids.grid import Grid, build_grid, without_empty
 
 REGIME: tuple[Column, ...] = (
@@ -45,6 +46,7 @@ REGIME: tuple[Column, ...] = (
     ("clipping", plain("clip")),
     ("average", plain("average")),
     ("tuning", plain("tuning")),
+    *PARALLEL,
 )
 TRAINED: tuple[Column, ...] = (
     *REGIME,
@@ -74,6 +76,7 @@ TRAINING: tuple[Column, ...] = (
     ("gap", gap),
     ("step time", timing("step_latency", "step_latency_s")),
     ("throughput", metric("train_throughput_samples_per_s", "train_throughput")),
+    *DEVICES,
     ("FLOP/s", of_count("achieved_operations_per_s")),
     ("% of peak (MFU)", mfu),
     ("% of peak with recomputation (HFU)", of_count("hardware_utilization")),
@@ -109,6 +112,9 @@ TRAINING: tuple[Column, ...] = (
 INFERENCE: tuple[Column, ...] = (
     ("workload", plain("workload")),
     ("cell", plain("cell")),
+    ("optimizer", plain("optimizer")),
+    ("compression", plain("compression")),
+    ("backend", plain("backend")),
     *TRAINED,
     ("seed", plain("seed")),
     ("precision", plain("precision")),

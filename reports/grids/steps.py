@@ -22,6 +22,7 @@ from reports.grids.cell import (
     state,
     timing,
 )
+from reports.grids.devices import DEVICES, PARALLEL
 from reports.grids.grid import Grid, build_grid
 
 
@@ -68,6 +69,7 @@ STEPS: tuple[Column, ...] = (
     ("backend", plain("train_backend")),
     ("precision", plain("train_precision")),
     ("batch", plain("train_batch_size")),
+    *PARALLEL,
     ("machine", plain("machine")),
     ("state", state),
     ("variant", plain("variant")),
@@ -75,6 +77,7 @@ STEPS: tuple[Column, ...] = (
     *((metric_named(f"step_{part}_s").label, _part(part)) for part in PARTS),
     ("parts / step", metric("step_parts_ratio")),
     (metric_named("losses_repeat").label, _repeats),
+    *DEVICES,
     ("% of peak (MFU)", mfu),
     ("% of peak with recomputation (HFU)", of_count("hardware_utilization")),
     *((metric_named(column).label, _memory(column)) for column in MEMORY.values()),

@@ -11,6 +11,9 @@ from matplotlib.figure import Figure
 from bench.formatting import format_points
 from reports.plots.figure import INK, Plot, render, shorten
 
+MAX_CLASSES, MAX_ROWS = 20, 30
+"""Classes and compressions that one figure shows."""
+
 _MIN_SCALE = 1.0
 """The colour scale spans at least this many points, so that noise does not look like a loss."""
 
@@ -24,14 +27,26 @@ def draw_classes(classes: pd.DataFrame, workload: str) -> Plot | None:
     first = own.drop_duplicates("compression")[["compression", "backend", "precision"]]
     shown = own.merge(first, on=["compression", "backend", "precision"])
     backends = dict(zip(first["compression"], first["backend"], strict=True))
-    table = shown.pivot_table(index="compression", columns="class", values="change_points", sort=False)
+    whole = shown.pivot_table(index="compression", columns="class", values="change_points", sort=False)
+    table = _most_changed(_most_changed(whole, MAX_CLASSES).T, MAX_ROWS).T
+    sizes = zip(table.shape, whole.shape, ("compressions", "classes"), strict=True)
+    fewer = [f"{few} of {every} {noun}" for few, every, noun in sizes if few < every]
     return render(
         f"who-pays-{workload}",
         f"Change in recall of each class: {workload}",
         "Change in recall of each class against the uncompressed model of the same training, in percentage "
-        "points, averaged over trainings. Each compression on the first backend that runs it.",
+        "points, averaged over trainings. Each compression on the first backend that runs it."
+        + (f" Shown: the {' and '.join(fewer)} that change most." if fewer else ""),
         lambda: _figure(table, [f"{name} @ {backends[name]}" for name in table.index]),
     )
+
+
+def _most_changed(table: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return the columns with the largest changes, in their order."""
+    if len(table.columns) <= most:
+        return table
+    kept = table.abs().max().nlargest(most).index
+    return table[[name for name in table.columns if name in kept]]
 
 
 def _figure(table: pd.DataFrame, labels: list[str]) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -90,6 +90,15 @@ def assign(names: Iterable[Any], choices: tuple[str, ...]) -> dict[Any, str]:
 
 def shorten(text: str, length: int = 34) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def readable(heights: Sequence[float], least: float) -> list[int]:
+    """Return the places of the heights, the first ones first, that lie at least so far apart: for labels."""
+    kept: list[int] = []
+    for place, height in enumerate(heights):
+        if all(abs(height - heights[other]) >= least for other in kept):
+            kept.append(place)
+    return kept
 
 
 def format_axis(axes: Axes, which: str, metric: str, *, log: bool = False) -> None:

@@ -12,6 +12,9 @@ from matplotlib.lines import Line2D
 from reports.frames.view import records
 from reports.plots.figure import INK, PALETTE, Plot, format_axis, render, shorten
 
+MAX_ROWS = 30
+"""Training steps, and structures, that one figure shows."""
+
 _MARKS = {
     "peak_tensor_bytes": ("o", PALETTE[0], "peak tensor memory"),
     "gpu_allocated_peak_bytes": ("^", PALETTE[2], "GPU allocator peak"),
@@ -29,13 +32,25 @@ def draw_memory(memory: pd.DataFrame, workload: str) -> Plot | None:
     ]
     if not rows:
         return None
+    shown = _largest(rows)
     return render(
         f"memory-{workload}",
         f"Peak memory: {workload}",
         "One line for each training step and each inference structure; cells of one structure share a "
-        "line. The axis is logarithmic.",
-        lambda: _figure(rows),
+        "line. The axis is logarithmic."
+        + (f" The {len(shown)} largest of {len(rows)} are shown." if len(shown) < len(rows) else ""),
+        lambda: _figure(shown),
     )
+
+
+def _largest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of each kind with the largest peaks, in their order."""
+    kept: list[int] = []
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        places = [place for place, row in enumerate(rows) if row["kind"] == kind]
+        places.sort(key=lambda place: -max(rows[place][metric] or 0.0 for metric in _MARKS))
+        kept += places[:MAX_ROWS]
+    return [rows[place] for place in sorted(kept)]
 
 
 def _figure(rows: list[dict[str, Any]]) -> Figure:

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from bench.formatting import format_interval, format_value
 from reports.frames.steps import MEMORY, PARTS
-from reports.frames.training import training_label
+from reports.frames.training import training_labels
 from reports.frames.view import records
 from reports.plots.figure import INK, PALETTE, Plot, format_axis, render, shorten
 
@@ -22,6 +22,9 @@ _SKY, _BLUE, _GREEN, _VERMILION = PALETTE[5], PALETTE[0], PALETTE[2], PALETTE[1]
 _TIME = dict(zip(PARTS, (_SKY, _BLUE, _GREEN, _VERMILION), strict=True))
 _MEMORY = dict(zip(MEMORY.values(), (_BLUE, _GREEN, _VERMILION, _SKY), strict=True))
 _MEMORY_NAMES = {column: name for name, column in MEMORY.items()}
+
+MAX_ROWS = 32
+"""Steps that one figure shows."""
 
 _MIN_LABELLED = 0.055
 """A segment narrower than this share of the axis has no room for its share as text."""
@@ -48,8 +51,9 @@ def draw_steps(steps: pd.DataFrame, workload: str) -> Plot | None:
         f"step-parts-{workload}",
         f"Where the time and the memory of a training step go: {workload}",
         "Bars are the parts of a step, timed with marks between them, and each part's share. The black mark "
-        "is the step time without marks, with its 95 % interval. On the right, the memory at the peak.",
-        lambda: _figure(sorted(rows, key=_whole)),
+        "is the step time without marks, with its 95 % interval. On the right, the memory at the peak."
+        + (f" The {MAX_ROWS} quickest of {len(rows)} are shown." if len(rows) > MAX_ROWS else ""),
+        lambda: _figure(sorted(rows, key=_whole)[:MAX_ROWS]),
     )
 
 
@@ -68,7 +72,7 @@ def _figure(rows: Sequence[dict[str, Any]]) -> Figure:
         _mark_whole(axes, place, row)
     _finish(axes, "step_latency_s", "time of a step")
     _label_shares(axes, rows, time)
-    axes.set_yticks(range(len(rows)), [shorten(training_label(row, rows)) for row in rows])
+    axes.set_yticks(range(len(rows)), list(map(shorten, training_labels(rows, rows))))
     axes.set_ylim(len(rows) - 0.4, -0.6)
     _legend(axes, _TIME)
     for axes in others:

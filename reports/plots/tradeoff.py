@@ -11,11 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.frames.pareto import ranked_points
-from reports.frames.training import training_label
+from reports.frames.training import training_labels
 from reports.plots.figure import GREY, INK, MARKERS, PALETTE, Plot, assign, format_axis, render, shorten
 
 DEPTH = 0.10
 """Points this far below the best quality are drawn on the lower edge."""
+
+MAX_PANELS = 9
 
 _RING: dict[str, Any] = {
     **{"markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 1.2},
@@ -32,13 +34,12 @@ _BARS = {"latency_s": "95 % intervals of latency and ", "artifact_compressed_byt
 
 def draw_tradeoff(inference: pd.DataFrame, cost: str, workload: str, batch_size: Any) -> Plot | None:
     """Draw one panel for each training, colour by compression, marker by backend; None without points."""
-    points = [
-        point
-        for point in ranked_points(inference, cost)
-        if (point["workload"], point["batch_size"]) == (workload, batch_size)
-    ]
+    own = inference[(inference["workload"] == workload) & (inference["batch_size"] == batch_size)]
+    points = ranked_points(own, cost)
     if not points:
         return None
+    every = list(dict.fromkeys(training_labels(points, points)))
+    panels = _panels(points, every)
     name, title = _COSTS[cost]
     return render(
         f"{name}-{workload}-batch-{batch_size}",
@@ -47,14 +48,26 @@ def draw_tradeoff(inference: pd.DataFrame, cost: str, workload: str, batch_size:
         "seeds. The grey line is the Pareto front over all panels, ringed points are on it: no point is both "
         f"cheaper and better. Small ▼ on the lower edge lie more than {100 * DEPTH:g} points below the best. "
         "Where points coincide, the larger mark lies behind. INVALID, skipped and failed cells are not "
-        "drawn.",
-        lambda: _figure(points, cost),
+        "drawn."
+        + (
+            f" Panels: {len(panels)} of {len(every)} trainings, the front is over all."
+            if len(panels) < len(every)
+            else ""
+        ),
+        lambda: _figure(points, panels, cost),
     )
 
 
-def _figure(points: list[dict[str, Any]], cost: str) -> Figure:
-    names = [training_label(point, points) for point in points]
-    panels = list(dict.fromkeys(names))
+def _panels(points: list[dict[str, Any]], every: list[str]) -> list[str]:
+    """Return the trainings that get a panel: of too many, those with points on the front, then the first."""
+    names = zip(training_labels(points, points), points, strict=True)
+    front = {name for name, point in names if point["pareto"]}
+    kept = sorted(every, key=lambda name: name not in front)[:MAX_PANELS]
+    return [name for name in every if name in kept]
+
+
+def _figure(points: list[dict[str, Any]], panels: list[str], cost: str) -> Figure:
+    names = training_labels(points, points)
     columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
     lines = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(3.4 * columns + 2.8, 3.2 * lines + 0.5), layout="constrained")

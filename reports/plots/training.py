@@ -8,9 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from bench.metrics import METRICS
-from reports.frames.training import training_label
+from reports.frames.training import training_labels
 from reports.frames.view import records
 from reports.plots.figure import (
     DASHES,
@@ -25,47 +26,88 @@ from reports.plots.figure import (
     shorten,
 )
 
+MAX_CURVES, MAX_BARS = 16, 32
+"""Optimizers whose curves, and whose steps to the target, one figure shows."""
+
+_CLOCKS = {
+    "step": ("curve_step", "steps_to_target"),
+    "seconds": ("curve_seconds", "time_to_target_s"),
+    "flops": ("flops_to_target", "flops_to_target"),
+}
+"""What quality is drawn against → the metric that formats it, and the one that has it at the target."""
+
 _STEPS_COLOUR, _SECONDS_COLOUR = PALETTE[0], PALETTE[1]
 
 
 def draw_curves(curves: pd.DataFrame, training: pd.DataFrame, workload: str) -> Plot | None:
-    """Draw quality against steps and against seconds of one workload; None without any evaluation."""
+    """Draw quality against steps, seconds and, where they are counted, FLOPs of one workload.
+
+    None without any evaluation. Of many optimizers, those that reached the target in the fewest steps.
+    """
     own = curves[(curves["workload"] == workload) & curves["quality"].notna()]
     if own.empty:
         return None
-    rows = [row for row in records(training) if row["workload"] == workload]
+    every = [row for row in records(training) if row["workload"] == workload]
+    rows, shown = _quickest(every, MAX_CURVES)
+    own = own[own["train_key"].isin([row["train_key"] for row in rows])]
+    own = own.assign(flops=own["step"] * own["train_key"].map(_step_flops(rows)))
     return render(
         f"training-curves-{workload}",
         f"Quality while training: {workload}",
-        "One line for each seed. The dashed line is the target; a dot marks where it first held.",
+        "One line for each seed. The dashed line is the target; a dot marks where it first held."
+        + (" FLOPs are of forward, backward and optimizer." if own["flops"].notna().any() else "")
+        + shown,
         lambda: _curves_figure(own, rows),
     )
 
 
+def _quickest(rows: list[dict[str, Any]], most: int) -> tuple[list[dict[str, Any]], str]:
+    """Return the trainings of at most so many optimizers, and a sentence on those left out, if any are."""
+    names = training_labels(rows, rows)
+    ordered = sorted(dict.fromkeys(names), key=_sorting(rows, names))
+    if len(ordered) <= most:
+        return rows, ""
+    kept = set(ordered[:most])
+    shown = [row for row, name in zip(rows, names, strict=True) if name in kept]
+    return shown, f" The {most} of {len(ordered)} optimizers that reached the target in the fewest steps."
+
+
+def _step_flops(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the FLOPs of a step by the training's key, where each of its parts is counted, and whole."""
+    found = {}
+    for row in rows:
+        parts = [row[f"{part}_flops"] for part in ("forward", "backward", "optimizer")]
+        if None not in parts and not row["flops_incomplete"]:
+            found[row["train_key"]] = sum(parts) + (row["recomputed_flops"] or 0.0)
+    return found
+
+
 def _curves_figure(curves: pd.DataFrame, rows: list[dict[str, Any]]) -> Figure:
-    figure = Figure(figsize=(10.8, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    names = [training_label(row, rows) for row in rows]
+    clocks = [clock for clock in _CLOCKS if curves[clock].notna().any()] or ["step"]
+    figure = Figure(figsize=(4.2 * len(clocks) + 2.4, 4.2), layout="constrained")
+    panels = figure.subplots(1, len(clocks), sharey=True, squeeze=False)[0]
+    names = training_labels(rows, rows)
     colours, dashes = assign(names, PALETTE), dict(zip(dict.fromkeys(names), _dashes(names), strict=True))
     drawn: dict[str, Line2D] = {}
+    by_training = dict(iter(curves.groupby("train_key", sort=False)))
     for row, name in zip(rows, names, strict=True):
-        curve = curves[curves["train_key"] == row["train_key"]]
-        for axes, column, reached in (
-            (left, "step", "steps_to_target"),
-            (right, "seconds", "time_to_target_s"),
-        ):
+        curve = by_training.get(row["train_key"], curves.iloc[:0])
+        for axes, column in zip(panels, clocks, strict=True):
+            reached = _CLOCKS[column][1]
             known = curve[curve[column].notna()]
             style: dict[str, Any] = {"color": colours[name], "linestyle": dashes[name]}
             (line,) = axes.plot(known[column], known["quality"], linewidth=1.6, **style)
             drawn.setdefault(name, line)
             _mark_reached(axes, known, column, row[reached], colours[name])
-    for axes, metric in ((left, "curve_step"), (right, "curve_seconds")):
+    for axes, clock in zip(panels, clocks, strict=True):
         axes.set_xlim(left=0)
-        format_axis(axes, "x", metric)
-    format_axis(left, "y", "curve_quality")
-    left.set_ylabel(_quality_name(rows))
-    left.set_ylim(*_quality_range(curves, rows))
-    _draw_target((left, right), rows)
+        format_axis(axes, "x", _CLOCKS[clock][0])
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    panels[-1].set_xlabel("FLOPs" if clocks[-1] == "flops" else panels[-1].get_xlabel())
+    format_axis(panels[0], "y", "curve_quality")
+    panels[0].set_ylabel(_quality_name(rows))
+    panels[0].set_ylim(*_quality_range(curves, rows))
+    _draw_target(tuple(panels), rows)
     names_shown = [shorten(name, 24) for name in drawn]
     figure.legend(list(drawn.values()), names_shown, loc="outside right upper")
     return figure
@@ -115,20 +157,21 @@ def _draw_target(panels: tuple[Axes, ...], rows: list[dict[str, Any]]) -> None:
 
 def draw_to_target(training: pd.DataFrame, workload: str) -> Plot | None:
     """Draw steps and seconds to the target for each optimizer; None where nothing was trained."""
-    rows = [row for row in records(training) if row["workload"] == workload and row["state"] != "pending"]
-    if not rows:
+    every = [row for row in records(training) if row["workload"] == workload and row["state"] != "pending"]
+    if not every:
         return None
+    rows, shown = _quickest(every, MAX_BARS)
     return render(
         f"time-to-target-{workload}",
         f"Steps and time to the target: {workload}",
         "One mark for each seed. Hollow triangles are censored: the target was not held by the end of the "
-        "budget, so the true value lies further right. A cross is a training that failed.",
+        "budget, so the true value lies further right. A cross is a training that failed." + shown,
         lambda: _to_target_figure(rows),
     )
 
 
 def _to_target_figure(rows: list[dict[str, Any]]) -> Figure:
-    names = [training_label(row, rows) for row in rows]
+    names = training_labels(rows, rows)
     order = {
         name: place for place, name in enumerate(sorted(dict.fromkeys(names), key=_sorting(rows, names)))
     }

@@ -12,11 +12,12 @@ from bench.formatting import counted, format_points, format_value, three_digits
 from reports.frames import worst_classes
 from reports.frames.compression import CONTROL
 from reports.frames.tradeoff import MAX_NONZERO_SHARE, NONE, over_seeds
-from reports.frames.view import place_of, records, training_of
+from reports.frames.view import INFER_AXES, TRAIN_AXES, place_of, records, training_of
 from techniques.settings import split
 
 Row = dict[str, Any]
 
+_TAUGHT = (*TRAIN_AXES.values(), *INFER_AXES.values(), "ranked", "quality")
 _NAMED = 3
 """Cells whose worst group a sentence names."""
 
@@ -35,7 +36,7 @@ def answers(frames: Mapping[str, pd.DataFrame]) -> list[Answer]:
     questions = (
         ("What runs faster, and where?", _speed(rows)),
         ("What do zeroed weights save?", _zeros(rows)),
-        ("Does distillation help?", _teacher(rows, records(frames["inference"]))),
+        ("Does distillation help?", _teacher(rows, records(frames["inference"], _TAUGHT))),
         ("Which classes lose quality?", _class_losses(rows, frames["classes"])),
         ("Which groups lose more than chance explains?", _group_losses(frames)),
         ("What do combinations give?", _combinations(rows)),

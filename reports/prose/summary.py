@@ -11,21 +11,20 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.formatting import counted, format_interval, format_points, format_value, three_digits, visible
-from reports.frames.pareto import ranked_points
-from reports.frames.scores import Score, fastest, optimizer_scores
+from reports.frames.choices import (
+    LATENCY,
+    QUALITY_POINTS,
+    Choices,
+    ServingChoice,
+    TrainingChoice,
+    choice_name,
+    choices_of,
+    names_of,
+)
 from reports.frames.tradeoff import NONE
 from reports.frames.view import RunView, records
 from reports.grids.cell import PRELIMINARY, shortened
-from reports.prose.verdict import (
-    QUALITY_POINTS,
-    SMOKE,
-    choice_name,
-    closeness,
-    count_cells,
-    keeps_quality,
-    may_be_as_fast,
-    pick,
-)
+from reports.prose.verdict import SMOKE, closeness, count_cells
 
 COLUMNS = 100
 
@@ -38,25 +37,27 @@ _WELL = ("ok", "skipped", "pending")
 Row = Mapping[str, Any]
 
 
-def summary(view: RunView, frames: Mapping[str, pd.DataFrame]) -> list[str]:
+def summary(
+    view: RunView, frames: Mapping[str, pd.DataFrame], choices: Sequence[Choices] | None = None
+) -> list[str]:
     """Return lines of at most 100 columns: the training and serving choice of each workload, its failures.
 
-    From the frames `training` and `inference` of the run.
+    From the frames `training` and `inference` of the run; `choices` are those of them, if known already.
     """
     training, inference = frames["training"], frames["inference"]
     if view.smoke:
         lines: Iterable[str] = [SMOKE, count_cells(inference)]
         return [part for line in lines for part in wrapped(line)]
     found: list[str] = []
-    for workload in dict.fromkeys([*training["workload"], *inference["workload"]]):
-        scores = optimizer_scores(training, workload)
+    for chosen in choices_of(view, frames) if choices is None else choices:
+        workload = chosen.workload
         own = inference[inference["workload"] == workload]
         rows = [
-            *_training(scores),
-            *_serving(view, own, {score.label for score in scores if score.reached}),
+            *_training(chosen.training),
+            *_serving(chosen.serving),
             *_failures(own if len(own) else training[training["workload"] == workload]),
         ]
-        found.append(_folded(shortened(str(workload), _MAX_NAME), COLUMNS)[0])
+        found.append(_folded(shortened(workload, _MAX_NAME), COLUMNS)[0])
         found += [part for label, text in rows for part in _labelled(label, text)]
     return found
 
@@ -79,13 +80,11 @@ def _folded(text: str, columns: int) -> list[str]:
     return [line.plain.rstrip() for line in lines] or [""]
 
 
-def _training(scores: Sequence[Score]) -> Iterator[tuple[str, str]]:
-    if not scores:
+def _training(training: TrainingChoice) -> Iterator[tuple[str, str]]:
+    best, closest = training.best, training.closest
+    if closest is None:
         return
-    winners = [score for score in scores if score.steps is not None]
-    best = fastest(winners)
     if best is None:
-        closest = max(scores, key=lambda score: score.quality or 0.0)
         quality = format_value("quality", closest.quality)
         yield "train", f"no optimizer reached the target; best quality: {_name(closest.label)}, {quality}"
         return
@@ -93,28 +92,23 @@ def _training(scores: Sequence[Score]) -> Iterator[tuple[str, str]]:
     took = f", {time}" if best.time_s is not None else ""
     seeds = f", {best.reached} of {counted(best.seeds, 'seed')}" if best.seeds > 1 else ""
     steps = format_value("steps_to_target", best.steps)
-    ties = closeness(best, winners).partition(" (")[0]
-    missed = sum(score.reached < score.seeds for score in scores)
-    not_all = f"; {missed} of {counted(len(scores), 'optimizer')} missed the target" if missed else ""
+    ties = closeness(training.ties).partition(" (")[0]
+    missed = sum(score.reached < score.seeds for score in training.scores)
+    of = counted(len(training.scores), "optimizer")
+    not_all = f"; {missed} of {of} missed the target" if missed else ""
     yield "train", f"{_name(best.label)}: target reached in {steps} steps{took}{seeds}{ties}{not_all}"
 
 
-def _serving(view: RunView, own: pd.DataFrame, reached: set[str]) -> Iterator[tuple[str, str]]:
-    sizes = list(own["batch_size"].unique())
-    for size in sizes:
-        batch = own[own["batch_size"] == size]
-        where = f"batch {size}: " if len(sizes) > 1 else ""
-        points = ranked_points(batch, "latency_s")
-        best = pick(points, "latency_s", reached)
+def _serving(sizes: Sequence[ServingChoice]) -> Iterator[tuple[str, str]]:
+    for serving in sizes:
+        where = f"batch {serving.batch_size}: " if len(sizes) > 1 else ""
+        best, smallest = serving.fastest, serving.smallest
         if best is None:
-            if points:
+            if serving.points[LATENCY]:
                 bound = f"{QUALITY_POINTS:g} point of the uncompressed model"
                 yield "serve", f"{where}nothing stays within {bound}"
             continue
-        yield "serve", f"{where}{_served(best)}{_ties(view, best, points)}"
-        smallest = pick(
-            ranked_points(batch, "artifact_compressed_bytes"), "artifact_compressed_bytes", reached
-        )
+        yield "serve", f"{where}{_served(best)}{_ties(serving)}"
         if smallest is not None and choice_name(smallest) != choice_name(best):
             yield "smallest", f"{where}{_smallest(smallest)}"
 
@@ -138,23 +132,17 @@ def _change(point: Row) -> str:
     return "" if loss is None else f", quality {format_points(-loss)} points"
 
 
-def _ties(view: RunView, best: Row, points: Sequence[Row]) -> str:
+def _ties(serving: ServingChoice) -> str:
     """Name choices that may be as fast and stay within the same bound, the first few."""
-    names = dict.fromkeys(
-        choice_name(point)
-        for point in points
-        if keeps_quality(point)
-        and choice_name(point) != choice_name(best)
-        and may_be_as_fast(view, point, best)
-    )
-    shown = ", ".join(_name(name) for name in list(names)[:_MAX_TIES])
+    names = names_of((*serving.same, *serving.ties))
+    shown = ", ".join(_name(name) for name in names[:_MAX_TIES])
     more = f" and {len(names) - _MAX_TIES} more" if len(names) > _MAX_TIES else ""
     return f"; may be as fast: {shown}{more}" if names else ""
 
 
 def _failures(frame: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """Count what is not ok, and give the commonest reasons of what should have run."""
-    rows = records(frame)
+    rows = records(frame, ("state", "reason"))
     states = Counter(str(row["state"]) for row in rows if row["state"] != "ok")
     if not states:
         return

@@ -20,6 +20,8 @@ _TRAINING: Any = {
     "training_only": ("accumulate", "checkpoint"),
 }
 
+_SEVERAL = ("ddp", "fsdp", "tp")
+
 _FORMATS = ("int8-dynamic", "int8-static", "int8-weight", "int4-weight", "fp8", "sparse-2-4")
 _NOT_PACKAGED = "not tested in a package that Inductor compiles; use cuda-eager"
 _EAGER_STATIC = "PyTorch's int8 static kernels run only in compiled graphs; use cpu-inductor or onnxruntime"
@@ -38,6 +40,7 @@ _add(
     "techniques.backends.eager:cpu",
     export="techniques.backends.exports:eager",
     about="PyTorch, operator by operator, on the CPU",
+    parallels=_SEVERAL,
     needs=("torch", "torchao"),
     install="pip install torch torchao",
     lowering_imports=("torchao.quantization",),
@@ -230,6 +233,7 @@ _add(
     "techniques.backends.eager:cuda",
     export="techniques.backends.exports:eager",
     about="PyTorch, operator by operator, on an NVIDIA GPU",
+    parallels=_SEVERAL,
     needs=("torch", "torchao"),
     install="pip install torch torchao",
     device="cuda",

@@ -25,10 +25,13 @@ Loss = Callable[[Any, torch.Tensor], torch.Tensor]
 
 
 class Accumulation:
-    """The weights of `parts` equal parts of a batch. `constant` is the weight of each where it is known."""
+    """The weights of `parts` equal parts of a batch. `constant` is the weight of each where it is known.
 
-    def __init__(self, loss: Loss, parts: int) -> None:
-        self.loss, self.parts = loss, parts
+    `setting` is what the user wrote to have parts, for messages.
+    """
+
+    def __init__(self, loss: Loss, parts: int, setting: str = "accumulate") -> None:
+        self.loss, self.parts, self.setting = loss, parts, setting
         self.constant: float | None = None
 
     @property
@@ -46,7 +49,7 @@ class Accumulation:
         """
         found: set[float] = set()
         for targets in epoch:
-            found.update(part_weights(self.loss, outputs, targets, self.parts))
+            found.update(part_weights(self.loss, outputs, targets, self.parts, self.setting))
             if max(found) - min(found) > _ROUNDING * max(found):
                 return
         if found:
@@ -57,10 +60,12 @@ class Accumulation:
         """Return the weight of each part of a batch with these targets; `outputs` are the first part's."""
         if self.constant is not None:
             return [self.constant] * self.parts
-        return part_weights(self.loss, outputs, targets, self.parts)
+        return part_weights(self.loss, outputs, targets, self.parts, self.setting)
 
 
-def part_weights(loss: Loss, outputs: Any, targets: torch.Tensor, parts: int) -> list[float]:
+def part_weights(
+    loss: Loss, outputs: Any, targets: torch.Tensor, parts: int, setting: str = "accumulate"
+) -> list[float]:
     """Return the weights of the losses of `parts` equal parts in the loss of the batch.
 
     `outputs` are a model's for one part; mixtures of them stand for those of the others. A weight is the
@@ -71,23 +76,25 @@ def part_weights(loss: Loss, outputs: Any, targets: torch.Tensor, parts: int) ->
     devices = [targets.device] if targets.device.type != "cpu" else []
     kind = targets.device.type if devices else "cuda"
     with torch.enable_grad(), torch.random.fork_rng(devices, device_type=kind):
-        found = _ratios(loss, outputs, targets, parts, 1.0)
-        again = _ratios(loss, outputs, targets, parts, 0.5)
+        found = _ratios(loss, outputs, targets, parts, 1.0, setting)
+        again = _ratios(loss, outputs, targets, parts, 0.5, setting)
     pairs = list(zip(found, again, strict=True))
     if any(one is not None and two is not None and not _same(one, two) for one, two in pairs):
-        raise _no_sum(parts)
+        raise _no_sum(parts, setting)
     known = [two if one is None else one for one, two in pairs]
     if any(weight is not None and math.isnan(weight) for weight in known):
         return [1 / parts] * parts  # the loss of the batch is not finite, and so will be what comes of it
     some = [weight for weight in known if weight is not None]
     if not some:
-        raise CannotApply(f"accumulate={parts}: the loss has no gradient to derive the parts' weights from")
+        raise CannotApply(f"{setting}={parts}: the loss has no gradient to derive the parts' weights from")
     # A part without a gradient either counts for nothing, or as much as the others where those are alike.
     other = some[0] if all(_same(weight, some[0]) for weight in some) else 0.0
     return [other if weight is None else weight for weight in known]
 
 
-def _ratios(loss: Loss, outputs: Any, targets: torch.Tensor, parts: int, scale: float) -> list[float | None]:
+def _ratios(
+    loss: Loss, outputs: Any, targets: torch.Tensor, parts: int, scale: float, setting: str
+) -> list[float | None]:
     """Return each part's ratio of gradients; None of two zeros, NaN of a batch whose loss is not finite."""
     size = len(targets) // parts
     whole = _gradients(
@@ -100,24 +107,26 @@ def _ratios(loss: Loss, outputs: Any, targets: torch.Tensor, parts: int, scale: 
         for number, targets_ in enumerate(targets.split(size))
     ]
     return [
-        _ratio([gradient[part * size :][:size] for gradient in whole], own[part], parts)
+        _ratio([gradient[part * size :][:size] for gradient in whole], own[part], parts, setting)
         for part in range(parts)
     ]
 
 
-def _ratio(in_whole: Sequence[torch.Tensor], own: Sequence[torch.Tensor], parts: int) -> float | None:
+def _ratio(
+    in_whole: Sequence[torch.Tensor], own: Sequence[torch.Tensor], parts: int, setting: str
+) -> float | None:
     whole_, own_ = (torch.cat([gradient.flatten() for gradient in each]) for each in (in_whole, own))
     if not whole_.any():
         return 0.0 if own_.any() else None
     ratio = whole_.dot(own_) / own_.dot(own_)
     if not (whole_ - ratio * own_).norm() <= _PARALLEL * whole_.norm():
-        raise _no_sum(parts)
+        raise _no_sum(parts, setting)
     return float(ratio)
 
 
-def _no_sum(parts: int) -> CannotApply:
+def _no_sum(parts: int, setting: str) -> CannotApply:
     return CannotApply(
-        f"accumulate={parts}: the loss of a batch is not a weighted sum of the losses of its parts, so their "
+        f"{setting}={parts}: the loss of a batch is not a weighted sum of the losses of its parts, so their "
         "gradients do not add up to the batch's"
     )
 

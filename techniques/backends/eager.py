@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -23,6 +23,9 @@ from techniques.numbers import in_numbers
 from techniques.optimizers import OptimizerRow
 from techniques.regime import PLAIN, Regime
 from techniques.registry import Technique
+
+if TYPE_CHECKING:
+    from techniques.parallel.step import Spread
 
 WEIGHTS = "weights.safetensors"
 
@@ -62,10 +65,15 @@ class Eager:
         optimizer: Technique[OptimizerRow],
         precision: str,
         regime: Regime = PLAIN,
+        spread: Spread | None = None,
     ) -> TrainingStep:
-        """Return a step of eager PyTorch; raises CannotApply as `TorchTrainingStep.prepare` does."""
+        """Return a step of eager PyTorch, of one rank of several where it is `spread` over devices.
+
+        Raises CannotApply as `TorchTrainingStep.prepare` and `Spread.step` do.
+        """
         set_fp32_arithmetic(precision)
-        return TorchTrainingStep.prepare(model, loss, optimizer, self.device, precision, self.options, regime)
+        prepare = TorchTrainingStep.prepare if spread is None else spread.step
+        return prepare(model, loss, optimizer, self.device, precision, self.options, regime)
 
     def synchronize(self) -> None:
         """Wait until the device has finished its queue."""

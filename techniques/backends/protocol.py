@@ -98,7 +98,8 @@ class Backend(Protocol):
     ) -> TrainingStep:
         """Return `model`, moved to the device, with its loss and a new optimizer, ready to train.
 
-        A backend that takes no `regime` trains without schedules, clipping and averages.
+        A backend that takes no `regime` trains without schedules, clipping and averages. One with
+        `parallels` takes `spread`, a `techniques.parallel.step.Spread`, which makes the step of a rank.
         """
         ...
 
@@ -117,6 +118,7 @@ class ServesOnly:
         optimizer: Technique[OptimizerRow],
         precision: str,
         regime: Regime = PLAIN,
+        spread: object = None,
     ) -> TrainingStep:
         """Raise TechniqueError: this backend only serves."""
         raise TechniqueError(f"{type(self).__name__} does not support training")

@@ -29,6 +29,7 @@ class BackendRow(Row):
     leaves those layers in full precision that a format's settings name. `generates` says that it continues
     texts: of models in "floats" alone, or in "any" of its formats; one that `only_generates` serves no other
     models, and `*` and `auto` do not select it. `drafts` says that a small model may propose tokens.
+    `parallels` are the ways in which several of its devices train one model.
     """
 
     device: Literal["cpu", "cuda", "rocm", "mps", "xpu", "tpu"] = "cpu"
@@ -49,6 +50,7 @@ class BackendRow(Row):
     generates: Literal["", "floats", "any"] = ""
     only_generates: bool = False
     drafts: bool = False
+    parallels: tuple[str, ...] = ()
 
     def obstacle(self) -> Obstacle | None:
         """Say what keeps this from running where the stages of the run do, or None."""

@@ -341,16 +341,21 @@ def checkpoint_blocks(model: torch.nn.Module) -> None:
     Blocks are the entries of its lists and chains of modules that have parts of their own (the layers of a
     transformer, of a residual net); where it has none, its chains. Raises CannotApply where it has neither.
     """
-    blocks = list(_blocks(model)) or [
-        module
-        for module in model.modules()
-        if isinstance(module, torch.nn.Sequential) and module is not model
-    ]
+    blocks = blocks_of(model)
     if not blocks:
         raise CannotApply("checkpoint=true requires a model with blocks: a ModuleList or a Sequential")
     for block in blocks:
         forward: Any = partial(checkpoint, block.forward, use_reentrant=False)
         block.forward = forward
+
+
+def blocks_of(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """Return the blocks of a model: entries of its lists and chains that have parts, else its chains."""
+    return list(_blocks(model)) or [
+        module
+        for module in model.modules()
+        if isinstance(module, torch.nn.Sequential) and module is not model
+    ]
 
 
 def _blocks(module: torch.nn.Module) -> Iterator[torch.nn.Module]:

@@ -76,6 +76,8 @@ def flags(parameters: Sequence[torch.nn.Parameter], variant: str) -> dict[str, b
         return {"foreach": False, "fused": True}
     if variant == AUTO:
         one_kernel = bool(parameters) and all(entry.device.type in _FOREACH_DEVICES for entry in parameters)
+        # No kernel goes over whole weights and over those that devices keep in parts.
+        one_kernel = one_kernel and len({hasattr(entry, "full_tensor") for entry in parameters}) == 1
         return {"foreach": one_kernel}
     return {"foreach": variant == FOREACH}
 

@@ -38,6 +38,8 @@ def norm(parameters: Iterable[torch.Tensor], limit: float) -> Clipped:
         if any(each.grad is not None and each.grad.layout != torch.strided for each in trained):
             raise CannotApply("clip=norm: sparse gradients cannot be clipped") from error
         raise
+    of_all = getattr(found, "full_tensor", None)  # of gradients that are kept in parts by several devices
+    found = found if of_all is None else of_all()
     return found, found > limit
 
 

@@ -8,7 +8,6 @@ content under types of its own.
 from __future__ import annotations
 
 import json
-import math
 import re
 import zlib
 from collections.abc import Callable, Iterable
@@ -128,7 +127,7 @@ class Measured(_Checked, TypeDecorator[float]):
 
     def process_bind_param(self, value: Any, dialect: Any) -> float | None:
         """Return the number to keep, None for one that is not finite or over 1e100 in size."""
-        return None if value is None or not _is_measurable(value) else float(value)
+        return None if value is None or not is_measurable(value) else float(value)
 
     def process_result_value(self, value: Any, dialect: Any) -> float | None:
         """Return the number that was read, None as when it is kept; raises Damaged for other types."""
@@ -136,7 +135,7 @@ class Measured(_Checked, TypeDecorator[float]):
             return None
         if not isinstance(value, int | float):
             raise self.refuse(f"must be a number, got {_brief(value)}")
-        return float(value) if _is_measurable(value) else None
+        return float(value) if is_measurable(value) else None
 
 
 class _Own(_Checked, UserDefinedType[Any]):
@@ -266,8 +265,9 @@ def _text(type_: Document, compiler: Any, **_: Any) -> str:
     return "TEXT"
 
 
-def _is_measurable(value: float) -> bool:
-    return math.isfinite(value) and abs(value) <= _LARGEST_MEASURED
+def is_measurable(value: Any) -> Any:
+    """Say of a number, or of each of an array, whether it is finite and 1e100 at most in size."""
+    return abs(value) <= _LARGEST_MEASURED
 
 
 def _pack_samples(samples: Iterable[float]) -> bytes | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,11 +21,17 @@ def disturbances(connection: sa.Connection, run_id: str, without: Collection[int
     query = sa.select(launches.id, launches.dynamic, launches.environment_id).where(
         launches.run_id == run_id, launches.state == "ok", launches.id.not_in(without)
     )
-    found = connection.execute(query).all()
-    machines = _machines(connection, {row.environment_id for row in found})
+    return disturbances_among(connection, [tuple(row) for row in connection.execute(query)])
+
+
+def disturbances_among(
+    connection: sa.Connection, good: Sequence[tuple[int, Mapping[str, Any], str | None]]
+) -> dict[int, str]:
+    """Return what disturbed each of a run's good launches, from (id, dynamic, environment's id) of each."""
+    machines = _machines(connection, {environment_id for _, _, environment_id in good})
     groups: dict[str, dict[int, Any]] = {}
-    for row in found:
-        groups.setdefault(machines.get(row.environment_id, ""), {})[row.id] = row.dynamic
+    for id_, dynamic, environment_id in good:
+        groups.setdefault(machines.get(environment_id or "", ""), {})[id_] = dynamic
     judged = [what_disturbed(launches_of_one) for launches_of_one in groups.values()]
     return {launch: what for some in judged for launch, what in some.items()}
 

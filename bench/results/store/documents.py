@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from bench.analysis.tuning import FIXED
 from bench.metrics import Metric
+from techniques.parallel import ONE_DEVICE
 from techniques.regime import CONSTANT, NONE
 
 KEY = r"[0-9A-Za-z_-]{1,64}"
@@ -215,6 +216,8 @@ AxesDocument = TypedDict(
         "train.backend": str,
         "train.precision": str,
         "train.batch_size": Positive,
+        "devices": Positive,
+        "parallel": str,
         "tuning": str,
         "seed": Count,
         "compression": str,
@@ -225,7 +228,10 @@ AxesDocument = TypedDict(
     total=False,
 )
 
-ADDED_AXES = {"schedule": CONSTANT, "clip": NONE, "average": NONE, "tuning": FIXED}
+ADDED_AXES = {
+    **{"schedule": CONSTANT, "clip": NONE, "average": NONE, "tuning": FIXED},
+    **{"devices": 1, "parallel": ONE_DEVICE},
+}
 """Axes that cells of older stores lack, with the value that all of those cells have."""
 
 

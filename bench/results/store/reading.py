@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from bench.errors import StoreError
-from bench.metrics import metric_named
 from bench.records import PlannedRequest, read_as
 from bench.results.store import cost_history, over_runs, schema, so_far
+from bench.results.store.bulk import read_columns
 from bench.results.store.columns import Damaged
 from bench.results.store.database import Database, explained
 from bench.results.store.disturbed import disturbances
 from bench.results.store.documents import ADDED_AXES
+from bench.results.store.recorded import Recorded, recorded
 from bench.results.store.records_of import Launch, launches_of
 from bench.results.store.rows import CellRow, LaunchCount, StageRow
-from bench.results.store.unreadable import UnreadableRecord, as_launch, unreadable_records
+from bench.results.store.unreadable import UnreadableRecord, unreadable_records
 from techniques.registry import first_few, nearest
 
 if TYPE_CHECKING:
@@ -94,10 +95,12 @@ class Reading:
             schema.stages.select().where(schema.stages.c.run_id == run_id).order_by(schema.stages.c.position)
         )
         with self._reading() as connection:
-            return [
-                StageRow(row.key, row.kind, row.label, row.timed, tuple(row.parents), _planned(row.request))
-                for row in connection.execute(query)
-            ]
+            found = read_columns(connection, query)
+        columns = (found[name] for name in ("key", "kind", "label", "timed", "parents", "request"))
+        return [
+            StageRow(key, kind, label, timed, tuple(parents), _planned(request))
+            for key, kind, label, timed, parents, request in zip(*columns, strict=True)
+        ]
 
     def cells(self, run_id: str) -> list[CellRow]:
         """Return a run's cells in the order of its matrix.
@@ -108,9 +111,11 @@ class Reading:
         keys = sa.select(schema.stages.c.key).where(schema.stages.c.run_id == run_id)
         with self._reading() as connection:
             known = set(connection.execute(keys).scalars())
+            found = read_columns(connection, query)
+            columns = (found[name] for name in ("name", "axes", "stages", "skipped"))
             cells = [
-                CellRow(row.name, _with_all_axes(row.axes), row.stages, row.skipped)
-                for row in connection.execute(query)
+                CellRow(name, _with_all_axes(axes), stages, skipped)
+                for name, axes, stages, skipped in zip(*columns, strict=True)
             ]
             for cell in cells:
                 if not cell.skipped and not known.issuperset(cell.stages.values()):
@@ -126,16 +131,7 @@ class Reading:
 
         One whose record cannot be read is a failed launch that says why.
         """
-        import pandas as pd
-
-        launches, unreadable = schema.launches.c, self.unreadable_records(run_id)
-        without = [record.launch_id for record in unreadable]
-        query = schema.launches.select().where(launches.run_id == run_id, launches.id.not_in(without))
-        frame = self._frame(query.order_by(launches.id))
-        if unreadable:
-            rows = pd.DataFrame([as_launch(record, run_id) for record in unreadable])
-            frame = pd.concat([frame, rows], ignore_index=True).sort_values("id", ignore_index=True)
-        return frame.assign(disturbed=self._disturbed(run_id, frame["id"], without))
+        return self.recorded(run_id).launches.infer_objects()
 
     def measurements(self, run_id: str) -> pd.DataFrame:
         """Return a run's measurements, long form: one row for each launch × metric × qualifier.
@@ -143,46 +139,20 @@ class Reading:
         Columns: stage_key, kind, label, round, state, launch_id, environment_id, metric, qualifier, value,
         low, high, n, method, reason, samples (float64 array or None), disturbed (by what; empty: by nothing).
         """
-        return self._measured(run_id, [record.launch_id for record in self.unreadable_records(run_id)])
+        return self.recorded(run_id).measurements.infer_objects()
 
     def stage_measurements(self, run_id: str, stage_key: str) -> pd.DataFrame:
         """Return those rows of `measurements` that are of one stage: little of a long run is read."""
-        own = schema.launches.c.stage_key == stage_key
-        try:
-            return self._measured(run_id, [], own)
-        except StoreError:  # of a record that cannot be read; which one it is takes longer to find
-            return self._measured(
-                run_id, [record.launch_id for record in self.unreadable_records(run_id)], own
-            )
+        with self._reading() as connection:
+            return recorded(connection, run_id, stage_key).measurements.infer_objects()
 
-    def _measured(
-        self, run_id: str, without: Collection[int], *conditions: sa.ColumnElement[bool]
-    ) -> pd.DataFrame:
-        stages, found = schema.stages.c, schema.measurements.c
-        query = (
-            sa.select(
-                schema.launches.c.stage_key,
-                stages.kind,
-                stages.label,
-                stages.timed,
-                schema.launches.c.round,
-                schema.launches.c.state,
-                schema.launches.c.environment_id,
-                schema.measurements,
-            )
-            .join(schema.launches, schema.launches.c.id == schema.measurements.c.launch_id)
-            .join(schema.stages, sa.and_(stages.run_id == run_id, stages.key == schema.launches.c.stage_key))
-            .where(schema.launches.c.run_id == run_id, *conditions)
-            .order_by(schema.launches.c.id, found.metric, found.qualifier)
-        )
-        frame = self._frame(query.where(schema.launches.c.id.not_in(without)))
-        # No call takes no time, and a ratio to it is no number: such a value is unknown.
-        in_seconds = frame["metric"].map(lambda name: metric_named(name).unit == "s")
-        of_nothing = frame["timed"].astype(bool) & in_seconds & (frame["value"].astype(float) <= 0)
-        return frame.assign(
-            value=frame["value"].mask(of_nothing),
-            disturbed=self._disturbed(run_id, frame["launch_id"], without),
-        )
+    def recorded(self, run_id: str) -> Recorded:
+        """Return what a run's launches found: the frames `launches` and `measurements` at once.
+
+        Their texts are objects, which large frames are quicker with.
+        """
+        with self._reading() as connection:
+            return recorded(connection, run_id)
 
     def runs_of_cell(self, name: str) -> dict[str, Mapping[str, str]]:
         """Return the stages' keys by kind of the cell of this name, by the id of each run, oldest first."""
@@ -321,11 +291,6 @@ class Reading:
     def _readable(self, connection: sa.Connection, run_id: str) -> sa.ColumnElement[bool]:
         launches = schema.launches.c
         return sa.and_(launches.run_id == run_id, launches.id.not_in(self._unread(connection, run_id)))
-
-    def _disturbed(self, run_id: str, launch_ids: Iterable[int], without: Collection[int]) -> list[str]:
-        with self._reading() as connection:
-            found = disturbances(connection, run_id, without)
-        return [found.get(launch_id, "") for launch_id in launch_ids]
 
     def _frame(self, query: sa.sql.Select[Any]) -> pd.DataFrame:
         """Return rows as a frame."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from bench.results.store import schema
+from bench.results.store.bulk import read_columns
 from bench.results.store.columns import Damaged
 
 _MAX_REASON = 200
@@ -47,8 +48,8 @@ def _fault(connection: sa.Connection, which: sa.ColumnElement[bool]) -> Damaged 
     launches, measurements = schema.launches, schema.measurements
     own = measurements.c.launch_id == launches.c.id
     try:
-        connection.execute(launches.select().where(which)).all()
-        connection.execute(measurements.select().join(launches, own).where(which)).all()
+        read_columns(connection, launches.select().where(which))
+        read_columns(connection, measurements.select().join(launches, own).where(which))
     except Damaged as error:
         return error
     return None

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from bench.analysis.paired import (
     false_discovery_rates,
@@ -31,6 +32,7 @@ def flipped(
 def test_mcnemars_test_counts_only_answers_that_flipped() -> None:
     assert mcnemar(1, 9) == mcnemar(9, 1) == pytest.approx(2 * 11 / 1024)
     assert mcnemar(0, 0) == mcnemar(4, 4) == 1
+    assert mcnemar(300, 250) == pytest.approx(binomtest(300, 550).pvalue)
 
 
 def test_losses_and_wins_that_change_places_change_the_sign_alone() -> None:

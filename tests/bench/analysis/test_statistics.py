@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -153,6 +155,20 @@ def test_launches_that_do_not_differ_at_all_have_a_ratio_without_width():
 
 def test_the_pareto_front_is_what_nothing_else_beats_in_both():
     assert pareto_front([1, 2, 3, 3], [0.8, 0.9, 0.85, 0.95]) == [True, True, False, True]
+
+
+def test_the_pareto_front_of_many_points_is_that_of_comparing_each_with_all():
+    rng = np.random.default_rng(0)
+    points = [tuple(point) for point in rng.integers(0, 12, (200, 2)).tolist()] + [
+        (math.nan, 3),
+        (3, -math.inf),
+    ]
+    costs, qualities = zip(*points, strict=True)
+
+    def beaten(cost, quality):
+        return any(c <= cost and q >= quality and (c < cost or q > quality) for c, q in points)
+
+    assert pareto_front(costs, qualities) == [not beaten(*point) for point in points]
 
 
 def test_equal_points_are_both_on_the_front():

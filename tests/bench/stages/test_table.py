@@ -27,7 +27,7 @@ def test_every_kind_names_what_there_is(row: StageKind) -> None:
 def test_kinds_come_in_the_order_in_which_they_build_on_each_other() -> None:
     assert list(STAGES.rows()) == [
         *("trial", "train", "teach", "compress", "lower", "evaluate", "robustness", "attribution"),
-        *("ceilings", "serve", "requests", "generate", "step", "infer", "imported"),
+        *("ceilings", "serve", "requests", "generate", "step", "single", "infer", "imported"),
     ]
 
 

@@ -106,7 +106,7 @@ def test_the_files_of_a_report_have_the_mark(store: Store, tmp_path: Path) -> No
     page, text = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
     for shown in (page, text):
         assert MARK in shown and "aten" in shown
-    assert f"<small>{TOLD}</small>" in page
+    assert f'"{TOLD}"' in page, "in the data of its table"
     for name in ("training", "inference"):
         with (tmp_path / "tables" / f"{name}.csv").open() as file:
             for row in csv.DictReader(file):
@@ -142,7 +142,12 @@ def test_no_ranking_answer_plot_or_short_table_rests_on_a_count(
     }
     assert answers(without) == answers(frames)
     assert verdict(view, without) == [text for text in verdict(view, frames) if "incomplete" not in text]
-    assert [plot.png for plot in draw_all(without)] == [plot.png for plot in content.plots]
+    # Those that are of counts leave out what is incomplete, or show that it is a lower bound.
+    drawn, known = (
+        {plot.name: plot.png for plot in plots if not plot.name.startswith(("training-curves", "roofline"))}
+        for plots in (draw_all(without, view), content.plots)
+    )
+    assert drawn == known and drawn
     words = {word for table in short_tables(store, "run-1") for word in table.columns}
     assert not any("FLOP" in word or "peak" in word for word in words)
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from reports.frames.precision import converged, is_preliminary
-from reports.frames.view import Reading, RunView, read
+from reports.frames.readings import Reading
+from reports.frames.view import RunView, read
 from tests.support.synthetic_run import Synthetic, build
 
 WIDE = Reading(1.0, 0.5, 1.5, launches=6)

@@ -1,0 +1,197 @@
+"""The choices that a run comes to for each workload: how to train it, and how to serve it.
+
+The terminal's summary, the verdict and the page show these; `bench advise` names candidates alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from reports.frames.inference import REFERENCE_BACKEND
+from reports.frames.pareto import ranked_points
+from reports.frames.scores import Score, fastest, optimizer_scores
+from reports.frames.tradeoff import NONE
+from reports.frames.training import training_label
+from reports.frames.view import TRAIN_AXES, RunView
+
+QUALITY_POINTS = 1.0
+"""A compression is recommended only if it costs at most this many points of quality."""
+
+LATENCY, SIZE, MONEY = "latency_s", "artifact_compressed_bytes", "money_per_million"
+COSTS = (LATENCY, SIZE, MONEY)
+"""Columns by which a way to serve is chosen."""
+
+Point = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainingChoice:
+    """How to train: `best` reached the target in the least time, None where nothing did.
+
+    `scores` are all optimizers, `winners` those of which more than half of the seeds reached the target.
+    `ties` are winners whose interval of time to target overlaps that of the best one. `default` is the run's
+    first optimizer, as in `bench rank`.
+    """
+
+    scores: Sequence[Score]
+    winners: Sequence[Score]
+    best: Score | None
+    ties: Sequence[Score]
+    default: Score | None
+
+    @property
+    def closest(self) -> Score | None:
+        """The best final quality."""
+        return max(self.scores, key=lambda score: score.quality or 0.0, default=None)
+
+
+@dataclass(frozen=True)
+class ServingChoice:
+    """How to serve in batches of one size, from ranked cells averaged over seeds.
+
+    `points` has all by each of `COSTS`, `picks` the cheapest of those that keep their quality within
+    `QUALITY_POINTS`. `same` share the timing of the fastest, `ties` may be as fast; both keep their quality.
+    `default` is the uncompressed model on eager PyTorch, after the same training as the fastest.
+    """
+
+    batch_size: int
+    points: Mapping[str, Sequence[Point]]
+    picks: Mapping[str, Point | None]
+    same: Sequence[Point]
+    ties: Sequence[Point]
+    default: Point | None
+
+    @property
+    def fastest(self) -> Point | None:
+        return self.picks[LATENCY]
+
+    @property
+    def smallest(self) -> Point | None:
+        return self.picks[SIZE]
+
+    @property
+    def cheapest(self) -> Point | None:
+        return self.picks[MONEY]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The choices for one workload."""
+
+    workload: str
+    training: TrainingChoice
+    serving: tuple[ServingChoice, ...]
+
+
+def choices_of(view: RunView, frames: Mapping[str, pd.DataFrame]) -> list[Choices]:
+    """Return the choices for each workload, from the frames `training` and `inference` of the run."""
+    training, inference = frames["training"], frames["inference"]
+    return [
+        _choices(view, str(workload), training, inference[inference["workload"] == workload])
+        for workload in dict.fromkeys([*training["workload"], *inference["workload"]])
+    ]
+
+
+def _choices(view: RunView, workload: str, training: pd.DataFrame, inference: pd.DataFrame) -> Choices:
+    scores = optimizer_scores(training, workload)
+    reached = {score.label for score in scores if score.reached}
+    return Choices(
+        workload,
+        _training(scores, next(iter(training[training["workload"] == workload]["optimizer"]), "")),
+        tuple(
+            _serving(view, int(size), inference[inference["batch_size"] == size], reached)
+            for size in inference["batch_size"].unique()
+        ),
+    )
+
+
+def _training(scores: Sequence[Score], first: str) -> TrainingChoice:
+    winners = [score for score in scores if score.steps is not None]
+    best = fastest(winners)
+    ties = [
+        score
+        for score in winners
+        if best is not None
+        and score is not best
+        and best.time_high_s is not None
+        and score.time_low_s is not None
+        and score.time_low_s <= best.time_high_s
+    ]
+    default = next((score for score in scores if score.rows[0]["optimizer"] == first), None)
+    return TrainingChoice(scores, winners, best, ties, default)
+
+
+def _serving(view: RunView, size: int, batch: pd.DataFrame, reached: set[str]) -> ServingChoice:
+    points = {cost: ranked_points(batch, cost) for cost in COSTS}
+    picks = {cost: pick(found, cost, reached) for cost, found in points.items()}
+    best = picks[LATENCY]
+    if best is None:
+        return ServingChoice(size, points, picks, (), (), None)
+    others = [
+        point for point in points[LATENCY] if keeps_quality(point) and choice_name(point) != choice_name(best)
+    ]
+    same = [point for point in others if point["infer_keys"] == best["infer_keys"]]
+    ties = [point for point in others if point not in same and may_be_as_fast(view, point, best)]
+    return ServingChoice(size, points, picks, same, ties, _default(best, points[LATENCY]))
+
+
+def _default(best: Point, points: Sequence[Point]) -> Point | None:
+    """Return the uncompressed model on eager PyTorch, of the same training and precision if it is there."""
+    plain = [
+        point for point in points if point["compression"] == NONE and point["backend"] == REFERENCE_BACKEND
+    ]
+    return min(
+        plain,
+        key=lambda point: (point["optimizer"] != best["optimizer"], point["precision"] != best["precision"]),
+        default=None,
+    )
+
+
+def pick(points: Sequence[Point], cost: str, reached: set[str]) -> Point | None:
+    """Return the cheapest point that keeps its quality, of trainings that reached the target if any did."""
+    keeping = [point for point in points if keeps_quality(point)]
+    axes = [column for column in TRAIN_AXES.values() if column != "seed"]
+    trainings = {tuple(point[column] for column in axes): point for point in points}
+    labels = {axes: training_label(point, trainings.values()) for axes, point in trainings.items()}
+    preferred = [p for p in keeping if labels[tuple(p[column] for column in axes)] in reached] or keeping
+    return min(
+        preferred,
+        key=lambda p: preference(p[cost], p["compression"] == NONE, p[LATENCY], p["quality"]),
+        default=None,
+    )
+
+
+def preference(
+    cost: float | None, uncompressed: bool, latency_s: float | None, quality: float | None
+) -> tuple[float, bool, float, float]:
+    """Order ways to serve by cost; of equals first what takes no extra work, then the faster, the better."""
+    return (
+        math.inf if cost is None else cost,
+        not uncompressed,
+        math.inf if latency_s is None else latency_s,
+        -(quality or 0.0),
+    )
+
+
+def choice_name(point: Mapping[str, Any]) -> str:
+    return f"{point['compression']} on {point['backend']} ({point['precision']})"
+
+
+def names_of(points: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the names of choices, each once."""
+    return list(dict.fromkeys(map(choice_name, points)))
+
+
+def may_be_as_fast(view: RunView, point: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
+    ratio = view.latency_ratio(point["infer_key"], best["infer_key"])
+    return ratio is not None and ratio.low is not None and ratio.low <= 1
+
+
+def keeps_quality(point: Mapping[str, Any]) -> bool:
+    loss = point["quality_loss_points"]
+    return loss is not None and loss <= QUALITY_POINTS

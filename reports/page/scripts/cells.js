@@ -1,0 +1,78 @@
+// What a field of a table shows: its text, its interval on hover and as a bar.
+
+const textOf = (column, row) => decoded(column.texts, row);
+const detailOf = (column, row) => (column.details ? decoded(column.details, row) : "");
+
+/** Return where the intervals of a column lie, as a function from a number to a share of the cell's width. */
+function barScale(column) {
+  if (!column.low) return null;
+  const known = [...column.low, ...column.high].filter((value) => value !== null && Math.abs(value) < 1e300);
+  const [least, most] = [Math.min(...known), Math.max(...known)];
+  if (!known.length || (least === most && least <= 0)) return null;
+  const log = least > 0 && most / least > 20;
+  const at = log ? Math.log : (value) => value;
+  // From zero where the numbers have one sign: a bar then also tells how large the value is.
+  const [from, to] = [least > 0 && !log ? 0 : at(least), at(most)];
+  return (value) => (at(value) - from) / (to - from);
+}
+
+function bar(low, high, scale) {
+  const [from, to] = [scale(low), scale(high)];
+  const mark = element("i");
+  mark.style.left = `${100 * from}%`;
+  mark.style.width = `max(3px, ${100 * (to - from)}%)`;
+  return element("span", { className: "interval", "aria-hidden": "true" }, mark);
+}
+
+/** Return a function that makes the content of a column's field in a row. */
+function fieldMaker(column) {
+  const scale = barScale(column);
+  return (row) => {
+    const [text, detail] = [textOf(column, row), detailOf(column, row)];
+    const mark = column.marks ? column.marks[row] : "";
+    const made = column.axis && text !== UNKNOWN && text !== ""
+      ? chip(column.axis, text)
+      : element("span", { textContent: text });
+    made.classList.add("field");
+    if (mark) made.classList.add(mark);
+    if (column.mono) made.classList.add("mono");
+    if (detail || text.length > 24) made.title = detail ? `${text}\n${detail}` : text;
+    const [low, high] = column.low ? [column.low[row], column.high[row]] : [null, null];
+    if (scale === null || low === null || high === null) return made;
+    return element("span", { className: "with-interval", title: made.title }, made, bar(low, high, scale));
+  };
+}
+
+/** Return how two rows of a column are ordered: by numbers where it has them; what is unknown comes last. */
+function sorterOf(column) {
+  const numbers = column.sort;
+  return (a, b, rowA, rowB, _, direction) => {
+    const [first, second] = [rowA.getData().i, rowB.getData().i];
+    const last = direction === "desc" ? -1 : 1;
+    if (numbers) {
+      const [x, y] = [numbers[first], numbers[second]];
+      if (x === null || y === null) return ((x === null) - (y === null)) * last;
+      return x - y;
+    }
+    const [x, y] = [textOf(column, first), textOf(column, second)];
+    const unknown = (text) => text === UNKNOWN || text === "";
+    if (unknown(x) || unknown(y)) return (unknown(x) - unknown(y)) * last;
+    return x.localeCompare(y, "en", { numeric: true });
+  };
+}
+
+const UNITS = {
+  s: 1, ms: 1e-3, µs: 1e-6, us: 1e-6, ns: 1e-9, b: 1, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30, "%": 0.01,
+  "×": 1, x: 1, k: 1e3, m: 1e6, g: 1e9,
+};
+const BOUND = /^\s*(<=?|>=?|=)\s*([-+]?[\d.,]+(?:e[-+]?\d+)?)\s*(\S*)\s*$/i;
+
+/** Say whether a row passes a column's filter: `< 40 µs`, `>= 90 %`, or a part of the text. */
+function passes(column, term, row) {
+  const bound = column.sort && BOUND.exec(term);
+  if (!bound) return textOf(column, row).toLowerCase().includes(term.trim().toLowerCase());
+  const value = column.sort[row];
+  const limit = Number(bound[2].replaceAll(",", "")) * (UNITS[bound[3].toLowerCase()] || 1);
+  if (value === null || Number.isNaN(limit)) return false;
+  return { "<": value < limit, "<=": value <= limit, ">": value > limit, ">=": value >= limit, "=": value === limit }[bound[1]];
+}

@@ -1,0 +1,6 @@
+startDialog();
+startSelection();
+startTables();
+startCharts();
+startTheme(redrawAll);
+startPrint();
