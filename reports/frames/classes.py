@@ -24,7 +24,7 @@ def classes_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
     `change_points` is the recall less that of the uncompressed model of the same training on the same
     backend, in percentage points; its bounds are a Student interval over seeds.
     """
-    rows = records(inference[inference["ranked"].astype(bool)], _READ)
+    rows = records(inference, _READ, inference["ranked"])
     plain = {_group(row): row["evaluate_key"] for row in rows if row["compression"] == NONE}
     found: dict[tuple[Any, ...], dict[str, list[tuple[Any, float, float]]]] = {}
     for row in rows:

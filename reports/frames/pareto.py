@@ -46,7 +46,7 @@ def ranked_points(inference: pd.DataFrame, cost: str) -> list[dict[str, Any]]:
     """
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     columns = tuple(dict.fromkeys((*_READ, cost)))
-    for row in records(inference[inference["ranked"].astype(bool)], columns):
+    for row in records(inference, columns, inference["ranked"]):
         if row[cost] is not None and row[cost] > 0:
             groups.setdefault(point_of(row), []).append(row)
     points = [_average(rows, cost) for rows in groups.values()]

@@ -38,7 +38,7 @@ def runtimes_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     formats = {name: _format(str(name)) for name in inference["compression"].unique()}
     unchanged = [name for name, format_ in formats.items() if format_ is not None]
-    for row in records(inference[inference["compression"].isin(unchanged)], _READ):
+    for row in records(inference, _READ, inference["compression"].isin(unchanged)):
         format_ = formats[row["compression"]] or ""
         place = (row["workload"], row["batch_size"], row["backend"], format_, row["precision"])
         if place not in rows or (row["ranked"] and not rows[place]["ranked"]):

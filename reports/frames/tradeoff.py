@@ -54,7 +54,7 @@ def tradeoff_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
     structure and was timed with it. For `compressing_s` and the break-even see `reports.frames.break_even`.
     `why` says why it is not faster, or why it is, from the first of its trainings.
     """
-    rows = records(inference[inference["ranked"].astype(bool)], _READ)
+    rows = records(inference, _READ, inference["ranked"])
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault((*place_of(row), row["compression"]), []).append(row)

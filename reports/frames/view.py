@@ -319,11 +319,16 @@ def _number_of(setting: Any) -> float | None:
     return float(setting) if isinstance(setting, int | float) else None
 
 
-def records(frame: pd.DataFrame, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+def records(
+    frame: pd.DataFrame, columns: Sequence[str] | None = None, where: pd.Series | None = None
+) -> list[dict[str, Any]]:
     """Return a frame's rows as dictionaries with None, not NaN, for what is unknown.
 
-    Of some `columns` alone where they are given: a large frame has many.
+    Of some `columns` alone where they are given, and of the rows `where` a flag is set: a large frame has
+    many of either.
     """
+    if where is not None:
+        frame = frame.loc[where.astype(bool), list(frame.columns if columns is None else columns)]
     names = [str(column) for column in frame.columns] if columns is None else list(columns)
     # Plain lists: `where` and `to_dict` take an eighth of the time of a report.
     values = [plain_list(frame[name]) for name in (frame.columns if columns is None else names)]

@@ -30,8 +30,8 @@ Row = dict[str, Any]
 
 def place(inference: pd.DataFrame, workload: str, batch_size: Any) -> list[Row]:
     """Return the cells of a workload at one batch size, of the columns that figures read."""
-    own = inference[(inference["workload"] == workload) & (inference["batch_size"] == batch_size)]
-    return records(own, _READ)
+    here = (inference["workload"] == workload) & (inference["batch_size"] == batch_size)
+    return records(inference, _READ, here)
 
 
 def quickest(rows: list[Row], most: int) -> list[Row]:

@@ -26,8 +26,9 @@ PAIRS = [
     (name, format_)
     for name, row in BACKENDS.rows().items()
     for format_ in (None, *row.formats)
-    # These have tests of their own: what needs a process of its own, and what compiles formats of weights.
+    # Tests of their own have what needs a process, what compiles formats of weights, and engines of texts.
     if row.unavailable() is None and row.fork_safe and (name, format_) not in OF_WEIGHT_FORMATS
+    if not row.only_generates
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ pytest.importorskip("transformers")
 from bench.instruments.generation import divergence, time_generation
 from techniques.backends import BACKENDS
 from techniques.backends.cached_decoder import cache_shapes
+from techniques.backends.protocol import Numerics
 from techniques.backends.text_engine import EngineOptions, Scores, TimesItself
 from techniques.registry import CannotApply
 from tests.support.tiny_decoder import (
@@ -104,6 +106,23 @@ def test_openvinos_pipeline_scores_texts_with_a_cache_in_int8(name, model, texts
     assert 1e-5 < far < 0.1
     assert int8.cache_bytes_per_token() < own.cache_bytes_per_token() / 2
     assert 0 < divergence(whole[:, PROMPT - 1 :], int8.logits(texts, PROMPT)).nats < 1e-2
+
+
+@pytest.mark.parametrize("name", ENGINES[:1])
+def test_weights_in_int8_are_served_but_those_of_layers_that_are_kept(name, model, texts, tmp_path):
+    backend, sizes = BACKENDS.parse(name).create(), {}
+    for kept in ((), ("decoder.lm_head",)):
+        numerics, folder = Numerics("int8-weight", "fp32", kept=kept), tmp_path / f"kept{len(kept)}"
+        folder.mkdir()
+        backend.lower(copy.deepcopy(model), torch.zeros(1, 8, dtype=torch.int64), numerics, (), folder)
+        engine = backend.text_engine(folder, numerics, 1, OPTIONS)
+        sizes[len(kept)] = (folder / "openvino_model.bin").stat().st_size
+        found = engine.logits(texts, PROMPT)
+        with torch.no_grad():
+            expected = model(texts)[:, PROMPT - 1 :]
+        assert 0 < divergence(expected, found).nats < 1e-2
+        assert continued(engine, texts[:, :PROMPT], NEW).shape == (3, NEW)
+    assert sizes[1] > sizes[0] + 96 * 1024 * 2.5
 
 
 @pytest.mark.parametrize("name", ENGINES[:1])
