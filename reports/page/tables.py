@@ -52,14 +52,17 @@ def _axis(grid: Grid, spec: Table, heading: str, place: int) -> dict[str, str]:
 def _column(heading: str, entries: Iterable[Entry]) -> dict[str, Any]:
     entries = tuple(entries)
     found: dict[str, Any] = {"heading": visible(heading)}
-    found["texts"] = coded([one_line(entry) for entry in entries])
+    found["texts"] = _visible(coded([one_line(entry) for entry in entries]))
     details = [_detail(entry) for entry in entries]
     if any(details):
-        found["details"] = coded(details)
-    for name in ("sort", "low", "high"):
-        numbers = [rounded(getattr(entry, name)) for entry in entries]
+        found["details"] = _visible(coded(details))
+    for name, numbers in (
+        ("sort", [entry.sort for entry in entries]),
+        ("low", [entry.low for entry in entries]),
+        ("high", [entry.high for entry in entries]),
+    ):
         if any(number is not None for number in numbers):
-            found[name] = numbers
+            found[name] = [rounded(number) for number in numbers]
     marks = {str(row): entry.mark for row, entry in enumerate(entries) if entry.mark in ("bad", "front")}
     if marks:
         found["marks"] = marks
@@ -68,17 +71,22 @@ def _column(heading: str, entries: Iterable[Entry]) -> dict[str, Any]:
     return found
 
 
+def _visible(texts: dict[str, Any]) -> dict[str, Any]:
+    """Make coded texts show all that is in them, each once."""
+    return texts | {"of": [visible(text) for text in texts["of"]]}
+
+
 def one_line(entry: Entry) -> str:
     """Write a field in one line, half the width of its interval behind its value: `35.1 µs ± 3 %`."""
     text = entry.text
     if entry.mark == "list":
         names = entry.detail.split("\n")
-        return visible(names[0] if len(names) == 1 else f"{names[0]}, and {len(names) - 1:,} more")
+        return names[0] if len(names) == 1 else f"{names[0]}, and {len(names) - 1:,} more"
     if not text and entry.mark == "key":
-        return visible(" ".join(entry.detail.split("\n")))
+        return " ".join(entry.detail.split("\n"))
     value, low, high = entry.sort, entry.low, entry.high
     if value is None or low is None or high is None or low == high or text == UNKNOWN:
-        return visible(text)
+        return text
     half = (high - low) / 2
     if text.endswith(" %"):
         return f"{text[:-2]} ± {100 * half:.2g} %"
@@ -94,5 +102,5 @@ def _detail(entry: Entry) -> str:
     if entry.mark == "list":
         names = entry.detail.split("\n")
         more = [f"and {len(names) - _MAX_NAMES:,} more"] if len(names) > _MAX_NAMES else []
-        return visible("\n".join([*names[:_MAX_NAMES], *more]))
-    return visible(entry.detail)
+        return "\n".join([*names[:_MAX_NAMES], *more])
+    return entry.detail
