@@ -16,8 +16,8 @@ from reports.frames.inference import REFERENCE_BACKEND
 from reports.frames.pareto import ranked_points
 from reports.frames.scores import Score, fastest, optimizer_scores
 from reports.frames.tradeoff import NONE
-from reports.frames.training import training_label
-from reports.frames.view import TRAIN_AXES, RunView
+from reports.frames.training import training_labels
+from reports.frames.view import RunView
 
 QUALITY_POINTS = 1.0
 """A compression is recommended only if it costs at most this many points of quality."""
@@ -155,10 +155,8 @@ def _default(best: Point, points: Sequence[Point]) -> Point | None:
 def pick(points: Sequence[Point], cost: str, reached: set[str]) -> Point | None:
     """Return the cheapest point that keeps its quality, of trainings that reached the target if any did."""
     keeping = [point for point in points if keeps_quality(point)]
-    axes = [column for column in TRAIN_AXES.values() if column != "seed"]
-    trainings = {tuple(point[column] for column in axes): point for point in points}
-    labels = {axes: training_label(point, trainings.values()) for axes, point in trainings.items()}
-    preferred = [p for p in keeping if labels[tuple(p[column] for column in axes)] in reached] or keeping
+    labels = training_labels(keeping, points)
+    preferred = [point for point, label in zip(keeping, labels, strict=True) if label in reached] or keeping
     return min(
         preferred,
         key=lambda p: preference(p[cost], p["compression"] == NONE, p[LATENCY], p["quality"]),

@@ -76,7 +76,7 @@ def _points(content: Content) -> dict[str, Any]:
     points = every if len(every) <= MAX_POINTS else _fastest(every)
     inference = content.frames["inference"]
     names = ["infer_key", *_OF_CELLS.values()]
-    cells = {row["infer_key"]: row for row in records(inference[names])}
+    cells = {row["infer_key"]: row for row in records(inference, names)}
     rows = [{**point, **{column: cells[point["infer_key"]][column] for column in names}} for point in points]
     return columns_of(rows, _POINT_AXES, _POINT_NUMBERS | _OF_CELLS) | {
         "front": [row for row, point in enumerate(points) if point["pareto"]],
@@ -212,15 +212,17 @@ def _classes(classes: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the change in recall of each class by compression, on the first backend of a workload."""
     found: list[dict[str, Any]] = []
     first: dict[str, tuple[Any, ...]] = {}
-    for row in records(classes):
+    names = ("workload", "backend", "compression", "class")
+    for row in records(classes, (*names, "precision", "batch_size", "change_points")):
         place = (row["backend"], row["precision"], row["batch_size"])
         if row["compression"] == "none" or first.setdefault(row["workload"], place) != place:
             continue
-        names = ("workload", "backend", "compression", "class")
         found.append(
             {name: visible(str(row[name])) for name in names} | {"change": rounded(row["change_points"])}
         )
-    return found[:_MAX_CLASSES]
+        if len(found) == _MAX_CLASSES:
+            break
+    return found
 
 
 def _ceilings(view: RunView) -> list[dict[str, Any]]:

@@ -91,8 +91,14 @@ TABLES = {
     ),
     "generation": Table(
         (
-            *("workload", "compressions", "backend", "cache", "concurrent texts", "state", "first token"),
-            *("next token", "tokens/s in total", "cache per token"),
+            *("workload", "compressions", "backend", "cache", "draft", "concurrent texts", "state"),
+            *("first token", "time per output token", "tokens/s in total", "energy per token"),
+        ),
+    ),
+    "requests": Table(
+        (
+            *("workload", "compressions", "backend", "state", "offered", "goodput", "within the bounds"),
+            *("first token since due", "first token p99", "time per output token", "per token p99"),
         ),
     ),
     "steps": Table(
@@ -137,7 +143,7 @@ SECTIONS = (
         "inference",
         "Inference",
         "What each cell costs to serve, beside the quality of that very artifact on that very backend.",
-        ("inference", "generation"),
+        ("inference", "generation", "requests"),
         ("quality-latency", "latency"),
         ("quality-latency-*", "latencies-*", "pareto-fronts-*"),
     ),

@@ -25,6 +25,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "tradeoff": compression.TRADEOFF,
     "runtimes": runtimes.RUNTIMES,
     "generation": generation.GENERATION,
+    "requests": generation.REQUESTS,
     "steps": steps.STEPS,
     "memory": run.MEMORY,
     "fidelity": fidelity.FIDELITY,
