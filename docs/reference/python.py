@@ -56,5 +56,11 @@ def columns() -> list[str]:
     """Return the columns of the table of cells, from a run without any."""
     from reports.frames import inference_table
 
-    nothing = SimpleNamespace(cells=(), smoke=True, trainings=lambda: (), measured=lambda kind: ())
+    nothing = SimpleNamespace(
+        cells=(),
+        smoke=True,
+        trainings=lambda: (),
+        measured=lambda kind: (),
+        values=lambda metric, qualifier="": {},
+    )
     return [str(column) for column in inference_table(nothing).columns]  # type: ignore[arg-type]

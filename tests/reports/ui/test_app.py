@@ -164,7 +164,7 @@ def test_names_act_nowhere(get: Get) -> None:
     ("path", "line"),
     [
         ("/runs/nothing", "no run &#39;nothing&#39;"),
-        ("/runs/run-1?bakend=x", "no column &#39;bakend&#39;"),
+        ("/runs/run-1?acuracy=x", "no column &#39;acuracy&#39;"),
         ("/runs/run-1/record?name=x", "has no cell or stage &#39;x&#39;"),
         ("/compare?run=run-1", "compare takes two runs"),
         ("/history?metric=latncy&cell=x", "no metric &#39;latncy&#39;"),

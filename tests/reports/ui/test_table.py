@@ -64,7 +64,7 @@ def test_columns_with_many_values_or_one_have_no_list(frame: pd.DataFrame) -> No
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"bakend": "x"}, "no column 'bakend'.*backend"),
+        ({"acuracy": "x"}, "no column 'acuracy'.*backend"),
         ({"sort": "speed"}, "no column 'speed'"),
         ({"page": "0"}, "page='0' must be a number from 1 on"),
         ({"page": "two"}, "page='two' must"),
