@@ -26,7 +26,7 @@ pytest.importorskip("transformers")
 
 SETTINGS = {
     **{"workload": "shakespeare-gpt2", "backend": "cpu-eager", "format": None, "test_samples": 8},
-    **{"caches": ["int8", "nf4"], "texts": [1, 2], "prompt_tokens": [8, 64], "drafts": ["shakespeare-gpt2"]},
+    **{"caches": ["int8", "nf4"], "texts": [1, 2], "prompt_tokens": [8, 16], "drafts": ["shakespeare-gpt2"]},
 }
 
 
@@ -71,7 +71,7 @@ def measured(request, texts, tmp_path_factory):
 def test_each_length_and_number_of_texts_has_its_times(measured):
     _, found = measured
     for metric in ("ttft_s", "tpot_s", "inter_token_s", "tokens_per_s", "batch_s"):
-        places = [f"{texts} prompt={prompt} new=4" for texts in (1, 2) for prompt in (8, 64)]
+        places = [f"{texts} prompt={prompt} new=4" for texts in (1, 2) for prompt in (8, 16)]
         assert all(found[metric, place].value > 0 for place in places)
     entry = found["inter_token_p99_s", "1 prompt=8 new=4"]
     assert entry.value is None and "too few for the 0.99 quantile" in entry.reason
@@ -113,9 +113,9 @@ def test_the_first_launch_judges_logits_and_tokens_by_the_eager_model(measured):
     assert found["generation_agreement", ""].value == 1
     assert 3 < found["generation_nats", ""].value < 7  # untrained: about the logarithm of 96
     assert 0 <= found["cache_kl", "int8"].value < 0.01 and found["cache_agreement", "int8"].value > 0.5
-    weights, place = found["decode_bytes", "1 prompt=8 new=4"].value, "2 prompt=64 new=4"
+    weights, place = found["decode_bytes", "1 prompt=8 new=4"].value, "2 prompt=16 new=4"
     per_token = found["cache_bytes_per_token", ""].value
-    assert found["decode_bytes", place].value == pytest.approx(weights + per_token * (2 * 66 - 10))
+    assert found["decode_bytes", place].value == pytest.approx(weights + per_token * (2 * 18 - 10))
 
 
 def test_logits_that_are_not_the_models_make_it_invalid(texts, tmp_path):
