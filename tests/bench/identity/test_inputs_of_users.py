@@ -53,7 +53,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in set(sys.modules) - before:
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
-    monkeypatch.setattr(OPTIMIZERS, "_rows", rows)
+    OPTIMIZERS._rows.clear()
+    OPTIMIZERS._rows.update(rows)
 
 
 def plan_of(case: Case, results: Path) -> Plan:
