@@ -10,7 +10,7 @@ from collections.abc import Generator
 
 import pytest
 
-pytest_plugins = ["tests.support.runs", "tests.support.postgresql"]
+pytest_plugins = ["tests.support.runs", "tests.support.postgresql", "tests.support.browser"]
 
 SEED = 0
 

@@ -143,8 +143,10 @@ def report(site: Site, request: Request) -> str:
 
 
 def compare(site: Site, request: Request) -> str:
-    """Runs side by side, with the first one's values as the base."""
-    chosen = request.query_params.getlist("run")
+    """Runs side by side, the oldest one's values as the base."""
+    with site.store() as store:
+        age = {str(run_id): place for place, run_id in enumerate(store.runs()["id"])}
+    chosen = sorted(request.query_params.getlist("run"), key=lambda run_id: age.get(run_id, len(age)))
     return render(compare_runs(chosen, site.results, site.store_url, margin=_MARGIN))
 
 

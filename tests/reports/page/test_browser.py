@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +15,8 @@ from reports.content import gather
 from reports.formats.html import render_html
 from reports.grids.cell import Entry
 from reports.grids.large import MAX_ROWS
+from tests.support.browser import serious_findings
 from tests.support.synthetic_run import Synthetic, build
-
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'")
 
 HTML = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
 WORKLOADS = (
@@ -32,18 +30,6 @@ WORKLOADS = (
     "NaN",
 )
 CLASSES = (HTML, "=1+1", "shirt")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((path for name in names if (path := shutil.which(name))), None)
-    if path is None:
-        pytest.skip("needs a browser: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 def written(folder: Path, made_up: Synthetic) -> Path:
@@ -112,7 +98,7 @@ class Opened:
             """async () => {
                 for (const host of document.querySelectorAll("[data-table], [data-chart]")) {
                     host.scrollIntoView();
-                    for (let wait = 0; wait < 100 && !("ready" in host.dataset); wait += 1)
+                    for (let wait = 0; wait < 3000 && !("ready" in host.dataset); wait += 1)
                         await new Promise((resolve) => setTimeout(resolve, 10));
                 }
             }"""
@@ -149,7 +135,7 @@ def test_first_screen_has_the_choices_and_one_picture(opened: Opened) -> None:
     text = card.inner_text()
     assert "momentum" in text and "int8-static on onnxruntime (fp32)" in text
     assert "launches" in text and "seeds" in text and "× the speed" in text and "Left out" in text
-    assert card.locator("svg").first.is_visible()
+    card.locator("svg").first.wait_for()
     assert card.bounding_box()["y"] < 300
 
 
@@ -266,15 +252,9 @@ def test_print_has_every_table_without_controls(opened: Opened) -> None:
 
 @pytest.mark.parametrize(("width", "scheme"), [(1400, "dark"), (400, "light")])
 def test_axe_has_no_serious_finding(browser: Any, report_page: Path, width: int, scheme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     opened = Opened(browser, report_page, width, scheme)
     opened.everything()
-    found = axe.run(opened.page, options={"resultTypes": ["violations"]}).response["violations"]
-    serious = [
-        (entry["id"], entry["nodes"][0]["html"][:300], len(entry["nodes"]))
-        for entry in found
-        if entry["impact"] in ("serious", "critical")
-    ]
+    serious = serious_findings(opened.page)
     opened.page.close()
     assert serious == []
 

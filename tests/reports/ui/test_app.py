@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from html import escape
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -15,63 +12,10 @@ from urllib.parse import quote
 
 import pytest
 
-from bench.commands.show import command
-from bench.records import Measurement
-from bench.results.store import CellRow, Store
-from reports.ui.site import Site
-from tests.support.synthetic_run import Synthetic, build
+from bench.results.store import Store
+from tests.support.served_store import COOKIE, HOSTILE, TOKEN, Get
 
-uvicorn = pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
-
-TOKEN, COOKIE = "a-token", "bench-ui"
-MADE_UP = Synthetic(optimizers=("adam",), compressions=("none", "int8-static"), launches=6)
-SLOWER = {"infer digits/dense@cpu-eager": (Measurement("latency_s", 2e-3, n=500),)}
-HOSTILE = "<script>alert(1)<b>\"'&\x1b[31m" + "n" * 300
-
-Get = Callable[[str], str]
-
-
-def repeat_in(results: Path) -> Callable[[Store, str, CellRow], str]:
-    return lambda store, run_id, cell: command(store.run(run_id), cell, results)
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("served")
-    build(folder, MADE_UP, run_id="run-1").close()
-    build(folder, replace(MADE_UP, measured=SLOWER), run_id="run-2").close()
-    build(folder, replace(MADE_UP, workloads=(HOSTILE,)), run_id="run-hostile").close()
-    build(folder, MADE_UP, run_id="run-going-on", finish=False).close()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def address(results: Path) -> Iterator[str]:
-    from reports.ui.app import make_app
-
-    app = make_app(Site(results, "", TOKEN, repeat_in(results)))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
-    serving = threading.Thread(target=server.run, daemon=True)
-    serving.start()
-    while not server.started:
-        assert serving.is_alive()
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    serving.join()
-
-
-@pytest.fixture(scope="module")
-def get(address: str) -> Get:
-    """Get pages as a browser does that once had the token."""
-    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
-    opener.open(f"{address}/?token={TOKEN}").close()
-
-    def read(path: str) -> str:
-        with opener.open(address + path) as answer:
-            return str(answer.read().decode())
-
-    return read
 
 
 def refused(request: str | urllib.request.Request) -> urllib.error.HTTPError:
