@@ -31,6 +31,7 @@ test: $(VENV)/.installed-dev
 # What `make test-docs` runs, and `make test-slow` leaves to it.
 LONG := tests/docs tests/bench/testing tests/bench/test_devices_run.py \
 	tests/bench/execution/test_lost_ranks.py tests/bench/commands/test_compress.py \
+	tests/bench/costs/test_prediction.py \
 	tests/bench/interchange/test_taken_away.py tests/techniques/test_inductor_decoder.py \
 	tests/techniques/test_static_settings.py
 
