@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import TextIO
 
 from bench.metrics import metric_named
@@ -152,6 +153,11 @@ def format_points(points: float | None, digits: int = 2) -> str:
 def counted(count: int, noun: str) -> str:
     """Return `1 cell`, `2 cells`, `2 launches`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith("ch") else "s")
+
+
+def minute_text(seconds: float) -> str:
+    """Write seconds since 1970 as a day and a minute, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def clock_text(seconds: float) -> str:

@@ -78,6 +78,12 @@ def gather(store: Store, run_id: str, *, complete: bool = False, figures: bool =
     """
     with _uncollected():
         view = read(store, run_id)
+    return content_of(view, complete=complete, figures=figures)
+
+
+def content_of(view: RunView, *, complete: bool = False, figures: bool = True) -> Content:
+    """Make all parts of the report of a run that was read; see `gather`."""
+    with _uncollected():
         frames = read_frames(view)
     limits = limits_of(view, frames)
     if limits.findings:
@@ -87,7 +93,7 @@ def gather(store: Store, run_id: str, *, complete: bool = False, figures: bool =
     choices = () if view.smoke else tuple(choices_of(view, frames))
     predicted = estimated.partition(";")[0].partition(". ")[0]
     return Content(
-        title=visible(f"{view.run['matrix']}: {run_id}"),
+        title=visible(f"{view.run['matrix']}: {view.run['id']}"),
         about=_about(view, complete),
         verdict=tuple(verdict(view, frames, choices)),
         frames=frames,

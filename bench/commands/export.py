@@ -120,14 +120,14 @@ def _write(exported: Exported, to: str, format_name: str) -> None:
 
 
 def _export_cell(name: str, run_id: str | None, to: Path, results: Path, store_url: str) -> None:
-    from bench.commands.show import command
     from bench.interchange.taken_away import take_away
     from bench.results.lookup import find_cell
+    from bench.results.repeat import repeat_command
     from bench.results.store import Store
 
     store = Store.open(results, store_url, create=False)
     run_id = store.find_run(run_id)
-    again = command(store.run(run_id), find_cell(store, run_id, name), results, store.url)
+    again = repeat_command(store.run(run_id), find_cell(store, run_id, name).axes, results, store.url)
     taken = take_away(store, run_id, name, results, to, again)
     store.close()
     same = "bit for bit" if not taken.difference else f"within {taken.difference:.2g}"

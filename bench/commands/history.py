@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,7 @@ import typer
 
 from bench.commands import RESULTS, Command, Plugins, Results, StoreUrl
 from bench.errors import BenchError
-from bench.formatting import counted, format_interval, print_table, say
+from bench.formatting import counted, format_interval, minute_text, print_table, say
 from bench.plugins import load_plugins
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def _print(found: History) -> None:
     name = found.metric.partition("[")[0]
     rows = [
         (
-            *(point.run_id, _minute(point.started_s), point.commit or "–"),
+            *(point.run_id, minute_text(point.started_s), point.commit or "–"),
             *(format_interval(name, point.value.value, point.value.low, point.value.high),),
             str(point.value.n),
         )
@@ -126,10 +125,6 @@ def _hints(found: History) -> Iterator[str]:
         elif found.matrix:
             what = ("--matrix", found.matrix, "--cell", found.record, "--metric", found.metric)
             yield f"to find the commit: {shlex.join(['bench', 'bisect', before[:10], after[:10], *what])}"
-
-
-def _minute(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _write(found: History, results: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,7 @@ from bench.commands import RESULTS, Command, Results, RunOption, StoreUrl
 from bench.errors import BenchError
 from bench.formatting import at_least, counted, format_value, say, three_digits
 from bench.metrics import METRICS, metric_named
-from bench.results.repeat import filter_text, words_around_filter
+from bench.results.repeat import repeat_command
 from techniques.registry import first_few, nearest
 
 if TYPE_CHECKING:
@@ -88,16 +87,7 @@ def _origin(store: Store, run_id: str, cell: CellRow, results: Path) -> str:
     imported = run["request"].get("imported")
     if imported:
         return f"imported: from {imported['file']}, measured by {imported['tool']}"
-    return f"reproduce: {command(run, cell, results, store.url)}"
-
-
-def command(run: Mapping[str, Any], cell: CellRow, results: Path, store_url: str = "") -> str:
-    """Return the command that reproduces a cell's records and artifacts, in a run of its own."""
-    before, after = words_around_filter(run)
-    words = [*before, filter_text(cell.axes), *after]
-    words += ["--results", str(results.resolve())]
-    words += ["--store", store_url] if store_url else []
-    return shlex.join(words)
+    return f"reproduce: {repeat_command(run, cell.axes, results, store.url)}"
 
 
 def _print_stage(store: Store, run_id: str, stage: StageRow) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,10 +12,6 @@ from bench.commands import RESULTS, Command, Plugins, Results, StoreUrl
 from bench.errors import BenchError
 from bench.formatting import say
 from bench.plugins import load_plugins
-
-if TYPE_CHECKING:
-    from bench.results.store import CellRow, Store
-    from reports.ui.site import Repeat
 
 HOST = "127.0.0.1"
 
@@ -47,7 +42,7 @@ def ui(
     url = store_url or ""
     Store.open(results, url, create=False).close()  # raises where there is none
     token = secrets.token_urlsafe(16)
-    app = make_app(Site(results, url, token, _repeat(results)))
+    app = make_app(Site(results, url, token))
     listening = _listen(port)
     say(f"http://{HOST}:{listening.getsockname()[1]}/?token={token}")
     say("only this machine reaches it; Ctrl-C ends it")
@@ -64,12 +59,3 @@ def _listen(port: int) -> socket.socket:
         raise BenchError(
             f"--port {port}: {error.strerror or error}; another one, or 0 for one that is free"
         ) from None
-
-
-def _repeat(results: Path) -> Repeat:
-    from bench.commands.show import command
-
-    def repeat(store: Store, run_id: str, cell: CellRow) -> str:
-        return command(store.run(run_id), cell, results, store.url)
-
-    return repeat

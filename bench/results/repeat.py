@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -21,3 +23,14 @@ def words_around_filter(run: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     after += [word for path in request.get("trusted", ()) for word in ("--trust", path)]
     after += ["--smoke"] if request.get("smoke") else []
     return before, after
+
+
+def repeat_command(
+    run: Mapping[str, Any], axes: Mapping[str, Any], results: Path, store_url: str = ""
+) -> str:
+    """Return the command that makes a cell's records and artifacts again, in a run of its own."""
+    before, after = words_around_filter(run)
+    words = [*before, filter_text(axes), *after]
+    words += ["--results", str(results.resolve())]
+    words += ["--store", store_url] if store_url else []
+    return shlex.join(words)

@@ -22,8 +22,7 @@ from bench.datasets.prepared import prepared
 from bench.workloads import text_encoder
 from bench.workloads.pieces import encode_pieces
 from bench.workloads.splits import data_of
-from bench.workloads.text_encoder import TextEncoder
-from bench.workloads.words import PADDING
+from bench.workloads.text_encoder import TextEncoder, mean_state
 from bench.workloads.workload import Data, Workload
 
 if TYPE_CHECKING:
@@ -48,10 +47,7 @@ class Matcher(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return vectors (batch, 2, width) of length 1."""
-        texts = tokens.flatten(0, 1)
-        states = self.encoder(texts)
-        present = (texts != PADDING).unsqueeze(2).to(states.dtype)
-        mean = (states * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
+        mean = mean_state(self.encoder, tokens.flatten(0, 1))
         return nn.functional.normalize(mean, dim=1).unflatten(0, (-1, 2))
 
 

@@ -72,21 +72,17 @@ def stains(image: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.fl
 
 def _data() -> Data:
     nuclei, protein = stains(datasets.load("stained-tissue"))
-    test, validation, train = _parts(nuclei.shape)
-    cut = {
-        name: _cut(nuclei, protein, blocks)
-        for name, blocks in zip("tvx", (test, validation, train), strict=True)
-    }
-    usual = np.median(cut["x"][1])
-    mean, spread = cut["x"][0].mean(), cut["x"][0].std()
+    test, validation, train = (_cut(nuclei, protein, blocks) for blocks in _parts(nuclei.shape))
+    mean, spread, usual = train[0].mean(), train[0].std(), np.median(train[1])
 
-    def part(name: str) -> tuple[torch.Tensor, torch.Tensor]:
-        patches, amounts = cut[name]
-        return torch.as_tensor((patches - mean) / spread, dtype=torch.float32), torch.as_tensor(
-            amounts > usual
-        ).long()
+    def samples(patches: NDArray[np.float64], amounts: NDArray[np.float64]) -> Samples:
+        inputs = torch.as_tensor((patches - mean) / spread, dtype=torch.float32)
+        return Samples(inputs, torch.as_tensor(amounts > usual).long())
 
-    return Data(*part("x"), *part("t"), validation=Samples(*part("v")))
+    trained, tested = samples(*train), samples(*test)
+    return Data(
+        *(trained.inputs, trained.targets), *(tested.inputs, tested.targets), validation=samples(*validation)
+    )
 
 
 def _parts(shape: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

@@ -20,7 +20,7 @@ from bench.workloads.columns import text_length
 from bench.workloads.corruptions import TYPOS, with_typos
 from bench.workloads.pieces import encode_pieces
 from bench.workloads.splits import data_of
-from bench.workloads.text_encoder import TextEncoder
+from bench.workloads.text_encoder import TextEncoder, mean_state
 from bench.workloads.words import PADDING
 from bench.workloads.workload import Data, Workload
 
@@ -81,10 +81,7 @@ class MeanClassifier(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return scores (batch, classes)."""
-        states = self.encoder(tokens)
-        present = (tokens != PADDING).unsqueeze(2).to(states.dtype)
-        mean = (states * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
-        scores: torch.Tensor = self.classifier(mean)
+        scores: torch.Tensor = self.classifier(mean_state(self.encoder, tokens))
         return scores
 
 

@@ -38,6 +38,14 @@ class TextEncoder(nn.Module):
         return states
 
 
+def mean_state(encoder: TextEncoder, tokens: torch.Tensor) -> torch.Tensor:
+    """Return the mean of an encoder's states over all tokens (batch, length) but padding, (batch, width)."""
+    states = encoder(tokens)
+    present = (tokens != PADDING).unsqueeze(2).to(states.dtype)
+    mean: torch.Tensor = (states * present).sum(dim=1) / present.sum(dim=1).clamp(min=1)
+    return mean
+
+
 def small(vocabulary: int, length: int, heads: int, layers: int, dropout: float) -> TextEncoder:
     """Return an encoder with new weights: `HEAD_WIDTH` channels a head, feed-forward layers 4 times wider."""
     from transformers import BertConfig

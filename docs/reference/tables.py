@@ -12,7 +12,7 @@ from bench.records import PlannedRequest
 from bench.regression.limits import judged
 from bench.results.store import CellRow, StageRow, Store
 from docs.reference.markdown import assemble, code, prose, table
-from reports.frames.columns import RECORDS, TABLES, about, unit_in
+from reports.frames.columns import TABLES, about, unit_in
 from reports.frames.fidelity import (
     attribution_table,
     fidelity_table,
@@ -23,6 +23,7 @@ from reports.frames.fidelity import (
 from reports.frames.generation import generation_table
 from reports.frames.limits import limits_table
 from reports.frames.loading import load
+from reports.frames.record_columns import RECORDS
 from reports.frames.requests import requests_table
 from reports.frames.run import read_frames
 from reports.frames.sensitivity import sensitivity

@@ -16,8 +16,9 @@ from bench.errors import BenchError
 from bench.metrics import METRICS, metric_named
 from bench.results.places import place_of
 from bench.results.store import Store, address_of
-from reports.frames.columns import RECORDS, TABLES, unit_in
+from reports.frames.columns import TABLES, unit_in
 from reports.frames.limits import limits_of, limits_table
+from reports.frames.record_columns import RECORDS
 from reports.frames.run import read_frames
 from reports.frames.view import read
 from techniques.registry import nearest

@@ -14,7 +14,7 @@ from bench.analysis.statistics import sample_quantile
 from bench.formatting import format_value
 from reports.frames.view import RunView
 from reports.plots.figure import GREY, INK, PALETTE, Plot, format_axis, render, shorten
-from reports.plots.served import Row, place, quickest, served_name
+from reports.plots.served import Row, how_many, place, quickest, served_name
 
 MAX_ROWS = 24
 """Choices that are drawn, the quickest first."""
@@ -30,14 +30,13 @@ def draw_latency(view: RunView, inference: pd.DataFrame, workload: str, batch_si
     found = [(row, launches) for row, launches in found if launches]
     if not found:
         return None
-    more = len({row["infer_key"] for row in rows if row["ranked"]}) - len(found)
     return render(
         f"latencies-{workload}-batch-{batch_size}",
         f"Latency of single calls: {workload}, batch {batch_size}",
         "The thin line has 98 % of the calls of all launches, the thick one the middle half. Marks are the "
         "median, the 90th and the 99th percentile, with 95 % intervals of order statistics; a percentile "
         "that too few calls support is left out. Small ticks are the medians of launches."
-        + (f" The {len(found)} quickest of {len(found) + more} choices are shown." if more else ""),
+        + how_many(len(found), rows, " choices"),
         lambda: _figure(found, rows),
     )
 

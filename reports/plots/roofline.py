@@ -28,7 +28,7 @@ from reports.plots.figure import (
     render,
     shorten,
 )
-from reports.plots.served import Row, place, quickest, served_name
+from reports.plots.served import Row, how_many, place, quickest, served_name
 
 MAX_POINTS = 60
 """Structures that are drawn, the quickest first."""
@@ -46,14 +46,13 @@ def draw_roofline(inference: pd.DataFrame, workload: str, batch_size: Any, roof:
     points = quickest(rows, MAX_POINTS)
     if not points:
         return None
-    more = len({row["infer_key"] for row in rows if row["ranked"]}) - len(points)
     return render(
         f"roofline-{workload}-batch-{batch_size}",
         f"Roofline: {workload}, batch {batch_size}",
         "Lines are the ceilings that this run measured: operations a second in each number format, and bytes "
         "a second × operations for each byte that must move. Points are timed structures, bars their 95 % "
         "interval, hollow ones a lower bound as their FLOP count is incomplete."
-        + (f" The {len(points)} quickest of {len(points) + more} are shown." if more else ""),
+        + how_many(len(points), rows),
         lambda: _figure(points, roof),
     )
 

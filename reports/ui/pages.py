@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import base64
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import pandas as pd
 
 from bench.errors import BenchError
-from bench.formatting import counted, format_interval
+from bench.formatting import counted, format_interval, minute_text
 from bench.metrics import METRICS
 from bench.regression.history import change_text, read_history
 from bench.regression.side_by_side import compare_runs
+from bench.results.repeat import repeat_command
 from reports.checks.page import render
-from reports.content import gather
+from reports.content import content_of
 from reports.formats.html import render_html
 from reports.formats.page import render_page
-from reports.frames.view import RunView, records
+from reports.frames.view import records
 from reports.plots.history import draw_history
 from reports.ui.record import read_record
-from reports.ui.records import SEARCHED, read_records, record_rows
+from reports.ui.records import SEARCHED, read_records, record_rows, run_path
 from reports.ui.site import Site
 from reports.ui.table import Cell, Query, choices, parse_query, select
 
@@ -57,7 +57,7 @@ def _runs(stored: pd.DataFrame) -> pd.DataFrame:
             "run": str(run["id"]),
             "matrix": str(run["matrix"]) + (" (smoke)" if run["request"].get("smoke") else ""),
             "state": str(run["state"]),
-            "started": datetime.fromtimestamp(float(run["started_s"]), UTC).strftime("%Y-%m-%d %H:%M"),
+            "started": minute_text(float(run["started_s"])),
             "commit": str(run["request"].get("commit") or "")[:10],
         }
         for run in stored.to_dict("records")
@@ -66,7 +66,7 @@ def _runs(stored: pd.DataFrame) -> pd.DataFrame:
 
 
 def _run_row(row: dict[str, Any]) -> tuple[Cell, ...]:
-    return (Cell(row["run"], f"/runs/{_quoted(row['run'])}"), *(Cell(row[name]) for name in list(_RUNS)[1:]))
+    return (Cell(row["run"], run_path(row["run"])), *(Cell(row[name]) for name in list(_RUNS)[1:]))
 
 
 def run(site: Site, request: Request) -> str:
@@ -85,7 +85,7 @@ def run(site: Site, request: Request) -> str:
         SEARCHED,
         lambda page: record_rows(found, page, run_id),
         choosing=(*found.axes, "state"),
-        links=[("whole report", f"/runs/{_quoted(run_id)}/report")],
+        links=[("whole report", f"{run_path(run_id)}/report")],
     )
 
 
@@ -119,15 +119,16 @@ def record(site: Site, request: Request) -> str:
     name = request.query_params.get("name", "")
     with site.store() as store:
         run_id = store.find_run(request.path_params["run"])
-        METRICS.learn(store.run(run_id)["request"].get("metrics", ()))
+        of_run = store.run(run_id)
+        METRICS.learn(of_run["request"].get("metrics", ()))
         found = read_record(store, run_id, name)
-        imported = store.run(run_id)["request"].get("imported")
-        repeat = (
-            "" if imported or found.cell is None or found.skipped else site.repeat(store, run_id, found.cell)
-        )
-    back = f"/runs/{_quoted(run_id)}"
-    of_latency = urlencode({"metric": "latency_s", "cell": name})
-    links = [(run_id, back), *([("history of its latency", f"/history?{of_latency}")] if found.cell else [])]
+        url = store.url
+    links, repeat = [(run_id, run_path(run_id))], ""
+    if found.cell is not None:
+        of_latency = urlencode({"metric": "latency_s", "cell": name})
+        links.append(("history of its latency", f"/history?{of_latency}"))
+        if not found.skipped and not of_run["request"].get("imported"):
+            repeat = repeat_command(of_run, found.cell.axes, site.results, url)
     return render_page("ui_record.html.j2", title=found.name, record=found, repeat=repeat, links=links)
 
 
@@ -135,11 +136,7 @@ def report(site: Site, request: Request) -> str:
     """The run's whole report, as `bench report` writes it."""
     with site.store() as store:
         run_id = store.find_run(request.path_params["run"])
-
-        def made(_: RunView) -> str:
-            return render_html(gather(store, run_id))
-
-        return site.made(store, run_id, "report", made)
+        return site.made(store, run_id, "report", lambda view: render_html(content_of(view)))
 
 
 def compare(site: Site, request: Request) -> str:
@@ -184,8 +181,8 @@ def _history(site: Site, metric: str, cell: str) -> str:
     name = metric.partition("[")[0]
     points = [
         (
-            Cell(point.run_id, f"/runs/{_quoted(point.run_id)}"),
-            Cell(datetime.fromtimestamp(point.started_s, UTC).strftime("%Y-%m-%d %H:%M")),
+            Cell(point.run_id, run_path(point.run_id)),
+            Cell(minute_text(point.started_s)),
             Cell(point.commit or "–"),
             Cell(format_interval(name, point.value.value, point.value.low, point.value.high)),
             Cell(str(point.value.n)),
@@ -203,7 +200,3 @@ def _history(site: Site, metric: str, cell: str) -> str:
         notes=found.notes,
         links=[("all cells", "/history")],
     )
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe="")

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from bench.analysis.summary import summarize
 from bench.errors import BenchError
 from bench.formatting import format_interval, format_value
@@ -42,21 +44,24 @@ class Record:
 def read_record(store: Store, run_id: str, name: str) -> Record:
     """Read a cell by its name or a stage by its key; raises BenchError where the run has neither."""
     stages = {stage.key: stage for stage in store.stages(run_id)}
+    launches = store.launches(run_id)
+
+    def record_of(key: str) -> StageRecord:
+        own = launches[launches["stage_key"] == key]
+        return _stage(stages[key], store.stage_measurements(run_id, key), own)
+
     cells = {cell.name: cell for cell in store.cells(run_id)}
     if name in cells:
         cell = cells[name]
         keys = [] if cell.skipped else [str(key) for key in cell.stages.values()]
-        return Record(name, cell.skipped, tuple(_stage(store, run_id, stages[key]) for key in keys), cell)
+        return Record(name, cell.skipped, tuple(map(record_of, keys)), cell)
     if name in stages:
         stage = stages[name]
-        return Record(f"{stage.kind} {stage.label}", "", (_stage(store, run_id, stage),), None)
+        return Record(f"{stage.kind} {stage.label}", "", (record_of(name),), None)
     raise BenchError(f"run {run_id} has no cell or stage {name!r}{nearest(name, cells)}")
 
 
-def _stage(store: Store, run_id: str, stage: StageRow) -> StageRecord:
-    measured = store.stage_measurements(run_id, stage.key)
-    launches = store.launches(run_id)
-    own = launches[launches["stage_key"] == stage.key]
+def _stage(stage: StageRow, measured: pd.DataFrame, launches: pd.DataFrame) -> StageRecord:
     settings = stage.request.settings
     pairs = settings.items() if isinstance(settings, dict) else ()
     return StageRecord(
@@ -64,7 +69,7 @@ def _stage(store: Store, run_id: str, stage: StageRow) -> StageRecord:
         stage.key[:_SHORT_KEY],
         ", ".join(f"{name}={value}" for name, value in pairs),
         tuple(_metric(row) for row in records(summarize(measured))),
-        tuple(_launches(records(own))),
+        tuple(_launches(records(launches))),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pandas as pd
 
@@ -54,6 +54,11 @@ class Records:
         return {**self.axes, "state": "state", **self.numbers}
 
 
+def run_path(run_id: str) -> str:
+    """Return the path of a run's page."""
+    return f"/runs/{quote(run_id, safe='')}"
+
+
 def read_records(view: RunView) -> Records:
     """Return the records of a run, as its report has them."""
     served = inference_table(view)
@@ -73,7 +78,7 @@ def record_rows(found: Records, page: pd.DataFrame, run_id: str) -> list[tuple[C
 
 def _row(found: Records, row: Mapping[str, Any], run_id: str) -> tuple[Cell, ...]:
     which = row.get("cell") or row.get("train_key")
-    link = f"/runs/{quote(run_id, safe='')}/record?name={quote(str(which), safe='')}"
+    link = f"{run_path(run_id)}/record?{urlencode({'name': which})}"
     state = str(row["state"])
     return (
         Cell(str(row[SEARCHED]), link),

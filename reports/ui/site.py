@@ -11,11 +11,8 @@ from pathlib import Path
 from threading import RLock
 from typing import TypeVar
 
-from bench.results.store import CellRow, Store
+from bench.results.store import Store
 from reports.frames.view import RunView, read
-
-Repeat = Callable[[Store, str, CellRow], str]
-"""Returns the command that measures a run's cell again."""
 
 Made = TypeVar("Made")
 
@@ -36,13 +33,12 @@ class _Kept:
 
 
 class Site:
-    """A store as the pages see it, for several threads. `token` opens them, `repeat` is shown with a cell."""
+    """A store as the pages see it, for several threads. `token` opens them."""
 
-    def __init__(self, results: Path, store_url: str, token: str, repeat: Repeat) -> None:
+    def __init__(self, results: Path, store_url: str, token: str) -> None:
         self.results = results
         self.store_url = store_url
         self.token = token
-        self.repeat = repeat
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._lock = RLock()
 
@@ -55,13 +51,11 @@ class Site:
         finally:
             store.close()
 
-    def view(self, store: Store, run_id: str) -> RunView:
-        """Return a run as reports see it; one that is going on may be some seconds old."""
-        with self._lock:
-            return self._read(store, run_id).view
-
     def made(self, store: Store, run_id: str, what: str, make: Callable[[RunView], Made]) -> Made:
-        """Return what `make` makes of a run, made once for as long as the run is not read again."""
+        """Return what `make` makes of a run as reports see it, made once until the run is read again.
+
+        A run that is going on may be some seconds old.
+        """
         with self._lock:
             kept = self._read(store, run_id)
             if what not in kept.made:

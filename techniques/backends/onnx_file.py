@@ -155,6 +155,8 @@ def _rename_shapes(path: Path) -> None:
         for weight in model.graph.initializer
         if weight.name.startswith(_SHAPES_OF_FUSED)
     }
+    if not names:
+        return
     for weight in model.graph.initializer:
         weight.name = names.get(weight.name, weight.name)
     for node in model.graph.node:

@@ -15,7 +15,8 @@ from docs.reference import python
 from docs.reference.commands import find_commands, own_options
 from docs.reference.matrix import sections
 from docs.reference.protocols import entry_point_groups
-from reports.frames.columns import RECORDS, TABLES
+from reports.frames.columns import TABLES
+from reports.frames.record_columns import RECORDS
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS
 from techniques.optimizers import OPTIMIZERS

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.commands.show import command
 from bench.records import Measurement
-from bench.results.store import CellRow, Store
 from reports.ui.site import Site
 from tests.support.synthetic_run import Synthetic, build
 
@@ -23,10 +21,6 @@ SLOWER = {"infer digits/dense@cpu-eager": (Measurement("latency_s", 2e-3, n=500)
 HOSTILE = "<script>alert(1)<b>\"'&\x1b[31m" + "n" * 300
 
 Get = Callable[[str], str]
-
-
-def repeat_in(results: Path) -> Callable[[Store, str, CellRow], str]:
-    return lambda store, run_id, cell: command(store.run(run_id), cell, results)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +38,7 @@ def address(results: Path) -> Iterator[str]:
     from reports.ui.app import make_app
 
     uvicorn = pytest.importorskip("uvicorn")
-    app = make_app(Site(results, "", TOKEN, repeat_in(results)))
+    app = make_app(Site(results, "", TOKEN))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
     serving = threading.Thread(target=server.run, daemon=True)
     serving.start()

@@ -9,7 +9,8 @@ import bench
 from bench.errors import BenchError
 from bench.records import Measurement, PlannedRequest, Result
 from bench.results.store import CellRow, StageRow, Store
-from reports.frames.columns import RECORDS, TABLES, about
+from reports.frames.columns import TABLES, about
+from reports.frames.record_columns import RECORDS
 from tests.support.synthetic_run import Synthetic, build
 
 MADE_UP = Synthetic(optimizers=("adam", "sgd"), backends=("cpu-eager",), seeds=(0, 1))
