@@ -5,13 +5,16 @@ VENV := .venv
 .PHONY: bench test test-slow test-clusters test-docs test-capped test-busy coverage lint docs clean
 
 # The optional packages that a shipped matrix needs, by the names of their extras; a matrix of your own: EXTRAS=...
-EXTRAS_backends := runtimes,workloads
-EXTRAS_compression := runtimes,workloads
-EXTRAS_full := generation,optimizers,runtimes,workloads
+EXTRAS_article := runtimes,tensorflow
+EXTRAS_backends := runtimes,tensorflow,workloads
+EXTRAS_compression := lora,runtimes,workloads
+EXTRAS_frameworks := jax,keras,tensorflow
+EXTRAS_full := generation,jax,keras,lora,optimizers,runtimes,tensorflow,workloads
 EXTRAS_generation := generation,workloads
 EXTRAS_long := workloads
 EXTRAS_optimizers := optimizers
-EXTRAS_serve := runtimes
+EXTRAS_requests := generation,workloads
+EXTRAS_serve := runtimes,tensorflow
 EXTRAS_standard := runtimes,workloads
 EXTRAS_targets := workloads
 EXTRAS_workloads := workloads
@@ -33,7 +36,9 @@ LONG := tests/docs tests/bench/testing tests/bench/test_devices_run.py \
 	tests/bench/execution/test_lost_ranks.py tests/bench/commands/test_compress.py \
 	tests/bench/costs/test_prediction.py \
 	tests/bench/interchange/test_taken_away.py tests/techniques/test_inductor_decoder.py \
-	tests/techniques/test_static_settings.py
+	tests/techniques/test_frameworks.py tests/techniques/test_static_settings.py \
+	tests/bench/regression/test_real_changes.py tests/bench/regression/ab/test_kept.py \
+	tests/bench/regression/ab/test_libraries.py tests/performance/test_scores.py
 
 # Whole runs and runtimes that take half a minute each: `make test` is without them.
 test-slow: $(VENV)/.installed-dev

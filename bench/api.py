@@ -44,8 +44,9 @@ def measure(
     `inputs` has shape (samples, ...): batches are taken from it in turn. The model is handed over as a
     program of torch.export, in evaluation mode; its first dimension is the batch. The run is kept in the
     folder `results` as any other, and its records in the store of the URL `store`, by default of the
-    environment variable `BENCH_STORE`, else in a file of the folder. Once lowering, evaluation and
-    launches have taken `budget_s` seconds, no timing that has three launches has another; None sets no limit.
+    environment variable `BENCH_STORE`, else in a file of the folder. Lowering, evaluation and launches end
+    within `budget_s` seconds, or with the stage that runs then: the uncompressed model on each backend comes
+    first, and what has no room is `skipped` with that reason; None sets no limit.
 
     `outputs` says what the model returns where its shape does not tell:
     "scores:1" (of classes, on that axis), "probability", "logit", "labels" or "values". Quality is the share
@@ -85,7 +86,8 @@ def measure(
 def run_matrix(matrix: Path, results: Path, store_url: str = "", trusted: Sequence[Path] = ()) -> str:
     """Run a matrix file, or resume its run; return the run's id. No report is written."""
     from bench.execution.options import RunOptions
-    from bench.execution.session import execute, prepare
+    from bench.execution.preparation import prepare
+    from bench.execution.session import execute
 
     options = RunOptions(str(matrix), results, trusted=tuple(trusted), store=store_url)
     return execute(prepare(options), lambda run_id: None).run_id

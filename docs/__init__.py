@@ -1,1 +1,1 @@
-"""What the site is built from: `pages/` by hand, and `reference/`, which writes pages from the code."""
+"""What the site is built from: `pages/` by hand, `reference/` from code, `results/` from runs."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from reports.grids.compression import compression_grids
 from reports.grids.fidelity import fidelity_grids
 from reports.grids.generation import generation_grids
 from reports.grids.grid import Grid
+from reports.grids.large import MAX_ROWS
 from reports.grids.limits import limits_grid
 from reports.grids.optimizers import optimizer_grids
 from reports.grids.run import all_grids, environment_grid, problem_grids
@@ -49,6 +51,7 @@ class Content:
     kept. `short` are the tables for a terminal, `last_lines` the lines under them: data left out, overhead,
     predicted and actual cost, limits. `summary` is all of it in a few lines of at most 100 columns.
     `choices` are those of each workload, none of a smoke run, and `view` is the run that all comes from.
+    `figures_left_out` says why there are no plots and how to draw them, where a run has too many cells.
     A report that is `alone` is written in one format only, without the files of the others next to it.
     """
 
@@ -68,30 +71,40 @@ class Content:
     view: RunView
     choices: tuple[Choices, ...] = ()
     summary: tuple[str, ...] = ()
+    figures_left_out: str = ""
     alone: bool = False
 
 
-def gather(store: Store, run_id: str, *, complete: bool = False, figures: bool = True) -> Content:
+def gather(store: Store, run_id: str, *, complete: bool = False, figures: bool | None = None) -> Content:
     """Read a run and make all parts of its report; a run that is `complete` only lacks this report.
 
-    Without `figures` there are no plots, which take most of the time.
+    Without `figures` there are no plots, which take most of the time. By default only a run of more cells
+    than its tables show has none: its page draws charts of its own.
     """
-    with _uncollected():
+    with uncollected():
         view = read(store, run_id)
     return content_of(view, complete=complete, figures=figures)
 
 
-def content_of(view: RunView, *, complete: bool = False, figures: bool = True) -> Content:
+def content_of(view: RunView, *, complete: bool = False, figures: bool | None = None) -> Content:
     """Make all parts of the report of a run that was read; see `gather`."""
-    with _uncollected():
-        frames = read_frames(view)
+    with uncollected():
+        content = _without_figures(view, complete)
+    left_out = _too_many_to_draw(view, content.frames) if figures is None else ""
+    if left_out:
+        return replace(content, figures_left_out=left_out, last_lines=(*content.last_lines, left_out))
+    # With the search for garbage: each figure is megabytes in cycles.
+    draws = not view.smoke and figures is not False
+    return replace(content, plots=tuple(draw_all(content.frames, view))) if draws else content
+
+
+def _without_figures(view: RunView, complete: bool) -> Content:
+    frames = read_frames(view)
     limits = limits_of(view, frames)
     if limits.findings:
         frames["limits"] = limits_table(limits)
-    noted = [*notes(view), *(() if view.smoke else clipping_notes(frames["training"]))]
-    overhead, estimated, kept = overhead_text(view).splitlines(), estimate_summary(view), limit_lines(limits)
     choices = () if view.smoke else tuple(choices_of(view, frames))
-    predicted = estimated.partition(";")[0].partition(". ")[0]
+    captions, last_lines, brief = _lines(view, frames, limits)
     return Content(
         title=visible(f"{view.run['matrix']}: {view.run['id']}"),
         about=_about(view, complete),
@@ -100,27 +113,43 @@ def content_of(view: RunView, *, complete: bool = False, figures: bool = True) -
         answers=() if view.smoke else tuple(answers(frames)),
         grids=tuple(grid for grid in _grids(frames, smoke=view.smoke) if grid.rows),
         problems=tuple(problem_grids(frames["problems"])),
-        captions={
-            "overhead": overhead[0],
-            "estimate": estimated,
-            "limits": next(iter(kept), ""),
-        },
+        captions=captions,
         limits=limits,
         environment=environment_grid(view),
-        plots=() if view.smoke or not figures else tuple(draw_all(frames, view)),
+        plots=(),
         short=() if view.smoke else tuple(short_grids(frames)),
-        last_lines=(*noted, *overhead, *estimate_text(view).splitlines(), *kept),
+        last_lines=tuple(last_lines),
         view=view,
         choices=choices,
-        summary=(
-            *summary(view, frames, choices),
-            *(part for line in (*noted, overhead[0], predicted, *kept) for part in wrapped(line)),
-        ),
+        summary=(*summary(view, frames, choices), *(part for line in brief for part in wrapped(line))),
+    )
+
+
+def _lines(
+    view: RunView, frames: Mapping[str, pd.DataFrame], limits: Comparison
+) -> tuple[Mapping[str, str], Sequence[str], Sequence[str]]:
+    """Return the captions of tables, the lines under a terminal's tables, and those that are in brief."""
+    noted = [*notes(view), *(() if view.smoke else clipping_notes(frames["training"]))]
+    overhead, estimated, kept = overhead_text(view).splitlines(), estimate_summary(view), limit_lines(limits)
+    captions = {"overhead": overhead[0], "estimate": estimated, "limits": next(iter(kept), "")}
+    predicted = estimated.partition(";")[0].partition(". ")[0]
+    whole = (*noted, *overhead, *estimate_text(view).splitlines(), *kept)
+    return captions, whole, (*noted, overhead[0], predicted, *kept)
+
+
+def _too_many_to_draw(view: RunView, frames: Mapping[str, pd.DataFrame]) -> str:
+    """Say that figures are left out and how to draw them; nothing where a run has few enough cells."""
+    cells = len(frames["inference"])
+    if view.smoke or cells <= MAX_ROWS:
+        return ""
+    command = shlex.join(["bench", "export", str(view.run["id"]), "--format", "figures", "--to", "plots/"])
+    return (
+        f"No figures in files: the run has {cells:,} cells, more than {MAX_ROWS:,}. To draw them: {command}"
     )
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Stop the search for garbage in cycles: a large run is millions of objects, and none of them is any."""
     was_on = gc.isenabled()
     gc.disable()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.files import replace_file
 from bench.results.folder import refuse_links
-from reports.content import Content, gather
+from reports.content import Content, gather, uncollected
 from reports.formats.table import FORMATS, refuse_outside
 
 if TYPE_CHECKING:
@@ -28,12 +28,13 @@ def write_content(content: Content, folder: Path) -> Path:
     Nothing is written before all of it is made; then each file is replaced whole, the page last.
     """
     files = []
-    for format_ in FORMATS.rows():
-        if format_.on_request:
-            continue
-        for path, data in format_.render(content):
-            refuse_outside(format_, path)
-            files.append((path, data))
+    with uncollected():
+        for format_ in FORMATS.rows():
+            if format_.on_request:
+                continue
+            for path, data in format_.render(content):
+                refuse_outside(format_, path)
+                files.append((path, data))
     refuse_links(folder.parent, *(str(Path(folder.name, path).parent) for path, _ in files))
     for path, data in files:
         replace_file(folder / path, data)

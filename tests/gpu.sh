@@ -111,7 +111,7 @@ fashion-mnist-simplecnn = "digits"
 MATRIX
 
 cat >"$folder/gpu-generation.toml" <<'MATRIX'
-about = "Eager PyTorch on the GPU, and vLLM where it is installed, continue texts"
+about = "PyTorch on the GPU, eager and compiled, and vLLM where it is installed, continue texts"
 
 [train]
 workload = ["shakespeare-llama", "shakespeare-llama-22m"]
@@ -120,7 +120,7 @@ backend = "cuda-eager"
 
 [infer]
 compression = "none"
-backend = ["cuda-eager", "vllm"]
+backend = ["cuda-eager", "cuda-inductor-decoder", "vllm"]
 precision = ["fp32", "bf16"]
 
 [generation]
@@ -140,8 +140,9 @@ MATRIX
 
 logged machine.txt "$python" -m bench machine
 logged doctor.txt "$python" -m bench doctor
-logged tests.txt "$python" -m pytest -rs tests/techniques tests/truth/test_ceilings.py \
-  -k "cuda or gpu or tensorrt or board or accelerator or ceiling"
+# Slow ones too, which the default suite leaves out.
+logged tests.txt "$python" -m pytest -rs -m "slow or not slow" tests/techniques tests/truth \
+  -k "cuda or gpu or nccl or vllm or tensorrt or board or accelerator or ceiling"
 for matrix in gpu gpu-training gpu-devices gpu-generation; do
   logged "$matrix.txt" "$python" -m bench run --matrix "$folder/$matrix.toml" --results "$folder/results"
 done

@@ -77,6 +77,14 @@ def run_step(
             {"command": "limits", "matrix": "my.toml", "results": "out", "json": ""},
             ["limits", "--matrix", "my.toml", "--results", "out"],
         ),
+        (
+            {"command": "check", "baseline": "base", "options": "--confirm\n--margin\n0.02\n", "json": ""},
+            ["check", "--baseline", "base", "--results", "results", "--confirm", "--margin", "0.02"],
+        ),
+        (
+            {"matrix": "ci", "options": "--cell\nmy net; $(id)", "json": ""},
+            ["ab", "--matrix", "ci", "--cell", "my net; $(id)"],
+        ),
     ],
 )
 def test_inputs_become_the_words_of_the_command(tmp_path, inputs, expected):

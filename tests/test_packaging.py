@@ -104,3 +104,5 @@ def test_continuous_integration_runs_the_oldest_and_the_newest_python_and_the_lo
     assert jobs["test"]["strategy"]["matrix"]["python"] == [named[0], named[-1]]
     assert any("--resolution lowest-direct" in step.get("run", "") for step in jobs["lowest"]["steps"])
     assert "performance" in jobs
+    # A stage that fails in one part must not cost the report of all.
+    assert "!cancelled()" in jobs["standard-report"]["if"]

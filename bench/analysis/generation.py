@@ -60,10 +60,11 @@ def acceptance(tokens_of_steps: Sequence[int], drafted: int) -> float | None:
     return fmean((tokens - 1) / drafted for tokens in tokens_of_steps) if tokens_of_steps else None
 
 
-def decode_share(bytes_moved: float, bytes_per_s: float, per_token_s: float) -> float:
-    """Return which share of the time per output token reading weights and cache once takes.
+def decode_share(bytes_moved: float, bytes_per_s: float, step_s: float) -> float:
+    """Return which share of a step's time reading weights and cache once takes.
 
-    No step of new tokens is faster, unless a cache of the processor holds them. Source: Pope et al. 2023,
-    "Efficiently Scaling Transformer Inference", section 2.
+    A step gives each text a token, or several where a draft proposed them. No step is faster, unless a cache
+    of the processor holds what is read. Source: Pope et al. 2023, "Efficiently Scaling Transformer
+    Inference", section 2.
     """
-    return bytes_moved / bytes_per_s / per_token_s
+    return bytes_moved / bytes_per_s / step_s

@@ -156,15 +156,28 @@ def difference(
 def widened(ratio: Interval, carried: float) -> Interval:
     """Widen an interval for independent launches by what launches take over from those before them.
 
-    A correlation r of consecutive launches inflates the variance of a mean by (1 + r) / (1 - r) (von Storch &
-    Zwiers 1999, "Statistical Analysis in Climate Research", section 6.6).
+    A correlation r of consecutive launches inflates the variance of a mean, by (1 + r) / (1 - r) for many
+    launches, hides a part of it from the spread of few, and leaves that spread fewer degrees of freedom
+    (Bayley & Hammersley 1946, "The 'effective' number of independent observations in an autocorrelated time
+    series", JRSS suppl. 8; Zięba 2010, "Effective number of observations and unbiased estimators of variance
+    for autocorrelated data", Metrology and Measurement Systems 17).
     """
     if ratio.low is None or ratio.high is None:
         return ratio
-    r = min(_MAX_CARRY_OVER, max(0.0, carried))
-    factor = math.sqrt((1 + r) / (1 - r))
+    factor = _widening(min(_MAX_CARRY_OVER, max(0.0, carried)), ratio.n)
     low, high = (ratio.value * (bound / ratio.value) ** factor for bound in (ratio.low, ratio.high))
     return replace(ratio, low=low, high=high)
+
+
+def _widening(r: float, n: int) -> float:
+    """Return the width of an interval of n launches a side over that of independent ones."""
+    from scipy.special import stdtrit
+
+    of_mean = 1 + 2 * sum((1 - lag / n) * r**lag for lag in range(1, n))
+    inflation = of_mean / (1 - (of_mean - 1) / (n - 1))
+    freedom = 2 * (n - 1)
+    quantiles = stdtrit([freedom * (1 - r**2) / (1 + r**2), freedom], 0.975)
+    return math.sqrt(inflation) * float(quantiles[0] / quantiles[1])
 
 
 def centre(launches: Sequence[float]) -> float:

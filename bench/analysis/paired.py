@@ -48,11 +48,17 @@ def loss_of_shares(before: Values, after: Values) -> Loss:
     """
     if not (_right_or_wrong(before) and _right_or_wrong(after)):
         return loss_of_means(before, after)
-    lost, won = int((before > after).sum()), int((before < after).sum())
-    right = int(((before == 1) & (after == 1)).sum())
-    value, low, high = newcombe(right, lost, won, len(before))
+    right = int(np.count_nonzero((before == 1) & (after == 1)))
+    lost, won = int(np.count_nonzero(before)) - right, int(np.count_nonzero(after)) - right
+    return _loss_of_answers(right, lost, won, len(before))
+
+
+@cache
+def _loss_of_answers(right: int, lost: int, won: int, items: int) -> Loss:
+    """Compare right answers by their counts, which many pairs of models have in common."""
+    value, low, high = newcombe(right, lost, won, items)
     method = "McNemar's exact test; Newcombe's interval"
-    return Loss(value, low, high, mcnemar(lost, won), len(before), lost, won, method)
+    return Loss(value, low, high, mcnemar(lost, won), items, lost, won, method)
 
 
 def _right_or_wrong(values: Values) -> bool:
@@ -72,16 +78,23 @@ def loss_of_means(before: Values, after: Values) -> Loss:
 def loss_of_statistic(before: Values, after: Values, statistic: Callable[[Values], Values]) -> Loss:
     """Compare a statistic of items, (items,) each: paired bootstrap, the same items drawn for both.
 
-    `statistic` maps values (resamples, items) to (resamples,). The interval is the standard bootstrap one
+    `statistic` maps values (..., items) to (...). The interval is the standard bootstrap one
     (Efron & Tibshirani 1993, chapter 12).
     """
     values = statistic(before[None])[0] - statistic(after[None])[0]
-    spread: list[Values] = []
+    first, second = resampled(np.stack([before, after]), statistic)
+    return _standard(float(values), first - second, len(before))
+
+
+def resampled(values: Values, statistic: Callable[[Values], Values]) -> Values:
+    """Return a statistic of resamples of items: (n, resamples) of values (n, items).
+
+    `statistic` maps values (..., items) to (...). Of as many items the same ones are drawn each time.
+    """
     random = np.random.default_rng(_SEED)
-    for count in _portions(RESAMPLES, len(before)):
-        drawn = random.integers(0, len(before), (count, len(before)))
-        spread.append(statistic(before[drawn]) - statistic(after[drawn]))
-    return _standard(float(values), np.concatenate(spread), len(before))
+    items = values.shape[-1]
+    drawn = (random.integers(0, items, (count, items)) for count in _portions(RESAMPLES, items))
+    return np.concatenate([statistic(values[:, rows]) for rows in drawn], axis=-1)
 
 
 def loss_of_resamples(before: float, after: float, resamples: tuple[Values, Values]) -> Loss:

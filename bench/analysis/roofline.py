@@ -94,7 +94,8 @@ def beats_machine(
 
     `peaks` are measured operations a second by number format; `number` is that of the call. Where it is
     emulated, a runtime is free to multiply in a wider format, so the highest peak of those decides. Nothing
-    is said of a format whose own peak is unknown. Bytes moved are a model, not a count, and are not judged.
+    is said of a format whose own peak is unknown. Bytes moved are a model, not a count, and are not judged
+    here; see `beats_memory`.
     """
     if not operations or not seconds or not peaks.get(number):
         return ""
@@ -106,6 +107,25 @@ def beats_machine(
     return (
         f"{100 * share:.0f} % of the peak rate in {decides} that this run measured: nothing beats the "
         "machine, so outputs were reused or work was left out"
+    )
+
+
+def beats_memory(
+    bytes_moved: float | None, seconds: float | None, bytes_per_s: float | None, cache_bytes: int
+) -> str:
+    """Say that a call is faster than its machine's memory, or return an empty text.
+
+    `bytes_moved` are what each call must read, of which the last cache may still hold as many as it has room
+    for; `bytes_per_s` is what was measured of this machine.
+    """
+    if not bytes_moved or not seconds or not bytes_per_s:
+        return ""
+    share = max(0.0, bytes_moved - cache_bytes) / bytes_per_s / seconds
+    if share <= MAX_UTILIZATION:
+        return ""
+    return (
+        f"{100 * share:.0f} % of the memory's speed that this run measured: nothing beats the machine, so "
+        "not all weights were read, or tokens came that no step made"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _WHAT = ("stage_key", "metric", "qualifier")
+_LARGEST = 2**62
 
 
 def undisturbed(measurements: pd.DataFrame) -> pd.DataFrame:
@@ -23,8 +25,10 @@ def undisturbed(measurements: pd.DataFrame) -> pd.DataFrame:
     calm = good["disturbed"] == ""
     if calm.all():
         return good
-    told = (calm & good["value"].notna()).groupby([good[name] for name in _WHAT]).transform("any")
-    return good[calm | ~told.astype(bool)]
+    group, groups = numbered(good, _WHAT)
+    told = np.zeros(groups, dtype=bool)
+    told[group[(calm & good["value"].notna()).to_numpy(dtype=bool)]] = True
+    return good[calm.to_numpy(dtype=bool) | ~told[group]]
 
 
 def summarize(measurements: pd.DataFrame) -> pd.DataFrame:
@@ -36,7 +40,7 @@ def summarize(measurements: pd.DataFrame) -> pd.DataFrame:
     has one. A timing of one launch is preliminary.
     """
     good = undisturbed(measurements)
-    group, groups = _numbered(good)
+    group, groups = numbered(good, _WHAT)
     known = np.flatnonzero(good["value"].notna())
     last = np.zeros(groups, dtype=int)
     last[group] = np.arange(len(good))  # of equal indices the last is kept
@@ -60,14 +64,21 @@ _COLUMNS = (
 )
 
 
-def _numbered(rows: pd.DataFrame) -> tuple[np.ndarray, int]:
-    """Number the stage_key × metric × qualifier of rows in the order they come; return how many there are."""
+def numbered(rows: pd.DataFrame, columns: Iterable[str]) -> tuple[np.ndarray, int]:
+    """Number groups of rows with equal values in these columns, (rows,), in the order that groups come.
+
+    Returns how many there are too. What is unknown is equal to what is unknown.
+    """
     import pandas as pd
 
-    numbers = np.zeros(len(rows), dtype=np.int64)
-    for name in _WHAT:
+    numbers, most = np.zeros(len(rows), dtype=np.int64), 1
+    for name in columns:
         own, values = pd.factorize(rows[name])
-        numbers = numbers * (len(values) + 1) + own
+        if most > _LARGEST // (len(values) + 1):
+            numbers, distinct = pd.factorize(numbers)
+            most = len(distinct)
+        numbers = numbers * (len(values) + 1) + own + 1
+        most *= len(values) + 1
     group, distinct = pd.factorize(numbers)
     return group, len(distinct)
 

@@ -58,10 +58,13 @@ def compare(
     page = html or last.results / last.run_id / PAGE
     if html is None:
         refuse_links(last.results, f"{last.run_id}/{PAGE}")
-    tables = short_tables([sides_grid(found), short_grid(found, rows)], details=True)
+    short = short_grid(found, rows)
+    tables = short_tables([sides_grid(found), short], details=True)
     for table in tables:
         if table.rows:
             print_table(table.title, table.rows, table.columns)
+    if short.left_out:
+        say(short.left_out)
     for note in found.notes:
         say(f"note: {note}")
     say(summary(found))

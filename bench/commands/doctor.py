@@ -16,6 +16,7 @@ from bench.execution.allocator import KEEP
 from bench.formatting import format_value, say
 from bench.instruments.kernel_files import read_text
 from bench.instruments.processor import CPU0
+from bench.instruments.variables import slow_variables
 from bench.plugins import load_plugins
 from bench.processes import output_of
 
@@ -140,6 +141,7 @@ def advise(
 
 
 def _unmeasured(machine: Mapping[str, Any]) -> Iterator[str]:
+    yield from slow_variables(machine["used"]["variables"])
     cpu = machine["cpu"]
     if cpu["governor"] not in (None, "performance"):
         yield f"the governor is {cpu['governor']}: `cpupower frequency-set -g performance` fixes the clock"

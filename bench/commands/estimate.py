@@ -99,7 +99,7 @@ def estimate(
     split = parse_parallel(parallel)
     subject = find_subject(target, sequence, parse_shape(input_shape) if input_shape else ())
     question = Question(
-        device=_device(device, run_id, results, store_url or ""),
+        device=_device(device, run_id, results, store_url or "", target),
         batch=batch,
         micro_batch=micro_batch,
         samples=_samples(subject, tokens, samples),
@@ -176,8 +176,8 @@ def _samples(subject: Subject, tokens: str | None, samples: str | None) -> float
     return parse_amount("--tokens", tokens) / subject.tokens
 
 
-def _device(name: str, run_id: str | None, results: Path, store_url: str) -> Device:
-    """Return a device by its published figures; with a run, at the utilization that it reached."""
+def _device(name: str, run_id: str | None, results: Path, store_url: str, target: str) -> Device:
+    """Return a device by its published figures; with a run, at the utilization that it reached there."""
     from bench.projection.devices import MEASURED, find_device
 
     if name != MEASURED and run_id is None:
@@ -189,4 +189,4 @@ def _device(name: str, run_id: str | None, results: Path, store_url: str) -> Dev
     store = Store.open(results, store_url, create=False)
     view = read(store, store.find_run(run_id))
     store.close()
-    return as_reached(measured_device(view) if name == MEASURED else find_device(name), view)
+    return as_reached(measured_device(view) if name == MEASURED else find_device(name), view, target)

@@ -86,7 +86,9 @@ def _matrices() -> list[tuple[str, str]]:
 
 
 def _about(file: Path) -> str:
-    return str(tomllib.loads(file.read_text(encoding="utf-8")).get("about", ""))
+    content = tomllib.loads(file.read_text(encoding="utf-8"))
+    left_out = content.get("leaves_out", "")
+    return f"{content.get('about', '')}" + (f". Leaves out {left_out}" if left_out else "")
 
 
 def _matrix_keys() -> list[tuple[str, str, str, str]]:

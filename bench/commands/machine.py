@@ -74,6 +74,7 @@ def inspect() -> dict[str, Any]:
             "cores": list(resources.cpus),
             "threads": len(resources.cpus),
             "cpu_quota": found["cpu_quota"],
+            "variables": found.get("variables", {}),
             "memory_bytes": resources.memory_bytes,
         },
         "software": {name: found[name] for name in ("os", "python", "allocator", "libraries")},

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,6 +26,12 @@ def optimizers(
     names: Annotated[
         list[str] | None,
         typer.Argument(help="Optimizers with settings, such as adam:lr=0.01. Default: all that run here."),
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv", help="Write a row for each optimizer to this file, with a column for each check."
+        ),
     ] = None,
     plugin: Plugins = None,
 ) -> None:
@@ -49,12 +56,15 @@ def optimizers(
     torch.set_num_threads(1)  # more would only wait for each other, over tensors this small
 
     lines, breaches = [], []
+    rows: list[Mapping[str, str]] = []
     for technique in techniques:
         reason = technique.row.unavailable()
         if reason:
             lines.append((technique.text, f"unavailable: {reason}", "", "", ""))
+            rows.append({"optimizer": technique.text, "unavailable": reason})
             continue
         findings = list(diagnose(technique))
+        rows.append({"optimizer": technique.text} | {each.check: _word(each) for each in findings})
         lines.append((technique.text, *_summary(findings)))
         breaches += [
             f"{technique.text}: {finding.check}: {finding.reason}"
@@ -62,6 +72,8 @@ def optimizers(
             if finding.kind == "contract" and finding.verdict == FAIL
         ]
     print_table("optimizers", lines, HEADINGS)
+    if csv:
+        _write(rows, csv)
     for breach in breaches:
         say(breach)
     if breaches:
@@ -78,6 +90,29 @@ def _summary(findings: Sequence[Finding]) -> tuple[str, str, str, str]:
         f"{len(solved)}/{len(problems)}",
         ", ".join(finding.check for finding in problems if finding.verdict != "pass"),
     )
+
+
+def _word(finding: Finding) -> str:
+    """Return what a check's column says: the verdict, and the rate that a problem was solved at."""
+    solved_at = finding.kind == "problem" and not finding.at_default and finding.verdict == "pass"
+    return f"pass at {finding.reason}" if solved_at else finding.verdict
+
+
+def _write(rows: Sequence[Mapping[str, str]], path: Path) -> None:
+    import pandas as pd
+
+    from bench.diagnosis.contracts import CONTRACTS
+    from bench.diagnosis.problems import PROBLEMS
+    from bench.files import replace_file
+    from reports.formats.csv import as_csv
+
+    checks = [*(contract.name for contract in CONTRACTS), *(problem.name for problem in PROBLEMS)]
+    columns = ["optimizer", "unavailable", *checks]
+    frame = pd.DataFrame(rows, columns=columns).fillna("")
+    try:
+        replace_file(path, as_csv(frame))
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _count(contracts: Sequence[Finding]) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from techniques.backends.tracing import OperatorTime
 
 CALLS = 20
-_MAX_STEM = 200
+_MAX_STEM, _MAX_LAYERS = 200, 3
 MAX_OPERATORS = 25
 
 
@@ -51,6 +51,10 @@ class Profile:
 
 def profile(
     cell: Annotated[str, typer.Argument(help="A cell's name, as in `bench show` and the report.")],
+    beside: Annotated[
+        str | None,
+        typer.Option("--beside", help="Another cell of the run, shown beside it: its uncompressed one."),
+    ] = None,
     run_id: RunOption = None,
     plugin: Plugins = None,
     trusted: Trust = None,
@@ -59,11 +63,28 @@ def profile(
 ) -> None:
     """Profile a cell with its runtime's own profiler: operators by time, and a trace for Perfetto.
 
-    The profile is a pass of its own and never part of a timing.
+    With --beside, another cell is profiled after it, and both are shown in one table, with the layers that
+    each operator ran for where the runtime names them. The profile is a pass of its own and never part of a
+    timing.
     """
     trust(trusted or ())
     load_plugins(plugin or [])
     profiled = profile_cell(cell, run_id, results, store_url or "")
+    if beside is None:
+        _print_operators(cell, profiled)
+    else:
+        other = profile_cell(beside, profiled.run_id, results, store_url or "")
+        _print_both((cell, beside), (profiled, other))
+        say(f"trace of {beside}: {other.trace}")
+    say(f"trace, for ui.perfetto.dev or Chrome: {profiled.trace}")
+    _print_memory(cell, profiled)
+    _print_roofline(results, store_url or "", profiled)
+
+
+COMMANDS = (Command("profile", "Measure", profile),)
+
+
+def _print_operators(cell: str, profiled: Profile) -> None:
     whole = sum(operator.self_s for operator in profiled.operators) or 1.0
     rows = [
         (
@@ -77,12 +98,33 @@ def profile(
     ]
     title = f"{cell}: operators by their own time, of {profiled.calls} calls under the profiler"
     print_table(title, rows, ("operator", "calls per call", "time per call", "share"))
-    say(f"trace, for ui.perfetto.dev or Chrome: {profiled.trace}")
-    _print_memory(cell, profiled)
-    _print_roofline(results, store_url or "", profiled)
 
 
-COMMANDS = (Command("profile", "Measure", profile),)
+def _print_both(cells: tuple[str, str], profiles: tuple[Profile, Profile]) -> None:
+    """Print the operators of two cells by their time, each with its layers where the runtime names them."""
+    sides = [{each.name: each for each in profiled.operators if each.self_s} for profiled in profiles]
+
+    def slowest_s(name: str) -> float:
+        return max(side[name].self_s for side in sides if name in side)
+
+    names = sorted(dict.fromkeys(name for side in sides for name in side), key=lambda name: -slowest_s(name))
+    rows = []
+    for name in names[:MAX_OPERATORS]:
+        own = [side.get(name) for side in sides]
+        times = [
+            f"{_per_call(each.self_s)} ({three_digits(each.calls / CALLS)})" if each else "" for each in own
+        ]
+        layers = next((each.layers for each in own if each), ())
+        more = [f"and {len(layers) - _MAX_LAYERS} more"] if len(layers) > _MAX_LAYERS else []
+        rows.append((name, *times, ", ".join([*layers[:_MAX_LAYERS], *more])))
+    whole = [_per_call(sum(each.self_s for each in side.values())) for side in sides]
+    rows.append(("all operators", *whole, ""))
+    title = f"Operators by their own time, of {CALLS} calls of each under the profiler (calls per call)"
+    print_table(title, rows, ("operator", *cells, "layers"))
+
+
+def _per_call(seconds: float) -> str:
+    return format_value("latency_s", seconds / CALLS)
 
 
 def _print_memory(cell: str, profiled: Profile) -> None:

@@ -16,7 +16,7 @@ from bench.matrix.shipped import shipped_matrices
 if TYPE_CHECKING:
     from bench.costs import CostModel, Prediction
     from bench.execution.options import RunOptions
-    from bench.execution.session import Prepared
+    from bench.execution.preparation import Prepared
 
 MAX_BUDGET_S = 30 * 24 * 3600.0
 
@@ -158,11 +158,12 @@ COMMANDS = (Command("run", "Measure", run, place=0),)
 def run_matrix(options: RunOptions) -> bool:
     """Run a matrix and write its report; return whether every stage is ok and no limit is broken."""
     from bench.commands.report import write_and_print
-    from bench.execution.overview import missing_lines, missing_of
-    from bench.execution.session import execute, prepare
+    from bench.execution.overview import missing_lines
+    from bench.execution.preparation import prepare
+    from bench.execution.session import execute
 
     prepared = prepare(options, say=_tell)
-    for note in (*prepared.notes, *missing_lines(missing_of(prepared.plan))):
+    for note in (*prepared.notes, *missing_lines(prepared.plan.missing)):
         _tell(note)
 
     kept: list[bool] = []
@@ -182,7 +183,7 @@ def show_plan(options: RunOptions, *, probes: bool, cells: bool = False, as_json
     With `probes`, one stage of each unknown class is measured first, in a folder of its own.
     """
     from bench.execution.overview import cell_lines, overview_document, overview_lines
-    from bench.execution.session import prepare
+    from bench.execution.preparation import prepare
 
     prepared = prepare(options, fetch=False, say=_tell)
     prediction = _predicted(prepared, probes)

@@ -63,7 +63,7 @@ def why(
         _print_operators(evidence)
         if not evidence.own.operators:
             say("no profile of operators is in this record; `bench profile` makes one")
-        say(f"operators with a trace: bench profile {cell!r}; compare with {str(twin and twin['cell'])!r}")
+        say(f"operators with a trace: bench profile {cell!r} --beside {str(twin and twin['cell'])!r}")
 
 
 COMMANDS = (Command("why", "Look", why),)

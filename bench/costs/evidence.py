@@ -15,7 +15,8 @@ from bench.costs.reference import Reference, read_reference
 from bench.results.artifacts import RECORD, artifact_folder
 from bench.results.store import LaunchCost, StageRow, Store
 
-_LONG_S = 120.0
+_LONG_S = 60.0
+"""Seconds of stages without a launch here, from which on a few seconds of calibration are worth it."""
 
 
 def make_model(stages: Collection[StageRow], cpus: int, max_launches: int, store: Store | None) -> CostModel:

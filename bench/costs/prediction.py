@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from bench.analysis.statistics import LOOKS
 from bench.costs.model import SOURCES, CostModel, StageCost
 from bench.costs.rates import Rates
 from bench.plan.planner import runs_alone
@@ -107,7 +106,7 @@ class _Left:
 class Estimator:
     """Predicts a run on `nodes` of `slots` cores each, and its remaining time while it runs.
 
-    The timed launches of a workload end once they have taken `budget_s`.
+    A workload ends once it has taken `budget_s`, besides its training.
     """
 
     def __init__(
@@ -118,6 +117,21 @@ class Estimator:
         self._slots = slots
         self._nodes = nodes
         self._budget_s = budget_s
+
+    @property
+    def outside_s(self) -> float:
+        """The seconds of a run before its first stage and after its last one."""
+        return self._rates.runner_s + self._rates.report_s
+
+    @property
+    def server_s(self) -> float:
+        """The seconds until a server can launch."""
+        return self._rates.server_s
+
+    def elapsed_s(self, stage: StageRow, done: int = 0) -> float:
+        """Return the seconds that one launch of a stage adds to a run, `done` launches after its first."""
+        cost = self._model.cost_of(stage)
+        return self._shared_s(stage, cost.later_s if done else cost.first_s)
 
     def learn(self, stage: StageRow, round_: int, result: Result) -> None:
         """Learn from a good launch that has just ended."""
@@ -168,48 +182,50 @@ class Estimator:
         for stage, done in stages:
             cost = self._model.cost_of(stage)
             found.append(_Left(stage, cost, done, max(1.0, cost.launches - done), cost.wall_s(done)))
-        return found if self._budget_s is None else _within(self._budget_s, found, self._slots)
+        if self._budget_s is None:
+            return found
+        workloads = {entry.stage.request.settings.get("workload") for entry in found}
+        return _within(self._budget_s - self.outside_s / max(1, len(workloads)), found, self._slots)
 
     def _elapsed_s(self, left: _Left) -> float:
-        alone = runs_alone(left.stage)
-        return left.seconds / (self._nodes if alone else self._slots * self._nodes)
+        return self._shared_s(left.stage, left.seconds)
+
+    def _shared_s(self, stage: StageRow, seconds: float) -> float:
+        return seconds / (self._nodes if runs_alone(stage) else self._slots * self._nodes)
 
 
 def _within(budget_s: float, left: Iterable[_Left], slots: int) -> list[_Left]:
-    """Shorten the timed launches of each workload to its budget, but not below what a look needs.
+    """Shorten the timed launches of each workload to its budget, but for the first one of each stage.
 
-    What else there is to do for the workload, but for training, comes off the budget.
+    What else there is to do for the workload, but for training, comes off the budget. Where that does not fit
+    either, some of it will be left out: all of it counts by the share that fits.
     """
-    timed: dict[object, list[_Left]] = defaultdict(list)
-    spent_s: dict[object, float] = defaultdict(float)
-    others = []
+    groups: dict[object, list[_Left]] = defaultdict(list)
+    found: list[_Left] = []
     for entry in left:
-        workload = entry.stage.request.settings.get("workload")
-        if entry.stage.timed:
-            timed[workload].append(entry)
-            spent_s[workload] += entry.done * entry.cost.later_s
-            continue
-        others.append(entry)
-        if STAGES.get(entry.stage.kind).works != "trains":
-            spent_s[workload] += entry.seconds / (1 if runs_alone(entry.stage) else slots)
-    return [
-        *others,
-        *(each for name, entries in timed.items() for each in _cut(entries, budget_s - spent_s[name])),
-    ]
+        counts = entry.stage.timed or STAGES.get(entry.stage.kind).works != "trains"
+        (groups[entry.stage.request.settings.get("workload")] if counts else found).append(entry)
+    for entries in groups.values():
+        timed = [entry for entry in entries if entry.stage.timed]
+        others = [entry for entry in entries if not entry.stage.timed]
+        done_s = sum(entry.done * entry.cost.later_s for entry in timed)
+        other_s = sum(entry.seconds / (1 if runs_alone(entry.stage) else slots) for entry in others)
+        room_s = max(0.0, budget_s - done_s)
+        cut = [*others, *_cut(timed, room_s - other_s)]
+        whole_s = other_s + sum(entry.seconds for entry in cut[len(others) :])
+        share = min(1.0, room_s / whole_s) if whole_s else 1.0
+        found += [replace(entry, seconds=entry.seconds * share) for entry in cut]
+    return found
 
 
 def _cut(entries: Sequence[_Left], room_s: float) -> list[_Left]:
-    """Shorten the timed launches of a workload to these seconds."""
-    fewest = [max(1.0, min(entry.launches, LOOKS[0] - entry.done)) for entry in entries]
-    least_s = sum(
-        entry.cost.later_s * (number - 1) + (entry.cost.later_s if entry.done else entry.cost.first_s)
-        for entry, number in zip(entries, fewest, strict=True)
-    )
+    """Shorten the timed launches of a workload to these seconds, to one each at the least."""
+    least_s = sum(entry.cost.later_s if entry.done else entry.cost.first_s for entry in entries)
     whole_s = sum(entry.seconds for entry in entries)
     share = min(1.0, max(least_s, room_s) / whole_s) if whole_s else 1.0
     return [
-        replace(entry, launches=max(number, entry.launches * share), seconds=entry.seconds * share)
-        for entry, number in zip(entries, fewest, strict=True)
+        replace(entry, launches=max(1.0, entry.launches * share), seconds=entry.seconds * share)
+        for entry in entries
     ]
 
 

@@ -78,6 +78,11 @@ class Served:
         return sorted((o for o in self.operators if o.kind in kinds), key=lambda o: -o.seconds)
 
     @property
+    def sparse_kernels(self) -> list[str]:
+        """Kernels that keep weights without their zeros, and unpack them as they multiply."""
+        return [kernel for kernel in self.kernels if " sparse " in kernel]
+
+    @property
     def zeros(self) -> float:
         """The share of weights that are zero; 0 where it is unknown."""
         if not self.parameters or self.nonzero is None:

@@ -12,8 +12,9 @@ from itertools import count as numbers
 
 from bench.analysis.disturbed import repeats_help
 from bench.analysis.statistics import LOOKS, launch_interval
-from bench.costs import Estimator
+from bench.costs import Estimator, progress_of
 from bench.costs.timeline import STORE, Timeline
+from bench.execution.allowance import Allowance, spends
 from bench.execution.job import Job
 from bench.execution.progress import Display
 from bench.formatting import counted
@@ -50,8 +51,18 @@ class Ledger:
         self._repeating = True
         self._reopened: set[str] = set()
         self._numbers: defaultdict[str, set[int]] = defaultdict(set)
-        self._spent_s: defaultdict[str, float] = defaultdict(float)
+        self._allowance = self._allowance_of(plan)
         self._workloads: tuple[Plan, dict[str, str]] | None = None
+
+    def _allowance_of(self, plan: Plan) -> Allowance | None:
+        job = self.job
+        if job.budget.budget_s is None or job.smoke:
+            return None
+        every = list(plan.stages.values())
+        present = progress_of(every, job.results, job.store, job.run_id, rebuild=job.rebuild).present
+        return Allowance(
+            plan, job.budget.budget_s, self._estimator, self._ended, self.launches, frozenset(present)
+        )
 
     @property
     def stages(self) -> Mapping[str, StageRow]:
@@ -64,8 +75,9 @@ class Ledger:
         return all(result.state in ("ok", "skipped") for result in self._ended.values())
 
     def left(self) -> list[StageRow]:
-        """Return the stages that have not ended."""
-        return [stage for key, stage in self._sharing.plan.stages.items() if key not in self._ended]
+        """Return the stages that have not ended, of a run with a time budget those first that tell most."""
+        found = [stage for key, stage in self._sharing.plan.stages.items() if key not in self._ended]
+        return sorted(found, key=self._allowance.rank) if self._allowance else found
 
     def has_ended(self, stage: StageRow) -> bool:
         return stage.key in self._ended
@@ -92,7 +104,7 @@ class Ledger:
         return number
 
     def blocked(self, stage: StageRow) -> Result | None:
-        """Return how a stage ends that a parent's end stops, None where it can run."""
+        """Return how a stage ends that a parent's end or the time budget stops, None where it can run."""
         for parent in stage.parents:
             ended = self._ended.get(parent)
             if ended is not None and ended.state == "skipped":
@@ -101,6 +113,10 @@ class Ledger:
                 its = self._sharing.plan.stages[parent]
                 reason = f": {ended.reason}" if ended.reason else ""
                 return Result("skipped", f"its {its.kind} stage ({its.label}) {ended.state}{reason}")
+        begun = self.launches[stage.key] or self.repeats[stage.key]
+        if self._allowance and not begun:
+            refusal = self._allowance.refusal(self.workload_of(stage), stage)
+            return Result("skipped", refusal) if refusal else None
         return None
 
     def remember(self) -> None:
@@ -145,6 +161,8 @@ class Ledger:
         changes = self._sharing.split(self._ended, launched)
         if changes is None:
             return []
+        if self._allowance:
+            self._allowance.follow(self._sharing.plan)
         with self.timeline.part(STORE):
             self.job.store.change_plan(self.job.run_id, changes.stages, changes.cells)
         new = [stage for stage in changes.stages if stage.key not in before]
@@ -191,7 +209,7 @@ class Ledger:
         self._bad += bool(disturbed)
         self._see_whether_repeats_help()
         left = self.job.max_repeats - self.repeats[stage.key] if self._repeating else 0
-        if disturbed and left > 0 and not self._is_spent(stage):
+        if disturbed and left > 0 and self._has_room(stage):
             self.repeats[stage.key] += 1
             self.display.repeated(title(stage), disturbed)
             return False
@@ -208,7 +226,7 @@ class Ledger:
     def look(self, stage: StageRow) -> None:
         """End a timed stage whose interval is narrow enough, or whose launches or time are used up."""
         launches, most = self.launches[stage.key], self.job.max_launches
-        spent = launches >= LOOKS[0] and self._is_spent(stage)
+        spent = launches > 0 and self._is_spent(stage)
         if stage.key in self._ended or (launches < most and launches not in LOOKS and not spent):
             return
         metric = STAGES.get(stage.kind).timed_by
@@ -230,24 +248,28 @@ class Ledger:
 
     def spend(self, stages: Sequence[StageRow], seconds: float) -> None:
         """Add seconds that stages have taken together to what their workloads have spent."""
+        if self._allowance is None:
+            return
         for stage in stages:
-            self._spent_s[self.workload_of(stage)] += seconds / len(stages)
+            self._allowance.spent_s[self.workload_of(stage)] += seconds / len(stages)
 
     def _spend_on(self, stage: StageRow, wall_s: float) -> None:
-        """Add what a launch took. Training is none of it: its own budget is one of steps."""
-        row = STAGES.known(stage.kind)
-        if stage.timed or (row is not None and row.works != "trains"):
+        if spends(stage):
             self.spend([stage], wall_s / (1 if runs_alone(stage) else len(self.job.resources.cpus)))
 
     def end_spent(self) -> None:
-        """End the timed stages that have an interval, and whose workload has spent its time budget."""
-        for stage in self.left() if self.job.budget.budget_s is not None else ():
+        """End the timed stages that have a launch, and whose workload has spent its time budget."""
+        for stage in self.left() if self._allowance else ():
             if stage.timed and self._is_spent(stage):
+                # A disturbed launch counts where there is no time to repeat it.
+                self.launches[stage.key] = self.launches[stage.key] or min(1, self.repeats[stage.key])
                 self.look(stage)
 
     def _is_spent(self, stage: StageRow) -> bool:
-        limit = self.job.budget.budget_s
-        return limit is not None and self._spent_s[self.workload_of(stage)] >= limit
+        return self._allowance is not None and self._allowance.is_spent(self.workload_of(stage))
+
+    def _has_room(self, stage: StageRow) -> bool:
+        return self._allowance is None or self._allowance.has_room(self.workload_of(stage), stage)
 
     def _rest_s(self) -> float:
         return self._estimator.rest_s(self.left(), self.launches)
@@ -267,7 +289,7 @@ class Ledger:
                 self.launches[key] = max(self.launches[key], min(count.good, LOOKS[0]))
 
     def _remember_spent(self) -> None:
-        if self.job.budget.budget_s is None:
+        if self._allowance is None:
             return
         launches = self.job.store.launches(self.job.run_id)
         for key, wall_s in zip(launches["stage_key"], launches["wall_s"], strict=True):
@@ -281,8 +303,11 @@ class Ledger:
         return True
 
     def _lacked_space(self, result: Result) -> bool:
+        # What was lost with a node of a cluster tells of that node's disk: others may have room.
+        lost = result.state == "killed" and "node" in result.dynamic
+        words = "" if lost else result.reason + result.output_tail
         # A library may call a full disk anything, or a signal end its worker.
-        return tells_of_full_disk(result.reason + result.output_tail) or is_full(self.job.results)
+        return tells_of_full_disk(words) or is_full(self.job.results)
 
 
 def title(stage: StageRow) -> str:

@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.costs import Prediction, prediction_lines, total_text
-from bench.execution.session import Prepared
+from bench.execution.preparation import Prepared
 from bench.formatting import counted, one_line
 from bench.matrix.axes import AXES
-from bench.plan.planner import Plan
 from bench.plan.sharing import shares
 from bench.results.store import CellRow
 from bench.stages import STAGES
 
 _SHOWN = 6
 """How many values of an axis, or techniques of a group of skipped cells, a line names."""
+
+_NEARLY_ALL = 0.95
+"""Share of the cells that have one value of an axis, from which on its other values are not listed."""
+
+_MAX_COMMANDS = 3
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,8 @@ def overview_of(prepared: Prepared) -> Overview:
         if not cell.skipped:
             for name, values in axes.items():
                 values[str(cell.axes[name])] += 1
-    skipped = Counter(cell.skipped for cell in plan.skipped)
     groups: dict[str, Counter[str]] = {}
-    for text, count in skipped.items():
-        reason = plan.reasons[text]
+    for reason, count in Counter(plan.reasons[cell.name] for cell in plan.skipped).items():
         groups.setdefault(reason.group, Counter())[reason.about] += count
     found = [Group(why, about.total(), dict(about.most_common())) for why, about in groups.items()]
     return Overview(
@@ -62,18 +64,8 @@ def overview_of(prepared: Prepared) -> Overview:
         len(plan.skipped),
         {name: dict(values.most_common()) for name, values in axes.items()},
         tuple(sorted(found, key=lambda group: -group.cells)),
-        missing_of(plan),
+        plan.missing,
     )
-
-
-def missing_of(plan: Plan) -> dict[str, int]:
-    """Return the commands that install what is missing, and how many cells each would add."""
-    missing: Counter[str] = Counter()
-    for cell in plan.skipped:
-        commands = plan.reasons[cell.skipped].commands
-        if commands:
-            missing[" && ".join(commands)] += 1
-    return dict(missing.most_common())
 
 
 def overview_lines(prepared: Prepared, prediction: Prediction) -> Iterator[str]:
@@ -83,9 +75,7 @@ def overview_lines(prepared: Prepared, prediction: Prediction) -> Iterator[str]:
     if prepared.matrix.about:
         yield f"{prepared.matrix.name}: {prepared.matrix.about}"
     yield f"{counted(found.cells, 'cell')}: {runs:,} run, {found.skipped:,} are skipped"
-    for axis, values in found.axes.items():
-        if len(values) > 1:
-            yield f"  {axis:17} {len(values):3}  {_named(values)}"
+    yield from _axis_lines(found.axes, runs)
     if not prepared.matrix.serves:
         yield "models are trained and not served: the matrix has no [infer]"
     if prepared.matrix.crosses:
@@ -102,10 +92,28 @@ def overview_lines(prepared: Prepared, prediction: Prediction) -> Iterator[str]:
     yield from prediction_lines(prediction)
 
 
+def _axis_lines(axes: Mapping[str, Mapping[str, int]], runs: int) -> Iterator[str]:
+    """Yield the values of each axis that has several; axes that nearly all cells agree on share a line."""
+    several = {axis: values for axis, values in axes.items() if len(values) > 1}
+    mostly = [axis for axis, values in several.items() if max(values.values()) >= _NEARLY_ALL * runs]
+    for axis, values in several.items():
+        if axis not in mostly:
+            yield f"  {axis:17} {len(values):3}  {_named(values)}"
+    if mostly:
+        each = (f"{axis} {next(iter(several[axis]))} of {len(several[axis])}" for axis in mostly)
+        yield f"  nearly always: {', '.join(each)}"
+
+
 def missing_lines(missing: Mapping[str, int]) -> Iterator[str]:
-    """Yield the commands that install what is missing, and how many cells each would add."""
-    for command, count in missing.items():
+    """Yield the commands that install what is missing, and how many cells each would add.
+
+    Of many commands, those that add the most.
+    """
+    for command, count in list(missing.items())[:_MAX_COMMANDS]:
         yield f"{command}  # would add {counted(count, 'cell')}"
+    rest = sum(list(missing.values())[_MAX_COMMANDS:])
+    if rest:
+        yield f"{counted(rest, 'more cell')} lack other packages, or several (--dry-run --json names them)"
 
 
 def cell_lines(cells: Iterable[CellRow]) -> Iterator[str]:
@@ -120,6 +128,8 @@ def overview_document(prepared: Prepared, prediction: Prediction, *, cells: bool
     found, plan = overview_of(prepared), prepared.plan
     document: dict[str, Any] = {
         "matrix": prepared.matrix.name,
+        "about": prepared.matrix.about,
+        "leaves_out": prepared.matrix.leaves_out,
         "notes": list(prepared.notes),
         "cells": {"all": found.cells, "run": found.cells - found.skipped, "skipped": found.skipped},
         "axes": found.axes,

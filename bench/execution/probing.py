@@ -16,7 +16,8 @@ from bench.costs.model import CostModel
 from bench.costs.probed import keep_probes
 from bench.costs.rates import measure_rates
 from bench.errors import DataError
-from bench.execution.session import Prepared, execute
+from bench.execution.preparation import Prepared
+from bench.execution.session import execute
 from bench.plan.planner import Plan, make_plan
 from bench.results.store import StageRow, Store
 from bench.workloads import WORKLOADS

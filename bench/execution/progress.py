@@ -25,12 +25,15 @@ _OK = "ok"
 
 _BAR_COLUMNS = 60
 
+QUIET_S = 60
+"""Seconds after which a file or a pipe gets a line though no stage ended: timed ones end together."""
+
 
 class Display:
     """Shows stages as they start and end. It draws only on request, never during a timed launch.
 
     A terminal keeps only lines that say something went wrong; what runs, what is next and what ended last is
-    redrawn in place. A file or a pipe gets a line for each stage that ends.
+    redrawn in place. A file or a pipe gets a line for each stage that ends, and at least one in a minute.
     """
 
     def __init__(self, total: int, rest_s: Callable[[], float], stream: TextIO | None = None) -> None:
@@ -44,6 +47,7 @@ class Display:
         self._running: dict[str, tuple[str, float]] = {}
         self._coming: Sequence[str] = ()
         self._last = ""
+        self._said = self._started
         self._repeated: Counter[str] = Counter()
         self._live: Live | None = None
 
@@ -60,13 +64,17 @@ class Display:
     def say(self, text: str) -> None:
         """Print a line that stays."""
         self._console.print(visible(text), markup=False, soft_wrap=True)
+        self._said = time.monotonic()
 
     def coming(self, stages: Sequence[str]) -> None:
         """Tell which stages are next, in their order; they are shown when the display is drawn again."""
         self._coming = stages
 
     def started(self, what: str, detail: str = "") -> None:
-        self._running[what] = (detail, time.monotonic())
+        now = time.monotonic()
+        self._running[what] = (detail, now)
+        if self._live is None and now - self._said >= QUIET_S:
+            self.say(f"[{self._done}/{self._total}] now {what}{detail}  ({self._clock()})")
         self.draw()
 
     def ended(self, what: str, how: str, *, counts: bool = True) -> None:

@@ -54,11 +54,11 @@ class Rounds:
     def _start_rounds(self) -> None:
         """Start a round on each idle node, as far as any is due; end stages that a parent's failure stops."""
         ledger = self._ledger
+        ledger.end_spent()
         for stage in ledger.left():
             blocked = ledger.blocked(stage)
             if blocked is not None:
                 ledger.enter(stage, 0, blocked)
-        ledger.end_spent()
         nodes = self._servers.nodes(wait=not self._tasks)
         for node in nodes:
             due = [] if node.name in self._busy else self._next_round(several=len(nodes) > 1)
@@ -130,6 +130,10 @@ class Rounds:
     def _launch(self, stage: StageRow, node: Node, executor: Executor) -> Task[None]:
         """Launch a stage, and once more where that was disturbed, as long as the round's tries last."""
         ledger = self._ledger
+        ledger.end_spent()
+        refused = None if ledger.has_ended(stage) else ledger.blocked(stage)
+        if refused is not None:
+            ledger.enter(stage, 0, refused)
         for _ in range(0 if ledger.has_ended(stage) else TRIES_IN_A_ROUND):
             number = ledger.next_launch(stage)
             ledger.display.started(title(stage), f", launch {ledger.launches[stage.key] + 1}")

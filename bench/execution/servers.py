@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.costs.timeline import SERVERS, STOPPING, Timeline
-from bench.errors import BenchError
 from bench.execution.engines.engine import Engine, Executor, Node
 from bench.execution.tasks import Task
 from bench.results.store import StageRow
 
 MAX_ENDS = 3
-"""Attempts to start a server before the run gives up."""
+"""Attempts to start a server on a node before the run does without the node."""
 
 _LOOK_AGAIN_S = 1.0
 
@@ -59,9 +58,10 @@ class Servers:
     def start(
         self, node: Node, stages: Iterable[StageRow], old: Executor | None = None
     ) -> Task[Executor | None]:
-        """Return a server of a node that is ready, in place of an `old` one; None where the node is lost.
+        """Return a server of a node that is ready, in place of an `old` one.
 
-        Raises BenchError where none starts.
+        None where the node is lost, or is given up because none starts. Raises BenchError where there can be
+        no other node.
         """
         kept = self._kept.get(node.name)
         if kept is not None and kept.alive:
@@ -90,7 +90,8 @@ class Servers:
             end = executor.end
             if node not in self._engine.nodes():
                 return None
-        raise BenchError(f"no fork server could be started: it {end}; run the command again")
+        self._engine.give_up(node, end)
+        return None
 
     def prepare(self, node: Node, stages: Sequence[StageRow]) -> Task[None]:
         """Start a server beforehand, for a round of these stages that will come."""

@@ -5,6 +5,7 @@ Near their end, cores that are idle start the servers of the first rounds of lau
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from bench.analysis.statistics import LOOKS
 from bench.costs.daily import keep_daily, read_daily
 from bench.costs.timeline import now_s
-from bench.execution.engines.engine import THIS_MACHINE, Executor, Node
+from bench.execution.engines.engine import Executor, Node
 from bench.execution.ledger import Ledger, title
 from bench.execution.servers import Servers
 from bench.execution.tasks import Task, Tasks
@@ -84,7 +85,8 @@ class Untimed:
     def _look_for_nodes(self) -> None:
         """Take up nodes that have come, and leave those that are lost."""
         nodes = {node.name: node for node in self.servers.nodes(wait=not self._tasks)}
-        for name in self._places.keys() - nodes.keys():
+        # One that is back again may have other cores than before.
+        for name in [name for name, place in self._places.items() if nodes.get(name) != place.node]:
             lost = self._places.pop(name)
             if lost.executor is not None:
                 self.servers.stop(lost.executor)
@@ -112,7 +114,9 @@ class Untimed:
     def _opening(self, place: _Place) -> Task[None]:
         place.starting = True
         place.imported = self._expected()
+        began = time.monotonic()
         place.executor = yield from self.servers.start(place.node, place.imported, place.executor)
+        self.ledger.spend(self.waiting, time.monotonic() - began)
         place.starting = False
 
     def _expected(self) -> list[StageRow]:
@@ -167,8 +171,8 @@ class Untimed:
         exchange = self.ledger.job.exchange
         if exchange is not None and result.artifact is not None:
             exchange.publish(self.ledger.job.results, stage.key)  # unless its node has, where it lies only
-        if place.node.name == THIS_MACHINE and not self.ledger.job.smoke:
-            keep_daily(stage, result)
+        if not self.ledger.job.smoke:
+            keep_daily(stage, result, _machine(place.node))
         if not self.ledger.enter(stage, 0, result):
             self.waiting.insert(0, stage)
 
@@ -189,8 +193,9 @@ class Untimed:
         """Return a result that exists already, and whether this run made it; None if it must be made."""
         job = self.ledger.job
         if not STAGES.get(stage.kind).leaves_artifact:
-            daily = None if job.rebuild or THIS_MACHINE not in self._places else read_daily(stage)
-            return None if daily is None else (daily, False)
+            machines = () if job.rebuild else (_machine(place.node) for place in self._places.values())
+            kept = (read_daily(stage, machine) for machine in machines)
+            return next(((daily, False) for daily in kept if daily is not None), None)
         record = read_record(job.results, stage.key)
         entered = job.store.artifact_sha256(stage.key)
         if record is None or (entered is not None and entered != record.artifact.sha256):
@@ -204,6 +209,11 @@ class Untimed:
             "ok", start_s=now_s(), body_s=body_s, measurements=measurements, artifact=record.artifact
         )
         return result, own
+
+
+def _machine(node: Node) -> str:
+    """Return what results that hold for a node's machine are kept by; empty for this one."""
+    return f"{node.machine} {node.kind}".strip()
 
 
 def _not_again(measurement: Measurement) -> Measurement:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +10,7 @@ import torch
 
 from bench.instruments import clock
 from bench.instruments.processor import largest_cache_bytes
+from bench.instruments.products import Maker, makers
 from techniques.backends.accelerators import QUEUED_CALLS, fp32_arithmetic, synchronize
 from techniques.registry import CannotApply
 
@@ -17,14 +18,14 @@ SIZES = (256, 512, 1024, 2048, 4096, 8192)
 """Sides of the square matrices that are multiplied: the best size is the ceiling."""
 
 MIN_STREAM_BYTES = 256 * 2**20
-"""Bytes of each array that is copied, or twice the largest cache of the CPU if that is more."""
+"""Bytes of each array that is copied or read, or twice the largest cache of the CPU if that is more."""
 
 
 @dataclass(frozen=True)
 class Ceilings:
     """`operations_per_s` by number format (int8: operations), `None` where it cannot multiply there.
 
-    `reasons` say why. `bytes_per_s` counts what is read and what is written.
+    `reasons` say why. `bytes_per_s` is the better of a copy, of which reads and writes count, and a read.
     """
 
     operations_per_s: Mapping[str, float | None]
@@ -33,19 +34,16 @@ class Ceilings:
 
 
 def measure_ceilings(device: torch.device, seconds: float = 0.3) -> Ceilings:
-    """Measure, for about `seconds` each, matrix products in each format and a copy that no cache holds.
+    """Measure, for about `seconds` each, matrix products in each format, and a copy and a read beyond caches.
 
     What the device cannot do is None with the reason: nothing is raised for it.
     """
     found: dict[str, float | None] = {}
     reasons: dict[str, str] = {}
-    for name, make in _products(device).items():
-        try:
-            with fp32_arithmetic(name):
-                found[name] = _best_product(make, device, seconds)
-        except (RuntimeError, NotImplementedError, AttributeError, CannotApply) as error:
-            found[name] = None
-            reasons[name] = str(error).strip().splitlines()[0]
+    for name, every in makers(device).items():
+        found[name], reason = _best_of(every, name, device, seconds)
+        if found[name] is None:
+            reasons[name] = reason
     try:
         bytes_per_s = _bandwidth(device, seconds)
     except (RuntimeError, MemoryError) as error:  # two arrays that no cache holds may be more than there is
@@ -54,9 +52,22 @@ def measure_ceilings(device: torch.device, seconds: float = 0.3) -> Ceilings:
     return Ceilings(found, bytes_per_s, reasons)
 
 
-def _best_product(
-    make: Callable[[int, torch.device], Callable[[], object]], device: torch.device, seconds: float
-) -> float:
+def _best_of(
+    every: Iterable[Maker], name: str, device: torch.device, seconds: float
+) -> tuple[float | None, str]:
+    """Return the best rate of several libraries; None, and why the first has none, if none can multiply."""
+    rates: list[float] = []
+    reason = ""
+    for make in every:
+        try:
+            with fp32_arithmetic(name):
+                rates.append(_best_product(make, device, seconds))
+        except (RuntimeError, NotImplementedError, AttributeError, ImportError, CannotApply) as error:
+            reason = reason or str(error).strip().splitlines()[0]
+    return (max(rates), "") if rates else (None, reason)
+
+
+def _best_product(make: Maker, device: torch.device, seconds: float) -> float:
     """Return the best rate over sizes, up to one whose single sample would take longer than `seconds`."""
     best = 0.0
     for size in SIZES:
@@ -72,46 +83,21 @@ def _best_product(
     return best
 
 
-def _product(dtype: torch.dtype) -> Callable[[int, torch.device], Callable[[], object]]:
-    def make(size: int, device: torch.device) -> Callable[[], object]:
-        left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-        out = torch.empty(size, size, dtype=dtype, device=device)
-        return lambda: torch.mm(left, right, out=out)
-
-    return make
-
-
-def _int8_product(size: int, device: torch.device) -> Callable[[], object]:
-    left, right = (torch.randint(-128, 127, (size, size), dtype=torch.int8, device=device) for _ in range(2))
-    return lambda: torch._int_mm(left, right)
-
-
-_Products = Mapping[str, Callable[[int, torch.device], Callable[[], object]]]
-
-_PRODUCTS: _Products = {
-    "fp32": _product(torch.float32),
-    "bf16": _product(torch.bfloat16),
-    "fp16": _product(torch.float16),
-    "int8": _int8_product,
-}
-
-
-def _products(device: torch.device) -> _Products:
-    """Return the products that a device is asked for: TF32 is a format of NVIDIA's GPUs alone."""
-    if device.type != "cuda" or torch.version.hip is not None:
-        return _PRODUCTS
-    return {**_PRODUCTS, "tf32": _product(torch.float32)}
-
-
 def _bandwidth(device: torch.device, seconds: float) -> float:
+    """Return the most bytes/s of a copy and of a read.
+
+    A CPU reads a line before it writes to it, which nobody counts (McCalpin 1995, "STREAM"): reading alone,
+    as a decoder reads its weights, is then faster than any copy.
+    """
     size = stream_bytes()
-    source = torch.ones(size, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    return _rate(lambda: target.copy_(source), 2 * size, device, seconds)
+    source = torch.ones(size // 4, dtype=torch.float32, device=device)
+    target, total = torch.empty_like(source), torch.empty((), device=device)
+    ways = ((lambda: target.copy_(source), 2 * size), (lambda: torch.sum(source, 0, out=total), size))
+    return max(_rate(call, moved, device, seconds) for call, moved in ways)
 
 
 def stream_bytes() -> int:
-    """Return the bytes of each array that is copied: no cache holds them, however large it is."""
+    """Return the bytes of each array that is copied or read: no cache holds them, however large it is."""
     return max(MIN_STREAM_BYTES, 2 * largest_cache_bytes())
 
 

@@ -122,12 +122,12 @@ class Disturbance:
 
 
 def _by_itself(found: Mapping[str, float]) -> bool:
-    """Say whether a launch's own threads, more of them than CPUs, waited for one another and for nobody else.
+    """Say whether the launch's own threads waited for one another, and for nobody else.
 
-    So do those of a runtime that computes in the calling thread beside one thread for each CPU (XLA).
+    Others keep a task waiting no longer than they run. Threads that sleep between two kernels often wake on
+    the same CPU (`OMP_WAIT_POLICY=passive`), and some runtimes have more threads than there are CPUs (XLA).
     """
-    crowded = found.get("active_threads", 0.0) > found.get("cpus", 0.0)
-    return crowded and found.get("others_cpu", 1.0) <= WAITED_SHARE
+    return found.get("others_cpu", 1.0) <= WAITED_SHARE
 
 
 def _share(before: float | None, after: float | None, whole: float) -> float | None:

@@ -14,6 +14,7 @@ from bench.digests import versions_of
 from bench.instruments.accelerators import describe_accelerators
 from bench.instruments.control_group import cpu_quota, memory_limit_bytes
 from bench.instruments.processor import describe_processor
+from bench.instruments.variables import deciding_variables
 from techniques.backends.cpu_features import cpu_features
 
 ALWAYS = ("fvcore", "numpy", "onnx", "onnxruntime", "onnxscript", "sklearn", "torch", "torchao", "triton")
@@ -42,6 +43,7 @@ def describe(device: str = "cpu", packages: Iterable[str] = ()) -> dict[str, Any
         "affinity_cores": _affinity_cores(),
         "threads": sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None,
         "allocator": _allocator(),
+        **({"variables": variables} if (variables := deciding_variables()) else {}),
         "git": _git(),
     }
 

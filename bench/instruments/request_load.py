@@ -2,9 +2,12 @@
 
 Each is clocked from when it was due, so that one that a busy server took up late has waited: there is no
 coordinated omission (Tene 2013). A thread of its own notes arrivals, so that a busy engine does not hold them
-up. Goodput is what holds bounds on the first token and on the later ones (Zhong
-et al. 2024, "DistServe"). Little's law checks the load: the mean number of requests that were seen in the
-system is their rate times their mean time in it (Little 1961).
+up. Goodput is what holds bounds on the first token and on the later ones (Zhong et al. 2024, "DistServe").
+
+Two checks make a load invalid. Little's law (Little 1961): the mean number of requests in the system is
+their rate times their mean time in it. The number is counted apart, as requests come and go, and the time is
+of their own records: where these are wrong, the two differ. And punctuality: arrivals that a busy machine
+notes late are no open load, however long the requests take.
 """
 
 from __future__ import annotations
@@ -23,7 +26,10 @@ import torch
 from techniques.backends.text_engine import NewTokens, TextEngine
 
 LITTLE = 0.02
-"""How far the number that was seen may be from rate times time."""
+"""How far the number that was counted may be from rate times time."""
+
+LATE = 0.02
+"""How late requests may be seen on average, as a share of the bound on their first token."""
 
 _NAP_S = 0.05
 
@@ -174,19 +180,52 @@ class ThreadedArrivals:
             self._news.set()
 
 
+class Census:
+    """The number of requests in the system, counted as they come and go."""
+
+    def __init__(self) -> None:
+        self._changes: list[tuple[float, int]] = []
+
+    def enter(self, at_s: float) -> None:
+        """Count one more from a time on."""
+        self._changes.append((at_s, 1))
+
+    def leave(self, at_s: float, count: int) -> None:
+        """Count so many fewer from a time on."""
+        self._changes.append((at_s, -count))
+
+    def mean(self) -> float:
+        """Return the mean number over all time from 0 to the last change."""
+        area, present, since = 0.0, 0, 0.0
+        for at_s, change in sorted(self._changes):
+            area += present * (at_s - since)
+            present, since = present + change, at_s
+        return area / since if since else 0.0
+
+
+@dataclass(frozen=True)
+class ServedLoad:
+    """What became of each request, in the order in which they came; `in_system` is their mean number."""
+
+    requests: Sequence[ServedRequest]
+    in_system: float
+
+
 def serve_requests(
     server: RequestServer, arrivals: Arrivals, planned: Sequence[Arrival], prompts: Sequence[torch.Tensor]
-) -> list[ServedRequest]:
-    """Serve requests as they arrive, and return what became of each, in that order.
+) -> ServedLoad:
+    """Serve requests as they arrive, and return what became of them.
 
     `prompts` are their prompts, each (time,). Raises ValueError where the server ends with fewer tokens than
     a request asked for.
     """
     requests = [ServedRequest(entry) for entry in planned]
     coming, running = deque(zip(requests, prompts, strict=True)), list[ServedRequest]()
+    census = Census()
     while coming or running:
         for seen_s in arrivals.seen():
             request, prompt = coming.popleft()
+            census.enter(seen_s)
             request.seen_s, request.handle = seen_s, server.submit(prompt, request.planned.new)
             running.append(request)
         if not running:
@@ -196,8 +235,11 @@ def serve_requests(
             raise ValueError(f"the server ended {len(running)} requests before their last token")
         new = server.step([request.handle for request in running])
         _note(running, new, arrivals.now_s())
-        running = [request for request in running if request.tokens < request.planned.new]
-    return requests
+        left = [request for request in running if request.tokens < request.planned.new]
+        if len(left) < len(running):
+            census.leave(arrivals.now_s(), len(running) - len(left))
+        running = left
+    return ServedLoad(requests, census.mean())
 
 
 def _note(running: Sequence[ServedRequest], new: NewTokens, at_s: float) -> None:
@@ -212,8 +254,9 @@ def _note(running: Sequence[ServedRequest], new: NewTokens, at_s: float) -> None
 class Goodput:
     """What became of a load: requests a second that came, and those within the bounds, of all seconds.
 
-    `in_system` is the mean number of requests that were seen in the system, `by_littles_law` their rate times
-    their mean time in it.
+    `in_system` is the mean number of requests that were counted in the system, `by_littles_law` their rate
+    times their mean time in it; `late` is how long after they were due they were seen, on average, as a share
+    of the bound on the first token.
     """
 
     rate_per_s: float
@@ -221,24 +264,31 @@ class Goodput:
     good_share: float
     in_system: float
     by_littles_law: float
+    late: float = 0.0
 
     @property
     def fault(self) -> str:
-        """Say how the two numbers differ, or return an empty text."""
+        """Say why the load is not the planned one or its times are wrong, or return an empty text."""
         off = abs(self.in_system / self.by_littles_law - 1)
-        if off <= LITTLE:
-            return ""
-        return (
-            f"{self.in_system:.3g} requests were seen in the system, {self.by_littles_law:.3g} by Little's "
-            f"law: the load came {100 * off:.0f} % off its plan"
-        )
+        if off > LITTLE:
+            return (
+                f"{self.in_system:.3g} requests were counted in the system, {self.by_littles_law:.3g} by "
+                f"Little's law: their times are {100 * off:.0f} % off"
+            )
+        if self.late > LATE:
+            return (
+                f"requests were seen {100 * self.late:.0f} % of the bound on the first token after they were "
+                "due: the load did not come as planned"
+            )
+        return ""
 
 
-def goodput(served: Sequence[ServedRequest], ttft_s: float, tpot_s: float) -> Goodput:
+def goodput(load: ServedLoad, ttft_s: float, tpot_s: float) -> Goodput:
     """Return the goodput of served requests at bounds on the first token and on the later ones."""
+    served = load.requests
     seconds = max(request.end_s for request in served)
     good = sum(request.ttft_s <= ttft_s and (request.tpot_s or 0.0) <= tpot_s for request in served)
-    seen = sum(request.end_s - request.seen_s for request in served) / seconds
     rate = len(served) / seconds
     mean_s = sum(request.total_s for request in served) / len(served)
-    return Goodput(rate, good / seconds, good / len(served), seen, rate * mean_s)
+    late_s = sum(request.seen_s - request.planned.due_s for request in served) / len(served)
+    return Goodput(rate, good / seconds, good / len(served), load.in_system, rate * mean_s, late_s / ttft_s)

@@ -46,13 +46,29 @@ def call_bytes(
 def decode_bytes(model: torch.nn.Module, format_: str | None, precision: str) -> int:
     """Return the bytes of the weights that each new token of a decoder takes, at a format or None.
 
-    An embedding counts nothing: a token reads one row of it. Raises KeyError as `call_bytes` does.
+    A table that is only looked up counts nothing (`looked_up`). Raises KeyError as `call_bytes` does.
     """
-    tables = {id(each.weight) for each in model.modules() if isinstance(each, torch.nn.Embedding)}
+    tables = {id(table) for table in looked_up(model)}
     plain = _WIDTHS[precision]
     width = _WIDTHS[format_.partition("-")[0]] if format_ else plain
     read = (weight for weight in _once(model.parameters()) if id(weight) not in tables)
     return round(sum(weight.numel() * (width if weight.dim() > 1 else plain) for weight in read))
+
+
+def looked_up(model: torch.nn.Module) -> list[torch.Tensor]:
+    """Return the tables of which a token reads one row: weights of embeddings and of no other layer.
+
+    A table that is tied to the head is multiplied as a whole, and is not among them.
+    """
+    tables = (torch.nn.Embedding, torch.nn.EmbeddingBag)
+    multiplied = {
+        id(weight)
+        for layer in model.modules()
+        if not isinstance(layer, tables)
+        for weight in layer.parameters(recurse=False)
+    }
+    found = (layer.weight for layer in model.modules() if isinstance(layer, tables))
+    return [weight for weight in _once(found) if id(weight) not in multiplied]
 
 
 def step_bytes(

@@ -13,7 +13,7 @@ from bench.interchange import mlflow, pytest_benchmark, tensorboard
 from bench.interchange.exported import Exported
 from bench.results.store import Store
 from reports.content import Content, gather
-from reports.formats.table import FORMATS, refuse_outside
+from reports.formats.table import FIGURES, FORMATS, refuse_outside
 from techniques.registry import nearest
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ def export_format(name: str, table: str = "") -> ExportFormat:
 
 def _report(row: Format, store: Store, run_id: str, table: str = "") -> Exported:
     """Render a run's report in one format."""
-    content = replace(gather(store, run_id, figures=row.draws), alone=True)
+    # Who asks for the figures gets them, however many cells there are.
+    figures = True if row.name == FIGURES else None if row.draws else False
+    content = replace(gather(store, run_id, figures=figures), alone=True)
     files = tuple(row.render(_narrowed(content, table) if table else content))
     if not files:
         raise BenchError(f"run {run_id} has nothing to write as {row.name}")

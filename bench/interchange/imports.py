@@ -171,7 +171,7 @@ def _enter(
         raise BenchError(f"{path}: is run {known[0]} already; `bench show NAME --run {known[0]}` shows it")
     stages = [_stage(tool, benchmark.name) for benchmark in benchmarks]
     moment = time.localtime(started_s)
-    run_id = store.start_run(
+    return store.add_run(
         f"{time.strftime('%Y%m%d-%H%M%S', moment)}-{run_name(tool)}",
         identity,
         tool,
@@ -179,12 +179,9 @@ def _enter(
         {"notes": list(notes), KIND: {"tool": tool, "file": str(path.resolve()), "sha256": digest}},
         stages,
         [CellRow(stage.label, {}, {KIND: stage.key}) for stage in stages],
+        _launches(stages, benchmarks, environment),
         started_s=started_s,
     )
-    rows = {stage.key: stage for stage in stages}
-    store.add_launches(run_id, _launches(stages, benchmarks, environment), rows)
-    store.finish_run(run_id)
-    return run_id
 
 
 def _digest(text: str) -> str:

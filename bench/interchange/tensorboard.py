@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 from bench.interchange.entries import Entry, read_entries
@@ -53,6 +55,8 @@ def _folders(entries: list[Entry]) -> Iterator[tuple[str, Entry]]:
 
 
 def _events(entry: Entry, started_s: float) -> bytes:
+    # Else torch.utils.tensorboard imports TensorFlow where that is installed.
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
     from torch.utils.tensorboard.summary import hparams, scalar

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from techniques.optimizers import OPTIMIZERS
 from techniques.parallel import ONE_DEVICE, PARALLELS
 from techniques.precisions import PRECISIONS
 from techniques.regime import AVERAGES, CLIPS, SCHEDULES
-from techniques.registry import Registry, TechniqueError, nearest
+from techniques.registry import Obstacle, Registry, TechniqueError, nearest
 
 EVERYTHING = "*"
 AUTO = "auto"
@@ -32,15 +32,33 @@ Axis = str | int | list[str | int]
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A value that `auto` did not take, and why. `axis` is its name, as cells have it."""
+    """A value that `auto` did not take, and why. `axis` is its name, as cells have it.
+
+    `missing` says that a command would add it: it lacks a package alone.
+    """
 
     section: str
     axis: str
     value: str
     reason: str
+    missing: bool = False
 
     def __str__(self) -> str:
-        return f'[{self.section}] backend = "auto" leaves out {self.value}: {self.reason}'
+        return left_out_text(self.section, [self.value], self.reason)
+
+
+def left_out_text(section: str, values: Sequence[str], reason: str) -> str:
+    """Say what `auto` leaves out of a section for one reason."""
+    return f'[{section}] backend = "auto" leaves out {", ".join(values)}: {reason}'
+
+
+def left_out_lines(left_out: Iterable[LeftOut]) -> Iterator[str]:
+    """Yield what `auto` leaves out, one line for each reason."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for out in left_out:
+        groups.setdefault((out.section, out.reason), []).append(out.value)
+    for (section, reason), values in groups.items():
+        yield left_out_text(section, values, reason)
 
 
 @dataclass(frozen=True)
@@ -54,7 +72,7 @@ class AxisRule:
     section: Literal["train", "infer"]
     read: Callable[[str | int], str | int]
     everything: Callable[[], Iterable[str]] | None = None
-    obstacle: Callable[[str], str | None] | None = None
+    obstacle: Callable[[str], Obstacle | None] | None = None
 
     @property
     def key(self) -> str:
@@ -88,11 +106,15 @@ class AxisRule:
 
     def _split_by_obstacle(self, where: str) -> tuple[list[str], list[LeftOut]]:
         assert self.everything is not None and self.obstacle is not None
-        reasons = {value: self.obstacle(value) for value in self.everything()}
-        running = [value for value, reason in reasons.items() if not reason]
+        found = {value: self.obstacle(value) for value in self.everything()}
+        running = [value for value, obstacle in found.items() if obstacle is None]
         if not running:
             raise MatrixError(f'{where}: "auto" selects no backend: none runs here; `bench machine` says why')
-        out = [LeftOut(self.section, self.name, value, why) for value, why in reasons.items() if why]
+        out = [
+            LeftOut(self.section, self.name, value, str(why), bool(why.command) and not why.hardware)
+            for value, why in found.items()
+            if why is not None
+        ]
         return running, out
 
 
@@ -148,18 +170,24 @@ def _every_compression() -> list[str]:
     return [f"{leaving[row.requires]}+{text}" if row.requires in leaving else text for row, text in alone]
 
 
-def _cannot_serve(backend: str) -> str | None:
-    return BACKENDS.get(backend).unavailable()
+def _cannot_serve(backend: str) -> Obstacle | None:
+    return BACKENDS.get(backend).obstacle()
 
 
-def _cannot_train(backend: str) -> str | None:
+def _cannot_train(backend: str) -> Obstacle | None:
     row = BACKENDS.get(backend)
-    return row.cannot_train(row.precisions[0]) or row.unavailable()
+    why = row.cannot_train(row.precisions[0])
+    return Obstacle(why) if why else row.obstacle()
 
 
 def _every_backend() -> Iterable[str]:
-    """Return those that serve any model: engines that only continue texts are named in a matrix."""
+    """Return all but engines that only continue texts, which are named in a matrix."""
     return [name for name, row in BACKENDS.rows().items() if not row.only_generates]
+
+
+def _every_server() -> Iterable[str]:
+    """Return those that serve any model."""
+    return [name for name in _every_backend() if BACKENDS.get(name).serves]
 
 
 def _backend(value: str | int) -> str:
@@ -193,7 +221,7 @@ AXES = (
     AxisRule("tuning", "train", read_tuning),
     AxisRule("seed", "train", _seed),
     AxisRule("compression", "infer", lambda v: parse_recipe(str(v)).text, _every_compression),
-    AxisRule("backend", "infer", _backend, _every_backend, _cannot_serve),
+    AxisRule("backend", "infer", _backend, _every_server, _cannot_serve),
     AxisRule("precision", "infer", _precision, lambda: PRECISIONS),
     AxisRule("batch_size", "infer", _positive),
 )

@@ -6,6 +6,7 @@ import types
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -15,7 +16,7 @@ from bench.analysis.statistics import LOOKS
 from bench.matrix.axes import Axis
 from bench.matrix.file import MatrixFile, TuningAxis
 
-_NAMES = {int: "integer", float: "number", str: "text", bool: "true or false"}
+_NAMES = {int: "integer", float: "number", str: "text", bool: "true or false", Path: "path"}
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "length ≥"}
 
 

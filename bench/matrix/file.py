@@ -123,12 +123,13 @@ class Budget(_Strict):
     A training ends once its target holds; without `stop_at_target` it takes all of its steps.
     Launches of a timing stop once the half-width of its 95 % interval is below `target_interval`, a share of
     its value, or at `max_launches`. At most `max_repeats` disturbed launches are repeated; without it 9, or
-    `max_launches` if that is more. Once lowering, evaluation and launches of a workload have taken
-    `budget_s`, none of its timings that has three launches has another, and nothing is repeated. `sample_s`
-    is how long a launch samples. `flush_cache` empties the device's caches before each sample, as other work
-    would between calls that are far apart. `timeout_s` ends a stage that hangs, `memory_gib` one that
-    allocates without end. Lowered models are evaluated on the first `evaluate_samples` of the test set, or on
-    all. `allocator`: workers "keep" the memory that they free, or leave it to the "system".
+    `max_launches` if that is more. Each workload ends within `budget_s`, besides its training: its cells are
+    begun in the order of what they tell, uncompressed ones on each backend first, as long as one launch of
+    each timing is predicted to fit; the others are left out with that reason, and launches end with the time.
+    `sample_s` is how long a launch samples. `flush_cache` empties the device's caches before each sample, as
+    other work would between calls that are far apart. `timeout_s` ends a stage that hangs, `memory_gib` one
+    that allocates without end. Lowered models are evaluated on the first `evaluate_samples` of the test set,
+    or on all. `allocator`: workers "keep" the memory that they free, or leave it to the "system".
     """
 
     train_steps: int | None = Field(default=None, ge=1, le=10**9)
@@ -293,11 +294,13 @@ class MatrixFile(_Strict):
     Its cells are those of `[train]` and `[infer]`, and of each `[[cross]]`. Axes in one list of `zip` advance
     together, the first value of one with the first of the others, instead of each with each. `[[exclude]]` at
     the top is for the cells of all crosses. Where none has an `[infer]`, models are trained, and not served.
-    `[targets]` has targets of workloads instead of their own. `limits` of all cells may also be written as a
-    list of texts, or as one table, [limits].
+    `about` says what the matrix is for, and `leaves_out` what a reader might miss; both are shown before a
+    run. `[targets]` has targets of workloads instead of their own. `limits` of all cells may also be written
+    as a list of texts, or as one table, [limits].
     """
 
     about: str = ""
+    leaves_out: str = ""
     train: TrainAxes | None = None
     infer: InferAxes | None = None
     zip: list[list[str]] = []

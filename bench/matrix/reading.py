@@ -56,10 +56,12 @@ def read_matrix(
         raise MatrixError(f"{path}: spans {count:,} cells, the maximum is {_MAX_CELLS:,}; split the file")
     of_spans = [dict.fromkeys(span.cells(chosen_workloads)) for span in spans]
     united = {cell: None for cells in of_spans for cell in cells}
-    cells = exclude(str(path), content.exclude if content.cross else [], list(united), spans)
+    rules = content.exclude if content.cross else []
+    cells = exclude(str(path), rules, list(united), spans)
     limits = tuple(_limits(path, content, united, _others(spans, names)))
     chosen = patterns_of("--filter", wanted, united, others_of(spans))
     cells = chosen_of(cells, chosen)
+    further = chosen_of(_further(str(path), rules, spans, chosen_workloads, united), chosen)
     left_out = [out for out in left_out if meets(out.value, chosen.get(out.axis, ["*"]))]
     _check_defaults(path, cells)
     if not cells:
@@ -84,7 +86,28 @@ def read_matrix(
         generation=_generation(path, content),
         serves=bool(content.infer or any(cross.infer for cross in content.cross)),
         evaluate=content.evaluate,
+        further=tuple(further),
+        leaves_out=content.leaves_out,
     )
+
+
+def _further(
+    where: str,
+    rules: Sequence[Mapping[str, Axis]],
+    spans: Sequence[Span],
+    workloads: Mapping[str | int, str | int],
+    united: Collection[Cell],
+) -> list[Cell]:
+    """Return the cells that there would be too with the packages that `auto` misses."""
+    completed = [whole for span in spans if (whole := span.completed()) and whole.count <= _MAX_CELLS]
+    more = [
+        cell
+        for cell in dict.fromkeys(cell for whole in completed for cell in whole.cells(workloads))
+        if cell not in united
+    ]
+    # Rules are held against all cells, since they may name values that none of the further ones has.
+    kept = exclude(where, rules, [*united, *more], spans) if more and rules else more
+    return [cell for cell in kept if cell not in united]
 
 
 def _others(spans: Sequence[Span], workloads: Sequence[str | int]) -> dict[str, set[str]]:

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from operator import itemgetter
 from typing import Any
@@ -73,6 +73,21 @@ class Span:
         return cls(
             where, values, _ties(where, cross.zip, values), cross.exclude, left_out, replaced, cross.about
         )
+
+    def completed(self) -> Span | None:
+        """Return the cross as it would be with the packages that `auto` misses; None where it misses none.
+
+        An axis that is tied to others stays as it is.
+        """
+        tied = set(itertools.chain.from_iterable(self.ties))
+        more: dict[str, list[Value]] = defaultdict(list)
+        for out in self.left_out:
+            if out.missing and out.axis not in tied:
+                more[out.axis].append(out.value)
+        if not more:
+            return None
+        values = {axis: [*own, *more.get(axis, ())] for axis, own in self.values.items()}
+        return replace(self, values=values)
 
     @property
     def count(self) -> int:

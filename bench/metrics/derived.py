@@ -21,7 +21,8 @@ ROWS = (
     Metric("speedup", "speedup", "ratio", "higher", "sampled", "infer",
            "how many times as fast as the uncompressed model on cpu-eager, at the same batch size", low=0.0),
     Metric("decode_share", "share of the memory's speed", "share", "higher", "sampled", "generate",
-           "time in which the measured bandwidth moves the bytes of a step, over the time per output token",
+           "time in which the measured bandwidth moves the bytes of a step, over the time per output token, "
+           "or with a draft over the wait between steps",
            high=1e6),
     Metric("compressing_s", "time to compress", "s", "lower", "sampled", "compress",
            "work of all steps of a cell's recipe, and what its lowering takes longer than the uncompressed "

@@ -35,6 +35,9 @@ ROWS = (
     # On request
     Metric("corrupted_quality", "quality under corruption", "share", "higher", "seeded", "robustness",
            "quality on the same test items, corrupted in one way; 'clean' without corruption", low=-math.inf),
+    Metric("item_corrupted", "corrupted items, by test item", "", "neither", "seeded", "robustness",
+           "what each test item got, corrupted in one way, in the samples: the metric that the method names",
+           low=-math.inf),
     Metric("attribution_items", "items with attributions", "count", "neither", "seeded", "attribution",
            "test items whose attributions are compared"),
     Metric("attribution_agreement", "rank agreement of attributions", "ratio", "higher", "seeded",
@@ -43,5 +46,8 @@ ROWS = (
 )
 # fmt: on
 
-OF_ITEMS = ("item_right", "item_nats", "item_squared_error", "item_group", "resampled_quality")
+OF_ITEMS = (
+    *("item_right", "item_nats", "item_squared_error", "item_group", "resampled_quality"),
+    "item_corrupted",
+)
 """Metrics whose samples are of test items, or of resamples of them, in one order for every model."""

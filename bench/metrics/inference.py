@@ -62,7 +62,8 @@ ROWS = (
     Metric("energy_per_token_j", "energy per token", "J", "lower", "sampled", "generate",
            "energy of a batch by a hardware counter over its new tokens, prompts' passes included"),
     Metric("decode_bytes", "bytes of a step", "bytes", "lower", "exact", "generate",
-           "weights and key-value cache that a step of new tokens reads, half of the continuation read"),
+           "weights and key-value cache that a step of new tokens reads, half of the continuation read; with "
+           "a draft its weights too, once for each token that it proposes"),
     Metric("generation_kl", "divergence from eager fp32", "nats", "lower", "seeded", "generate",
            "mean Kullback-Leibler divergence of the next token with the cache, from eager fp32 without"),
     Metric("generation_agreement", "agreement with eager fp32", "share", "higher", "seeded", "generate",
@@ -71,6 +72,8 @@ ROWS = (
            "mean cross-entropy of held-out tokens by logits with the cache"),
     Metric("engine_nats", "held-out loss by the engine", "nats", "lower", "seeded", "generate",
            "mean cross-entropy of the same tokens but the last, as the engine itself scores them"),
+    Metric("request_s", "time of a request", "s", "lower", "sampled", "requests",
+           "mean over rates of the mean time from when a request was due to its last token"),
     Metric("goodput_per_s", "goodput", "requests/s", "higher", "sampled", "requests",
            "requests a second whose first and later tokens came within the bounds, from when they were due"),
     Metric("goodput_share", "requests within the bounds", "share", "higher", "sampled", "requests",
@@ -86,12 +89,8 @@ ROWS = (
     Metric("arrived_per_s", "requests that came", "requests/s", "neither", "sampled", "requests",
            "requests over all seconds of the load, to the last token"),
     Metric("requests_in_system", "requests in the system", "count", "neither", "sampled", "requests",
-           "mean number of requests that were taken up and not yet whole"),
+           "mean number of requests that were seen and not yet whole, counted as they come and go"),
     Metric("cache_bytes_per_token", "cache per token", "bytes", "lower", "exact", "generate",
            "size of the key-value cache for each token of a text, prompt and continuation"),
-    Metric("cache_kl", "divergence by the cache", "nats", "lower", "seeded", "generate",
-           "mean Kullback-Leibler divergence of the next token, from the model's own cache to this format's"),
-    Metric("cache_agreement", "agreement with its own cache", "share", "higher", "seeded", "generate",
-           "share of tokens with the same likeliest one as with the model's own cache, after the same text"),
 )
 # fmt: on

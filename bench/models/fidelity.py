@@ -53,13 +53,9 @@ def fidelity(
 
     Nothing of outputs of another shape.
     """
-    kind = reference.kind
-    assert kind is not None
     if outputs.main.shape != reference.main.shape:
         return []
-    known = (workload.quality is not None or workload.has_targets) and workload.answers is None
-    targets = class_targets(outputs.main, data.test_targets, kind) if known else None
-    answered = by_answer(outputs.main, reference.main, kind, targets)
+    answered, targets = _answered(outputs, reference, data, workload)
     items = _items(outputs, reference, data, workload, qualities, answered if targets is not None else None)
     return [
         *(_against_reference(answered) if answered else []),
@@ -67,6 +63,30 @@ def fidelity(
         *items,
         *(_groups(items[0], data, workload, targets) if items else []),
     ]
+
+
+def quality_by_item(
+    outputs: Predictions, data: Data, workload: Workload, qualities: Qualities
+) -> Measurement | None:
+    """Keep of each test item what the workload's quality follows from; None where nothing kept tells it.
+
+    It is `item_right`, `item_nats` or `resampled_quality`, as of `fidelity`.
+    """
+    answered, targets = _answered(outputs, outputs, data, workload)
+    kept = _items(outputs, outputs, data, workload, qualities, answered if targets is not None else None)
+    # What quality follows from comes last; squared errors alone stand for a quality of another name.
+    return kept[-1] if kept and kept[-1].metric != "item_squared_error" else None
+
+
+def _answered(
+    outputs: Predictions, reference: Predictions, data: Data, workload: Workload
+) -> tuple[Answered | None, torch.Tensor | None]:
+    """Return what outputs say of each answer, and the targets of a workload that has classes."""
+    kind = reference.kind
+    assert kind is not None
+    known = (workload.quality is not None or workload.has_targets) and workload.answers is None
+    targets = class_targets(outputs.main, data.test_targets, kind) if known else None
+    return by_answer(outputs.main, reference.main, kind, targets), targets
 
 
 def _against_reference(answered: Answered) -> Iterator[Measurement]:

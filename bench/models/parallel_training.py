@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +34,15 @@ class ParallelTrainer(Trainer):
     def of_all(self, losses: list[float]) -> list[float]:
         """Return the losses of whole batches, which are means over the ranks."""
         return self.ranks.mean(losses)
+
+    def _train_on(self, batches: Iterator[torch.Tensor], record: TrainingRecord, steps: int) -> list[float]:
+        """Take so many steps, then gather the weights: that is the evaluation's time, not the training's."""
+        losses = super()._train_on(batches, record, steps)
+        started = time.perf_counter()
+        self.learn.gather()
+        self.synchronize()
+        record.evaluation_s += time.perf_counter() - started
+        return losses
 
     def _evaluate(self, record: TrainingRecord, loss: float, metric: str) -> None:
         started = time.perf_counter()

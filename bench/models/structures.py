@@ -18,10 +18,11 @@ from torch.nn.utils import parametrize
 
 from bench.errors import StageError
 from bench.files import read_json
+from bench.workloads import WORKLOADS
 from bench.workloads.loading import find_workload
 from techniques.numbers import widened_weights
 from techniques.parametrizations import is_parametrized, make_plain
-from techniques.registry import CannotApply
+from techniques.registry import CannotApply, nearest
 from techniques.replacements import build, describe
 
 MODEL = "model.json"
@@ -52,7 +53,8 @@ class Structure:
     """A workload's model, or its student of `width` times the channels or `depth` times the layers, and what
     was changed in it: modules first, then sizes.
 
-    `plain` says that weights which the factory makes computed ones (weight norm) are plain here.
+    With `into`, the model of the workload of that name in its place. `plain` says that weights which the
+    factory makes computed ones (weight norm) are plain here.
     """
 
     workload: str
@@ -61,6 +63,7 @@ class Structure:
     plain: bool = False
     replacements: tuple[Replacement, ...] = field(default=())
     depth: float | None = None
+    into: str = ""
 
     def build(self) -> torch.nn.Module:
         """Build the model with fresh weights, none of them of 16 bits, in training mode, on the CPU.
@@ -105,6 +108,7 @@ class Structure:
             "plain": self.plain,
             "replacements": [vars(entry) for entry in self.replacements],
             "depth": self.depth,
+            "into": self.into,
         }
         (folder / MODEL).write_text(json.dumps(content))
 
@@ -113,6 +117,8 @@ class Structure:
         return make_plain(model) if self.plain else model
 
     def _made(self) -> torch.nn.Module:
+        if self.into:
+            return find_workload(_by_name(self.into)).model()
         workload = find_workload(self.workload)
         if self.depth is not None:
             if workload.shallow_student is None:
@@ -141,8 +147,23 @@ def read_structure(folder: Path, workload: str | None = None) -> Structure:
     edits = (Edit(entry.module, entry.attributes, entry.shapes) for entry in content.edits)
     replacements = (Replacement(entry.module, entry.layers) for entry in content.replacements)
     return Structure(
-        content.workload, content.width, tuple(edits), content.plain, tuple(replacements), content.depth
+        *(content.workload, content.width, tuple(edits), content.plain, tuple(replacements)),
+        *(content.depth, content.into),
     )
+
+
+def _by_name(workload: str) -> str:
+    """Return the name of a workload of the table that can be trained; raises CannotApply for all else.
+
+    Its text may stand in a file of a results folder: it must not name code, as `my.py:make` would.
+    """
+    row = WORKLOADS.rows().get(workload)
+    if row is None or not row.complete or row.inference_only:
+        known = [name for name, each in WORKLOADS.rows().items() if each.complete and not each.inference_only]
+        raise CannotApply(
+            f"into: no workload {workload[:100]!r} with a model of its own{nearest(workload, known)}"
+        )
+    return workload
 
 
 class _EditFile(BaseModel):
@@ -165,6 +186,7 @@ class _StructureFile(BaseModel):
     plain: bool = False
     replacements: list[_ReplacementFile] = []
     depth: float | None = None
+    into: str = ""
 
 
 def _replacements(model: torch.nn.Module) -> Iterator[Replacement]:

@@ -41,7 +41,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One point of the training curve; `seconds` is the training clock, evaluation excluded.
+    """One point of the training curve; `seconds` is the training clock, see `TrainingRecord`.
 
     `samples` went forward and backward until then, repeats counted.
     """
@@ -55,7 +55,12 @@ class Evaluation:
 
 @dataclass
 class TrainingRecord:
-    """What a training did. `target_step` is the first of two evaluations in a row that met the target."""
+    """What a training did, and on which clock.
+
+    `training_s` has the batches, the steps, and what the optimizer does so that its weights can be evaluated
+    (a swap of averaged weights: AlgoPerf times that too, Dahl et al. 2023). `evaluation_s` has predictions
+    and quality, and what the suite does to have the weights of several devices in one place.
+    """
 
     evaluations: list[Evaluation] = field(default_factory=list)
     steps: int = 0

@@ -18,6 +18,7 @@ from typing import Any
 from bench.digests import Sources, is_ours
 from bench.instruments.accelerators import describe_accelerators
 from bench.instruments.processor import kind_of_processor
+from bench.instruments.variables import deciding_variables
 from techniques.registry import split_reference
 
 
@@ -87,7 +88,13 @@ def make_key(
 
 @cache
 def device_kind(device: str, cpus: int) -> str:
-    """Return what decides a device's results: the CPU's kind and the number of cores, or the GPU's name."""
+    """Return what decides a device's results: its kind, and environment variables that change its speed."""
+    variables = [f"{name}={value}" for name, value in deciding_variables().items()]
+    return ", ".join([_kind(device, cpus), *variables])
+
+
+def _kind(device: str, cpus: int) -> str:
+    """Return the CPU's kind and the number of cores, or the GPU's name."""
     if device in ("rocm", "mps", "xpu", "tpu"):
         return f"{device}, on {kind_of_processor()}"
     if device == "cuda":

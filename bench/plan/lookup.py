@@ -65,6 +65,15 @@ class CellTechniques:
         )
 
     @property
+    def techniques(self) -> list[Technique[Any]]:
+        """Return all of them, in the order in which obstacles are told."""
+        return [
+            *(self.workload, self.optimizer, self.train_backend, self.backend),
+            *(*self.regime.techniques, self.parallel),
+            *self.recipe.techniques,
+        ]
+
+    @property
     def training_label(self) -> str:
         """Name the cell's training, for people and baselines."""
         tuning = f" {self.cell.tuning}" if tuning_of(self.cell.tuning) else ""

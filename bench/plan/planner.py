@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -31,13 +32,16 @@ class Plan:
     """The stages of a matrix, parents first, and its cells; a skipped cell has a reason.
 
     `again` maps the key of a stage that was made before to the reason why it is made again. `reasons` has
-    more on each reason of a skipped cell, by its text.
+    more on the reason of each skipped cell, by the cell's name: cells that lack different packages may have
+    one text. `missing` are the commands that install what is missing, and how many cells each would add:
+    skipped ones, and those that `auto` leaves out.
     """
 
     stages: Mapping[str, StageRow]
     cells: tuple[CellRow, ...]
     again: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, Reason] = field(default_factory=dict)
+    missing: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def skipped(self) -> tuple[CellRow, ...]:
@@ -83,7 +87,8 @@ def make_plan(
     kinds = STAGES.rows()
     stages = sorted(planner.stages.values(), key=lambda stage: kinds[stage.kind].phase)
     again = {key: why for key, why in (reuse.again if reuse else {}).items() if key in planner.stages}
-    return Plan({stage.key: stage for stage in stages}, cells, again, planner.reasons)
+    missing = planner.missing(matrix.further)
+    return Plan({stage.key: stage for stage in stages}, cells, again, planner.reasons, missing)
 
 
 @dataclass
@@ -125,11 +130,10 @@ class Planner:
     def add_cell(self, cell: Cell) -> CellRow:
         """Plan a cell's stages, or say why it cannot run."""
         chosen = CellTechniques.of(cell, self.lookup)
-        problem = self.problems.get(cell.workload)
-        reason = Reason(problem, DATA, cell.workload) if problem else self._reasons.reason(chosen)
+        reason = self._reason(chosen)
         name = cell_name(cell, self.varying)
         if reason is not None:
-            self.reasons[reason.text] = reason
+            self.reasons[name] = reason
             return CellRow(name, cell.axes(), {}, reason.text)
         keys: dict[str, str] = {}
         for kind, plan in self._plans.items():
@@ -137,6 +141,16 @@ class Planner:
             if key is not None:
                 keys[kind] = key
         return CellRow(name, cell.axes(), keys)
+
+    def _reason(self, chosen: CellTechniques) -> Reason | None:
+        problem = self.problems.get(chosen.cell.workload)
+        return Reason(problem, DATA, chosen.cell.workload) if problem else self._reasons.reason(chosen)
+
+    def missing(self, further: Iterable[Cell]) -> dict[str, int]:
+        """Return the commands that install what is missing, most cells first, and how many each would add."""
+        others = (self._reason(CellTechniques.of(cell, self.lookup)) for cell in further)
+        found = Counter(reason.commands for reason in (*self.reasons.values(), *others) if reason)
+        return {" && ".join(commands): count for commands, count in found.most_common() if commands}
 
     def add(
         self,

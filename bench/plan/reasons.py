@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from bench.formatting import counted
 from bench.instruments.accelerators import visible_gpus
@@ -15,7 +14,7 @@ from techniques.backends import BACKENDS, ELSEWHERE
 from techniques.optimizers.search import searched
 from techniques.parallel import cannot_spread
 from techniques.regime import clash_with_own_average
-from techniques.registry import Obstacle, Row, Technique
+from techniques.registry import Obstacle, Row
 
 HARDWARE = "need hardware that is not here"
 PACKAGES = "need packages that are not installed"
@@ -67,12 +66,7 @@ class Reasons:
         return self._reasons[asked]
 
     def _all(self, chosen: CellTechniques) -> Iterator[Reason]:
-        techniques: list[Technique[Any]] = [
-            *(chosen.workload, chosen.optimizer, chosen.train_backend, chosen.backend),
-            *(*chosen.regime.techniques, chosen.parallel),
-            *chosen.recipe.techniques,
-        ]
-        for technique in techniques:
+        for technique in chosen.techniques:
             row = technique.row
             if id(row) not in self._obstacles:
                 self._obstacles[id(row)] = row.obstacle()
@@ -101,7 +95,8 @@ def _lacks(chosen: CellTechniques) -> Iterator[Reason]:
     format_, own = (technique.name, technique.settings) if technique else (None, {})
     if text := serve.cannot_lower(format_, cell.precision):
         lacks_kernel = cell.precision in serve.precisions and format_ not in serve.formats
-        yield Reason(text, KERNEL if lacks_kernel else PRECISION, serve.name)
+        lacks = MISMATCH if not serve.serves else KERNEL if lacks_kernel else PRECISION
+        yield Reason(text, lacks, serve.name)
     elif text := serve.cannot_lower(format_, cell.precision, own):
         yield Reason(text, SETTING, serve.name)
 

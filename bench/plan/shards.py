@@ -61,7 +61,8 @@ def shard_of(matrix: Matrix, plan: Plan, shard: Shard, seconds: Mapping[str, flo
         )
     cells = tuple(cell for cell in matrix.cells if cell.chain in own)
     split = hashlib.sha256(repr(assigned).encode()).hexdigest()[:12]
-    return replace(matrix, cells=cells), replace(shard, split=split)
+    further = tuple(cell for cell in matrix.further if cell.chain in own)
+    return replace(matrix, cells=cells, further=further), replace(shard, split=split)
 
 
 @dataclass
@@ -85,7 +86,8 @@ def _chains(cells: Sequence[Cell], plan: Plan, seconds: Mapping[str, float]) -> 
     chains = []
     for name, keys in stages.items():
         chain = _Chain(name)
-        for key in sorted(keys):  # sums of floats depend on their order
+        # Sums of floats depend on their order, and keys on the CPU; names are the same on every machine.
+        for key in sorted(keys, key=lambda key: (plan.stages[key].kind, plan.stages[key].label)):
             # Stages that run alone occupy all cores, the others one.
             elapsed_s = seconds[key] * (1.0 if runs_alone(plan.stages[key]) else 0.5)
             if users[key] > 1:

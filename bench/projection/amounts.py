@@ -17,6 +17,10 @@ class Range:
     low: float
     high: float
 
+    def plus(self, other: Range) -> Range:
+        """Return the range of the sum."""
+        return Range(self.low + other.low, self.high + other.high)
+
     def times(self, factor: float) -> Range:
         """Return the range of so many times the value."""
         return Range(self.low * factor, self.high * factor)

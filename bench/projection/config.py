@@ -59,6 +59,7 @@ def of_config(path: Path, sequence: int | None) -> Subject:
         loss=loss,
         tokens=length,
         positions=_positions(config) if is_text else None,
+        heads=_whole_number(config, "num_attention_heads"),
         experts=_experts(config),
         generate=_generate if kind.__name__.endswith(_CONTINUE_TEXTS) else None,
         notes=() if labels else ("loss: the mean of the outputs, as its class is not one with a loss",),
@@ -109,8 +110,12 @@ def _length(path: Path, config: Any, sequence: int | None) -> int:
 
 
 def _positions(config: Any) -> int | None:
-    most = getattr(config, "max_position_embeddings", None)
-    return most if isinstance(most, int) and most > 0 else None
+    return _whole_number(config, "max_position_embeddings")
+
+
+def _whole_number(config: Any, name: str) -> int | None:
+    found = getattr(config, name, None)
+    return found if isinstance(found, int) and found > 0 else None
 
 
 def _labels(kind: Any) -> str:

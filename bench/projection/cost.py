@@ -19,11 +19,17 @@ class Cost:
     method: str
 
 
-def cost_of(seconds: Range, devices: int, prices: Prices | None, watts: float | None) -> Cost | None:
-    """Return what so many devices cost for that time; None where neither watts nor prices are known.
+@dataclass(frozen=True)
+class Charges:
+    """A price table, whose `machine_per_hour` is of one device, and what one draws; None is unknown."""
 
-    `machine_per_hour` is the price of one device, `watts` what one draws.
-    """
+    prices: Prices | None = None
+    watts: float | None = None
+
+
+def cost_of(seconds: Range, devices: int, charges: Charges) -> Cost | None:
+    """Return what so many devices cost for that time; None where neither watts nor prices are known."""
+    prices, watts = charges.prices, charges.watts
     energy = None if watts is None else seconds.times(devices * watts)
     if prices is None:
         return None if energy is None else Cost(energy, None, "", "")

@@ -1,8 +1,12 @@
 """Devices to plan for: what they are sold to do, hold and draw, by a short name.
 
-Peak rates and bytes/s are those of `bench.analysis.peaks`. Memory, watts and links are of the same data
-sheets; a link's bytes/s are one direction, of all links of a device together. The network is what the maker's
-own server gives each device: DGX A100 (8 x 200 Gb/s HDR), DGX H100 and later (8 x 400 Gb/s NDR).
+Peak rates and bytes/s are those of `bench.analysis.peaks`. Watts and links are of the same data sheets; a
+link's bytes/s are one direction, of all links of a device together. The network is what the maker's own
+server gives each device: DGX-1 (4 x 100 Gb/s for 8), DGX A100 (8 x 200 Gb/s), DGX H100 and later (8 x 400).
+
+Memory is what a process can have: the total capacity that PyTorch reports, the least that was seen in public
+reports of errors. It is below a data sheet's: error correction takes 1/16 of GDDR6 (T4, A10, L4, A40, L40S),
+the driver some of all. Of TPUs it is the data sheet's.
 """
 
 from __future__ import annotations
@@ -27,10 +31,10 @@ class Utilization:
 
 
 TRAINING = Utilization(
-    0.30,
+    0.213,
     0.57,
-    "usual for large models: 30 % (MT-NLG, in Chowdhery et al. 2022, table 3) to 57 % (Korthikanti et al. "
-    "2022, table 5)",
+    "published of large models: 21.3 % (GPT-3, of the model's own operations, in Chowdhery et al. 2022, "
+    "table 3) to 57 % (recomputed ones with them, Korthikanti et al. 2022, table 5)",
 )
 PREFILL = Utilization(0.43, 0.76, "usual for prompts: 43 to 76 % (Pope et al. 2022, table 2)")
 DECODING = Utilization(
@@ -85,35 +89,35 @@ class Device:
 
 @dataclass(frozen=True)
 class _Row:
-    """A device's full name, GB of memory, watts, and GB/s of all its links, of a network beyond them."""
+    """A device's full name, GiB that a process can have, watts, GB/s of its links, and of a network."""
 
     full_name: str
-    gigabytes: int
+    gibibytes: float
     watts: float | None
     link: float | None
     network: float | None = None
 
 
 _DEVICES: Mapping[str, _Row] = {
-    "v100": _Row("Tesla V100-SXM2-32GB", 32, 300, 150, 12.5),
-    "t4": _Row("Tesla T4", 16, 70, 16),
-    "a10": _Row("NVIDIA A10", 24, 150, 32),
-    "a30": _Row("NVIDIA A30", 24, 165, 100),
-    "a40": _Row("NVIDIA A40", 48, 300, 56),
-    "a100-40gb": _Row("NVIDIA A100-SXM4-40GB", 40, 400, 300, 25),
-    "a100": _Row("NVIDIA A100-SXM4-80GB", 80, 400, 300, 25),
-    "a100-pcie": _Row("NVIDIA A100 80GB PCIe", 80, 300, 32, 25),
-    "l4": _Row("NVIDIA L4", 24, 72, 32),
-    "l40s": _Row("NVIDIA L40S", 48, 350, 32),
-    "h100": _Row("NVIDIA H100 80GB HBM3", 80, 700, 450, 50),
-    "h100-pcie": _Row("NVIDIA H100 PCIe", 80, 350, 64, 50),
-    "h200": _Row("NVIDIA H200", 141, 700, 450, 50),
-    "b200": _Row("NVIDIA B200", 180, 1000, 900, 50),
-    "rtx-3090": _Row("NVIDIA GeForce RTX 3090", 24, 350, 32),
-    "rtx-4090": _Row("NVIDIA GeForce RTX 4090", 24, 450, 32),
-    "rtx-5090": _Row("NVIDIA GeForce RTX 5090", 32, 575, 64),
-    "mi210": _Row("AMD Instinct MI210", 64, 300, 150),
-    "mi300x": _Row("AMD Instinct MI300X", 192, 750, 448, 50),
+    "v100": _Row("Tesla V100-SXM2-32GB", 31.73, 300, 150, 6.25),
+    "t4": _Row("Tesla T4", 14.56, 70, 16),
+    "a10": _Row("NVIDIA A10", 21.98, 150, 32),
+    "a30": _Row("NVIDIA A30", 23.5, 165, 100),
+    "a40": _Row("NVIDIA A40", 44.35, 300, 56),
+    "a100-40gb": _Row("NVIDIA A100-SXM4-40GB", 39.38, 400, 300, 25),
+    "a100": _Row("NVIDIA A100-SXM4-80GB", 79.14, 400, 300, 25),
+    "a100-pcie": _Row("NVIDIA A100 80GB PCIe", 79.14, 300, 32, 25),
+    "l4": _Row("NVIDIA L4", 21.95, 72, 32),
+    "l40s": _Row("NVIDIA L40S", 44.39, 350, 32),
+    "h100": _Row("NVIDIA H100 80GB HBM3", 79.1, 700, 450, 50),
+    "h100-pcie": _Row("NVIDIA H100 PCIe", 79.1, 350, 64, 50),
+    "h200": _Row("NVIDIA H200", 139.72, 700, 450, 50),
+    "b200": _Row("NVIDIA B200", 178.35, 1000, 900, 50),
+    "rtx-3090": _Row("NVIDIA GeForce RTX 3090", 23.56, 350, 32),
+    "rtx-4090": _Row("NVIDIA GeForce RTX 4090", 23.52, 450, 32),
+    "rtx-5090": _Row("NVIDIA GeForce RTX 5090", 31.36, 575, 64),
+    "mi210": _Row("AMD Instinct MI210", 63.98, 300, 150),
+    "mi300x": _Row("AMD Instinct MI300X", 191.69, 750, 448, 50),
     "tpu-v4": _Row("TPU v4", 32, None, None),
     "tpu-v5e": _Row("TPU v5e", 16, None, None),
     "tpu-v5p": _Row("TPU v5p", 95, None, None),
@@ -139,7 +143,7 @@ def find_device(name: str) -> Device:
         row.full_name,
         peak.operations_per_s,
         peak.bytes_per_s,
-        row.gigabytes * GIB,  # a data sheet's GB of memory are powers of 2, within 1 %
+        round(row.gibibytes * GIB),
         peak.source,
         row.watts,
         row.link and 1e9 * row.link,

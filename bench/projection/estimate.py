@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from bench.matrix.file import Prices
 from bench.projection.amounts import Range
-from bench.projection.cost import Cost, cost_of
+from bench.projection.cost import Charges, Cost, cost_of
 from bench.projection.devices import Device
 from bench.projection.duration import StepTime, step_time
 from bench.projection.footprint import Footprint, largest
@@ -23,7 +23,7 @@ from bench.projection.parallel import (
     split_batch,
 )
 from bench.projection.scaling import ComputeOptimal, compute_optimal
-from bench.projection.serving import Serving, ServingQuestion, serving
+from bench.projection.serving import Server, Serving, ServingQuestion
 from bench.projection.subject import Subject, active_parameters, parameters
 
 
@@ -46,6 +46,11 @@ class Question:
     serving: ServingQuestion = field(default_factory=ServingQuestion)
     prices: Prices | None = None
     watts: float | None = None
+
+    @property
+    def charges(self) -> Charges:
+        """Return what a device costs: at its thermal design power where no watts are said."""
+        return Charges(self.prices, self.device.watts if self.watts is None else self.watts)
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,7 @@ class _Training:
 def estimate(subject: Subject, question: Question) -> Estimate:
     """Project a model. Raises BenchError where it cannot run on shapes alone, and for an uneven split."""
     model = ProjectedModel(subject, question.precision, fused=question.device.caches)
+    model.blocks().refuse(question.parallel, subject.heads)
     footprint = model.training(checkpointing=question.checkpointing)
     update = update_of(
         question.optimizer,
@@ -164,6 +170,7 @@ def estimate(subject: Subject, question: Question) -> Estimate:
     training = _Training(question, footprint, model.blocks(), update)
     batches = split_batch(question.batch, question.micro_batch, question.parallel)
     active = active_parameters(model.model, subject.experts)
+    server = Server(model, question.device, question.precision, question.parallel.tp, question.charges)
     here = _at(training, question.parallel, batches)
     tokens = question.samples * subject.tokens if question.samples and subject.tokens else None
     return Estimate(
@@ -189,9 +196,9 @@ def estimate(subject: Subject, question: Question) -> Estimate:
         training_s=here.training_s,
         cost=here.cost,
         optimal=compute_optimal(active, tokens) if subject.tokens else None,
-        serving=serving(model, question.device, question.precision, question.parallel.tp, question.serving),
+        serving=server.serve(question.serving),
         counts=tuple(_over_counts(training)),
-        notes=(*subject.notes, *_notes(question, here)),
+        notes=(*subject.notes, *_notes(question, here, subject)),
     )
 
 
@@ -232,7 +239,7 @@ def _at(training: _Training, parallel: Parallel, batches: Batches) -> AtCount:
         memory.total <= question.device.memory_bytes,
         step,
         whole,
-        cost_of(whole or step.seconds, parallel.devices, question.prices, _watts(question)),
+        cost_of(whole or step.seconds, parallel.devices, question.charges),
     )
 
 
@@ -249,15 +256,13 @@ def _over_counts(training: _Training) -> Sequence[AtCount]:
     return found
 
 
-def _watts(question: Question) -> float | None:
-    return question.device.watts if question.watts is None else question.watts
-
-
-def _notes(question: Question, here: AtCount) -> list[str]:
+def _notes(question: Question, here: AtCount, subject: Subject) -> list[str]:
     device = question.device
     notes = [f"utilization: {device.training.source}"]
     if here.devices > 1 and here.step.transfers_s is None:
         notes.append(f"the links of {device.name} are not known: time for transfers is left out")
+    if question.parallel.tp > 1 and subject.heads is None:
+        notes.append(f"heads are not known: tp={question.parallel.tp} is taken to divide every layer")
     if device.caches:
         notes.append("the context of the device, usually 0.5 to 1 GiB, is not in its memory")
     if here.cost and here.cost.energy_j is not None and question.watts is None:

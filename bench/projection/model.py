@@ -12,7 +12,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from bench.errors import BenchError
-from bench.instruments.tensors import storage_bytes, tensors_in, walk_tensors
+from bench.instruments.tensors import identities, storage_bytes, tensors_in, walk_tensors
 from bench.projection.fake import as_fake, checkpointed, fused_attention, repeated_blocks, taken_for_real
 from bench.projection.footprint import LARGE, SMALL, Footprint
 from bench.projection.parallel import Blocks
@@ -30,10 +30,27 @@ _MAX_CAUSE = 200
 
 @dataclass(frozen=True)
 class Decoding:
-    """One more token of each text after `length` others: what it takes, and the bytes of one text's cache."""
+    """One more token of each text after others: what it takes, and the cache of one text.
+
+    `caches` are the bytes of each of its tensors and the heads that it has keys or values of, 1 where it has
+    none apart.
+    """
 
     footprint: Footprint
-    cache_bytes: int
+    caches: tuple[tuple[int, int], ...]
+
+    @property
+    def cache_bytes(self) -> int:
+        """Return the bytes of one text's cache, undivided."""
+        return sum(size for size, _ in self.caches)
+
+    def cache_of_device(self, devices: int) -> float:
+        """Return the bytes of one text's cache on the fullest of the devices that share each layer.
+
+        A head is whole: where there are fewer heads than devices, some hold the same ones (Pope et al. 2022,
+        section 3.3).
+        """
+        return sum(size * -(-heads // devices) / heads for size, heads in self.caches)
 
 
 class ProjectedModel:
@@ -103,14 +120,14 @@ class ProjectedModel:
         """Trace one more token of each text after `length` of them, with their cache."""
         generate = self.subject.generate
         assert generate is not None, "only models that generate are asked"
-        caches: list[int] = []
+        caches: list[list[tuple[int, int]]] = []
 
         def trace(batch: int) -> Trace:
             tokens = torch.zeros(batch, 1, dtype=torch.long)
             with torch.no_grad():
                 self.model.eval()
                 cache = generate(self.model, torch.zeros(batch, length, dtype=torch.long), None)[1]
-            caches.append(_cache_bytes(cache))
+            caches.append(_cached(cache))
             kept = [cache]
             del cache
             # The iterator must not hold what the cache replaces.
@@ -118,7 +135,11 @@ class ProjectedModel:
             return trace_inference(self.model, given, lambda: generate(self.model, tokens, kept.pop()))[0]
 
         footprint = self._footprint(trace)
-        return Decoding(footprint, (caches[1] - caches[0]) // (LARGE - SMALL))
+        grown = zip(*caches, strict=True)
+        return Decoding(
+            footprint,
+            tuple(((large - small) // (LARGE - SMALL), heads) for (small, heads), (large, _) in grown),
+        )
 
     def blocks(self) -> Blocks:
         """Return how the weights lie: in repeated blocks and beside them. Outputs are those of a training."""
@@ -156,5 +177,11 @@ def _weight_bytes(module: nn.Module) -> int:
     return storage_bytes([*module.parameters(), *module.buffers()])
 
 
-def _cache_bytes(cache: Any) -> int:
-    return storage_bytes(walk_tensors(cache))
+def _cached(cache: Any) -> list[tuple[int, int]]:
+    """Return the bytes and the heads of each tensor (texts, heads, time, channels) of a cache."""
+    found, seen = [], set[int]()
+    for tensor in walk_tensors(cache):
+        if not identities(tensor) <= seen:
+            seen |= identities(tensor)
+            found.append((storage_bytes([tensor]), tensor.shape[1] if tensor.dim() == 4 else 1))
+    return found

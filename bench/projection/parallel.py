@@ -80,6 +80,24 @@ class Blocks:
     rest_bytes: int
     output_bytes: int
 
+    def share(self, parallel: Parallel) -> float:
+        """Return the share of the blocks, and of their operations, that a pipeline's fullest stage has."""
+        return -(-self.count // parallel.pp) / self.count if self.count else 1.0
+
+    def refuse(self, parallel: Parallel, heads: int | None) -> None:
+        """Raise BenchError for more stages than blocks, and for devices that do not divide `heads`.
+
+        Those are of the attention; None is unknown.
+        """
+        if parallel.pp > max(1, self.count):
+            raise BenchError(
+                f"--parallel pp={parallel.pp} must be at most the {self.count} repeated blocks of the model"
+            )
+        if heads and heads % parallel.tp:
+            raise BenchError(
+                f"--parallel tp={parallel.tp} must divide the {heads} attention heads of the model"
+            )
+
 
 @dataclass(frozen=True)
 class Batches:
@@ -144,11 +162,12 @@ def device_memory(
     `peak` and `update` are those of the whole model on one device, at the micro-batch. The weights outside of
     the blocks count in full for each stage: the first has the embedding, the last the head.
     """
-    weights_share = _weights_share(blocks, parallel)
+    weights_share = share_of_weights(blocks, parallel)
     all_alive = batches.count > 1 or parallel.fsdp > 1 or parallel.pp > 1
     gradients = (peak.all_gradients if all_alive else peak.gradients) * weights_share
     # A stage keeps as many batches as there are stages, each of a part of the blocks.
-    in_flight = min(parallel.pp, batches.count) / parallel.pp
+    in_flight = min(parallel.pp, batches.count) * blocks.share(parallel)
+    buckets = peak.all_gradients * weights_share if parallel.dp > 1 else 0.0
     by_step = DeviceMemory(
         weights=_whole(peak.weights * weights_share),
         master_weights=_whole(update.master_weights * weights_share),
@@ -156,7 +175,7 @@ def device_memory(
         optimizer_state=_whole(update.state * weights_share),
         activations=_whole(peak.activations / parallel.tp * in_flight),
         temporaries=_whole(peak.temporaries / parallel.tp),
-        communication=_communication(peak, blocks, parallel),
+        communication=_whole(buckets + _gathered(blocks, parallel)),
         fragmentation=_whole(peak.fragmentation / parallel.tp),
     )
     by_update = replace(
@@ -164,27 +183,30 @@ def device_memory(
         gradients=_whole(peak.all_gradients * weights_share),
         activations=0,
         temporaries=_whole(update.temporaries * weights_share),
+        communication=_whole(buckets),
     )
     return max(by_step, by_update, key=lambda memory: memory.total)
 
 
-def _weights_share(blocks: Blocks, parallel: Parallel) -> float:
+def share_of_weights(blocks: Blocks, parallel: Parallel) -> float:
     """Return the share of the weights that the fullest device holds."""
     whole = blocks.bytes + blocks.rest_bytes
     if not whole:
         return 1.0
-    own = -(-blocks.count // parallel.pp) / blocks.count if blocks.count else 1.0
-    return (blocks.bytes * own + blocks.rest_bytes) / whole / parallel.tp / parallel.fsdp
+    own = blocks.bytes * blocks.share(parallel) + blocks.rest_bytes
+    return own / whole / parallel.tp / parallel.fsdp
 
 
-def _communication(peak: Peak, blocks: Blocks, parallel: Parallel) -> int:
-    """Return the bytes of buffers: DDP's copies of gradients; two gathered blocks, and one's gradients."""
-    own = 0.0
-    if parallel.dp > 1:
-        own += peak.all_gradients * _weights_share(blocks, parallel)
-    if parallel.fsdp > 1:
-        own += 3 * max(blocks.largest_bytes, 0 if blocks.count else blocks.rest_bytes) / parallel.tp
-    return _whole(own)
+def _gathered(blocks: Blocks, parallel: Parallel) -> float:
+    """Return the bytes that `fsdp` gathers: two blocks, the gradients of one, and all that is beside them.
+
+    The weights outside of the blocks are the root's of PyTorch's `fully_shard`. It keeps them gathered from
+    the forward pass to the end of the backward one, and their gradients whole until the last one has come:
+    of an untied head and embedding that is at most, as the embedding's comes last.
+    """
+    if parallel.fsdp == 1:
+        return 0.0
+    return (3 * blocks.largest_bytes + 2 * blocks.rest_bytes) / parallel.tp
 
 
 def _whole(number: float) -> int:
@@ -199,14 +221,15 @@ def communication_s(
     By rings: an all-reduce moves 2 (n - 1) / n of its bytes, a gather or a scatter half of that. `again` says
     that blocks run once more in the backward pass, for which `tp` exchanges once more.
     """
-    weights = _weights_share(blocks, replace(parallel, fsdp=1)) * (blocks.bytes + blocks.rest_bytes)
-    own_gradients = gradient_bytes * _weights_share(blocks, replace(parallel, fsdp=1))
-    own_blocks = blocks.count / parallel.pp
+    share = share_of_weights(blocks, replace(parallel, fsdp=1))
+    weights, own_gradients = share * (blocks.bytes + blocks.rest_bytes), share * gradient_bytes
+    own_blocks = blocks.count * blocks.share(parallel)
     activations = blocks.output_bytes * batches.micro * batches.count
     moved = {
         "tp": (3 if again else 2) * 2 * 2 * activations * own_blocks,
         "pp": 2 * activations / parallel.tp,
-        "fsdp": batches.count * (2 * weights + own_gradients),
+        # What is beside the blocks stays gathered for the backward pass.
+        "fsdp": batches.count * (2 * weights - blocks.rest_bytes / parallel.tp + own_gradients),
         "dp": 2 * own_gradients / parallel.fsdp,
     }
     total, span = 0.0, 1

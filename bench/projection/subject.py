@@ -29,8 +29,9 @@ class Subject:
     `build` makes it on the meta device, or anywhere. `batch` makes inputs and targets (batch, ...) for some
     samples; it runs among fake tensors. `forward` calls the model, `loss` gives the scalar to differentiate.
     `tokens` are those of one sample, None where samples are no texts; `positions` the most that it takes,
-    None where that is not known. `generate` calls it with and returns a
-    cache of keys and values; None where it has none. `notes` say what was assumed.
+    None where that is not known; `heads` those of its attention, None where not known or none. `generate`
+    calls it with and returns a cache of keys and values; None where it has none. `notes` say what was
+    assumed.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Subject:
     loss: Callable[[nn.Module, torch.Tensor, torch.Tensor | None], torch.Tensor]
     tokens: int | None = None
     positions: int | None = None
+    heads: int | None = None
     experts: Experts | None = None
     generate: Callable[[nn.Module, torch.Tensor, Any], tuple[Any, Any]] | None = None
     notes: tuple[str, ...] = ()

@@ -38,10 +38,11 @@ class Effect:
 class Compare(Protocol):
     """Measures two revisions, by `bench ab` or otherwise, within a budget of seconds.
 
+    `border` is the ratio that matters: measuring may end once it is clear on which side of it the ratio lies.
     A revision that cannot be built or run is an effect without a ratio, not an error.
     """
 
-    def __call__(self, before: str, after: str, budget_s: float, /) -> Effect: ...
+    def __call__(self, before: str, after: str, budget_s: float, border: float = 1.0, /) -> Effect: ...
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _judge(commit: Commit, found: Bisection, border: float, suspects: int, searc
     """Measure a commit against GOOD, for longer where the first time cannot tell."""
     effect = Effect(None)
     for budget_s in (search.budget_s, MORE_BUDGET * search.budget_s):
-        effect = search.compare(found.good.revision, commit.revision, budget_s)
+        effect = search.compare(found.good.revision, commit.revision, budget_s, border)
         if effect.ratio is None:
             return Judged(commit, "skipped", effect, suspects)
         side = _side(effect.ratio, border)

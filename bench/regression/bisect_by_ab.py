@@ -56,12 +56,21 @@ class AbProcess:
     metric: str = ""
     stage: str = ""
 
-    def __call__(self, before: str, after: str, budget_s: float, /) -> Effect:
-        """Return after over before; where `after` cannot be built or run, why."""
+    def __call__(self, before: str, after: str, budget_s: float, border: float = 1.0, /) -> Effect:
+        """Return after over before; where `after` cannot be built or run, why.
+
+        By default `bench ab` ends once it is clear that the two differ; here, once it is clear whether they
+        differ by more than the `border`.
+        """
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch, "ab.json")
             words = [sys.executable, "-m", "bench", "ab", before, after, *self.what]
             words += ["--budget", f"{budget_s:g}", "--json", str(path)]
+            if self.metric and "--metric" not in self.what:
+                words += ["--metric", self.metric]
+            if border != 1:
+                change = f"{max(border, 1 / border) - 1:.6g}"
+                words += ["--threshold", change, "--margin", change]
             code, errors = _run(words, self.folder)
             if code not in (0, 1, 3):
                 lines = errors.strip().splitlines()

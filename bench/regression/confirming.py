@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.execution.options import options_of
-from bench.execution.session import execute, prepare
+from bench.execution.preparation import prepare
+from bench.execution.session import execute
 from bench.regression.finding import Comparison, Finding
 from bench.regression.verdict import check
 from bench.results.store import Store

@@ -79,7 +79,8 @@ class History:
 
     `series` is that of the latest run, unless another environment was chosen; `others` are the rest, the
     one with the latest run first. `matrix` is that of the latest run, where `record` is a cell and not a
-    stage. `notes` say what limits the result.
+    stage. `earlier` counts the runs that were not read, as they are older. `notes` say what limits the
+    result.
     """
 
     metric: str
@@ -88,6 +89,7 @@ class History:
     series: Series
     others: Sequence[Series] = ()
     matrix: str = ""
+    earlier: int = 0
     notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -134,6 +136,11 @@ def read_history(store: Store, metric: str, record: str, *, last: int, environme
     if not points:
         raise BenchError(f"no run knows {metric} of {record!r}; `bench show` says why")
     history = _history(metric, record, stage, points, environment)
+    history.earlier = max(0, len(stages) - last)
+    if history.earlier:
+        history.notes.append(
+            f"{counted(history.earlier, 'earlier run')} left out: the latest {last} are read"
+        )
     if of_cell:
         run = runs[points[-1].run_id]
         history.matrix = str(run["request"].get("matrix_path") or run["matrix"])

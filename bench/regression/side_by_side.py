@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.analysis.comparable import differences, machine_name, of_most_threads
+from bench.analysis.comparable import changed_versions, differences, machine_name, of_most_threads
 from bench.analysis.statistics import launch_interval
 from bench.errors import BenchError
 from bench.formatting import counted
@@ -214,11 +214,7 @@ def _differing(first: Side, other: Side) -> Iterator[str]:
 
 def _libraries(first: Side, other: Side) -> str:
     before, after = (side.content["environment"].get("libraries") or {} for side in (first, other))
-    changed = [
-        f"{name} {before.get(name, 'none')} -> {after.get(name, 'none')}"
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    ]
+    changed = changed_versions(before, after)
     return f"libraries ({first_few(changed)})" if changed else "libraries"
 
 

@@ -135,6 +135,28 @@ def _place(folder: Path, results: Path, key: str, files: list[_File]) -> None:
     _sync(place.parent)
 
 
+def copy_artifact(source: Path, key: str, into: Path, new_key: str) -> bool:
+    """Copy an artifact, by links where the file system allows it; returns whether there was one."""
+    old, new = artifact_folder(source, key), artifact_folder(into, new_key)
+    if not (old / RECORD).is_file():
+        return False
+    if not new.is_dir():
+        beside = new.with_name(f".{new.name}.copying")
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(beside)
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(old, beside, copy_function=_link)
+        beside.rename(new)
+    return True
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
 def read_record(results: Path, key: str) -> ArtifactRecord | None:
     """Return the record of an artifact whose content is what its record says, else None."""
     folder = artifact_folder(results, key)

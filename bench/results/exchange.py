@@ -52,6 +52,8 @@ class Exchange:
                 return adopt(folder, results, key, text, record.artifact.sha256)
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return False  # not there, or no record
+        except Exception as error:  # whatever a file system raises: no access, no network
+            raise self._refused(error) from None
 
     def fetch_alike(self, results: Path, beginning: str) -> list[Path]:
         """Bring every artifact whose key begins like this; returns the folders that are there then."""

@@ -7,142 +7,93 @@ over machines. A cell that several machines have is there once for each of them.
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from bench.analysis.comparable import machine_name
+from bench.analysis.comparable import MACHINE
 from bench.errors import StoreError
 from bench.formatting import counted
-from bench.metrics import METRICS, metric_named
-from bench.results.artifacts import RECORD, artifact_folder, read_record
+from bench.records import Artifact
+from bench.results.artifacts import copy_artifact, read_record
 from bench.results.folder import alone_in, run_name
+from bench.results.parts import Part, machines_of
 from bench.results.store import CellRow, Launch, StageRow, Store
 
 Say = Callable[[str], None]
 
-_SAME = ("text", "filter", "smoke", "budget", "estimate", "prices", "peaks")
-"""What the requests of merged runs must have in common."""
+_SAME = ("text", "filter", "workloads", "smoke", "budget", "estimate", "prices", "peaks")
+"""What the requests of merged runs must have in common; so do the contents of their plug-ins."""
 
-_ANSWERS = ("exact", "seeded")
-"""Kinds of metrics that one machine must not answer in two ways."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A run that is merged: its store, its results folder, its id."""
-
-    store: Store
-    results: Path
-    run_id: str
-
-    @cached_property
-    def run(self) -> Mapping[str, Any]:
-        return self.store.run(self.run_id)
-
-    @property
-    def request(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.run["request"]
-        return found
-
-    @property
-    def shard(self) -> Mapping[str, Any] | None:
-        """The shard's `number`, `of` and `split`, None of a whole run."""
-        return self.request.get("shard")
-
-    @cached_property
-    def stages(self) -> Mapping[str, StageRow]:
-        return {stage.key: stage for stage in self.store.stages(self.run_id)}
-
-    @cached_property
-    def cells(self) -> Sequence[CellRow]:
-        return self.store.cells(self.run_id)
-
-    @cached_property
-    def machine(self) -> str:
-        """What the run was measured on; several kinds of nodes are joined."""
-        names = {machine_name(content) for content in self.store.environments(self.run_id).values()}
-        return " | ".join(sorted(names)) or "an unknown machine"
-
-    @cached_property
-    def launches(self) -> Sequence[Launch]:
-        return self.store.launch_records(self.run_id)
-
-    @cached_property
-    def answers(self) -> Mapping[str, Mapping[tuple[str, str], float | None]]:
-        """The exact and seeded values of each stage, by metric and qualifier."""
-        found: dict[str, dict[tuple[str, str], float | None]] = defaultdict(dict)
-        for launch in self.launches:
-            for entry in launch.result.measurements if launch.result.state == "ok" else ():
-                if metric_named(entry.metric).kind in _ANSWERS:
-                    found[launch.stage_key][entry.metric, entry.qualifier] = entry.value
-        return found
-
-    def __str__(self) -> str:
-        return f"{self.results}: run {self.run_id}"
+_SHOWN = 3
+"""Differences of exact metrics that notes name."""
 
 
-def find_part(place: Path) -> Part:
-    """Return the latest run of a results folder, or the run whose own folder is given.
-
-    Raises StoreError where there is none, or where it has not ended.
-    """
-    results, run = (place, None) if Store.find(place) else (place.parent, place.name)
-    store = Store.open(results, create=False)
-    part = Part(store, results, store.find_run(run))
-    if part.run["state"] != "finished":
-        raise StoreError(f"{part} has not ended; resume it first: {part.run['command']}")
-    METRICS.learn(part.request.get("metrics", ()))
-    return part
-
-
-def merge(parts: Sequence[Part], into: Path, say: Say) -> str:
+def merge(parts: Sequence[Part], into: Path, say: Say, url: str = "") -> str:
     """Enter all parts as one run in the store of `into`, copy their artifacts, and return the run's id.
 
-    Raises StoreError where the parts are not of one matrix and split, or where a cell has two answers.
+    The store is a file in `into`, or at the `url` of a shared one. Raises StoreError where the parts are not
+    of one matrix and split, or where a cell has two answers.
     """
     _check_matrices(parts)
-    notes = [*_check_shards(parts), *_notes_of_machines(parts)]
-    chosen = _chosen_cells(parts)
+    machines = machines_of(parts)
+    notes = [*_check_shards(parts, machines), *_notes_of_machines(parts, machines)]
+    chosen = _chosen_cells(parts, machines)
+    notes += chosen.notes()
     first = parts[0]
+    request = {key: value for key, value in first.request.items() if key not in ("prediction", "shard")}
+    request["notes"] = [*notes, *first.request.get("notes", ())]
+    request["merged"] = [
+        {"run": part.run_id, "shard": part.shard, "machine": machines[part.run_id]} for part in parts
+    ]
     with alone_in(into.resolve()):
-        store = Store.open(into)
-        keys = _Keys()
-        planned = [_renamed(part, chosen[part.run_id], keys) for part in parts]
-        request = {key: value for key, value in first.request.items() if key not in ("prediction", "shard")}
-        request["notes"] = [*notes, *first.request.get("notes", ())]
-        request["merged"] = [
-            {"run": part.run_id, "shard": part.shard, "machine": part.machine} for part in parts
-        ]
-        run_id = store.start_run(
+        store = Store.open(into, url)
+        merged = _Merged()
+        for part in parts:
+            merged.take(part, chosen.cells[part.run_id], machines, into, say)
+        return store.add_run(
             f"{first.run_id[:15]}-{run_name(first.run['matrix'])}-merged",
             hashlib.sha256("".join(sorted(part.run["identity"] for part in parts)).encode()).hexdigest(),
             first.run["matrix"],
             first.run["command"],
             request,
-            [stage for stages, _ in planned for stage in stages],
-            [cell for _, cells in planned for cell in cells],
+            merged.stages,
+            merged.cells,
+            merged.launches,
+            merged.artifacts,
+            merged.overheads,
         )
-        for part, (stages, _) in zip(parts, planned, strict=True):
-            new = {keys.of(part, key): key for key in part.stages}
-            kept = {new[stage.key]: stage for stage in stages}
-            store.add_launches(run_id, part.launches, kept)
-            copied = [stage for key, stage in kept.items() if _copy(part.results, key, into, stage.key)]
-            for stage in copied:
-                record = read_record(into, stage.key)
-                if record is not None:
-                    store.add_artifact(stage.key, stage.kind, record.artifact)
-            for what, seconds in part.store.overheads(part.run_id).items():
-                store.add_overhead(run_id, what, seconds)
-            say(f"{part}: {counted(len(kept), 'stage')}, {counted(len(copied), 'artifact')}")
-        store.finish_run(run_id)
-    return run_id
+
+
+class _Merged:
+    """The content of the merged run, taken from one part after the other."""
+
+    def __init__(self) -> None:
+        self.stages: list[StageRow] = []
+        self.cells: list[CellRow] = []
+        self.launches: list[Launch] = []
+        self.artifacts: list[tuple[StageRow, Artifact]] = []
+        self.overheads: Counter[str] = Counter()
+        self._keys = _Keys()
+
+    def take(
+        self, part: Part, cells: Sequence[CellRow], machines: Mapping[str, str], into: Path, say: Say
+    ) -> None:
+        """Take cells of a part with their stages and launches, and copy their artifacts."""
+        stages, named = _renamed(part, cells, self._keys)
+        old = {self._keys.of(part, key): key for key in part.stages}
+        kept = {old[stage.key]: stage for stage in stages}
+        machine = machines[part.run_id] if len(set(machines.values())) > 1 else ""
+        launches = (launch for launch in part.launches if launch.stage_key in kept)
+        copied = [stage for key, stage in kept.items() if copy_artifact(part.results, key, into, stage.key)]
+        records = [(stage, read_record(into, stage.key)) for stage in copied]
+        self.stages += stages
+        self.cells += named
+        self.launches += (_renamed_launch(launch, kept, machine) for launch in launches)
+        self.artifacts += [(stage, record.artifact) for stage, record in records if record is not None]
+        self.overheads.update(part.store.overheads(part.run_id))
+        say(f"{part}: {counted(len(kept), 'stage')}, {counted(len(copied), 'artifact')}")
 
 
 class _Keys:
@@ -158,14 +109,10 @@ class _Keys:
 
 def _renamed(part: Part, cells: Sequence[CellRow], keys: _Keys) -> tuple[list[StageRow], list[CellRow]]:
     """Return the stages that cells of a part need, and the cells, with their keys in the merged run."""
-    needed = {str(key) for cell in cells if not cell.skipped for key in cell.stages.values()}
+    own = {str(key) for cell in cells if not cell.skipped for key in cell.stages.values()}
     in_cells = {str(key) for cell in part.cells for key in cell.stages.values()}
-    of_dropped = in_cells - needed
-    waiting = list(needed)
-    while waiting:
-        parents = set(part.stages[waiting.pop()].parents) - needed
-        needed |= parents
-        waiting += parents
+    of_dropped = in_cells - own
+    needed = part.with_parents(own)
     stages = [
         _renamed_stage(part, stage, keys)
         for key, stage in part.stages.items()
@@ -191,6 +138,15 @@ def _renamed_stage(part: Part, stage: StageRow, keys: _Keys) -> StageRow:
     )
 
 
+def _renamed_launch(launch: Launch, stages: Mapping[str, StageRow], machine: str) -> Launch:
+    """Return a launch under its key in the merged run; one of several machines is marked with its own."""
+    environment = launch.result.environment
+    if machine:
+        environment = {MACHINE: machine, **environment}  # one that was merged before keeps its name
+    result = replace(launch.result, environment=environment)
+    return replace(launch, stage_key=stages[launch.stage_key].key, result=result)
+
+
 def _check_matrices(parts: Sequence[Part]) -> None:
     first, *others = parts
     for part in others:
@@ -198,15 +154,24 @@ def _check_matrices(parts: Sequence[Part]) -> None:
             raise StoreError(
                 f"{part} is of the matrix {part.run['matrix']}, but {first} of {first.run['matrix']}"
             )
-        for name in _SAME:
-            if part.request.get(name) != first.request.get(name):
-                what = "matrix file" if name == "text" else name
-                raise StoreError(f"{part} and {first} differ in their {what}; merge runs of one command")
+        differ = [
+            name for name in _SAME if (part.request.get(name) or None) != (first.request.get(name) or None)
+        ]
+        if _plugins(part) != _plugins(first):
+            differ.append("plug-ins")
+        if differ:
+            what = "matrix file" if differ[0] == "text" else differ[0]
+            raise StoreError(f"{part} and {first} differ in their {what}; merge runs of one command")
     if len({part.run_id for part in parts}) < len(parts):
         raise StoreError(f"run {first.run_id} is given twice; give each run once")
 
 
-def _check_shards(parts: Sequence[Part]) -> Iterator[str]:
+def _plugins(part: Part) -> list[str]:
+    """Return the digests of a run's plug-ins, wherever they lie on its machine."""
+    return sorted(part.request.get("plugins", {}).values())
+
+
+def _check_shards(parts: Sequence[Part], machines: Mapping[str, str]) -> Iterator[str]:
     """Yield what is missing of a split; raises StoreError where shards do not belong together."""
     shards = {part: part.shard for part in parts}
     first, shard = next(((part, shard) for part, shard in shards.items() if shard), (None, None))
@@ -222,75 +187,91 @@ def _check_shards(parts: Sequence[Part]) -> Iterator[str]:
                 f"of split {shard['split']} in {shard['of']}: their machines have different runtimes, or "
                 "different versions of the suite"
             )
-        if other["number"] in numbers and part.machine == numbers[other["number"]].machine:
-            raise StoreError(f"shard {other['number']} is given twice: {numbers[other['number']]}, {part}")
-        numbers[other["number"]] = part
+        before = numbers.setdefault(other["number"], part)
+        if before is not part and machines[part.run_id] == machines[before.run_id]:
+            raise StoreError(f"shard {other['number']} is given twice: {before}, {part}")
     missing = [number for number in range(1, shard["of"] + 1) if number not in numbers]
     if missing:
         yield f"shards {', '.join(map(str, missing))} of {shard['of']} are missing, with all their cells"
 
 
-def _notes_of_machines(parts: Sequence[Part]) -> Iterator[str]:
-    machines: dict[str, list[str]] = defaultdict(list)
+def _notes_of_machines(parts: Sequence[Part], machines: Mapping[str, str]) -> Iterator[str]:
+    """Yield which runs each machine measured, and how many hosts of one kind are taken for one machine."""
+    groups: dict[str, list[Part]] = defaultdict(list)
     for part in parts:
-        machines[part.machine].append(part.run_id)
-    if len(machines) > 1:
-        for machine, runs in machines.items():
-            yield f"measured on {machine}: {', '.join(runs)}"
+        groups[machines[part.run_id]].append(part)
+    for machine, own in groups.items():
+        hosts = len({str(part.run["host"]) for part in own})
+        of = f"{hosts} hosts of the kind {machine}" if hosts > 1 else machine
+        if len(groups) > 1 or hosts > 1:
+            yield f"measured on {of}: {', '.join(part.run_id for part in own)}"
 
 
-def _chosen_cells(parts: Sequence[Part]) -> dict[str, list[CellRow]]:
-    """Return the cells of each part by its run's id: one that a machine has twice is the first's.
+@dataclass
+class _Chosen:
+    """The cells of each part by its run's id, and how the choice was made."""
+
+    cells: dict[str, list[CellRow]]
+    repeated: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Cells that one machine has twice, by the run whose answer is kept and the other one."""
+    replaced: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Those that failed in the other one."""
+    differences: list[str] = field(default_factory=list)
+
+    def notes(self) -> Iterator[str]:
+        for (kept, other), count in self.repeated.items():
+            yield f"{counted(count, 'cell')} of run {other} left out: run {kept} has them of the same machine"
+        for (kept, other), count in self.replaced.items():
+            yield f"{counted(count, 'cell')} that failed in run {other} are taken from run {kept}"
+        yield from self.differences[:_SHOWN]
+        if len(self.differences) > _SHOWN:
+            yield f"{len(self.differences) - _SHOWN:,} more exact values differ between machines"
+
+
+def _chosen_cells(parts: Sequence[Part], machines: Mapping[str, str]) -> _Chosen:
+    """Choose the cells of each part: one that a machine has twice is the first's, or the one that is ok.
 
     A cell that several machines have is named with its machine.
     """
     having: dict[str, dict[str, tuple[Part, CellRow]]] = defaultdict(dict)
-    chosen: dict[str, list[CellRow]] = {part.run_id: [] for part in parts}
+    chosen = _Chosen({part.run_id: [] for part in parts})
     for part in parts:
         for cell in part.cells:
-            earlier = having[cell.name].get(part.machine)
-            if earlier is not None:
-                _refuse_two_answers(*earlier, part, cell)
+            own = having[cell.name]
+            earlier = own.setdefault(machines[part.run_id], (part, cell))
+            if earlier[0] is part:
+                continue
+            _refuse_two_answers(*earlier, part, cell)
+            if part.answered(cell) and not earlier[0].answered(earlier[1]):
+                own[machines[part.run_id]] = (part, cell)
+                chosen.replaced[part.run_id, earlier[0].run_id] += 1
             else:
-                having[cell.name][part.machine] = (part, cell)
-    for name, machines in having.items():
-        for machine, (part, cell) in machines.items():
-            own = name if len(machines) == 1 else f"{name}/machine={machine}"
-            chosen[part.run_id].append(replace(cell, name=own))
+                chosen.repeated[earlier[0].run_id, part.run_id] += 1
+    for name, of_machines in having.items():
+        (first, its_cell), *others = of_machines.values()
+        for other, cell in others:
+            chosen.differences += _differences(first, its_cell, other, cell, "exact")
+        for machine, (part, cell) in of_machines.items():
+            own_name = name if len(of_machines) == 1 else f"{name}/machine={machine}"
+            chosen.cells[part.run_id].append(replace(cell, name=own_name))
     return chosen
 
 
 def _refuse_two_answers(first: Part, cell: CellRow, second: Part, again: CellRow) -> None:
     if bool(cell.skipped) != bool(again.skipped):
         raise StoreError(f"cell {cell.name} is skipped in one of {first.run_id} and {second.run_id} only")
+    for difference in _differences(first, cell, second, again, "answers"):
+        raise StoreError(f"two answers on one machine: {difference}")
+
+
+def _differences(first: Part, cell: CellRow, second: Part, again: CellRow, which: str) -> Iterator[str]:
+    """Yield the values of a cell that two runs tell differently: their `exact` ones, or all `answers`."""
     for kind in cell.stages.keys() & again.stages.keys():
-        one = first.answers.get(str(cell.stages[kind]), {})
-        other = second.answers.get(str(again.stages[kind]), {})
+        one = getattr(first, which).get(str(cell.stages[kind]), {})
+        other = getattr(second, which).get(str(again.stages[kind]), {})
         for metric in one.keys() & other.keys():
             if one[metric] != other[metric]:
-                raise StoreError(
-                    f"cell {cell.name} has two answers on one machine: {' '.join(metric).strip()} is "
-                    f"{one[metric]} in run {first.run_id} and {other[metric]} in run {second.run_id}"
+                yield (
+                    f"cell {cell.name}: {' '.join(metric).strip()} is {one[metric]} in run {first.run_id} "
+                    f"and {other[metric]} in run {second.run_id}"
                 )
-
-
-def _copy(source: Path, key: str, into: Path, new_key: str) -> bool:
-    """Copy an artifact, by links where the file system allows it; returns whether there was one."""
-    old, new = artifact_folder(source, key), artifact_folder(into, new_key)
-    if not (old / RECORD).is_file():
-        return False
-    if not new.is_dir():
-        beside = new.with_name(f".{new.name}.merging")
-        with suppress(FileNotFoundError):
-            shutil.rmtree(beside)
-        beside.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(old, beside, copy_function=_link)
-        beside.rename(new)
-    return True
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, target, follow_symlinks=False)

@@ -19,7 +19,8 @@ from typing import Any
 from bench.costs.timeline import now_s
 from bench.errors import BenchError
 from bench.execution.options import RunOptions
-from bench.execution.session import Prepared, execute, prepare
+from bench.execution.preparation import Prepared, prepare
+from bench.execution.session import execute
 from bench.files import read_json, replace_file
 from bench.identity.reuse import what_changed
 from bench.results.folder import refuse_links

@@ -12,7 +12,8 @@ import numpy as np
 from bench.analysis.statistics import launch_interval, ratio_interval, relative_spread
 from bench.errors import BenchError
 from bench.execution.options import RunOptions
-from bench.execution.session import execute, prepare
+from bench.execution.preparation import prepare
+from bench.execution.session import execute
 from bench.results.store import Store
 from bench.stages import STAGES
 

@@ -233,7 +233,7 @@ _add(
 _add(
     *("requests", "Serve requests for texts that arrive as a Poisson process, on request", 5, "runs"),
     settings="RequestsSettings",
-    alone=True,
+    timed_by="request_s",
     shares="lower",
     label="requests",
     any_batch=True,

@@ -18,7 +18,7 @@ def run(request: Request[CeilingsSettings], folder: Path) -> list[Measurement]:
             "ceiling_operations_per_s",
             rate,
             qualifier=name,
-            method="best product of square matrices",
+            method="best product of square matrices, over libraries",
             reason=found.reasons.get(name, ""),
         )
         for name, rate in found.operations_per_s.items()

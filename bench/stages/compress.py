@@ -73,9 +73,12 @@ class StageContext:
         if steps:
             self._train(model, self.workload, self.data, steps, order=settings.seed + 1 + part)
 
-    def student(self, width: float = 1.0, depth: float = 1.0) -> torch.nn.Module:
+    def student(self, width: float = 1.0, depth: float = 1.0, into: str = "") -> torch.nn.Module:
         own = self.request.settings.workload
-        self.structure = Structure(own, width) if depth == 1 else Structure(own, depth=depth)
+        if into:
+            self.structure = Structure(own, into=into)
+        else:
+            self.structure = Structure(own, width) if depth == 1 else Structure(own, depth=depth)
         torch.manual_seed(self.request.settings.seed)
         return self.structure.build()
 

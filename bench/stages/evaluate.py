@@ -37,6 +37,7 @@ from techniques.compression import Tolerance
 from techniques.precisions import PRECISIONS
 
 INT8_PRODUCTS = ("int8-dynamic", "int8-static")
+_DOUBLES = (torch.float64, torch.complex128)
 
 
 def run(request: Request[LoweredSettings], folder: Path) -> list[Measurement]:
@@ -57,7 +58,7 @@ def run(request: Request[LoweredSettings], folder: Path) -> list[Measurement]:
     qualities = Qualities(settings.quality_metric, measured, time.perf_counter() - started)
     return [
         *(measured or [kept_quality(kept, outputs.main, reference.main, kind)]),
-        *with_saturation(judged(outputs, own, workload, tolerance(settings)), settings),
+        *with_saturation(judged(outputs, own, workload, tolerance(settings, own)), settings),
         kept,
         *([right_answers(outputs.main, kind, data.test_targets)] if workload.has_targets else []),
         *who_pays(outputs, reference, data.test_targets, workload),
@@ -168,11 +169,15 @@ def who_pays(
     ]
 
 
-def tolerance(settings: LoweredSettings) -> Tolerance:
-    """Return the artifact's tolerance: that of its format, else that of its precision."""
+def tolerance(settings: LoweredSettings, own: Predictions) -> Tolerance:
+    """Return the artifact's tolerance: that of its format, else that of its precision.
+
+    The model's `own` outputs in fp32 are no measure of fp64 beyond what fp32 rounds.
+    """
     if settings.format is not None:
         return settings.format.row.tolerance
-    return Tolerance(relative_error=PRECISIONS[settings.precision].relative_error)
+    rounded = 0.0 if own.main.dtype in _DOUBLES else PRECISIONS["fp32"].relative_error
+    return Tolerance(relative_error=max(rounded, PRECISIONS[settings.precision].relative_error))
 
 
 def with_saturation(entries: list[Measurement], settings: LoweredSettings) -> list[Measurement]:

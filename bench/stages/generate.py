@@ -13,18 +13,17 @@ import torch
 
 from bench.analysis.generation import GenerationPoint, points_of
 from bench.instruments.generation import time_generation
-from bench.instruments.memory import PeakResident
+from bench.instruments.memory import PeakResident, give_back_freed, resident_bytes
 from bench.instruments.speed import reference_s
-from bench.instruments.traffic import decode_bytes
 from bench.models.files import load_outputs
-from bench.models.structures import read_structure
 from bench.records import Measurement, Request
 from bench.stages.generated import (
     JUDGED_TEXTS,
-    cache_fidelity,
+    Judged,
     chosen_tokens,
     energy_per_token,
     quality,
+    resident_of,
     timings,
 )
 from bench.stages.served_decoder import ServedDecoder
@@ -63,26 +62,34 @@ def run(request: Request[GenerateSettings], folder: Path) -> list[Measurement]:
     """Measure first tokens, the next ones and tokens a second at each point, and memory; judge the logits.
 
     A prompt begins a test window. Values have their point as qualifier, those of a cache its format. Quality,
-    energy and an accelerator's memory are of the first launch.
+    energy and an accelerator's memory are of the first launch. Peaks of memory are each point's own, over
+    what was resident before any model was loaded.
     """
     # A GPU's clock does not show in a product as small as this.
     before_s = reference_s() if request.device == "cpu" else None
     served = ServedDecoder(request)
     found: list[Measurement] = []
-    with PeakResident() as resident, torch.inference_mode():
-        started = time.perf_counter()
+    before_bytes = resident_bytes()
+    with torch.inference_mode():
         for variant in _variants(request, served.window):
-            found += _measured(served, variant, started)
+            found += _measured(served, variant, before_bytes)
+            served.close()
     times = [entry.value for entry in found if entry.metric == "batch_s" and entry.value is not None]
     if before_s is not None:
         method = "the slower of before and after the timed pass"
         found.append(Measurement("reference_s", max(before_s, reference_s()), method=method))
-    return [
-        *found,
-        Measurement("generation_s", sum(times), n=len(times)),
-        Measurement("peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason),
-        Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),
-    ]
+    return [*found, Measurement("generation_s", sum(times), n=len(times)), *_most(found)]
+
+
+def _most(found: Sequence[Measurement]) -> list[Measurement]:
+    """Return the largest of the peaks of memory, of loading and of all points."""
+    most: dict[str, Measurement] = {}
+    for entry in found:
+        if entry.metric in ("peak_rss_bytes", "rss_growth_bytes") and entry.value is not None:
+            before = most.get(entry.metric)
+            if before is None or (before.value or 0.0) < entry.value:
+                most[entry.metric] = Measurement(entry.metric, entry.value, method=entry.method)
+    return list(most.values())
 
 
 def _variants(request: Request[GenerateSettings], window: int) -> Iterator[_Variant]:
@@ -99,17 +106,24 @@ def _variants(request: Request[GenerateSettings], window: int) -> Iterator[_Vari
         yield _Variant(cache, draft, points_of(lengths, settings.texts or CONCURRENCY, cache, draft))
 
 
-def _measured(served: ServedDecoder, variant: _Variant, started: float) -> list[Measurement]:
-    own = not variant.name
+def _measured(served: ServedDecoder, variant: _Variant, before_bytes: int) -> list[Measurement]:
+    own, started = not variant.name, time.perf_counter()
+    loading = PeakResident(before_bytes)
     try:
-        engine = served.engine(variant.most_texts, variant.cache, variant.draft)
+        with loading:
+            engine = served.engine(variant.most_texts, variant.cache, variant.draft)
     except CannotApply as error:
         if own:
             raise
         return [Measurement("cache_bytes_per_token", None, qualifier=variant.name, reason=str(error))]
-    found = [Measurement("load_s", time.perf_counter() - started)] if own else []
+    loaded_s = time.perf_counter() - started
+    found = resident_of(loading, f"load {variant.name}".rstrip())
+    found += [Measurement("load_s", loaded_s)] if own else []
     for point in variant.points:
-        found += _at(served, engine, point)
+        give_back_freed()
+        with PeakResident(before_bytes) as resident:
+            found += _at(served, engine, point)
+        found += resident_of(resident, point.qualifier)
     size = engine.cache_bytes_per_token()
     reason = "" if size is not None else "the engine does not tell the size of its cache"
     found.append(Measurement("cache_bytes_per_token", size, qualifier=variant.name, reason=reason))
@@ -134,10 +148,7 @@ def _passes(
 ) -> list[Measurement]:
     """Measure what the first launch alone does: quality, energy, least bytes, an accelerator's memory."""
     request: Request[GenerateSettings] = served.request
-    settings = request.settings
-    model = read_structure(served.folder, settings.workload).build()
-    format_ = settings.format.name if settings.format else None
-    weights = decode_bytes(model, format_, settings.precision)
+    weights = served.decode_bytes(variant.draft)
     found: list[Measurement] = []
     for point in variant.points:
         call = _continuing(served, engine, point)
@@ -145,18 +156,20 @@ def _passes(
         if cache_bytes is not None:
             read = weights + cache_bytes * point.texts * (point.prompt + point.new / 2)
             found.append(Measurement("decode_bytes", read, qualifier=point.qualifier))
-    if variant.cache:
-        reference = served.engine(variant.most_texts)
-        return found + cache_fidelity(engine, reference, served.texts(1, served.window), variant.name)
     if variant.draft:
         prompts = served.texts(1, served.window // 2)
-        return [*found, chosen_tokens(engine, prompts, settings, variant.name)]
-    largest = max(variant.points)
-    found += gpu_pass(_continuing(served, engine, largest), served.backend.synchronize, request)
+        return [*found, chosen_tokens(engine, prompts, request.settings, variant.name)]
+    if not variant.cache:
+        largest = max(variant.points)
+        found += gpu_pass(_continuing(served, engine, largest), served.backend.synchronize, request)
+    return [*found, *quality(engine, _judged(served), request.settings, variant.cache)]
+
+
+def _judged(served: ServedDecoder) -> Judged:
+    """Return test texts, what follows each of their tokens, and the eager fp32 model's logits of them."""
     whole = load_outputs(served.folder).main[:JUDGED_TEXTS]
     numbers = torch.arange(len(whole)) % len(served.data.test_targets)
-    texts, targets = served.texts(len(whole), served.window), served.data.test_targets[numbers]
-    return [*found, *quality(engine, texts, targets, whole, settings)]
+    return Judged(served.texts(len(whole), served.window), served.data.test_targets[numbers], whole)
 
 
 def _continuing(served: ServedDecoder, engine: TextEngine, point: GenerationPoint) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
 from bench.analysis.generation import GenerationPoint, acceptance
 from bench.instruments.energy import WINDOW_S, measure_energy
 from bench.instruments.generation import Generated, divergence, greedy_fault, logits_fault
+from bench.instruments.memory import PeakResident
 from bench.records import Measurement, Request
 from bench.stages.settings import GenerateSettings
 from bench.stages.timing import quantile_of
@@ -62,56 +63,55 @@ def energy_per_token(
     return replace(found, metric="energy_per_token_j", value=value, qualifier=point.qualifier)
 
 
-def quality(
-    engine: TextEngine,
-    texts: torch.Tensor,
-    targets: torch.Tensor,
-    whole: torch.Tensor,
-    settings: GenerateSettings,
-) -> list[Measurement]:
-    """Measure logits with the cache on test texts against those of the model in eager fp32, without a cache.
+@dataclass(frozen=True)
+class Judged:
+    """Test texts (texts, time), the token after each of theirs, and the logits of the model in eager fp32.
 
-    `texts` and `targets` are (texts, time), `whole` those logits (texts, time, symbols). The first half of
-    each text is read at once. INVALID where they are further off than the precision allows, or where
-    the engine continues with other tokens than its likeliest.
+    Those are (texts, time, symbols), read without a cache.
     """
-    prompt = texts.shape[1] // 2
-    found = engine.logits(texts, prompt)
-    expected, right = whole[:, prompt - 1 :], targets[:, prompt - 1 :]
+
+    texts: torch.Tensor
+    targets: torch.Tensor
+    logits: torch.Tensor
+
+
+def quality(
+    engine: TextEngine, judged: Judged, settings: GenerateSettings, cache: str = ""
+) -> list[Measurement]:
+    """Measure an engine's logits with its cache against those of the model in eager fp32, without a cache.
+
+    The first half of each text is read at once. With the model's own cache it is INVALID where they are
+    further off than the precision allows, or where the engine continues with other tokens than its
+    likeliest. A narrower `cache` is measured, as a qualifier, and not judged.
+    """
+    prompt = judged.texts.shape[1] // 2
+    found = engine.logits(judged.texts, prompt)
+    expected, right = judged.logits[:, prompt - 1 :], judged.targets[:, prompt - 1 :]
     differs = divergence(expected, found)
     nats = torch.nn.functional.cross_entropy(found.flatten(0, 1).double(), right.flatten())
+    measured = [
+        Measurement("generation_kl", differs.nats, n=right.numel(), qualifier=cache),
+        Measurement("generation_agreement", differs.agreement, n=right.numel(), qualifier=cache),
+        Measurement("generation_nats", float(nats), n=right.numel(), qualifier=cache),
+        *_own_nats(engine, judged.texts, prompt, cache),
+    ]
+    if cache or settings.format is not None:
+        return measured  # the evaluation of a format judges it by the format's own tolerance
+    fault = logits_fault(found, expected, PRECISIONS[settings.precision].relative_error)
     return [
-        Measurement("generation_kl", differs.nats, n=right.numel()),
-        Measurement("generation_agreement", differs.agreement, n=right.numel()),
-        Measurement("generation_nats", float(nats), n=right.numel()),
-        *_own_nats(engine, texts, prompt),
-        *_judged(engine, texts[:, :prompt], found, expected, settings),
+        *measured,
+        Measurement("valid", float(not fault), qualifier="cache", reason=fault),
+        chosen_tokens(engine, judged.texts[:, :prompt], settings),
     ]
 
 
-def _own_nats(engine: TextEngine, texts: torch.Tensor, prompt: int) -> list[Measurement]:
+def _own_nats(engine: TextEngine, texts: torch.Tensor, prompt: int, cache: str) -> list[Measurement]:
     """Measure the loss on the same tokens as the engine itself gives it, but for the last one's."""
     if not isinstance(engine, Scores):
         return []
     likely = engine.log_probabilities(texts)[:, prompt - 1 :]
-    return [Measurement("engine_nats", -float(likely.double().mean()), n=likely.numel())]
-
-
-def _judged(
-    engine: TextEngine,
-    prompts: torch.Tensor,
-    found: torch.Tensor,
-    expected: torch.Tensor,
-    settings: GenerateSettings,
-) -> list[Measurement]:
-    if settings.format is not None:
-        return []  # its evaluation judges it by the format's own tolerance
-    allowed = PRECISIONS[settings.precision].relative_error
-    fault = logits_fault(found, expected, allowed)
-    return [
-        Measurement("valid", float(not fault), qualifier="cache", reason=fault),
-        chosen_tokens(engine, prompts, settings),
-    ]
+    nats = -float(likely.double().mean())
+    return [Measurement("engine_nats", nats, n=likely.numel(), qualifier=cache)]
 
 
 def chosen_tokens(
@@ -123,13 +123,10 @@ def chosen_tokens(
     return Measurement("valid", float(not wrong), qualifier=f"greedy {name}".rstrip(), reason=wrong)
 
 
-def cache_fidelity(
-    engine: TextEngine, reference: TextEngine, texts: torch.Tensor, name: str
-) -> list[Measurement]:
-    """Measure how far the tokens that a cache makes likely are from those of the model's own numbers."""
-    prompt = texts.shape[1] // 2
-    differs = divergence(reference.logits(texts, prompt), engine.logits(texts, prompt))
+def resident_of(resident: PeakResident, place: str) -> list[Measurement]:
+    """Measure the peak of resident memory and its growth, at a place."""
+    how, why = resident.method, resident.reason
     return [
-        Measurement("cache_kl", differs.nats, qualifier=name),
-        Measurement("cache_agreement", differs.agreement, qualifier=name),
+        Measurement("peak_rss_bytes", resident.peak_bytes, method=how, reason=why, qualifier=place),
+        Measurement("rss_growth_bytes", resident.growth_bytes, method=how, reason=why, qualifier=place),
     ]

@@ -115,7 +115,7 @@ def _judged(
 
     By its format's tolerance, less the agreement of answers: these samples are too few for a share.
     """
-    allowed = replace(tolerance(settings), top1_agreement=None)
+    allowed = replace(tolerance(settings, own), top1_agreement=None)
     return judged(outputs, own, workload, allowed, few=True)[-1]
 
 

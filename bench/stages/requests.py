@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ import torch
 from bench.instruments.request_load import (
     OneAtATime,
     RequestServer,
-    ServedRequest,
+    ServedLoad,
     ThreadedArrivals,
     goodput,
     plan_requests,
@@ -32,7 +31,8 @@ SMOKE_REQUESTS, SMOKE_TOKENS = 6, 4
 def run(request: Request[RequestsSettings], folder: Path) -> list[Measurement]:
     """Offer each rate; measure goodput, the waits, and whether the load came as planned.
 
-    An engine that takes requests at any time works on several, another on one after the other. Raises
+    Each launch draws arrivals and lengths of its own, so that intervals over launches have both in them. An
+    engine that takes requests at any time works on several, another on one after the other. Raises
     CannotApply for lengths beyond what the model reads.
     """
     settings = request.settings
@@ -48,7 +48,10 @@ def run(request: Request[RequestsSettings], folder: Path) -> list[Measurement]:
         _warm_up(served, engine, settings.prompt_tokens[1])
         server = engine if isinstance(engine, RequestServer) else OneAtATime(engine)
         for rate_per_s in settings.rates_per_s:
-            found += _at_rate(served, server, settings, rate_per_s, smoke=request.smoke)
+            found += _at_rate(served, server, settings, rate_per_s)
+    means = [entry.value for entry in found if entry.metric == "request_s" and entry.value is not None]
+    if means:
+        found.append(Measurement("request_s", sum(means) / len(means), n=len(means)))
     return found
 
 
@@ -58,35 +61,35 @@ def _warm_up(served: ServedDecoder, engine: TextEngine, prompt: int) -> None:
 
 
 def _at_rate(
-    served: ServedDecoder,
-    server: RequestServer,
-    settings: RequestsSettings,
-    rate_per_s: float,
-    *,
-    smoke: bool,
+    served: ServedDecoder, server: RequestServer, settings: RequestsSettings, rate_per_s: float
 ) -> list[Measurement]:
+    smoke, seed = served.request.smoke, served.request.round
     count = SMOKE_REQUESTS if smoke else settings.requests
     new = (1, SMOKE_TOKENS) if smoke else settings.new_tokens
     rate_per_s = 100.0 if smoke else rate_per_s
-    planned = plan_requests(rate_per_s, count, settings.prompt_tokens, new)
+    planned = plan_requests(rate_per_s, count, settings.prompt_tokens, new, seed)
     prompts = [served.texts(1, entry.prompt, number)[0] for number, entry in enumerate(planned)]
     try:
-        requests = serve_requests(server, ThreadedArrivals(planned), planned, prompts)
+        load = serve_requests(server, ThreadedArrivals(planned), planned, prompts)
     except ValueError as error:
         return [Measurement("valid", 0.0, qualifier=_place(rate_per_s), reason=str(error))]
-    found = measured(requests, rate_per_s, settings.ttft_s, settings.tpot_s)
+    found = measured(load, rate_per_s, settings.ttft_s, settings.tpot_s)
     return found[:-1] if smoke else found  # a load of so few and so short requests shows nothing
 
 
-def measured(
-    requests: Sequence[ServedRequest], rate_per_s: float, ttft_s: float, tpot_s: float
-) -> list[Measurement]:
-    """Measure served requests of an offered rate; INVALID where Little's law does not hold within 2 %."""
-    found, place, n = goodput(requests, ttft_s, tpot_s), _place(rate_per_s), len(requests)
+def measured(load: ServedLoad, rate_per_s: float, ttft_s: float, tpot_s: float) -> list[Measurement]:
+    """Measure served requests of an offered rate.
+
+    INVALID where Little's law does not hold within 2 %, and where requests came too late.
+    """
+    requests = load.requests
+    found, place, n = goodput(load, ttft_s, tpot_s), _place(rate_per_s), len(requests)
     per_token = [request.tpot_s for request in requests if request.tpot_s is not None]
     bounds = f"first token within {1e3 * ttft_s:g} ms, {1e3 * tpot_s:g} ms for each later one"
     fault = found.fault
+    total_s = [request.total_s for request in requests]
     return [
+        Measurement("request_s", sum(total_s) / n, n=n, qualifier=place),
         Measurement("goodput_per_s", found.good_per_s, n=n, method=bounds, qualifier=place),
         Measurement("goodput_share", found.good_share, n=n, method=bounds, qualifier=place),
         *(

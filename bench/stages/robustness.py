@@ -1,13 +1,19 @@
-"""Measures the quality of a lowered model on corrupted test items, beside that on the same items clean."""
+"""Measures the quality of a lowered model on corrupted test items, beside that on the same items clean.
+
+What each item got is kept, so that reports can compare two models by it.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from bench.analysis.corruptions import CLEAN
+from bench.models.fidelity import Qualities, quality_by_item
 from bench.models.files import load_outputs
 from bench.records import Measurement, Request
 from bench.stages.evaluate import run_all
@@ -17,8 +23,7 @@ from bench.stages.train import quality
 from bench.workloads.loading import load_workload
 from bench.workloads.workload import Data, Workload
 
-CLEAN = "clean"
-_METRIC = "corrupted_quality"
+_METRIC, _OF_ITEMS = "corrupted_quality", "item_corrupted"
 
 
 def run(request: Request[RobustnessSettings], folder: Path) -> list[Measurement]:
@@ -35,8 +40,13 @@ def run(request: Request[RobustnessSettings], folder: Path) -> list[Measurement]
     for name, inputs in _variants(workload, data):
         some = _spaced(data, inputs, settings.items)
         outputs = run_all(program, workload, some, settings.batch_size, own)
-        measured = quality(settings, some, outputs)[0]
-        found.append(replace(measured, metric=_METRIC, qualifier=name, method=settings.quality_metric))
+        started = time.perf_counter()
+        measured = quality(settings, some, outputs)
+        qualities = Qualities(settings.quality_metric, measured, time.perf_counter() - started)
+        found.append(replace(measured[0], metric=_METRIC, qualifier=name, method=settings.quality_metric))
+        kept = quality_by_item(outputs, some, workload, qualities)
+        if kept is not None:
+            found.append(replace(kept, metric=_OF_ITEMS, qualifier=name, method=kept.metric))
     return found
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.errors import StageError
 from bench.instruments.generation import Stepwise
+from bench.instruments.memory import give_back_freed
+from bench.instruments.traffic import decode_bytes
+from bench.models.structures import read_structure
 from bench.records import Request
 from bench.stages.inputs import load_backend, load_lowered, numerics, parent_folder
 from bench.stages.settings import DRAFT_ROLE, ServedSettings
 from bench.workloads.loading import example_batch, load_workload
 from bench.workloads.workload import Data, Workload
 from techniques.backends.protocol import Backend, TorchProgram
-from techniques.backends.text_engine import EngineOptions, ServesTexts, TextEngine, refuse_cache
+from techniques.backends.text_engine import DRAFTED, EngineOptions, ServesTexts, TextEngine, refuse_cache
 from techniques.registry import CannotApply
 
 
@@ -49,6 +53,26 @@ class ServedDecoder:
         options = EngineOptions(cache, folder, most_texts, self.window + 1)
         threads = self.request.threads
         return self.backend.text_engine(self.folder, numerics(self.settings), threads, options)
+
+    def close(self) -> None:
+        """Forget the model and give its memory back, once no engine is used any more."""
+        self._model = None
+        give_back_freed()
+
+    def decode_bytes(self, draft: str = "") -> int:
+        """Return the least bytes of weights that a step of new tokens reads.
+
+        A draft proposes one token after the other and reads its weights for each; the model then checks them
+        all in one pass.
+        """
+        format_ = self.settings.format.name if self.settings.format else None
+        own = self._weights(self.folder, self.settings.workload, format_)
+        if not draft:
+            return own
+        return own + DRAFTED * self._weights(parent_folder(self.request, DRAFT_ROLE + draft), draft, None)
+
+    def _weights(self, folder: Path, workload: str, format_: str | None) -> int:
+        return decode_bytes(read_structure(folder, workload).build(), format_, self.settings.precision)
 
     def texts(self, count: int, tokens: int, number: int = 0) -> torch.Tensor:
         """Return the first tokens of test texts (count, tokens) on the device; `number` counts batches."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -179,7 +180,7 @@ def _other_passes(
         *_groups(request.settings.optimizer, ours, model, tensors.storage_bytes(averaged)),
         Measurement("least_bytes_moved", step_bytes(model, inputs, optimizer, averaged)),
         *_memory(peak, _unseen_memory(peak, seen)),
-        *_flops(model, workload, inputs, targets, optimizer),
+        *_flops(model, workload, inputs, targets, optimizer, "" if ours else "; of the step in PyTorch"),
         *gpu,
         *device_pass(step, trainer.device),
         energy_pass(step, trainer.synchronize, request),
@@ -231,7 +232,7 @@ def _groups(
 
 def _unseen_memory(peak: tensors.StepMemory | None, of_cpu: bool) -> str:
     if not of_cpu:
-        return "not the CPU memory of PyTorch: see the device's own peak"
+        return "the runtime's tensors are not in PyTorch's CPU memory: see the resident or the device's peak"
     return "" if peak is not None else tensors.OTHER_THREADS
 
 
@@ -256,12 +257,14 @@ def _flops(
     inputs: torch.Tensor,
     targets: torch.Tensor,
     optimizer: torch.optim.Optimizer,
+    of_what: str = "",
 ) -> list[Measurement]:
     try:
         counted = flops.count_step(model, workload.loss, inputs, targets, optimizer)
     except Exception as error:  # a counter may fail on a step that runs otherwise
         return uncounted(*(f"{part}_flops" for part in STEP_PARTS), reason=error)
-    return flop_measurements(**{f"{part}_flops": getattr(counted, part) for part in STEP_PARTS})
+    found = flop_measurements(**{f"{part}_flops": getattr(counted, part) for part in STEP_PARTS})
+    return [replace(entry, method=f"{entry.method}{of_what}") if entry.method else entry for entry in found]
 
 
 def uncounted(*metrics: str, reason: Exception) -> list[Measurement]:

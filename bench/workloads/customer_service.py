@@ -8,8 +8,7 @@ arXiv:1705.00652).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bench import datasets
+from bench.datasets import chatterbot
 from bench.datasets.chatterbot import Exchange
 from bench.datasets.prepared import prepared
 from bench.workloads import text_encoder
@@ -98,24 +98,16 @@ def _arrays() -> Arrays:
 
 
 def _prepare() -> Arrays:
-    exchanges = in_random_order(datasets.load("chatterbot-corpus"))
+    parts = chatterbot.parts(datasets.load("chatterbot-corpus"), TEST_QUESTIONS)
     numbers: dict[str, int] = {}
-    targets = np.array([numbers.setdefault(one.answer.lower(), len(numbers)) for one in exchanges])
-    said = [text for one in exchanges for text in (one.question, one.answer)]
-    inputs = encode_pieces(said, LENGTH).reshape(-1, 2, LENGTH)
-    parts = {
-        "test": slice(TEST_QUESTIONS),
-        "validation": slice(TEST_QUESTIONS, 2 * TEST_QUESTIONS),
-        "train": slice(2 * TEST_QUESTIONS, None),
-    }
-    arrays = {f"{name}_inputs": inputs[part] for name, part in parts.items()}
-    arrays |= {f"{name}_targets": targets[part] for name, part in parts.items()}
-    return {**arrays, "by_words": _most_alike(exchanges[parts["test"]])}
-
-
-def in_random_order(exchanges: Sequence[Exchange]) -> list[Exchange]:
-    """Return exchanges in the order of a hash of their questions: the same each time."""
-    return sorted(exchanges, key=lambda one: sha256(one.question.lower().encode()).digest())
+    arrays: dict[str, NDArray[Any]] = {"by_words": _most_alike(parts["test"])}
+    for name, part in parts.items():
+        said = [text for one in part for text in (one.question, one.answer)]
+        arrays[f"{name}_inputs"] = encode_pieces(said, LENGTH).reshape(-1, 2, LENGTH)
+        arrays[f"{name}_targets"] = np.array(
+            [numbers.setdefault(one.answer.lower(), len(numbers)) for one in part]
+        )
+    return arrays
 
 
 def _most_alike(exchanges: Sequence[Exchange]) -> NDArray[np.int64]:

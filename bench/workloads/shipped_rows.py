@@ -116,13 +116,14 @@ _add(
     datasets=("breast-cancer",),
     optimizer="adamw:lr=0.001",
 )
-# Measured with seeds 0 and 1: 0.863 to 0.980 after 49 to 294 steps; how uneven the stain is has 0.684.
+# Measured with seeds 0 and 1: held from step 144 and from step 72, 0.940 at most, and 0.89 of the test's. Of
+# single numbers the skew of the stain has 0.844, and 0.774 of the test's.
 _add(
     "stained-tissue-cnn",
     "bench.workloads.stained_tissue:STAINED_TISSUE_CNN",
     about="A small CNN on a micrograph: which patches of tissue express a protein, from their nuclei",
     quality_metric="auc",
-    target=0.93,
+    target=0.90,
     batch_size=64,
     train_steps=288,
     recover_steps=29,
@@ -311,7 +312,7 @@ _add(
 )
 
 # Measured with seed 0: 0.736, 0.843, 0.864, 0.886, 0.893, 0.907 after 28 to 168 steps; the nearest question
-# by words has 0.614.
+# by words has 0.614. That was before nearly equal questions were kept in one part, and is not measured since.
 _add(
     "service-topics-minilm",
     "bench.workloads.text_classification:SERVICE_TOPICS_MINILM",
@@ -327,14 +328,14 @@ _add(
     needs=("transformers", "tokenizers", "yaml"),
     install="pip install 'dl-efficiency-bench[workloads]'",
 )
-# Measured with seed 0: 0.593, 0.607, 0.600, 0.587 after 14 to 56 steps, and 0.620 to 0.653 of the test's;
-# MiniLM as it comes has 0.573 of these, the most words in common 0.187.
+# MiniLM as it comes has 0.580 in validation and 0.533 of the test's, most words in common 0.18. The target
+# is not measured on these parts: trained on others, which shared questions, it rose from 0.573 to 0.607.
 _add(
     "service-answers-minilm",
     "bench.workloads.customer_service:SERVICE_ANSWERS_MINILM",
     about="Customer service: MiniLM-L6 fine-tuned to find the right answer to a question among 150",
     quality_metric="hit_rate_at_1",
-    target=0.58,
+    target=0.60,
     batch_size=32,
     train_steps=84,
     recover_steps=8,

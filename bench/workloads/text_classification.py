@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 
 from bench import datasets
 from bench.datasets import chatterbot, wordnet
-from bench.datasets.labelled_texts import LabelledTexts, split
+from bench.datasets.labelled_texts import LabelledTexts
 from bench.datasets.prepared import prepared
 from bench.workloads import text_encoder, words
 from bench.workloads.classification import accuracy_and_recall, majority_class
@@ -117,8 +117,12 @@ def _reviews_in_pieces() -> Arrays:
 def _questions_in_pieces() -> Arrays:
     exchanges = datasets.load("chatterbot-corpus")
     number = {topic: place for place, topic in enumerate(chatterbot.topics(exchanges))}
-    known = ((one.question, number[one.topic]) for one in exchanges if one.topic in number)
-    return _arrays(split(known, TEST_QUESTIONS), lambda part: encode_pieces(part, QUESTION_LENGTH))
+    parts = chatterbot.parts([one for one in exchanges if one.topic in number], TEST_QUESTIONS)
+    fields: dict[str, Any] = {}
+    for name, part in parts.items():
+        fields[f"{name}_texts"] = tuple(one.question for one in part)
+        fields[f"{name}_labels"] = np.array([number[one.topic] for one in part], dtype=np.int64)
+    return _arrays(LabelledTexts(**fields), lambda part: encode_pieces(part, QUESTION_LENGTH))
 
 
 def _definitions() -> Arrays:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Iterator
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from bench.commands import Group
+from bench.matrix.described import type_name
 from docs.reference.markdown import assemble, code, prose, table
-from docs.reference.types import type_name
 
 INTRODUCTION = """Call the command line as `bench`, or as `python -m bench` with the same arguments.
 `bench COMMAND --help` prints the text below.
@@ -95,5 +95,17 @@ def _row(parameter: Any, hint: Any) -> tuple[str, str, str, str]:
     default = parameter.default
     unsaid = default is None or default is False or callable(default)
     shown = "required" if parameter.required else "" if unsaid else code(default)
-    kind = "flag" if hint is bool else type_name(hint) + (", repeatable" if parameter.multiple else "")
+    kind = (
+        "flag"
+        if hint is bool
+        else f"{type_name(_once(hint))}, repeatable"
+        if parameter.multiple
+        else type_name(hint)
+    )
     return names, kind, shown, prose(parameter.help or "")
+
+
+def _once(hint: Any) -> Any:
+    """Return the type of one value of a repeatable option, of `list[str] | None` for example."""
+    lists = [part for part in (hint, *get_args(hint)) if get_origin(part) is list]
+    return get_args(lists[0])[0] if lists else hint

@@ -151,6 +151,7 @@ def _backends(rows: Iterable[BackendRow]) -> Iterator[str]:
             "device": row.device,
             "precisions": codes(row.precisions),
             "trains": "yes" if row.trains else "no",
+            "serves": "" if row.serves else "no",
             "reads an ONNX file": "yes" if row.reads_onnx else "no",
             "settings": settings_of(row),
             "requires": requires(row),

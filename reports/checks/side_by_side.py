@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bench.formatting import escape_markdown as escape
@@ -47,11 +48,21 @@ def whole_grid(found: SideBySide) -> Grid:
 
 
 def short_grid(found: SideBySide, most: int = MAX_ROWS) -> Grid:
-    """Return the table for a terminal: headlines that all runs have, the largest changes, at most so many."""
+    """Return the table for a terminal: headlines that all runs have, the largest changes, at most so many.
+
+    It says what it leaves out.
+    """
     own = [row for row in found.rows if metric_of(row.metric) in HEADLINES and None not in row.values]
     order = {name: number for number, name in enumerate(HEADLINES)}
     own.sort(key=lambda row: (-row.largest_change, order[metric_of(row.metric)]))
-    return _grid(found, own[:most])
+    grid, few = _grid(found, own[:most]), len(own[:most])
+    others = len(found.rows) - few
+    if not others:
+        return grid
+    largest = (
+        f"the {few:,} largest changes of {len(own):,} headline values" if few < len(own) else "headlines"
+    )
+    return replace(grid, left_out=f"shown: {largest}; the page has {others:,} more values")
 
 
 def sides_grid(found: SideBySide) -> Grid:
@@ -143,7 +154,9 @@ def _markdown(found: SideBySide) -> Iterator[str]:
     yield from _table(sides_grid(found))
     yield from ("", *(f"- {escape(note)}" for note in found.notes))
     yield ""
-    yield from _table(short_grid(found))
+    short = short_grid(found)
+    yield from _table(short)
+    yield from ("", escape(short.left_out)) if short.left_out else ()
 
 
 def _table(grid: Grid) -> Iterator[str]:

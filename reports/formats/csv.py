@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from reports.formats.encoded import encoded
 from reports.formats.table import FORMATS, File
-from reports.frames.view import plain_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,14 +27,14 @@ def as_csv(frame: pd.DataFrame) -> bytes:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(frame.columns)
-    columns = ([_as_text(value) for value in plain_list(column)] for _, column in frame.items())
+    columns = (encoded(column, _as_text, "") for _, column in frame.items())
     writer.writerows(zip(*columns, strict=True))
     return file.getvalue().encode()
 
 
-def _as_text(value: Any) -> Any:
+def _as_text(value: Any) -> str:
     computed = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{value}" if computed else value
+    return f"'{value}" if computed else str(value)
 
 
 FORMATS.add("csv", render, about="tables/*.csv: raw numbers, a file for each table", draws=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from reports.formats.table import FORMATS, File
+from reports.formats.table import FIGURES, FORMATS, File
 
 if TYPE_CHECKING:
     from reports.content import Content
@@ -18,4 +18,4 @@ def render(content: Content) -> Iterator[File]:
         yield f"plots/{plot.name}.svg", plot.svg
 
 
-FORMATS.add("figures", render, about="plots/*.png, plots/*.svg: the figures")
+FORMATS.add(FIGURES, render, about="plots/*.png, plots/*.svg: the figures")

@@ -10,7 +10,9 @@ from reports.formats.table import FORMATS, File
 from reports.grids.cell import LEGEND, Entry
 from reports.grids.grid import Grid
 
-_MAX_NAMES = 5
+_MAX_NAMES, _MAX_ROWS = 5, 500
+"""Names of one field, and rows of a table: code hosts show no longer files."""
+
 # Columns of the widest tables that Markdown has no room for; the page and the raw tables have them.
 _LEFT_OUT = {
     "training": {
@@ -61,6 +63,8 @@ def _lines(content: Content) -> Iterator[str]:
     for plot in content.plots:
         yield from ("", f"## {escape(plot.title)}", "", f"![{escape(plot.title)}](plots/{plot.name}.svg)", "")
         yield escape(plot.caption)
+    if content.figures_left_out:
+        yield from ("", escape(content.figures_left_out))
     yield from ("", escape(LEGEND))
     for grid in content.grids:
         yield from ("", f"## {escape(grid.title)}", "")
@@ -88,7 +92,9 @@ def _table(grid: Grid) -> Iterator[str]:
     kept = [index for index, heading in enumerate(grid.columns) if heading not in left_out]
     yield _row(escape(grid.columns[index]) for index in kept)
     yield _row("---" for _ in kept)
-    yield from (_row(_field(row[index]) for index in kept) for row in grid.rows)
+    yield from (_row(_field(row[index]) for index in kept) for row in grid.rows[:_MAX_ROWS])
+    if len(grid.rows) > _MAX_ROWS:
+        yield from ("", f"The first {_MAX_ROWS:,} of {len(grid.rows):,} rows.")
 
 
 def _row(fields: Iterable[str]) -> str:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 File = tuple[str, bytes]
 """A path relative to the report's folder, and what the file holds."""
 
+FIGURES = "figures"
+"""The format that is nothing but figures."""
+
 Render = Callable[["Content"], Iterable[File]]
 
 

@@ -43,24 +43,12 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class BreakEven:
-    """From how many calls on a choice pays for what it took to make it.
-
-    `calls` is None where it never does, or where the costs are not on record; `why` says which.
-    """
-
-    against: Candidate
-    extra_s: float | None
-    calls: float | None
-    why: str = ""
-
-
-@dataclass(frozen=True)
 class Advice:
     """The answer under limits. `fitting` is best first, `unsure` may fit, `misses` are nearest first.
 
     `ties` are fitting ones that may be as fast as the best. `relaxed` has, for each limit that alone keeps
-    something out, what would fit best without it.
+    something out, what would fit best without it. `plain` is the uncompressed model that the best one's
+    break-even is against, None where that is not measured, and where the best one is it.
     """
 
     found: Candidates
@@ -71,7 +59,7 @@ class Advice:
     misses: tuple[Judged, ...]
     ties: tuple[Candidate, ...]
     relaxed: tuple[tuple[Limit, Candidate], ...]
-    break_even: BreakEven | None
+    plain: Candidate | None
 
     @property
     def best(self) -> Candidate | None:
@@ -94,7 +82,7 @@ def advise(found: Candidates, limits: Sequence[Limit], objective: str = "latency
         tuple(misses),
         tuple(_ties(best, fitting)) if best and objective == "latency" else (),
         () if best else tuple(_relaxed(judged, limits, objective)),
-        _break_even(best, found) if best else None,
+        _plain(best, found) if best else None,
     )
 
 
@@ -175,17 +163,10 @@ def _relaxed(
     return found
 
 
-def _break_even(best: Candidate, found: Candidates) -> BreakEven | None:
-    """Hold a choice against the fastest one without compression; None where it is that."""
-    plain = [each for each in found.every if each.uncompressed and each.value("latency_s")]
-    if best.uncompressed or not plain:
+def _plain(best: Candidate, found: Candidates) -> Candidate | None:
+    """Return the uncompressed model of the same training on the same backend, in the same precision."""
+    if best.uncompressed:
         return None
-    against = min(plain, key=lambda each: each.value("latency_s") or math.inf)
-    if best.preparation_s is None or against.preparation_s is None:
-        why = "what compressing and lowering took is not on record: the artifacts were reused"
-        return BreakEven(against, None, None, why)
-    extra_s = best.preparation_s - against.preparation_s
-    saved_s = (against.value("latency_s") or 0.0) - (best.value("latency_s") or 0.0)
-    if saved_s <= 0:
-        return BreakEven(against, extra_s, None, "it is not faster")
-    return BreakEven(against, extra_s, max(0.0, extra_s) / saved_s)
+    same = ("optimizer", "backend", "precision")
+    twins = (each for each in found.every if each.uncompressed)
+    return next((each for each in twins if all(each.axes[axis] == best.axes[axis] for axis in same)), None)

@@ -1,12 +1,14 @@
 """How many inferences pay for compressing: what it took to make, over what each inference saves.
 
 Both are against the uncompressed model of the same training on the same backend. What is done anyway,
-training and lowering the uncompressed model, is no part of the price.
+training and lowering the uncompressed model, is no part of the price. Tables, limits, model cards and
+`bench advise` all have it from here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from reports.frames.money import estimate, money_of
@@ -21,7 +23,43 @@ _NONE = "none"
 _PLACE = ("backend", "precision", "batch_size", "machine")
 _MILLION = 1e6
 
+_ALONE = "the uncompressed model was not measured on this backend"
+
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """From how many inferences (samples) on compressing has paid: in time, in energy and in money.
+
+    Each is None where it is unknown, or never comes; `verdict` then says why, and is empty else.
+    `compressing_s` is what it cost in time, None where that is unknown.
+    """
+
+    compressing_s: float | None
+    inferences: float | None
+    energy_inferences: float | None
+    money_inferences: float | None
+    verdict: str
+
+    @property
+    def never(self) -> bool:
+        return self.verdict.startswith(NEVER)
+
+
+def break_even_over(rows: Sequence[Mapping[str, Any]]) -> BreakEven:
+    """Average the break-even over trainings, from rows of the table of inference.
+
+    Where one of them never pays, or its break-even is unknown, that of all is.
+    """
+    verdict = next((row["break_even_verdict"] for row in rows if row["break_even_verdict"]), "")
+    time, energy, money = (None if verdict else _mean(rows, name) for name in BREAK_EVENS)
+    return BreakEven(_mean(rows, "compressing_s"), time, energy, money, str(verdict))
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    known = [row[name] for row in rows if row[name] is not None]
+    return sum(known) / len(known) if known else None
 
 
 def set_break_even(view: RunView, rows: list[Row]) -> None:
@@ -37,9 +75,11 @@ def set_break_even(view: RunView, rows: list[Row]) -> None:
         if row["compression"] == _NONE:
             plain.setdefault(_place(row), row)
     for row in rows:
-        twin = plain.get(_place(row))
-        compressed = row["compression"] != _NONE and twin is not None
-        row |= _of_pair(view, row, twin) if compressed and twin else _nothing()
+        twin = plain.get(_place(row)) if row["compression"] != _NONE else None
+        if twin is not None:
+            row |= _of_pair(view, row, twin)
+        else:
+            row |= _nothing(_ALONE if row["compression"] != _NONE and row["ranked"] else "")
 
 
 def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -53,8 +93,10 @@ def _nothing(verdict: str = "") -> Row:
 def _of_pair(view: RunView, row: Row, twin: Row) -> Row:
     seconds = _compressing_s(view, row, twin)
     found = {**_nothing(), "compressing_s": seconds}
-    if not row["ranked"] or not twin["ranked"]:
+    if not row["ranked"]:
         return found
+    if not twin["ranked"]:
+        return {**found, "break_even_verdict": _ALONE}
     slow = _not_faster(view, row, twin)
     if slow:
         return {**found, "break_even_verdict": f"{NEVER}: {slow}"}

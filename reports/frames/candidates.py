@@ -12,7 +12,7 @@ from bench.errors import BenchError
 from bench.formatting import counted
 from bench.regression.baseline import refuse_smoke
 from bench.results.store import Store
-from reports.frames.break_even import making
+from reports.frames.break_even import BREAK_EVENS, BreakEven, break_even_over
 from reports.frames.choices import choice_name
 from reports.frames.inference import inference_table
 from reports.frames.pareto import point_of
@@ -40,8 +40,8 @@ class Candidate:
     """A way to serve a workload, averaged over seeds.
 
     `values` are by metric; that of `quality_loss_points` has its interval over seeds, that of `latency_s`
-    over launches, whose medians are `launches_s`. `preparation_s` are the seconds that compressing and
-    lowering took for one training, None where they are not on record.
+    over launches, whose medians are `launches_s`. `break_even` is against the uncompressed model of the same
+    training on the same backend, None of that itself.
     """
 
     run_id: str
@@ -51,7 +51,7 @@ class Candidate:
     seeds: int
     launches_s: Sequence[float]
     preliminary: bool
-    preparation_s: float | None = None
+    break_even: BreakEven | None = None
 
     @property
     def name(self) -> str:
@@ -93,7 +93,6 @@ def candidates_of(
         raise BenchError(f"{store.name}: no run has finished; `bench run --matrix quick` makes one")
     workload = _workload(store, ids, workload)
     views, notes = _views(store, ids, workload, chosen=bool(runs))
-    preparation = _stage_seconds(store, views)
     rows = [(view, row) for view in views for row in _ranked(view, workload)]
     sizes = sorted({int(row["batch_size"]) for _, row in rows})
     size = _batch_size(sizes, batch_size, workload)
@@ -104,7 +103,7 @@ def candidates_of(
     for view in views:
         own = [row for other, row in rows if other is view and row["batch_size"] == size]
         for choice, members in _by_choice(own).items():
-            found.setdefault(choice, _candidate(view, members, preparation))
+            found.setdefault(choice, _candidate(view, members))
     return Candidates(
         workload,
         machine_name(_environment(store, str(views[0].run["id"]))),
@@ -188,18 +187,20 @@ def _by_choice(rows: Sequence[Row]) -> Mapping[tuple[Any, ...], list[Row]]:
     return groups
 
 
-def _candidate(view: RunView, rows: Sequence[Row], seconds: Mapping[str, float | None]) -> Candidate:
-    first = rows[0]
+def _candidate(view: RunView, rows: Sequence[Row]) -> Candidate:
+    first, even = rows[0], break_even_over(rows)
     values = {name: Estimate(mean) for name in first if (mean := _mean(rows, name)) is not None}
+    found = (even.inferences, even.energy_inferences, even.money_inferences)
+    for name, known in zip(BREAK_EVENS, found, strict=True):
+        values.pop(name, None)
+        values |= {} if known is None else {name: Estimate(known)}
     values["latency_s"] = Estimate(values["latency_s"].value, *_widest(rows))
     if "throughput_samples_per_s" in values:
         values["throughput"] = values["throughput_samples_per_s"]
     for name in ("quality", "quality_loss_points"):
-        known = over_seeds((row["seed"], row[name]) for row in rows if row[name] is not None)
-        if known is not None:
-            values[name] = _estimate(known)
-    spent = [_preparation(view, row, seconds) for row in rows]
-    known_s = [each for each in spent if each is not None]
+        spread = over_seeds((row["seed"], row[name]) for row in rows if row[name] is not None)
+        if spread is not None:
+            values[name] = _estimate(spread)
     return Candidate(
         str(view.run["id"]),
         str(first["cell"]),
@@ -211,7 +212,7 @@ def _candidate(view: RunView, rows: Sequence[Row], seconds: Mapping[str, float |
         len({row["seed"] for row in rows}),
         view.launch_values(first["infer_key"], "latency_s"),
         bool(first["latency_preliminary"]),
-        sum(known_s) / len(known_s) if known_s else None,
+        None if first["compression"] == NONE else even,
     )
 
 
@@ -232,25 +233,3 @@ def _mean(rows: Sequence[Row], name: str) -> float | None:
         row[name] for row in rows if isinstance(row[name], int | float) and not isinstance(row[name], bool)
     ]
     return sum(known) / len(known) if known else None
-
-
-def _stage_seconds(store: Store, views: Sequence[RunView]) -> dict[str, float | None]:
-    """Return the seconds that each stage took where it ran; None of one that was only taken up again."""
-    found: dict[str, float | None] = {}
-    for view in views:
-        launches = store.launches(str(view.run["id"]))
-        columns = (launches[name].tolist() for name in ("stage_key", "state", "reused", "body_s"))
-        for key, state, reused, body_s in zip(*columns, strict=True):
-            if state == "ok":
-                known = found.get(key)
-                found[key] = known if reused or not body_s else float(body_s)
-    return found
-
-
-def _preparation(view: RunView, row: Row, seconds: Mapping[str, float | None]) -> float | None:
-    """Return the seconds of a cell's steps of compression and its lowering; None where one is unknown."""
-    made = making(view, str(row["compress_key"] or ""))
-    keys = [*(key for key in made if view.stages[key].kind == "compress"), str(row["lower_key"] or "")]
-    spent = [seconds.get(key) for key in keys if key]
-    known = [each for each in spent if each is not None]
-    return sum(known) if spent and len(known) == len(spent) else None

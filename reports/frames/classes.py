@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -27,13 +28,16 @@ def classes_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
     rows = records(inference, _READ, inference["ranked"])
     plain = {_group(row): row["evaluate_key"] for row in rows if row["compression"] == NONE}
     found: dict[tuple[Any, ...], dict[str, list[tuple[Any, float, float]]]] = {}
+    by_class: dict[str, Mapping[str, float | None]] = {}
     for row in rows:
         key, reference = row["evaluate_key"], plain.get(_group(row))
         if not reference:
             continue
         recalls = found.setdefault((*place_of(row), row["compression"]), {})
         for name in view.qualifiers(key, "class_recall"):
-            values = view.values("class_recall", name)
+            if name not in by_class:
+                by_class[name] = view.values("class_recall", name)
+            values = by_class[name]
             own, before = values.get(key), values.get(reference)
             if own is not None and before is not None:
                 recalls.setdefault(name, []).append((row["seed"], own, before))

@@ -167,7 +167,7 @@ _FIDELITY = {
     "quality_uncompressed": "quality of the uncompressed model on the same backend",
     "paired_loss_points": "quality lost on the same test items",
     "p_value": "chance of a loss as large where there is none",
-    "q_value": "the same with false discoveries controlled over all groups of the cell",
+    "q_value": "the same with false discoveries controlled over all groups, or corruptions, of the cell",
     "paired_method": "the test and the interval",
     "items_lost": "items that became wrong",
     "items_won": "items that became right",
@@ -192,6 +192,8 @@ _FIDELITY = {
     "relative_quality": "quality over that",
     "relative_quality_uncompressed": "the same of the uncompressed model",
     "change_points": "relative quality less that of the uncompressed model, in hundredths",
+    "change_points_low": "lower end of its 95 % interval, by a paired bootstrap of the test items",
+    "change_points_high": "upper end of it",
     "of_items": "`all` items, or those whose answer flipped",
     "agreement": "rank correlation of attributions with those of the uncompressed model, mean over items",
 }
@@ -269,6 +271,13 @@ _OF_TABLE: Mapping[str, Mapping[str, str]] = {
         "offered_per_s": "rate of the Poisson process",
         "ttft_bound_s": "bound on the first token, from when a request was due",
         "tpot_bound_s": "bound on the time per output token",
+        "goodput_low": "lower end of the 95 % interval of `goodput_per_s` over launches",
+        "goodput_high": "upper end of it",
+        **{
+            f"request_{name}_{end}": what.format(f"request_{name}_s")
+            for name in ("ttft", "ttft_p99", "tpot", "tpot_p99")
+            for end, what in _OF_TIMES.items()
+        },
     },
     "steps": {
         **{

@@ -7,12 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis.corruptions import CLEAN, Corrupted, corruption_losses
 from bench.analysis.groups import Column, gaps_between_groups, worst_group
-from reports.frames.paired import Pair
+from reports.frames.inference import values_of
+from reports.frames.paired import Pair, Row
 from reports.frames.view import INFER_AXES, TRAIN_AXES, RunView
-
-CLEAN = "clean"
-"""What the test items without corruption are called."""
 
 _AXES = (*TRAIN_AXES.values(), *INFER_AXES.values())
 _CALIBRATION = ("ece", "brier", "nll")
@@ -31,7 +30,8 @@ _GROUP_COLUMNS = (
 _GAP_COLUMNS = ("cell", *_AXES, "column", "groups", "gap_points", "gap_points_uncompressed")
 _ROBUSTNESS_COLUMNS = (
     *("cell", *_AXES, "corruption", "quality", "quality_clean", "relative_quality"),
-    *("relative_quality_uncompressed", "change_points"),
+    *("relative_quality_uncompressed", "change_points", "change_points_low", "change_points_high"),
+    *("p_value", "q_value", "flagged"),
 )
 _ATTRIBUTION_COLUMNS = ("cell", *_AXES, "of_items", "items", "agreement", "agreement_low", "agreement_high")
 
@@ -43,7 +43,22 @@ def fidelity_table(view: RunView, pairs: list[Pair]) -> pd.DataFrame:
     `items_lost` and `items_won` are items that became wrong and right. `worst_group` loses most, and
     `groups_flagged` lose more than chance explains, of all `groups_tested` together.
     """
-    return pd.DataFrame([_row(view, pair) for pair in pairs], columns=list(_COLUMNS))
+    own, before = ([str(row["evaluate_key"]) for row in rows] for rows in _sides(pairs))
+    columns: dict[str, list[Any]] = {
+        **{name: [pair.row[name] for pair in pairs] for name in ("cell", *_AXES, "quality", "evaluate_key")},
+        "quality_uncompressed": [pair.twin["quality"] for pair in pairs],
+        "paired_metric": [pair.metric for pair in pairs],
+        **_losses(pairs),
+        **{name: values_of(view, name, own) for name in ("kl_divergence", "top5_agreement")},
+        **_groups(pairs),
+    }
+    for name in _CALIBRATION:
+        readings = [view.reading(key, name) for key in own]
+        columns[name] = [found.value for found in readings]
+        columns |= {f"{name}_low": [found.low for found in readings]}
+        columns |= {f"{name}_high": [found.high for found in readings]}
+        columns[f"{name}_uncompressed"] = values_of(view, name, before)
+    return pd.DataFrame(columns, columns=list(_COLUMNS))
 
 
 def groups_table(pairs: list[Pair]) -> pd.DataFrame:
@@ -67,7 +82,8 @@ def robustness_table(view: RunView, pairs: list[Pair]) -> pd.DataFrame:
     """Return one row for each compressed cell × corruption of the test items, where the matrix asks for it.
 
     `relative_quality` is the quality over that of the same items uncorrupted; `change_points` is how much
-    less of it is left than of the uncompressed twin's, in hundredths.
+    more of it is left than of the uncompressed twin's, in hundredths. `flagged`: less is left, by more than
+    chance explains, with false discoveries controlled over all corruptions of the cell.
     """
     rows = [row for pair in pairs for row in _corruption_rows(view, pair)]
     return pd.DataFrame(rows, columns=list(_ROBUSTNESS_COLUMNS))
@@ -91,45 +107,33 @@ def attribution_table(view: RunView, pairs: list[Pair]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(_ATTRIBUTION_COLUMNS))
 
 
-def _row(view: RunView, pair: Pair) -> dict[str, Any]:
-    own, before = str(pair.row["evaluate_key"]), str(pair.twin["evaluate_key"])
-    worst, loss = worst_group(pair.groups), pair.loss
+def _sides(pairs: list[Pair]) -> tuple[list[Row], list[Row]]:
+    return [pair.row for pair in pairs], [pair.twin for pair in pairs]
+
+
+def _losses(pairs: list[Pair]) -> dict[str, list[Any]]:
+    """Return what each pair lost, by column."""
+    losses = [pair.loss for pair in pairs]
+    names = {"items": "items", "p_value": "p", "items_lost": "lost", "items_won": "won"}
+    found = {column: [loss and getattr(loss, name) for loss in losses] for column, name in names.items()}
+    for name, end in (("value", ""), ("low", "_low"), ("high", "_high")):
+        values = (getattr(loss, name) if loss else None for loss in losses)
+        found[f"paired_loss_points{end}"] = [None if value is None else 100 * value for value in values]
+    return found | {"paired_method": [loss.method if loss else "" for loss in losses]}
+
+
+def _groups(pairs: list[Pair]) -> dict[str, list[Any]]:
+    """Return the worst group of each pair, and how many were tested and flagged, by column."""
+    worst = [worst_group(pair.groups) for pair in pairs]
     return {
-        **_place(pair.row),
-        "paired_metric": pair.metric,
-        "quality": pair.row["quality"],
-        "quality_uncompressed": pair.twin["quality"],
-        **_loss_columns("paired_loss_points", pair),
-        "items": loss.items if loss else None,
-        "p_value": loss.p if loss else None,
-        "paired_method": loss.method if loss else "",
-        "items_lost": loss.lost if loss else None,
-        "items_won": loss.won if loss else None,
-        **{name: view.value(own, name) for name in ("kl_divergence", "top5_agreement")},
-        **{column: value for name in _CALIBRATION for column, value in _calibrated(view, own, before, name)},
-        "worst_column": worst.column if worst else "",
-        "worst_group": worst.group if worst else "",
-        "worst_group_points": 100 * worst.loss.value if worst else None,
-        "worst_group_q_value": worst.q if worst else None,
-        "groups_tested": sum(group.q is not None for group in pair.groups),
-        "groups_flagged": sum(group.flagged for group in pair.groups) if pair.groups else None,
-        "evaluate_key": own,
-    }
-
-
-def _calibrated(view: RunView, own: str, before: str, name: str) -> Iterator[tuple[str, float | None]]:
-    found = view.reading(own, name)
-    yield from ((name, found.value), (f"{name}_low", found.low), (f"{name}_high", found.high))
-    yield f"{name}_uncompressed", view.value(before, name)
-
-
-def _loss_columns(name: str, pair: Pair) -> dict[str, float | None]:
-    loss = pair.loss
-    values = (loss.value, loss.low, loss.high) if loss else (None, None, None)
-    ends = ("", "_low", "_high")
-    return {
-        f"{name}{end}": None if value is None else 100 * value
-        for end, value in zip(ends, values, strict=True)
+        "worst_column": [group.column if group else "" for group in worst],
+        "worst_group": [group.group if group else "" for group in worst],
+        "worst_group_points": [100 * group.loss.value if group else None for group in worst],
+        "worst_group_q_value": [group.q if group else None for group in worst],
+        "groups_tested": [sum(group.q is not None for group in pair.groups) for pair in pairs],
+        "groups_flagged": [
+            sum(group.flagged for group in pair.groups) if pair.groups else None for pair in pairs
+        ],
     }
 
 
@@ -169,17 +173,34 @@ def _gap_rows(pairs: list[Pair]) -> Iterator[dict[str, Any]]:
 def _corruption_rows(view: RunView, pair: Pair) -> Iterator[dict[str, Any]]:
     own, before = (_stage(view, row, "robustness") for row in (pair.row, pair.twin))
     clean = view.value(own, "corrupted_quality", CLEAN)
+    losses = corruption_losses(_corrupted(view, before), _corrupted(view, own))
     for name in view.qualifiers(own, "corrupted_quality"):
         if name == CLEAN:
             continue
-        quality = view.value(own, "corrupted_quality", name)
         relative, twins = (_relative(view, key, name) for key in (own, before))
+        loss = losses.get(name)
+        low, high = (loss.loss.low, loss.loss.high) if loss else (None, None)
         yield {
             **_place(pair.row),
-            **{"corruption": name, "quality": quality, "quality_clean": clean},
-            **{"relative_quality": relative, "relative_quality_uncompressed": twins},
+            **{"corruption": name, "quality": view.value(own, "corrupted_quality", name)},
+            **{"quality_clean": clean, "relative_quality": relative, "relative_quality_uncompressed": twins},
             "change_points": None if relative is None or twins is None else 100 * (relative - twins),
+            "change_points_low": None if high is None else -100 * high,
+            "change_points_high": None if low is None else -100 * low,
+            "p_value": loss.loss.p if loss else None,
+            "q_value": loss.q if loss else None,
+            "flagged": loss.flagged if loss else None,
         }
+
+
+def _corrupted(view: RunView, key: str) -> dict[str, Corrupted]:
+    """Return what a stage measured under each corruption, and what it kept of the items."""
+    found = {}
+    for name in view.qualifiers(key, "corrupted_quality"):
+        quality, kept = view.value(key, "corrupted_quality", name), view.of_items(key, "item_corrupted", name)
+        if quality is not None and kept is not None:
+            found[name] = Corrupted(quality, kept[1], kept[0])
+    return found
 
 
 def _relative(view: RunView, key: str, corruption: str) -> float | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from bench.analysis.generation import GenerationPoint, read_point
 from reports.frames.precision import is_preliminary
-from reports.frames.roofline import memory_share
+from reports.frames.roofline import memory_excess, memory_share
 from reports.frames.view import RunView
 
 OWN_CACHE = "own"
@@ -19,28 +20,24 @@ ENDS = ("_s", "_low_s", "_high_s", "_launches", "_disturbed", "_preliminary")
 
 _OF_POINTS = (
     *("tokens_per_s", "engine_ttft_s", "engine_tpot_s", "draft_acceptance"),
-    *("energy_per_token_j", "decode_bytes"),
+    *("energy_per_token_j", "decode_bytes", "peak_rss_bytes", "rss_growth_bytes"),
 )
-_OF_CACHES = ("cache_bytes_per_token", "cache_kl", "cache_agreement")
-_OF_STAGES = (
-    *("generation_kl", "generation_agreement", "generation_nats", "engine_nats"),
-    *("load_s", "peak_rss_bytes", "rss_growth_bytes", "gpu_allocated_peak_bytes"),
-)
+_OF_CACHES = ("generation_kl", "generation_agreement", "generation_nats", "engine_nats")
+_OF_STAGES = ("load_s", "gpu_allocated_peak_bytes")
 _COLUMNS = (
     *("workload", "compressions", "backend", "precision", "cache", "draft"),
     *("prompt_tokens", "new_tokens", "concurrency", "state", "reason"),
     *(f"{name}{end}" for name in TIMES for end in ENDS),
-    *(*_OF_POINTS, "decode_share", *_OF_CACHES, *_OF_STAGES, "stage_key"),
+    *(*_OF_POINTS, "decode_share", "cache_bytes_per_token", *_OF_CACHES, *_OF_STAGES, "stage_key"),
 )
 
 
 def generation_table(view: RunView) -> pd.DataFrame:
     """Return one row for each length, number of texts, cache and draft, of each structure that generated.
 
-    `cache` is the format of the key-value cache, `own` as the model keeps it. `cache_kl` is the divergence of
-    the next token's distribution from that with its own cache, in nats, `cache_agreement` the share of tokens
-    with the same likeliest one. `compressions` lists the recipes that run as this same structure. Intervals
-    are over launches.
+    `cache` is the format of the key-value cache, `own` as the model keeps it. Divergence, agreement and
+    losses are those with that cache; with a draft, whose tokens the model checks, those of the model.
+    `compressions` lists the recipes that run as this same structure. Intervals are over launches.
     """
     recipes: dict[str, dict[str, None]] = {}
     axes: dict[str, dict[str, Any]] = {}
@@ -86,13 +83,19 @@ def _row(view: RunView, key: str, point: GenerationPoint | None) -> dict[str, An
         "concurrency": point.texts if point else None,
         "prompt_tokens": (point.prompt or None) if point else None,
         "new_tokens": (point.new or None) if point else None,
-        **_times(view, key, place),
+        **times_of(view, key, place, TIMES),
         **{name: view.value(key, name, place) for name in _OF_POINTS},
-        **{name: view.value(key, name, variant) for name in _OF_CACHES},
+        "cache_bytes_per_token": view.value(key, "cache_bytes_per_token", variant),
+        **{name: view.value(key, name, cache) for name in _OF_CACHES},
         **{name: view.value(key, name) for name in _OF_STAGES},
         "stage_key": key,
     }
-    return {**row, "decode_share": memory_share(view, key, row["decode_bytes"], row["tpot_s"])}
+    # With a draft a step gives several tokens; its time is the wait from one step's tokens to the next.
+    step_s = row["inter_token_s"] if draft else row["tpot_s"]
+    excess = "" if view.smoke or not status.ok else memory_excess(view, key, row["decode_bytes"], step_s)
+    if excess and not invalid:
+        row |= {"state": "INVALID", "reason": excess}
+    return {**row, "decode_share": memory_share(view, key, row["decode_bytes"], step_s)}
 
 
 def _lacking(view: RunView, key: str, variant: str) -> dict[str, Any]:
@@ -108,10 +111,11 @@ def _lacking(view: RunView, key: str, variant: str) -> dict[str, Any]:
     }
 
 
-def _times(view: RunView, key: str, place: str) -> dict[str, Any]:
+def times_of(view: RunView, key: str, place: str, names: Sequence[str]) -> dict[str, Any]:
+    """Return times of a stage, named without their unit, at a place: each with its interval and launches."""
     times: dict[str, Any] = {}
     status = view.status(key)
-    for name in TIMES:
+    for name in names:
         found = view.reading(key, f"{name}_s", place)
         preliminary = is_preliminary(view, found) or 0 < status.good == status.disturbed
         values = (found.value, found.low, found.high, found.launches, status.disturbed, preliminary)

@@ -129,7 +129,7 @@ def _columns(view: RunView, cells: list[CellRow], keys: Mapping[str, list[str]])
     evaluate, infer, lower = keys["evaluate"], keys["infer"], keys["lower"]
     valid, metrics = view.values("valid"), {key.key: key.quality_metric for key in view.trainings()}
     states = [cell_states(view)[cell.name] for cell in cells]
-    quality = _values(view, "quality", evaluate)
+    quality = values_of(view, "quality", evaluate)
     found: dict[str, list[Any]] = {
         "cell": [cell.name for cell in cells],
         **{column: [c.axes.get(axis) for c in cells] for axis, column in (TRAIN_AXES | INFER_AXES).items()},
@@ -138,14 +138,12 @@ def _columns(view: RunView, cells: list[CellRow], keys: Mapping[str, list[str]])
         "reason": [reason for _, reason in states],
         "quality_metric": [metrics.get(key, "") for key in keys["train"]],
         "quality": quality,
-        **{name: _values(view, name, evaluate) for name in _EVALUATE_METRICS},
+        **{name: values_of(view, name, evaluate) for name in _EVALUATE_METRICS},
         "valid": [None if (known := valid.get(key)) is None else bool(known) for key in evaluate],
-        **{name: _values(view, name, lower) for name in _LOWER_METRICS},
-        **{name: _values(view, name, keys["serve"]) for name in _SERVE_METRICS},
-        "bits_per_weight": [_bits_per_weight(view, key, "artifact_bytes") for key in lower],
-        "effective_bits_per_weight": [
-            _bits_per_weight(view, key, "artifact_compressed_bytes") for key in lower
-        ],
+        **{name: values_of(view, name, lower) for name in _LOWER_METRICS},
+        **{name: values_of(view, name, keys["serve"]) for name in _SERVE_METRICS},
+        "bits_per_weight": _bits_per_weight(view, lower, "artifact_bytes"),
+        "effective_bits_per_weight": _bits_per_weight(view, lower, "artifact_compressed_bytes"),
         "flops_incomplete": [flops_incomplete(view, key) for key in lower],
         **{f"{kind}_key": keys[kind] for kind in CELL_STAGES},
     }
@@ -155,7 +153,8 @@ def _columns(view: RunView, cells: list[CellRow], keys: Mapping[str, list[str]])
     return found
 
 
-def _values(view: RunView, metric: str, keys: list[str]) -> list[float | None]:
+def values_of(view: RunView, metric: str, keys: list[str]) -> list[float | None]:
+    """Return a metric of each of these stages, None where it is unknown."""
     values = view.values(metric)
     return [values.get(key) for key in keys]
 
@@ -175,7 +174,7 @@ def _of_calls(
     columns = {
         name: [row[name] for row in rows] for own, rows in zip(names, parts, strict=True) for name in own
     }
-    return columns | {column: _values(view, name, infer) for name, column in _INFER_METRICS.items()}
+    return columns | {column: values_of(view, name, infer) for name, column in _INFER_METRICS.items()}
 
 
 def _timing(view: RunView, key: str) -> dict[str, Any]:
@@ -191,9 +190,9 @@ def _price(view: RunView, key: str, batch_size: Any) -> dict[str, Any]:
     return serving_columns(view, latency_s, int(batch_size or 1), energy_j)
 
 
-def _bits_per_weight(view: RunView, lower: str, size: str) -> float | None:
-    found, weights = view.value(lower, size), view.value(lower, "parameters")
-    return 8 * found / weights if found is not None and weights else None
+def _bits_per_weight(view: RunView, lower: list[str], size: str) -> list[float | None]:
+    pairs = zip(values_of(view, size, lower), values_of(view, "parameters", lower), strict=True)
+    return [8 * found / weights if found is not None and weights else None for found, weights in pairs]
 
 
 def _between(medians: list[float]) -> float | None:
@@ -221,11 +220,11 @@ def cell_state(view: RunView, cell: CellRow) -> tuple[str, str]:
     infer = str(cell.stages.get("infer") or "")
     if view.invalid(infer):
         return "INVALID", f"timed call: {view.invalid(infer)}"
-    for key in keys:
-        status = view.status(key)
-        if status.bad:
-            return status.state, f"{view.stages[key].kind}: {status.reason}" if key in view.stages else ""
-    if not keys or any(not view.status(key).ok for key in keys):
+    if not keys or not view.well.issuperset(keys):
+        for key in keys:
+            status = view.status(key)
+            if status.bad:
+                return status.state, f"{view.stages[key].kind}: {status.reason}" if key in view.stages else ""
         return "pending", "" if view.run["state"] == "running" else "the run ended before it was measured"
     fault = infer_fault(view, infer, str(cell.stages.get("lower") or ""))
     return ("INVALID", f"timing: {fault}") if fault else ("ok", "")

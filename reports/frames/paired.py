@@ -48,13 +48,10 @@ class Pair:
 def pairs_of(view: RunView, rows: Sequence[Row]) -> list[Pair]:
     """Compare each measured cell with its twin; `rows` are those of the table of inference, by `records`."""
     known = [row for row in rows if row["quality"] is not None and row["state"] == "ok"]
-    plain = {(training_of(row), place_of(row)): row for row in known if row["compression"] == NONE}
-    found = []
-    for row in known:
-        twin = plain.get((training_of(row), place_of(row)))
-        if twin is not None and row["compression"] != NONE:
-            found.append(_pair(view, row, twin))
-    return found
+    keyed = [((training_of(row), place_of(row)), row) for row in known]
+    plain = {key: row for key, row in keyed if row["compression"] == NONE}
+    pairs = ((row, plain.get(key)) for key, row in keyed if row["compression"] != NONE)
+    return [_pair(view, row, twin) for row, twin in pairs if twin is not None]
 
 
 def _pair(view: RunView, row: Row, twin: Row) -> Pair:
@@ -90,12 +87,18 @@ def _loss(view: RunView, keys: tuple[str, str]) -> tuple[str, Loss | None]:
 
 
 def _both(view: RunView, keys: tuple[str, str], metric: str) -> tuple[Values, Values] | None:
-    first, second = (view.of_items(key, metric) for key in keys)
-    if first is None or second is None or len(first[0]) != len(second[0]):
-        return None
-    # A store may hold any numbers.
-    finite = np.isfinite(first[0]).all() and np.isfinite(second[0]).all()
-    return (first[0], second[0]) if finite else None
+    first, second = (_finite(view, key, metric) for key in keys)
+    return None if first is None or second is None or len(first) != len(second) else (first, second)
+
+
+def _finite(view: RunView, key: str, metric: str) -> Values | None:
+    """Return what a stage kept of each test item; None where that is not finite, as a store may hold."""
+
+    def check() -> Values | None:
+        found = view.of_items(key, metric)
+        return None if found is None or not np.isfinite(found[0]).all() else found[0]
+
+    return view.once(("finite", key, metric), check)
 
 
 def _columns(view: RunView, key: str, items: int) -> Iterator[Column]:

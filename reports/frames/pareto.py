@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.analysis.statistics import pareto_front
-from reports.frames.view import INFER_AXES, TRAIN_AXES, records
+from bench.analysis.summary import numbered
+from reports.frames.view import INFER_AXES, TRAIN_AXES, plain_list
 
 POINT_AXES = tuple(
     column for column in (*TRAIN_AXES.values(), *INFER_AXES.values(), "machine") if column != "seed"
@@ -29,7 +31,8 @@ _MEASURED = (
 
 
 _POINT: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*POINT_AXES)
-_READ = (*POINT_AXES, *_MEASURED, "ranked", "infer_key", "cell", "latency_preliminary")
+
+Point = dict[str, Any]
 
 
 def point_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -37,20 +40,17 @@ def point_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return _POINT(row)
 
 
-def ranked_points(inference: pd.DataFrame, cost: str) -> list[dict[str, Any]]:
+def ranked_points(inference: pd.DataFrame, cost: str) -> list[Point]:
     """Average ranked cells over seeds, and mark the Pareto front of `cost` against quality.
 
     What costs nothing was not measured, and has no place on a logarithmic axis. A front is drawn within one
     workload, batch size and machine. Returns a dictionary for each point: its axes, the means of what was
     measured, `quality_low` and `quality_high` over seeds, `seeds`, `preliminary`, `pareto`.
     """
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    columns = tuple(dict.fromkeys((*_READ, cost)))
-    for row in records(inference, columns, inference["ranked"]):
-        if row[cost] is not None and row[cost] > 0:
-            groups.setdefault(point_of(row), []).append(row)
-    points = [_average(rows, cost) for rows in groups.values()]
-    fronts: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    costs = inference[cost].to_numpy(dtype=float, na_value=np.nan)
+    kept = inference["ranked"].to_numpy(dtype=bool) & (costs > 0)
+    points = _averages(inference[kept], cost)
+    fronts: dict[tuple[Any, ...], list[Point]] = {}
     for point in points:
         fronts.setdefault((point["workload"], point["batch_size"], point["machine"]), []).append(point)
     for members in fronts.values():
@@ -60,14 +60,35 @@ def ranked_points(inference: pd.DataFrame, cost: str) -> list[dict[str, Any]]:
     return points
 
 
-def _average(rows: list[dict[str, Any]], cost: str) -> dict[str, Any]:
-    point = {column: rows[0][column] for column in (*POINT_AXES, "infer_key")}
-    for column in (*_MEASURED, cost):
-        known = [row[column] for row in rows if row[column] is not None]
-        point[column] = sum(known) / len(known) if known else None
-    qualities = [row["quality"] for row in rows]
-    point |= {"quality_low": min(qualities), "quality_high": max(qualities), "seeds": len(rows)}
-    point["preliminary"] = any(row["latency_preliminary"] for row in rows)
-    point["infer_keys"] = {row["infer_key"] for row in rows}
-    point["cells"] = [row["cell"] for row in rows]
-    return point
+def _averages(cells: pd.DataFrame, cost: str) -> list[Point]:
+    """Average cells that differ in nothing but the seed, by columns: a large run has tens of thousands."""
+    group, count = numbered(cells, POINT_AXES)
+    if not count:
+        return []
+    order = np.argsort(group, kind="stable")
+    starts = np.searchsorted(group[order], np.arange(count))
+    firsts = cells.iloc[order[starts]]
+    columns = {name: plain_list(firsts[name]) for name in (*POINT_AXES, "infer_key")}
+    for name in dict.fromkeys((*_MEASURED, cost)):
+        columns[name] = _means(cells[name].to_numpy(dtype=float, na_value=np.nan), group, count)
+    quality = cells["quality"].to_numpy(dtype=float)[order]
+    columns["quality_low"] = np.minimum.reduceat(quality, starts).tolist()
+    columns["quality_high"] = np.maximum.reduceat(quality, starts).tolist()
+    columns["seeds"] = np.bincount(group, minlength=count).tolist()
+    preliminary = cells["latency_preliminary"].to_numpy(dtype=bool)[order]
+    columns["preliminary"] = np.logical_or.reduceat(preliminary, starts).tolist()
+    keys, names = (cells[name].to_numpy()[order].tolist() for name in ("infer_key", "cell"))
+    ends = [*starts[1:].tolist(), len(order)]
+    spans = [slice(*span) for span in zip(starts.tolist(), ends, strict=True)]
+    columns["infer_keys"] = [set(keys[span]) for span in spans]
+    columns["cells"] = [names[span] for span in spans]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _means(values: np.ndarray, group: np.ndarray, count: int) -> list[float | None]:
+    """Return the means of what is known of each group, None of nothing."""
+    known = ~np.isnan(values)
+    counts = np.bincount(group[known], minlength=count)
+    sums = np.bincount(group[known], weights=values[known], minlength=count)
+    means = sums / np.maximum(counts, 1)
+    return [mean if number else None for mean, number in zip(means.tolist(), counts.tolist(), strict=True)]

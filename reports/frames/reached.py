@@ -39,10 +39,18 @@ def measured_device(view: RunView) -> Device:
     )
 
 
-def as_reached(device: Device, view: RunView) -> Device:
-    """Return a device at the shares of its peaks that a run's trainings and inferences reached, if any."""
+def as_reached(device: Device, view: RunView, workload: str) -> Device:
+    """Return a device at the shares of its peaks that a run's trainings and inferences reached, if any.
+
+    Those of a workload alone where the run has it, else those of all of its models.
+    """
     trainings, served = records(training_table(view)), records(inference_table(view))
-    run = f"of run {view.run['id']}"
+    own = any(row["workload"] == workload for row in trainings)
+    if own:
+        trainings, served = (
+            [row for row in rows if row["workload"] == workload] for rows in (trainings, served)
+        )
+    run = f"of {workload if own else 'all models'} in run {view.run['id']}"
     steps = _span((row["hardware_utilization"] for row in trainings), f"reached by the steps {run}")
     answers = _span((row["utilization"] for row in served), f"reached by the answers {run}")
     moved = _span(

@@ -45,7 +45,7 @@ class Readings:
         self._columns = {name: summary[name].tolist() for name in ("launches", "preliminary")}
         self._columns |= {name: _without_nan(summary[name]) for name in ("value", "low", "high")}
         self._columns |= {name: summary[name].fillna("").tolist() for name in ("reason", "method")}
-        grouped = summary.groupby(["metric", "qualifier"], sort=False).indices
+        grouped = summary.groupby(["metric", "qualifier"], sort=False, observed=True).indices
         self._rows = {what: np.asarray(rows) for what, rows in grouped.items()}
         self._places: dict[tuple[str, str], dict[str, int]] = {}
         self._values: dict[tuple[str, str], dict[str, float | None]] = {}
@@ -118,7 +118,7 @@ class Readings:
         """The metrics that stages of each kind measured, those under qualifiers left out."""
         plain = self._summary[self._summary["qualifier"] == ""]
         pairs = plain[["kind", "metric"]].drop_duplicates()
-        return {str(kind): frozenset(own) for kind, own in pairs.groupby("kind")["metric"]}
+        return {str(kind): frozenset(own) for kind, own in pairs.groupby("kind", observed=True)["metric"]}
 
     @cached_property
     def samples(self) -> Mapping[tuple[str, str, str], tuple[np.ndarray, str]]:

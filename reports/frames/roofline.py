@@ -11,6 +11,7 @@ from bench.analysis.peaks import Peak, nameplate
 from bench.analysis.roofline import (
     RooflinePoint,
     beats_machine,
+    beats_memory,
     last_cache_bytes,
     number_format,
     roofline,
@@ -49,7 +50,12 @@ def infer_point(view: RunView, infer: str, lower: str) -> RooflinePoint | None:
     """Place an inference: the logical operations of its model, the least bytes that a call moves."""
     operations, moved = view.value(lower, "dense_flops"), view.value(lower, "least_bytes_moved")
     lacking = flops_incomplete(view, lower)
-    return _point(view, infer, operations, moved, view.value(infer, "latency_s"), incomplete=lacking)
+
+    def place() -> RooflinePoint | None:
+        return _point(view, infer, operations, moved, view.value(infer, "latency_s"), incomplete=lacking)
+
+    # Cells of other weights have mostly the same operations, and one timing.
+    return view.once(("infer point", infer, operations, moved, lacking), place)
 
 
 def step_point(view: RunView, step: str) -> RooflinePoint | None:
@@ -70,7 +76,8 @@ def infer_excess(view: RunView, infer: str, lower: str) -> str:
     """
     if view.once(("fewer products", infer), lambda: _multiplies_less(view, infer)):
         return ""
-    return _excess(view, infer, view.value(lower, "dense_flops"), view.value(infer, "latency_s"))
+    operations, seconds = view.value(lower, "dense_flops"), view.value(infer, "latency_s")
+    return view.once(("excess", infer, operations), lambda: _excess(view, infer, operations, seconds))
 
 
 def _multiplies_less(view: RunView, infer: str) -> bool:
@@ -88,12 +95,31 @@ def step_excess(view: RunView, step: str) -> str:
     return _excess(view, step, operations, view.value(step, "step_latency_s"))
 
 
-def _excess(view: RunView, key: str, operations: float | None, seconds: float | None) -> str:
+def memory_excess(view: RunView, key: str, moved: float | None, seconds: float | None) -> str:
+    """Say that steps of new tokens are faster than memory can be read, or return an empty text."""
+    stage = view.stages.get(key)
+    ceilings = _sound_ceilings(view, key)
+    if stage is None or not ceilings:
+        return ""
+    rate = view.value(ceilings, "ceiling_bytes_per_s")
+    return beats_memory(moved, seconds, rate, _cache_bytes(view, stage.request.device))
+
+
+def _sound_ceilings(view: RunView, key: str) -> str:
+    """Return the stage that measured a stage's device, empty where none did without disturbance.
+
+    A peak that was measured beside other work is too low to judge by.
+    """
     stage = view.stages.get(key)
     ceilings = view.ceilings(stage.request.device, view.machine(key)) if stage else ""
     status = view.status(ceilings)
-    if stage is None or status.good == status.disturbed:
-        return ""  # a peak that was measured beside other work is too low to judge by
+    return "" if status.good == status.disturbed else ceilings
+
+
+def _excess(view: RunView, key: str, operations: float | None, seconds: float | None) -> str:
+    stage, ceilings = view.stages.get(key), _sound_ceilings(view, key)
+    if stage is None or not ceilings:
+        return ""
     peaks = view.once(("peaks", ceilings), lambda: _measured_peaks(view, ceilings))
     devices = 1 if stage.request.device == "cpu" else stage.request.settings.get("devices", 1)
     peaks = {name: peak and devices * peak for name, peak in peaks.items()}

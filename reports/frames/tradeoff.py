@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import astuple
 from statistics import geometric_mean
 from typing import Any
 
 import pandas as pd
 
 from bench.analysis.statistics import Interval, mean_interval
+from bench.analysis.summary import numbered
 from bench.diagnosis.why import explain
-from reports.frames.break_even import BREAK_EVENS
+from reports.frames.break_even import BREAK_EVEN_COLUMNS, BREAK_EVENS, break_even_over
 from reports.frames.compression import CONTROL
-from reports.frames.view import INFER_AXES, PLACE, TRAIN_AXES, RunView, place_of, records, training_of
+from reports.frames.view import INFER_AXES, PLACE, TRAIN_AXES, RunView, place_of, records
 from reports.frames.why import evidence_of
 from techniques.compression import COMPRESSIONS
 from techniques.registry import TechniqueError
@@ -54,12 +56,15 @@ def tradeoff_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
     structure and was timed with it. For `compressing_s` and the break-even see `reports.frames.break_even`.
     `why` says why it is not faster, or why it is, from the first of its trainings.
     """
-    rows = records(inference, _READ, inference["ranked"])
+    ranked = inference[inference["ranked"].astype(bool)]
+    rows = records(ranked, _READ)
+    for row, training in zip(rows, numbered(ranked, TRAIN_AXES.values())[0].tolist(), strict=True):
+        row["training"] = training
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault((*place_of(row), row["compression"]), []).append(row)
-    qualities = {(training_of(row), *place_of(row), row["compression"]): row for row in rows}
-    found = [_row(view, members, qualities) for members in groups.values()]
+    by_training = {group: {row["training"]: row for row in members} for group, members in groups.items()}
+    found = [_row(view, members, by_training) for members in groups.values()]
     return pd.DataFrame(found, columns=list(_COLUMNS))
 
 
@@ -103,13 +108,13 @@ def _controls(compression: str, format_: str | None) -> Iterator[str]:
             yield from ("+".join([CONTROL, *([format_] if format_ else [])]), CONTROL)
 
 
-def _row(view: RunView, members: list[Row], qualities: Mapping[tuple[Any, ...], Row]) -> Row:
+def _row(view: RunView, members: list[Row], by_training: Mapping[tuple[Any, ...], Mapping[int, Row]]) -> Row:
     first = members[0]
     place = place_of(first)
 
     def others(compression: str) -> list[tuple[Row, Row]]:
-        found = ((row, qualities.get((training_of(row), *place, compression))) for row in members)
-        return [(row, other) for row, other in found if other is not None]
+        found = by_training.get((*place, compression), {})
+        return [(row, found[row["training"]]) for row in members if row["training"] in found]
 
     settings = view.stages[first["lower_key"]].request.settings
     control = next(
@@ -133,16 +138,9 @@ def _row(view: RunView, members: list[Row], qualities: Mapping[tuple[Any, ...], 
         "nonzero_share": _nonzero_share(members),
         "answers_flipped": _complement(_mean(members, "reference_agreement")),
         **{name: _mean(members, name) for name in ("answers_lost", "answers_won")},
-        **_break_even(members),
+        **dict(zip(BREAK_EVEN_COLUMNS, astuple(break_even_over(members)), strict=True)),
         "why": _why(view, plain),
     }
-
-
-def _break_even(rows: list[Row]) -> Row:
-    """Average the break-even over trainings; where one of them never pays, none does."""
-    verdict = next((row["break_even_verdict"] for row in rows if row["break_even_verdict"]), "")
-    found = {name: None if verdict else _mean(rows, name) for name in BREAK_EVENS}
-    return {"compressing_s": _mean(rows, "compressing_s"), **found, "break_even_verdict": verdict}
 
 
 def _why(view: RunView, pairs: list[tuple[Row, Row]]) -> str:

@@ -215,9 +215,17 @@ def _flops_to_target(view: RunView, row: Mapping[str, Any]) -> float | None:
     measured = view.value(row["train_key"], "flops_to_target")
     if measured is not None:
         return measured
-    parts = [row[name] for name in ("forward_flops", "backward_flops", "optimizer_flops", "steps_to_target")]
-    forward, backward, optimizer, steps = parts
-    return None if None in parts else steps * (forward + backward + optimizer)
+    of_step, steps = step_flops(row), row["steps_to_target"]
+    return None if of_step is None or steps is None else steps * of_step
+
+
+def step_flops(row: Mapping[str, Any]) -> float | None:
+    """Return the FLOPs of a step: forward, backward and optimizer; None where one of them is not counted.
+
+    What the backward pass computes again is no part of it, as it is none of MFU.
+    """
+    parts = [row[f"{part}_flops"] for part in ("forward", "backward", "optimizer")]
+    return None if None in parts else float(sum(parts))
 
 
 def _notes(view: RunView, row: Mapping[str, Any], training: Training) -> list[str]:

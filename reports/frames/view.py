@@ -8,7 +8,7 @@ from functools import cached_property
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bench.analysis.comparable import machine_name
+from bench.analysis.comparable import machine_names
 from bench.analysis.statistics import Interval, ratio_interval
 from bench.costs.comparison import Comparison, compare
 from bench.metrics import METRICS
@@ -139,6 +139,11 @@ class RunView:
     def status(self, key: str) -> Status:
         return self._statuses.get(key, _PENDING)
 
+    @cached_property
+    def well(self) -> frozenset[str]:
+        """The keys of the stages that ended well."""
+        return frozenset(key for key, status in self._statuses.items() if status.ok)
+
     def reading(self, key: str, metric: str, qualifier: str = "") -> Reading:
         """Return a metric of a stage; an empty reading where nothing was measured."""
         return self._readings.reading(key, metric, qualifier)
@@ -176,6 +181,9 @@ class RunView:
 
     def machine(self, *keys: str) -> str:
         """Return the machine of the first of these stages that has one; empty if the run has a single one."""
+        """Return the machine of the first of these stages that has one; empty if the run has a single one."""
+        if not self.machines:
+            return ""
         return next((self.machines[key] for key in keys if key in self.machines), "")
 
     def ceiling(self, device: str, metric: str, qualifier: str = "", machine: str = "") -> float | None:
@@ -258,10 +266,11 @@ def read(store: Store, run_id: str) -> RunView:
     METRICS.learn(run["request"].get("metrics", ()))
     stages = {stage.key: stage for stage in store.stages(run_id)}
     cells = store.cells(run_id)
+    needed = (TRAIN_AXES | INFER_AXES).keys()
     for cell in cells:
-        missing = (TRAIN_AXES | INFER_AXES).keys() - cell.axes.keys()
-        if cell.axes and missing:  # cells of imported runs have none
-            raise store.damaged(f"cells.axes of {cell.name[:60]!r} has no {min(missing)}")
+        if cell.axes and not needed <= cell.axes.keys():  # cells of imported runs have none
+            missing = min(needed - cell.axes.keys())
+            raise store.damaged(f"cells.axes of {cell.name[:60]!r} has no {missing}")
     recorded = store.recorded(run_id)
     launches, measurements = recorded.launches, recorded.measurements
     own = launches[~launches["reused"].astype(bool)]
@@ -295,7 +304,7 @@ def _made_s(store: Store, launches: pd.DataFrame, stages: Mapping[str, StageRow]
 
 
 def _unknown_metrics(measurements: pd.DataFrame) -> Iterable[tuple[str, str]]:
-    unknown = measurements[~measurements["metric"].isin(METRICS.keys())]
+    unknown = measurements[~measurements["metric"].isin(list(METRICS.keys()))]
     for key, metric in sorted(set(_rows(unknown, ("stage_key", "metric")))):
         yield key, f"unknown metric {metric!r}: its value is not shown"
 
@@ -346,7 +355,7 @@ def plain_list(column: pd.Series) -> list[Any]:
 
 
 def _machines(launches: pd.DataFrame, environments: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    names = {id_: machine_name(content) for id_, content in environments.items()}
+    names = machine_names(environments)
     if len(set(names.values())) < 2:
         return {}
     pairs = _rows(launches, ("stage_key", "environment_id"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from bench.formatting import at_least, format_value, three_digits
 from bench.projection.amounts import Range, write_amount
@@ -152,9 +153,22 @@ def _serving(own: Serving, found: Estimate) -> Rows:
         yield "cache", _bytes(own.memory.cache), f"{_bytes(own.cache_bytes_per_token)} a token of a text"
     yield "weights", _bytes(own.memory.weights), ""
     yield "working memory", _bytes(own.memory.working), ""
+    if own.memory.fragmentation:
+        yield "fragmentation", _bytes(own.memory.fragmentation), ""
     fits = "fits" if own.fits else "does not fit"
     yield "all", _bytes(own.total_bytes), f"of {_bytes(found.memory.available_bytes)}: {fits}"
     yield "largest batch", str(own.largest_batch) if own.largest_batch else "none", ""
+    yield from _cost(_of_thousand(own), f"1,000 {'texts' if own.prompt is not None else 'samples'}")
+
+
+def _of_thousand(own: Serving) -> Cost | None:
+    """Return the cost of a thousand texts or samples, in batches as they are served."""
+    if own.cost is None:
+        return None
+    energy, money = (
+        None if each is None else each.times(1000 / own.batch) for each in (own.cost.energy_j, own.cost.money)
+    )
+    return replace(own.cost, energy_j=energy, money=money)
 
 
 def _counts(found: Estimate) -> Grid:

@@ -135,7 +135,8 @@ _GRIDS: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
             ("clean", metric("quality_clean", "quality")),
             ("corrupted / clean", _times("relative_quality")),
             ("of none", _times("relative_quality_uncompressed")),
-            ("change (pts)", points("change_points")),
+            ("change (pts)", lambda row: difference(row, "change_points")),
+            ("q", _p("q_value")),
         ),
     ),
     (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from reports.grids.cell import Column, keys, metric, plain, state, timing
+from reports.grids.cell import Column, keys, metric, plain, state, timing, with_bounds
 from reports.grids.grid import Grid, build_grid
 
 GENERATION: tuple[Column, ...] = (
@@ -32,12 +32,11 @@ GENERATION: tuple[Column, ...] = (
     ("draft accepted", metric("draft_acceptance")),
     ("energy per token", metric("energy_per_token_j")),
     ("cache per token", metric("cache_bytes_per_token")),
-    ("divergence by the cache", metric("cache_kl")),
-    ("same tokens as with its own", metric("cache_agreement")),
     ("divergence from eager fp32", metric("generation_kl")),
     ("same tokens as eager fp32", metric("generation_agreement")),
     ("held-out loss", metric("generation_nats")),
     ("held-out loss by the engine", metric("engine_nats")),
+    ("peak resident memory", metric("peak_rss_bytes")),
     ("resident growth", metric("rss_growth_bytes")),
     ("record", keys("stage_key")),
 )
@@ -52,13 +51,13 @@ REQUESTS: tuple[Column, ...] = (
     ("reason", plain("reason")),
     ("offered", metric("offered_per_s", "arrived_per_s")),
     ("came", metric("arrived_per_s")),
-    ("goodput", metric("goodput_per_s")),
+    ("goodput", with_bounds(metric("goodput_per_s"), "goodput", "goodput_per_s")),
     ("within the bounds", metric("goodput_share")),
-    ("first token since due", metric("request_ttft_s")),
-    ("first token p99", metric("request_ttft_p99_s")),
+    ("first token since due", timing("request_ttft", "request_ttft_s")),
+    ("first token p99", timing("request_ttft_p99", "request_ttft_p99_s")),
     ("bound on first tokens", metric("ttft_bound_s", "request_ttft_s")),
-    ("time per output token", metric("request_tpot_s")),
-    ("per token p99", metric("request_tpot_p99_s")),
+    ("time per output token", timing("request_tpot", "request_tpot_s")),
+    ("per token p99", timing("request_tpot_p99", "request_tpot_p99_s")),
     ("bound on later tokens", metric("tpot_bound_s", "request_tpot_s")),
     ("in the system", metric("requests_in_system")),
     ("record", keys("stage_key")),

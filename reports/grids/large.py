@@ -43,11 +43,13 @@ _BEST = {
 }
 
 
-def best_rows(name: str, frame: pd.DataFrame, most: int = MAX_ROWS) -> tuple[pd.DataFrame, str]:
+def best_rows(name: str, frame: pd.DataFrame, most: int = 0) -> tuple[pd.DataFrame, str]:
     """Return at most so many rows of a table, in its order, and a sentence on what was left out, if anything.
 
-    Rows whose value is unknown stand for a group only where it has no other.
+    Rows whose value is unknown stand for a group only where it has no other. Without a number it is
+    `MAX_ROWS`.
     """
+    most = most or MAX_ROWS
     if len(frame) <= most:
         return frame, ""
     best = _BEST.get(name)

@@ -82,7 +82,9 @@ def cards_of(content: Content) -> list[Card]:
 
 def _card(content: Content, chosen: Choices) -> Card:
     several = len(chosen.serving) > 1
-    batches = [_batch(content.view, each, several=several) for each in chosen.serving]
+    # What most was measured of comes first, which the chart beside it shows too.
+    serving = sorted(chosen.serving, key=lambda each: -len(each.points[LATENCY]))
+    batches = [_batch(content.view, each, several=several) for each in serving]
     return Card(
         chosen.workload,
         _training(chosen.training),

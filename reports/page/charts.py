@@ -12,7 +12,7 @@ from bench.formatting import visible
 from reports.content import Content
 from reports.frames.choices import LATENCY
 from reports.frames.steps import MEMORY, PARTS
-from reports.frames.training import training_label
+from reports.frames.training import step_flops, training_label
 from reports.frames.view import RunView, records
 from reports.page.numbers import coded, rounded
 from reports.page.records import SHORT_KEY, keys_of_point
@@ -114,8 +114,7 @@ def _curves(frames: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
             continue
         drawn[row["workload"]] += 1
         every = max(1, -(-len(own) // _MAX_OF_CURVE))
-        parts = [row[f"{part}_flops"] for part in ("forward", "backward", "optimizer")]
-        flops = None if None in parts or row["flops_incomplete"] else sum(parts)
+        flops = None if row["flops_incomplete"] else step_flops(row)
         found.append(
             {
                 **{name: visible(str(row[name])) for name in ("workload", "optimizer", "seed")},

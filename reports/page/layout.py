@@ -73,7 +73,7 @@ TABLES = {
     ),
     "tradeoff": Table(
         (
-            *("workload", "compression", "backend", "batch", "quality loss vs none (pts)"),
+            *("workload", "compression", "backend", "precision", "batch", "quality loss vs none (pts)"),
             *("gain vs control (pts)", "latency", "speedup vs none, same backend", "size on disk", "why"),
         ),
     ),

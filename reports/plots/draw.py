@@ -12,7 +12,6 @@ import pandas as pd
 from reports.frames.across import across_workloads
 from reports.frames.outcomes import Measure, workload_outcomes
 from reports.frames.roofline import Roof, roofs
-from reports.frames.sensitivity import BATCH_SIZE, RATE
 from reports.frames.view import RunView
 from reports.plots.classes import draw_classes
 from reports.plots.figure import Plot
@@ -23,7 +22,7 @@ from reports.plots.memory import draw_memory
 from reports.plots.operators import draw_operators
 from reports.plots.profile import draw_profile
 from reports.plots.roofline import draw_roofline
-from reports.plots.sensitivity import draw_sensitivity
+from reports.plots.sensitivity import draw_sensitivities
 from reports.plots.steps import draw_steps
 from reports.plots.tradeoff import draw_tradeoff
 from reports.plots.training import draw_curves, draw_to_target
@@ -40,12 +39,11 @@ def draw_all(frames: Mapping[str, pd.DataFrame], view: RunView | None = None) ->
         plots.append(draw_curves(frames["curves"], training, workload))
         plots.append(draw_to_target(training, workload))
         plots.append(draw_steps(frames["steps"], workload))
-        if "sensitivity" in frames:
-            ranges, points = frames["sensitivity"], frames["sensitivity_points"]
-            plots += [draw_sensitivity(ranges, points, workload, setting) for setting in (RATE, BATCH_SIZE)]
         plots += _served(inference, view, workload)
         plots.append(draw_classes(frames["classes"], workload))
         plots.append(draw_memory(frames["memory"], workload))
+    if "sensitivity" in frames:
+        plots += draw_sensitivities(frames["sensitivity"], frames["sensitivity_points"])
     if view is not None:
         plots.append(_profile(view))
     return _apart(plot for plot in plots if plot)

@@ -92,6 +92,12 @@ def shorten(text: str, length: int = 34) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def fewer(shown: int, every: int, noun: str = "", which: str = "quickest") -> str:
+    """Return the sentence of a caption that says how many are shown, and which; nothing where all are."""
+    of = f"{every:,} {noun}".rstrip()
+    return f" The {shown:,} {which} of {of} are shown." if shown < every else ""
+
+
 def readable(heights: Sequence[float], least: float) -> list[int]:
     """Return the places of the heights, the first ones first, that lie at least so far apart: for labels."""
     kept: list[int] = []

@@ -36,7 +36,7 @@ Point = dict[str, Any]
 
 
 def draw_fronts(inference: pd.DataFrame, workload: str, batch_size: Any, currency: str = "") -> Plot | None:
-    """Draw a panel for each cost of which several points are known; None where there is no such cost.
+    """Draw a panel for each cost that several ways to serve differ in; None where there is no such cost.
 
     Money is in the `currency` of the run's price table.
     """
@@ -44,7 +44,7 @@ def draw_fronts(inference: pd.DataFrame, workload: str, batch_size: Any, currenc
     found = {cost: ranked_points(own, cost) for cost in COSTS}
     if found["energy_j"]:
         found["energy_estimate_j"] = []
-    panels = {cost: points for cost, points in found.items() if len({point[cost] for point in points}) > 1}
+    panels = {cost: points for cost, points in found.items() if _compares(points, cost)}
     if not panels:
         return None
     thinned = any(len(points) > MAX_POINTS for points in panels.values())
@@ -58,6 +58,12 @@ def draw_fronts(inference: pd.DataFrame, workload: str, batch_size: Any, currenc
         + (f" Off the fronts, at most {MAX_POINTS} points are drawn, evenly picked." if thinned else ""),
         lambda: _figure(panels, currency),
     )
+
+
+def _compares(points: list[Point], cost: str) -> bool:
+    """Say whether points differ in cost, and in more than how they were trained."""
+    served = {(point["compression"], point["backend"], point["precision"]) for point in points}
+    return len(served) > 1 and len({point[cost] for point in points}) > 1
 
 
 def _figure(panels: dict[str, list[Point]], currency: str) -> Figure:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.analysis.change_points import Change
+from bench.formatting import counted
 from bench.metrics import METRICS
 from bench.regression.history import History, Series, percent
 from reports.plots.figure import GREY, INK, PALETTE, Plot, format_axis, render, shorten
@@ -28,9 +29,10 @@ _CAPTION = (
 def draw_history(history: History) -> Plot:
     """Draw a metric over the runs of one environment."""
     title = f"{METRICS[_metric(history)].label} of {history.record}"
-    return render(
-        f"{history.metric}-{history.record}", title, _CAPTION, lambda: _figure(history, shorten(title, 90))
-    )
+    name, left_out = f"{history.metric}-{history.record}", ""
+    if history.earlier:
+        left_out = f" {counted(history.earlier, 'earlier run')} left out."
+    return render(name, title, _CAPTION + left_out, lambda: _figure(history, shorten(title, 90)))
 
 
 def _metric(history: History) -> str:

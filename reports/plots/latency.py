@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from bench.analysis.statistics import sample_quantile
 from bench.formatting import format_value
 from reports.frames.view import RunView
-from reports.plots.figure import GREY, INK, PALETTE, Plot, format_axis, render, shorten
-from reports.plots.served import Row, how_many, place, quickest, served_name
+from reports.plots.figure import GREY, INK, PALETTE, Plot, fewer, format_axis, render, shorten
+from reports.plots.served import Row, place, quickest, served_name
 
 MAX_ROWS = 24
 """Choices that are drawn, the quickest first."""
@@ -26,7 +26,8 @@ _LABELS = {0.5: "median", 0.9: "90th percentile", 0.99: "99th percentile"}
 def draw_latency(view: RunView, inference: pd.DataFrame, workload: str, batch_size: Any) -> Plot | None:
     """Draw the calls of the quickest choices at one batch size; None where no sample of any is stored."""
     rows = place(inference, workload, batch_size)
-    found = [(row, view.timing_samples(row["infer_key"], "latency_s")) for row in quickest(rows, MAX_ROWS)]
+    every = quickest(rows, len(rows))
+    found = [(row, view.timing_samples(row["infer_key"], "latency_s")) for row in every[:MAX_ROWS]]
     found = [(row, launches) for row, launches in found if launches]
     if not found:
         return None
@@ -36,7 +37,7 @@ def draw_latency(view: RunView, inference: pd.DataFrame, workload: str, batch_si
         "The thin line has 98 % of the calls of all launches, the thick one the middle half. Marks are the "
         "median, the 90th and the 99th percentile, with 95 % intervals of order statistics; a percentile "
         "that too few calls support is left out. Small ticks are the medians of launches."
-        + how_many(len(found), rows, " choices"),
+        + fewer(len(found), len(every), "choices"),
         lambda: _figure(found, rows),
     )
 

@@ -10,9 +10,10 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from bench.formatting import three_digits
 from bench.models.sensitivity import BITS, SPARSITY, LayerLoss, most_sensitive_first
-from reports.plots.figure import GREY, MARKERS, PALETTE, Plot, render, shorten
+from reports.plots.figure import GREY, MARKERS, PALETTE, Plot, fewer, render, shorten
 
-MAX_NAMED = 8
+MAX_NAMED, MAX_LAYERS = 8, 200
+"""Layers that have a colour and a name, and layers that are drawn."""
 
 _LABELS = {BITS: "bits of a weight", SPARSITY: "share of weights set to 0"}
 
@@ -21,15 +22,21 @@ def draw_layers(cell: str, losses: Sequence[LayerLoss]) -> Plot:
     """Draw the loss of each layer over bits, and over sparsity; `losses` is not empty."""
     by_quality = losses[0].loss_points is not None
     what = "quality loss in points" if by_quality else "relative error of the outputs"
+    layers = most_sensitive_first(losses)
     caption = f"One line a layer: the {what} where its weights alone are changed. Grey: less sensitive ones."
-    return render(f"layers-{cell}", f"Sensitivity of layers: {cell}", caption, lambda: _figure(losses, what))
+    caption += fewer(len(layers[:MAX_LAYERS]), len(layers), "layers", "most sensitive")
+    return render(
+        f"layers-{cell}",
+        f"Sensitivity of layers: {cell}",
+        caption,
+        lambda: _figure(losses, layers[:MAX_LAYERS], what),
+    )
 
 
-def _figure(losses: Sequence[LayerLoss], what: str) -> Figure:
+def _figure(losses: Sequence[LayerLoss], layers: Sequence[str], what: str) -> Figure:
     changes = list(dict.fromkeys(loss.change for loss in losses))
     figure = Figure(figsize=(4.2 * len(changes) + 2.8, 4), layout="constrained")
     panels = figure.subplots(1, len(changes), sharey=True, squeeze=False).flat
-    layers = most_sensitive_first(losses)
     for axes, change in zip(panels, changes, strict=True):
         own = [loss for loss in losses if loss.change == change]
         for place, layer in reversed(list(enumerate(layers))):

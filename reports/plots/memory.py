@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.frames.view import records
-from reports.plots.figure import INK, PALETTE, Plot, format_axis, render, shorten
+from reports.plots.figure import INK, PALETTE, Plot, fewer, format_axis, render, shorten
 
 MAX_ROWS = 30
 """Training steps, and structures, that one figure shows."""
@@ -37,8 +37,7 @@ def draw_memory(memory: pd.DataFrame, workload: str) -> Plot | None:
         f"memory-{workload}",
         f"Peak memory: {workload}",
         "One line for each training step and each inference structure; cells of one structure share a "
-        "line. The axis is logarithmic."
-        + (f" The {len(shown)} largest of {len(rows)} are shown." if len(shown) < len(rows) else ""),
+        "line. The axis is logarithmic." + fewer(len(shown), len(rows), "peaks", "largest"),
         lambda: _figure(shown),
     )
 

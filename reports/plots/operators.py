@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from bench.formatting import format_value
 from reports.frames.view import RunView
 from reports.frames.why import operators_of
-from reports.plots.figure import INK, PALETTE, Plot, format_axis, render, shorten
+from reports.plots.figure import INK, PALETTE, Plot, fewer, format_axis, render, shorten
 from reports.plots.served import Row, place, quickest, served_name
 
 MAX_ROWS = 24
@@ -43,11 +43,7 @@ def draw_operators(view: RunView, inference: pd.DataFrame, workload: str, batch_
         f"Where the time of a call goes: {workload}, batch {batch_size}",
         "Bars are the time of a call by what its operators do, from a profile, which slows calls down; "
         "shares are of the bar. The black mark is the latency without a profile."
-        + (
-            f" The {len(shown)} quickest of {len(found)} choices are shown."
-            if len(shown) < len(found)
-            else ""
-        ),
+        + fewer(len(shown), len(found), "choices"),
         lambda: _figure(shown, rows),
     )
 

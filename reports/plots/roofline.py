@@ -23,12 +23,13 @@ from reports.plots.figure import (
     PALETTE,
     Plot,
     assign,
+    fewer,
     format_axis,
     readable,
     render,
     shorten,
 )
-from reports.plots.served import Row, how_many, place, quickest, served_name
+from reports.plots.served import Row, place, quickest, served_name
 
 MAX_POINTS = 60
 """Structures that are drawn, the quickest first."""
@@ -43,7 +44,8 @@ def draw_roofline(inference: pd.DataFrame, workload: str, batch_size: Any, roof:
     if roof is None or not roof.operations_per_s or not roof.bytes_per_s:
         return None
     rows = [row for row in place(inference, workload, batch_size) if row["achieved_operations_per_s"]]
-    points = quickest(rows, MAX_POINTS)
+    every = quickest(rows, len(rows))
+    points = every[:MAX_POINTS]
     if not points:
         return None
     return render(
@@ -52,7 +54,7 @@ def draw_roofline(inference: pd.DataFrame, workload: str, batch_size: Any, roof:
         "Lines are the ceilings that this run measured: operations a second in each number format, and bytes "
         "a second × operations for each byte that must move. Points are timed structures, bars their 95 % "
         "interval, hollow ones a lower bound as their FLOP count is incomplete."
-        + how_many(len(points), rows),
+        + fewer(len(points), len(every), "structures"),
         lambda: _figure(points, roof),
     )
 

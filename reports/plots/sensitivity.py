@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from reports.plots.figure import (
     PALETTE,
     Plot,
     assign,
+    fewer,
     format_axis,
     render,
     shorten,
@@ -41,27 +43,52 @@ _CAPTIONS = {
 }
 _TITLES = {RATE: "Sensitivity to the learning rate", BATCH_SIZE: "Sensitivity to the batch size"}
 
+MAX_LINES, MAX_WORKLOADS = 16, 12
+"""Optimizers of one figure, and workloads that have one for each setting."""
+
 _MAX_TICKS = 8
 
 _Row = dict[str, Any]
 
 
+def draw_sensitivities(ranges: pd.DataFrame, points: pd.DataFrame) -> Iterator[Plot]:
+    """Yield a figure for each setting and workload, of the first workloads where there are many."""
+    enough = ranges[ranges["values"] >= MIN_VALUES]
+    for setting in (RATE, BATCH_SIZE):
+        every = list(dict.fromkeys(enough[enough["setting"] == setting]["workload"]))
+        left_out = fewer(len(every[:MAX_WORKLOADS]), len(every), "workloads", "first")
+        for workload in every[:MAX_WORKLOADS]:
+            plot = draw_sensitivity(ranges, points, workload, setting)
+            if plot is not None:
+                yield replace(plot, caption=plot.caption + left_out)
+
+
 def draw_sensitivity(ranges: pd.DataFrame, points: pd.DataFrame, workload: str, setting: str) -> Plot | None:
     """Draw steps over one setting, and quality or samples; None where no optimizer has three values of it."""
-    rows = [
+    every = [
         row
         for row in records(ranges)
         if row["workload"] == workload and row["setting"] == setting and row["values"] >= MIN_VALUES
     ]
-    if not rows:
+    if not every:
         return None
-    known = [row for row in records(points) if row["workload"] == workload and row["setting"] == setting]
+    rows = _quickest(every)
+    groups = {_group(row) for row in rows}
+    own = (row for row in records(points) if row["workload"] == workload and row["setting"] == setting)
+    known = [point for point in own if _group(point) in groups]
     return render(
         f"sensitivity-{setting}-{workload}",
         f"{_TITLES[setting]}: {workload}",
-        _CAPTIONS[setting],
+        _CAPTIONS[setting] + fewer(len(rows), len(every), "optimizers", "quickest to the target, in steps,"),
         lambda: _figure(rows, known, setting),
     )
+
+
+def _quickest(rows: Sequence[_Row]) -> list[_Row]:
+    """Return the rows of at most so many optimizers, those with the fewest steps, in their order."""
+    steps = [math.inf if row["steps_to_target"] is None else row["steps_to_target"] for row in rows]
+    kept = sorted(range(len(rows)), key=steps.__getitem__)[:MAX_LINES]
+    return [rows[place] for place in sorted(kept)]
 
 
 def _figure(rows: Sequence[_Row], points: Sequence[_Row], setting: str) -> Figure:

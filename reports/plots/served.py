@@ -47,9 +47,3 @@ def served_name(row: Row, rows: list[Row]) -> str:
     """Name a choice of how to serve; its precision is left out where all have the same."""
     several = len({other["precision"] for other in rows}) > 1
     return f"{row['compression']} @ {row['backend']}" + (f" {row['precision']}" if several else "")
-
-
-def how_many(shown: int, rows: list[Row], noun: str = "") -> str:
-    """Return a sentence that says how many of the structures of these cells are shown, where not all are."""
-    every = len({row["infer_key"] for row in rows if row["ranked"]})
-    return f" The {shown} quickest of {every}{noun} are shown." if shown < every else ""

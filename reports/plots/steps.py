@@ -16,7 +16,7 @@ from bench.formatting import format_interval, format_value
 from reports.frames.steps import MEMORY, PARTS
 from reports.frames.training import training_labels
 from reports.frames.view import records
-from reports.plots.figure import INK, PALETTE, Plot, format_axis, render, shorten
+from reports.plots.figure import INK, PALETTE, Plot, fewer, format_axis, render, shorten
 
 _SKY, _BLUE, _GREEN, _VERMILION = PALETTE[5], PALETTE[0], PALETTE[2], PALETTE[1]
 _TIME = dict(zip(PARTS, (_SKY, _BLUE, _GREEN, _VERMILION), strict=True))
@@ -47,13 +47,14 @@ def draw_steps(steps: pd.DataFrame, workload: str) -> Plot | None:
     ]
     if not rows:
         return None
+    shown = sorted(rows, key=_whole)[:MAX_ROWS]
     return render(
         f"step-parts-{workload}",
         f"Where the time and the memory of a training step go: {workload}",
         "Bars are the parts of a step, timed with marks between them, and each part's share. The black mark "
         "is the step time without marks, with its 95 % interval. On the right, the memory at the peak."
-        + (f" The {MAX_ROWS} quickest of {len(rows)} are shown." if len(rows) > MAX_ROWS else ""),
-        lambda: _figure(sorted(rows, key=_whole)[:MAX_ROWS]),
+        + fewer(len(shown), len(rows), "steps"),
+        lambda: _figure(shown),
     )
 
 

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from bench.metrics import METRICS
-from reports.frames.training import training_labels
+from reports.frames.training import step_flops, training_labels
 from reports.frames.view import records
 from reports.plots.figure import (
     DASHES,
@@ -21,6 +21,7 @@ from reports.plots.figure import (
     PALETTE,
     Plot,
     assign,
+    fewer,
     format_axis,
     render,
     shorten,
@@ -69,17 +70,13 @@ def _quickest(rows: list[dict[str, Any]], most: int) -> tuple[list[dict[str, Any
         return rows, ""
     kept = set(ordered[:most])
     shown = [row for row, name in zip(rows, names, strict=True) if name in kept]
-    return shown, f" The {most} of {len(ordered)} optimizers that reached the target in the fewest steps."
+    return shown, fewer(most, len(ordered), "optimizers", "quickest to the target, in steps,")
 
 
 def _step_flops(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Return the FLOPs of a step by the training's key, where each of its parts is counted, and whole."""
-    found = {}
-    for row in rows:
-        parts = [row[f"{part}_flops"] for part in ("forward", "backward", "optimizer")]
-        if None not in parts and not row["flops_incomplete"]:
-            found[row["train_key"]] = sum(parts) + (row["recomputed_flops"] or 0.0)
-    return found
+    known = {row["train_key"]: step_flops(row) for row in rows if not row["flops_incomplete"]}
+    return {key: flops for key, flops in known.items() if flops is not None}
 
 
 def _curves_figure(curves: pd.DataFrame, rows: list[dict[str, Any]]) -> Figure:

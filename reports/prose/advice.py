@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from bench.formatting import counted, format_interval, format_points, format_value, three_digits
@@ -10,6 +11,7 @@ from bench.matrix.limits import Limit
 from bench.metrics import metric_named
 from reports.frames.advice import CALLS, OBJECTIVES, Advice, Judged
 from reports.frames.candidates import Candidate, Estimate
+from reports.frames.tradeoff import NONE
 from reports.grids.cell import PRELIMINARY
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS
@@ -44,7 +46,7 @@ def advice_lines(advice: Advice, *, per_million: bool = False) -> Iterator[str]:
         yield f"may fit, more launches or seeds would tell: {unsure}"
     if per_million:
         yield from _per_million(advice, advice.best)
-    yield from _break_even(advice)
+    yield from _break_even(advice, advice.best)
 
 
 def _best(advice: Advice, best: Candidate) -> Iterator[str]:
@@ -118,7 +120,7 @@ def _steps(candidate: Candidate) -> list[str]:
 
 def _per_million(advice: Advice, best: Candidate) -> Iterator[str]:
     """Say what a million calls take of the machine, in energy and in money, as far as each is known."""
-    plain = advice.break_even.against if advice.break_even else None
+    plain = advice.plain
     yield f"{CALLS:,} calls of {counted(int(best.axes['batch_size']), 'sample')}:"
     for candidate in (best, *([plain] if plain else [])):
         parts = [f"{three_digits((candidate.value('latency_s') or 0.0) * CALLS / _HOUR_S)} machine hours"]
@@ -134,21 +136,24 @@ def _per_million(advice: Advice, best: Candidate) -> Iterator[str]:
         yield f"  {candidate.name}: {', '.join(parts)}"
 
 
-def _break_even(advice: Advice) -> Iterator[str]:
-    found = advice.break_even
+def _break_even(advice: Advice, best: Candidate) -> Iterator[str]:
+    """Say from how many inferences on compressing has paid, as the table of compression does."""
+    found = best.break_even
     if found is None:
         return
-    against = f"break-even against {found.against.name}"
-    if found.calls is None:
-        yield (
-            f"{against}: unknown, {found.why}" if found.extra_s is None else f"{against}: never, {found.why}"
-        )
+    against = f"break-even against {NONE} on {best.axes['backend']}"
+    if found.inferences is None:
+        yield f"{against}: {found.verdict if found.never else f'unknown, {found.verdict}'}"
         return
-    extra = format_value("training_s", found.extra_s)
-    if not found.calls:
-        yield f"{against}: from the first call, making it took no longer"
+    if not found.inferences:
+        yield f"{against}: from the first inference, making it took no longer"
         return
-    yield f"{against}: after {found.calls:,.0f} calls (compressing and lowering took {extra} more)"
+    others = {"energy": found.energy_inferences, "money": found.money_inferences}
+    known = [f", in {what} after {number:,.0f}" for what, number in others.items() if number is not None]
+    size = int(best.axes["batch_size"])
+    calls = f", {found.inferences / size:,.0f} calls" if size > 1 else ""
+    took = format_value("compressing_s", found.compressing_s)
+    yield f"{against}: after {found.inferences:,.0f} inferences{calls} (it took {took} more){''.join(known)}"
 
 
 def _list(candidates: Sequence[Candidate]) -> str:
@@ -182,7 +187,7 @@ def _quoted(text: str) -> str:
 
 def advice_document(advice: Advice) -> dict[str, Any]:
     """Return the advice as JSON has it."""
-    even = advice.break_even
+    even = advice.best.break_even if advice.best else None
     return {
         "workload": advice.found.workload,
         "batch_size": advice.found.batch_size,
@@ -198,8 +203,7 @@ def advice_document(advice: Advice) -> dict[str, Any]:
         "relaxed": [
             {"without": limit.to_json(), "candidate": candidate.name} for limit, candidate in advice.relaxed
         ],
-        "break_even": even
-        and {"against": even.against.name, "extra_s": even.extra_s, "calls": even.calls, "why": even.why},
+        "break_even": None if even is None else asdict(even),
         "notes": list(advice.found.notes),
     }
 
@@ -215,7 +219,6 @@ def _candidate(judged: Judged) -> dict[str, Any]:
         "seeds": candidate.seeds,
         "launches": len(candidate.launches_s),
         "preliminary": candidate.preliminary,
-        "preparation_s": candidate.preparation_s,
         "values": {
             metric: {"value": found.value, "low": found.low, "high": found.high}
             for metric in shown

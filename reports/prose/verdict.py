@@ -70,11 +70,11 @@ def count_cells(inference: pd.DataFrame) -> str:
     states = Counter(str(state) for state in inference["state"])
     order = ("ok", "INVALID", "skipped", "pending")
     failed = {state: count for state, count in states.items() if state not in order}
-    parts = [f"{states[state]} {state}" for state in order if states[state] or state == "ok"]
+    parts = [f"{states[state]:,} {state}" for state in order if states[state] or state == "ok"]
     if failed:
-        kinds = ", ".join(f"{count} {state}" for state, count in sorted(failed.items()))
+        kinds = ", ".join(f"{count:,} {state}" for state, count in sorted(failed.items()))
         detail = f" ({kinds})" if set(failed) != {"failed"} else ""
-        parts.append(f"{sum(failed.values())} failed{detail}")
+        parts.append(f"{sum(failed.values()):,} failed{detail}")
     return f"{counted(len(inference), 'cell')}: {', '.join(parts)}."
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from techniques.backends.framework_rows import framework_rows
 from techniques.backends.row import ELSEWHERE, BackendRow
 from techniques.compression.formats import AUTO, BY_PERCENTILE, ENTROPY, MIN_MAX, MSE
 from techniques.registry import Registry
@@ -228,6 +229,8 @@ _add(
     check="techniques.backends.xla_hardware:without_tpu",
     **_XLA,
 )
+for _name, _implementation, _traits in framework_rows(_FORMATS):
+    _add(_name, _implementation, **_traits)
 _add(
     "cuda-eager",
     "techniques.backends.eager:cuda",
@@ -319,6 +322,20 @@ _add(
     precisions=("fp32", "tf32", "bf16", "fp16"),
     fork_safe=False,
     check="techniques.backends.hardware:without_tensorrt",
+)
+_add(
+    "cuda-inductor-decoder",
+    "techniques.backends.inductor_decoder:CudaInductorDecoder",
+    about="A decoder and its cache compiled ahead of time by Inductor for an NVIDIA GPU: continues texts",
+    needs=("torch", "transformers", "triton"),
+    install="pip install 'dl-efficiency-bench[workloads]'",
+    device="cuda",
+    no_kernel=dict.fromkeys(_FORMATS, "not tested in a package of a decoder"),
+    precisions=("fp32", "tf32", "bf16", "fp16"),
+    generates="any",
+    only_generates=True,
+    fork_safe=False,
+    check="techniques.backends.hardware:without_cuda_compiler",
 )
 _add(
     "vllm",

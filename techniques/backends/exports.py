@@ -75,9 +75,8 @@ def onnxruntime(lowered: Lowered, to: Path) -> Export:
 
 def openvino(lowered: Lowered, to: Path) -> Export:
     """Copy the IR; it is compiled for the CPU with the properties of the benchmark."""
-    from techniques.backends.openvino_runtime import configuration
-
-    config = configuration(lowered.numerics, lowered.threads)
+    program: Any = lowered.program
+    config = dict(program.config)
     return Export(
         _copied(lowered.folder, to, "model.xml", "model.bin"),
         ("openvino",),

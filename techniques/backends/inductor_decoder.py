@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from techniques.backends.accelerators import fp32_arithmetic, set_fp32_arithmetic, synchronize
 from techniques.backends.cached_decoder import NextToken, Prompt, cache_shapes
 from techniques.backends.inductor import packaged
 from techniques.backends.protocol import Numerics, Program, ServesOnCpu, TorchProgram
@@ -41,14 +42,14 @@ class InductorDecoder(ServesOnCpu):
         decoder = decoder_of(model, NAME)
         refuse_complex(model, "a package that Inductor compiles")
         shapes = cache_shapes(decoder)
-        decoder = in_numbers(decoder, numerics.dtype).eval()
+        decoder = in_numbers(decoder, numerics.dtype).eval().to(self.device)
         texts = torch.export.Dim("texts", min=1, max=MOST_TEXTS)
         time = torch.export.Dim("time", min=2, max=MOST_TOKENS)
         read = torch.export.Dim("read", min=1, max=MOST_TOKENS)
         # Sizes that differ, so that none is taken for another.
-        prompts, token = torch.ones(3, 5, dtype=torch.int64), torch.ones(3, 1, dtype=torch.int64)
+        prompts, token = (torch.ones(3, count, dtype=torch.int64, device=self.device) for count in (5, 1))
         cache = tuple(
-            torch.zeros(3, heads, 7, channels, dtype=numerics.dtype)
+            torch.zeros(3, heads, 7, channels, dtype=numerics.dtype, device=self.device)
             for heads, channels in shapes
             for _ in range(2)
         )
@@ -71,6 +72,42 @@ class InductorDecoder(ServesOnCpu):
         if options.draft is not None:
             raise CannotApply(f"{NAME} has no draft models here")
         return PackagedTextEngine(folder)
+
+
+class CudaInductorDecoder(InductorDecoder):
+    """The same packages of Triton kernels on the first CUDA device; no GPU has run them yet."""
+
+    device = torch.device("cuda")
+
+    def lower(
+        self,
+        model: torch.nn.Module,
+        example: torch.Tensor,
+        numerics: Numerics,
+        calibration: Iterable[torch.Tensor],
+        folder: Path,
+    ) -> None:
+        """Compile both packages on the GPU; raises CannotApply as for the CPU."""
+        with fp32_arithmetic(numerics.precision):
+            super().lower(model, example, numerics, calibration, folder)
+
+    def load(
+        self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
+    ) -> Program:
+        """Read the package of prompts; fp32 is multiplied as `numerics` says from then on."""
+        set_fp32_arithmetic(numerics.precision)
+        return super().load(folder, build, numerics, threads)
+
+    def text_engine(
+        self, folder: Path, numerics: Numerics, threads: int, options: EngineOptions
+    ) -> TextEngine:
+        """Read both packages; raises CannotApply as on the CPU."""
+        set_fp32_arithmetic(numerics.precision)
+        return super().text_engine(folder, numerics, threads, options)
+
+    def synchronize(self) -> None:
+        """Wait until the GPU has finished its queue."""
+        synchronize(self.device)
 
 
 class PackagedTextEngine:
@@ -99,7 +136,7 @@ class PackagedTextEngine:
         for place in range(prompt, texts.shape[1]):
             logits, *cache = self._next(texts[:, place : place + 1].contiguous(), *cache)
             found.append(logits[:, -1])
-        return torch.stack(found, dim=1).float()
+        return torch.stack(found, dim=1).float().cpu()
 
     def cache_bytes_per_token(self) -> float | None:
         """Return the bytes of the cache that `stream` left, for each token that was read; None before."""

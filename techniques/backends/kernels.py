@@ -16,7 +16,7 @@ from techniques.backends.onnx_file import open_session
 # names of their own, ONNX Runtime's too; other runtimes' modules name a product and its numbers themselves.
 _PRODUCT = r"^(Convolution|FullyConnected|MatMul) "
 _INT8 = re.compile(
-    r"_int_mm|qlinear|qconv|^quantized::(linear|conv)|" + _PRODUCT + "int8$"
+    r"_int_mm|qlinear|qconv|^quantized::(linear|conv)|" + _PRODUCT + "(sparse )?int8$"
     r"|^(QLinear(Conv|MatMul)|(Conv|MatMul)Integer|DynamicQuantize(MatMul|LSTM)|MatMulIntegerToFloat"
     r"|QGemm|QAttention)( \w+)?$"
 )
@@ -49,7 +49,8 @@ def kernels_of_format(format_: str, kernels: Iterable[str]) -> list[str]:
 
     A runtime whose own names do not tell names its products `Convolution`, `FullyConnected` or `MatMul`, and
     their numbers after a space: `fp32`, `bf16`, `fp16`, `int8`, `fp8`, or `int8-weight` and `int4-weight`
-    where such weights are multiplied with activations that are not quantized.
+    where such weights are multiplied with activations that are not quantized. `sparse int8`: weights are kept
+    without their zeros, and unpacked as they are multiplied.
     """
     proof = _PROOFS[format_]
     return sorted({name for name in kernels if proof.search(name)})

@@ -13,13 +13,12 @@ import torch
 
 from techniques.backends.cached_decoder import INPUTS, LOGITS
 from techniques.backends.nncf_formats import quantize
+from techniques.backends.openvino_kernels import kernels_of_compiled, trace_request
 from techniques.backends.openvino_runtime import (
     compile_model,
     configuration,
-    kernels_of_compiled,
     refuse_other_numbers,
     refuse_precision,
-    trace_request,
 )
 from techniques.backends.openvino_stateful import BEAMS, stateful
 from techniques.backends.protocol import Numerics, Program, ServesOnCpu

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,9 +18,15 @@ from techniques.backends.cpu_features import cpu_features, int8_saturates
 from techniques.backends.kernels import kernels_of_format
 from techniques.backends.nncf_formats import quantize, shares_of_zeros
 from techniques.backends.onnx_file import given_file
+from techniques.backends.openvino_kernels import (
+    PRODUCTS,
+    kernels_of_compiled,
+    products_in_subgraphs,
+    trace_request,
+)
 from techniques.backends.protocol import Numerics, Program, ServesOnCpu
 from techniques.backends.signal_stack import keeping_signal_stack
-from techniques.backends.tracing import OperatorTime, slowest_first
+from techniques.backends.tracing import OperatorTime
 from techniques.numbers import in_numbers, in_precision, refuse_complex
 from techniques.outputs import as_graph, as_numbers, compared
 from techniques.registry import CannotApply
@@ -48,9 +51,6 @@ _ACTIVATIONS_PER_SCALE = {"int8-dynamic": "32"}
 
 _FLOATS = {"f16": torch.float16, "f32": torch.float32, "f64": torch.float64}
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-_NUMBERS = {"f32": "fp32", "f16": "fp16", "u8": "int8", "i8": "int8", "u4": "int4", "i4": "int4"}
-_PRODUCTS = ("Convolution", "FullyConnected", "MatMul")
-_NO_KERNEL = ("Const", "Input", "Output", "Reshape")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ class OpenVinoProgram(Program):
     def trace(self, prepared: Sequence[Any], calls: int, path: Path) -> list[OperatorTime]:
         """Compile once more with counters of time and run; see `trace_request`."""
         compiled = compile_model(self.model, {**self.config, "PERF_COUNT": "YES"})
-        return trace_request(compiled.create_infer_request(), prepared, calls, path)
+        fused = products_in_subgraphs(compiled, self.model)
+        return trace_request(compiled.create_infer_request(), prepared, calls, path, fused)
 
 
 class OpenVino(ServesOnCpu):
@@ -166,13 +167,13 @@ def refuse_precision(precision: str) -> None:
 def refuse_sparse_weights(rate: float, format_: str | None) -> None:
     """Raise CannotApply where the plugin would not unpack sparse weights at all, though a rate is set.
 
-    Source: `FullyConnected::useSparseWeightsDecompression` of OpenVINO's CPU plugin: int8 products, by AMX.
+    Source: `useSparseWeightsDecompression` of OpenVINO's CPU plugin: int8 products by AMX, of weights
+    (outputs, inputs) of which 64 divides both.
     """
     if rate >= DENSE:
         return
-    if format_ != "int8-static":
-        numbers = format_ or "floats"
-        raise CannotApply(f"sparse_weights: OpenVINO unpacks weights of int8-static only, not of {numbers}")
+    if format_ not in (None, "int8-static"):  # floats stay dense, to be compared with
+        raise CannotApply(f"sparse_weights: OpenVINO unpacks weights of int8-static only, not of {format_}")
     if "AMX int8" not in cpu_features().cpu:
         raise CannotApply("sparse_weights: OpenVINO unpacks sparse weights by AMX, which this CPU lacks")
 
@@ -254,104 +255,10 @@ def refuse_other_numbers(model: Path, numerics: Numerics) -> None:
     """Raise CannotApply where none of the products that the plugin chooses has the numbers asked for."""
     config = configuration(numerics, threads=1)
     ran = kernels_of_compiled(compile_model(model, config), model, config)
-    products = {kernel for kernel in ran if kernel.startswith(_PRODUCTS)}
+    products = {kernel for kernel in ran if kernel.startswith(PRODUCTS)}
     unquantized = not products or any(kernel.endswith(f" {numerics.precision}") for kernel in products)
     if not (kernels_of_format(numerics.format, ran) if numerics.format else unquantized):
         wanted = " in ".join(filter(None, (numerics.format, numerics.precision)))
         why = int8_saturates() if numerics.format == "int8-dynamic" else ""
         here = f"here ({why})" if why else "here"
         raise CannotApply(f"OpenVINO has no {wanted} kernel for this model {here}; it runs {', '.join(ran)}")
-
-
-def kernels_of_compiled(compiled: Any, model: Path, config: Mapping[str, str]) -> list[str]:
-    """Return the operators that the CPU plugin runs, with the numbers that they compute in.
-
-    From its runtime model, which tells numbers and compressed weights, but not whether activations are
-    quantized as they come: where that is asked for, from oneDNN's log.
-    """
-    names = set()
-    for operator in compiled.get_runtime_model().get_ops():
-        info = operator.get_rt_info()
-        layer = info["layerType"].astype(str)
-        if layer not in _NO_KERNEL:
-            names.add(f"{layer} {_numbers(operator, layer, info['primitiveType'].astype(str))}")
-    if config["DYNAMIC_QUANTIZATION_GROUP_SIZE"] != "0":
-        logged = products_of_log(_log_of_compiling(model, config))
-        names = names - {"FullyConnected int8-weight"} | logged if logged else names
-    return sorted(names)
-
-
-def _numbers(operator: Any, layer: str, primitive: str) -> str:
-    """Return a primitive's numbers, as `fp32`; of a product with compressed weights, as `int8-weight`."""
-    suffix = primitive.rpartition("_")[2].lower()
-    number = _NUMBERS.get(suffix, suffix)
-    if layer in _PRODUCTS and number != "int8":
-        weights = operator.input(1).get_element_type()
-        if weights.is_integral():
-            return f"int{weights.bitwidth}-weight"
-    return number
-
-
-_PRODUCT = re.compile(r",create:\w+,cpu,(?:inner_product|matmul),.*\bsrc:(?:f32|bf16|f16):.*\bwei:[us](\d):")
-
-
-def products_of_log(log: str) -> set[str]:
-    """Return the products of floating-point activations with integer weights in a log of oneDNN.
-
-    oneDNN as OpenVINO builds it notes how many activations share a scale where it quantizes them.
-    """
-    quantized = "src_dyn_quant_group_size:"
-    return {
-        f"FullyConnected int{product[1]}" + ("" if quantized in line else "-weight")
-        for line in log.splitlines()
-        if (product := _PRODUCT.search(line)) is not None
-    }
-
-
-# A process of its own, as oneDNN looks only once, before its first primitive, whether to log. It logs what is
-# created: of what is executed it was seen to leave lines out, the same ones each time for a file.
-_COMPILE = """
-import json, sys
-sys.modules["openvino_telemetry"] = None
-import openvino
-openvino.Core().compile_model(sys.argv[1], "CPU", json.loads(sys.argv[2]))
-"""
-
-
-def _log_of_compiling(model: Path, config: Mapping[str, str]) -> str:
-    command = [sys.executable, "-c", _COMPILE, str(model), json.dumps(dict(config))]
-    logging_on = {**os.environ, "ONEDNN_VERBOSE": "profile_create"}
-    done = subprocess.run(command, env=logging_on, check=False, capture_output=True, text=True)
-    if done.returncode:
-        how = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        raise RuntimeError(f"the process that logs what OpenVINO compiles has failed: {how}")
-    return done.stdout
-
-
-def trace_request(request: Any, inputs: Sequence[Any], calls: int, path: Path) -> list[OperatorTime]:
-    """Run a new request that counts its operators' times; write a Chrome trace; return them, slowest first.
-
-    The plugin keeps the mean of an operator over all calls, in whole microseconds, not when each ran: the
-    trace shows one mean call, operator after operator. The first call, which is not warm, is taken out.
-    """
-    request.infer(inputs[0], share_inputs=True)
-    first = [entry.real_time.total_seconds() for entry in request.profiling_info]
-    for number in range(calls):
-        request.infer(inputs[number % len(inputs)], share_inputs=True)
-    events, start_s = [], 0.0
-    times: defaultdict[str, list[float]] = defaultdict(list)
-    layers: defaultdict[str, list[str]] = defaultdict(list)
-    for entry, first_s in zip(request.profiling_info, first, strict=True):
-        if entry.status != entry.Status.EXECUTED:
-            continue
-        total_s = max(0.0, entry.real_time.total_seconds() * (calls + 1) - first_s)
-        name = f"{entry.node_type} {entry.exec_type}"
-        times[name].append(total_s)
-        layers[name].append(entry.node_name)
-        when = {"ph": "X", "pid": 0, "tid": 0, "ts": start_s * 1e6, "dur": total_s / calls * 1e6}
-        events.append({"name": name, **when, "args": {"node": entry.node_name, "mean_of_calls": calls}})
-        start_s += total_s / calls
-    path.write_text(json.dumps({"traceEvents": events}))
-    return slowest_first(
-        OperatorTime(name, calls * len(own), sum(own), tuple(layers[name])) for name, own in times.items()
-    )

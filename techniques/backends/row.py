@@ -28,7 +28,8 @@ class BackendRow(Row):
     `calibrations` are the ways in which it finds the ranges of a static format; `keeps_layers` says that it
     leaves those layers in full precision that a format's settings name. `generates` says that it continues
     texts: of models in "floats" alone, or in "any" of its formats; one that `only_generates` serves no other
-    models, and `*` and `auto` do not select it. `drafts` says that a small model may propose tokens.
+    models, and `*` and `auto` do not select it. `drafts` says that a small model may propose tokens. One that
+    does not serve (`serves`) only trains.
     `parallels` are the ways in which several of its devices train one model.
     """
 
@@ -38,6 +39,7 @@ class BackendRow(Row):
     precisions: tuple[str, ...] = ("fp32",)
     format_precisions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     trains: bool = False
+    serves: bool = True
     lowering_imports: tuple[str, ...] = ()
     running_imports: tuple[str, ...] = ()
     worker_imports: tuple[str, ...] = ()
@@ -60,8 +62,18 @@ class BackendRow(Row):
         self, format_: str | None, precision: str, settings: Mapping[str, Setting] = _NO_SETTINGS
     ) -> str | None:
         """Say why this backend cannot run that format, so set, or that precision, or None where it can."""
-        if precision not in self.precisions:
-            return f"{self.name} computes in {', '.join(self.precisions)}, not in {precision}"
+        if not self.serves:
+            return f"{self.name} only trains; what it trained is served by others"
+        return self._cannot_compute(precision) or self._cannot_quantize(format_, precision, settings)
+
+    def _cannot_compute(self, precision: str) -> str | None:
+        if precision in self.precisions:
+            return None
+        return f"{self.name} computes in {', '.join(self.precisions)}, not in {precision}"
+
+    def _cannot_quantize(
+        self, format_: str | None, precision: str, settings: Mapping[str, Setting]
+    ) -> str | None:
         if format_ is not None and format_ not in self.formats:
             why = self.no_kernel.get(format_, "")
             return f"{self.name} has no kernel for {format_}" + (f": {why}" if why else "")
@@ -85,7 +97,7 @@ class BackendRow(Row):
         """Say why this backend cannot train in that precision, or None where it can."""
         if not self.trains:
             return f"{self.name} does not support training"
-        return self.cannot_lower(None, precision)
+        return self._cannot_compute(precision)
 
 
 ELSEWHERE: dict[str, Obstacle | None] = {}

@@ -1,5 +1,8 @@
 """vLLM on an NVIDIA GPU: continuous batching with a paged key-value cache.
 
+All that judges it is its own: the logits that the engine gives every symbol after each token of a text, which
+it reads through its cache.
+
 Written against the engine of vLLM 0.11 and later (`vllm.LLMEngine`); no GPU has run it yet.
 """
 
@@ -7,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,10 @@ SUPPORTED = ("llama",)
 
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _MEMORY_SHARE = 0.3
-"""Share of the GPU's memory that it may reserve: the rest is for the model that its logits are judged by."""
+"""Share of the GPU's memory that it may reserve: several engines, one for each cache, may be open."""
+
+_SCORED_TEXTS = 8
+"""Texts that are scored at a time: each token has a Python object for each symbol."""
 
 
 class Vllm(ServesOnly):
@@ -55,9 +61,11 @@ class Vllm(ServesOnly):
     def load(
         self, folder: Path, build: Callable[[], torch.nn.Module], numerics: Numerics, threads: int
     ) -> Program:
-        """Read the decoder with transformers: vLLM itself gives no logits of whole texts."""
-        decoder = _read(folder, numerics).to(self.device)
-        return TorchProgram(lambda tokens: decoder(tokens).logits, self.device, numerics.dtype)
+        """Start an engine, whose scores of whole texts are a batch's outputs."""
+        longest = _read(folder, numerics).config.max_position_embeddings
+        options = EngineOptions(most_texts=_SCORED_TEXTS, most_tokens=longest + 1)
+        engine = VllmTextEngine(folder, numerics, options)
+        return TorchProgram(lambda tokens: engine.logits(tokens, 1), torch.device("cpu"), numerics.dtype)
 
     def text_engine(
         self, folder: Path, numerics: Numerics, threads: int, options: EngineOptions
@@ -66,7 +74,7 @@ class Vllm(ServesOnly):
         refuse_cache(options.cache, ("fp8",), NAME)
         if options.draft is not None:
             raise CannotApply(f"{NAME} has no draft models here")
-        return VllmTextEngine(folder, numerics, options, self.device)
+        return VllmTextEngine(folder, numerics, options)
 
     def synchronize(self) -> None:
         """Wait until the device has finished its queue."""
@@ -74,14 +82,9 @@ class Vllm(ServesOnly):
 
 
 class VllmTextEngine:
-    """An engine that takes requests and gives each a token in each of its steps.
+    """An engine that takes requests and gives each a token in each of its steps."""
 
-    `logits` are those of the same weights in transformers' code; `log_probabilities` are the engine's.
-    """
-
-    def __init__(
-        self, folder: Path, numerics: Numerics, options: EngineOptions, device: torch.device
-    ) -> None:
+    def __init__(self, folder: Path, numerics: Numerics, options: EngineOptions) -> None:
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # its memory is this process's then
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         import vllm
@@ -90,7 +93,10 @@ class VllmTextEngine:
         decoder = _read(folder, numerics)
         width = 1 if options.cache else torch.finfo(numerics.dtype).bits // 8
         self._cache_bytes = sum(2 * heads * channels * width for heads, channels in cache_shapes(decoder))
-        self._decoder: Any = decoder.to(device)
+        self._symbols: int = decoder.config.vocab_size
+        # A text's last token is made and never read, so that its place may be one beyond the model's.
+        most_read: int = decoder.config.max_position_embeddings
+        longer = {"max_position_embeddings": max(most_read, options.most_tokens)}
         self._engine: Any = vllm.LLMEngine.from_engine_args(
             vllm.EngineArgs(
                 model=str(folder),
@@ -98,6 +104,9 @@ class VllmTextEngine:
                 dtype=_DTYPES[numerics.precision],
                 kv_cache_dtype=options.cache or "auto",
                 max_model_len=options.most_tokens,
+                hf_overrides=longer,
+                max_logprobs=self._symbols,
+                logprobs_mode="raw_logits",
                 max_num_seqs=options.most_texts,
                 gpu_memory_utilization=_MEMORY_SHARE,
                 enable_prefix_caching=False,
@@ -139,25 +148,44 @@ class VllmTextEngine:
             self._made[output.request_id] = len(tokens)
         return found
 
-    @torch.inference_mode()
     def logits(self, texts: torch.Tensor, prompt: int) -> torch.Tensor:
-        """Return logits of whole texts after each token from `prompt` on, without a cache."""
-        logits: torch.Tensor = self._decoder(texts).logits[:, prompt - 1 :]
-        return logits.float().cpu()
+        """Return the logits of every symbol after each token from `prompt` on; see `TextEngine`.
+
+        All of a text is read at once, through the engine's cache in its format.
+        """
+        found: dict[str, torch.Tensor] = {}
+        names: list[str] = []
+        for some in texts.split(_SCORED_TEXTS):
+            names += [
+                self.submit(text, 1, prompt_logprobs=self._symbols, logprobs=self._symbols) for text in some
+            ]
+            while self.unfinished():
+                for output in self._engine.step():
+                    after = [*output.prompt_logprobs[prompt:], *output.outputs[0].logprobs[:1]]
+                    found[output.request_id] = as_rows(after, self._symbols)
+        return torch.stack([found[name] for name in names])
 
     def log_probabilities(self, texts: torch.Tensor) -> torch.Tensor:
         """Return the logarithm of the probability of each token but the first, as the engine scores it."""
-        names = [self.submit(text, 1, prompt_logprobs=0) for text in texts]
-        scored: dict[str, list[float]] = {}
-        while self.unfinished():
-            for output in self._engine.step():
-                chosen = zip(output.prompt_token_ids[1:], output.prompt_logprobs[1:], strict=True)
-                scored[output.request_id] = [likely[token].logprob for token, likely in chosen]
-        return torch.tensor([scored[name] for name in names])
+        likely = self.logits(texts, 1).log_softmax(dim=-1)[:, :-1]
+        return likely.gather(2, texts[:, 1:, None].cpu())[..., 0]
 
     def cache_bytes_per_token(self) -> float:
         """Return the bytes of keys and values of a token in all layers, as its blocks hold them."""
         return float(self._cache_bytes)
+
+
+def as_rows(scored: Sequence[Mapping[int, Any]], symbols: int) -> torch.Tensor:
+    """Return logits (tokens, symbols), fp32, from what vLLM says of each symbol after each token.
+
+    Raises ValueError where one is lacking: what is not scored is not unlikely.
+    """
+    rows = torch.full((len(scored), symbols), torch.nan)
+    for row, likely in zip(rows, scored, strict=True):
+        row[list(likely)] = torch.tensor([entry.logprob for entry in likely.values()])
+    if rows.isnan().any():
+        raise ValueError(f"{NAME} scored {int((~rows.isnan()).sum())} of {rows.numel()} symbols")
+    return rows
 
 
 def save_decoder(model: torch.nn.Module, numerics: Numerics, folder: Path) -> None:

@@ -14,6 +14,7 @@ from techniques.compression.recipes import Recipe, read_recipe
 from techniques.compression.rounding_rows import add_rounding
 from techniques.compression.row import CompressionRow, Tolerance
 from techniques.registry import Registry
+from techniques.settings import Setting
 
 __all__ = ["COMPRESSIONS", "CompressionRow", "Recipe", "Tolerance", "parse_recipe"]
 
@@ -278,18 +279,19 @@ _add(
 add_rounding(COMPRESSIONS)
 
 
-def _student(name: str, place: str, about: str, size: str, control: str, **settings: float) -> None:
+def _student(name: str, place: str, about: str, size: str, control: str, **settings: Setting) -> None:
     """Add a step that trains a student; one with a control has a teacher."""
     taught = bool(control)
     defaults = {size: 0.5, **(_TEACHING if taught else {}), **settings}
+    of_width = "student:{width}" + (" {into}" if "into" in settings else "")
     _add(
         name,
         f"techniques.compression.{place}:{name.replace('-', '_')}",
         about=about,
         defaults=defaults,
         argument=size,
-        ranges={key: _STUDENT_RANGES[key] for key in defaults},
-        structure=f"student:{{{size}}}" if size == "width" else f"student-{size}:{{{size}}}",
+        ranges={key: _STUDENT_RANGES[key] for key in defaults if key in _STUDENT_RANGES},
+        structure=of_width if size == "width" else f"student-{size}:{{{size}}}",
         taught=taught,
         fresh=True,
         budget="student",
@@ -321,8 +323,10 @@ _add(
 _student(
     "distill",
     "distillation",
-    "A student of this width, trained from scratch by the model (Hinton, Vinyals & Dean 2015)",
-    *("width", "student:{width}"),
+    "A student of this width, or the model of another workload (`into`), trained from scratch by the model "
+    "(Hinton, Vinyals & Dean 2015)",
+    *("width", "student:{width},into={into}"),
+    into="",
 )
 _student(
     "distill-features",
@@ -342,6 +346,7 @@ _student(
     "distillation",
     "The control of distill: the same student, for as many steps, without a teacher",
     *("width", ""),
+    into="",
 )
 _student(
     "student-depth",

@@ -47,10 +47,11 @@ class Context(Protocol):
         """
         ...
 
-    def student(self, width: float = 1.0, depth: float = 1.0) -> torch.nn.Module:
+    def student(self, width: float = 1.0, depth: float = 1.0, into: str = "") -> torch.nn.Module:
         """Return a fresh model of this workload with `width` times the channels or `depth` times the layers.
 
-        Its weights depend on the seed alone. Raises CannotApply where the workload has no such model.
+        With `into`, the model of the workload of that name. Its weights depend on the seed alone. Raises
+        CannotApply where there is no such model.
         """
         ...
 

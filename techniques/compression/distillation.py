@@ -6,18 +6,21 @@ import torch
 from torch.nn import functional
 
 from techniques.compression.context import Context
+from techniques.compression.runs import line, shapes
+from techniques.registry import CannotApply
 
 
 def distill(
-    model: torch.nn.Module, context: Context, *, width: float, temperature: float, alpha: float
+    model: torch.nn.Module, context: Context, *, width: float, temperature: float, alpha: float, into: str
 ) -> torch.nn.Module:
     """Return a student of `width` times the channels, taught by the outputs of `model`.
 
-    Its loss is `alpha` × `soft_loss` at this temperature + (1 - `alpha`) × its own. Raises CannotApply where
-    the workload has no student. Source: Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural
-    Network" (arXiv:1503.02531).
+    With `into`, the model of that workload, whatever the `width`. Its loss is `alpha` × `soft_loss` at this
+    temperature + (1 - `alpha`) × its own. Raises CannotApply where the workload has no student, and where
+    that of `into` takes other inputs or gives other outputs. Source: Hinton, Vinyals & Dean 2015, "Distilling
+    the Knowledge in a Neural Network" (arXiv:1503.02531).
     """
-    return _taught(context.student(width), context, temperature, alpha)
+    return _taught(_pupil(model, context, width, into), context, temperature, alpha)
 
 
 def distill_depth(
@@ -31,12 +34,9 @@ def distill_depth(
     return _taught(context.student(depth=depth), context, temperature, alpha)
 
 
-def student(model: torch.nn.Module, context: Context, *, width: float) -> torch.nn.Module:
-    """Return the same student as `distill`, trained for as many steps on the labels alone.
-
-    Raises CannotApply where the workload has no student.
-    """
-    return _untaught(context.student(width), context)
+def student(model: torch.nn.Module, context: Context, *, width: float, into: str) -> torch.nn.Module:
+    """Return the same student as `distill`, trained for as many steps on the labels alone; raises as that."""
+    return _untaught(_pupil(model, context, width, into), context)
 
 
 def student_depth(model: torch.nn.Module, context: Context, *, depth: float) -> torch.nn.Module:
@@ -45,6 +45,21 @@ def student_depth(model: torch.nn.Module, context: Context, *, depth: float) -> 
     Raises CannotApply where the workload has no such student.
     """
     return _untaught(context.student(depth=depth), context)
+
+
+def _pupil(model: torch.nn.Module, context: Context, width: float, into: str) -> torch.nn.Module:
+    """Return the student of a width, or the model of another workload that does what `model` does."""
+    if not into:
+        return context.student(width)
+    pupil = context.student(into=into)
+    try:
+        found = shapes(pupil, context.example)
+    except Exception as error:
+        raise CannotApply(f"the model of {into} fails on these inputs: {line(error)}") from error
+    expected = shapes(model, context.example)
+    if found != expected:
+        raise CannotApply(f"the model of {into} gives outputs {found}, and its teacher {expected}")
+    return pupil
 
 
 def _taught(pupil: torch.nn.Module, context: Context, temperature: float, alpha: float) -> torch.nn.Module:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-Kind = Literal["affine", "symmetric"]
+Kind = Literal["affine", "symmetric", "narrow"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class Grid:
     `affine` levels lie evenly from the least to the largest weight of a group, moved so that 0 is one: the
     grid of ONNX Runtime's int4 weights. Weights on it that use both ends of each group are on the grid that
     ONNX Runtime and PyTorch choose for them, and keep their values. `symmetric` levels are -2^(bits - 1) to
-    2^(bits - 1) - 1 times the weight of largest magnitude over -2^(bits - 1): the grid of OpenVINO's.
+    2^(bits - 1) - 1 times the weight of largest magnitude over -2^(bits - 1): the grid of OpenVINO's int4.
+    `narrow` levels leave the lowest of these out, so that the ends are alike: the grid of int8 weights in
+    ONNX Runtime, XNNPACK and NNCF.
     """
 
     bits: int = 4
@@ -48,6 +50,10 @@ class Grid:
     def levels(self, weights: torch.Tensor) -> Levels:
         """Return the levels of groups of weights (..., group)."""
         least, most = weights.amin(-1, keepdim=True), weights.amax(-1, keepdim=True)
+        if self.kind == "narrow":
+            end = 2 ** (self.bits - 1) - 1
+            scale = _never_zero(torch.maximum(-least, most) / end)
+            return Levels(scale, torch.full_like(scale, -end), torch.full_like(scale, end))
         if self.kind == "symmetric":
             half = 2 ** (self.bits - 1)
             extreme = torch.where(-least >= most, least, most)

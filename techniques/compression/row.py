@@ -60,7 +60,7 @@ class CompressionRow(Row):
 
     def structure_of(self, settings: Mapping[str, Setting]) -> str:
         """Return how the layer shapes are spelled that this step leaves at these settings."""
-        return _spelled(self.structure, settings)
+        return _spelled(self.structure, settings).rstrip()
 
     def control_of(self, settings: Mapping[str, Setting]) -> str:
         """Return the step that is this step's control at these settings, empty for a control or no step."""

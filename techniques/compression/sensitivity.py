@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from techniques.compression.grids import Grid
 from techniques.layers import covers, layers_of
 from techniques.outputs import parts, widened
 from techniques.registry import CannotApply
@@ -27,25 +28,20 @@ Change = Callable[[torch.Tensor], torch.Tensor]
 
 
 def rounded_weight(weight: torch.Tensor, bits: int, group: int = 0) -> torch.Tensor:
-    """Round a weight (outputs, inputs, ...) to so many bits, symmetrically, with a scale for each output.
+    """Round a weight (outputs, inputs, ...) to so many bits, with a scale for each output.
 
     With a `group` that divides the inputs, with a scale for so many neighbouring inputs.
     """
     rows = weight.flatten(1)
-    if group and rows.shape[1] % group == 0:
-        rows = rows.reshape(-1, group)
-    largest = 2 ** (bits - 1) - 1
-    scale = (rows.abs().amax(dim=1, keepdim=True) / largest).clamp(min=torch.finfo(weight.dtype).tiny)
-    return ((rows / scale).round().clamp(-largest, largest) * scale).reshape(weight.shape)
+    own = group if group and rows.shape[1] % group == 0 else 0
+    return Grid(bits, own, "narrow").nearest(rows).view_as(weight)
 
 
 def rounded_batch(batch: torch.Tensor, bits: int = 8) -> torch.Tensor:
-    """Round activations to so many bits, between their least and largest number and 0."""
+    """Round activations to so many bits, between their least and largest number and 0, which is a level."""
     if not batch.is_floating_point():
         return batch
-    low, high = batch.amin().clamp(max=0), batch.amax().clamp(min=0)
-    scale = ((high - low) / (2**bits - 1)).clamp(min=torch.finfo(batch.dtype).tiny)
-    return (((batch - low) / scale).round() * scale) + low
+    return Grid(bits, 0, "affine").nearest(batch.reshape(1, -1)).view_as(batch)
 
 
 def in_float8(numbers: torch.Tensor) -> torch.Tensor:

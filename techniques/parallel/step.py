@@ -156,7 +156,7 @@ class ParallelTrainingStep:
 
     @property
     def model(self) -> torch.nn.Module:
-        """Return what rank 0 evaluates, after `write_back`."""
+        """Return what rank 0 evaluates, after `gather`."""
         evaluated = self.spread.evaluated
         return self.trained if evaluated is None else evaluated
 
@@ -234,8 +234,14 @@ class ParallelTrainingStep:
         self.trained.train()
 
     def write_back(self) -> None:
-        """Bring the weights that are evaluated together in `model`."""
+        """Have the optimizer put the weights in place that are evaluated, in the parts that ranks have."""
         self.inner.write_back()
+
+    def gather(self) -> None:
+        """Bring the parts of all ranks together in `model`; every rank must call it.
+
+        It is how the suite evaluates, on rank 0, and no part of training.
+        """
         evaluated = self.spread.evaluated
         if evaluated is None:
             return

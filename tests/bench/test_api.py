@@ -11,7 +11,9 @@ import torch
 import bench
 from bench.api import save_program
 from bench.errors import BenchError
-from bench.execution.session import RunOptions, execute, prepare
+from bench.execution.options import RunOptions
+from bench.execution.preparation import prepare
+from bench.execution.session import execute
 from bench.results.store import Store
 from bench.workloads.loading import find_workload
 
@@ -49,6 +51,7 @@ def test_a_live_module_is_measured_in_one_call(tmp_path: Path) -> None:
         compressions=["none"],
         backends=["cpu-eager", "onnxruntime"],
         max_launches=1,
+        budget_s=None,
         results=tmp_path,
     )
     assert list(table["backend"]) == ["cpu-eager", "onnxruntime"]
@@ -56,6 +59,21 @@ def test_a_live_module_is_measured_in_one_call(tmp_path: Path) -> None:
     assert (table["latency_s"] > 0).all() and list(table["quality"]) == [1.0, 1.0]
     assert (table["dense_flops"] == 2 * (20 * 8 + 8 * 3)).all()
     assert model.training  # left as it was
+
+
+@pytest.mark.slow
+def test_a_budget_that_is_far_too_small_leaves_one_answer_and_says_what_the_others_need(
+    tmp_path: Path,
+) -> None:
+    backends = ["cpu-eager", "onnxruntime"]
+    table = bench.measure(
+        torch.nn.Linear(20, 8), torch.randn(10, 20), backends=backends, budget_s=0.5, results=tmp_path
+    )
+    answered = table[table["latency_s"].notna()]
+    assert list(answered["compression"]) == ["none"] and len(table) == 6
+    others = table[table["latency_s"].isna() & ~table["reason"].str.contains("no kernel", na=False)]
+    assert others["reason"].str.contains("the time budget of 0.5 s has no room for it").all()
+    assert set(others["state"]) == {"skipped"}
 
 
 def test_targets_give_the_accuracy_of_each_cell(tmp_path: Path) -> None:
@@ -69,6 +87,7 @@ def test_targets_give_the_accuracy_of_each_cell(tmp_path: Path) -> None:
         compressions=["none"],
         backends=["cpu-eager", "onnxruntime"],
         max_launches=1,
+        budget_s=None,
         results=tmp_path,
     )
     assert table["accuracy"].tolist() == pytest.approx([2 / 3, 2 / 3])

@@ -1,20 +1,22 @@
 """How well checks find what got slower, and how often they alarm for nothing, beside other tools' rules.
 
-`python -m tests.performance.check_scores` scores all rules on the same samples: a check of twenty timings,
-six launches a side, ten earlier runs. Launches are simulated, or drawn from recorded ones of a noisy machine
-(`tests/data/launches.json`). Each run is off by a drift of its own, the same for all of its timings, and a
-neighbour may slow some of its launches. `python -m tests.performance.check_scores pool RESULTS...` records
-launches from results folders.
+`python -m tests.performance.check_scores [simulated|recorded|shipped]` scores all rules on the same samples:
+a check of twenty timings, six launches a side, ten earlier runs. Launches are simulated; or drawn from those
+of networks with real extra work, recorded by `ab_scores record`; or from those of shipped cells on a noisy
+machine (`tests/data/cells.csv`). Each run is off by a drift of its own, the same for all of its timings, and
+a neighbour may slow some of its launches. Without a word it scores all of them. It prints Markdown.
+`python -m tests.performance.check_scores pool RESULTS...` records launches of shipped cells from results
+folders.
 """
 
 from __future__ import annotations
 
-import json
+import csv
 import math
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +25,10 @@ from scipy import stats
 from bench.analysis.noise import MIN_LAUNCHES, centre
 from bench.analysis.statistics import ratio_interval
 from bench.regression.timing import Timing, judge_timings
+from tests.performance.launch_pool import BEFORE, EXTRA, Block, blocks_of, read_launches
+from tests.performance.tables import print_table
 
-POOL = Path(__file__).parents[1] / "data" / "launches.json"
+CELLS_FILE = Path(__file__).parents[1] / "data" / "cells.csv"
 
 CELLS = 20
 LAUNCHES = 6
@@ -71,15 +75,64 @@ def simulated(spread: float, seed: int = 0, stages: int = 60, launches: int = 40
     return found
 
 
+@dataclass(frozen=True)
+class Pool:
+    """Launches of stages, each around 1, to draw from.
+
+    `beside` has those of the same stages next to a neighbour, where they were recorded. `slower` has for a
+    share pairs of stages of which the second does so much more work.
+    """
+
+    stages: Sequence[Launches]
+    beside: Sequence[Launches] = ()
+    slower: Mapping[float, Sequence[tuple[int, int]]] = field(default_factory=dict)
+
+
+def pool_of(series: Sequence[Launches]) -> Pool:
+    """Return a pool of stages that are each compared with itself alone."""
+    return Pool([np.asarray(launches) / np.median(launches) for launches in series])
+
+
+def pool_of_blocks(blocks: Sequence[Block]) -> Pool:
+    """Return the pool of recorded networks: launches over the median of those of the first, undisturbed."""
+    names = [(metric, network) for metric in blocks[0].metrics for network in (BEFORE, *EXTRA)]
+    usual = {
+        metric: np.median(_launches(blocks, (metric, BEFORE), neighbour=False))
+        for metric in blocks[0].metrics
+    }
+    quiet, beside = (
+        [_launches(blocks, name, neighbour=neighbour) / usual[name[0]] for name in names]
+        for neighbour in (False, True)
+    )
+    slower = {
+        extra / 100: [
+            (names.index((metric, BEFORE)), names.index((metric, network))) for metric in blocks[0].metrics
+        ]
+        for network, extra in EXTRA.items()
+        if extra
+    }
+    return Pool(quiet, beside if all(map(len, beside)) else (), slower)
+
+
+def _launches(blocks: Sequence[Block], name: tuple[str, str], *, neighbour: bool) -> np.ndarray:
+    return np.array([x for block in blocks if block.neighbour == neighbour for x in block.launches[name]])
+
+
 class Samples:
     """Runs in which each timing is drawn from the launches of one stage."""
 
-    def __init__(self, pool: Sequence[Launches], seed: int) -> None:
-        self._pool = [np.asarray(launches) / np.median(launches) for launches in pool]
+    def __init__(self, pool: Pool, seed: int) -> None:
+        self.pool = pool
         self._chance = np.random.default_rng(seed)
 
     def stages(self) -> list[int]:
-        return list(self._chance.choice(len(self._pool), CELLS, replace=len(self._pool) < CELLS))
+        count = len(self.pool.stages)
+        return list(self._chance.choice(count, CELLS, replace=count < CELLS))
+
+    def pair(self, slower: float) -> tuple[int, int] | None:
+        """Return two stages of which the second does so much more work, None where none was recorded."""
+        pairs = self.pool.slower.get(slower)
+        return pairs[self._chance.integers(len(pairs))] if pairs else None
 
     def run(self, stages: Sequence[int], conditions: Conditions) -> list[list[float]]:
         """Return the launches of each stage in a run: pairs of consecutive ones (Künsch 1989)."""
@@ -87,15 +140,18 @@ class Samples:
         beside = self._chance.random() < conditions.neighbour
         found = []
         for stage in stages:
-            recorded = self._pool[stage]
-            starts = self._chance.integers(len(recorded), size=LAUNCHES // 2)
-            values = recorded[(starts[:, None] + np.arange(2)).ravel() % len(recorded)] * factor
-            values = values * np.exp(self._chance.normal(0, 0.0005, LAUNCHES))
-            if beside:
+            recorded = self.pool.beside if beside and self.pool.beside else self.pool.stages
+            values = self._drawn(np.asarray(recorded[stage])) * factor
+            if beside and not self.pool.beside:
                 slowed = self._chance.random(LAUNCHES) < 0.5
                 values = values * (1 + slowed * self._chance.uniform(0, 0.2, LAUNCHES))
             found.append(list(values))
         return found
+
+    def _drawn(self, recorded: np.ndarray) -> np.ndarray:
+        starts = self._chance.integers(len(recorded), size=LAUNCHES // 2)
+        values = recorded[(starts[:, None] + np.arange(2)).ravel() % len(recorded)]
+        return values * np.exp(self._chance.normal(0, 0.0005, LAUNCHES))
 
 
 @dataclass(frozen=True)
@@ -109,11 +165,17 @@ class Check:
 
 
 def make_check(samples: Samples, conditions: Conditions, slower: float = 0.0) -> Check:
-    """Return a check in which the first timing got slower by this share, and no other."""
-    stages = samples.stages()
+    """Return a check in which the first timing got slower by this share, and no other.
+
+    It does real extra work where the pool has such launches; elsewhere its own are made longer.
+    """
+    stages = changed = samples.stages()
+    pair = samples.pair(slower)
+    if pair:
+        stages, changed = ([first, *stages[1:]] for first in pair)
     before = samples.run(stages, conditions)
-    now, again = (samples.run(stages, conditions) for _ in range(2))
-    for run in (now, again):
+    now, again = (samples.run(changed, conditions) for _ in range(2))
+    for run in (now, again) if not pair else ():
         run[0] = [value * (1 + slower) for value in run[0]]
     runs = [samples.run(stages, conditions) for _ in range(EARLIER)]
     earlier = [[centre(run[cell]) for run in runs] for cell in range(CELLS)]
@@ -151,8 +213,25 @@ def benchstats(before: Launches, now: Launches) -> bool:
 
 
 def asv(before: Launches, now: Launches) -> bool:
-    """A factor of 1.1, and intervals that do not overlap: what asv falls back to with few samples."""
-    return bool(np.median(now) > 1.1 * np.median(before) and min(now) > max(before))
+    """A factor of 1.1, and 99 % intervals that do not overlap: what asv does without recorded samples.
+
+    With six recorded ones it never alarms: its Mann-Whitney test asks for p < 0.002, and the least is 0.0022.
+    """
+    longer = np.median(now) > 1.1 * np.median(before)
+    return bool(longer and _asv_interval(now)[0] > _asv_interval(before)[1])
+
+
+def _asv_interval(values: Launches) -> tuple[float, float]:
+    """Return asv's interval of few samples: of a posterior with Laplace's noise, never within the samples."""
+    launches = np.asarray(values)
+    middle = np.median(launches)
+    scale = np.abs(launches - middle).sum() + 1e-12
+    grid = np.linspace(-9, 9, 2001)
+    places = middle + scale * np.sinh(grid)
+    density = np.abs(launches[:, None] - places).sum(axis=0) ** -float(len(launches)) * np.cosh(grid)
+    shares = (np.cumsum(density) - density / 2) / density.sum()
+    low, high = np.interp((0.005, 0.995), shares, places)
+    return min(low, launches.min()), max(high, launches.max())
 
 
 def low_end(before: Launches, now: Launches) -> bool:
@@ -252,33 +331,63 @@ def record(results: Sequence[str]) -> None:
             found += [
                 launches for _, _, launches in timings(content["stages"]) if len(launches) >= MIN_LAUNCHES
             ]
-    POOL.write_text(json.dumps([[float(f"{value:.4g}") for value in launches] for launches in found]) + "\n")
-    print(f"{POOL}: {len(found)} timings, {sum(map(len, found))} launches")
+    with CELLS_FILE.open("w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("timing", "value_s"))
+        rows.writerows((number, f"{value:.4g}") for number, each in enumerate(found) for value in each)
+    print(f"{CELLS_FILE}: {len(found)} timings, {sum(map(len, found))} launches")
+
+
+def recorded_cells() -> list[list[float]]:
+    """Return the launches of shipped cells, of each timing in their order."""
+    found: dict[str, list[float]] = {}
+    with CELLS_FILE.open(newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["timing"], []).append(float(row["value_s"]))
+    return list(found.values())
+
+
+WORDS = ("simulated", "recorded", "shipped")
+
+
+def scored(which: str) -> Iterator[tuple[str, Pool, Conditions]]:
+    """Yield what is scored, with its name: pools of launches, and what runs may be off by."""
+    if which in ("", "simulated"):
+        for spread in (0.01, 0.02, 0.03):
+            yield f"simulated launches, {spread:.0%} apart", pool_of(simulated(spread)), STEADY
+        for conditions in (DRIFTING, VISITED):
+            yield "simulated launches, 1% apart", pool_of(simulated(0.01)), conditions
+    launches = read_launches() if which in ("", "recorded") else []
+    if launches:
+        for conditions in (STEADY, DRIFTING, VISITED):
+            yield "recorded networks, real extra work", pool_of_blocks(blocks_of(launches)), conditions
+    if which in ("", "shipped"):
+        yield "shipped cells on a noisy machine", pool_of(recorded_cells()), DRIFTING
 
 
 def main(arguments: Sequence[str]) -> None:
     if arguments[:1] == ["pool"]:
         record(arguments[1:])
         return
-    print(f"checks of {CELLS} timings, {LAUNCHES} launches a side, {EARLIER} earlier runs")
-    for spread in (0.01, 0.02, 0.03):
-        show("simulated", simulated(spread), STEADY)
-    for conditions in (DRIFTING, VISITED):
-        show("simulated", simulated(0.01), conditions)
-    show("recorded", json.loads(POOL.read_text()), DRIFTING)
+    if arguments and arguments[0] not in WORDS:
+        sys.exit(f"one of {', '.join(WORDS)}, got {arguments[0]!r}")
+    print(f"checks of {CELLS} timings, {LAUNCHES} launches a side, {EARLIER} earlier runs, {CHECKS} checks")
+    for name, pool, conditions in scored(*arguments[:1] or [""]):
+        show(name, pool, conditions)
 
 
-def show(launches: str, pool: Sequence[Launches], conditions: Conditions) -> None:
+def show(name: str, pool: Pool, conditions: Conditions) -> None:
     """Print the scores of all rules on launches of one machine."""
-    spread = np.median([np.std(np.log(each), ddof=1) for each in pool])
+    apart = np.median([np.std(np.log(each), ddof=1) for each in pool.stages])
+    print(f"\n{name} (median {apart:.1%}); {conditions.name}\n")
     slower = (0.05, 0.1, 0.2)
-    columns = ", ".join(f"{share:.0%}" for share in slower)
-    print(f"\n{launches} launches, {spread:.1%} apart; {conditions.name}: alarms, found of {columns}")
-    for name, score in scores(Samples(pool, seed=0), conditions, slower, CHECKS).items():
-        shares = "  ".join(f"{score.found[share]:6.1%}" for share in slower)
-        print(f"  {name:56} {score.false_alarms:6.1%}   {shares}", flush=True)
+    rows = [
+        (rule, f"{score.false_alarms:.1%}", *(f"{score.found[share]:.0%}" for share in slower))
+        for rule, score in scores(Samples(pool, seed=0), conditions, slower, CHECKS).items()
+    ]
+    print_table(("rule", "alarms", *(f"{share:.0%}" for share in slower)), rows)
     same, blind = bounds(Samples(pool, seed=1), conditions, CHECKS)
-    print(f"  bounds that are right: no change larger than x {same:.1%}, would have seen y {blind:.1%}")
+    print(f"\nbounds that are right: no change larger than x {same:.1%}, would have seen y {blind:.1%}")
 
 
 if __name__ == "__main__":

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import cProfile
 import pstats
+from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from bench.interchange.exports import export_format
 from bench.results.store import Store
+from reports import content
 from reports.content import gather
 from reports.formats import csv, json
+from reports.frames.view import read
+from reports.grids import large
+from reports.page.cards import cards_of
+from reports.write import write_content
 from tests.support.large_run import RUN, build_large
 
 RECORDS = 150
@@ -18,18 +26,21 @@ _WARM_UP = 20
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> list[Store]:
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Store]]:
     sizes = (_WARM_UP, RECORDS, 2 * RECORDS)
-    return [build_large(tmp_path_factory.mktemp(f"of-{size}"), size) for size in sizes]
+    built = [build_large(tmp_path_factory.mktemp(f"of-{size}"), size) for size in sizes]
+    yield built
+    for store in built:
+        store.close()
 
 
 def calls(store: Store) -> int:
     """Count the calls that a report without figures takes."""
     profile = cProfile.Profile()
     with profile:
-        content = gather(store, RUN, figures=False)
+        found = gather(store, RUN, figures=False)
         for format_ in (csv, json):
-            list(format_.render(content))
+            list(format_.render(found))
     counted: int = pstats.Stats(profile).total_calls  # type: ignore[attr-defined]
     return counted
 
@@ -38,8 +49,51 @@ def test_twice_the_records_take_no_more_than_twice_the_calls(stores: list[Store]
     calls(stores[0])  # what is imported and cached once
     few, many = (calls(store) for store in stores[1:])
     assert few < many <= 2.1 * few
-    for store in stores:
-        store.close()
+
+
+@pytest.fixture
+def few_rows(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Aggregate above so few rows as a run of tests has."""
+    most = 10
+    monkeypatch.setattr(large, "MAX_ROWS", most)
+    monkeypatch.setattr(content, "MAX_ROWS", most)
+    return most
+
+
+def test_what_a_long_table_leaves_out_changes_no_answer(stores: list[Store], few_rows: int) -> None:
+    view = read(stores[2], RUN)
+    aggregated = content.content_of(view)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(large, "MAX_ROWS", 10_000)
+        whole = content.content_of(view, figures=False)
+    assert cards_of(aggregated) == cards_of(whole) != []
+    assert (aggregated.verdict, aggregated.summary) == (whole.verdict, whole.summary)
+    assert aggregated.answers == whole.answers
+    for name, frame in whole.frames.items():
+        pd.testing.assert_frame_equal(aggregated.frames[name], frame)
+    rows = {grid.name: grid for grid in whole.grids}
+    shortened = [grid for grid in aggregated.grids if grid.left_out]
+    assert {"inference", "tradeoff", "memory"} <= {grid.name for grid in shortened}
+    for grid in shortened:
+        assert len(grid.rows) <= few_rows < len(rows[grid.name].rows) == grid.total
+        shared = [place for place, name in enumerate(grid.columns) if name in rows[grid.name].columns]
+        places = [rows[grid.name].columns.index(grid.columns[place]) for place in shared]
+        every = {tuple(row[place] for place in places) for row in rows[grid.name].rows}
+        assert {tuple(row[place] for place in shared) for row in grid.rows} <= every
+
+
+def test_a_report_of_many_cells_has_no_figures_and_says_how_to_draw_them(
+    stores: list[Store], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(content, "MAX_ROWS", 1)
+    written = write_content(content.gather(stores[0], RUN), tmp_path / RUN)
+    command = f"bench export {RUN} --format figures --to plots/"
+    for name in ("report.html", "report.md"):
+        assert command in (tmp_path / RUN / name).read_text().replace("\\", ""), name
+    assert written.is_file() and not (tmp_path / RUN / "plots").exists()
+    assert command in content.gather(stores[0], RUN).last_lines[-1]
+    drawn = export_format("figures").render
+    assert drawn is not None and len(drawn(stores[0], RUN).files) > 2
 
 
 def test_each_row_of_the_store_is_read_once(tmp_path: Path) -> None:

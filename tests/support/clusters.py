@@ -1,6 +1,6 @@
 """Clusters of two nodes on this machine, with one core each: Ray's, and Slurm's with a controller of its own.
 
-Both are the real ones. Each node is pinned to a core of its own where there are two.
+Both are the real ones. Nothing pins a node to a core: that each has one of its own is the engine's work.
 """
 
 from __future__ import annotations
@@ -58,15 +58,10 @@ PartitionName=all Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP
 _SLURM_PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo")
 
 
-def cores() -> tuple[int, int]:
-    """Return the core of each node; the first is the one that a run to compare with has to use."""
-    allowed = sorted(os.sched_getaffinity(0))
-    return allowed[0], allowed[-1]
-
-
-def pinned(core: int, words: Sequence[object]) -> list[str]:
-    """Return a command that runs on one core."""
-    return ["taskset", "-c", str(core), *map(str, words)]
+def pinned(words: Sequence[object], cores: int = 1) -> list[str]:
+    """Return a command that has as many cores as a node has: its run is to compare with."""
+    chosen = sorted(os.sched_getaffinity(0))[:cores]
+    return ["taskset", "-c", ",".join(map(str, chosen)), *map(str, words)]
 
 
 class Cluster:
@@ -76,6 +71,11 @@ class Cluster:
         self.engine = engine
         self.environment = {**os.environ, **environment}
         self.second = second
+
+    def call(self, *words: str) -> str:
+        """Call a program of the cluster's, and return what it prints."""
+        done = subprocess.run(words, env=self.environment, capture_output=True, text=True, check=True)
+        return done.stdout
 
     def kill_second(self) -> None:
         """Kill a node with all that runs on it, as a loss of power does."""
@@ -91,24 +91,18 @@ def kill_tree(process: psutil.Process) -> None:
 
 
 @contextmanager
-def ray_cluster() -> Iterator[Cluster]:
-    """Start a head and a second node of Ray."""
+def ray_cluster(cpus: int | None = 1) -> Iterator[Cluster]:
+    """Start a head and a second node of Ray, with so many cores each; None leaves that to Ray."""
     folder = tempfile.mkdtemp(prefix="ray-")
-    ray = [
-        Path(sys.executable).with_name("ray"),
-        "start",
-        "--block",
-        "--num-cpus",
-        1,
-        "--disable-usage-stats",
-    ]
+    ray = [Path(sys.executable).with_name("ray"), "start", "--block", "--disable-usage-stats"]
+    ray += [] if cpus is None else ["--num-cpus", cpus]
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
     head = ["--head", "--port", port, "--include-dashboard", "false", "--temp-dir", folder]
     started: list[psutil.Popen] = []
     try:
-        for core, words in zip(cores(), (head, ["--address", address]), strict=True):
-            started.append(_start(pinned(core, [*ray, *words])))
+        for words in (head, ["--address", address]):
+            started.append(_start(list(map(str, [*ray, *words]))))
             _wait_for_port(port)
         subprocess.run([sys.executable, "-c", _RAY_READY, address], check=True, timeout=120)
         yield Cluster("ray", {"RAY_ADDRESS": address}, psutil.Process(started[1].pid))
@@ -143,9 +137,8 @@ def slurm_cluster() -> Iterator[Cluster]:
         started.append(_munge(folder / "munge"))
         controller = [_program("slurmctld"), "-D", "-c"]
         started.append(_start(list(map(str, controller)), environment))
-        for core, name in zip(cores(), ("n1", "n2"), strict=True):
-            node = pinned(core, [_program("slurmd"), "-D", "-c", "-N", name])
-            started.append(_start(node, environment))
+        for name in ("n1", "n2"):
+            started.append(_start([str(_program("slurmd")), "-D", "-c", "-N", name], environment))
         _wait_for_idle(environment)
         yield Cluster("slurm:2", environment, psutil.Process(started[-1].pid))
     finally:

@@ -68,11 +68,9 @@ def build_large(folder: Path, records: int) -> Store:
             break
     ordered = [_stage("ceilings cpu"), *stages.values()]
     store = Store.open(folder)
-    store.start_run(RUN, "identity", "large", "bench run --matrix large", _REQUEST, ordered, cells)
     found = itertools.islice(_launches(ordered), records)
-    store.add_launches(RUN, found, {stage.key: stage for stage in ordered})
-    store.add_overhead(RUN, "imports", 12.5)
-    store.finish_run(RUN)
+    whole = (_REQUEST, ordered, cells, found, (), {"imports": 12.5})
+    store.add_run(RUN, "identity", "large", "bench run --matrix large", *whole)
     return store
 
 

@@ -46,9 +46,10 @@ def load(
     format_: str | None = None,
     precision: str = "fp32",
     threads: int = 1,
+    kept: tuple[str, ...] = (),
 ) -> Loaded:
-    """Lower a model as the suite does, and load it."""
-    runtime, numerics = BACKENDS.parse(backend).create(), Numerics(format_, precision)
+    """Lower a model as the suite does, with `kept` modules in full precision, and load it."""
+    runtime, numerics = BACKENDS.parse(backend).create(), Numerics(format_, precision, kept=kept)
     folder.mkdir()
     runtime.lower(make(), example.clone(), numerics, [example.clone()] * 2, folder)
     program: Program = runtime.load(folder, make, numerics, threads)
@@ -57,7 +58,7 @@ def load(
 
 def fastest_s(first: Loaded, second: Loaded) -> tuple[float, float]:
     """Time two programs in turns, in blocks of calls; the fastest block of each is the least disturbed."""
-    blocks = [_block(first), _block(second)]
+    blocks = [calls_of(first), calls_of(second)]
     best = [float("inf"), float("inf")]
     until = time.perf_counter() + 2 * TIMED_S
     rounds = 0
@@ -71,7 +72,7 @@ def fastest_s(first: Loaded, second: Loaded) -> tuple[float, float]:
     return best[0], best[1]
 
 
-def _block(loaded: Loaded) -> int:
+def calls_of(loaded: Loaded) -> int:
     """Return how many calls take about 5 ms."""
     for _ in range(3):
         loaded.call()

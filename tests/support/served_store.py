@@ -13,6 +13,7 @@ import pytest
 
 from bench.records import Measurement
 from reports.ui.site import Site
+from tests.support.hostile import NAMES
 from tests.support.synthetic_run import Synthetic, build
 
 TOKEN, COOKIE = "a-token", "bench-ui"
@@ -28,7 +29,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("served")
     build(folder, MADE_UP, run_id="run-1").close()
     build(folder, replace(MADE_UP, measured=SLOWER), run_id="run-2").close()
-    build(folder, replace(MADE_UP, workloads=(HOSTILE,)), run_id="run-hostile").close()
+    build(folder, replace(MADE_UP, workloads=(HOSTILE, *NAMES)), run_id="run-hostile").close()
     build(folder, MADE_UP, run_id="run-going-on", finish=False).close()
     return folder
 

@@ -43,6 +43,7 @@ class Synthetic:
     incomplete: Mapping[str, str] = field(default_factory=dict)
     """Part of a stage's label → what its count of FLOPs lacks."""
     environment: Mapping[str, Any] = field(default_factory=lambda: ENVIRONMENT)
+    host: str = ""
     request: Mapping[str, Any] = field(default_factory=dict)
     measured: Mapping[str, tuple[Measurement, ...]] = field(default_factory=dict)
     """Start of a stage's label → what it measures beside the rest, or in its place: samples in each launch,
@@ -75,7 +76,8 @@ def build(
         "metrics": [dict(row) for row in made_up.metrics],
         **made_up.request,
     }
-    store.start_run(run_id, "identity", "quick", command, request, list(stages.values()), cells)
+    plan = (list(stages.values()), cells)
+    store.start_run(run_id, "identity", "quick", command, request, *plan, host=made_up.host)
     for stage in stages.values():
         _launch(store, run_id, stage, made_up)
     store.add_overhead(run_id, "imports", 12.5)
@@ -145,7 +147,7 @@ def _stage(label: str, parent: str | None) -> StageRow:
     settings: dict[str, Any] = {}
     if kind == "train":
         settings = {"target": 0.9, "quality_metric": "accuracy", "steps": 1200}
-        settings["optimizer_settings"] = _settings_of(label.split("/")[1])
+        settings["optimizer_settings"] = _settings_of(label.rsplit("/", 2)[1])
     if kind in ("lower", "infer"):
         settings = {"format": next((name for name in FORMATS if name in label), None)}
     timed = kind in ("step", "infer")
@@ -182,16 +184,22 @@ def _launch(store: Store, run_id: str, stage: StageRow, made_up: Synthetic) -> N
             wall_s=1.5,
             body_s=1.0,
             measurements=measurements,
-            environment=made_up.environment,
+            environment=_environment(stage, made_up),
             dynamic={"disturbed": made_up.disturbed if stage.timed else ""},
         )
         store.add_launch(run_id, stage, round_, result)
 
 
+def _environment(stage: StageRow, made_up: Synthetic) -> dict[str, Any]:
+    """Return what a stage saw: those that run side by side have a core each, as in a real run."""
+    cores = 2 if stage.kind in ("train", "step", "infer", "ceilings") else 1
+    return {"cpus": cores, "threads": cores, **made_up.environment}
+
+
 def _train(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
-    _workload, optimizer, seed = stage.label.split()[1].split("/")
+    _workload, optimizer, seed = stage.label.rsplit("/", 2)
     steps = STEPS.get(optimizer)
-    steps = steps and steps + 30 * int(seed)
+    steps = steps and steps + 30 * int(seed.partition(" ")[0])
     scale = steps or 3000
     grid = [float(step) for step in range(60, 1201, 60)]
     quality = [0.95 - 0.9 * 0.5 ** (4.2 * step / scale) - 0.01 * (step % 120 > 0) for step in grid]
@@ -215,7 +223,7 @@ def _train(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
 
 
 def _step(stage: StageRow, made_up: Synthetic, round_: int) -> list[Measurement]:
-    optimizer, _, settings = stage.label.split("/")[1].partition(" ")[0].partition(":")
+    optimizer, _, settings = stage.label.rsplit("/", 1)[1].partition(" ")[0].partition(":")
     state = {"sgd": 0, "momentum": 1, "adam": 2, "rmsprop": 1}[optimizer]
     variant = settings.partition("variant=")[2] or "loop"
     lacking = _lacking(stage, made_up)
@@ -291,9 +299,10 @@ def _lacking(stage: StageRow, made_up: Synthetic) -> str:
 def _evaluate(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:
     label = stage.label.removeprefix("evaluate ")
     invalid = any(part in label for part in made_up.invalid)
-    optimizer = label.split("/")[1].partition(":")[0]
+    _workload, trained, number, _served = label.rsplit("/", 3)
+    optimizer = trained.partition(":")[0]
     base = {"adam": 0.94, "momentum": 0.93, "sgd": 0.85, "rmsprop": 0.92}[optimizer]
-    seed = int(label.split("/")[2].partition(" ")[0])
+    seed = int(number.partition(" ")[0])
     base += 0.002 * seed
     loss = 0.02 * ("prune" in label) + 0.004 * ("int8" in label) - 0.003 * ("finetune" in label)
     loss += 0.05 * ("student" in label) + (0.04 + 0.002 * seed) * ("distill" in label)

@@ -150,6 +150,7 @@ def compare(case: Case, ranks: Ranks) -> dict[str, object]:
         for _ in range(STEPS)
     ]
     step.write_back()
+    step.gather()
     alone.write_back()
     pairs = zip(evaluated.state_dict().values(), reference.state_dict().values(), strict=True)
     return {"losses": losses, "weights": max(float((one - other).abs().max()) for one, other in pairs)}

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from techniques.compression import COMPRESSIONS
 from techniques.compression.context import TaughtLoss
 from techniques.compression.distillation import distill, distill_depth, soft_loss, student, student_depth
 from techniques.compression.features import distill_features, middle_layer, relative_error
@@ -29,7 +30,11 @@ class Lessons:
 
     def recover(self, model) -> None: ...
 
-    def student(self, width: float = 1.0, depth: float = 1.0) -> torch.nn.Module:
+    def student(self, width: float = 1.0, depth: float = 1.0, into: str = "") -> torch.nn.Module:
+        if into:
+            return {"fits": torch.nn.Linear(4, 3), "wider": torch.nn.Linear(4, 5)}.get(
+                into, torch.nn.Linear(9, 3)
+            )
         self.widths.append(width)
         self.depths.append(depth)
         return torch.nn.Linear(4, 3)
@@ -63,16 +68,38 @@ def test_alpha_weighs_the_teacher_against_the_labels():
     own = functional.cross_entropy(outputs, labels)
     for alpha, expected in ((0.0, own), (1.0, soft_loss(outputs, teacher, 4.0))):
         lessons = Lessons()
-        distill(torch.nn.Identity(), lessons, width=0.5, temperature=4.0, alpha=alpha)
+        distill(torch.nn.Identity(), lessons, width=0.5, temperature=4.0, alpha=alpha, into="")
         assert lessons.losses[0](outputs, teacher, own).item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_the_control_gets_the_same_student_and_no_teacher():
     lessons = Lessons()
-    distill(torch.nn.Identity(), lessons, width=0.5, temperature=4.0, alpha=0.9)
-    student(torch.nn.Identity(), lessons, width=0.5)
+    distill(torch.nn.Identity(), lessons, width=0.5, temperature=4.0, alpha=0.9, into="")
+    student(torch.nn.Identity(), lessons, width=0.5, into="")
     assert lessons.widths == [0.5, 0.5]
     assert lessons.losses[1] is None
+
+
+def test_the_model_of_another_workload_is_taught_where_it_does_what_the_teacher_does():
+    lessons, teacher = Lessons(), torch.nn.Linear(4, 3)
+    settings = {"width": 0.5, "temperature": 4.0, "alpha": 0.9}
+    assert distill(teacher, lessons, **settings, into="fits").out_features == 3
+    assert student(teacher, lessons, width=0.5, into="fits").out_features == 3
+    assert lessons.widths == [] and lessons.losses[0] is not None and lessons.losses[1] is None
+    with pytest.raises(CannotApply, match=r"the model of wider gives outputs .*5.* and its teacher .*3"):
+        distill(teacher, lessons, **settings, into="wider")
+    with pytest.raises(CannotApply, match="the model of other fails on these inputs: RuntimeError"):
+        student(teacher, lessons, width=0.5, into="other")
+
+
+def test_the_control_of_a_given_student_is_that_student():
+    named = COMPRESSIONS.parse("distill:into=fashion-mnist-vit")
+    control = COMPRESSIONS.parse(named.row.control_of(named.settings))
+    assert control.text == "student:0.5,into=fashion-mnist-vit"
+    assert named.row.structure_of(named.settings) == control.row.structure_of(control.settings)
+    plain = COMPRESSIONS.parse("distill:0.25")
+    assert plain.row.structure_of(plain.settings) == "student:0.25"
+    assert COMPRESSIONS.parse(plain.row.control_of(plain.settings)).text == "student:0.25"
 
 
 def test_a_student_of_another_depth_and_its_control_are_as_wide_as_the_teacher():
@@ -129,7 +156,7 @@ def test_features_learn_to_tell_the_teachers_and_leave_no_trace():
 def test_without_a_share_of_features_the_loss_is_that_of_distill():
     plain, hinted = FeatureLessons(), FeatureLessons()
     given = {"width": 0.5, "temperature": 4.0, "alpha": 0.5}
-    one = distill(net(8, seed=0), plain, **given)
+    one = distill(net(8, seed=0), plain, **given, into="")
     other = distill_features(net(8, seed=0), hinted, **given, beta=0.0)
     assert plain.course == hinted.course
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))

@@ -134,6 +134,29 @@ def test_every_row_refers_to_a_function_that_is_there() -> None:
     assert all(callable(load_reference(row.export)) for row in rows)
 
 
+def test_openvinos_script_sets_the_properties_that_were_measured(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    row = BACKENDS.get("openvino")
+    if row.unavailable() is not None:
+        pytest.skip(str(row.unavailable()))
+    backend = BACKENDS.parse("openvino:sparse_weights=0.25").create()
+    folder, to = tmp_path / "lowered", tmp_path / "to"
+    folder.mkdir()
+    to.mkdir()
+    try:
+        backend.lower(net(), IMAGES, FP32, [], folder)
+    except CannotApply as reason:  # on a CPU without AMX
+        pytest.skip(str(reason))
+    program = backend.load(folder, net, FP32, 1)
+    export = load_reference(row.export)(Lowered(folder, program, program.prepare(IMAGES), FP32, 1), to)
+    assert any('"CPU_SPARSE_WEIGHTS_DECOMPRESSION_RATE": "0.25"' in line for line in export.lines)
+    names: dict[str, Any] = {"here": to, "batch": IMAGES.numpy()}
+    exec("\n".join((*export.imports, *export.lines)), names)
+    expected = [tensor.numpy() for tensor in program.to_tensors(program(program.prepare(IMAGES)))]
+    np.testing.assert_array_equal(names["outputs"][0], expected[0])
+
+
 def test_the_code_is_a_module_of_its_own(tmp_path: Path) -> None:
     _, expected, _ = exported(tmp_path, net, IMAGES)
     model = runpy.run_path(str(tmp_path / "to" / CODE))["model"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -21,11 +22,13 @@ from bench.models.closeness import closeness
 from bench.workloads.image_classification import SimpleCNN
 from bench.workloads.output_kinds import OutputKind
 from bench.workloads.vision_models import VisionTransformer
-from techniques.backends import BACKENDS, openvino_runtime
+from techniques.backends import BACKENDS, openvino_kernels, openvino_runtime
 from techniques.backends.cpu_features import int8_saturates
 from techniques.backends.kernels import kernels_of_format
 from techniques.backends.nncf_formats import has_attention
-from techniques.backends.openvino_runtime import MODEL, OpenVino, products_of_log
+from techniques.backends.openvino_kernels import products_of_log
+from techniques.backends.openvino_runtime import MODEL, OpenVino
+from techniques.backends.operator_kinds import kind_of_operator
 from techniques.backends.protocol import Numerics, OwnClock, Program
 from techniques.compression import Tolerance
 from techniques.precisions import PRECISIONS
@@ -186,6 +189,25 @@ def test_a_format_is_close_and_its_kernels_are_proven(name, format_, expected, t
         assert "Convolution fp32" in ran  # only int8-static has a kernel for convolutions
 
 
+@pytest.mark.parametrize("widths", [(64, 32, 32, 10), (128, 512, 512, 10)], ids=["small", "large"])
+def test_a_model_of_linear_layers_alone_is_quantized_and_its_products_are_proven(widths, tmp_path):
+    """OpenVINO makes one operator of several small layers, whose type does not say what it multiplies."""
+    torch.manual_seed(0)
+    layers = [part for i, o in itertools.pairwise(widths) for part in (nn.Linear(i, o), nn.ReLU())]
+    model, numerics = nn.Sequential(*layers[:-1]).eval(), Numerics("int8-static", "fp32")
+    batch = torch.randn(BATCH_SIZE, widths[0], generator=torch.Generator().manual_seed(0))
+    OpenVino().lower(model, batch, numerics, [batch], tmp_path)
+    program = OpenVino().load(tmp_path, lambda: model, numerics, 1)
+    outputs = program.to_tensor(program(program.prepare(batch)))
+    with torch.no_grad():
+        assert torch.cosine_similarity(outputs.flatten(), model(batch).flatten(), dim=0) > 0.99
+    ran = program.kernels(None)
+    assert kernels_of_format("int8-static", ran)
+    assert not [name for name in ran if name.startswith(openvino_kernels.PRODUCTS) and name.endswith("fp32")]
+    traced = program.trace([program.prepare(batch)], 5, tmp_path / "trace.json")
+    assert any(kind_of_operator(operator.name, ran) == "low" for operator in traced)
+
+
 @pytest.mark.skipif(bool(int8_saturates()), reason=int8_saturates())
 def test_only_int8_dynamic_quantizes_the_activations_of_compressed_weights(tmp_path):
     lowered("text", Numerics("int8-weight", "fp32"), tmp_path)
@@ -293,7 +315,7 @@ def test_a_process_that_cannot_log_what_is_compiled_is_told_with_its_last_line(t
     (tmp_path / "python").chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(RuntimeError, match=r"logs what OpenVINO compiles has failed: no memory$"):
-        openvino_runtime._log_of_compiling(tmp_path / "model.xml", {})
+        openvino_kernels._log_of_compiling(tmp_path / "model.xml", {})
 
 
 def test_importing_it_sends_nothing_over_the_network():
@@ -312,8 +334,8 @@ def test_it_does_not_train():
 
 def test_sparse_weights_are_asked_of_the_plugin_only_where_it_unpacks_them(tmp_path, monkeypatch):
     runtime, static = OpenVino(sparse_weights=0.5), Numerics("int8-static", "fp32")
-    with pytest.raises(CannotApply, match=r"sparse_weights: .* int8-static only, not of floats"):
-        runtime.lower(make_model("cnn"), images(1), Numerics(None, "fp32"), [], tmp_path)
+    with pytest.raises(CannotApply, match=r"sparse_weights: .* int8-static only, not of int8-weight"):
+        runtime.lower(make_model("cnn"), images(1), Numerics("int8-weight", "fp32"), [], tmp_path)
     monkeypatch.setattr(openvino_runtime, "cpu_features", lambda: SimpleNamespace(cpu=("AVX2", "VNNI")))
     with pytest.raises(CannotApply, match=r"by AMX, which this CPU lacks"):
         runtime.lower(make_model("cnn"), images(1), static, [], tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -72,13 +73,16 @@ def test_an_engine_continues_texts_with_eager_pytorchs_tokens_and_logits(name, m
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_an_engine_is_timed_and_what_it_says_itself_is_about_the_same(name, texts, lowered):
+def test_an_engine_is_timed_and_sees_its_first_token_no_later_than_whoever_waits_for_it(name, texts, lowered):
     backend, folder = lowered(name)
     engine = backend.text_engine(folder, FP32, 1, OPTIONS)
     found = time_generation(engine, [texts[:, :PROMPT]] * 6, NEW)
     assert found.tokens == 6 * 3 * NEW and len(found.gaps_s) == 6 * (NEW - 1)
     assert min(found.first_s) > 0 and min(found.per_token_s) > 0
     assert len(found.own) == (6 if isinstance(engine, TimesItself) else 0)
+    # Its clock starts once it has a request and stops once it has the token: both within ours.
+    for ours_s, own in zip(found.first_s, found.own, strict=False):
+        assert 0 < own.first_s <= ours_s and own.per_token_s > 0
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -153,6 +157,30 @@ def test_what_vllm_reads_is_the_same_decoder(model, texts, tmp_path):
     torch.testing.assert_close(found, expected)
     with pytest.raises(CannotApply, match="a causal language model of transformers"):
         save_decoder(torch.nn.Linear(2, 2), FP32, tmp_path)
+
+
+def test_what_vllm_says_of_every_symbol_becomes_logits_and_one_that_it_leaves_out_is_no_zero():
+    from techniques.backends.vllm_engine import as_rows
+
+    scored = [
+        {2: SimpleNamespace(logprob=-1.0), 0: SimpleNamespace(logprob=0.5), 1: SimpleNamespace(logprob=3.0)},
+        {0: SimpleNamespace(logprob=7.0), 1: SimpleNamespace(logprob=8.0), 2: SimpleNamespace(logprob=9.0)},
+    ]
+    assert as_rows(scored, 3).tolist() == [[0.5, 3.0, -1.0], [7.0, 8.0, 9.0]]
+    with pytest.raises(ValueError, match="scored 6 of 8 symbols"):
+        as_rows(scored, 4)
+
+
+@pytest.mark.skipif(BACKENDS.get("vllm").unavailable() is not None, reason="vLLM is not installed, or no GPU")
+@pytest.mark.slow
+def test_vllms_own_logits_and_tokens_are_eager_pytorchs_and_those_with_fp8_are_not(model, texts, tmp_path):
+    backend = BACKENDS.parse("vllm").create()
+    backend.lower(model, torch.zeros(1, 8, dtype=torch.int64), FP32, (), tmp_path)
+    assert_continues(backend, tmp_path, model, texts)
+    with torch.no_grad():
+        whole = model(texts)[:, PROMPT - 1 :]
+    fp8 = backend.text_engine(tmp_path, FP32, 1, EngineOptions("fp8", most_texts=3, most_tokens=64))
+    assert 0 < divergence(whole, fp8.logits(texts, PROMPT)).nats < 0.1
 
 
 def test_vllm_is_not_here_without_a_gpu():

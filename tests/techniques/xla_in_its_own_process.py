@@ -28,7 +28,8 @@ from techniques.registry import CannotApply, Obstacle, Row, Technique
 if any(importlib.util.find_spec(name) is None for name in ("jax", "torchax", "optax")):
     pytest.skip("needs jax, torchax and optax", allow_module_level=True)
 
-from techniques.backends import xla, xla_compat, xla_training
+from techniques.backends import xla, xla_compat
+from techniques.backends.frameworks import optax_rules
 from techniques.backends.xla_memory import XlaAllocator
 
 FP32, BF16 = Numerics(None, "fp32"), Numerics(None, "bf16")
@@ -331,9 +332,9 @@ def test_attention_and_tokens_are_trained_too():
 def test_an_optimizer_without_a_rule_cannot_apply():
     row = Row("other", "torch.optim:Adagrad", about="")
     with pytest.raises(CannotApply, match="Adagrad is not mapped to optax"):
-        xla_training.update_rule(Technique(row, {}))
+        optax_rules.update_rule(Technique(row, {}))
     with pytest.raises(CannotApply, match="dampening"):
-        xla_training.update_rule(Technique(OPTIMIZERS.get("sgd"), {"lr": 0.1, "dampening": 0.1}))
+        optax_rules.update_rule(Technique(OPTIMIZERS.get("sgd"), {"lr": 0.1, "dampening": 0.1}))
 
 
 def test_a_tpu_is_told_from_googles_other_devices(tmp_path, monkeypatch):

@@ -11,8 +11,10 @@ import torch
 
 from bench.instruments.request_load import (
     Arrival,
+    Census,
     Goodput,
     OneAtATime,
+    ServedLoad,
     ServedRequest,
     ThreadedArrivals,
     goodput,
@@ -82,9 +84,13 @@ class AtTheDoor:
         return [self.server.now_s for _ in here] if self.looks else here
 
 
-def served_by(server: Any, planned: Sequence[Arrival], *, looks: bool = False) -> list[ServedRequest]:
+def load_on(server: Any, planned: Sequence[Arrival], *, looks: bool = False) -> ServedLoad:
     prompts = [torch.zeros(entry.prompt) for entry in planned]
     return serve_requests(server, AtTheDoor(server, planned, looks=looks), planned, prompts)
+
+
+def served_by(server: Any, planned: Sequence[Arrival]) -> Sequence[ServedRequest]:
+    return load_on(server, planned).requests
 
 
 def test_first_and_later_tokens_of_a_request_take_the_steps_that_they_take() -> None:
@@ -102,25 +108,57 @@ def test_a_request_that_a_busy_server_took_up_late_has_waited_since_it_was_due()
 
 def test_goodput_counts_requests_within_both_bounds_over_all_seconds() -> None:
     planned = [Arrival(0.0, 4, 3), Arrival(0.5, 4, 3), Arrival(100.0, 4, 1)]
-    found = served_by(Simulated(1.0, places=1), planned)
+    load = load_on(Simulated(1.0, places=1), planned)
+    found = load.requests
     assert [request.ttft_s for request in found] == pytest.approx([1.0, 3.5, 1.0])
     assert found[2].tpot_s is None
-    assert goodput(found, 2.0, 1.5).good_per_s == pytest.approx(2 / 101)
-    assert goodput(found, 2.0, 1.5).good_share == pytest.approx(2 / 3)
-    assert goodput(found, 9.0, 0.9).good_share == pytest.approx(1 / 3)  # the one without a later token
+    assert goodput(load, 2.0, 1.5).good_per_s == pytest.approx(2 / 101)
+    assert goodput(load, 2.0, 1.5).good_share == pytest.approx(2 / 3)
+    assert goodput(load, 9.0, 0.9).good_share == pytest.approx(1 / 3)  # the one without a later token
+
+
+def test_the_number_in_the_system_is_counted_as_requests_come_and_go() -> None:
+    census = Census()
+    assert census.mean() == 0
+    census.enter(1.0)
+    census.enter(3.0)
+    census.leave(4.0, 2)
+    census.enter(6.0)
+    census.leave(10.0, 1)
+    # None for 1 s, one for 2 s, two for 1 s, none for 2 s, one for 4 s.
+    assert census.mean() == pytest.approx((2 * 1 + 1 * 2 + 4 * 1) / 10)
 
 
 def test_littles_law_holds_for_an_open_load_and_not_for_a_load_that_comes_late() -> None:
     planned = plan_requests(2.0, 500, (4, 16), (8, 64), seed=1)
-    found = goodput(served_by(Simulated(0.01), planned), 1.0, 1.0)
+    found = goodput(load_on(Simulated(0.01), planned), 1.0, 1.0)
     assert found.in_system == pytest.approx(found.by_littles_law, rel=0.02) and found.fault == ""
     assert found.rate_per_s == pytest.approx(2.0, rel=0.15)
     # Whoever looks only between two steps, each half as long as a request, sees them late.
     short = plan_requests(2.0, 500, (4, 4), (2, 2))
-    late = goodput(served_by(Simulated(1.0), short, looks=True), 1.0, 1.0)
+    late = goodput(load_on(Simulated(1.0), short, looks=True), 1.0, 1.0)
     assert late.in_system < 0.9 * late.by_littles_law
     assert "by Little's law" in late.fault
     assert Goodput(1, 1, 1, 1.019, 1.0).fault == "" and Goodput(1, 1, 1, 0.97, 1.0).fault
+
+
+def test_wrong_times_of_requests_break_littles_law() -> None:
+    """A record that ends a request too early: the number in the system does not come from it."""
+    load = load_on(Simulated(0.01), plan_requests(2.0, 500, (4, 16), (8, 64), seed=1))
+    for request in load.requests[:-1]:
+        request.end_s -= 0.1 * request.total_s
+    found = goodput(load, 1.0, 1.0)
+    assert found.in_system > 1.05 * found.by_littles_law and "their times are" in found.fault
+
+
+def test_a_long_queue_does_not_hide_that_requests_came_late() -> None:
+    """Late by 0.5 s on average, of minutes that they take: Little's law holds, but the load is not open."""
+    planned = plan_requests(1.0, 60, (4, 4), (20, 20))
+    found = goodput(load_on(Simulated(1.0, places=1), planned, looks=True), 1.0, 1.0)
+    assert found.in_system == pytest.approx(found.by_littles_law, rel=0.02)
+    assert found.late == pytest.approx(0.5, abs=0.1)
+    assert "did not come as planned" in found.fault
+    assert goodput(load_on(Simulated(1.0, places=1), planned), 1.0, 1.0).fault == ""
 
 
 def test_a_queue_with_one_server_waits_as_pollaczek_and_khinchine_say() -> None:
@@ -139,7 +177,7 @@ def test_a_thread_sees_requests_no_earlier_than_they_are_due_and_all_of_them() -
     planned = plan_requests(400.0, 20, (1, 1), (1, 2), seed=5)
     found = serve_requests(
         OneAtATime(Counting()), ThreadedArrivals(planned), planned, [torch.zeros(1)] * len(planned)
-    )
+    ).requests
     assert all(request.seen_s >= request.planned.due_s for request in found)
     assert all(
         request.first_s >= request.seen_s and request.tokens == request.planned.new for request in found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,7 +26,7 @@ def test_raw_and_compressed_sizes_are_those_of_all_files(tmp_path: Path) -> None
     size = folder_bytes(tmp_path)
     assert size.raw == len(first) + len(second)
     assert size.compressed == pytest.approx(zstd_bytes(first) + zstd_bytes(second), rel=1e-3)
-    assert (size.sampled_files, size.method) == (0, "zstd level 3")
+    assert (size.sampled, size.method) == (False, "zstd level 3")
 
 
 def test_zeros_compress_and_noise_does_not(tmp_path: Path) -> None:
@@ -62,9 +63,30 @@ def test_a_large_file_is_sampled_from_its_start_to_its_end(
     assert size.raw == 2 * half
     assert size.compressed == pytest.approx(half, rel=0.02)
     assert size == folder_bytes(tmp_path, ["half"])
-    assert size.method == "zstd level 3; of each file above 1 MiB 64 blocks, scaled up"
-    assert folder_bytes(tmp_path, ["small"]).sampled_files == 0
-    assert folder_bytes(tmp_path).sampled_files == 1
+    assert size.method == "zstd level 3; 64 blocks of files of more than 1 MiB together, scaled up"
+    assert not folder_bytes(tmp_path, ["small"]).sampled
+
+
+def test_many_files_are_sampled_as_one_and_no_more_is_read_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sizes, "SAMPLED_ABOVE", 1 << 20)
+    monkeypatch.setattr(sizes, "_BLOCK", 1 << 14)
+    for number in range(40):
+        content = os.urandom(200_000) if number % 2 else bytes(200_000)
+        (tmp_path / f"layer-{number:02}").write_bytes(content)
+    read: list[int] = []
+    compressed = sizes._compressed
+
+    def counted(blocks: Iterable[bytes], size: int) -> int:
+        kept = list(blocks)
+        read.append(sum(map(len, kept)))
+        return compressed(kept, size)
+
+    monkeypatch.setattr(sizes, "_compressed", counted)
+    size = folder_bytes(tmp_path)
+    assert read == [1 << 20] and size.raw == 8_000_000 and size.sampled
+    assert size.compressed == pytest.approx(4_000_000, rel=0.1)
 
 
 def test_only_named_files_count_each_once_in_any_order(tmp_path: Path) -> None:

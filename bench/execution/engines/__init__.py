@@ -24,14 +24,14 @@ ENGINES: Registry[Row] = Registry("engine", Row, entry_points="bench.engines")
 ENGINES.add(LOCAL, "bench.execution.engines.local:this_machine", about="This machine")
 ENGINES.add(
     "ray",
-    "bench.execution.engines.ray:RayEngine",
+    "bench.execution.engines.ray:ray_engine",
     about="The nodes of the Ray cluster at RAY_ADDRESS, or a Ray of its own on this machine",
     needs=("ray",),
     install="pip install 'dl-efficiency-bench[ray]'",
 )
 ENGINES.add(
     "slurm",
-    "bench.execution.engines.slurm:SlurmEngine",
+    "bench.execution.engines.slurm:slurm_engine",
     about="Nodes of a Slurm cluster, each in a job that has it alone",
     defaults={
         **{"nodes": 1, "minutes": 720, "partition": "", "account": "", "qos": "", "constraint": ""},

@@ -10,8 +10,9 @@ import os
 import socket
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import astuple, dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -19,12 +20,13 @@ from typing import Any, get_args
 
 from bench.analysis.comparable import deciding, fingerprint
 from bench.digests import OUR_PACKAGES, file_digest
+from bench.errors import BenchError
 from bench.execution.executor import ForkServerExecutor
-from bench.execution.resources import find_resources
+from bench.execution.resources import find_resources, machine_id, physical_core
 from bench.matrix.file import Allocator, Budget, Device
 from bench.records import Request, Result, as_json, read_as
 from bench.results.exchange import Exchange
-from bench.results.folder import WORK
+from bench.results.folder import WORK, is_full
 from techniques.backends import BACKENDS
 
 PERFORMANCE_VARIABLES = (
@@ -41,8 +43,8 @@ class Setup:
     """What a run tells its agents.
 
     `sources` is the digest of this suite's code, which a node must have too. `cpus` bounds the cores to use
-    where the cluster gives a node fewer than its process may use. With `artifacts`, a URL, a node has a
-    results folder of its own.
+    where the cluster gives a node fewer than its process may use; 0 leaves that to Slurm's own word. With
+    `artifacts`, a URL, a node has a results folder of its own.
     """
 
     results: str
@@ -99,11 +101,11 @@ class Agent:
         self._no_folder = _set_environment(setup)
         own = Path(self._work.name)
         self._results = own / "results" if setup.artifacts else Path(setup.results)
-        self._exchange = Exchange(setup.artifacts) if setup.artifacts else None
+        self._exchange: Exchange | None = None
         self._fetched: set[str] = set()
 
     def call(self, what: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Answer a call; of a fault of this suite's own the answer is `fault`, one line."""
+        """Answer a call; where this node or this suite fails the answer is `fault`, one line."""
         calls: dict[str, Callable[..., dict[str, Any]]] = {
             "describe": self.describe,
             "start": self.start,
@@ -112,38 +114,51 @@ class Agent:
         }
         try:
             return calls[what](**arguments)
+        except BenchError as error:  # of the URL: no access, no network
+            return {"fault": str(error)}
         except Exception as error:
             traceback.print_exc()
             return {"fault": f"{type(error).__name__}: {error}".splitlines()[0]}
 
     def describe(self) -> dict[str, Any]:
-        """Say what this node is; `problem` is why it cannot take part, if it cannot."""
+        """Say what this node is; `problem` is why it cannot take part, if it cannot.
+
+        Of the logical cores `cpus` that this process may use the node shall have so many `cores`. `physical`
+        says of each which physical core it is a part of; `boards` are the NVIDIA GPUs that may be used.
+        """
         from bench.instruments.environment import describe
         from bench.plan.keys import device_kind
         from bench.plugins import needed_packages
 
+        if is_full(Path(self._work.name)):
+            raise OSError(f"no space left for {self._work.name}")
+        self._exchange = Exchange(self._setup.artifacts) if self._setup.artifacts else None
         resources = find_resources(self._setup.memory_gib)
-        cpus = resources.cpus[: self._setup.cpus or None]
-        share = len(cpus) / len(resources.cpus)
+        bound = self._setup.cpus or int(os.environ.get("SLURM_CPUS_ON_NODE", "0"))
+        cores = min(bound or len(resources.cpus), len(resources.cpus))
         environment = describe("cuda", needed_packages())
         # What else decides, as the allocator, belongs to the launch and not to the node.
-        decides = {**deciding(environment), "allocator": None, "threads": len(cpus)}
+        decides = {**deciding(environment), "allocator": None, "threads": cores}
         return {
             "host": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+            "machine": machine_id(),
             "kind": fingerprint(decides),
-            "devices": {device: device_kind(device, len(cpus)) for device in get_args(Device)},
+            "devices": {device: device_kind(device, cores) for device in get_args(Device)},
             "obstacles": {
                 name: astuple(found) if (found := row.obstacle()) else None
                 for name, row in BACKENDS.rows().items()
             },
-            "accelerators": len(environment["accelerators"]),
-            "cpus": cpus,
-            "memory_bytes": int(resources.memory_bytes * share),
+            "boards": _visible_boards(len(environment["accelerators"])),
+            "cores": cores,
+            "cpus": resources.cpus,
+            "physical": [physical_core(cpu) for cpu in resources.cpus],
+            "memory_bytes": int(resources.memory_bytes * cores / len(resources.cpus)),
             "problem": self._problem(),
         }
 
-    def start(self, modules: list[str]) -> dict[str, Any]:
-        """Start a fork server, wait until it is ready, and return its number."""
+    def start(self, modules: list[str], cpus: list[int]) -> dict[str, Any]:
+        """Start a fork server on the node's cores, wait until it is ready, and return its number."""
+        _keep_to(cpus)
         number = next(self._numbers)
         server = self._starter.submit(self._start, modules).result()
         self._servers[number] = server
@@ -155,6 +170,8 @@ class Agent:
         executor = self._servers[server]
         wanted = replace(read_as(Request, request), results=str(self._results))
         result = self._result(executor, wanted)
+        if result.state not in ("ok", "skipped") and self._has_own_disk() and is_full(Path(self._work.name)):
+            raise OSError(f"no space left for {self._work.name}")
         return {"result": as_json(result), "end": executor.end}
 
     def stop(self, server: int) -> dict[str, Any]:
@@ -184,6 +201,11 @@ class Agent:
             self._fetched.add(request.key)
         return result
 
+    def _has_own_disk(self) -> bool:
+        """Say whether this node's files lie elsewhere than the run's, so that they may lack space alone."""
+        own, shared = Path(self._work.name), Path(self._setup.results)
+        return self._exchange is not None or own.stat().st_dev != shared.stat().st_dev
+
     def _fetch(self, key: str) -> bool:
         """Bring an artifact, which is hashed once on each node."""
         assert self._exchange is not None, "asked only where artifacts are kept at a URL"
@@ -202,6 +224,21 @@ class Agent:
         if not self._setup.artifacts and not Path(self._setup.results).is_dir():
             return f"it does not see the results folder {self._setup.results}"
         return ""
+
+
+def _visible_boards(boards: int) -> list[str]:
+    """Return the numbers or names of the NVIDIA GPUs that this process may use, of so many."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None or not boards:
+        return [str(board) for board in range(boards)]
+    return [entry.strip() for entry in listed.split(",") if entry.strip()]
+
+
+def _keep_to(cpus: Sequence[int]) -> None:
+    """Keep this process, and what it starts, to some cores: another node may time a launch on the others."""
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # it has ended
+            os.sched_setaffinity(int(thread.name), cpus)
 
 
 def _set_environment(setup: Setup) -> str:

@@ -42,18 +42,21 @@ class Node:
     """A machine that runs requests.
 
     `name` is the tag in the record of each launch; this machine has none. Timings of nodes of one `kind` can
-    be compared. `resources` are the cores and the memory that a run may use there.
+    be compared. `resources` are the cores and the memory that a run may use there. Several nodes may be parts
+    of one `machine`, which is empty for this one.
     """
 
     name: str
     kind: str
     resources: Resources
+    machine: str = ""
 
 
 class Engine(Protocol):
     """Where stages run: on nodes of one kind, so that all timings of a run can be compared.
 
-    The runner asks for the nodes again and again, so that answering must be quick.
+    No two nodes that take requests have a core in common, so that no launch is timed beside another. The
+    runner asks for the nodes again and again, so that answering must be quick.
     """
 
     def nodes(self) -> Sequence[Node]:
@@ -73,6 +76,9 @@ class Engine(Protocol):
 
     def start(self, node: Node, modules: Sequence[str]) -> Executor:
         """Start a server on a node, which imports these modules first."""
+
+    def give_up(self, node: Node, why: str) -> None:
+        """Do without a node where no server starts; raises BenchError where the engine has no other."""
 
     def close(self) -> None:
         """End everything that runs on the nodes, and give them back."""

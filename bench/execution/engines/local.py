@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from bench.errors import BenchError
 from bench.execution.engines.engine import THIS_MACHINE, Executor, Node
 from bench.execution.executor import ForkServerExecutor
 from bench.execution.job import Job
@@ -37,6 +38,9 @@ class LocalEngine:
 
     def start(self, node: Node, modules: Sequence[str]) -> Executor:
         return self._make(modules)
+
+    def give_up(self, node: Node, why: str) -> None:
+        raise BenchError(f"no fork server could be started: it {why}; run the command again")
 
     def close(self) -> None: ...
 

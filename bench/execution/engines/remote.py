@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, TimeoutError
 from dataclasses import dataclass, replace
@@ -12,13 +12,14 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from bench.costs.timeline import now_s
-from bench.errors import BenchError
 from bench.execution.engines.engine import Node
 from bench.execution.resources import Resources
 from bench.records import Request, Result, as_json, read_as
 from techniques.registry import Obstacle
 
 _LOG = logging.getLogger(__name__)
+
+OTHER_KIND = "its node is of another kind"
 
 _STOP_S = 15.0
 """How long an agent may take to stop a server before the runner goes on without it."""
@@ -31,6 +32,10 @@ class NodeLost(Exception):
 class Channel(Protocol):
     """How calls reach an agent. The future of a call raises NodeLost where its node is lost."""
 
+    @property
+    def end(self) -> str:
+        """How the agent ended, as far as that is seen without a call; empty while it may answer."""
+
     def call(self, what: str, arguments: Mapping[str, Any]) -> Future[dict[str, Any]]:
         """Call the agent."""
 
@@ -40,12 +45,18 @@ class Channel(Protocol):
 
 @dataclass
 class RemoteNode:
-    """A node with its agent; `lost` says how it was lost, and is empty while it answers."""
+    """A node with its agent; `lost` says how it was lost, and is empty while it answers.
+
+    `holds` are the physical cores and accelerators of its machine that it uses. It has `served` once it has
+    answered a request, whatever that found.
+    """
 
     node: Node
     channel: Channel
     host: str = ""
+    holds: frozenset[str] = frozenset()
     lost: str = ""
+    served: bool = False
 
     def lose(self, how: str) -> None:
         if not self.lost:
@@ -61,7 +72,8 @@ class RemoteExecutor:
         self._server: int | None = None
         self._end = ""
         self.ready: Future[None] = Future()
-        remote.channel.call("start", {"modules": list(modules)}).add_done_callback(self._started)
+        words = {"modules": list(modules), "cpus": list(remote.node.resources.cpus)}
+        remote.channel.call("start", words).add_done_callback(self._started)
 
     @property
     def alive(self) -> bool:
@@ -118,9 +130,12 @@ class RemoteExecutor:
         """Return the result of a call, with its times by the runner's clock."""
         answer = self._answer(called)
         if answer is None:
-            where = f"its node {self._name} was lost" if self._remote.lost else "its agent failed"
-            result = Result("killed", f"{where}: {self.end}", start_s=submitted_s)
+            # An agent that fails at a request may fail at all: its disk is full, as a rule.
+            self._remote.lose(f"its agent failed: {self.end}")
+            reason = f"its node {self._name} was lost: {self._remote.lost}"
+            result = Result("killed", reason, start_s=submitted_s)
         else:
+            self._remote.served = True
             self._end = answer["end"]
             result = read_as(Result, answer["result"])
         wall_s = now_s() - submitted_s
@@ -137,63 +152,81 @@ class RemoteNodes:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._remotes: dict[str, RemoteNode] = {}
         self.kind = ""
         self.devices: Mapping[str, str] = {}
         self.obstacles: Mapping[str, Obstacle | None] = {}
 
     def alive(self) -> list[RemoteNode]:
-        """Return the nodes that take part and are not lost."""
-        with self._lock:
-            found = list(self._remotes.values())
-        return [remote for remote in found if not remote.lost and remote.node.kind == self.kind]
+        """Return the nodes that are not lost; of those that would share a core or accelerator, the first."""
+        used: defaultdict[str, set[str]] = defaultdict(set)
+        found = []
+        for remote in self._remotes.values():
+            held = used[remote.node.machine]
+            if not remote.lost and held.isdisjoint(remote.holds):
+                held.update(remote.holds)
+                found.append(remote)
+        return found
+
+    def standing_by(self) -> int:
+        """Return how many nodes wait, because another one has their cores or accelerators."""
+        return sum(not remote.lost for remote in self._remotes.values()) - len(self.alive())
 
     def named(self, node: Node) -> RemoteNode:
         """Return a node with its agent."""
-        with self._lock:
-            return self._remotes[node.name]
+        return self._remotes[node.name]
 
-    def add(self, channel: Channel, answer: Mapping[str, Any], host: str) -> RemoteNode | None:
-        """Take up a node by what its agent said of it; None where it has a problem, which is logged."""
-        if problem_of(answer):
-            _LOG.warning("%s takes no part: %s", host, problem_of(answer))
-            channel.close()
-            return None
-        resources = Resources(tuple(answer["cpus"]), answer["memory_bytes"])
-        with self._lock:
-            name = self._tag(host)
-            remote = RemoteNode(Node(name, answer["kind"], resources), channel, host)
-            self._remotes[name] = remote
-        _LOG.info("%s is %s: %s", name, host, answer["devices"]["cpu"])
+    def why_not(self, answer: Mapping[str, Any]) -> str:
+        """Return why a node takes no part, by what its agent said of it; empty where it does."""
+        other = self.kind and answer["kind"] != self.kind
+        return str(answer["problem"]) or (OTHER_KIND if other else "")
+
+    def add(self, channel: Channel, answer: Mapping[str, Any], host: str) -> RemoteNode:
+        """Take up a node by what its agent said of it, with cores that no other node of its machine has.
+
+        Where too few are left for that, it stands by; see `alive`.
+        """
+        cpus, holds = self._share_of(answer)
+        resources = Resources(cpus, answer["memory_bytes"])
+        node = Node(self._tag(host), answer["kind"], resources, answer["machine"])
+        # One that is back again stands behind those that have taken its cores meanwhile.
+        self._remotes.pop(node.name, None)
+        remote = self._remotes[node.name] = RemoteNode(node, channel, host, holds)
+        _LOG.info(
+            "%s is %s, cores %s: %s", node.name, host, ",".join(map(str, cpus)), answer["devices"]["cpu"]
+        )
         return remote
 
-    def choose_kind(self, answers: Sequence[Mapping[str, Any]]) -> str:
-        """Choose the kind of node to use, by what agents said; an empty text where there is none."""
+    def choose_kind(self, answers: Sequence[Mapping[str, Any]]) -> None:
+        """Choose the kind of node to use, by what agents said."""
         cores: dict[str, tuple[int, int]] = {}
         for answer in answers:
-            if not problem_of(answer):
-                boards, before = cores.get(answer["kind"], (0, 0))
-                cores[answer["kind"]] = boards + answer["accelerators"], before + len(answer["cpus"])
-        self.kind = max(cores, key=lambda kind: cores[kind], default="")
-        for answer in answers:
-            if not problem_of(answer) and answer["kind"] == self.kind:
-                self.devices = answer["devices"]
-                self.obstacles = {
-                    name: Obstacle(*found) if found else None for name, found in answer["obstacles"].items()
-                }
-        return self.kind
+            boards, before = cores.get(answer["kind"], (0, 0))
+            cores[answer["kind"]] = boards + len(answer["boards"]), before + answer["cores"]
+        self.kind = max(cores, key=lambda kind: cores[kind])
+        chosen = next(answer for answer in answers if answer["kind"] == self.kind)
+        self.devices = chosen["devices"]
+        self.obstacles = {
+            name: Obstacle(*found) if found else None for name, found in chosen["obstacles"].items()
+        }
 
     def hosts(self) -> dict[str, str]:
         """Return the host of each node that takes part."""
         return {remote.node.name: remote.host for remote in self.alive()}
 
-    def close(self) -> None:
-        """End every agent."""
-        with self._lock:
-            remotes = list(self._remotes.values())
-        for remote in remotes:
-            remote.channel.close()
+    def _share_of(self, answer: Mapping[str, Any]) -> tuple[tuple[int, ...], frozenset[str]]:
+        """Return the cores of a node, and all that it does not share with another node of its machine."""
+        physical: dict[int, str] = dict(zip(answer["cpus"], answer["physical"], strict=True))
+        taken = {
+            name
+            for remote in self._remotes.values()
+            if not remote.lost and remote.node.machine == answer["machine"]
+            for name in remote.holds
+        }
+        free = [cpu for cpu, core in physical.items() if core not in taken]
+        cpus = (free if len(free) >= answer["cores"] else list(physical))[: answer["cores"]]
+        boards = (f"accelerator {board}" for board in answer["boards"])
+        return tuple(cpus), frozenset([*(physical[cpu] for cpu in cpus), *boards])
 
     def _tag(self, host: str) -> str:
         tag = f"node-{sha256(host.encode()).hexdigest()[:6]}"
@@ -203,13 +236,3 @@ class RemoteNodes:
                 return name  # back again
             number += 1
         return name
-
-
-def problem_of(answer: Mapping[str, Any]) -> str:
-    """Return why a node cannot take part, by what its agent said of it; empty where it can."""
-    return str(answer.get("fault") or answer["problem"])
-
-
-def no_node(problems: Sequence[str]) -> BenchError:
-    """Return the error of a cluster of which no node can take part."""
-    return BenchError(f"no node can take part: {problems[0]}" if problems else "the cluster has no node")

@@ -10,46 +10,44 @@ import os
 import shutil
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
 from bench.execution.engines.agent import Setup, source_folder
+from bench.execution.engines.cluster import ClusterEngine
 from bench.execution.engines.connection import Link, Reception, own_addresses, serve
-from bench.execution.engines.engine import Executor, Node
-from bench.execution.engines.remote import RemoteExecutor, RemoteNode, RemoteNodes, no_node, problem_of
+from bench.execution.engines.remote import Channel
 from bench.records import as_json
-from techniques.registry import Obstacle
 
-MAX_JOBS = 3
-"""Jobs of one slot that end before the run does: it is given up then."""
+_ANSWER_S = 10.0
+"""How long Slurm may take to say what a job does."""
 
-_GRACE_S = 20.0
-"""How long the first node waits for others, so that the kind of most of them can be chosen."""
-_LOOK_S = 5.0
 _END_S = 5.0
 
+_UNKNOWN = "unknown"
+"""The state of a job where Slurm does not answer."""
 
-@dataclass
-class _Slot:
-    """A node's worth of the cluster: its job, and the agent in it once that has called."""
+_ENDED = ("completed", "cancelled", "failed", "timeout", "node_fail", "out_of_memory", "boot_fail", "preempt")
 
-    job: Any = None
-    jobs: int = 0
-    link: Link | None = None
-    remote: RemoteNode | None = None
-    problem: str = ""
-    given_up: bool = False
+
+def slurm_engine(
+    setup: Setup, say: Callable[[str], None], nodes: int, minutes: int, cluster: str, **options: str
+) -> ClusterEngine:
+    """Submit a job for each node, and wait for the first one."""
+    if cluster == "local":  # each job has a share of this machine
+        setup = replace(setup, cpus=max(1, len(os.sched_getaffinity(0)) // nodes))
+    return ClusterEngine(SlurmCluster(setup, nodes, cluster, _settings(minutes, cluster, options)), say)
 
 
 @dataclass(frozen=True)
-class _Queue:
+class Queue:
     """How jobs are submitted and looked at: Slurm's own, or submitit's stand-in on this machine."""
 
     settings: Mapping[str, Any]
@@ -58,6 +56,7 @@ class _Queue:
     call: tuple[Any, ...] = field(default=())
 
     def submit(self, slot: int) -> Any:
+        """Submit the job of a slot; raises BenchError where it is refused."""
         import submitit
 
         try:
@@ -73,158 +72,134 @@ class _Queue:
         if self.cluster == "local":
             return "" if job.done(force_check=True) else "running"
         words = ["squeue", "--noheader", "--jobs", str(job.job_id), "--format", "%T (%r)"]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_ANSWER_S)
+        except subprocess.TimeoutExpired:
+            return f"{_UNKNOWN} (no answer within {_ANSWER_S:g} s)"
         unknown = "Invalid job id" in done.stderr  # it has ended a while ago
         if done.returncode and not unknown:
-            return f"unknown ({_last_line(done.stderr)})"
+            return f"{_UNKNOWN} ({_last_line(done.stderr)})"
         state = done.stdout.strip().lower()
         return "" if unknown or state.startswith(_ENDED) else state.removesuffix(" (none)")
 
 
-_ENDED = ("completed", "cancelled", "failed", "timeout", "node_fail", "out_of_memory", "boot_fail", "preempt")
+class _Job:
+    """The way to the agent of a job; `state` is what the queue said last of one that has not called."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.end = ""
+        self.state = "submitted"
+        self.job: Any = None
+        self._queue = queue
+        self._link: Link | None = None
+        self._hello: Future[dict[str, Any]] = Future()
+
+    def connect(self, connection: Connection, hello: dict[str, Any]) -> None:
+        """Take up the agent that has called."""
+        self._link = Link(connection, hello, self._left)
+        self._hello.set_result(hello)
+
+    @property
+    def has_called(self) -> bool:
+        return self._hello.done()
+
+    def look(self) -> None:
+        """Notice the end of a job whose agent has not called; that of others shows in their connection."""
+        if not self.has_called and not self.end:
+            self.state = self._queue.state(self.job)
+            if not self.state:
+                self.end = _last_words(self.job) or "its job ended"
+
+    def call(self, what: str, arguments: Mapping[str, Any]) -> Future[dict[str, Any]]:
+        if what == "describe":  # an agent does so as it calls
+            return self._hello
+        assert self._link is not None, "only a node that has taken part is called"
+        return self._link.call(what, arguments)
+
+    def hang_up(self) -> None:
+        """End the agent; its job ends by itself then."""
+        if self._link is not None:
+            self._link.close()
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether the job waits or runs."""
+        return self.job is not None and bool(self._queue.state(self.job))
+
+    def close(self) -> None:
+        self.hang_up()
+        with suppress(Exception):  # it may have ended
+            if self.is_queued:
+                self.job.cancel()
+
+    def _left(self) -> None:
+        self.end = self.end or "the connection to its agent ended"
 
 
-class SlurmEngine:
-    """The nodes of a Slurm cluster, each in a job of its own; see `bench.execution.engines.engine.Engine`."""
+class SlurmCluster:
+    """Slots of a Slurm cluster, by their numbers: each is a node's worth of it, in a job of its own."""
+
+    grows = False
 
     def __init__(
         self,
         setup: Setup,
-        say: Callable[[str], None],
         nodes: int,
-        minutes: int,
         cluster: str,
-        **options: str,
+        settings: Mapping[str, Any],
+        make_queue: Callable[..., Queue] = Queue,
     ) -> None:
         cache = Path(setup.results) / "cache"
         cache.mkdir(parents=True, exist_ok=True)
         # Nobody else may read it: the run's key is in it.
         self._folder = Path(tempfile.mkdtemp(prefix="slurm-", dir=cache))
-        self._nodes = RemoteNodes()
-        self._slots = [_Slot() for _ in range(nodes)]
-        self._lock = threading.RLock()  # of the slots, which the threads of connections change
-        self._looked_s = 0.0
+        self._slots = [str(slot) for slot in range(nodes)]
+        self._jobs: dict[str, _Job] = {}
         self._reception = Reception(self._received, "127.0.0.1" if cluster == "local" else "")
         call = (own_addresses(), self._reception.port, self._reception.key.hex(), as_json(setup))
-        settings = _settings(minutes, cluster, options)
-        self._queue = _Queue(settings, self._folder, cluster, call)
+        self._queue = make_queue(settings, self._folder, cluster, call)
+
+    def look(self) -> Mapping[str, str]:
+        for job in self._jobs.values():
+            job.look()
+            if job.state.startswith(_UNKNOWN):
+                break  # each question would wait for an answer
+        return dict.fromkeys(self._slots, "")
+
+    def start(self, place: str) -> Channel:
+        job = _Job(self._queue)
+        self._jobs[place] = job  # before its agent may call
         try:
-            for number in range(nodes):
-                self._submit(number)
-            self._wait_for_nodes(say)
-        except BaseException:
-            self.close()
+            job.job = self._queue.submit(int(place))
+        except BenchError:
+            del self._jobs[place]
             raise
-
-    def nodes(self) -> Sequence[Node]:
-        if time.monotonic() - self._looked_s > _LOOK_S:
-            self._look()
-        alive = [remote.node for remote in self._nodes.alive()]
-        if not alive and all(slot.given_up for slot in self._slots):
-            raise BenchError(f"every Slurm job has ended: {self._problem()}")
-        return alive
-
-    def devices(self) -> Mapping[str, str]:
-        return self._nodes.devices
-
-    def obstacles(self) -> Mapping[str, Obstacle | None]:
-        return self._nodes.obstacles
-
-    def hosts(self) -> Mapping[str, str]:
-        return self._nodes.hosts()
+        return job
 
     def waiting_for(self) -> str:
-        slots = [slot for slot in self._slots if not slot.given_up]
-        states = [f"{slot.job.job_id}, {self._queue.state(slot.job) or 'ended'}" for slot in slots]
-        return f"Slurm job {'; '.join(states)}"
+        waiting = [job for job in self._jobs.values() if not job.has_called]
+        states = [f"{job.job.job_id}, {job.state or 'ended'}" for job in waiting]
+        return f"Slurm job {'; '.join(states)}" if states else "Slurm to take a job"
 
-    def start(self, node: Node, modules: Sequence[str]) -> Executor:
-        return RemoteExecutor(self._nodes.named(node), modules)
-
-    def close(self) -> None:
+    def close(self, channels: Collection[Channel]) -> None:
         self._reception.close()
-        agents = [(slot, slot.link) for slot in self._slots if slot.link is not None]
-        for slot in self._slots:
-            slot.given_up = True  # nobody takes its place
-        for _, link in agents:
-            link.close()
-        until = time.monotonic() + _END_S
-        while time.monotonic() < until and any(self._queue.state(slot.job) for slot, _ in agents):
+        jobs = list(self._jobs.values())
+        for job in jobs:
+            job.hang_up()
+        until_s = time.monotonic() + _END_S
+        while time.monotonic() < until_s and any(job.has_called and job.is_queued for job in jobs):
             time.sleep(0.2)  # a job whose agent has ended ends by itself
-        for slot in self._slots:
-            with suppress(Exception):  # it may have ended
-                if slot.job is not None and self._queue.state(slot.job):
-                    slot.job.cancel()
+        for job in jobs:
+            job.close()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _wait_for_nodes(self, say: Callable[[str], None]) -> None:
-        """Wait for the first node, a little for others, and choose the kind to use."""
-        said, since = "", time.monotonic()
-        while not (links := self._links()):
-            if time.monotonic() - self._looked_s > _LOOK_S:
-                self._look()
-                reason = self.waiting_for()
-                if said != reason and time.monotonic() - since > _LOOK_S:
-                    say(f"waiting for {reason}")
-                    said = reason
-            if all(slot.given_up for slot in self._slots):
-                raise BenchError(f"--engine slurm: every job has ended: {self._problem()}")
-            time.sleep(0.1)
-        until = time.monotonic() + _GRACE_S
-        while len(links) < len(self._slots) and time.monotonic() < until:
-            time.sleep(0.1)
-            links = self._links()
-        hellos = [link.hello for link in links]
-        with self._lock:
-            if not self._nodes.choose_kind(hellos):
-                raise no_node([problem_of(hello) for hello in hellos])
-            for slot in self._slots:
-                self._take_up(slot)
-
-    def _links(self) -> list[Link]:
-        return [slot.link for slot in self._slots if slot.link is not None]
 
     def _received(self, connection: Connection, hello: dict[str, Any]) -> None:
         """Take up an agent that has called; the reception's thread does."""
-        slot = self._slots[hello["slot"]]
-        with self._lock:
-            slot.link = Link(connection, hello, lambda: self._left(slot))
-            if self._nodes.kind:
-                self._take_up(slot)
-
-    def _take_up(self, slot: _Slot) -> None:
-        if slot.link is not None and slot.remote is None:
-            slot.problem = problem_of(slot.link.hello)
-            slot.remote = self._nodes.add(slot.link, slot.link.hello, slot.link.hello["host"])
-            if slot.remote is None or slot.remote.node.kind != self._nodes.kind:
-                slot.given_up = True  # it would only keep a node that others may need
-                slot.problem = slot.problem or "its node is of another kind"
-                slot.link.close()
-
-    def _left(self, slot: _Slot) -> None:
-        with self._lock:
-            if slot.remote is not None and not slot.given_up:
-                slot.remote.lose("the connection to its agent ended")
-            slot.link, slot.remote = None, None
-
-    def _look(self) -> None:
-        """Submit a job again in place of one that has ended, as often as that goes."""
-        self._looked_s = time.monotonic()
-        for number, slot in enumerate(self._slots):
-            if slot.given_up or slot.link is not None or self._queue.state(slot.job):
-                continue
-            slot.problem = _last_words(slot.job) or "its job ended"
-            slot.given_up = slot.jobs >= MAX_JOBS
-            if not slot.given_up:
-                self._submit(number)
-
-    def _submit(self, number: int) -> None:
-        slot = self._slots[number]
-        slot.jobs += 1
-        slot.job = self._queue.submit(number)
-
-    def _problem(self) -> str:
-        return next((slot.problem for slot in self._slots if slot.problem), "its job ended")
+        job = self._jobs.get(str(hello["slot"]))
+        if job is None or job.has_called or job.end:
+            connection.close()  # of a job that was given up, or that Slurm has started again
+        else:
+            job.connect(connection, hello)
 
 
 def _settings(minutes: int, cluster: str, options: Mapping[str, str]) -> dict[str, Any]:

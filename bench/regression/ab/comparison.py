@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,12 +15,12 @@ from bench.formatting import counted
 from bench.matrix.shipped import shipped_matrices
 from bench.metrics import METRICS
 from bench.regression.ab.blocks import Rules, Side, Timing, compare, finding
-from bench.regression.ab.revisions import Say, environment, place_of
+from bench.regression.ab.libraries import difference_of, python_with, requirements_of
+from bench.regression.ab.revisions import Say, place_of
 from bench.regression.ab.sampling import CommandSampler, MatrixSampler, Place, Sampler
 from bench.regression.finding import Comparison
 from bench.regression.revisions import Repository
 from bench.regression.verdict import judge_untimed
-from bench.results.store import Store
 
 Kind = Literal["revisions", "settings", "libraries", "results"]
 
@@ -75,6 +74,8 @@ def compare_sides(options: Options, say: Say) -> Comparison:
             opened.callback(sampler.close)
         before, after = (_name(options, side, places[side]) for side in _SIDES)
         comparison = Comparison("ab", before, after)
+        if places["A"].python != places["B"].python:
+            comparison.notes.append(difference_of(places["A"].python, places["B"].python))
         offers = {}
         for side in _SIDES:
             say(f"preparing {side}: {_name(options, side, places[side])}")
@@ -117,13 +118,14 @@ def _check(options: Options) -> None:
         raise BenchError("--command compares revisions or libraries; two settings or results need --matrix")
     if options.kind in ("settings", "results") and not (options.a and options.b):
         raise BenchError(f"comparing {options.kind} needs both sides: bench ab A B")
-    if options.kind == "libraries" and options.libraries.count(" / ") != 1:
-        raise BenchError(
-            "--with: must be two lists with ' / ' between, as 'torch==2.12 / torch==2.13', "
-            f"got {options.libraries!r}"
-        )
-    if options.kind == "libraries" and (options.a or options.b):
-        raise BenchError("--with compares two environments of the work tree: leave A and B out")
+    if options.kind == "libraries":
+        requirements_of(options.libraries)
+        if options.a or options.b:
+            raise BenchError("--with compares two environments of the work tree: leave A and B out")
+    if options.kind == "results" and any(
+        (options.matrix, options.filter, options.workloads, options.plugins)
+    ):
+        raise BenchError("results folders bring their own matrix; --cell and --metric choose timings")
     if options.extras and options.kind != "revisions":
         raise BenchError("--extra is for environments of revisions")
     if options.pattern:
@@ -144,17 +146,9 @@ def _places(options: Options, say: Say) -> Iterator[dict[Side, Place]]:
         yield {"A": Place(options.a, here), "B": Place(options.b, here)}
         return
     if options.kind == "libraries":
-        both = [pins.split() for pins in options.libraries.split(" / ")]
-        names = [
-            hashlib.sha256(" ".join([*sorted(pins), str(here)]).encode()).hexdigest()[:16] for pins in both
-        ]
-        pythons = [
-            environment(f"with-{name}", pins, say, alongside=True)
-            for name, pins in zip(names, both, strict=True)
-        ]
         yield {
-            side: Place(" ".join(pins), here, python)
-            for side, pins, python in zip(_SIDES, both, pythons, strict=True)
+            side: Place(" ".join(wanted), here, python_with(wanted, here, say))
+            for side, wanted in zip(_SIDES, requirements_of(options.libraries), strict=True)
         }
         return
     repository = Repository(here)
@@ -179,30 +173,24 @@ def _sampler(options: Options, side: Side, place: Place) -> Sampler:
     own = options.results.resolve() / "ab"
     name = f"{side}-{re.sub(r'[^A-Za-z0-9._-]+', '-', place.name)[:60]}"
     text = options.a if side == "A" else options.b
-    filters = [options.filter, *([text] if options.kind == "settings" else [])]
-    results = Path(text).resolve() if options.kind == "results" else own / name
-    served = {
-        "matrix": _matrix_of(options, place, results),
-        "filter": ",".join(filter_ for filter_ in filters if filter_),
-        "workloads": options.workloads,
-        "plugins": [_file_of(path, place) for path in options.plugins],
-        "results": str(results),
-        "smoke": options.smoke,
-    }
+    served: dict[str, Any] = {"results": str(own / name), "smoke": options.smoke}
+    if options.kind == "results":
+        served |= {"kept": str(Path(text).resolve())}
+    else:
+        filters = [options.filter, *([text] if options.kind == "settings" else [])]
+        served |= {
+            "matrix": _matrix_of(options, place),
+            "filter": ",".join(filter_ for filter_ in filters if filter_),
+            "workloads": options.workloads,
+            "plugins": [_file_of(path, place) for path in options.plugins],
+        }
     return MatrixSampler(place, served, own / f"{name}.log")
 
 
-def _matrix_of(options: Options, place: Place, results: Path) -> str:
+def _matrix_of(options: Options, place: Place) -> str:
     """Return the matrix of a side: a shipped one is one file for both, else the side's own if it has one."""
-    matrix = options.matrix
-    if not matrix:
-        store = Store.open(results, create=False)
-        try:
-            return str(store.run(store.find_run(None))["matrix"])
-        finally:
-            store.close()
-    shipped = shipped_matrices().get(matrix)
-    return str(shipped) if shipped else _file_of(Path(matrix), place)
+    shipped = shipped_matrices().get(options.matrix)
+    return str(shipped) if shipped else _file_of(Path(options.matrix), place)
 
 
 def _file_of(path: Path, place: Place) -> str:

@@ -124,17 +124,19 @@ def _check_extras(tree: Path, extras: Sequence[str]) -> None:
         raise BenchError(f"--extra {unknown[0]}: the revision has no such extra{nearest(unknown[0], known)}")
 
 
-def environment(name: str, wanted: Sequence[str], say: Say, alongside: bool = False) -> str:
+def environment(
+    name: str, wanted: Sequence[str], say: Say, *, alongside: bool = False, again: bool = False
+) -> str:
     """Return the interpreter of a cached environment with packages of its own; raises BenchError.
 
     `wanted` are pip's arguments. With `alongside`, it has the packages of this environment too; its own come
-    first.
+    first. With `again` it is made even if there is one.
     """
     folder = cache_folder("environments") / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     python = folder / "bin" / "python"
     with FileLock(str(folder) + ".lock"):
-        if (folder / "complete").is_file():
+        if (folder / "complete").is_file() and not again:
             return str(python)
         shutil.rmtree(folder, ignore_errors=True)
         say(f"making an environment with {' '.join(wanted)}")
@@ -151,11 +153,12 @@ def environment(name: str, wanted: Sequence[str], say: Say, alongside: bool = Fa
 
 
 def _see_also(python: Path) -> None:
-    """Let an environment see the packages of this one, after its own."""
+    """Let an environment see the packages of this one, after its own; what is installed editable too."""
     import site
 
     (own,) = (python.parent.parent / "lib").glob("python*/site-packages")
-    (own / "alongside.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+    lines = [f"import site; site.addsitedir({folder!r})\n" for folder in site.getsitepackages()]
+    (own / "alongside.pth").write_text("".join(lines))
 
 
 def _run(command: Sequence[str]) -> None:

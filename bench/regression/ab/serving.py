@@ -10,14 +10,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from pydantic import BaseModel, ConfigDict
 
 from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.execution.preparation import Prepared
 
 OLDER = (
     "its bench is older than `bench ab` and cannot launch stages one by one; compare later revisions, or a "
@@ -26,12 +29,16 @@ OLDER = (
 
 
 class Served(BaseModel):
-    """What a side's process is told: what to run, and where its results go."""
+    """What a side's process is told: what to run, and where its results go.
+
+    With `kept`, a results folder, it is what the latest run there left, instead of a matrix.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
-    matrix: str
+    matrix: str = ""
     results: Path
+    kept: Path | None = None
     filter: str = ""
     workloads: tuple[str, ...] = ()
     plugins: tuple[Path, ...] = ()
@@ -71,20 +78,9 @@ def _say(channel: TextIO, message: dict[str, Any]) -> None:
 
 def _serve(served: Served, channel: TextIO) -> dict[str, Any]:
     from bench.execution.on_demand import Launched, Offer, OnDemand
-    from bench.execution.options import RunOptions
-    from bench.execution.session import execute, prepare
+    from bench.execution.session import execute
     from bench.regression.baseline import collect
     from bench.results.store import Store
-
-    options = RunOptions(
-        served.matrix,
-        served.results,
-        served.filter,
-        served.workloads,
-        served.plugins,
-        smoke=served.smoke,
-        fresh=True,
-    )
 
     def wanted(offers: list[Offer]) -> Iterator[str]:
         _say(channel, {"offers": [asdict(offer) for offer in offers]})
@@ -100,13 +96,38 @@ def _serve(served: Served, channel: TextIO) -> dict[str, Any]:
     def log(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
-    prepared = prepare(options, say=log)
-    outcome = execute(prepared, lambda run_id: None, log, OnDemand(wanted, answer))
+    outcome = execute(_prepared(served, log), lambda run_id: None, log, OnDemand(wanted, answer))
     store = Store.open(served.results, create=False)
     try:
         return collect(store, outcome.run_id)
     finally:
         store.close()
+
+
+def _prepared(served: Served, log: Callable[[str], None]) -> Prepared:
+    from bench.execution.options import RunOptions
+    from bench.execution.preparation import prepare
+    from bench.regression.ab.kept import taken_over
+
+    if served.kept is not None:
+        options, plan = taken_over(served.kept, served.results)
+        return replace(_unlimited(prepare(options, say=log)), plan=plan)
+    options = RunOptions(
+        served.matrix,
+        served.results,
+        served.filter,
+        served.workloads,
+        served.plugins,
+        smoke=served.smoke,
+        fresh=True,
+    )
+    return _unlimited(prepare(options, say=log))
+
+
+def _unlimited(prepared: Prepared) -> Prepared:
+    """Return it without a budget: who asks for launches limits them."""
+    budget = prepared.matrix.budget.model_copy(update={"budget_s": None})
+    return replace(prepared, matrix=replace(prepared.matrix, budget=budget))
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from bench.results.store.columns import Measured, Real, is_measurable
+from bench.results.store.columns import LARGEST, Measured, Real, Whole, is_measurable
 
 Values = Sequence[Any] | np.ndarray
 
 
 def read_columns(connection: sa.Connection, query: sa.Select[Any]) -> dict[str, Values]:
-    """Return the columns of a query by name; numbers as float64 (rows,), NaN where they are unknown.
+    """Return the columns of a query by name: floats as float64 (rows,), NaN where they are unknown, and
+    integers that are all known as int64.
 
     Equal values share one object. Raises Damaged as reading the rows one by one does.
     """
@@ -57,11 +58,24 @@ def _checked(type_: Any, values: tuple[Any, ...], dialect: sa.Dialect) -> Values
     kinds = set(map(type, values)) - {NoneType}
     if isinstance(type_, Measured | Real) and kinds <= {float, int}:
         return _numbers(type_, values, read)
+    if isinstance(type_, Whole) and kinds == {int}:
+        integers = _integers(type_, values)
+        if integers is not None:
+            return integers
     # Values of several types may be equal, as 1 and 1.0, and not all of them be right.
     if len(kinds) > 1:
         return [read(value) for value in values]
     known = {value: read(value) for value in dict.fromkeys(values)}
     return [known[value] for value in values]
+
+
+def _integers(type_: Whole, values: tuple[Any, ...]) -> np.ndarray | None:
+    """Return integers as an array; None where some are unknown or not allowed."""
+    try:
+        found = np.array(values, dtype=np.int64)
+    except (TypeError, OverflowError):
+        return None
+    return found if ((found >= type_.least) & (found <= LARGEST)).all() else None
 
 
 def _numbers(type_: Measured | Real, values: tuple[Any, ...], read: Callable[[Any], Any]) -> Values:

@@ -23,7 +23,8 @@ from bench.files import parse_json
 
 MAX_TEXT = 2**24
 MAX_SAMPLES = 1_000_000
-_LARGEST = 2**53
+LARGEST = 2**53
+"""The largest integer in a store: every one up to it is a float too."""
 _HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")  # what stands for bytes that are not UTF-8
 _LARGEST_MEASURED = 1e100  # ratios of two such numbers, and their logarithms, are numbers still
 
@@ -94,7 +95,7 @@ class Whole(_Checked, TypeDecorator[int]):
         """Return the integer that was read; raises Damaged for other types and outside of the bounds."""
         if self.is_missing(value):
             return None
-        if not isinstance(value, int) or not self.least <= value <= _LARGEST:
+        if not isinstance(value, int) or not self.least <= value <= LARGEST:
             raise self.refuse(f"must be an integer from {self.least}, got {_brief(value)}")
         return value
 

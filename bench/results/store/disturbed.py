@@ -29,16 +29,19 @@ def disturbances_among(
 ) -> dict[int, str]:
     """Return what disturbed each of a run's good launches, from (id, dynamic, environment's id) of each."""
     machines = _machines(connection, {environment_id for _, _, environment_id in good})
-    groups: dict[str, dict[int, Any]] = {}
+    groups: dict[object, dict[int, Any]] = {}
     for id_, dynamic, environment_id in good:
-        groups.setdefault(machines.get(environment_id or "", ""), {})[id_] = dynamic
+        groups.setdefault(machines.get(environment_id or ""), {})[id_] = dynamic
     judged = [what_disturbed(launches_of_one) for launches_of_one in groups.values()]
     return {launch: what for some in judged for launch, what in some.items()}
 
 
-def _machines(connection: sa.Connection, ids: set[str | None]) -> dict[str, str]:
-    """Return the machine of each environment: a launch is held against others of its own machine only."""
+def _machines(connection: sa.Connection, ids: set[str | None]) -> dict[str, tuple[str, int | None]]:
+    """Return the machine of each environment, and how many of its cores were used.
+
+    A launch is held against others of its own: the reference product takes longer on fewer cores.
+    """
     if len(ids) < 2:
         return {}
     query = schema.environments.select().where(schema.environments.c.id.in_(ids - {None}))
-    return {row.id: machine_name(row.content) for row in connection.execute(query)}
+    return {row.id: (machine_name(row.content), row.content.get("cpus")) for row in connection.execute(query)}

@@ -16,7 +16,7 @@ from bench.results.store.columns import Damaged
 from bench.results.store.database import Database, explained
 from bench.results.store.disturbed import disturbances
 from bench.results.store.documents import ADDED_AXES
-from bench.results.store.recorded import Recorded, recorded
+from bench.results.store.recorded import Recorded, recorded, without_categories
 from bench.results.store.records_of import Launch, launches_of
 from bench.results.store.rows import CellRow, LaunchCount, StageRow
 from bench.results.store.unreadable import UnreadableRecord, unreadable_records
@@ -96,9 +96,11 @@ class Reading:
         )
         with self._reading() as connection:
             found = read_columns(connection, query)
+        # Equal requests are one object, and most stages share a few.
+        requests = {id(request): _planned(request) for request in _distinct(found["request"])}
         columns = (found[name] for name in ("key", "kind", "label", "timed", "parents", "request"))
         return [
-            StageRow(key, kind, label, timed, tuple(parents), _planned(request))
+            StageRow(key, kind, label, timed, tuple(parents), requests[id(request)])
             for key, kind, label, timed, parents, request in zip(*columns, strict=True)
         ]
 
@@ -110,7 +112,7 @@ class Reading:
         query = schema.cells.select().where(schema.cells.c.run_id == run_id).order_by(schema.cells.c.position)
         keys = sa.select(schema.stages.c.key).where(schema.stages.c.run_id == run_id)
         with self._reading() as connection:
-            known = set(connection.execute(keys).scalars())
+            known = set(read_columns(connection, keys)["key"])
             found = read_columns(connection, query)
             columns = (found[name] for name in ("name", "axes", "stages", "skipped"))
             cells = [
@@ -139,17 +141,17 @@ class Reading:
         Columns: stage_key, kind, label, round, state, launch_id, environment_id, metric, qualifier, value,
         low, high, n, method, reason, samples (float64 array or None), disturbed (by what; empty: by nothing).
         """
-        return self.recorded(run_id).measurements.infer_objects()
+        return without_categories(self.recorded(run_id).measurements)
 
     def stage_measurements(self, run_id: str, stage_key: str) -> pd.DataFrame:
         """Return those rows of `measurements` that are of one stage: little of a long run is read."""
         with self._reading() as connection:
-            return recorded(connection, run_id, stage_key).measurements.infer_objects()
+            return without_categories(recorded(connection, run_id, stage_key).measurements)
 
     def recorded(self, run_id: str) -> Recorded:
         """Return what a run's launches found: the frames `launches` and `measurements` at once.
 
-        Their texts are objects, which large frames are quicker with.
+        Their texts are objects and categories, which large frames are quicker with.
         """
         with self._reading() as connection:
             return recorded(connection, run_id)
@@ -306,6 +308,11 @@ class Reading:
 def _with_all_axes(axes: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a cell's axes with those that older stores lack; cells of imported runs have none."""
     return axes and {**axes, **{name: value for name, value in ADDED_AXES.items() if name not in axes}}
+
+
+def _distinct(values: Iterable[Any]) -> Iterable[Any]:
+    """Return each object once."""
+    return {id(value): value for value in values}.values()
 
 
 def _planned(request: Mapping[str, Any]) -> PlannedRequest:

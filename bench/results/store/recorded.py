@@ -26,9 +26,16 @@ _COLUMNS = (
 )
 
 
+_CATEGORIES = ("stage_key", "kind", "label", "state", "metric", "qualifier", "disturbed")
+"""Columns of measurements that are categories: few values, over and over."""
+
+
 @dataclass(frozen=True)
 class Recorded:
-    """The frames of `Store.launches` and `Store.measurements`, and the launches that cannot be read."""
+    """The frames of `Store.launches` and `Store.measurements`, and the launches that cannot be read.
+
+    Texts that repeat are categories in `measurements`, of which a large frame is made and searched sooner.
+    """
 
     launches: pd.DataFrame
     measurements: pd.DataFrame
@@ -98,18 +105,35 @@ def _measurements(
     query = sa.select(table.key, table.kind, table.label, table.timed).where(table.run_id == run_id)
     stages = _frame(read_columns(connection, query)).rename(columns={"key": "stage_key"})
     names = ["id", *(name for name in _COLUMNS if name in own)]
-    beside = own[names].merge(stages, on="stage_key")
+    beside = _with_categories(own[names].merge(stages, on="stage_key"))
     places = pd.Index(beside["id"]).get_indexer(found["launch_id"])
     known = places >= 0
     if not known.all():
         found = found[known].reset_index(drop=True)
     beside = beside.take(places[known]).reset_index(drop=True)
     taken = {name: beside[name] for name in _COLUMNS if name not in found}
-    frame = found.assign(**taken)[list(_COLUMNS)]
+    frame = _with_categories(found).assign(**taken)[list(_COLUMNS)]
     # No call takes no time, and a ratio to it is no number: such a value is unknown.
     seconds = [name for name in frame["metric"].unique() if metric_named(name).unit == "s"]
     of_nothing = frame["timed"].astype(bool) & frame["metric"].isin(seconds) & (frame["value"] <= 0)
     return frame.assign(value=frame["value"].mask(of_nothing))
+
+
+def _with_categories(frame: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    found = {}
+    for name in _CATEGORIES:
+        if name in frame:
+            places, values = pd.factorize(frame[name])
+            found[name] = pd.Categorical.from_codes(places, values)
+    return frame.assign(**found)
+
+
+def without_categories(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame with plain texts for its categories, and types as pandas infers them."""
+    names = [name for name in _CATEGORIES if name in frame]
+    return frame.astype(dict.fromkeys(names, object)).infer_objects()
 
 
 def _of_launches(run_id: str, without: Sequence[int], stage_key: str) -> sa.Select[tuple[object, ...]]:

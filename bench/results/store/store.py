@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from bench.errors import StoreError
 from bench.records import Artifact, Result
 from bench.results.folder import folder_id, refuse_file
-from bench.results.store import cost_history, removal, schema, writing
+from bench.results.store import cost_history, removal, writing
 from bench.results.store.database import Database, NoStore, explained
 from bench.results.store.disturbed import disturbances
 from bench.results.store.reading import Reading
@@ -130,11 +130,7 @@ class Store(Reading):
     def finish_run(self, run_id: str) -> None:
         """Mark a run as finished now."""
         with self._transaction() as connection:
-            connection.execute(
-                schema.runs.update()
-                .where(schema.runs.c.id == run_id)
-                .values(state="finished", finished_s=time.time())
-            )
+            writing.finish_run(connection, run_id, time.time())
 
     def add_launch(
         self, run_id: str, stage: StageRow, round_: int, result: Result, *, reused: bool = False
@@ -152,28 +148,56 @@ class Store(Reading):
                 return ""
             return disturbances(connection, run_id, self._unread(connection, run_id)).get(launch_id, "")
 
-    def add_launches(self, run_id: str, launches: Iterable[Launch], stages: Mapping[str, StageRow]) -> None:
-        """Enter launches of other runs in one transaction, each under the stage that its own key maps to.
+    def add_run(
+        self,
+        run_id: str,
+        identity: str,
+        matrix: str,
+        command: str,
+        request: Mapping[str, Any],
+        stages: Sequence[StageRow],
+        cells: Sequence[CellRow],
+        launches: Iterable[Launch],
+        artifacts: Iterable[tuple[StageRow, Artifact]] = (),
+        overheads: Mapping[str, float] | None = None,
+        *,
+        started_s: float | None = None,
+    ) -> str:
+        """Enter a run that has ended, whole, in one transaction; returns its id, longer where that was taken.
 
-        Launches of stages that are not in `stages` are left out.
+        Launches are under the keys of `stages`, and `artifacts` lie in the results folder. It began now, or
+        at `started_s` (Unix time).
         """
+        now_s = time.time()
+        began_s = now_s if started_s is None else started_s
         with self._transaction() as connection:
+            self._database.order_alone(connection)
+            run_id = writing.enter_run(
+                connection,
+                run_id,
+                identity,
+                matrix,
+                command,
+                request,
+                folder=self.folder,
+                host="",
+                started_s=began_s,
+            )
+            writing.enter_plan(connection, run_id, stages, cells)
             for launch in launches:
-                stage = stages.get(launch.stage_key)
-                if stage is not None:
-                    writing.enter_launch(
-                        connection, run_id, stage.key, launch.round, launch.result, reused=launch.reused
-                    )
-
-    def add_artifact(self, key: str, kind: str, entry: Artifact) -> None:
-        """Enter an artifact that lies in the results folder."""
-        with self._transaction() as connection:
-            writing.enter_artifact(connection, self.folder, key, kind, entry)
+                of = (launch.stage_key, launch.round, launch.result)
+                writing.enter_launch(connection, run_id, *of, reused=launch.reused)
+            for stage, entry in artifacts:
+                writing.enter_artifact(connection, self.folder, stage.key, stage.kind, entry)
+            for part, seconds in (overheads or {}).items():
+                writing.enter_overhead(connection, run_id, part, seconds)
+            writing.finish_run(connection, run_id, now_s)
+        return run_id
 
     def add_overhead(self, run_id: str, part: str, seconds: float) -> None:
         """Enter seconds that the run spent outside the stages' own bodies, by what they went to."""
         with self._transaction() as connection:
-            connection.execute(schema.overheads.insert().values(run_id=run_id, part=part, seconds=seconds))
+            writing.enter_overhead(connection, run_id, part, seconds)
 
     def keep_prediction(self, run_id: str, prediction: Mapping[str, Any]) -> None:
         """Keep what a run predicted of itself; what an earlier execution of it predicted goes."""

@@ -53,6 +53,17 @@ def enter_run(
     return run_id
 
 
+def finish_run(connection: sa.Connection, run_id: str, finished_s: float) -> None:
+    """Mark a run as finished at that time (Unix time)."""
+    own = schema.runs.c.id == run_id
+    connection.execute(schema.runs.update().where(own).values(state="finished", finished_s=finished_s))
+
+
+def enter_overhead(connection: sa.Connection, run_id: str, part: str, seconds: float) -> None:
+    """Enter seconds that a run spent outside the stages' own bodies, by what they went to."""
+    connection.execute(schema.overheads.insert().values(run_id=run_id, part=part, seconds=seconds))
+
+
 def enter_plan(
     connection: sa.Connection, run_id: str, stages: Sequence[StageRow], cells: Sequence[CellRow]
 ) -> None:

@@ -29,7 +29,7 @@ function makeChart(host) {
   const head = element("div", { className: "chart-head" }, element("h3", { textContent: kind.title }));
   const drawing = element("div");
   const legend = element("div", { className: "legend" });
-  const caption = element("figcaption", { textContent: kind.caption + (kind.rows === points ? leftOut() : "") });
+  const caption = element("figcaption", { textContent: kind.caption + (OF_POINTS.has(kind.rows) ? leftOut() : "") });
   host.replaceChildren(head, drawing, legend, caption);
   const made = { width: 0, draw };
   const boxes = boxesOf(kind, state, draw);
@@ -41,8 +41,8 @@ function makeChart(host) {
     made.width = host.clientWidth;
     const left = picked(rows, boxes, state, fixed);
     const drawn = left.length ? kind.draw(left, Math.max(260, made.width), state) : null;
-    drawing.replaceChildren(drawn || element("p", { className: "soft", textContent: "Nothing was measured." }));
-    drawLegend(legend, kind, left);
+    drawing.replaceChildren(drawn || element("p", { className: "soft", textContent: kind.nothing || "Nothing was measured." }));
+    drawLegend(legend, kind, drawn ? left : []);
     host.dataset.ready = "";
   }
 }
@@ -105,6 +105,10 @@ function drawLegend(legend, kind, rows) {
 }
 
 const points = () => rowsOf(DATA.charts.points).map((row, at) => ({ ...row, front: FRONT.has(at) }));
+const withSpeedup = () => points().filter((row) => row.speedup > 0 && row.loss !== null);
+const withRate = () => points().filter((row) => row.intensity > 0 && row.rate > 0);
+const OF_POINTS = new Set([points, withSpeedup, withRate]);
+
 /** Say how many points are not drawn, if any. */
 function leftOut() {
   const { rows, total } = DATA.charts.points;
@@ -118,7 +122,7 @@ const withFill = (row) => colourOf("compression", row.compression);
 function quality(rows, width, { x, label, format }) {
   const front = rows.filter((row) => row.front).sort((a, b) => a[x] - b[x]);
   const known = rows.filter((row) => row[x] > 0);
-  const [least, most] = d3.extent(known, (row) => row[x]);
+  const [least, most] = widened(d3.extent(known, (row) => row[x]));
   const ticks = x === "size" ? byteTicks([least, most]) : logTicks([least, most], narrow(width) ? 4 : 7);
   const marks = [
     Plot.ruleX(known, { x, y1: "quality_low", y2: "quality_high", stroke: withFill, strokeOpacity: (row) => 0.5 * opacity(row) }),
@@ -136,18 +140,28 @@ function quality(rows, width, { x, label, format }) {
   marks.push(pointer(known, { x, y: "quality" }, aboutPoint));
   return opening(plotted(width, {
     height: 330, marginLeft: 58, marginRight: 24, marginTop: 26, ariaLabel: label,
-    x: { type: "log", label: `${label} →`, ticks, tickFormat: format, grid: true },
+    x: { type: "log", label: `${label} →`, ticks, tickFormat: format, grid: true, ...(known.length ? { domain: reach(known, x, [least, most]) } : {}) },
     y: { label: "↑ quality", tickFormat: percent, grid: true, nice: true },
     symbol: { type: "identity" }, color: { type: "identity" }, marks,
   }), nameOf);
 }
 
-/** Name a few points of the front directly: those that are far enough from the one before. */
+/** Return bounds that are apart: an interval of a single value would fill a chart as if it were wide. */
+const widened = ([least, most]) => (most / least < 1.5 ? [least / 1.3, most * 1.3] : [least, most]);
+
+/** Return the bounds of an axis that has the points and, of latencies, their intervals. */
+function reach(rows, x, [least, most]) {
+  const ends = x === "latency" ? rows.flatMap((row) => [row.low, row.high]).filter((value) => value > 0) : [];
+  return [Math.min(least, ...ends), Math.max(most, ...ends)];
+}
+
+/** Name a few points of the front directly: those that are far enough from the one before, each name once. */
 function frontLabels(front, x) {
   const named = [];
   for (const point of front) {
     const before = named[named.length - 1];
-    if (!before || Math.log(point[x] / before[x]) > 0.35) named.push(point);
+    const apart = !before || Math.log(point[x] / before[x]) > 0.35;
+    if (apart && !named.some((other) => other.compression === point.compression)) named.push(point);
   }
   const middle = Math.sqrt(front[0][x] * front[front.length - 1][x]);
   return [false, true].map((right) => Plot.text(named.slice(0, 5).filter((row) => front.length > 1 && row[x] > middle === right), {
@@ -191,9 +205,7 @@ function latencies(rows, width) {
   }), nameOf);
 }
 
-function lossAgainstSpeed(rows, width) {
-  const known = rows.filter((row) => row.speedup > 0 && row.loss !== null);
-  if (!known.length) return null;
+function lossAgainstSpeed(known, width) {
   return opening(plotted(width, {
     height: 330, marginLeft: 52, marginRight: 24, marginTop: 26, ariaLabel: "Quality lost against speedup",
     x: { type: "log", label: "speedup vs none on cpu-eager →", ticks: logTicks(known.map((row) => row.speedup), 6), tickFormat: times, grid: true },
@@ -210,9 +222,7 @@ function lossAgainstSpeed(rows, width) {
   }), nameOf);
 }
 
-function roofline(rows, width, { batch_size }) {
-  const known = rows.filter((row) => row.intensity > 0 && row.rate > 0);
-  if (!known.length) return null;
+function roofline(known, width, { batch_size }) {
   const ceilings = DATA.charts.ceilings || [];
   const xs = known.map((row) => row.intensity);
   const ridge = ceilings.map(({ rate, bytes: moved }) => rate / moved);

@@ -139,7 +139,8 @@ const CHARTS = {
     draw: latencies,
   },
   "loss-speedup": {
-    title: "What speed costs in quality", rows: points, choose: ["workload", "batch_size"], legend: ["compression"],
+    title: "What speed costs in quality", rows: withSpeedup, choose: ["workload", "batch_size"], legend: ["compression"],
+    nothing: "No valid cell has a speedup: it is against the uncompressed model on cpu-eager.",
     caption: "Down and right is better. Dashed: the bound within which a compression is recommended.",
     draw: lossAgainstSpeed,
   },
@@ -149,7 +150,8 @@ const CHARTS = {
     draw: (rows, width) => quality(rows, width, { x: "size", label: "compressed size", format: bytes }),
   },
   roofline: {
-    title: "Roofline", rows: points, choose: ["workload", "batch_size"], legend: ["compression"],
+    title: "Roofline", rows: withRate, choose: ["workload", "batch_size"], legend: ["compression"],
+    nothing: "No valid cell has a count of its operations and of the bytes that it moves.",
     caption: "Lines: what the machine was measured to do at most, by number format (Williams, Waterman & Patterson 2009).",
     draw: roofline,
   },

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from bench.analysis.comparable import differences, fingerprint
+from bench.analysis.comparable import (
+    changed_versions,
+    differences,
+    fingerprint,
+    machine_name,
+    machine_names,
+)
 
 ENVIRONMENT = {
     "cpu": {"model": "some"},
@@ -30,3 +36,30 @@ def test_what_decides_changes_the_fingerprint_and_is_named(key):
 def test_revision_and_kernel_do_not():
     changed = {**ENVIRONMENT, "os": "Linux 6.2", "git": None, "load": 3}
     assert fingerprint(changed) == fingerprint(ENVIRONMENT) and not differences(ENVIRONMENT, changed)
+
+
+def test_a_machine_is_one_however_many_of_its_cores_a_stage_had():
+    found = machine_names(
+        {
+            "evaluate": {"cpu": {"model": "EPYC", "logical_cores": 4}, "cpus": 1},
+            "infer": {"cpu": {"model": "EPYC", "logical_cores": 4, "governor": "powersave"}, "cpus": 2},
+            "on a GPU": {"cpu": {"model": "EPYC", "logical_cores": 4}, "accelerators": [{"name": "H200"}]},
+            "elsewhere": {"cpu": {"model": "EPYC", "logical_cores": 8}, "cpus": 4},
+        }
+    )
+    assert found == {
+        **dict.fromkeys(("evaluate", "infer", "on a GPU"), "EPYC, 2 cores, H200"),
+        "elsewhere": "EPYC, 4 cores",
+    }
+
+
+def test_a_record_that_was_merged_keeps_the_name_of_its_machine():
+    environment = {"cpu": {"model": "EPYC"}, "cpus": 1, "machine": "EPYC, 2 cores, host 2"}
+    assert machine_name(environment) == "EPYC, 2 cores, host 2"
+    assert machine_names({"a": environment}) == {"a": "EPYC, 2 cores, host 2"}
+    assert machine_name({"cpu": {"model": "EPYC"}, "cpus": 1}) == "EPYC, 1 core"
+
+
+def test_changed_versions_name_what_both_have_before_what_one_lacks():
+    before, after = {"a": "1", "b": "1", "c": "2"}, {"b": "1", "c": "3", "d": "1"}
+    assert changed_versions(before, after) == ["c 2 -> 3", "a 1 -> none", "d none -> 1"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -15,17 +14,8 @@ from bench.analysis.noise import (
     carry_over,
     difference,
     two_modes,
-    widened,
 )
-from bench.analysis.statistics import ratio_interval
-
-
-def series(chance: np.random.Generator, count: int, correlation: float, spread: float = 0.03) -> np.ndarray:
-    """Return an autoregressive series of launches."""
-    values = [chance.normal()]
-    for _ in range(count - 1):
-        values.append(correlation * values[-1] + math.sqrt(1 - correlation**2) * chance.normal())
-    return np.exp(spread * np.array(values))
+from tests.support.launch_kinds import LAUNCHES, series, share_that_holds
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.3, 0.6])
@@ -40,26 +30,11 @@ def test_series_too_short_or_constant_tell_nothing_of_carry_over():
     assert carry_over([]) == 0.0
 
 
-LAUNCHES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
-    "lognormal": lambda chance, n: np.exp(chance.normal(0, 0.03, n)),
-    "two modes": lambda chance, n: np.exp(chance.normal(0, 0.01, n) + 0.2 * (chance.random(n) < 0.3)),
-    "heavy tails": lambda chance, n: np.exp(0.02 * chance.standard_t(2.5, n)),
-    "carried over": lambda chance, n: series(chance, n, 0.5),
-}
-
-
 @pytest.mark.parametrize("count", [6, 10, 20])
 @pytest.mark.parametrize("kind", LAUNCHES)
 def test_intervals_of_launches_hold(kind, count):
-    """As in a check: the correlation of consecutive launches comes from all of its timings."""
-    chance, make = np.random.default_rng(1), LAUNCHES[kind]
-    carried = carry_over(make(chance, count) for _ in range(200))
-    held = 0
-    for _ in range(500):
-        before, after = make(chance, count), make(chance, count)
-        found = widened(ratio_interval(after, before), carried)
-        held += found.low <= 1 <= found.high
-    assert held / 500 >= 0.91  # 0.93 and above, less what 500 trials may be off by
+    # 0.93 and above, less what 500 trials may be off by; `tests.performance.interval_scores` has more.
+    assert share_that_holds(kind, count, checks=500) >= 0.91
 
 
 @pytest.mark.parametrize("spread", [0.002, 0.02])

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import binomtest
 
 from bench.analysis.paired import (
+    Loss,
     false_discovery_rates,
     loss_of_means,
     loss_of_resamples,
@@ -89,6 +90,76 @@ def test_equal_models_lose_nothing() -> None:
     same = np.linspace(0, 1, 50)
     for found in (loss_of_shares(same, same), loss_of_statistic(same, same, lambda v: v.mean(axis=-1))):
         assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
+
+
+Both = tuple[np.ndarray, np.ndarray]
+
+
+def answers(random: np.random.Generator) -> Both:
+    """Return right answers of two models that are as good: what one loses the other wins as often."""
+    margin = random.normal(0.8, 1.0, 400)
+    return tuple((margin + random.normal(0, 0.4, 400) > 0).astype(float) for _ in range(2))
+
+
+def shares(random: np.random.Generator) -> Both:
+    """Return shares of right answers of items, of 20 answers each, by two models that are as good."""
+    easy = random.beta(6, 2, 200)
+    return tuple(random.binomial(20, easy) / 20 for _ in range(2))
+
+
+def cross_entropies(random: np.random.Generator) -> Both:
+    item = random.gamma(2.0, 0.8, 100)
+    return tuple(item + random.normal(0, 0.3, 100) for _ in range(2))
+
+
+def likelihood(values: np.ndarray) -> np.ndarray:
+    return np.exp(-values.mean(axis=-1))
+
+
+def loss_of_fit(random: np.random.Generator) -> Loss:
+    """Compare R² of two models that are as good, by that of the same 200 resamples of the items."""
+    target = random.normal(0, 1.0, 150)
+    drawn = np.random.default_rng(0).integers(0, 150, (200, 150))
+
+    def fit(own: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        error = ((own - target)[rows] ** 2).mean(axis=-1)
+        return 1 - error / target[rows].var(axis=-1)
+
+    models = [target + random.normal(0, 0.6, 150) for _ in range(2)]
+    values = [float(fit(own, np.arange(150))) for own in models]
+    return loss_of_resamples(*values, tuple(fit(own, drawn) for own in models))
+
+
+PAIRED = {
+    "right answers: McNemar's test": lambda random: loss_of_shares(*answers(random)),
+    "shares of answers: Student's test": lambda random: loss_of_shares(*shares(random)),
+    "likelihood: bootstrap": lambda random: loss_of_statistic(*cross_entropies(random), likelihood),
+    "R²: the same resamples": loss_of_fit,
+}
+EQUAL_PAIRS = 300
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_at_most_five_percent_of_equal_pairs_lose_more_than_chance_explains(name: str) -> None:
+    """As far as so many pairs can tell: a test of exactly 5 % passes 95 times in 100."""
+    random = np.random.default_rng(7)
+    found = [PAIRED[name](random) for _ in range(EQUAL_PAIRS)]
+    assert any(each.value for each in found)
+    flagged = sum(each.p <= 0.05 for each in found)
+    assert binomtest(flagged, EQUAL_PAIRS, 0.05, "greater").pvalue > 0.05, flagged
+
+
+def test_a_planted_loss_is_found_by_each_test() -> None:
+    random = np.random.default_rng(8)
+    before, after = answers(random)
+    spoiled = after * (random.random(len(after)) > 0.1)
+    nats, shared = cross_entropies(random), shares(random)
+    for found in (
+        loss_of_shares(before, spoiled),
+        loss_of_shares(shared[0], shared[1] - 0.1),
+        loss_of_statistic(nats[0], nats[1] + 0.2, likelihood),
+    ):
+        assert found.low > 0 and found.p < 0.01
 
 
 def test_false_discovery_rates_are_those_of_benjamini_and_hochberg() -> None:

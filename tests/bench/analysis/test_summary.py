@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from bench.analysis.summary import summarize
+from bench.analysis import summary
+from bench.analysis.summary import numbered, summarize
 from bench.records import Measurement, PlannedRequest, Result
 from bench.results.store import CellRow, StageRow, Store
 
@@ -44,3 +46,21 @@ def test_where_every_launch_was_disturbed_all_count(store):
     rows = summarize(store.measurements("run-1")).set_index("metric")
     assert rows.loc["latency_s", "value"] == pytest.approx(4)
     assert store.launch_values("run-1", STAGE.key, "latency_s") == [2.0, 4.0, 8.0]
+
+
+@pytest.mark.parametrize("largest", [2**62, 4], ids=["at once", "again and again"])
+def test_groups_are_numbered_in_the_order_they_come(largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summary, "_LARGEST", largest)
+    frame = pd.DataFrame(
+        {
+            "name": ["b", "a", "b", None, "a", None],
+            "size": [1, 1, 1, 2, 2, 2],
+            "value": [0.5, None, 0.5, None, None, None],
+        }
+    )
+    group, count = numbered(frame, ["name", "size", "value"])
+    assert group.tolist() == [0, 1, 0, 2, 3, 2] and count == 4
+    categories = frame.astype({"name": "category"})
+    assert numbered(categories, ["name", "size", "value"])[0].tolist() == group.tolist()
+    nothing, none = numbered(frame.iloc[:0], ["name"])
+    assert nothing.tolist() == [] and none == 0

@@ -46,7 +46,8 @@ def test_it_says_what_a_million_calls_take_and_when_it_pays(command, results):
         and "kWh (estimate)" in done.stdout
         and "by the matrix's prices" in done.stdout
     )
-    assert "break-even against none on onnxruntime (fp32): after " in done.stdout
+    assert "break-even against none on onnxruntime: after " in done.stdout
+    assert ", in energy after " in done.stdout and ", in money after " in done.stdout
 
 
 def test_where_nothing_fits_it_names_the_nearest_the_limit_and_what_to_try(command, results):
@@ -65,7 +66,7 @@ def test_json_has_the_same_for_programs(command, results):
     assert found["best"]["name"].startswith("int8-static") and found["best"]["seeds"] == 3
     assert found["best"]["values"]["artifact_bytes"]["value"] == 2e5
     assert found["limits"][0]["metric"] == "quality_loss_points" and found["objective"] == "size"
-    assert found["break_even"]["calls"] == 0.0
+    assert found["break_even"]["inferences"] == 0.0
     nothing = command("advise", "--limit", "latency_ms <= 0.01", "--json", "--results", results)
     assert nothing.returncode == 1 and json.loads(nothing.stdout)["best"] is None
 

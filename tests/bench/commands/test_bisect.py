@@ -7,7 +7,7 @@ import pytest
 from bench.analysis.statistics import Interval
 from bench.regression.bisect import Effect
 from bench.regression.bisect_by_ab import AbProcess
-from tests.support.scratch_repository import commit, start
+from tests.support.scratch_repository import commit, git, start
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def hashes(tmp_path, monkeypatch) -> list[str]:
     monkeypatch.chdir(tmp_path)
     made = [commit(tmp_path, f"Change {number}", file=f"{number}") for number in range(9)]
 
-    def compare(self: AbProcess, before: str, after: str, budget_s: float) -> Effect:
+    def compare(self: AbProcess, before: str, after: str, budget_s: float, border: float = 1.0) -> Effect:
         takes = {each: 1.0 if place < 5 else 1.5 for place, each in enumerate(made)}
         value = takes[after] / takes[before]
         return Effect(Interval(value, 0.98 * value, 1.02 * value, 6, "recorded"))
@@ -74,3 +74,19 @@ def test_ctrl_c_ends_it_with_130(command, hashes, monkeypatch):
     monkeypatch.setattr(AbProcess, "__call__", interrupted)
     done = command("bisect", hashes[0], "--command", "x")
     assert done.returncode == 130 and "interrupted" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_planted_slowdown_is_found_among_16_commits_by_measuring(command, tmp_path, monkeypatch):
+    """Half as much work again from one commit on; a later one cannot run."""
+    start(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    made = []
+    for number in range(17):
+        work = f"sum(range({3_000_000 if number < 11 else 4_500_000}))\n"
+        made.append(commit(tmp_path, f"Change {number}", **{"work.py": "(" if number == 12 else work}))
+    options = ("--command", "python -I -S work.py", "--metric", "processor_s", "--budget", "20")
+    done = command("bisect", made[0], "HEAD", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"first bad commit: {made[11]}" in done.stdout and "against its parent: 1." in done.stdout
+    assert git(tmp_path, "worktree", "list").count("\n") == 0

@@ -134,6 +134,15 @@ def test_a_runtimes_own_memory_is_not_claimed_to_be_known(bench, own_copy):
     assert "memory timeline: unavailable, this runtime allocates outside PyTorch" in done.stdout
 
 
+def test_a_compressed_cell_is_profiled_beside_the_uncompressed_one(bench, own_copy):
+    cells = [f"digits/adam/{name}@onnxruntime" for name in ("int8-static", "none")]
+    done = bench("profile", cells[0], "--beside", cells[1], "--results", own_copy)
+    assert done.returncode == 0, done.stderr
+    assert len(list(own_copy.glob("*/profiles/*.json"))) == 2 and f"trace of {cells[1]}" in done.stdout
+    for text in ("Conv", "QLinearConv", "all operators", "layers"):
+        assert text in done.stdout
+
+
 @pytest.mark.slow
 def test_making_a_record_again_makes_its_artifacts_again(bench, own_copy):
     results = own_copy

@@ -53,6 +53,7 @@ def test_it_prints_the_largest_changes_first_and_leaves_a_page(command, results)
     assert "infer digits/dense@cpu-eager 1" in first and "slower" in first
     assert re.search(r"×(1\.9|2\.0)", first)
     assert "values of 2 runs: 1 worse" in done.stdout
+    assert re.search(r"shown: headlines; the page has \d+ more values", done.stdout)
     page = (results / "run-2" / "compare.html").read_text()
     assert (
         "slower" in page
@@ -73,6 +74,8 @@ def test_files_are_written_where_they_are_asked_for(command, results, tmp_path):
     assert row["unit"] == "s" and row["verdict"] == "regression"
     assert row["values"][1]["finding"]["ratio"]["value"] == pytest.approx(2.0, rel=0.05)
     assert "slower" in files["markdown"].read_text() and "<table" in files["html"].read_text()
+    left_out = re.search(r"the 1 largest changes of (\d+) headline values", done.stdout)
+    assert left_out and 1 < int(left_out[1]) < len(found["rows"])
 
 
 def test_names_act_nowhere(command, tmp_path):

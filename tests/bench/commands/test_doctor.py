@@ -19,12 +19,18 @@ def machine(monkeypatch):
     monkeypatch.setattr(doctor, "read_text", {"/proc/loadavg": "0.00 0.00"}.get)
     found = inspect()
     found["cpu"] |= {"governor": "performance", "turbo": False, "virtual_machine": False}
-    found["used"] |= {"cpu_quota": None}
+    found["used"] |= {"cpu_quota": None, "variables": {}}
     return found
 
 
 def test_a_machine_that_is_set_up_well_needs_no_advice(machine):
     assert list(advise(machine, {"inference": 0.01}, CHEAP)) == []
+
+
+def test_a_variable_that_makes_kernels_slow_is_told(machine):
+    machine["used"]["variables"] = {"OMP_WAIT_POLICY": "passive"}
+    (advice,) = advise(machine, {"inference": 0.01}, CHEAP)
+    assert "OMP_WAIT_POLICY=passive is set" in advice.text
 
 
 def test_advice_has_the_effect_that_was_measured(machine, monkeypatch):

@@ -69,6 +69,27 @@ def test_one_table_goes_to_a_file_or_to_standard_output(command, results, frames
     assert list(json.loads(done.stdout)["tables"]) == ["training"]
 
 
+def test_excel_latex_and_tensorboard_are_read_back_by_what_reads_them(command, results, frames, tmp_path):
+    targets = {"excel": "run.xlsx", "latex": "run.tex", "tensorboard": "events/"}
+    for name, target in targets.items():
+        done = command("export", "--format", name, "--to", f"{tmp_path}/{target}", "--results", results)
+        assert done.returncode == 0 and "wrote " in done.stdout, done.stderr
+    book = pytest.importorskip("openpyxl").load_workbook(tmp_path / "run.xlsx", read_only=True)
+    assert book.sheetnames == [*frames, "columns"]
+    headings, first, *rest = book["inference"].iter_rows(values_only=True)
+    assert list(headings) == list(frames["inference"].columns)
+    assert first[0] == frames["inference"]["cell"].iloc[0]
+    assert 2 + len(rest) == 1 + len(frames["inference"])
+    assert r"\begin{tabular}" in (tmp_path / "run.tex").read_text()
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (folder,) = (tmp_path / "events" / "training").iterdir()
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    events.Reload()
+    assert "curve/quality" in events.Tags()["tensors"]
+
+
 def test_markdown_and_json_are_whole_without_links_to_other_files(command, results, tmp_path):
     done = command("export", "--format", "markdown", "--results", results)
     assert (

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import re
+
 import pytest
+
+from bench.diagnosis.contracts import CONTRACTS
+from bench.diagnosis.problems import PROBLEMS
 
 PLUGIN = """
 import torch
@@ -18,11 +24,17 @@ class Lazy(torch.optim.Optimizer):
 """
 
 
-def test_an_optimizer_that_breaks_no_contract_ends_with_0(bench):
-    done = bench("optimizers", "momentum")
+def test_an_optimizer_that_breaks_no_contract_ends_with_0_and_has_a_row_of_checks(bench, tmp_path):
+    done = bench("optimizers", "momentum", "--csv", tmp_path / "checks.csv")
     assert done.returncode == 0, done.stdout + done.stderr
     (line,) = (line for line in done.stdout.splitlines() if "momentum" in line)
     assert "10/10" in line
+    with (tmp_path / "checks.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["optimizer"] == "momentum" and row["unavailable"] == ""
+    assert {row[contract.name] for contract in CONTRACTS} == {"pass"}
+    assert all(re.fullmatch(r"pass( at lr=.+)?|fail", row[problem.name]) for problem in PROBLEMS)
+    assert row["valley"].startswith("pass")
 
 
 def test_a_broken_contract_ends_with_1_and_is_named(bench, tmp_path):

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.commands import run
-from bench.execution.session import RunOptions
+from bench.execution.options import RunOptions
 
 
 @pytest.mark.parametrize("option", ["--rebuild", "--anew"])

@@ -140,3 +140,26 @@ def test_a_report_of_another_folders_run_stays(results, server_url):
     remove(store, results, survey(store, results, 0))
     assert (results / "20260101-000003-ci").is_dir()
     store.close()
+
+
+def test_shards_in_a_shared_store_are_merged_there_by_folder_or_by_id(command, server_url, tmp_path):
+    for number, optimizer in ((1, "adam"), (2, "momentum")):
+        part = {"shard": {"number": number, "of": 2, "split": "abc"}}
+        made_up = Synthetic(optimizers=(optimizer,), backends=("cpu-eager",), request=part)
+        build(tmp_path / str(number), made_up, run_id=f"run-{number}", url=server_url).close()
+    into = tmp_path / "into"
+    done = command("merge", tmp_path / "1", "run-2", "--into", into, "--store", server_url)
+    assert done.returncode == 0, done.stderr
+    assert not (into / "bench.sqlite").exists() and len(list(into.glob("*-merged/report.md"))) == 1
+    store = Store.open(into, server_url)
+    merged = store.find_run(None)
+    assert len(store.cells(merged)) == sum(len(store.cells(f"run-{number}")) for number in (1, 2))
+    done = command("merge", "run-3", "run-2", "--into", into, "--store", server_url)
+    assert done.returncode == 2 and "no run 'run-3'" in done.stderr
+
+
+def test_a_folder_with_runs_in_its_file_alone_is_merged_into_a_shared_store(command, server_url, tmp_path):
+    build(tmp_path / "file", MADE_UP, run_id="run-1").close()
+    done = command("merge", tmp_path / "file", "--into", tmp_path / "into", "--store", server_url)
+    assert done.returncode == 0, done.stderr
+    assert len(Store.open(tmp_path / "into", server_url).runs()) == 1

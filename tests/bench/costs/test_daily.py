@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.costs.daily import keep_daily, read_daily
+from bench.costs.daily import DISTURBED_AGE_S, keep_daily, read_daily
 from bench.costs.evidence import progress_of
 from bench.costs.kept import MAX_AGE_S
 from bench.records import Measurement, PlannedRequest, Result
@@ -19,6 +19,7 @@ from bench.results.store import StageRow
 STAGE = StageRow("a" * 64, "ceilings", "ceilings of cpu", False, (), PlannedRequest())
 RATE = Measurement("ceiling_operations_per_s", 1e12, qualifier="fp32", method="best product")
 FOUND = Result("ok", measurements=(RATE,), environment={"cpu": "a CPU"})
+SLOWED = replace(FOUND, dynamic={"disturbed": "ready tasks waited for a CPU"})
 
 
 @pytest.fixture(autouse=True)
@@ -65,15 +66,47 @@ def test_another_key_or_machine_has_nothing_kept(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("stage", "result"),
     [
-        (STAGE, replace(FOUND, dynamic={"disturbed": "ready tasks waited for a CPU"})),
         (STAGE, Result("failed", "no torch")),
         (replace(STAGE, kind="evaluate"), FOUND),
     ],
-    ids=["disturbed", "failed", "of another kind"],
+    ids=["failed", "of another kind"],
 )
 def test_only_a_good_result_of_a_daily_kind_is_kept(stage: StageRow, result: Result, cache: Path) -> None:
     keep_daily(stage, result)
     assert read_daily(stage) is None and not list(cache.rglob("*.json"))
+
+
+def test_a_node_of_a_cluster_has_what_was_measured_on_its_machine() -> None:
+    keep_daily(STAGE, FOUND, "machine-1 kind")
+    assert read_daily(STAGE, "machine-1 kind") is not None
+    assert read_daily(STAGE, "machine-2 kind") is None and read_daily(STAGE) is None
+
+
+def test_a_disturbed_result_holds_for_an_hour_and_stays_marked(clock: list[float]) -> None:
+    keep_daily(STAGE, SLOWED)
+    clock[0] += DISTURBED_AGE_S - 1
+    found = read_daily(STAGE)
+    assert found is not None and found.dynamic["disturbed"] == "ready tasks waited for a CPU"
+    clock[0] += 1
+    assert read_daily(STAGE) is None
+
+
+def test_a_disturbed_result_never_takes_the_place_of_an_undisturbed_one_that_holds(
+    clock: list[float],
+) -> None:
+    def disturbed() -> str:
+        found = read_daily(STAGE)
+        assert found is not None
+        return str(found.dynamic["disturbed"])
+
+    keep_daily(STAGE, SLOWED)
+    keep_daily(STAGE, FOUND)
+    assert disturbed() == ""
+    keep_daily(STAGE, SLOWED)
+    assert disturbed() == ""
+    clock[0] += MAX_AGE_S
+    keep_daily(STAGE, SLOWED)
+    assert disturbed() != ""
 
 
 def test_what_is_older_than_a_day_leaves_the_cache(clock: list[float], cache: Path) -> None:

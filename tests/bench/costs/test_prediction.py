@@ -216,7 +216,7 @@ def test_launches_that_the_reference_needed_are_expected_here_as_far_as_the_budg
     assert CostModel((), (), 3, reference).cost_of(stage("infer")).launches == 3
 
 
-def test_timed_launches_end_with_their_workloads_budget_but_not_before_they_have_an_interval():
+def test_timed_launches_end_with_their_workloads_budget_and_what_has_no_room_is_left_out():
     known = [LaunchCost("infer", LOWERED, 2.0, launches=10)]
     stages = [stage("infer", name) for name in "ab"]
 
@@ -229,7 +229,7 @@ def test_timed_launches_end_with_their_workloads_budget_but_not_before_they_have
     assert predicted(None) == (40.0, 20)
     assert predicted(100.0) == (40.0, 20)
     assert predicted(20.0) == (20.0, 10)
-    assert predicted(1.0) == (12.0, 6)
+    assert predicted(1.0) == (1.0, 2)
     assert predicted(20.0, {"a": 4, "b": 4}) == (4.0, 2)
 
 

@@ -72,10 +72,10 @@ def test_what_is_written_is_read_back(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert json.loads((tmp_path / "reference.json").read_text())["launches"][0]["wall_s"] == 4.0
 
 
-@pytest.mark.parametrize("matrix", ["quick", "standard"])
-def test_the_shipped_costs_know_every_stage_of_the_matrices_that_one_starts_with(matrix: str) -> None:
+@pytest.mark.parametrize("matrix", ["quick", "standard", pytest.param("full", marks=pytest.mark.slow)])
+def test_the_shipped_costs_know_every_stage_of_the_matrices_that_one_runs_first(matrix: str) -> None:
     stages = make_plan(read_matrix(matrix), cpus=2).stages.values()
     model = CostModel((), (), 10, read_reference().launches)
-    sources = {stage.label: model.cost_of(stage).source for stage in stages}
-    assert set(sources.values()) <= {"reference", "near"}
+    unknown = {stage.kind for stage in stages if model.cost_of(stage).source not in ("reference", "near")}
+    assert unknown <= {"teach"}  # seconds of a student's training, which no recorded run has apart
     assert all(seconds > 0 for seconds in guessed_s(stages, 10).values())

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from bench.analysis.roofline import RooflinePoint
+from bench.diagnosis.cause import FASTER
 from bench.diagnosis.evidence import MAX_CALL_S, Evidence, Operator, Served
-from bench.diagnosis.why import FASTER, FOR_FASTER, FOR_NOT_FASTER, explain
+from bench.diagnosis.faster import FOR_FASTER
+from bench.diagnosis.not_faster import FOR_NOT_FASTER
+from bench.diagnosis.why import explain
 from techniques.backends.operator_kinds import Kind
 
 MS = 1e-3
@@ -66,6 +69,11 @@ SLOW = served(12, operators=operators(_int_mm=("low", 10.0), softmax=("other", 1
 TINY = {"operators": operators(addmm=("full", 0.005), relu=("other", 0.003)), "latency_s": 0.05 * MS}
 MOSTLY_OTHER = {"operators": operators(addmm=("full", 2.0), softmax=("other", 7.5)), "latency_s": 10 * MS}
 WEIGHTS = {"compression": "int8-weight", "format": "int8-weight", "precision": "bf16"}
+SPARSE = {
+    "compression": "prune-magnitude:0.9+int8-static",
+    "format": "int8-static",
+    "backend": "openvino:sparse_weights=0.8",
+}
 FAST = served(4, operators=operators(QGemm=("low", 2.0), softmax=("other", 1.0)))
 BOUND = replace(PLAIN, point=MEMORY)
 
@@ -107,6 +115,18 @@ PLANTED: dict[str, tuple[Evidence, str]] = {
             backend="cpu-inductor",
         ),
         "compiled code",
+    ),
+    "zeros that a sparse kernel should leave out, in layers that it does not take": (
+        evidence(replace(SLOW, nonzero=100.0, kernels=("FullyConnected int8",)), **SPARSE),
+        "dense kernels on zeros",
+    ),
+    "sparse weights that are unpacked for nothing": (
+        evidence(replace(SLOW, nonzero=100.0, kernels=("FullyConnected sparse int8",)), **SPARSE),
+        "unpacking of sparse weights",
+    ),
+    "sparse weights that pay": (
+        evidence(replace(FAST, nonzero=100.0, kernels=("FullyConnected sparse int8",)), **SPARSE),
+        "fast kernels",
     ),
     "layouts that change around pruned channels": (
         evidence(
@@ -211,6 +231,9 @@ PLANTED: dict[str, tuple[Evidence, str]] = {
 }
 
 
+UNTAKEN = "zeros that a sparse kernel should leave out, in layers that it does not take"
+
+
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_cause_is_the_first_one_named(name: str) -> None:
     planted, expected = PLANTED[name]
@@ -259,6 +282,8 @@ def test_sentences_have_their_numbers_and_names() -> None:
     assert "ONEDNN_MAX_CPU_ISA=AVX2" in said["VNNI that a variable turns off"]
     assert "at batch 64 arithmetic binds" in said["a dequantizing kernel where arithmetic binds"]
     assert "0.400×" in said["fewer operations"]
+    assert "90 % of the weights are zero" in said[UNTAKEN] and "64 divides" in said[UNTAKEN]
+    assert "keep weights without their zeros, take 0.250×" in said["sparse weights that pay"]
     compiled = said["compiled code of which only names are known"]
     assert "1.40× the time of none's: 1 kernel in it convert" in compiled
     assert "products stay in fp32 (mkldnn__convolution_pointwise)" in compiled

@@ -22,7 +22,8 @@ from torch import nn
 
 from bench.analysis.roofline import RooflinePoint
 from bench.diagnosis.evidence import Evidence
-from bench.diagnosis.why import Answer, conversions, explain
+from bench.diagnosis.not_faster import conversions
+from bench.diagnosis.why import Answer, explain
 from techniques.backends.cpu_features import cpu_features
 from tests.support.served_pairs import evidence_of_pair, load
 
@@ -191,6 +192,60 @@ def test_masked_zeros_run_in_dense_kernels(backend, tmp_path):
     assert evidence.own.zeros == pytest.approx(0.5, abs=0.05)
 
 
+SPARSE = "openvino:sparse_weights=0.4"
+
+
+@pytest.mark.parametrize("side", [256, 200])
+def test_zeros_are_left_out_by_sparse_kernels_alone_where_the_layers_fit(side, tmp_path):
+    """64 divides 256, and not 200."""
+    if "AMX int8" not in cpu_features().cpu:
+        pytest.skip("this CPU has no AMX, by which OpenVINO unpacks sparse weights")
+    make = perceptron(side, side, side)
+    known = {"compression": "prune-magnitude:0.5+int8-static", **NOT_FASTER}
+    evidence, answer = compared(
+        tmp_path, SPARSE, make, example(16, side), "int8-static", own=masked(make), **known
+    )
+    said = {cause.name: cause.sentence for cause in answer.causes}
+    if side % 64:
+        assert not evidence.own.sparse_kernels
+        assert "no product leaves them out" in said["dense kernels on zeros"]
+    else:
+        assert evidence.own.sparse_kernels and "dense kernels on zeros" not in said
+
+
+def test_recovered_weights_run_in_the_same_kernels(tmp_path):
+    known = {"compression": "finetune", **NOT_FASTER}
+    other = seeded(lambda: nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 8)))
+
+    def trained() -> nn.Module:
+        model = other()
+        with torch.no_grad():
+            model[0].weight.mul_(1.01)
+        return model
+
+    _, answer = compared(tmp_path, "onnxruntime", other, example(8, 64), own=trained, **known)
+    assert names(answer)[0] == "same structure", answer
+
+
+def test_half_of_the_channels_has_a_quarter_of_the_operations(tmp_path):
+    wide, narrow = perceptron(64, 512, 512, 16), perceptron(64, 256, 256, 16)
+    faster = {"compression": "prune-channels:0.5", "speedup": 2.0, "low": 1.9, "high": 2.1}
+    _, answer = compared(tmp_path, "cpu-eager", wide, example(64, 64), own=narrow, **faster)
+    found = next(cause for cause in answer.causes if cause.name == "fewer operations")
+    assert answer.verdict == "faster" and "0.2" in found.sentence
+
+
+def test_a_layer_that_is_kept_in_floats_is_named(tmp_path):
+    make = seeded(lambda: nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1024)))
+    batch = example(64, 64)
+    plain = load("onnxruntime", make, batch, tmp_path / "plain")
+    own = load("onnxruntime", make, batch, tmp_path / "own", "int8-static", kept=("2",))
+    known = {"compression": "int8-static:keep=2", "format": "int8-static", "batch_size": 64, **NOT_FASTER}
+    answer = explain(evidence_of_pair(own, plain, backend="onnxruntime", **known))
+    (found,) = [cause for cause in answer.causes if cause.name == "full-precision layers"]
+    assert "1 of 2 products" in found.evidence, answer
+
+
 @pytest.mark.parametrize("backend", ["cpu-eager", "onnxruntime"])
 def test_tiny_shapes_leave_nothing_but_calls(backend, tmp_path):
     _, answer = compared(
@@ -277,7 +332,7 @@ from tests.bench.diagnosis.test_why_served import compared, example, perceptron
 torch.set_num_threads(1)
 evidence, answer = compared(Path(sys.argv[1]), "cpu-eager", perceptron(512, 512, 512), example(64, 512),
                             "int8-dynamic", limits="ONEDNN_MAX_CPU_ISA=AVX2")
-from bench.diagnosis.why import _lacking
+from bench.diagnosis.not_faster import _lacking
 print(json.dumps({"features": sorted(evidence.features), "lacking": _lacking(evidence), "names":
       [cause.name for cause in answer.causes], "verdict": answer.verdict, "low": evidence.own.seconds("low"),
       "replaced": evidence.replaced_s}))

@@ -98,16 +98,25 @@ def test_a_spent_time_budget_ends_a_timing_that_has_an_interval(tmp_path: Path) 
     assert ledger.has_ended(INFER) and ledger.ok
 
 
-def test_a_timing_has_the_launches_of_an_interval_however_small_the_budget(tmp_path: Path) -> None:
+def test_a_timing_that_has_begun_ends_with_one_launch_however_small_the_budget(tmp_path: Path) -> None:
     ledger = ledger_of(tmp_path, budget_s=0.1)
     ledger.spend([INFER], 60.0)
-    for launch in range(3):
-        ledger.end_spent()
-        assert not ledger.has_ended(INFER)
-        ledger.enter(INFER, launch, timed(1.0 + launch, "pressure"))
-        assert ledger.count_launch(INFER), "nothing is repeated"
+    ledger.end_spent()
+    assert not ledger.has_ended(INFER) and ledger.blocked(INFER) is None, "the only cell has its answer"
+    ledger.enter(INFER, 0, timed(1.0, "pressure"))
+    assert ledger.count_launch(INFER), "nothing is repeated"
+    assert ledger.has_ended(INFER) and ledger.ok
     ledger.reopen()
     assert ledger.left() == [TRAIN, EVALUATE]
+
+
+def test_a_disturbed_launch_counts_where_no_time_is_left_to_repeat_it(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path, budget_s=60.0)
+    ledger.enter(INFER, 0, timed(1.0, "pressure", wall_s=1.0))
+    assert not ledger.count_launch(INFER)
+    ledger.spend([INFER], 60.0)
+    ledger.end_spent()
+    assert ledger.has_ended(INFER) and ledger.launches[INFER.key] == 1
 
 
 def test_what_others_of_its_workload_spend_ends_a_timing_too(tmp_path: Path) -> None:
@@ -166,6 +175,13 @@ def test_a_stage_that_failed_of_a_full_disk_ends_the_run_with_that_reason(tmp_pa
     ledger = ledger_of(tmp_path)
     with pytest.raises((BenchError, OSError), match="no space left; free some"):
         ledger.enter(TRAIN, 0, Result("failed", "OSError: [Errno 28] No space left on device"))
+
+
+def test_what_was_lost_with_a_node_whose_disk_is_full_is_launched_again(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path)
+    reason = "its node was lost: its agent failed: OSError: [Errno 28] No space left on device"
+    assert not ledger.enter(TRAIN, 0, Result("killed", reason, dynamic={"node": "node-1"}))
+    assert not ledger.has_ended(TRAIN)
 
 
 def test_a_launch_gets_all_passes_first_and_memory_by_its_cores(tmp_path: Path) -> None:

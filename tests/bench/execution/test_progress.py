@@ -57,6 +57,19 @@ def test_a_round_without_disturbed_launches_prints_nothing_of_them() -> None:
     )
 
 
+def test_a_pipe_gets_a_line_at_least_each_minute_while_stages_are_timed_in_rounds(monkeypatch) -> None:
+    monkeypatch.setattr("bench.execution.progress.time.monotonic", lambda: 0.0)
+    stream = io.StringIO()
+    with Display(2, lambda: 90.0, stream) as display:
+        display.started("infer a", ", launch 1")
+        assert stream.getvalue() == ""
+        monkeypatch.setattr("bench.execution.progress.time.monotonic", lambda: 61.0)
+        display.started("infer a", ", launch 2")
+        assert stream.getvalue() == "[0/2] now infer a, launch 2  (1:01 elapsed, about 1:30 left)\n"
+        display.started("infer b", ", launch 2")
+    assert stream.getvalue().count("\n") == 1
+
+
 def test_a_terminal_shows_what_runs_what_is_next_and_how_much_is_left(terminal: Terminal) -> None:
     with Display(12, lambda: 340.0, terminal) as display:
         display.coming(["infer b", "infer c", "infer d"])

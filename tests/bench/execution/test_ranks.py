@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench.execution.rank import shares_of
 from bench.execution.ranks import judge, run_in_ranks
 from bench.models.files import load_model
 from bench.records import Result
 from bench.results.artifacts import artifact_folder
-from bench.stages import settings_of
+from bench.stages import settings_of, train
+from bench.workloads.loading import load_workload
 from tests.support.several_devices import by_metric, several
 
 OK = Result("ok")
@@ -92,6 +95,29 @@ def test_a_training_in_two_ranks_leaves_the_model_of_one_and_the_memory_of_each(
     settings = settings_of("train", request.settings)
     model = load_model(artifact_folder(tmp_path, request.key), settings.workload)
     assert [tuple(tensor.shape) for tensor in model.parameters()] == [(32, 8), (32,), (2, 32), (2,)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("workload", "parallel"), [("mlp", "ddp"), ("mlp", "fsdp"), ("transformer", "tp")])
+def test_a_training_on_two_devices_has_the_losses_and_the_outputs_of_one(
+    tmp_path: Path, workload: str, parallel: str
+) -> None:
+    alone = several(tmp_path, workload, "none", devices=1, key="c" * 64)
+    alone = replace(alone, settings=settings_of("train", alone.settings))
+    artifact_folder(tmp_path, alone.key).mkdir(parents=True)
+    one = by_metric(tuple(train.run(alone, artifact_folder(tmp_path, alone.key))))
+    result = run_in_ranks(several(tmp_path, workload, parallel, key="d" * 64), 2, tmp_path)
+    assert (result.state, result.reason) == ("ok", "")
+    two = by_metric(result.measurements)
+    assert two["curve_step"].samples == one["curve_step"].samples == (2, 4, 6, 8, 10, 12)
+    assert two["curve_loss"].samples == pytest.approx(one["curve_loss"].samples, abs=1e-5)
+    assert two["curve_quality"].samples == one["curve_quality"].samples
+    # Not their weights: the bias of an attention's keys has no gradient but rounding, which Adam takes up.
+    inputs = load_workload(alone.settings.workload)[1].test_inputs
+    models = (load_model(artifact_folder(tmp_path, key * 64), alone.settings.workload) for key in "cd")
+    with torch.no_grad():
+        own, other = (model.eval()(inputs) for model in models)
+    torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow

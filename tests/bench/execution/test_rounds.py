@@ -34,6 +34,7 @@ class Cluster:
         self.together: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         self.lost_by: dict[str, str] = {}
+        self.without_servers: set[str] = set()
         self.lock = Lock()
         self.meeting: Barrier | None = None  # of requests that run at the same time
         self.pool = ThreadPoolExecutor(16)
@@ -57,6 +58,9 @@ class Cluster:
         self.started.append(len(self.ran))
         return Server(self, node.name)
 
+    def give_up(self, node: Node, why: str) -> None:
+        del self.alive[node.name]
+
     def close(self) -> None: ...
 
 
@@ -66,7 +70,7 @@ class Server:
 
     @property
     def alive(self) -> bool:
-        return self.node in self.cluster.alive
+        return self.node in self.cluster.alive and self.node not in self.cluster.without_servers
 
     @property
     def end(self) -> str:
@@ -164,6 +168,18 @@ def test_what_a_lost_node_left_is_launched_on_another(tmp_path: Path) -> None:
     assert sorted(good["round"]) == sorted(
         [*range(10)] * 3
     )  # the first has every pass, so its number is used
+
+
+def test_a_run_does_without_a_node_where_no_server_starts(tmp_path: Path) -> None:
+    untimed = StageRow("f" * 64, "lower", "net", False, (), PlannedRequest())
+    stages = [untimed, *timed("dense", "pruned")]
+    cluster = Cluster("one", "two")
+    cluster.without_servers = {"one"}
+    ledger = ledger_of(tmp_path, stages)
+    Untimed(ledger, servers_of(ledger, cluster)).run([untimed])
+    cluster.alive["one"] = Node("one", "kind", Resources((0,), 2**30))  # it is tried again
+    Rounds(ledger, servers_of(ledger, cluster)).run()
+    assert ledger.ok and {node for node, _, _ in cluster.ran} == {"two"} and list(cluster.alive) == ["two"]
 
 
 def test_a_stage_that_loses_three_nodes_is_recorded_and_the_run_goes_on(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from bench.analysis.statistics import LOOKS
+from bench.execution.engines.engine import Node
 from bench.execution.engines.local import LocalEngine
 from bench.execution.ledger import Ledger
+from bench.execution.resources import Resources
 from bench.execution.servers import Servers
 from bench.execution.untimed import Untimed
 from bench.records import PlannedRequest, Request, Result
@@ -95,6 +97,35 @@ def test_ceilings_are_measured_once_a_day_unless_a_run_is_smoke_or_rebuilds(
     assert measured("smoke", smoke=True) and measured("first")
     assert not measured("second")
     assert measured("third", rebuild=True)
+
+
+class OneNode(LocalEngine):
+    """Stands in for a cluster of one node, on some machine."""
+
+    def __init__(self, machine: str, server: Server) -> None:
+        super().__init__(Resources((0, 1), 2**30), server)
+        self.machine = machine
+
+    def nodes(self) -> Sequence[Node]:
+        return [Node("node-1", "kind", Resources((0, 1), 2**30), self.machine)]
+
+
+def test_ceilings_are_measured_once_a_day_on_each_machine_of_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
+    ceilings = StageRow("f" * 64, "ceilings", "ceilings of cpu", False, (), PlannedRequest())
+
+    def measured(name: str, machine: str) -> bool:
+        folder, server = tmp_path / name, Server()
+        folder.mkdir()
+        ledger = ledger_of(folder, [ceilings])
+        servers = Servers(OneNode(machine, server), ledger.timeline, print, kept=False)
+        Untimed(ledger, servers).run([ceilings])
+        return bool(server.requests)
+
+    assert measured("first", "machine-1") and measured("second", "machine-2")
+    assert not measured("third", "machine-1")
 
 
 def test_stages_of_the_cpu_run_side_by_side_one_core_each(tmp_path: Path) -> None:

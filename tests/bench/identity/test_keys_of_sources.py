@@ -91,6 +91,7 @@ NO_PART_OF_A_STAGE = (
         "bench.execution.progress",
         "bench.regression.verdict",
         "bench.execution.runner",
+        "bench.execution.preparation",
         "bench.execution.session",
         "bench.results.store.store",
     ),

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench.matrix.axes import AXES, AXIS_BY_NAME
+from bench.costs import CostModel, Estimator, Progress, guessed_s
+from bench.costs.reference import read_reference
+from bench.matrix.axes import AXES, AXIS_BY_NAME, NO_OPTIMIZER
+from bench.matrix.cells import Matrix
 from bench.matrix.reading import read_matrix
 from bench.matrix.shipped import shipped_matrices
 from bench.plan.lookup import CellTechniques, Lookup
+from bench.plan.planner import make_plan
 from bench.workloads import WORKLOADS
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS, parse_recipe
@@ -25,16 +32,94 @@ MAKEFILE = (Path(__file__).parents[3] / "Makefile").read_text()
 ENGINES = {name for name, row in BACKENDS.rows().items() if row.only_generates}
 """What continues texts and does nothing else."""
 
+TRAINS_ONLY = {name for name, row in BACKENDS.rows().items() if not row.serves}
+
 
 def test_full_has_all_that_is_registered_at_least_once() -> None:
     cells = read_matrix("full").cells
     found = {axis.name: {str(cell.value(axis.name)) for cell in cells} for axis in AXES}
-    assert {name for name, row in WORKLOADS.rows().items() if row.complete} == found["workload"]
-    assert set(OPTIMIZERS.rows()) - {"none"} <= found["optimizer"]
+    for axis in AXES:
+        if axis.everything is not None:
+            assert set(axis.everything()) <= found[axis.name], axis.name
     steps = {step for recipe in found["compression"] for step in recipe.split("+")}
     assert {COMPRESSIONS.default(name).text for name in COMPRESSIONS.rows()} <= steps
-    assert set(BACKENDS.rows()) == found["backend"] == found["train.backend"] | ENGINES
+    assert set(BACKENDS.rows()) == found["backend"] | TRAINS_ONLY == found["train.backend"] | ENGINES
     assert set(PRECISIONS) == found["precision"] == found["train.precision"]
+    assert "2" in found["devices"]
+
+
+def test_full_trains_every_optimizer_where_all_steps_take_a_minute_and_a_half_at_most() -> None:
+    trained: dict[str, set[str]] = {}
+    matrix = read_matrix("full")
+    for cell in matrix.cells:
+        trained.setdefault(cell.workload, set()).add(cell.optimizer)
+    every = set(OPTIMIZERS.rows()) - {NO_OPTIMIZER}
+    with_all = {workload for workload, optimizers in trained.items() if every <= optimizers}
+    assert with_all == {
+        *("fashion-mnist-simplecnn", "fashion-mnist-simplecnn-mse", "digits", "stained-tissue-cnn"),
+        *("diabetes-mlp", "breast-cancer-mlp", "rotten-tomatoes-textcnn"),
+        *("movielens-100k-factors", "factbook-trade-factors"),
+    }
+    taken = own_training_s(matrix)
+    assert max(taken[workload] for workload in with_all & taken.keys()) <= 90
+
+
+def own_training_s(matrix: Matrix) -> dict[str, float]:
+    """Return what the trainings by the workloads' own optimizers take on the reference machine."""
+    plan = make_plan(matrix, cpus=2)
+    seconds = guessed_s(plan.stages.values(), 1)
+    return {
+        cell.workload: seconds[str(row.stages["train"])]
+        for cell, row in zip(matrix.cells, plan.cells, strict=True)
+        if not row.skipped and cell.optimizer == WORKLOADS.get(cell.workload).optimizer
+    }
+
+
+def test_full_has_the_whole_product_of_the_surveys_case() -> None:
+    points = {
+        (cell.optimizer, cell.compression, cell.backend, cell.batch_size)
+        for cell in read_matrix("full").cells
+        if cell.workload == "fashion-mnist-simplecnn" and cell.precision == cell.train_precision == "fp32"
+    }
+    optimizers = ("sgd", "momentum", "adam", "adamw", "rmsprop")
+    compressions = (
+        *("none", "finetune", "prune-mean:1", "prune-magnitude:0.5", "prune-magnitude-as-mean:1"),
+        *("prune-channels:0.5", "distill:0.5", "student:0.5"),
+        *("int8-dynamic", "int8-static", "int8-weight", "int4-weight", "fp8"),
+        *("prune-magnitude:0.5+int8-static", "prune-channels:0.5+int8-static", "distill:0.5+int8-dynamic"),
+    )
+    serving = set(BACKENDS.rows()) - ENGINES - TRAINS_ONLY
+    for point in itertools.product(optimizers, compressions, serving, (1, 32)):
+        assert point in points
+
+
+def predicted_s(name: str) -> float:
+    """Return what a matrix takes on the reference machine with all runtimes: the same on every machine."""
+    matrix = read_matrix(name)
+    plan = make_plan(matrix, cpus=2)
+    reference = read_reference()
+    model = CostModel((), (), matrix.budget.max_launches, reference.launches)
+    stages = list(plan.stages.values())
+    return Estimator(model, reference.rates, 2).predict(stages, Progress()).wall_s
+
+
+@pytest.mark.parametrize(("name", "most_s"), [("standard", 3600), ("full", 10 * 3600)])
+def test_a_matrix_takes_no_longer_than_it_says(name: str, most_s: float) -> None:
+    assert predicted_s(name) <= most_s
+
+
+@pytest.mark.parametrize("name", ["standard", "full", "compression", "optimizers"])
+def test_a_matrix_that_is_a_choice_says_what_it_leaves_out(name: str, command: Any) -> None:
+    text = read_matrix(name).leaves_out
+    assert text and text in command("list", "matrices").stdout
+
+
+def test_what_a_matrix_leaves_out_is_told_before_a_run_and_kept_with_it(command: Any, tmp_path: Path) -> None:
+    text = read_matrix("optimizers").leaves_out
+    dry = command("run", "--matrix", "optimizers", "--dry-run", "--json", "--results", tmp_path / "none")
+    assert json.loads(dry.stdout)["leaves_out"] == text
+    # The report of a run shows its notes.
+    assert f"optimizers leaves out {text}" in json.loads(dry.stdout)["notes"]
 
 
 def test_full_crosses_compressions_backends_and_precisions_for_each_kind_of_model() -> None:
@@ -45,7 +130,7 @@ def test_full_crosses_compressions_backends_and_precisions_for_each_kind_of_mode
     product = {
         (compression, backend, precision)
         for compression in formats | one_of_a_kind
-        for backend in set(BACKENDS.rows()) - ENGINES
+        for backend in set(BACKENDS.rows()) - ENGINES - TRAINS_ONLY
         for precision in PRECISIONS
     }
     served: dict[str, set[tuple[str, str, str]]] = {}
@@ -75,10 +160,11 @@ def test_make_bench_installs_what_a_matrix_needs(name: str) -> None:
     found = re.search(rf"^EXTRAS_{name} := (.*)$", MAKEFILE, re.M)
     installed = set(found[1].split(",")) if found else set()
     lookup, needed = Lookup(), set()
-    takes_all = 'backend = "*"' in shipped_matrices()[name].read_text()
-    for cell in read_matrix(name).cells:
+    matrix = read_matrix(name)
+    for cell in (*matrix.cells, *matrix.further):
         chosen = CellTechniques.of(cell, lookup)
-        rows = [chosen.workload.row, *([chosen.backend.row] if takes_all else [])]
+        rows = [technique.row for technique in chosen.techniques]
         for row in rows:
-            needed.update(re.findall(r"dl-efficiency-bench\[(.*?)\]", row.install))
+            extras = re.findall(r"dl-efficiency-bench\[(.*?)\]", row.install)
+            needed.update(name for found in extras for name in found.split(","))
     assert needed <= installed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -69,6 +70,32 @@ def test_token_numbers_without_an_embedding_have_none() -> None:
 def test_several_answers_for_a_sample_have_none() -> None:
     with pytest.raises(StageError, match="one answer for each sample"):
         ClassScores(nn.Identity(), "", OutputKind("scores", 2))(torch.rand(2, 5, 3))
+
+
+def scored(first: nn.Module, second: nn.Module, inputs: torch.Tensor) -> np.ndarray:
+    """Return the rank agreement of two models' attributions for the first class, (items,)."""
+    answers = torch.zeros(len(inputs)).long()
+    return rank_agreement(
+        *(attributions(ClassScores(m, "", SCORES), inputs, answers) for m in (first, second))
+    )
+
+
+def test_equal_models_that_differ_by_rounding_agree_and_one_that_reads_elsewhere_does_not() -> None:
+    pytest.importorskip("captum")
+    equal, other = [], []
+    for seed in range(20):
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(24, 16), nn.ReLU(), nn.Linear(16, 3))
+        rounded, elsewhere = copy.deepcopy(model), copy.deepcopy(model)
+        with torch.no_grad():
+            for parameter in rounded.parameters():
+                parameter.mul_(1 + 1e-6 * torch.randn_like(parameter))
+            elsewhere[0].weight.copy_(model[0].weight.roll(12, dims=1))
+        inputs = torch.randn(8, 24)
+        equal.extend(scored(model, rounded, inputs))
+        other.extend(scored(model, elsewhere, inputs))
+    assert np.mean(np.array(equal) < 0.99) <= 0.05
+    assert np.mean(np.array(other) < 0.9) >= 0.95
 
 
 def test_ranks_are_those_of_sizes_and_what_nothing_rests_on_is_left_out() -> None:

@@ -54,6 +54,23 @@ def test_a_student_is_built_from_its_width(tmp_path):
     assert torch.equal(load_model(tmp_path)(EXAMPLE), model.eval()(EXAMPLE))
 
 
+def test_a_student_of_another_architecture_is_the_model_of_the_workload_that_is_named(tmp_path):
+    structure = Structure("fashion-mnist-vit", into="fashion-mnist-simplecnn")
+    model = structure.build()
+    assert isinstance(model, image_classification.SimpleCNN)
+    save_model(tmp_path, structure.edited(model), model)
+    assert read_structure(tmp_path, "fashion-mnist-vit").into == "fashion-mnist-simplecnn"
+    images = torch.randn(1, *EXAMPLE.shape[1:2], 28, 28)
+    assert torch.equal(load_model(tmp_path)(images), model.eval()(images))
+
+
+@pytest.mark.parametrize("named", ["evil.py:make", "fashion-mnist-simplecm", "onnx:model.onnx"])
+def test_a_file_cannot_name_code_as_a_student(tmp_path, named):
+    Structure("digits", into=named).save(tmp_path)
+    with pytest.raises(CannotApply, match="into: no workload"):
+        read_structure(tmp_path).build()
+
+
 def test_a_pruned_student_keeps_both_its_width_and_its_edits(tmp_path):
     structure = Structure("digits", width=0.5)
     model = prune_channels(structure.build(), Untrained(EXAMPLE), share=0.5)

@@ -210,6 +210,7 @@ def test_another_gpu_lowers_and_times_anew_but_shares_what_the_cpu_trained(gpu):
 
 def test_the_kind_of_a_gpu_is_its_name_and_among_several_kinds_the_choice_too(gpu, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(keys, "deciding_variables", dict)
     gpu.boards = ["NVIDIA H100 80GB HBM3"] * 2
     assert keys.device_kind("cuda", 2) == "cuda: NVIDIA H100 80GB HBM3"
     gpu.boards = ["NVIDIA A100", "Tesla T4"]

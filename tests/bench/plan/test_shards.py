@@ -10,6 +10,7 @@ from bench.costs import guessed_s
 from bench.errors import MatrixError
 from bench.matrix.cells import Matrix
 from bench.matrix.reading import read_matrix
+from bench.plan import keys
 from bench.plan.names import varying_axes
 from bench.plan.planner import Plan, make_plan
 from bench.plan.shards import Shard, parse_shard, shard_of
@@ -42,12 +43,25 @@ def test_every_cell_is_in_one_shard_under_the_same_name_and_key(count: int) -> N
         assert rows[cell.name].stages == cell.stages and rows[cell.name].skipped == cell.skipped
 
 
+def test_machines_with_other_processors_split_a_matrix_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = read_matrix("standard")
+    splits = set()
+    for processor in ("one CPU avx2", "another CPU avx512f", "a third"):
+        keys.device_kind.cache_clear()
+        monkeypatch.setattr(keys, "kind_of_processor", lambda name=processor: name)
+        plan = make_plan(matrix, cpus=2)
+        seconds = guessed_s(plan.stages.values(), matrix.budget.max_launches)
+        splits.add(shard_of(matrix, plan, Shard(1, 4), seconds)[1].split)
+    keys.device_kind.cache_clear()
+    assert len(splits) == 1
+
+
 def test_no_model_is_trained_or_compressed_or_lowered_in_two_shards() -> None:
     matrix, plan = whole("standard")
     plans = [make_plan(part, cpus=2, varying=varying_axes(matrix.cells)) for part, _ in shards("standard", 5)]
     for kind in ("train", "compress", "lower", "evaluate"):
-        keys = [stage.key for part in plans for stage in part.of_kind(kind)]
-        assert sorted(keys) == sorted(stage.key for stage in plan.of_kind(kind))
+        found = [stage.key for part in plans for stage in part.of_kind(kind)]
+        assert sorted(found) == sorted(stage.key for stage in plan.of_kind(kind))
 
 
 def test_each_stage_has_its_parents_in_its_own_shard() -> None:

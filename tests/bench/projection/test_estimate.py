@@ -148,6 +148,26 @@ def test_encoders_of_texts_and_images_answer_without_a_cache(config, content, un
     assert found.training_s.low == pytest.approx(250 * found.step.seconds.low)
 
 
+@pytest.mark.parametrize(
+    ("split", "reason"),
+    [
+        (Parallel(tp=3), "tp=3 must divide the 4 attention heads"),
+        (Parallel(pp=3), "pp=3 must be at most the 2 repeated blocks"),
+        (Parallel(pp=1000), "pp=1000 must be at most the 2 repeated blocks"),
+    ],
+)
+def test_a_split_that_a_model_does_not_allow_is_refused(config, split, reason):
+    with pytest.raises(BenchError, match=reason):
+        estimate(find_subject(config(LLAMA), 128), question(batch=1000, parallel=split))
+
+
+def test_where_heads_are_not_known_a_note_says_what_was_taken():
+    subject = FAMILIES["CNN"].subject(Size(2, 16))
+    split, plain = (estimate(subject, question(parallel=Parallel(tp=n))).notes for n in (2, 1))
+    assert "heads are not known: tp=2 is taken to divide every layer" in split
+    assert not any("heads" in note for note in plain)
+
+
 def test_more_devices_take_less_time_and_hold_less():
     found = estimate(
         FAMILIES["CNN"].subject(Size(2, 16)), question(batch=64, device_counts=(1, 8, 24, 64), samples=6400)

@@ -27,7 +27,7 @@ from bench.regression.bisect import (
 from bench.regression.bisect_by_ab import AbProcess
 from bench.regression.finding import Comparison, Finding
 from bench.regression.revisions import Repository
-from tests.support.scratch_repository import PYTHON, TimedCommand, commit, git, start
+from tests.support.scratch_repository import PYTHON, commit, git, start
 
 COMMITS = 17
 BROKEN = Effect(None, "train.py: SyntaxError")
@@ -43,9 +43,11 @@ class Recorded:
     def __init__(self, takes: Mapping[str, float | Effect | Callable[[float], Effect]]) -> None:
         self.takes = takes
         self.asked: list[tuple[str, str, float]] = []
+        self.borders: list[float] = []
 
-    def __call__(self, before: str, after: str, budget_s: float, /) -> Effect:
+    def __call__(self, before: str, after: str, budget_s: float, border: float = 1.0, /) -> Effect:
         self.asked.append((before, after, budget_s))
+        self.borders.append(border)
         old, new = self.takes[before], self.takes[after]
         if callable(new):
             return new(budget_s)
@@ -84,6 +86,9 @@ def test_the_culprit_is_found_in_as_few_comparisons_as_halving_takes(line, place
     assert len(found.judged) <= math.ceil(math.log2(COMMITS - 1)) + 1
     assert found.own.ratio.value == pytest.approx(1.5)
     assert compare.asked[-1][:2] == (line[1][place - 1], line[1][place])
+    between = compare.borders[1:-1]
+    assert compare.borders[0] == compare.borders[-1] == 1
+    assert between == pytest.approx([math.sqrt(1.5)] * len(between))
 
 
 def test_what_made_it_faster_is_found_too(line):
@@ -279,6 +284,25 @@ def test_bench_ab_is_called_with_what_to_measure_and_its_finding_is_read(monkeyp
     assert (compare.stage, compare.metric) == ("command", "wall_s")
 
 
+@pytest.mark.parametrize("border", [1.25, 0.8])
+def test_bench_ab_ends_once_it_is_clear_on_which_side_of_the_border_a_commit_lies(
+    monkeypatch, tmp_path, border
+):
+    called = []
+
+    def run(words, folder):
+        called.append(words)
+        return written_by_ab(words, 1, SLOWER), ""
+
+    monkeypatch.setattr(bisect_by_ab, "_run", run)
+    compare = AbProcess(["--command", "python train.py"], tmp_path)
+    compare("aaa", "bbb", 30.0)
+    compare("aaa", "ccc", 30.0, border)
+    first, then = (words[words.index("--json") + 2 :] for words in called)
+    assert first == []
+    assert then == ["--metric", "wall_s", "--threshold", "0.25", "--margin", "0.25"]
+
+
 def test_the_metric_that_was_asked_for_is_the_one_that_counts(monkeypatch, tmp_path):
     monkeypatch.setattr(bisect_by_ab, "_run", lambda words, _: (written_by_ab(words, 1, SLOWER, LARGER), ""))
     assert AbProcess([], tmp_path, "peak_rss_bytes")("a", "b", 1.0).ratio.value == 1.0
@@ -329,27 +353,3 @@ def test_ctrl_c_lets_bench_ab_remove_its_work_trees(tmp_path, heeds_ctrl_c):
     with pytest.raises(KeyboardInterrupt):
         bisect_by_ab._run([*PYTHON, "-c", CLEANS_UP], tmp_path)
     assert (tmp_path / "removed").exists()
-
-
-WORK = "total = 0\nfor number in range({loops}):\n    total += number\n"
-
-
-def planted(folder: Path, place: int, loops: int) -> list[str]:
-    """Make a repository whose command does half as much work again from one commit on; one is broken."""
-    start(folder)
-    hashes = []
-    for number in range(COMMITS):
-        work = WORK.format(loops=loops if number < place else loops * 3 // 2)
-        text = "total = (" if number == 4 else work
-        hashes.append(commit(folder, f"Change {number}", **{"work.py": text, "notes": f"{number}"}))
-    return hashes
-
-
-@pytest.mark.slow
-def test_a_planted_slowdown_is_found_among_16_commits_by_measuring(tmp_path):
-    hashes = planted(tmp_path, 11, 2_000_000)
-    compare = TimedCommand(tmp_path, (*PYTHON, "work.py"), launches_per_s=1.0)
-    found = bisect(Repository(tmp_path), hashes[0], "HEAD", Search(compare, 8.0))
-    assert [each.revision for each in found.culprits] == [hashes[11]]
-    assert found.own.ratio.low > 1.2 and found.own.ratio.low < 1.5 < 1.1 * found.own.ratio.high
-    assert git(tmp_path, "worktree", "list").count("\n") == 0

@@ -107,7 +107,8 @@ def test_smoke_runs_are_left_out(tmp_path):
 
 def test_only_the_latest_runs_are_read_where_asked(shifted):
     history = read(shifted, last=5)
-    assert history.series.points[0].run_id == "run-011"
+    assert history.series.points[0].run_id == "run-011" and history.earlier == 11
+    assert "11 earlier runs left out: the latest 5 are read" in history.notes
     assert "5 runs: change points need 6 or more" in history.notes
 
 

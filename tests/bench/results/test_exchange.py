@@ -114,6 +114,21 @@ def test_what_another_node_publishes_is_seen_by_one_that_had_looked_before(url: 
     assert [place.name for place in Exchange(url).fetch_alike(tmp_path / "two", KEY[:32])] == [KEY]
 
 
+def test_a_url_that_stops_answering_is_one_line(tmp_path: Path) -> None:
+    make(tmp_path / "one")
+    exchange = Exchange(f"file://{tmp_path}/elsewhere")
+    exchange.publish(tmp_path / "one", KEY)
+    (record,) = (tmp_path / "elsewhere").rglob(artifacts.RECORD)
+    record.unlink()
+    record.mkdir()  # nobody, not even root, can read it
+    with pytest.raises(BenchError) as error:
+        exchange.fetch(tmp_path / "two", KEY)
+    assert str(error.value).startswith(f"--artifacts file://{tmp_path}/elsewhere: ")
+    assert "\n" not in str(error.value)
+    with pytest.raises(BenchError):
+        exchange.fetch_alike(tmp_path / "two", KEY[:32])
+
+
 @pytest.mark.parametrize("wrong", ["nowhere://bucket", "file:///proc/nowhere"])
 def test_a_url_that_cannot_be_used_is_one_line(wrong: str) -> None:
     with pytest.raises(BenchError) as error:

@@ -14,7 +14,8 @@ import pytest
 from bench.commands.clean import remove, survey
 from bench.commands.show import show
 from bench.errors import BenchError, StoreError
-from bench.execution.session import RunOptions, prepare
+from bench.execution.options import RunOptions
+from bench.execution.preparation import prepare
 from bench.metrics import METRICS
 from bench.regression.baseline import baseline_runs, save
 from bench.regression.verdict import check

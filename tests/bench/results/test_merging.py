@@ -10,7 +10,8 @@ import pytest
 
 from bench.errors import StoreError
 from bench.records import Measurement, Result
-from bench.results.merging import find_part, merge
+from bench.results.merging import merge
+from bench.results.parts import find_part
 from bench.results.store import Store
 from reports.frames.run import read_frames
 from reports.frames.view import read
@@ -76,8 +77,8 @@ def test_the_report_has_a_column_of_machines_and_compares_within_one(
     store = merged(tmp_path, *shards)
     frames = read_frames(read(store, store.find_run(None)))
     found = dict(frames["inference"][["optimizer", "machine"]].itertuples(index=False))
-    assert found == {"adam": "Test CPU", "momentum": "Another CPU"}
-    assert set(frames["training"]["machine"]) == {"Test CPU", "Another CPU"}
+    assert found == {"adam": "Test CPU, 2 cores", "momentum": "Another CPU, 2 cores"}
+    assert set(frames["training"]["machine"]) == {"Test CPU, 2 cores", "Another CPU, 2 cores"}
     assert frames["inference"].groupby("machine")["pareto"].any().all()  # a front for each machine
     alone = read_frames(read(find_part(shards[0]).store, "20261129-one"))
     assert set(alone["inference"]["machine"]) == {""}
@@ -89,7 +90,7 @@ def test_a_cell_that_two_machines_have_is_there_for_each(tmp_path: Path) -> None
     store = merged(tmp_path, first, second)
     names = [cell.name for cell in store.cells(store.find_run(None))]
     assert len(names) == len(set(names)) == 2 * len(find_part(first).cells)
-    assert sum(name.endswith("/machine=Another CPU") for name in names) == len(names) / 2
+    assert sum(name.endswith("/machine=Another CPU, 2 cores") for name in names) == len(names) / 2
 
 
 def test_a_cell_that_one_machine_has_twice_is_taken_once_if_its_answers_agree(tmp_path: Path) -> None:
@@ -101,9 +102,105 @@ def test_a_cell_that_one_machine_has_twice_is_taken_once_if_its_answers_agree(tm
         tmp_path, "three", optimizers=("adam",), results={"evaluate digits/adam/0/none@cpu-eager": wrong}
     )
     with pytest.raises(
-        StoreError, match=r"two answers on one machine: accuracy is .* and 0\.5 in run 20261129-three"
+        StoreError, match=r"two answers on one machine: .* accuracy is .* and 0\.5 in run 20261129-three"
     ):
         merged(tmp_path / "other", first, third)
+
+
+def machines(store: Store) -> dict[str, str]:
+    """Return the machine that a report has for each optimizer's inference; cells of several have several."""
+    frame = read_frames(read(store, store.find_run(None)))["inference"]
+    return dict(frame[["optimizer", "machine"]].itertuples(index=False))
+
+
+def test_a_cell_that_failed_is_taken_from_the_run_where_it_is_ok(tmp_path: Path) -> None:
+    failed = Result("failed", "killed", environment=ENVIRONMENT)
+    label = "evaluate digits/adam/0/none@cpu-eager"
+    first = run(tmp_path, "one", optimizers=("adam",), results={label: failed})
+    second = run(tmp_path, "two", optimizers=("adam",))
+    store = merged(tmp_path, first, second)
+    view = read(store, store.find_run(None))
+    cell = next(cell for cell in view.cells if cell.name.endswith("/none@cpu-eager"))
+    assert view.status(str(cell.stages["evaluate"])).ok
+    notes = store.run(store.find_run(None))["request"]["notes"]
+    assert "1 cell that failed in run 20261129-one are taken from run 20261129-two" in notes
+    left_out = len(find_part(first).cells) - 1
+    assert (
+        f"{left_out} cells of run 20261129-two left out: run 20261129-one has them of the same machine"
+        in notes
+    )
+
+
+def test_machines_with_other_versions_of_a_library_are_kept_apart(tmp_path: Path) -> None:
+    versions = ("2.12.0", "2.13.0")
+    places = [
+        run(
+            tmp_path,
+            version,
+            optimizers=(optimizer,),
+            environment={**ENVIRONMENT, "libraries": {"torch": version, "numpy": "2.0"}},
+        )
+        for version, optimizer in zip(versions, ("adam", "momentum"), strict=True)
+    ]
+    store = merged(tmp_path, *places)
+    assert machines(store) == {
+        "adam": "Test CPU, 2 cores (torch 2.12.0)",
+        "momentum": "Test CPU, 2 cores (torch 2.13.0)",
+    }
+    notes = store.run(store.find_run(None))["request"]["notes"]
+    assert "measured on Test CPU, 2 cores (torch 2.13.0): 20261129-2.13.0" in notes
+
+
+def test_hosts_of_one_kind_are_one_machine_until_two_of_them_have_the_same_cell(tmp_path: Path) -> None:
+    first = run(tmp_path, "one", optimizers=("adam",), host="a")
+    second = run(tmp_path, "two", optimizers=("momentum",), host="b")
+    store = merged(tmp_path, first, second)
+    assert set(machines(store).values()) == {""}
+    (note,) = store.run(store.find_run(None))["request"]["notes"]
+    assert note == "measured on 2 hosts of the kind Test CPU, 2 cores: 20261129-one, 20261129-two"
+    third = run(tmp_path, "three", optimizers=("adam",), host="b")
+    store = merged(tmp_path / "other", first, third)
+    names = [cell.name for cell in store.cells(store.find_run(None))]
+    assert len(set(names)) == 2 * len(find_part(first).cells)
+    assert sum(name.endswith("/machine=Test CPU, 2 cores, host 2") for name in names) == len(names) / 2
+
+
+def test_an_exact_value_that_differs_between_machines_is_a_note(tmp_path: Path) -> None:
+    label = "lower digits/adam/0/none@cpu-eager"
+    first = run(tmp_path, "one", optimizers=("adam",))
+    measured = {label: (Measurement("dense_flops", 5.0),)}
+    second = run(tmp_path, "two", optimizers=("adam",), environment=OTHER, measured=measured)
+    store = merged(tmp_path, first, second)
+    notes = store.run(store.find_run(None))["request"]["notes"]
+    (note,) = [note for note in notes if "dense_flops" in note]
+    assert "is 10000000.0 in run 20261129-one and 5.0 in run 20261129-two" in note
+
+
+def test_a_run_of_two_machines_that_is_merged_again_keeps_their_names(
+    tmp_path: Path, shards: tuple[Path, Path]
+) -> None:
+    merged(tmp_path, *shards)
+    third = run(tmp_path, "three", optimizers=("sgd",), environment={**OTHER, "cpu": {"model": "Third CPU"}})
+    store = merged(tmp_path / "again", tmp_path / "into", third)
+    assert machines(store) == {
+        "adam": "Test CPU, 2 cores",
+        "momentum": "Another CPU, 2 cores",
+        "sgd": "Third CPU, 2 cores",
+    }
+
+
+def test_a_merge_that_is_killed_leaves_no_run_behind(
+    tmp_path: Path, shards: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.results.store import writing
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writing, "finish_run", killed)
+    with pytest.raises(KeyboardInterrupt):
+        merged(tmp_path, *shards)
+    assert Store.open(tmp_path / "into", create=False).runs().empty
 
 
 def test_artifacts_come_along(tmp_path: Path, shards: tuple[Path, Path]) -> None:
@@ -137,6 +234,14 @@ def test_artifacts_come_along(tmp_path: Path, shards: tuple[Path, Path]) -> None
         (
             lambda f: [run(f, "a", request={"text": "x"}), run(f, "b", request={"text": "y"})],
             "differ in their matrix",
+        ),
+        (
+            lambda f: [run(f, name, request={"workloads": [name]}) for name in ("a.onnx", "b.onnx")],
+            "differ in their workloads",
+        ),
+        (
+            lambda f: [run(f, name, request={"plugins": {"my.py": name}}) for name in ("a", "b")],
+            "differ in their plug-ins",
         ),
         (lambda f: [run(f, "a", request={"smoke": True}), run(f, "b")], "differ in their smoke"),
         (lambda f: [run(f, "a", request=shard(1)), run(f, "b")], "is no shard, but"),

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from bench.errors import StoreError
-from bench.execution.session import RunOptions
+from bench.execution.options import RunOptions
 from bench.records import Artifact, Measurement, PlannedRequest, Result
 from bench.results.store import CellRow, StageRow, Store, store, without_password
 from bench.results.store.documents import ADDED_AXES

@@ -7,6 +7,7 @@ import torch
 
 from bench.errors import StageError
 from bench.models.closeness import agreement, closeness, kept_quality
+from bench.models.predictions import Predictions
 from bench.stages import evaluate
 from bench.workloads.output_kinds import OutputKind
 from techniques.compression import Tolerance
@@ -87,6 +88,24 @@ def test_an_int8_model_that_is_invalid_on_a_cpu_whose_products_saturate_says_so(
     assert entries[-1].metric == "valid" and entries[-1].reason == told
     good = evaluate.with_saturation(closeness(OWN, OWN, Tolerance(cosine=0.98), SCORES), settings)
     assert good[-1].reason == ""
+
+
+@pytest.mark.parametrize(
+    ("precision", "own", "allowed"),
+    [
+        ("fp64", torch.float64, 1e-9),
+        ("fp64", torch.complex128, 1e-9),
+        ("fp64", torch.float32, 1e-4),
+        ("fp64", torch.int64, 1e-4),
+        ("fp32", torch.float32, 1e-4),
+        ("fp32", torch.float64, 1e-4),
+        ("bf16", torch.float32, 2e-2),
+    ],
+)
+def test_outputs_are_allowed_what_the_coarser_of_both_numbers_rounds(precision, own, allowed):
+    outputs = Predictions({"": torch.zeros(2, 2, dtype=own)}, kind=SCORES)
+    settings = settings_for("evaluate", precision=precision)
+    assert evaluate.tolerance(settings, outputs) == Tolerance(relative_error=allowed)
 
 
 def test_a_small_relative_error_is_not_enough_where_the_answers_are_others() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from bench import datasets
 from bench.errors import DataError
-from bench.instruments.request_load import Arrival, ServedRequest
+from bench.instruments.request_load import Arrival, ServedLoad, ServedRequest
 from bench.models.structures import Structure
 from bench.results.artifacts import artifact_folder
 from bench.stages import requests
@@ -53,7 +54,23 @@ def test_each_request_is_served_whole_and_within_bounds_that_are_far_off(results
     assert found["goodput_share", "100/s"].value == 1 and found["goodput_per_s", "100/s"].value > 0
     assert found["request_ttft_s", "100/s"].value > 0
     assert found["request_ttft_p99_s", "100/s"].value is None  # of six requests
+    # What launches stop by: the mean over rates of how long a request takes.
+    assert found["request_s", ""].value == found["request_s", "100/s"].value > 0
     assert ("valid", "load 100/s") not in found  # of so few nothing is judged
+
+
+def test_each_launch_draws_arrivals_of_its_own(results, monkeypatch):
+    seeds = []
+    plan = requests.plan_requests
+
+    def plan_requests(rate_per_s, count, prompt, new, seed):
+        seeds.append(seed)
+        return plan(rate_per_s, count, prompt, new, seed)
+
+    monkeypatch.setattr(requests, "plan_requests", plan_requests)
+    for number in (0, 3):
+        requests.run(replace(asked(results), round=number), Path())
+    assert seeds == [0, 3]
 
 
 def test_lengths_beyond_what_the_model_reads_are_refused(results):
@@ -72,10 +89,14 @@ def test_a_load_that_came_late_is_invalid():
         )
         for number, late in ((0, 0.0), (1, 0.3), (2, 0.3))
     ]
-    found = {(e.metric, e.qualifier): e for e in measured(served, 1.0, 0.55, 0.2)}
+    in_system = sum(request.end_s - request.seen_s for request in served) / 2.6
+    load = ServedLoad(served, in_system)
+    found = {(e.metric, e.qualifier): e for e in measured(load, 1.0, 0.55, 0.2)}
     assert found["goodput_share", "1/s"].value == 1
     assert found["goodput_per_s", "1/s"].value == pytest.approx(3 / 2.6)
     assert found["valid", "load 1/s"].value == 0
     assert "by Little's law" in found["valid", "load 1/s"].reason
-    (strict,) = (e for e in measured(served, 1.0, 0.55, 0.05) if e.metric == "goodput_share")
+    (strict,) = (e for e in measured(load, 1.0, 0.55, 0.05) if e.metric == "goodput_share")
     assert strict.value == 0
+    punctual = {(e.metric, e.qualifier): e for e in measured(ServedLoad(served, 1.8 / 2.6), 1.0, 0.55, 0.2)}
+    assert "did not come as planned" in punctual["valid", "load 1/s"].reason

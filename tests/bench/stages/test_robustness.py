@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -91,11 +92,16 @@ def test_a_wrong_key_of_the_section_is_one_line(tmp_path: Path) -> None:
 
 def test_quality_is_measured_on_the_same_items_clean_and_corrupted(results: Path, tmp_path: Path) -> None:
     parents = {"lowered": LOWERED, "model": TRAINED}
-    found = robustness.run(request_for(results, "robustness", parents, items=20), tmp_path)
+    measured = robustness.run(request_for(results, "robustness", parents, items=20), tmp_path)
+    found = [entry for entry in measured if entry.metric == "corrupted_quality"]
     names = [entry.qualifier for entry in found]
     assert names[0] == "clean" and {"noise-3", "blur-5", "contrast-3"} <= set(names) and len(names) == 7
     assert {entry.n for entry in found} == {20} and {entry.method for entry in found} == {"accuracy"}
     assert all(0 <= entry.value <= 1 for entry in found)
+    kept = {entry.qualifier: entry for entry in measured if entry.metric == "item_corrupted"}
+    assert list(kept) == names and {entry.method for entry in kept.values()} == {"item_right"}
+    for entry in found:
+        assert np.mean(kept[entry.qualifier].samples) == pytest.approx(entry.value)
 
 
 def test_a_workload_without_corruptions_says_so(monkeypatch, results: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from itertools import combinations, pairwise, product
 
 import pytest
 import torch
@@ -18,7 +20,6 @@ from bench.workloads.customer_service import (
     TEST_QUESTIONS,
     Matcher,
     chosen,
-    in_random_order,
     matching_loss,
     ranking,
 )
@@ -60,9 +61,40 @@ def test_the_loss_is_the_cross_entropy_among_the_batch_without_equal_answers() -
     assert matching_loss(outputs, torch.tensor([5, 5])).item() == pytest.approx(0.0, abs=1e-6)
 
 
-def test_the_order_is_that_of_the_questions_whatever_the_files_say() -> None:
-    exchanges = [Exchange(f"what is {number}", "a", "t") for number in range(20)]
-    assert in_random_order(exchanges) == in_random_order(exchanges[::-1]) != exchanges
+def of_one_part(questions: list[str], answers: list[str]) -> bool:
+    """Say whether two exchanges among twenty others are in one part, in whatever order the files are."""
+    others = [Exchange(f"question {number} of twenty", f"answer {number}", "t") for number in range(20)]
+    pair = [Exchange(*said, "t") for said in zip(questions, answers, strict=True)]
+    found, again = (chatterbot.parts(given, 7) for given in ([*others, *pair], [*pair, *others][::-1]))
+    assert found == again and [len(found[name]) for name in ("test", "validation", "train")] == [7, 7, 8]
+    return any(pair[0] in part and pair[1] in part for part in found.values())
+
+
+def test_one_answer_or_nearly_one_question_is_in_one_part() -> None:
+    one, other = "why does my old printer not print", "Why, does my old printer now not print?"
+    for question, answer in ((other, "other"), ("something else", "One.")):
+        assert of_one_part([one, question], ["one", answer])
+
+
+def test_what_differs_by_more_words_is_taken_apart_somewhere() -> None:
+    numbers = [f"{number} {number + 100} {number + 200} x" for number in range(8)]
+    assert not all(of_one_part([first, second], ["a", "b"]) for first, second in pairwise(numbers))
+
+
+def test_no_test_question_is_nearly_one_of_training_and_no_answer_is_in_two_parts(
+    exchanges: tuple[Exchange, ...],
+) -> None:
+    parts = chatterbot.parts(exchanges, TEST_QUESTIONS)
+    words = {
+        name: [frozenset(re.findall(r"\w+", one.question.lower())) for one in part]
+        for name, part in parts.items()
+    }
+    answers = {name: {one.answer.lower() for one in part} for name, part in parts.items()}
+    for one, other in combinations(parts, 2):
+        assert not any(
+            chatterbot.nearly_same(first, second) for first, second in product(words[one], words[other])
+        )
+        assert not answers[one] & answers[other]
 
 
 @pytest.fixture(scope="module")

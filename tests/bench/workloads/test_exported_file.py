@@ -18,8 +18,8 @@ from torch.export import Dim
 
 from bench.errors import StageError
 from bench.execution.job import Job
+from bench.execution.options import RunOptions
 from bench.execution.resources import Resources
-from bench.execution.session import RunOptions
 from bench.matrix.file import Budget
 from bench.records import PlannedRequest, Request, as_json, read_as
 from bench.results.store import StageRow, Store

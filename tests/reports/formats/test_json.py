@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.formats.json import as_table
+from reports.formats.json import _table_text
 from reports.frames.run import read_frames
 from reports.frames.view import RunView, records
 
@@ -66,8 +66,15 @@ def test_numbers_that_are_none_and_types_of_numpy_are_plain_json() -> None:
             "text": ["=1+1", None, "x"],
         }
     )
-    rows = as_table(frame)["data"]
-    assert json.loads(json.dumps(rows, allow_nan=False)) == [
+    table = json.loads(f"{{{_table_text('mixed', frame)}}}")["mixed"]
+    assert [field["type"] for field in table["fields"]] == [
+        "number",
+        "number",
+        "integer",
+        "boolean",
+        "string",
+    ]
+    assert table["data"] == [
         {"mixed": 1.5, "infinite": None, "whole": 1, "flag": True, "text": "=1+1"},
         {"mixed": None, "infinite": None, "whole": 2, "flag": None, "text": None},
         {"mixed": None, "infinite": 1.0, "whole": 3, "flag": False, "text": "x"},

@@ -9,7 +9,9 @@ import pytest
 
 from bench.matrix.limits import Limit, parse_limit
 from reports.frames.advice import Advice, advise
+from reports.frames.break_even import BreakEven
 from reports.frames.candidates import Candidates, candidates_of
+from reports.prose.advice import advice_lines
 from tests.support.synthetic_run import Synthetic, build
 
 MADE_UP = Synthetic(
@@ -49,7 +51,8 @@ def test_the_fastest_of_what_keeps_every_limit_is_the_answer(found: Candidates) 
 
 def test_among_equals_the_uncompressed_one_is_taken_and_the_others_are_ties(found: Candidates) -> None:
     advice = advise(found, limits("quality_loss_points <= 0.1"))
-    assert best(advice) == PLAIN and advice.break_even is None
+    assert best(advice) == PLAIN and advice.plain is None
+    assert advice.best is not None and advice.best.break_even is None
     assert [candidate.name for candidate in advice.ties] == ["finetune on onnxruntime (fp32)"]
 
 
@@ -81,22 +84,34 @@ def test_what_was_not_measured_may_fit_for_all_that_is_known(found: Candidates) 
     assert advice.best is None and len(advice.unsure) == len(found.every)
 
 
-def test_a_slower_model_to_make_pays_after_the_calls_that_save_as_much(found: Candidates) -> None:
+def test_a_slower_model_to_make_pays_after_the_inferences_that_save_as_much(found: Candidates) -> None:
     advice = advise(found, limits("quality_loss_points <= 3"))
-    even = advice.break_even
-    assert even is not None and even.against.name == PLAIN and even.extra_s == 1.0
-    saved_s = even.against.values["latency_s"].value - advice.fitting[0].candidate.values["latency_s"].value
-    assert even.calls == pytest.approx(1.0 / saved_s)
-    at_once = advise(found, limits("quality_loss_points <= 1")).break_even
-    assert at_once is not None and at_once.calls == 0.0
+    assert advice.best is not None and advice.plain is not None and advice.plain.name == PLAIN
+    even = advice.best.break_even
+    assert even is not None and even.compressing_s == 1.0 and not even.verdict
+    saved_s = advice.plain.values["latency_s"].value - advice.best.values["latency_s"].value
+    assert even.inferences == pytest.approx(1.0 / saved_s)
+    line = f"break-even against none on onnxruntime: after {even.inferences:,.0f} inferences"
+    assert f"{line} (it took 1.00 s more)" in list(advice_lines(advice))
+    free = advise(found, limits("quality_loss_points <= 1"))
+    assert free.best is not None and free.best.break_even is not None
+    assert free.best.break_even.inferences == 0.0
+    assert list(advice_lines(free))[-1].endswith("from the first inference, making it took no longer")
 
 
 def test_a_break_even_that_is_unknown_or_never_comes_says_why(found: Candidates) -> None:
-    reused = tuple(replace(each, preparation_s=None) for each in found.every)
-    even = advise(replace(found, every=reused), limits("quality_loss_points <= 1")).break_even
-    assert even is not None and even.calls is None and "not on record" in even.why
-    slower = advise(found, limits("quality_loss_points <= -0.1")).break_even
-    assert slower is not None and slower.calls is None and slower.why == "it is not faster"
+    def last_line(even: BreakEven) -> str:
+        every = tuple(replace(each, break_even=each.break_even and even) for each in found.every)
+        return list(advice_lines(advise(replace(found, every=every), limits("quality_loss_points <= 1"))))[-1]
+
+    against = "break-even against none on onnxruntime: "
+    unknown = BreakEven(None, None, None, None, "the time to compress is unknown")
+    assert last_line(unknown) == f"{against}unknown, the time to compress is unknown"
+    never = BreakEven(1.0, None, None, None, "never: not faster")
+    assert last_line(never) == f"{against}never: not faster"
+    paid = BreakEven(90.0, 1000.0, 900.0, 2000.0, "")
+    assert last_line(paid).startswith(f"{against}after 1,000 inferences (it took ")
+    assert last_line(paid).endswith(" more), in energy after 900, in money after 2,000")
 
 
 def test_one_seed_and_no_limit_are_enough_for_an_answer_that_is_preliminary(tmp_path: Path) -> None:

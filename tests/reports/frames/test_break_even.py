@@ -74,6 +74,13 @@ def test_the_uncompressed_model_has_nothing_to_pay_for(cells: pd.DataFrame) -> N
     assert pd.isna(row["compressing_s"]) and row["break_even_verdict"] == ""
 
 
+def test_without_the_uncompressed_model_on_its_backend_it_is_unknown_and_says_so(tmp_path: Path) -> None:
+    made_up = replace(MADE_UP, compressions=("int8-static",))
+    row = rows_of(tmp_path, made_up).loc[("int8-static", "onnxruntime")]
+    assert row["break_even_verdict"] == "the uncompressed model was not measured on this backend"
+    assert pd.isna(row["break_even_inferences"])
+
+
 def with_latencies(folder: Path, plain_ms: tuple[float, ...], int8_ms: tuple[float, ...]) -> pd.Series[Any]:
     """Return the row of int8-static where launches of it and of none take these milliseconds."""
     made_up = replace(MADE_UP, compressions=("none", "int8-static"), backends=("onnxruntime",), launches=0)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
 
 from bench.errors import BenchError
 from bench.results.store import Store
+from reports.frames.break_even import BREAK_EVEN_COLUMNS, BreakEven, break_even_over
 from reports.frames.candidates import Candidate, candidates_of
+from reports.frames.inference import inference_table
+from reports.frames.tradeoff import tradeoff_table
+from reports.frames.view import read, records
 from tests.support.synthetic_run import ENVIRONMENT, Synthetic, build
 
 MADE_UP = Synthetic(
@@ -38,10 +42,24 @@ def test_a_choice_is_averaged_over_seeds_and_keeps_its_launches(tmp_path: Path) 
     assert found.cell == "digits/adam/int8-static@onnxruntime"
 
 
-def test_preparation_is_what_compressing_and_lowering_took(tmp_path: Path) -> None:
+def test_the_break_even_is_that_of_the_tables_averaged_over_seeds(tmp_path: Path) -> None:
     store = build(tmp_path, MADE_UP)
-    assert named(store, "none on onnxruntime (fp32)").preparation_s == 1.0
-    assert named(store, "prune-channels:0.5 on onnxruntime (fp32)").preparation_s == 2.0
+    assert named(store, "none on onnxruntime (fp32)").break_even is None
+    table = tradeoff_table(view := read(store, "run-1"), inference_table(view))
+    for compression in ("prune-channels:0.5", "int8-static"):
+        own = table[(table["compression"] == compression) & (table["backend"] == "onnxruntime")]
+        (row,) = records(own, BREAK_EVEN_COLUMNS)
+        found = named(store, f"{compression} on onnxruntime (fp32)")
+        assert found.break_even is not None and list(row.values()) == list(astuple(found.break_even))
+        assert found.value("break_even_inferences") == row["break_even_inferences"]
+
+
+def test_what_one_training_never_pays_is_no_number(tmp_path: Path) -> None:
+    rows = [{**dict.fromkeys(BREAK_EVEN_COLUMNS), "compressing_s": 1.0} for _ in range(2)]
+    rows[0] |= {"break_even_inferences": 10.0, "break_even_verdict": ""}
+    rows[1] |= {"break_even_verdict": "never: not faster"}
+    assert break_even_over(rows) == BreakEven(1.0, None, None, None, "never: not faster")
+    assert break_even_over(rows[:1]) == BreakEven(1.0, 10.0, None, None, "")
 
 
 def test_what_a_reused_artifact_took_is_read_from_the_run_that_made_it(tmp_path: Path) -> None:
@@ -57,8 +75,9 @@ def test_what_a_reused_artifact_took_is_read_from_the_run_that_made_it(tmp_path:
         store.add_launch("run-2", stage, launch.round, result, reused=reused)
     store.finish_run("run-2")
     name = "prune-channels:0.5 on onnxruntime (fp32)"
-    assert named(store, name).run_id == "run-2" and named(store, name).preparation_s == 2.0
-    assert named(store, name, runs=["run-2"]).preparation_s is None
+    for found in (named(store, name), named(store, name, runs=["run-2"])):
+        assert found.run_id == "run-2" and found.break_even is not None
+        assert found.break_even.compressing_s == 1.0
 
 
 def test_the_latest_run_counts_and_runs_of_other_machines_are_left_out(tmp_path: Path) -> None:

@@ -45,11 +45,19 @@ def degraded(right: np.ndarray) -> np.ndarray:
     return np.where(lost, 0.0, right)
 
 
-def corrupted(blurred: float, clean: float = 0.9) -> tuple[Measurement, ...]:
+def corrupted(blurred: float, clean: float = 0.9, *, kept: bool = True) -> tuple[Measurement, ...]:
+    """Return what a stage measures and keeps of 100 items that are corrupted."""
     found = {"clean": clean, "blur-3": blurred}
-    return tuple(
-        Measurement("corrupted_quality", value, qualifier=name, n=9) for name, value in found.items()
-    )
+    of_all = [Measurement("corrupted_quality", value, qualifier=name, n=100) for name, value in found.items()]
+    of_items = [
+        Measurement(
+            *("item_corrupted", value),
+            **{"qualifier": name, "n": 100, "method": "item_right"},
+            samples=tuple(float(item < round(100 * value)) for item in range(100)),
+        )
+        for name, value in found.items()
+    ]
+    return (*of_all, *(of_items if kept else ()))
 
 
 @pytest.fixture(scope="module")
@@ -145,15 +153,18 @@ def test_a_limit_may_bound_the_loss_of_the_worst_group(view, frames) -> None:
     assert verdicts["bits_per_weight", "none@onnxruntime"] == "kept"
 
 
-def test_quality_under_corruption_is_relative_to_the_clean_items_and_beside_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [True, False])
+def test_quality_under_corruption_is_relative_to_the_clean_items_and_beside_none(
+    tmp_path: Path, kept: bool
+) -> None:
     place = "digits/adam/0"
     made_up = Synthetic(
         optimizers=("adam",),
         compressions=("none", "prune-mean:1"),
         backends=("onnxruntime",),
         measured={
-            f"robustness {place}/none": corrupted(0.72),
-            f"robustness {place}/prune-mean:1": corrupted(0.45),
+            f"robustness {place}/none": corrupted(0.72, kept=kept),
+            f"robustness {place}/prune-mean:1": corrupted(0.45, kept=kept),
         },
         further=("robustness",),
     )
@@ -165,6 +176,11 @@ def test_quality_under_corruption_is_relative_to_the_clean_items_and_beside_none
     assert row["relative_quality"] == pytest.approx(0.5)
     assert row["relative_quality_uncompressed"] == pytest.approx(0.8)
     assert row["change_points"] == pytest.approx(-30)
+    if kept:
+        assert row["change_points_low"] < -30 < row["change_points_high"] < 0
+        assert row["flagged"] and row["q_value"] < 1e-4
+    else:  # in a run of an earlier version
+        assert row[["change_points_low", "q_value", "flagged"]].isna().all()
 
 
 def test_bits_per_weight_are_those_of_the_files(frames) -> None:

@@ -15,6 +15,12 @@ from tests.support.synthetic_run import Synthetic, build
 
 MADE_UP = Synthetic(optimizers=("adam", "sgd"), backends=("cpu-eager",), seeds=(0, 1))
 FEW = Synthetic(optimizers=("adam",), compressions=("none",), backends=("cpu-eager",))
+UNITS = {
+    **{"_samples_per_s": "samples/s", "_operations_per_s": "operations/s", "_bytes_per_s": "bytes/s"},
+    **{"_bytes": "bytes", "_points": "percentage points", "_flops": "FLOPs", "_j": "J"},
+}
+"""How the name of a column ends → the unit that it must have."""
+
 KINDS = ("measurements", "launches", "summary", "cells", "runs")
 
 
@@ -109,7 +115,13 @@ def test_every_table_is_read_and_each_of_its_columns_is_explained(two_runs, tmp_
     frame = bench.load(kind=kind, results=two_runs, store="")
     unknown = [column for column in frame.columns if not about(kind, column)]
     assert not unknown, f"{kind}: say in reports/frames/columns.py what {unknown} are"
-    assert set(frame.attrs["units"]) <= set(frame.columns)
+    units = frame.attrs["units"]
+    assert set(units) <= set(frame.columns)
+    for column in frame.select_dtypes("number"):
+        ends = (unit for ending, unit in UNITS.items() if column.endswith(ending))
+        expected = next(ends, None)
+        if expected is not None and frame[column].notna().any():
+            assert units.get(column) == expected, column
     frame.to_parquet(tmp_path / "table.parquet")
     assert len(pd.read_parquet(tmp_path / "table.parquet")) == len(frame)
 

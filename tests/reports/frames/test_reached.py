@@ -36,7 +36,14 @@ def test_a_run_without_its_memory_is_no_device(view):
 
 def test_time_is_projected_from_the_utilization_that_steps_reached(view):
     named = find_device("h100")
-    device = as_reached(named, view(recomputed_flops=1e9))
+    device = as_reached(named, view(recomputed_flops=1e9), "elsewhere")
     assert 0 < device.training.low <= device.training.high < 1.02
-    assert "reached by the steps of run run-1" in device.training.source
+    assert "reached by the steps of all models in run run-1" in device.training.source
     assert device.operations_per_s == named.operations_per_s
+
+
+def test_where_the_run_has_the_workload_only_its_own_steps_count(view):
+    found = view(recomputed_flops=1e9, workloads=("digits", "other"))
+    own, every = (as_reached(find_device("h100"), found, name).training for name in ("digits", "elsewhere"))
+    assert "of digits in run run-1" in own.source
+    assert every.low <= own.low <= own.high <= every.high

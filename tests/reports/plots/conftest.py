@@ -10,6 +10,7 @@ import pytest
 from bench.records import Measurement
 from reports.frames.run import read_frames
 from reports.frames.view import RunView, read
+from tests.support.drawn import kept  # noqa: F401
 from tests.support.synthetic_run import Synthetic, build
 
 SAMPLES = tuple(1e-3 * (1 + number / 1000) for number in range(500))

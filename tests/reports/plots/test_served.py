@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from reports.frames.pareto import ranked_points
 from reports.frames.roofline import Roof, roofs
 from reports.frames.view import RunView
 from reports.plots import fronts, latency, matrix, operators, roofline
 from reports.plots.draw import _spread
-from reports.plots.figure import Plot
+from reports.plots.figure import Plot, fewer
 from reports.plots.served import place, quickest, served_name
 from tests.reports.plots.conftest import OPERATORS, SAMPLES
+from tests.support.drawn import legend, lines_at, texts, ticks
 
 Frames = Mapping[str, pd.DataFrame]
 AT = ("digits", 1)
-
-
-def texts(axes: Axes) -> list[str]:
-    return [text.get_text() for text in axes.texts]
-
-
-def ticks(axes: Axes) -> list[str]:
-    return [label.get_text() for label in axes.get_yticklabels()]
-
-
-def legend(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
-def lines_at(axes: Axes, height: float) -> Iterable[tuple[float, float]]:
-    """Yield the ends of horizontal lines at this height."""
-    for collection in axes.collections:
-        for segment in collection.get_segments() if hasattr(collection, "get_segments") else ():
-            if np.allclose(segment[:, 1], height) and len(segment) == 2:
-                yield float(segment[0, 0]), float(segment[1, 0])
 
 
 def test_each_structure_stands_once_and_the_quickest_first(served_frames: Frames) -> None:
@@ -179,6 +158,11 @@ def test_a_figure_has_the_same_bytes_each_time(
 def test_a_report_has_the_figures_of_what_is_served(report: Path) -> None:
     names = {path.stem for path in report.joinpath("plots").iterdir()}
     assert {f"{kind}-digits-batch-1" for kind in ("pareto-fronts", "matrix", "roofline")} <= names
+
+
+def test_a_caption_says_what_is_left_out() -> None:
+    assert fewer(24, 1030, "choices") == " The 24 quickest of 1,030 choices are shown."
+    assert fewer(3, 3, "choices") == fewer(0, 0) == ""
 
 
 def test_of_many_batch_sizes_three_are_drawn() -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import urllib.error
 import urllib.request
-from html import escape
+from html import escape, unescape
 from http.cookiejar import CookieJar
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from bench.formatting import visible
 from bench.results.store import Store
+from tests.support.hostile import NAMES
 from tests.support.served_store import COOKIE, HOSTILE, TOKEN, Get
 
 pytest.importorskip("starlette")
@@ -102,6 +104,8 @@ def test_names_act_nowhere(get: Get) -> None:
     for shown in (page, get(links[0].replace("&amp;", "&")), get(f"/?q={quote(HOSTILE)}")):
         assert "<script>alert" not in shown and "\x1b" not in shown
     assert escape("<script>alert(1)<b>") in page
+    fields = {unescape(field) for field in re.findall(r"<td>([^<]*)</td>", page)}
+    assert {visible(name) for name in NAMES} <= fields
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,9 @@ def test_engines_have_settings_as_techniques_have():
 
 def test_a_run_imports_neither_ray_nor_submitit_unless_told_to(tmp_path):
     script = (
-        "import sys; from bench.execution.session import RunOptions, prepare; from pathlib import Path\n"
+        "import sys; from pathlib import Path; import bench.execution.session\n"
+        "from bench.execution.options import RunOptions\n"
+        "from bench.execution.preparation import prepare\n"
         f"prepare(RunOptions('ci', Path({str(tmp_path)!r}), smoke=True))\n"
         "assert not {'ray', 'submitit', 'fsspec'} & set(sys.modules), sys.modules.keys()"
     )

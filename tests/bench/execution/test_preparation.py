@@ -10,11 +10,13 @@ import pytest
 
 from bench import datasets
 from bench.errors import DataError
-from bench.execution import session
+from bench.execution import preparation
 from bench.execution.engines.engine import Node
+from bench.execution.options import RunOptions
+from bench.execution.preparation import Prepared, prepare
 from bench.execution.resources import Resources
-from bench.execution.session import Prepared, RunOptions, prepare
 from bench.plan import keys
+from bench.results.store import Store
 from techniques.backends import hardware
 from techniques.registry import Obstacle
 
@@ -90,7 +92,7 @@ def test_what_runs_on_a_cluster_is_told_by_its_nodes_and_forgotten_by_the_next_r
     prepared, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(hardware, "without_cpp_compiler", lambda: "requires a C++ compiler")
-    monkeypatch.setattr(session, "connect", lambda *_: Cluster())
+    monkeypatch.setattr(preparation, "connect", lambda *_: Cluster())
     options = RunOptions(str(tmp_path / "mine.toml"), tmp_path / "results")
 
     def backends(found: Prepared) -> set[str]:
@@ -160,3 +162,35 @@ def test_a_time_budget_of_the_command_stands_for_that_of_the_matrix(tmp_path: Pa
     assert limited.matrix.budget.budget_s == 30.0
     assert "--budget-s 30 " in limited.options.command
     assert limited.identity != prepare(options).identity
+
+
+PARTLY = """
+[train]
+workload = "digits"
+optimizer = "adam"
+backend = ["cpu-eager", "mps"]
+
+[infer]
+compression = "none"
+backend = "cpu-eager"
+"""
+
+
+def test_a_shard_of_which_nothing_can_run_ends_well_and_can_be_merged(command, tmp_path):
+    (tmp_path / "mine.toml").write_text(PARTLY)
+    words = ("run", "--matrix", tmp_path / "mine.toml", "--shard", "2/2", "--results", tmp_path / "results")
+    done = command(*words)
+    assert done.returncode == 0, done.stderr
+    assert "shard 2/2: no cell can run here: mps: requires macOS" in done.stderr
+    done = command("merge", tmp_path / "results", "--into", tmp_path / "into")
+    assert done.returncode == 0, done.stderr
+    store = Store.open(tmp_path / "into", create=False)
+    (cell,) = store.cells(store.find_run(None))
+    assert cell.skipped.startswith("mps: requires macOS")
+
+
+def test_what_auto_leaves_out_for_one_reason_is_one_note(prepared, monkeypatch):
+    monkeypatch.setattr(hardware, "_nvidia_gpus", lambda: 0)
+    monkeypatch.setattr(hardware, "_JETSON", Path("/nowhere"))
+    (note,) = [note for note in prepared().notes if "requires an NVIDIA GPU" in note]
+    assert "leaves out cuda-eager, cuda-inductor, cuda-graphs, tensorrt: requires" in note

@@ -1,0 +1,139 @@
+"""The page of the matrix `compression`: what each method costs and saves, and why it is not faster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.diagnosis.cause import FASTER
+from bench.formatting import format_points, three_digits
+from docs.reference.markdown import code, prose, table
+from docs.results.measured import Measured, Row, assemble, groups, model_of
+from reports.frames.view import records
+
+CSV = "compression.csv"
+_UNKNOWN = "–"
+_NONE = "none"
+
+
+def page(measured: Measured) -> str:
+    """Return the page."""
+    rows = [row for row in records(measured.frames["tradeoff"]) if row["compression"] != _NONE]
+    losses = _losses(measured)
+    parts = [_of_workload(workload, own, losses) for workload, own in groups(rows, "workload")]
+    return assemble(
+        "Compression: smaller, faster, how much worse, and why not faster",
+        measured,
+        "Speeds are relative to `none` on the same backend, with 95 % intervals over launches. Losses are "
+        "points of quality lost to `none` on the same test items and backend; where several "
+        "seeds were trained, the interval is over seeds. *Smaller* is the compressed file. **–**: no kernel "
+        "for it there, or no valid timing. "
+        f"[{CSV}](../examples/{CSV}) has all columns.",
+        *_answers(rows),
+        *parts,
+    )
+
+
+def _losses(measured: Measured) -> dict[tuple[str, str, str], Row]:
+    """Return the paired loss of each workload, compression and backend, of its first training."""
+    found: dict[tuple[str, str, str], Row] = {}
+    if "fidelity" in measured.frames:
+        for row in records(measured.frames["fidelity"]):
+            found.setdefault((row["workload"], row["compression"], row["backend"]), row)
+    return found
+
+
+def _of_workload(workload: str, rows: list[dict[str, Any]], losses: dict[tuple[str, str, str], Row]) -> str:
+    backends = [backend for backend, _ in groups(rows, "backend")]
+    lines = []
+    for compression, own in groups(rows, "compression"):
+        speeds = {row["backend"]: _speed(row) for row in own}
+        first = max(own, key=lambda row: row["seeds"])
+        paired = losses.get((workload, compression, first["backend"]))
+        smaller = first["times_smaller_compressed"]
+        lines.append(
+            [
+                code(compression),
+                _loss(first, paired),
+                _UNKNOWN if smaller is None else f"{three_digits(smaller)}×",
+                *(speeds.get(backend, _UNKNOWN) for backend in backends),
+            ]
+        )
+    header = ["compression", "quality loss (points)", "smaller", *map(code, backends)]
+    parts = [f"## {model_of(workload)}", table(header, lines), _why_not(rows)]
+    return "\n\n".join(filter(None, parts))
+
+
+def _loss(row: Row, paired: Row | None) -> str:
+    """Write a loss with its interval: over seeds where there are several, else over test items."""
+    if row["seeds"] > 1 and row["loss_points"] is not None:
+        return _points(row, "loss_points")
+    if paired is not None and paired["paired_loss_points"] is not None:
+        return _points(paired, "paired_loss_points")
+    return format_points(row["loss_points"])
+
+
+def _points(row: Row, name: str) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    interval = f" ({format_points(low)} to {format_points(high)})" if low is not None else ""
+    return f"{format_points(row[name])}{interval}"
+
+
+def _speed(row: Row) -> str:
+    if row["same_timing"]:
+        return "1× (as `none`)"
+    if row["speedup"] is None:
+        return _UNKNOWN
+    text = f"{three_digits(row['speedup'])}×"
+    low, high = row["speedup_low"], row["speedup_high"]
+    if low is None or high is None:
+        return text
+    told = f"{text} ({three_digits(low)} to {three_digits(high)})"
+    return f"**{told}**" if low > 1 else told
+
+
+def _why_not(rows: list[dict[str, Any]]) -> str:
+    """Say of each format and chain that is not faster why, each reason once, with where it holds."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        slow = row["speedup"] is not None and row["speedup"] < FASTER and not row["same_timing"]
+        if slow and row["why"]:
+            reasons.setdefault(row["why"], []).append(f"{code(row['compression'])} on {code(row['backend'])}")
+    if not reasons:
+        return ""
+    lines = [f"- {', '.join(places)}: {prose(why)}." for why, places in reasons.items()]
+    return "\n".join(["Not faster, by `bench why`:", "", *lines])
+
+
+def _answers(rows: list[dict[str, Any]]) -> list[str]:
+    """Return sections on what is asked for most: int8, half of the channels, students, 4 bits."""
+    rounded = ("qat", "gptq", "sign-round")
+    found = [
+        ("Is int8 faster?", _fastest(rows, "int8-static")),
+        ("Do half of the channels pay?", _fastest(rows, "prune-channels:0.5")),
+        ("Is a teacher worth it?", _against_control(rows, ("distill",))),
+        ("Does training for 4 bits recover what rounding loses?", _against_control(rows, rounded)),
+    ]
+    return [f"## {title}\n\n{text}" for title, text in found if text]
+
+
+def _fastest(rows: list[dict[str, Any]], compression: str) -> str:
+    """Say on which backend a compression brings most, for each workload."""
+    own = [row for row in rows if row["compression"] == compression and row["speedup"] is not None]
+    lines = []
+    for workload, members in groups(own, "workload"):
+        best = max(members, key=lambda row: row["speedup"])
+        lost = f", {format_points(best['loss_points'])} points of quality lost"
+        lines.append(f"- {model_of(workload)}: {_speed(best)} on {code(best['backend'])}{lost}.")
+    return "\n".join(lines)
+
+
+def _against_control(rows: list[dict[str, Any]], starts: tuple[str, ...]) -> str:
+    lines = []
+    for row in rows:
+        if row["compression"].startswith(starts) and row["control"] and row["vs_control_points"] is not None:
+            seeds = f"{row['seeds']} seeds" if row["seeds"] > 1 else "one seed"
+            lines.append(
+                f"- {model_of(row['workload'])}, {code(row['compression'])} on {code(row['backend'])}: "
+                f"{_points(row, 'vs_control_points')} points over {code(row['control'])}, {seeds}."
+            )
+    return "\n".join(lines)
