@@ -43,7 +43,8 @@ def lowered(
         expected = torch.cat([model(batch) for batch in batches])
     runtime, numerics = BACKENDS.default(backend).create(), Numerics(format_, "fp32")
     runtime.lower(deepcopy(model), batches[0], numerics, [torch.cat(batches)], folder)
-    program: Program = runtime.load(folder, lambda: model, numerics, 1)
+    threads = torch.get_num_threads()  # lowered in the same process, with as many
+    program: Program = runtime.load(folder, lambda: model, numerics, threads)
     outputs = [program.to_tensor(program(program.prepare(batch))) for batch in batches]
     return program, torch.cat(outputs), expected
 
