@@ -67,7 +67,6 @@ def _runtime_product(size: int, device: torch.device) -> Product:
 
     Raises RuntimeError above `_LARGEST_SIDE`.
     """
-    import numpy as np
     import onnx
     import onnxruntime
 
@@ -80,12 +79,11 @@ def _runtime_product(size: int, device: torch.device) -> Product:
         "product",
         ends[:1],
         ends[1:],
-        [onnx.numpy_helper.from_array(np.asarray(right), "w")],
+        [onnx.numpy_helper.from_array(right, "w")],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

@@ -92,22 +92,33 @@ class Store(Reading):
 
         It began now, or at `started_s` (Unix time).
         """
-        with self._transaction() as connection:
-            self._database.order_alone(connection)
-            run_id = writing.enter_run(
-                connection,
-                run_id,
-                identity,
-                matrix,
-                command,
-                request,
-                folder=self.folder,
-                host=host,
-                started_s=time.time() if started_s is None else started_s,
-            )
-            writing.enter_plan(connection, run_id, stages, cells)
+        began_s = time.time() if started_s is None else started_s
+        about = (identity, matrix, command, request)
+        with self._new_run(run_id, about, stages, cells, host, began_s) as (connection, run_id):
             self._database.hold(connection, run_id)
         return run_id
+
+    @contextmanager
+    def _new_run(
+        self,
+        run_id: str,
+        about: tuple[str, str, str, Mapping[str, Any]],
+        stages: Sequence[StageRow],
+        cells: Sequence[CellRow],
+        host: str,
+        started_s: float,
+    ) -> Iterator[tuple[sa.Connection, str]]:
+        """Enter a run with its whole plan; yields the transaction, for the rest, and the run's id.
+
+        `about` it are its identity, matrix, command and request.
+        """
+        with self._transaction() as connection:
+            self._database.order_alone(connection)
+            entered = writing.enter_run(
+                connection, run_id, *about, folder=self.folder, host=host, started_s=started_s
+            )
+            writing.enter_plan(connection, entered, stages, cells)
+            yield connection, entered
 
     def hold_run(self, run_id: str) -> None:
         """Reserve a run until the store is closed; raises StoreError where another runner has it."""
@@ -170,20 +181,8 @@ class Store(Reading):
         """
         now_s = time.time()
         began_s = now_s if started_s is None else started_s
-        with self._transaction() as connection:
-            self._database.order_alone(connection)
-            run_id = writing.enter_run(
-                connection,
-                run_id,
-                identity,
-                matrix,
-                command,
-                request,
-                folder=self.folder,
-                host="",
-                started_s=began_s,
-            )
-            writing.enter_plan(connection, run_id, stages, cells)
+        about = (identity, matrix, command, request)
+        with self._new_run(run_id, about, stages, cells, "", began_s) as (connection, run_id):
             for launch in launches:
                 of = (launch.stage_key, launch.round, launch.result)
                 writing.enter_launch(connection, run_id, *of, reused=launch.reused)

@@ -33,6 +33,16 @@ class Value:
     order: np.ndarray[Any, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Windows:
+    """Where a convolution puts its kernel, as (height, width), and its `groups` of channels."""
+
+    strides: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+
 class Framework(Protocol):
     """Layers of a framework, each with the weights of the torch module that it stands for.
 
@@ -51,16 +61,7 @@ class Framework(Protocol):
         """Return a weight that is no layer's, such as positions."""
         ...
 
-    def convolution(
-        self,
-        images: Any,
-        weight: Held,
-        bias: Held | None,
-        strides: tuple[int, int],
-        padding: tuple[int, int],
-        dilation: tuple[int, int],
-        groups: int,
-    ) -> Any:
+    def convolution(self, images: Any, weight: Held, bias: Held | None, windows: Windows) -> Any:
         """Return images convolved with a weight (out, in / groups, height, width), zeros around them."""
         ...
 

@@ -13,7 +13,7 @@ import optax
 import torch
 from flax import nnx
 
-from techniques.backends.frameworks.exported import Held
+from techniques.backends.frameworks.exported import Held, Windows
 from techniques.backends.frameworks.weights import CONVOLUTION, SAME, Layout, linear, named_tensors
 from techniques.registry import CannotApply
 
@@ -67,28 +67,19 @@ class FlaxLayers:
             setattr(self.layers, name, nnx.Param(self._array(held, SAME)))
         return getattr(self.layers, name)[...]
 
-    def convolution(
-        self,
-        images: Any,
-        weight: Held,
-        bias: Held | None,
-        strides: tuple[int, int],
-        padding: tuple[int, int],
-        dilation: tuple[int, int],
-        groups: int,
-    ) -> Any:
+    def convolution(self, images: Any, weight: Held, bias: Held | None, windows: Windows) -> Any:
         """Return the output of `Conv`."""
 
         def make() -> Any:
             out, channels, *size = self._tensors[weight.name].shape
             return nnx.Conv(
-                channels * groups,
+                channels * windows.groups,
                 out,
                 tuple(size),
-                strides,
-                padding=[(each, each) for each in padding],
-                kernel_dilation=dilation,
-                feature_group_count=groups,
+                windows.strides,
+                padding=[(each, each) for each in windows.padding],
+                kernel_dilation=windows.dilation,
+                feature_group_count=windows.groups,
                 use_bias=bias is not None,
                 rngs=self._rngs,
             )

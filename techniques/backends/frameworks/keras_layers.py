@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import torch
 
-from techniques.backends.frameworks.exported import Exported, Held, Value
+from techniques.backends.frameworks.exported import Exported, Held, Value, Windows
 from techniques.backends.frameworks.operators import OPERATORS
 from techniques.backends.frameworks.weights import CONVOLUTION, SAME, Layout, host, linear, named_tensors
 from techniques.registry import CannotApply
@@ -44,32 +44,24 @@ class KerasLayers:
         self._hold(held, layer.value)
         return found
 
-    def convolution(
-        self,
-        images: Any,
-        weight: Held,
-        bias: Held | None,
-        strides: tuple[int, int],
-        padding: tuple[int, int],
-        dilation: tuple[int, int],
-        groups: int,
-    ) -> Any:
+    def convolution(self, images: Any, weight: Held, bias: Held | None, windows: Windows) -> Any:
         """Return the output of `Conv2D`, after `ZeroPadding2D` where its own padding is another."""
         filters, _, *size = self._tensors[weight.name].shape
+        padding, dilation = windows.padding, windows.dilation
         same = all(
             2 * each == way * (extent - 1) for each, extent, way in zip(padding, size, dilation, strict=True)
         )
-        own = same and strides == (1, 1)
+        own = same and windows.strides == (1, 1)
         if padding != (0, 0) and not own:
             images = keras.layers.ZeroPadding2D(padding, data_format="channels_last")(images)
         layer = keras.layers.Conv2D(
             filters,
             tuple(size),
-            strides,
+            windows.strides,
             "same" if own and padding != (0, 0) else "valid",
             data_format="channels_last",
             dilation_rate=dilation,
-            groups=groups,
+            groups=windows.groups,
             use_bias=bias is not None,
             **_ZEROS,
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from techniques.backends.frameworks.exported import At, Held, Value
+from techniques.backends.frameworks.exported import At, Held, Value, Windows
 from techniques.registry import CannotApply
 
 OPERATORS: dict[str, Callable[..., Any]] = {}
@@ -45,10 +45,8 @@ def _convolution(
     dilation: Sequence[int] = (1, 1),
     groups: int = 1,
 ) -> Value:
-    found = at.framework.convolution(
-        at.images(images), weight, bias, _pair(stride), _pair(padding), _pair(dilation), groups
-    )
-    return Value(found, last=True)
+    windows = Windows(_pair(stride), _pair(padding), _pair(dilation), groups)
+    return Value(at.framework.convolution(at.images(images), weight, bias, windows), last=True)
 
 
 @_of("linear.default")
