@@ -23,6 +23,7 @@ from bench.digests import OUR_PACKAGES, file_digest
 from bench.errors import BenchError
 from bench.execution.executor import ForkServerExecutor
 from bench.execution.resources import find_resources, machine_id, physical_core
+from bench.instruments.variables import DECIDING
 from bench.matrix.file import Allocator, Budget, Device
 from bench.records import Request, Result, as_json, read_as
 from bench.results.exchange import Exchange
@@ -33,6 +34,7 @@ PERFORMANCE_VARIABLES = (
     *("OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "BLIS_", "ONEDNN_", "DNNL_", "ATEN_", "TORCH"),
     *("PYTORCH_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "PYTHONHASHSEED", "CUBLAS_"),
     *("NVIDIA_TF32", "XLA_", "BENCH_"),
+    *DECIDING,
 )
 """Beginnings of the environment variables that decide a result: a node has them as the runner has, whatever
 a cluster's software sets (Ray: OMP_NUM_THREADS)."""

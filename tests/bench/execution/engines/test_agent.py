@@ -23,6 +23,7 @@ import pytest
 from bench.execution.engines.agent import PERFORMANCE_VARIABLES, Agent, Setup, setup_of
 from bench.execution.engines.connection import Link, Reception
 from bench.execution.resources import machine_id
+from bench.instruments.variables import DECIDING, deciding_variables
 from bench.matrix.file import Budget
 from bench.records import Request, as_json
 from bench.results.artifacts import RECORD
@@ -114,6 +115,14 @@ def test_a_node_that_lacks_something_says_what(
     monkeypatch.setattr(os, "environ", dict(os.environ))  # the agent's own, in its process
     with closing(Agent(setup)) as agent:
         assert agent.describe()["problem"].startswith(problem)
+
+
+def test_a_node_gets_every_variable_that_is_part_of_the_runners_keys(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in DECIDING:
+        monkeypatch.setenv(name, "1")
+    assert setup_of(tmp_path, Budget()).environment.items() >= deciding_variables().items()
 
 
 @pytest.mark.parametrize(
