@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import astuple
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -86,11 +87,9 @@ class ChannelsLast:
     def weight(self, held):
         return self._own(held)
 
-    def convolution(self, images, weight, bias, strides, padding, dilation, groups):
+    def convolution(self, images, weight, bias, windows):
         kernel = self._own(weight, CONVOLUTION).permute(3, 2, 0, 1)
-        found = nn.functional.conv2d(
-            images.permute(0, 3, 1, 2), kernel, self._own(bias), strides, padding, dilation, groups
-        )
+        found = nn.functional.conv2d(images.permute(0, 3, 1, 2), kernel, self._own(bias), *astuple(windows))
         return found.permute(0, 2, 3, 1)
 
     def linear(self, inputs, weight, bias, order):

@@ -166,10 +166,11 @@ def test_a_full_queue_at_the_start_costs_a_node_and_is_said() -> None:
 def test_an_agent_that_ends_is_replaced_and_one_that_ends_before_it_has_answered_is_logged(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A library that configures logging (Alembic) may have disabled the loggers that there were.
-    for name in ("bench", "bench.execution.engines.cluster"):
-        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
-        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+    # A library that configures logging may have disabled loggers, or all of them, or raised a level.
+    logger = logging.getLogger("bench.execution.engines.cluster")
+    monkeypatch.setattr(logger, "disabled", False)
+    monkeypatch.setattr(logger, "handlers", [caplog.handler])
+    caplog.set_level(logging.WARNING, logger.name)
     run = Run(Cluster("a", "b"))
     run.cluster.says["b"] = None
     run.cluster.end("b", "Ray says ActorDiedError")
