@@ -14,7 +14,7 @@ import pandas as pd
 from bench.formatting import counted
 from bench.results.store import Store
 from reports.frames.run import read_frames
-from reports.frames.view import read
+from reports.frames.view import RunView, read
 
 BY_HAND = "<!-- What follows is written by hand. -->"
 """What a page has from this line on is kept when the page is written again."""
@@ -33,7 +33,10 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Measured:
-    """A finished run: its tables, its day, how long it took, and the cores and features of its CPU."""
+    """A finished run: its tables, its day, how long it took, and the cores and features of its CPU.
+
+    `view` is the run itself, for what is not in its tables.
+    """
 
     matrix: str
     day: date
@@ -41,6 +44,7 @@ class Measured:
     cores: int
     features: tuple[str, ...]
     frames: Mapping[str, pd.DataFrame]
+    view: RunView | None = None
 
     @property
     def sentence(self) -> str:
@@ -71,6 +75,7 @@ def measured_by(results: Path, run: str | None = None) -> Measured:
         cores=int(environment.get("cpus") or 1),
         features=tuple(features.get("cpu") or ()),
         frames=read_frames(view),
+        view=view,
     )
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from docs.results import backends, compression
+from docs.results import backends, compression, optimizers, standard
 from docs.results.measured import BY_HAND, Measured, measured_by, write
 from tests.support.pages import PAGES_FOLDER, ROOT
 from tests.support.synthetic_run import Synthetic, build
+from tests.support.trainings import build_trainings
 
 
 def of_frames(**frames: pd.DataFrame) -> Measured:
@@ -69,6 +70,39 @@ def test_the_page_of_compression_answers_and_lists_every_method(tmp_path):
         assert f"| `{method}` |" in shown
     assert "## Do half of the channels pay?" in shown and "## Is int8 faster?" in shown
     assert "| compression | quality loss (points) | smaller | `cpu-eager` | `onnxruntime` |" in shown
+
+
+def test_the_page_of_standard_answers_for_each_model_and_lists_its_cells(tmp_path):
+    made_up = Synthetic(workloads=("digits", "letters"), optimizers=("adam",))
+    build(tmp_path, made_up).close()
+    measured = measured_by(tmp_path)
+    shown = standard.page(measured)
+    table = measured.frames["inference"]
+    assert f"{len(table)} cells: " in shown and "2 skipped" in shown
+    for workload in made_up.workloads:
+        own = table[(table["workload"] == workload) & table["ranked"]]
+        best = own[own["quality_loss_points"] <= standard.MOST_LOST_POINTS].nsmallest(1, "latency_s").iloc[0]
+        assert f"- {workload}: `{best['compression']}` on `{best['backend']}`, " in shown
+        assert f"### {workload}, trained by adam" in shown
+    assert shown.count("| compression | points lost | `cpu-eager` | `onnxruntime` |") == 2
+    skipped = next(line for line in shown.splitlines() if line.startswith("| `int8-static` |"))
+    assert "| – |" in skipped
+
+
+def test_the_page_of_optimizers_has_the_ranking_with_verdicts_and_its_figures(tmp_path):
+    needed = {
+        f"{workload}/{optimizer}": tuple(factor * steps for steps in (500.0, 520.0, 490.0, 505.0, 515.0))
+        for workload in ("digits", "letters")
+        for optimizer, factor in (("sgd", 2.0), ("momentum", 1.0))
+    }
+    build_trainings(tmp_path, needed, {}).close()
+    measured = measured_by(tmp_path)
+    shown = optimizers.page(measured)
+    assert "## Across 2 workloads, by time" in shown
+    assert shown.count("| 1 | momentum | 5/5 | ") == 2 and ", faster" in shown
+    figures = dict(optimizers.figures(measured))
+    assert set(figures) == {"optimizers-performance-profile.svg"}
+    assert all(f"(../examples/{name})" in shown and b"<svg" in content for name, content in figures.items())
 
 
 def test_a_run_that_has_not_finished_has_no_page(tmp_path):

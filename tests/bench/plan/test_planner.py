@@ -13,6 +13,7 @@ from bench.digests import Sources
 from bench.matrix.reading import read_matrix
 from bench.plan import keys
 from bench.plan.planner import make_plan
+from bench.workloads.table import WORKLOADS
 from techniques.backends import hardware
 
 ON_CPU = "workload=fashion-mnist-simplecnn,backend=cpu-inductor,optimizer=adam,batch_size=1,precision=fp32"
@@ -112,6 +113,23 @@ def test_a_server_imports_what_loading_an_exported_program_needs(tmp_path):
     plan = make_plan(read_matrix(str(tmp_path / "given.toml")), cpus=2)
     assert all(
         "torch._export.serde.serialize" in stage.request.server_imports
+        for stage in plan.stages.values()
+        if stage.kind != "ceilings"
+    )
+
+
+@pytest.mark.parametrize("workload", ["huggingface:encoder", "shakespeare-gpt2", "rotten-tomatoes-minilm"])
+def test_a_server_imports_what_models_of_transformers_load_late(tmp_path, workload):
+    if obstacle := WORKLOADS.get(workload.partition(":")[0]).unavailable():
+        pytest.skip(obstacle)
+    (tmp_path / "some.toml").write_text(
+        f'[train]\nworkload = "{workload}"\noptimizer = "tuned"\n'
+        '[infer]\ncompression = "none"\nbackend = "cpu-eager"\n'
+    )
+    plan = make_plan(read_matrix(str(tmp_path / "some.toml")), cpus=2)
+    assert plan.of_kind("infer")
+    assert all(
+        "transformers.modeling_utils" in stage.request.server_imports
         for stage in plan.stages.values()
         if stage.kind != "ceilings"
     )

@@ -1,0 +1,78 @@
+"""The page of the matrix `optimizers`: who needs the least, how sure that is, where a step's time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from docs.reference.markdown import prose, table
+from docs.results.measured import Measured, assemble, model_of
+from reports.frames.ranking import Ranking, rank
+from reports.frames.sensitivity import sensitivity
+from reports.frames.view import RunView
+from reports.grids.grid import Grid
+from reports.grids.ranking import ranking_grids
+from reports.grids.sensitivity import sensitivity_grids
+from reports.plots.figure import Plot
+from reports.plots.profile import draw_profile
+from reports.plots.steps import draw_steps
+
+CSV = "optimizers.csv"
+_WORKLOAD = "fashion-mnist-simplecnn"
+"""The workload whose steps are shown: those of the others take microseconds, most of it Python's."""
+
+
+def page(measured: Measured) -> str:
+    """Return the page."""
+    view = _view(measured)
+    ranking = rank(view)
+    *of_workloads, across = ranking_grids(ranking)
+    return assemble(
+        "optimizers: which needs the least to the target, and how sure that is",
+        measured,
+        "`bench rank` prints these tables. Times are steps × the step time, which was timed apart. A ratio "
+        "has its 95 % interval over paired seeds, and its verdict after Holm's correction over all pairs of "
+        f"the workload. [{CSV}](../examples/{CSV}) has all columns.",
+        *_grid(across),
+        *_shown(draw_profile(ranking.across)),
+        _notes(ranking),
+        *(part for grid in of_workloads for part in _grid(grid)),
+        *(part for grid in sensitivity_grids(sensitivity(view).ranges) for part in _grid(grid)),
+        "## Where the time and the memory of a step go",
+        *_shown(draw_steps(measured.frames["steps"], _WORKLOAD)),
+    )
+
+
+def figures(measured: Measured) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the content of each figure of the page."""
+    plots = (
+        draw_profile(rank(_view(measured)).across),
+        draw_steps(measured.frames["steps"], _WORKLOAD),
+    )
+    for plot in filter(None, plots):
+        yield _file(plot), plot.svg
+
+
+def _view(measured: Measured) -> RunView:
+    if measured.view is None:
+        raise ValueError("a ranking takes the run itself, not only its tables")
+    return measured.view
+
+
+def _shown(plot: Plot | None) -> Iterator[str]:
+    if plot:
+        yield f"![{plot.title}](../examples/{_file(plot)})"
+        yield prose(plot.caption)
+
+
+def _file(plot: Plot) -> str:
+    return f"optimizers-{plot.name}.svg"
+
+
+def _notes(ranking: Ranking) -> str:
+    return "\n".join(f"- {prose(note)}" for note in ranking.notes)
+
+
+def _grid(grid: Grid) -> Iterator[str]:
+    workload, mark, rest = grid.title.partition(":")
+    yield f"## {prose(model_of(workload) + mark + rest)}"
+    yield table(grid.columns, ([prose(entry.text) for entry in row] for row in grid.rows))
