@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 
@@ -14,7 +14,6 @@ from bench.matrix.tuning import TUNED_BY_TRIALS, tuning_of
 _FIELDS = {axis.name: axis.name.replace(".", "_") for axis in AXES}
 """The field of a cell for each axis."""
 
-_values = attrgetter(*_FIELDS.values())
 _training = attrgetter(*(_FIELDS[axis.name] for axis in AXES if axis.section == "train"))
 
 _tuned = attrgetter(
@@ -43,9 +42,9 @@ class Cell:
     precision: str
     batch_size: int
 
-    def axes(self) -> dict[str, str | int]:
+    def axes(self) -> Mapping[str, str | int]:
         """Return the cell's value on every axis, by the axis's name."""
-        return dict(zip(_FIELDS, _values(self), strict=True))
+        return _Axes(self)
 
     @property
     def training(self) -> tuple[str | int, ...]:
@@ -68,6 +67,24 @@ class Cell:
         """Return the cell's value on an axis, by the axis's name."""
         found: str | int = getattr(self, _FIELDS[axis])
         return found
+
+
+class _Axes(Mapping[str, str | int]):
+    """A view of a cell: the dicts of a million cells would take a gigabyte."""
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+
+    def __getitem__(self, axis: str) -> str | int:
+        return self._cell.value(axis)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_FIELDS)
+
+    def __len__(self) -> int:
+        return len(_FIELDS)
 
 
 def reader(axis: str) -> Callable[[Cell], str | int]:
