@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 import tempfile
 import warnings
@@ -149,8 +150,8 @@ class ExecuTorch(ServesOnCpu):
             if numerics.format is not None:
                 model = _quantized(model, example, numerics, calibration)
             exported = torch.export.export(model, (example,))
-            if numerics.dtype == torch.float16:
-                exported = exported.run_decompositions({torch.ops.aten.layer_norm.default: _layer_norm})
+            if wrong := _wrong_kernels(exported, numerics.dtype):
+                exported = exported.run_decompositions(wrong)
             edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
             with (folder / MODEL).open("wb") as file:
                 edge.to_executorch().write_to_file(file)
@@ -177,6 +178,23 @@ def _set_threads(threads: int) -> None:
         for loaded in _ALIVE:
             loaded.drop()
         portable_lib._unsafe_reset_threadpool(threads)
+
+
+def _wrong_kernels(exported: torch.export.ExportedProgram, dtype: torch.dtype) -> dict[Any, Any]:
+    """Return what takes the place of operators of this program that ExecuTorch has wrong kernels for."""
+    operators = {node.target for node in exported.graph.nodes}
+    found = {torch.ops.aten.gelu.default: _gelu}
+    if dtype == torch.float16:
+        found[torch.ops.aten.layer_norm.default] = _layer_norm
+    return {operator: right for operator, right in found.items() if operator in operators}
+
+
+def _gelu(batch: torch.Tensor, approximate: str = "none") -> Any:
+    """Compute GELU by tanh, as GPT-2 does: XNNPACK takes the one by erf for it, 2e-4 off (ExecuTorch 1.5)."""
+    if approximate != "tanh":
+        return NotImplemented
+    inner = math.sqrt(2 / math.pi) * (batch + 0.044715 * batch * batch * batch)
+    return 0.5 * batch * (1 + torch.tanh(inner))
 
 
 def _layer_norm(

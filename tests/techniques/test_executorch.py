@@ -109,6 +109,16 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_gelu_is_the_one_that_the_model_has(tmp_path, approximate):
+    model = nn.Sequential(nn.Linear(8, 8), nn.GELU(approximate=approximate)).eval()
+    batch = torch.linspace(-4, 4, 32).reshape(4, 8)
+    ExecuTorch().lower(model, batch, FP32, [], tmp_path)
+    program = ExecuTorch().load(tmp_path, nn.Identity, FP32, 1)
+    with torch.no_grad():
+        assert torch.allclose(program.to_tensor(program(program.prepare(batch))), model(batch), atol=1e-6)
+
+
 @pytest.mark.parametrize(("name", "format_", "precision", "products"), CASES)
 def test_outputs_are_the_models_and_products_are_named_with_their_numbers(
     lowered, name, format_, precision, products
