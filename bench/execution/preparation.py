@@ -72,7 +72,7 @@ class Prepared:
             "budget": self.matrix.budget.model_dump(),
             **reported_settings(self.matrix),
             "stages": sorted(self.plan.stages),
-            "cells": [asdict(cell) for cell in self.plan.cells],
+            "cells": [asdict(replace(cell, axes=dict(cell.axes))) for cell in self.plan.cells],
             "plugins": sorted(self.plugins.values()),
             "smoke": self.options.smoke,
             "anew": self.options.rebuild,
