@@ -7,7 +7,7 @@ VENV := .venv
 # The optional packages that a shipped matrix needs, by the names of their extras; a matrix of your own: EXTRAS=...
 EXTRAS_article := runtimes,tensorflow
 EXTRAS_backends := runtimes,tensorflow,workloads
-EXTRAS_compression := lora,runtimes,workloads
+EXTRAS_compression := attribution,fairness,lora,runtimes,workloads
 EXTRAS_frameworks := jax,keras,tensorflow
 EXTRAS_full := generation,jax,keras,lora,optimizers,runtimes,tensorflow,workloads
 EXTRAS_generation := generation,workloads
@@ -34,7 +34,7 @@ test: $(VENV)/.installed-dev
 # What `make test-docs` runs, and `make test-slow` leaves to it.
 LONG := tests/docs tests/bench/testing tests/bench/test_devices_run.py \
 	tests/bench/execution/test_lost_ranks.py tests/bench/commands/test_compress.py \
-	tests/bench/costs/test_prediction.py \
+	tests/bench/costs/test_probed.py \
 	tests/bench/interchange/test_taken_away.py tests/techniques/test_inductor_decoder.py \
 	tests/techniques/test_frameworks.py tests/techniques/test_static_settings.py \
 	tests/bench/regression/test_real_changes.py tests/bench/regression/ab/test_kept.py \

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,11 +15,18 @@ from bench.formatting import one_line, visible
 from techniques.registry import TechniqueError
 
 BAD_USE = 2
+INTERNAL = 70
+"""An error of this program, as sysexits.h has it: not 1, which a check takes for a regression."""
+
 _ANYWHERE = {"--help", "--version"}
 
 
 def main() -> None:
-    """Run the command line; exits with 0, 1 (something failed or regressed), 2 (bad use) or 130."""
+    """Run the command line.
+
+    Exits with 0, 1 (something failed or regressed), 2 (bad use), 3 (can't tell), 70 (an error of this
+    program) or 130 (interrupted).
+    """
     for stream in (sys.stdout, sys.stderr):
         # A character that the terminal's encoding lacks is escaped instead of ending the command.
         if isinstance(stream, io.TextIOWrapper):
@@ -37,7 +45,8 @@ def main() -> None:
     except Exception as error:
         # Typer may bring its own copy of click, so its errors are recognized by their methods.
         if not hasattr(error, "format_message"):
-            raise
+            traceback.print_exc()
+            sys.exit(INTERNAL)
         text = _usage_text(error)
         # Without a command, the text is the whole help.
         print(

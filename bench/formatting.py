@@ -26,12 +26,13 @@ _KEPT_AT_END = 140
 _UNBOUNDED = 100_000
 
 # Controls but tab and line feed, marks that change the direction of text, invisible characters, halves of
-# pairs: what a terminal obeys or a reader does not see.
+# pairs, what is no character: what a terminal obeys, a reader does not see, and XML does not have.
 _UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffe\uffff\ud800-\udfff]"
 )
 
 _MARKUP = re.compile(r"([\\`*_\[\]|#~$!])")
+_MENTION = re.compile(r"(?<!\w)@(?=\w)")
 
 
 def visible(text: str) -> str:
@@ -40,9 +41,10 @@ def visible(text: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Make text mean itself in a Markdown table: no markup, no HTML, one line."""
+    """Make text mean itself in a Markdown table: no markup, no HTML, one line, nobody mentioned."""
     text = visible(" ".join(text.split()))
-    return _MARKUP.sub(r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = _MARKUP.sub(r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MENTION.sub("@&#8203;", text)
 
 
 def one_line(text: str) -> str:

@@ -128,6 +128,7 @@ texts = [1, 8, 32]
 prompt_tokens = [32, 128]
 new_tokens = [64]
 caches = ["int8", "fp8"]
+drafts = ["shakespeare-llama"]
 
 [generation.requests]
 rates_per_s = [10.0, 40.0]

@@ -63,7 +63,10 @@ def run_step(
         ({}, ["ab", "--json", "bench-findings.json"]),
         (
             {"a": "main", "b": "HEAD", "matrix": "ci", "budget": "600", "strict": "true", "json": "x y.json"},
-            [*("ab", "main", "HEAD", "--matrix", "ci", "--budget", "600"), "--json", "x y.json", "--strict"],
+            [
+                *("ab", "--matrix", "ci", "--budget", "600", "--json", "x y.json", "--strict"),
+                *("--", "main", "HEAD"),
+            ],
         ),
         (
             {"run-command": "python train.py --lr '0.1'; $(id)", "junit": "j.xml", "json": ""},
@@ -71,7 +74,7 @@ def run_step(
         ),
         (
             {"command": "check", "baseline": "base", "run": "2026", "matrix": "ci", "json": ""},
-            ["check", "2026", "--baseline", "base", "--results", "results"],
+            ["check", "--baseline", "base", "--results", "results", "--", "2026"],
         ),
         (
             {"command": "limits", "matrix": "my.toml", "results": "out", "json": ""},
@@ -85,12 +88,16 @@ def run_step(
             {"matrix": "ci", "options": "--cell\nmy net; $(id)", "json": ""},
             ["ab", "--matrix", "ci", "--cell", "my net; $(id)"],
         ),
+        (
+            {"a": "--command=id", "matrix": "ci", "options": "--margin\n0.02", "json": ""},
+            ["ab", "--matrix", "ci", "--margin", "0.02", "--", "--command=id"],
+        ),
     ],
 )
 def test_inputs_become_the_words_of_the_command(tmp_path, inputs, expected):
     done = run_step(tmp_path, RECORDING, inputs)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == ["-m", "bench", *expected]
+    assert json.loads(done.stdout) == ["-P", "-m", "bench", *expected]
 
 
 @pytest.mark.parametrize("code", ["1", "2", "3"])
@@ -102,6 +109,24 @@ def test_the_exit_code_is_that_of_the_command(tmp_path, code):
 def test_inputs_that_fit_no_command_are_bad_use(tmp_path, inputs):
     done = run_step(tmp_path, RECORDING, inputs)
     assert done.returncode == 2 and done.stdout.startswith("::error title=dl-efficiency-bench::")
+
+
+def test_a_revision_that_looks_like_an_option_is_none(tmp_path):
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    done = run_step(tmp_path, REAL, {"a": "--help", "matrix": "ci"})
+    assert done.returncode == 2 and "has no commit '--help'" in done.stderr
+
+
+def test_a_package_of_the_repository_with_the_same_name_is_not_imported(tmp_path):
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "__init__.py").write_text("raise SystemExit(99)")
+    done = run_step(tmp_path, REAL, {"command": "limits", "results": "none"})
+    assert done.returncode == 2 and "none" in done.stderr
+
+
+def test_a_name_of_two_lines_is_one_output(tmp_path):
+    run_step(tmp_path, RECORDING, {"json": "a.json\nother=1"})
+    assert (tmp_path / "output").read_text() == "json=a.jsonother=1\n"
 
 
 def test_limits_of_a_real_run_fail_the_step_with_annotations_a_summary_and_files(tmp_path):

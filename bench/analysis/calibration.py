@@ -1,7 +1,9 @@
 """Whether a classifier is as sure as it is right: calibration error, Brier score, log-likelihood.
 
 Expected calibration error: Guo et al. 2017 (arXiv:1706.04599), with bins of equal mass (Nguyen & O'Connor
-2015). Brier 1950: the squared distance of the probabilities from the right class, 0 to 2.
+2015). Answers of one confidence, of which a format of few bits leaves many, count as their mean wherever a
+bin ends between them: else the error would depend on their order. Brier 1950: the squared distance of the
+probabilities from the right class, 0 to 2.
 """
 
 from __future__ import annotations
@@ -51,23 +53,24 @@ def calibration_error(confidence: Values, right: Values, weights: Values | None 
     All are (answers,). Answers are weighted, each as 1 without `weights`.
     """
     order = np.argsort(confidence, kind="stable")
-    return _error_in_order(confidence[order], right[order], None if weights is None else weights[order])
+    ordered = None if weights is None else weights[order]
+    return _error_in_order(confidence[order], right[order], _ties(confidence[order]), ordered)
 
 
 def calibration(answers: Answers) -> dict[str, Estimated]:
     """Return `ece`, `brier` and `nll`; test items are what is drawn again, with all of their answers."""
     order = np.argsort(answers.confidence, kind="stable")
     item, confidence, right = answers.item[order], answers.confidence[order], answers.right[order]
-    squared, nats = answers.squared[order], answers.nats[order]
+    squared, nats, ties = answers.squared[order], answers.nats[order], _ties(confidence)
     items = int(item.max()) + 1 if len(item) else 0
-    values = (_error_in_order(confidence, right, None), squared.mean(), nats.mean())
+    values = (_error_in_order(confidence, right, ties), squared.mean(), nats.mean())
     random = np.random.default_rng(_SEED)
     spread = []
     for _ in range(RESAMPLES if len(item) <= _MANY else FEW_RESAMPLES):
         drawn = np.bincount(random.integers(0, items, items), minlength=items)[item].astype(float)
         total = drawn.sum()
         if total:
-            errors = _error_in_order(confidence, right, drawn)
+            errors = _error_in_order(confidence, right, ties, drawn)
             spread.append((errors, float(drawn @ squared) / total, float(drawn @ nats) / total))
     deviations = np.std(spread, axis=0, ddof=1) if items > 1 and len(spread) > 1 else None
     names = ("ece", "brier", "nll")
@@ -86,8 +89,19 @@ def mean_over_items(values: Values, low: float = 0.0) -> Estimated:
     return Estimated(mean, max(low, mean - half), mean + half)
 
 
-def _error_in_order(confidence: Values, right: Values, weights: Values | None) -> float:
+def _ties(confidence: Values) -> NDArray[np.int64] | None:
+    """Return the number of each answer's confidence, in ascending order; None where all differ."""
+    steps = np.diff(confidence) > 0
+    return None if steps.all() else np.concatenate([[0], np.cumsum(steps)])
+
+
+def _error_in_order(
+    confidence: Values, right: Values, ties: NDArray[np.int64] | None, weights: Values | None = None
+) -> float:
     weights = np.ones(len(confidence)) if weights is None else weights
+    if ties is not None:
+        among = np.maximum(np.bincount(ties, weights), np.finfo(float).tiny)
+        right = (np.bincount(ties, weights * right) / among)[ties]
     before = np.cumsum(weights) - weights / 2
     total = weights.sum()
     bins = np.minimum((before / total * BINS).astype(int), BINS - 1)

@@ -11,10 +11,10 @@ from bisect import bisect_left
 
 import numpy as np
 
+from bench.analysis.to_target import RESOLUTION
+
 ALPHA = 0.05
 POWER = 0.8
-RESOLUTION = 0.01
-"""Interpolated between evaluations, steps to a target are known to 1 %."""
 
 MIN_SEEDS = 3
 MAX_SEEDS = 1000

@@ -13,12 +13,16 @@ class Outcome:
     """What one training needed to reach its target: steps, seconds or samples, infinite if it never did.
 
     `budget` is how much it was given, in the same unit. A training that diverged never would have reached its
-    target; one that is `censored` might have, beyond its budget.
+    target; one that is `censored` might have, beyond its budget. `at_most`: it needed no more than that, and
+    nobody knows how much less, as where the target held at the first evaluation. `resolution` is the share by
+    which `needed` may be off.
     """
 
     needed: float
     budget: float
     censored: bool = False
+    at_most: bool = False
+    resolution: float = 0.0
 
     @property
     def reached(self) -> bool:

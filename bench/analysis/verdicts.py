@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bench.analysis.power import ALPHA, MIN_SEEDS, RESOLUTION, detectable, seeds_needed
+from bench.analysis.power import ALPHA, MIN_SEEDS, detectable, seeds_needed
 from bench.analysis.statistics import Interval
 from bench.analysis.survival import Outcome
+from bench.analysis.to_target import RESOLUTION
 
 Verdict = Literal["faster", "slower", "can't tell"]
 
@@ -38,7 +39,9 @@ class PairedRatio:
     A ratio below 1 means that the first is faster. Bounds and `p` are None below `MIN_SEEDS` pairs, and where
     no training reached the target; a bound is 0 or infinite on the side that trainings which never reached it
     leave open. `spread` is the standard deviation of pairs' log ratios, `unreached` the pairs of which either
-    never got there. `common_error` is the part of the error that more seeds would not lower.
+    never got there, `at_first` those of which either was there at the first evaluation. `common_error` is the
+    part of the error that more seeds would not lower, and `resolution` the share within which two ratios are
+    one.
     """
 
     value: float
@@ -48,7 +51,9 @@ class PairedRatio:
     seeds: int
     spread: float = math.nan
     unreached: int = 0
+    at_first: int = 0
     common_error: float = 0.0
+    resolution: float = RESOLUTION
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,8 @@ class Judged:
     `adjusted` is Holm's p over all pairs that were judged together. Where the verdict is "can't tell",
     `detectable` is the relative difference that these seeds would have seen with 80 % probability, and
     `more_seeds` how many more would show one of `difference`: 0 where these are enough, None where a thousand
-    would not do. Both are None where the spread is unknown or seeds are not all that limits the ratio.
+    would not do. Both are None where the spread is unknown, as of trainings that missed the target or met it
+    at the first evaluation, and where seeds are not all that limits the ratio.
     """
 
     ratio: PairedRatio
@@ -78,11 +84,13 @@ def paired_ratio(
 ) -> PairedRatio | None:
     """Compare two optimizers over the seeds that both have; None where they share none.
 
-    Student's interval on log ratios, widened by `resolution`. A training that never reached its target counts
-    as the smaller of both budgets, and so does every one that took longer: restricted to a common horizon the
-    two are still equally distributed where the optimizers are equal (as a restricted mean survival time;
-    Royston & Parmar 2013). The side of the interval that such a training leaves open has no bound, so an
-    optimizer that once failed where the other did not is never called faster.
+    Student's interval on log ratios, widened by `resolution`, or by that of the pairs where it is coarser. A
+    training that never reached its target counts as the smaller of both budgets, and so does every one that
+    took longer: restricted to a common horizon the two are still equally distributed where the optimizers are
+    equal (as a restricted mean survival time; Royston & Parmar 2013). One that was there at the first
+    evaluation counts as that, and so does every one that took less. The side of the interval that such a
+    training leaves open has no bound, so an optimizer that once failed where the other did not is never
+    called faster, nor one slower that may have been there long before anybody looked.
     """
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
@@ -93,28 +101,57 @@ def paired_ratio(
     own, n = math.fsum(logs) / len(logs), len(logs)
     mean = own + both.log_ratio
     unreached = sum(not (a.reached and b.reached) for a, b in pairs)
-    found = PairedRatio(_exp(mean), None, None, None, n, unreached=unreached)
+    at_first = sum(a.at_most or b.at_most for a, b in pairs)
+    found = PairedRatio(_exp(mean), None, None, None, n, unreached=unreached, at_first=at_first)
     if n < 2:
         return found
     spread = math.sqrt(math.fsum((log - own) ** 2 for log in logs) / (n - 1))
-    found = replace(found, spread=spread, common_error=both.error)
-    if n < MIN_SEEDS or math.isinf(both.error) or not any(a.reached or b.reached for a, b in pairs):
+    resolution = max(resolution, _resolution(pairs))
+    found = replace(found, spread=spread, common_error=both.error, resolution=resolution)
+    if n < MIN_SEEDS or math.isinf(both.error) or all(_tied(a, b) for a, b in pairs):
         return found
-    margin = math.log1p(resolution)
-    error, freedom = _error_of_mean(spread, n, both)
+    return _with_interval(found, pairs, mean, both)
+
+
+def _with_interval(
+    ratio: PairedRatio, pairs: Sequence[tuple[Outcome, Outcome]], mean: float, both: CommonError
+) -> PairedRatio:
+    """Return a ratio of which `mean` is the logarithm, with its interval and p."""
+    margin = math.log1p(ratio.resolution)
+    error, freedom = _error_of_mean(ratio.spread, ratio.seeds, both)
     half = margin + error * _student(freedom)
     return replace(
-        found,
-        low=0.0 if any(a.reached and not b.reached for a, b in pairs) else _exp(mean - half),
-        high=math.inf if any(b.reached and not a.reached for a, b in pairs) else _exp(mean + half),
+        ratio,
+        low=0.0 if any(_may_be_less(a, b) for a, b in pairs) else _exp(mean - half),
+        high=math.inf if any(_may_be_less(b, a) for a, b in pairs) else _exp(mean + half),
         p=_tails(max(0.0, abs(mean) - margin), error, freedom),
     )
 
 
-def _log_ratios(pairs: Sequence[tuple[Outcome, Outcome]], common: float) -> list[float]:
-    """Return the log ratio of each pair, restricted to the horizon, without what pairs have in common.
+def _tied(a: Outcome, b: Outcome) -> bool:
+    """Say whether neither is known: both missed the target, or both met it at the first evaluation."""
+    return not (a.reached or b.reached) or (a.at_most and b.at_most)
 
-    Where neither got there they are equal, whatever they have in common.
+
+def _may_be_less(a: Outcome, b: Outcome) -> bool:
+    """Say whether `a` over `b` may be less than what was seen of them, by any factor."""
+    return (a.reached and not b.reached) or (a.at_most and not b.at_most)
+
+
+def _resolution(pairs: Sequence[tuple[Outcome, Outcome]]) -> float:
+    """Return by which share a mean ratio may be off, since each time is one between two evaluations."""
+    worst = [
+        max(0.0 if each.at_most or not each.reached else each.resolution for each in pair)
+        for pair in pairs
+        if not _tied(*pair)
+    ]
+    return math.fsum(worst) / len(worst) if worst else 0.0
+
+
+def _log_ratios(pairs: Sequence[tuple[Outcome, Outcome]], common: float) -> list[float]:
+    """Return the log ratio of each pair, within what all were seen of, without what pairs have in common.
+
+    Where neither is known they are equal, whatever they have in common.
     """
     outcomes = [outcome for pair in pairs for outcome in pair]
     for outcome in outcomes:
@@ -124,12 +161,12 @@ def _log_ratios(pairs: Sequence[tuple[Outcome, Outcome]], common: float) -> list
     horizon = min((outcome.budget for outcome in outcomes), default=math.inf) if missed else math.inf
     if missed and math.isinf(horizon):
         raise ValueError("a training that never reached its target needs a finite budget")
-    return [
-        math.log(min(a.needed, horizon)) - math.log(min(b.needed, horizon))
-        if a.reached or b.reached
-        else -common
-        for a, b in pairs
-    ]
+    first = max((outcome.needed for outcome in outcomes if outcome.at_most), default=0.0)
+
+    def log(outcome: Outcome) -> float:
+        return math.log(min(max(outcome.needed, first), horizon))
+
+    return [-common if _tied(a, b) else log(a) - log(b) for a, b in pairs]
 
 
 def _exp(log: float) -> float:
@@ -171,9 +208,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def judge(
-    ratios: Iterable[PairedRatio], difference: float = DIFFERENCE, resolution: float = RESOLUTION
-) -> list[Judged]:
+def judge(ratios: Iterable[PairedRatio], difference: float = DIFFERENCE) -> list[Judged]:
     """Judge pairs together: the chance that any verdict is wrong about equal optimizers is at most 5 %.
 
     "Faster" and "slower" need Holm's p of at most 0.05 and an interval that leaves 1 out.
@@ -188,10 +223,18 @@ def judge(
     alpha = ALPHA / max(1, open_tests)
     return [
         Judged(ratio, verdict, p, difference)
-        if verdict != "can't tell" or ratio.seeds < 2 or ratio.common_error
-        else _with_power(Judged(ratio, verdict, p, difference), alpha, resolution)
+        if verdict != "can't tell" or not _has_known_spread(ratio)
+        else _with_power(Judged(ratio, verdict, p, difference), alpha)
         for ratio, verdict, p in zip(pairs, verdicts, adjusted, strict=True)
     ]
+
+
+def _has_known_spread(ratio: PairedRatio) -> bool:
+    """Say whether seeds are all that limits a ratio, and how far they differ is known of each.
+
+    What is restricted to a budget or to the first evaluation differs less than what it stands for.
+    """
+    return ratio.seeds > 1 and not (ratio.common_error or ratio.unreached or ratio.at_first)
 
 
 def _verdict(ratio: PairedRatio, adjusted: float | None) -> Verdict:
@@ -217,14 +260,14 @@ def _inverse(bound: float | None) -> float | None:
     return None if bound is None else 1 / bound if bound else math.inf
 
 
-def _with_power(judged: Judged, alpha: float, resolution: float) -> Judged:
+def _with_power(judged: Judged, alpha: float) -> Judged:
     ratio = judged.ratio
     needed = seeds_needed(
-        judged.difference, ratio.spread, ratio.seeds - 1, alpha=alpha, resolution=resolution
+        judged.difference, ratio.spread, ratio.seeds - 1, alpha=alpha, resolution=ratio.resolution
     )
     return replace(
         judged,
-        detectable=detectable(ratio.spread, ratio.seeds, alpha=alpha, resolution=resolution),
+        detectable=detectable(ratio.spread, ratio.seeds, alpha=alpha, resolution=ratio.resolution),
         more_seeds=None if needed is None else max(0, needed - ratio.seeds),
     )
 

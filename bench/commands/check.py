@@ -40,8 +40,8 @@ def check(
     """Compare a run with a baseline.
 
     Exact metrics are compared exactly, timings by their launches and by how far earlier runs of the machine
-    lie apart. Exits with 0 (clean), 1 (a regression, or something is lost), 2 (usage error) or, with
-    --strict, 3 (can't tell).
+    lie apart. Exits with 0 (nothing is known to be worse), 1 (a regression, or something is lost), 2 (usage
+    error) or, with --strict, 3 (something can't be told or compared).
     """
     from bench.regression.confirming import confirmed
     from bench.regression.verdict import check as compare
@@ -63,6 +63,7 @@ def check(
             lambda line: say(line, file=sys.stderr),
             margin=margin,
             threshold=threshold,
+            any_machine=any_machine,
         )
     deliver(comparison, json=json, junit=junit, markdown=markdown, strict=strict)
 

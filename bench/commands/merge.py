@@ -21,13 +21,16 @@ def merge(
         ),
     ],
     into: Annotated[Path, typer.Option("--into", help="The results folder that gets the merged run.")],
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Take a run that was ended early with what it has.")
+    ] = False,
     store_url: StoreUrl = None,
 ) -> None:
     """Make one run of shards of a matrix, or of its runs on several machines, and write its report.
 
     Checks that all are of one matrix, and that no cell has two answers on one machine. Stages that several
     runs have are kept apart: no timing is a mean over machines. Machines whose libraries differ are kept
-    apart too.
+    apart too. Where the latest run of a folder has not ended, an earlier one of the same command is taken.
     """
     from bench.commands.report import write_and_print
     from bench.results.folder import refuse_bytes, refuse_file
@@ -37,7 +40,7 @@ def merge(
     refuse_file(into)
     refuse_bytes(into)
     url = store_url or ""
-    parts = [find_part(place, url, into) for place in runs]
+    parts = [find_part(place, url, into, partial=partial) for place in runs]
     run_id = merge_parts(parts, into, lambda line: say(line, file=sys.stderr), url)
     write_and_print(run_id, into, url, complete=True)
 

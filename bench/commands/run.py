@@ -96,7 +96,7 @@ def run(
             "--budget-s",
             min=1.0,
             max=MAX_BUDGET_S,
-            help="Seconds for each workload beside its training; intervals may get wider.",
+            help="Seconds for each workload beside its training; what has no room in them is skipped.",
         ),
     ] = None,
     artifacts: Annotated[

@@ -61,6 +61,9 @@ def why(
     if evidence.plain is not None and evidence.own.latency_s is not None:
         _print_sides(evidence)
         _print_operators(evidence)
+        if evidence.own.unprofiled:
+            say(f"no profile of operators: {evidence.own.unprofiled}")
+            return
         if not evidence.own.operators:
             say("no profile of operators is in this record; `bench profile` makes one")
         say(f"operators with a trace: bench profile {cell!r} --beside {str(twin and twin['cell'])!r}")

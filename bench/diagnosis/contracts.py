@@ -20,6 +20,9 @@ from techniques.settings import Setting
 _SMALL = 1e-5
 _STRONG_DECAY = 0.5
 
+_SHAPING = ("momentum", "beta1", "beta2", "beta3", "alpha", "gamma", "rho", "trust_coefficient")
+"""Settings that shape the steps of an optimizer, beside those that its row is searched in."""
+
 
 @dataclass(frozen=True)
 class Contract:
@@ -51,6 +54,15 @@ def _bowl(model: nn.Module, random: torch.Generator) -> torch.Tensor:
     """Return a loss with its minimum at 1: a gradient of every element, also of one that is 0."""
     losses = [(parameter - 1).square().sum() for parameter in model.parameters()]
     return 0.5 * torch.stack(losses).sum()
+
+
+def _noisy(model: nn.Module, random: torch.Generator) -> torch.Tensor:
+    """Return the bowl with another slope at each step, so that gradients change their signs."""
+    slopes = [
+        (3 * torch.randn(parameter.shape, generator=random) * parameter).sum()
+        for parameter in model.parameters()
+    ]
+    return _bowl(model, random) + torch.stack(slopes).sum()
 
 
 def _flat(model: nn.Module, random: torch.Generator) -> torch.Tensor:
@@ -107,6 +119,34 @@ def _rate(technique: Technique[OptimizerRow]) -> str:
     return "" if near < 0.5 * far else "a tenth of the rate moves the weights as far"
 
 
+def _settings(technique: Technique[OptimizerRow]) -> str:
+    known = {*_SHAPING, *technique.row.space}
+    tried = {
+        name: _other(technique.row, name, value)
+        for name, value in technique.settings.items()
+        if name in known and isinstance(value, float) and value
+    }
+    steps = 12 + int(technique.settings.get("start", 0))
+    whole = _moved(technique, steps, _noisy)
+    idle = [
+        name
+        for name, value in tried.items()
+        if all(
+            torch.equal(length, whole[weight])
+            for weight, length in _moved(_with(technique, **{name: value}), steps, _noisy).items()
+        )
+    ]
+    return f"another value of {', '.join(idle)} changes no step" if idle else ""
+
+
+def _other(row: OptimizerRow, name: str, value: float) -> Setting:
+    """Return half of a setting, or twice where half is out of its range."""
+    try:
+        return row.read(name, f"{value / 2:.12g}")
+    except ValueError:
+        return row.read(name, f"{2 * value:.12g}")
+
+
 def _repeats(technique: Technique[OptimizerRow]) -> str:
     one, other = (_moved(technique, 12) for _ in range(2))
     apart = [name for name, length in one.items() if not torch.equal(length, other[name])]
@@ -126,9 +166,11 @@ def _state(technique: Technique[OptimizerRow]) -> str:
     optimizer = train(technique, model, _bowl, 2)
     groups = {label: list(own.values()) for label, own in grouped(optimizer, model, technique.name).items()}
     theory, measured = technique.row.state_bytes(groups, technique.settings), optimizer_state_bytes(optimizer)
-    if theory is None or theory == measured:
+    surplus = technique.row.surplus_bytes(groups, technique.settings)
+    if theory is None or theory + surplus == measured:
         return ""
-    return f"keeps {measured:,} bytes, by theory {theory:,}"
+    known = f" and {surplus:,} ({technique.row.surplus_about})" if surplus else ""
+    return f"keeps {measured:,} bytes, by theory {theory:,}{known}"
 
 
 def _variants(technique: Technique[OptimizerRow]) -> str:
@@ -175,6 +217,7 @@ CONTRACTS = (
     Contract("leaves", "weights that are not trained stay", _leaves),
     Contract("learns", "at its defaults a small net's loss falls", _default),
     Contract("rate", "a tenth of the rate moves less", _rate),
+    Contract("settings", "each setting that shapes the steps does", _settings),
     Contract("decays", "weight decay shrinks the weights", _decays),
     Contract("repeats", "the same seed gives the same bits", _repeats),
     Contract("state", "the state has the bytes of the theory", _state),

@@ -32,9 +32,9 @@ class Served:
     """A model as it is served: its latency, where that goes, and what the model asks of the machine.
 
     `busy_cpus` are CPU seconds of all threads over wall seconds. `operations` and `bytes_moved` are logical
-    ones of a call. Unknown numbers are None, and `operators` is empty where none were profiled. `rest` is the
-    kind of the time outside of operators: calls, or code that a compiler made. `kernels` are names of those
-    that the model calls, also where a profile does not tell them apart.
+    ones of a call. Unknown numbers are None, and `operators` is empty where none were profiled: `unprofiled`
+    may say why. `rest` is the kind of the time outside of operators: calls, or code that a compiler made.
+    `kernels` are names of those that the model calls, also where a profile does not tell them apart.
     """
 
     latency_s: float | None = None
@@ -47,6 +47,7 @@ class Served:
     busy_cpus: float | None = None
     point: RooflinePoint | None = None
     kernels: tuple[str, ...] = ()
+    unprofiled: str = ""
 
     def seconds(self, kind: Kind) -> float:
         """Return the seconds of the latency that go into operators of a kind; 0 if none were profiled.

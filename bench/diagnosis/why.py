@@ -83,6 +83,7 @@ def _interval(evidence: Evidence) -> Cause:
 
 def _nothing(evidence: Evidence) -> str:
     if not evidence.own.operators:
-        return "nothing in the record accounts for it: it has no profile of operators"
+        why = f" ({evidence.own.unprofiled})" if evidence.own.unprofiled else ""
+        return f"nothing in the record accounts for it: it has no profile of operators{why}"
     shares = (f"{kind} {percent(evidence.own.share(kind))}" for kind in ("low", "full", "other", "call"))
     return f"no single cause: {', '.join(shares)} of the time"

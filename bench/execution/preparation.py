@@ -16,7 +16,7 @@ from bench.costs import guessed_s
 from bench.errors import DataError, MatrixError
 from bench.execution.engines import connect, engine_named
 from bench.execution.engines.agent import setup_of
-from bench.execution.engines.engine import Engine
+from bench.execution.engines.engine import Engine, wait_for_nodes
 from bench.execution.options import RunOptions
 from bench.execution.resources import Resources, find_resources
 from bench.formatting import counted
@@ -124,7 +124,7 @@ def _prepare(options: RunOptions, fetch: bool, say: datasets.Say, opened: ExitSt
         *left_out_lines(matrix.left_out),
         *notes,
     ]
-    resources = engine.nodes()[0].resources if engine else find_resources(matrix.budget.memory_gib)
+    resources = _resources(engine, matrix, say)
     reuse = Reuse(options.results, loader(options.results, plugins, say))
     if fetch and options.artifacts:
         reuse.bring = partial(Exchange(options.artifacts).fetch_alike, options.results)
@@ -154,6 +154,13 @@ def _prepare(options: RunOptions, fetch: bool, say: datasets.Say, opened: ExitSt
             raise MatrixError(f"{options.matrix}: {why}")
         notes.append(f"shard {shard}: {why}")  # its report belongs to the others' all the same
     return Prepared(options, matrix, plan, plugins, resources, tuple(notes), shard, engine)
+
+
+def _resources(engine: Engine | None, matrix: Matrix, say: datasets.Say) -> Resources:
+    """Return the cores and memory to plan for: those of a node, which may be lost just after it came."""
+    if engine is None:
+        return find_resources(matrix.budget.memory_gib)
+    return wait_for_nodes(engine, say)[0].resources
 
 
 def _cells_of(matrix: Matrix, plan: Plan, stages: frozenset[str]) -> Matrix:

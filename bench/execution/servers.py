@@ -6,20 +6,17 @@ what is not timed.
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.costs.timeline import SERVERS, STOPPING, Timeline
-from bench.execution.engines.engine import Engine, Executor, Node
+from bench.execution.engines.engine import Engine, Executor, Node, wait_for_nodes
 from bench.execution.tasks import Task
 from bench.results.store import StageRow
 
 MAX_ENDS = 3
 """Attempts to start a server on a node before the run does without the node."""
-
-_LOOK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -47,13 +44,7 @@ class Servers:
 
     def nodes(self, *, wait: bool = True) -> Sequence[Node]:
         """Return the nodes that take requests; where there is none, sleep until one comes if told to wait."""
-        said = ""
-        while not (nodes := self._engine.nodes()) and wait:
-            if said != (reason := self._engine.waiting_for()):
-                self._say(f"waiting for {reason}")
-                said = reason
-            time.sleep(_LOOK_AGAIN_S)
-        return nodes
+        return wait_for_nodes(self._engine, self._say) if wait else self._engine.nodes()
 
     def start(
         self, node: Node, stages: Iterable[StageRow], old: Executor | None = None

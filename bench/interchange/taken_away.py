@@ -34,6 +34,12 @@ _TOLERANCE = 1e-5
 another order, as another number of threads has them, differ by less."""
 
 _DIFFERENCE = "largest difference:"
+
+_ALONE = """import runpy, sys
+sys.modules.update(dict.fromkeys(("bench", "techniques", "reports"), None))
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+"""Runs a script where no module of ours can be imported, wherever the suite is installed."""
 _SCRIPT = '''"""Run the model on the batch of {input}, and compare its outputs with the benchmark's."""
 
 from pathlib import Path
@@ -151,11 +157,11 @@ def _write_script(export: Export, part: Path) -> None:
 
 
 def _run_apart(part: Path, tolerance: float) -> float:
-    """Run the script in a process that finds no module of ours, from another folder; return the difference.
+    """Run the script in a process that imports no module of ours, from another folder; return the difference.
 
     Raises BenchError where it fails or its outputs are other ones.
     """
-    command = [sys.executable, "-I", str(part.resolve() / SCRIPT)]
+    command = [sys.executable, "-I", "-c", _ALONE, str(part.resolve() / SCRIPT)]
     options: Any = {"capture_output": True, "text": True, "check": False, "timeout": _TIMEOUT_S}
     with tempfile.TemporaryDirectory() as elsewhere:
         try:

@@ -84,8 +84,8 @@ class TrainAxes(_Strict):
 
     `schedule` changes the optimizer's rate over the planned steps, `clip` bounds gradients, and `average` is
     of the weights that are evaluated. `tuning`: "fixed" trains with the settings as they are written,
-    "defaults" with the published ones, and a table such as { trials = 20 } with the best of so many trials.
-    So many `devices` train one model together, in the way `parallel`; the batch is that of all of them.
+    "defaults" with those of the optimizer's row, and a table such as { trials = 20 } with the best of so many
+    trials. So many `devices` train one model together, in the way `parallel`; the batch is that of all.
     """
 
     workload: Axis

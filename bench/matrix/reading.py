@@ -129,7 +129,7 @@ def _limits(
 
 
 def _check_defaults(path: Path, cells: Sequence[Cell]) -> None:
-    """Raise MatrixError where a cell asks for the published defaults of an optimizer and writes others."""
+    """Raise MatrixError where a cell asks for the defaults of an optimizer and writes others."""
     for name in dict.fromkeys(cell.optimizer for cell in cells if cell.tuning == DEFAULTS):
         bare = OPTIMIZERS.default(OPTIMIZERS.parse(name).name).text
         if name != bare:

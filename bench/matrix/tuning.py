@@ -9,7 +9,7 @@ from bench.analysis.tuning import FIXED
 from techniques.registry import TechniqueError
 
 DEFAULTS = "defaults"
-"""The published defaults of the optimizer's row."""
+"""The defaults of the optimizer's row: as published, but for rates that no paper has (`tried_on`)."""
 
 RIGHT = f'"{FIXED}", "{DEFAULTS}", a table such as {{ trials = 20 }}, or a list of these'
 

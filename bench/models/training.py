@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import torch
 
-from bench.analysis.to_target import DIVERGED_FACTOR, diverged_at, first_held, meets
+from bench.analysis.to_target import DIVERGED_FACTOR, Crossing, crossing, diverged_at, first_held, meets
 from bench.errors import Diverged, StageError
 from bench.models.predictions import Predictions, gathered
 from bench.workloads.workload import Data, Workload
@@ -67,6 +67,10 @@ class TrainingRecord:
     samples: int = 0
     training_s: float = 0.0
     evaluation_s: float = 0.0
+
+    def crossing(self, goal: Goal) -> Crossing | None:
+        """Return where the target came to hold, between evaluations; None where it did not."""
+        return crossing([point.quality[goal.metric] for point in self.evaluations], goal.target)
 
     def first_crossing(self, goal: Goal) -> Evaluation | None:
         """Return the first evaluation that met the target."""
@@ -146,8 +150,8 @@ class Trainer:
 
         Without a goal nothing is evaluated. `record` is filled in, so that what was done is known where this
         raises. Training ends too once `gives_up` is true of the record, asked after each evaluation. Raises
-        Diverged where the loss or the outputs are not finite, or the loss towards a goal is ten times that of
-        the first step, and StageError where the quality is NaN though the outputs are finite.
+        Diverged, which names the step, where a loss is not finite, or towards a goal ten times that of the
+        first step, and where the outputs are not finite; StageError where the quality is NaN though they are.
         """
         record = TrainingRecord() if record is None else record
         batches = shuffled_batches(len(self.data.train_inputs), self.batch_size, seed)
@@ -159,11 +163,8 @@ class Trainer:
             loss = sum(losses) / len(losses)
             if goal:
                 start = losses[0] if math.isnan(start) else start
-                if goal.bounded and diverged_at([loss], start) is not None:
-                    raise Diverged(
-                        f"the mean training loss is {loss:.3g} after {record.steps} steps, "
-                        f"{DIVERGED_FACTOR:g} times the first step's {start:.3g} or more"
-                    )
+                if goal.bounded:
+                    _refuse_leap(losses, start, record.steps - len(losses))
                 self._evaluate(record, loss, goal.metric)
                 if (goal.stops and record.sustained(goal)) or gives_up(record):
                     break
@@ -205,6 +206,16 @@ class Trainer:
             raise StageError(f"quality: {metric} is not a number (NaN)")
         record.evaluations.append(Evaluation(record.steps, record.training_s, loss, quality, record.samples))
         record.evaluation_s += time.perf_counter() - started
+
+
+def _refuse_leap(losses: Sequence[float], start: float, before: int) -> None:
+    """Raise Diverged at the first loss that is many times the first step's, `before` steps being past."""
+    first = diverged_at(losses, start)
+    if first is not None:
+        raise Diverged(
+            f"the training loss is {losses[first]:.3g} at step {before + first + 1}, "
+            f"{DIVERGED_FACTOR:g} times the first step's {start:.3g} or more"
+        )
 
 
 def shuffled_batches(samples: int, batch_size: int, seed: int) -> Iterator[torch.Tensor]:

@@ -158,7 +158,7 @@ class _Training:
 
 def estimate(subject: Subject, question: Question) -> Estimate:
     """Project a model. Raises BenchError where it cannot run on shapes alone, and for an uneven split."""
-    model = ProjectedModel(subject, question.precision, fused=question.device.caches)
+    model = ProjectedModel(subject, question.precision, on_gpu=question.device.caches)
     model.blocks().refuse(question.parallel, subject.heads)
     footprint = model.training(checkpointing=question.checkpointing)
     update = update_of(
@@ -263,6 +263,8 @@ def _notes(question: Question, here: AtCount, subject: Subject) -> list[str]:
         notes.append(f"the links of {device.name} are not known: time for transfers is left out")
     if question.parallel.tp > 1 and subject.heads is None:
         notes.append(f"heads are not known: tp={question.parallel.tp} is taken to divide every layer")
+    if question.parallel.tp > 1:
+        notes.append(f"serving: transfers between the {question.parallel.tp} devices of tp are left out")
     if device.caches:
         notes.append("the context of the device, usually 0.5 to 1 GiB, is not in its memory")
     if here.cost and here.cost.energy_j is not None and question.watts is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -54,11 +54,14 @@ class Decoding:
 
 
 class ProjectedModel:
-    """A model on fake tensors in a precision. `fused`: attention with dropout is one operator too."""
+    """A model on fake tensors in a precision.
 
-    def __init__(self, subject: Subject, precision: str, *, fused: bool) -> None:
+    `on_gpu`: attention with dropout is one operator too, and no convolution holds copies in another order.
+    """
+
+    def __init__(self, subject: Subject, precision: str, *, on_gpu: bool) -> None:
         self.subject = subject
-        self._fused = fused
+        self._on_gpu = on_gpu
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
         number = "bf16" if precision == MIXED else precision
         self.dtype: torch.dtype = getattr(torch, PRECISIONS[number].dtype)
@@ -85,6 +88,7 @@ class ProjectedModel:
                         self.model,
                         [inputs, targets],
                         lambda: self.subject.loss(self.model, inputs, targets),
+                        reorders=not self._on_gpu,
                     )
             finally:
                 if handle is not None:
@@ -101,7 +105,7 @@ class ProjectedModel:
 
         def trace(batch: int) -> Trace:
             inputs, _ = self._batch(batch)
-            return trace_inference(self.model, [inputs], lambda: self.subject.forward(self.model, inputs))[0]
+            return self._inference([inputs], lambda: self.subject.forward(self.model, inputs))
 
         return self._footprint(trace)
 
@@ -112,7 +116,7 @@ class ProjectedModel:
 
         def trace(batch: int) -> Trace:
             tokens = torch.zeros(batch, prompt, dtype=torch.long)
-            return trace_inference(self.model, [tokens], lambda: generate(self.model, tokens, None))[0]
+            return self._inference([tokens], lambda: generate(self.model, tokens, None))
 
         return self._footprint(trace)
 
@@ -132,7 +136,7 @@ class ProjectedModel:
             del cache
             # The iterator must not hold what the cache replaces.
             given = (tensor for entry in (tokens, *kept) for tensor in walk_tensors(entry))
-            return trace_inference(self.model, given, lambda: generate(self.model, tokens, kept.pop()))[0]
+            return self._inference(given, lambda: generate(self.model, tokens, kept.pop()))
 
         footprint = self._footprint(trace)
         grown = zip(*caches, strict=True)
@@ -151,6 +155,9 @@ class ProjectedModel:
         inputs, targets = self.subject.batch(samples)
         return (inputs.to(self.dtype) if inputs.is_floating_point() else inputs), targets
 
+    def _inference(self, inputs: Iterable[Any], call: Callable[[], Any]) -> Trace:
+        return trace_inference(self.model, inputs, call, reorders=not self._on_gpu)[0]
+
     def _footprint(self, trace: Callable[[int], Trace]) -> Footprint:
         with self._among_fakes():
             try:
@@ -168,7 +175,7 @@ class ProjectedModel:
         with ExitStack() as stack:
             stack.enter_context(taken_for_real())
             stack.enter_context(self._mode)
-            if self._fused:
+            if self._on_gpu:
                 stack.enter_context(fused_attention())
             yield
 

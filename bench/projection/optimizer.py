@@ -1,4 +1,4 @@
-"""What an optimizer needs: its state by the theory of its row, its temporaries from a small update."""
+"""What an optimizer needs: its state by its row, its temporaries from a small update."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def update_of(text: str, model: nn.Module, *, mixed: bool, all_at_once: bool) ->
     state = technique.row.state_bytes(shapes, technique.settings)
     if state is None:
         raise BenchError(f"--optimizer {technique.name}: its row does not say what state it keeps")
+    state += technique.row.surplus_bytes(shapes, technique.settings)
     elements = [entry.numel() for entry in trained]
     itemsize = _FP32_BYTES if mixed or not trained else trained[0].element_size()
     variant = technique.settings.get("variant")

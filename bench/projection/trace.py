@@ -1,14 +1,14 @@
 """One run of a model on fake tensors: what it allocates and frees, in order, and its FLOPs.
 
 Storages are followed as PyTorch's own allocator would see them: each is there from the operator that made it
-until nothing refers to it. What a kernel allocates inside itself is not seen.
+until nothing refers to it. What a kernel allocates inside itself is not seen, but for a CPU's convolutions.
 """
 
 from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,9 @@ from bench.instruments.flops import FlopCount, counting
 from bench.instruments.tensors import tensors_in
 
 NONE = FlopCount(0, {}, ())
+
+_CONVOLUTION = torch.ops.aten.convolution.default
+_CONVOLUTION_BACKWARD = torch.ops.aten.convolution_backward.default
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,16 @@ class Trace:
 
 
 class Alive(TorchDispatchMode):
-    """Notes each storage when an operator makes it and when it is freed, of real tensors as of fake ones."""
+    """Notes each storage when an operator makes it and when it is freed, of real tensors as of fake ones.
+
+    With `reorders`, a convolution also holds its images and weights in an order of its own while it works.
+    """
 
     supports_higher_order_operators = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, reorders: bool = False) -> None:
         super().__init__()
+        self._reorders = reorders
         self.sizes: list[int] = []
         self.events: list[int] = []
         self._known: dict[int, tuple[int, Any]] = {}
@@ -57,6 +64,8 @@ class Alive(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         self.numbers([result])
+        if self._reorders and func in (_CONVOLUTION, _CONVOLUTION_BACKWARD):
+            self._hold_meanwhile(reordered_bytes(func, args, result))
         return result
 
     def numbers(self, values: Iterable[Any]) -> frozenset[int]:
@@ -80,16 +89,46 @@ class Alive(TorchDispatchMode):
         number, _ = self._known.pop(key)
         self.events.append(-number - 1)
 
+    def _hold_meanwhile(self, size: int) -> None:
+        number = len(self.sizes)
+        self.sizes.append(size)
+        self.events += [number + 1, -number - 1]
 
-def trace_step(model: torch.nn.Module, inputs: Iterable[Any], loss: Callable[[], torch.Tensor]) -> Trace:
+
+def reordered_bytes(func: Any, args: Sequence[Any], result: Any) -> int:
+    """Return the bytes of the copies that oneDNN makes for a convolution, or for its backward pass.
+
+    Its kernels read and write images and weights in blocks of channels, or with channels last. Forward, the
+    result is put in PyTorch's order when the copy of the images is gone: with the weights' copy there is one
+    of both at a time. Backward, there are those of the result's gradient, the images, or their gradient, and
+    the weights. Images with their channels last are taken as they lie.
+    """
+    images, weights = args[:2] if func is _CONVOLUTION else args[1:3]
+    is_last = images.dim() == 4 and images.is_contiguous(memory_format=torch.channels_last)
+    if is_last and not images.is_contiguous():
+        return 0
+    own, of_weights = _bytes(images), _bytes(weights)
+    if func is _CONVOLUTION:
+        return max(own, _bytes(result)) + of_weights
+    return _bytes(args[0]) + own + of_weights
+
+
+def _bytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def trace_step(
+    model: torch.nn.Module, inputs: Iterable[Any], loss: Callable[[], torch.Tensor], *, reorders: bool = False
+) -> Trace:
     """Trace a forward and a backward pass in training mode; gradients are cleared before, as usual.
 
-    Raises whatever the model raises; operators whose result depends on values raise on fake tensors.
+    `reorders` as for `Alive`. Raises whatever the model raises; operators whose result depends on values
+    raise on fake tensors.
     """
     model.train()
     model.zero_grad(set_to_none=True)
     # A graph that was kept would hold the storages of the last step.
-    with _uncollected(), counting() as counter, Alive() as alive:
+    with _uncollected(), counting() as counter, Alive(reorders=reorders) as alive:
         weights = alive.numbers([*model.parameters(), *model.buffers()])
         given = alive.numbers(inputs)
         with torch.enable_grad():
@@ -106,11 +145,11 @@ def trace_step(model: torch.nn.Module, inputs: Iterable[Any], loss: Callable[[],
 
 
 def trace_inference(
-    model: torch.nn.Module, inputs: Iterable[Any], call: Callable[[], Any]
+    model: torch.nn.Module, inputs: Iterable[Any], call: Callable[[], Any], *, reorders: bool = False
 ) -> tuple[Trace, Any]:
     """Trace a call in evaluation mode without gradients; return what it returned too. Raises as a step."""
     model.eval()
-    with _uncollected(), counting() as counter, Alive() as alive, torch.no_grad():
+    with _uncollected(), counting() as counter, Alive(reorders=reorders) as alive, torch.no_grad():
         weights = alive.numbers([*model.parameters(), *model.buffers()])
         given = alive.numbers(inputs)
         returned = call()

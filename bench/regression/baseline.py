@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -35,6 +36,9 @@ VERSION = 3
 _WITHOUT_HISTORY = 2
 """A version before this one that can still be read."""
 
+
+_MAX_READ = 200
+"""Runs that are looked at for a history."""
 
 COMPARED = tuple(row.timed_by for row in STAGES.rows().values() if row.timed_by)
 """Sampled metrics that can regress: those that enough launches are made for. The rest is told, not judged."""
@@ -103,8 +107,7 @@ def metric_of(name: str) -> str:
 def save(store: Store, run_id: str, name: str, results: Path) -> Path:
     """Write the values of a finished run's good stages as a baseline; returns the file."""
     path = path_of(name, results)
-    if store.run(run_id)["state"] != "finished":
-        raise BenchError(f"run {run_id} has not finished; run its command again to resume it")
+    refuse_unfinished(store, run_id)
     refuse_smoke(store, run_id)
     content = collect(store, run_id)
     content["history"] = history_of(store, run_id, content["environment"])
@@ -161,36 +164,49 @@ def history_of(
 ) -> dict[str, dict[str, list[float]]]:
     """Return the centres of earlier runs by stage and metric, oldest first: those of a machine like this.
 
-    Only stages of this run count, of finished runs that are no smoke runs, but for `without`.
+    Only stages of this run count, of finished runs that are no smoke runs, but for `without`: of each stage
+    the latest runs that timed it, however many of other matrices came since.
     """
     found: dict[str, dict[str, list[float]]] = {}
-    stages = {f"{stage.kind} {stage.label}" for stage in store.stages(run_id)}
-    before = [run for run in _runs_like(store, run_id, environment) if run != without]
-    for earlier in before[-KEPT_RUNS:]:
-        labels = {stage.key: f"{stage.kind} {stage.label}" for stage in store.stages(earlier)}
-        values: dict[tuple[str, str], list[float]] = {}
-        for key, metric, qualifier, value, _ in store.values_of(earlier, *COMPARED):
-            if labels[key] in stages and value is not None and _is_timing(value):
-                name = metric + (f"[{qualifier}]" if qualifier else "")
-                values.setdefault((labels[key], name), []).append(value)
-        for (stage, name), launches in values.items():
-            found.setdefault(stage, {}).setdefault(name, []).append(centre(launches))
+    stages = {f"{stage.kind} {stage.label}": stage.timed for stage in store.stages(run_id)}
+    for earlier in islice(_runs_like(store, run_id, environment), _MAX_READ):
+        if earlier == without:
+            continue
+        for (stage, name), launches in _timed(store, earlier, stages.keys()).items():
+            centres = found.setdefault(stage, {}).setdefault(name, [])
+            if len(centres) < KEPT_RUNS:
+                centres.insert(0, centre(launches))
+        if all(_is_full(found.get(stage, {})) for stage, timed in stages.items() if timed):
+            break
     return found
 
 
-def _runs_like(store: Store, run_id: str, environment: Mapping[str, Any]) -> list[str]:
-    """Return the finished runs before a run that were made on a machine like this, oldest first."""
+def _is_full(centres: Mapping[str, Sequence[float]]) -> bool:
+    return bool(centres) and min(map(len, centres.values())) >= KEPT_RUNS
+
+
+def _timed(store: Store, run_id: str, stages: Collection[str]) -> dict[tuple[str, str], list[float]]:
+    """Return the launches of a run by stage and metric, of some stages."""
+    labels = {stage.key: f"{stage.kind} {stage.label}" for stage in store.stages(run_id)}
+    found: dict[tuple[str, str], list[float]] = {}
+    for key, metric, qualifier, value, _ in store.values_of(run_id, *COMPARED):
+        if labels[key] in stages and value is not None and _is_timing(value):
+            name = metric + (f"[{qualifier}]" if qualifier else "")
+            found.setdefault((labels[key], name), []).append(value)
+    return found
+
+
+def _runs_like(store: Store, run_id: str, environment: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the finished runs before a run that were made on a machine like this, the latest first."""
     own = fingerprint(environment)
     runs = store.runs()
-    order = list(runs["id"])
-    before = runs.iloc[: order.index(run_id)]
-    finished = before.loc[before["state"] == "finished", "id"]
-    return [
-        str(each)
-        for each in finished
-        if not store.run(each)["request"].get("smoke")
-        and fingerprint(of_most_threads(map(deciding, store.environments(each).values()))) == own
-    ]
+    before = runs.iloc[: list(runs["id"]).index(run_id)]
+    for each in reversed(list(before.loc[before["state"] == "finished", "id"])):
+        if (
+            not store.run(each)["request"].get("smoke")
+            and fingerprint(of_most_threads(map(deciding, store.environments(each).values()))) == own
+        ):
+            yield str(each)
 
 
 def _added(stages: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -266,6 +282,12 @@ def read_file(path: Path) -> dict[str, Any]:
         raise BenchError(f"{path}: not a baseline: {what[:_MAX_DETAIL]}; save it again") from None
     METRICS.learn(checked["metrics"])
     return checked
+
+
+def refuse_unfinished(store: Store, run_id: str) -> None:
+    """Raise BenchError for a run that lacks stages: they would seem lost, or new."""
+    if store.run(run_id)["state"] != "finished":
+        raise BenchError(f"run {run_id} has not finished; run its command again to resume it")
 
 
 def refuse_smoke(store: Store, run_id: str) -> None:

@@ -64,7 +64,7 @@ class AbProcess:
         """
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch, "ab.json")
-            words = [sys.executable, "-m", "bench", "ab", before, after, *self.what]
+            words = [sys.executable, "-P", "-m", "bench", "ab", before, after, *self.what]
             words += ["--budget", f"{budget_s:g}", "--json", str(path)]
             if self.metric and "--metric" not in self.what:
                 words += ["--metric", self.metric]

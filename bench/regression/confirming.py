@@ -24,11 +24,13 @@ def confirmed(
     *,
     margin: float,
     threshold: float,
+    any_machine: bool = False,
 ) -> Comparison:
     """Return the comparison after its slower timings were measured once more, by the code as it is now.
 
     The cells of the stages that got slower are run again, as a run of its own in the same results. Where its
     own 95 % interval does not lie above the threshold too, the difference is no regression: it can't be told.
+    What cannot be launched any more stays one.
     """
     suspects = [finding for finding in comparison.findings if _suspect(finding)]
     if not suspects:
@@ -36,7 +38,16 @@ def confirmed(
     with_ = _measured_again(suspects, run_id, results, store_url, say)
     store = Store.open(results, store_url, create=False)
     try:
-        again = check(store, with_, baseline, results, margin=margin, threshold=threshold, confirming=run_id)
+        again = check(
+            store,
+            with_,
+            baseline,
+            results,
+            margin=margin,
+            threshold=threshold,
+            any_machine=any_machine,
+            confirming=run_id,
+        )
     finally:
         store.close()
     found = {(finding.stage, finding.metric): finding for finding in again.findings}
@@ -68,9 +79,10 @@ def _measured_again(
 
 
 def _after(finding: Finding, again: Finding | None, run_id: str, threshold: float) -> Finding:
-    low = again.ratio.low if again is not None and again.ratio is not None else None
-    if again is not None and low is not None and low > 1 + threshold:
+    if again is None or again.verdict == "lost":
+        return replace(finding, text=f"{finding.text}; run {run_id} could not measure it again")
+    low = again.ratio.low if again.ratio is not None else None
+    if low is not None and low > 1 + threshold:
         return replace(finding, text=f"{finding.text}, confirmed by run {run_id}: {again.text}")
-    seen = again.text if again is not None else "not measured"
-    text = f"{finding.text}, not confirmed by run {run_id}: {seen}"
-    return replace(finding, verdict="can't tell", text=text, bound=again.bound if again else None)
+    text = f"{finding.text}, not confirmed by run {run_id}: {again.text}"
+    return replace(finding, verdict="can't tell", text=text, bound=again.bound)

@@ -27,6 +27,8 @@ Verdict = Literal[
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 ALARMS: frozenset[Verdict] = frozenset({"regression", "lost", "broken"})
+_UNTOLD: frozenset[Verdict] = frozenset({"can't tell", "not comparable"})
+_UNCOMPARED = _UNTOLD | {"new"}
 
 Code = Literal[0, 1, 3]
 """Exit code of a comparison: clean, an alarm, or, if asked for, something that it could not tell."""
@@ -87,14 +89,28 @@ class Comparison:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing got worse, is lost, or breaks a limit."""
+        """Whether nothing is known to be worse, lost, or beyond a limit."""
         return not any(finding.alarms for finding in self.findings)
 
+    @property
+    def untold(self) -> list[Finding]:
+        """The findings that do not say whether something got worse.
+
+        Of limits, what is not comparable is not asked for: a cell was skipped, or has no such metric.
+        """
+        open_ = frozenset({"can't tell"}) if self.kind == "limits" else _UNTOLD
+        return [finding for finding in self.findings if finding.verdict in open_]
+
+    @property
+    def blind(self) -> bool:
+        """Whether there are findings and none of them says whether something got worse."""
+        return bool(self.findings) and all(finding.verdict in _UNCOMPARED for finding in self.findings)
+
     def exit_code(self, strict: bool = False) -> Code:
-        """Return 0 (clean), 1 (an alarm), or 3 where it is `strict` and some finding can't tell."""
+        """Return 0 (nothing is known to be worse), 1 (an alarm), or 3 where it is `strict` and can't tell."""
         if not self.clean:
             return 1
-        return 3 if strict and any(finding.verdict == "can't tell" for finding in self.findings) else 0
+        return 3 if strict and (self.untold or self.blind) else 0
 
     @property
     def counts(self) -> Mapping[Verdict, int]:
@@ -110,14 +126,28 @@ class Comparison:
     @property
     def summary(self) -> str:
         """What it comes to, in one line."""
-        what = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items()) or "nothing compared"
-        alarm = "LIMIT BROKEN" if self.kind == "limits" else "REGRESSION"
-        return f"{self.after} against {self.before}: {'clean' if self.clean else alarm} ({what})"
+        what = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items())
+        return f"{self.after} against {self.before}: {self._outcome}" + (f" ({what})" if what else "")
+
+    @property
+    def _outcome(self) -> str:
+        """Clean is only what was seen: who is blind must not say so."""
+        if not self.clean:
+            return "LIMIT BROKEN" if self.kind == "limits" else "REGRESSION"
+        if self.blind or not self.findings:
+            return "nothing could be compared"
+        nothing = "no limit broken" if self.kind == "limits" else "no regression found"
+        return f"{nothing}, but not all can be told" if self.untold else "clean"
 
     def to_json(self, strict: bool = False) -> dict[str, Any]:
         """Return what JSON output has."""
         return {
             **{"kind": self.kind, "before": self.before, "after": self.after, "clean": self.clean},
-            **{"exit_code": self.exit_code(strict), "counts": dict(self.counts), "notes": self.notes},
+            **{
+                "untold": len(self.untold),
+                "exit_code": self.exit_code(strict),
+                "counts": dict(self.counts),
+                "notes": self.notes,
+            },
             "findings": [finding.to_json() for finding in self.findings],
         }

@@ -23,7 +23,7 @@ class Measured:
 
     `low` and `high` bound the value where it has an interval; an infinite `high` says that the value is the
     least that it can be. Of an unknown value, `reason` says why. `excluded` says why there is nothing to
-    judge: the cell was skipped, or a stage failed.
+    judge: the cell was skipped, or measures no such thing.
     """
 
     stage: str

@@ -31,8 +31,12 @@ def settled(
 
 
 def smallest_told(ratio: Interval, seen: float, threshold: float) -> float:
-    """Return the share by which a side that can't be told would have to be worse to be told."""
-    return max(seen, bounds(ratio)[1] - 1, threshold)
+    """Return the share by which a side that can't be told would have to be worse to be told.
+
+    `seen` is the share that four of five comparisons would tell from none; here they must tell it from
+    `threshold`.
+    """
+    return max((1 + seen) * (1 + threshold) - 1, bounds(ratio)[1] - 1)
 
 
 def in_words(verdict: Verdict, ratio: Interval, bound: float | None, metric: str) -> str:

@@ -18,8 +18,16 @@ from bench.regression.baseline import (
     read_baseline,
     read_file,
     refuse_smoke,
+    refuse_unfinished,
 )
-from bench.regression.exact import incomplete_in, judge_exact, notes_of_counts, unless_incomplete
+from bench.regression.exact import (
+    describes,
+    incomplete_in,
+    judge_exact,
+    notes_of_counts,
+    notes_of_descriptions,
+    unless_incomplete,
+)
 from bench.regression.finding import Comparison, Finding
 from bench.regression.seeds import judge_seeds, unrepeated
 from bench.regression.timing import Timing, judge_timings
@@ -52,6 +60,7 @@ def baseline_content(store: Store, name: str, results: Path) -> dict[str, Any]:
         run_id = store.find_run(name)
     except BenchError:
         return read_baseline(name, results)  # says which there are
+    refuse_unfinished(store, run_id)
     return run_content(store, run_id)
 
 
@@ -76,11 +85,13 @@ def check(
     any_machine: bool = False,
     confirming: str = "",
 ) -> Comparison:
-    """Compare a run with a baseline; raises BenchError where there is none, or nothing in common.
+    """Compare a run with a baseline; raises BenchError where there is none, or nothing in common, and for a
+    run that has not finished.
 
     `any_machine` compares timings of different environments too. The run that this one is `confirming` is no
     part of what the machine's noise is judged by: how far it is off is the question.
     """
+    refuse_unfinished(store, run_id)
     before = baseline_content(store, name, results)
     now = run_content(store, run_id, confirming)
     comparison = Comparison("check", f"baseline {name}", f"run {run_id}")
@@ -88,6 +99,7 @@ def check(
     comparison.findings += judge_all(before, now, margin, threshold, any_machine=any_machine)
     comparison.notes += _notes_of_metrics(before["metrics"])
     comparison.notes += notes_of_counts(before["stages"], now["stages"])
+    comparison.notes += notes_of_descriptions(before["stages"], now["stages"])
     comparison.notes += notes_of_run(store, run_id)
     if not before["stages"].keys() & now["stages"].keys():
         raise BenchError(
@@ -124,12 +136,12 @@ def judge_untimed(before: Content, now: Content, alike: bool) -> list[Finding]:
             continue
         lacking = incomplete_in(metrics, entries)
         for metric, entry in metrics.items():
-            kind = METRICS[metric_of(metric)].kind
-            if not (metric in entries and kind == "sampled") and not (
-                stage in trainings and kind == "seeded"
-            ):
-                found = _untimed(stage, metric, entry, entries.get(metric), alike)
-                findings.append(unless_incomplete(found, lacking))
+            row = METRICS[metric_of(metric)]
+            elsewhere = metric in entries if row.kind == "sampled" else stage in trainings
+            if describes(row) or (row.kind != "exact" and elsewhere):
+                continue
+            found = _untimed(stage, metric, entry, entries.get(metric), alike)
+            findings.append(unless_incomplete(found, lacking))
     new = [stage for stage in now["stages"] if stage not in before["stages"]]
     return findings + [Finding("new", stage, "", "in this run but not in the baseline") for stage in new]
 

@@ -30,7 +30,9 @@ class Exchange:
         try:
             self._files: Any
             self._files, self._root = fsspec.core.url_to_fs(url)
-            self._files.makedirs(self._root, exist_ok=True)
+            self._bucket = self._root.partition("/")[0]  # empty of a path, which begins with a slash
+            self._check_bucket()
+            self._make_folder(self._root)
         except Exception as error:  # of any file system, and of one whose package is missing
             raise self._refused(error) from None
         self._there: dict[str, list[str]] | None = None
@@ -76,12 +78,22 @@ class Exchange:
             for path in sorted(folder.rglob("*")):
                 if path.is_file() and path.name != RECORD:
                     name = f"{target}/{path.relative_to(folder).as_posix()}"
-                    self._files.makedirs(name.rpartition("/")[0], exist_ok=True)
+                    self._make_folder(name.rpartition("/")[0])
                     self._files.put_file(str(path), name)
-            self._files.makedirs(place, exist_ok=True)
+            self._make_folder(place)
             self._files.pipe_file(f"{place}/{RECORD}", text)
         except Exception as error:  # whatever a file system raises
             raise self._refused(error) from None
+
+    def _check_bucket(self) -> None:
+        """Raise what the file system does where the bucket of the URL is not there, or refuses access."""
+        if self._bucket and not self._files.exists(self._bucket):
+            self._files.ls(self._bucket)  # says why
+
+    def _make_folder(self, path: str) -> None:
+        """Make a folder; a bucket has none, and asking for one would make the bucket where it is missing."""
+        if not self._bucket:
+            self._files.makedirs(path, exist_ok=True)
 
     def _has(self, name: str, content: bytes) -> bool:
         try:
@@ -93,6 +105,7 @@ class Exchange:
     def _keys_by_beginning(self, length: int) -> dict[str, list[str]]:
         found: defaultdict[str, list[str]] = defaultdict(list)
         try:
+            self._files.invalidate_cache()  # others publish too
             for name in self._files.glob(f"{self._root}/??/*/{RECORD}"):
                 key = PurePosixPath(name).parent.name
                 found[key[:length]].append(key)

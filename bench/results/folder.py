@@ -106,6 +106,20 @@ def alone_in(results: Path) -> Iterator[None]:
         yield
 
 
+def is_in_use(results: Path) -> bool:
+    """Say whether a run works in the folder now; nothing is written."""
+    from filelock import lock_descriptor
+
+    try:
+        lock = os.open(results / ".lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # none ever has
+        return False
+    try:
+        return not lock_descriptor(lock, blocking=False)
+    finally:
+        os.close(lock)
+
+
 def refuse_file(results: Path) -> None:
     """Raise StoreError where the folder, or one above it, is a file."""
     for path in (results, *results.parents):

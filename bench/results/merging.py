@@ -18,7 +18,7 @@ from bench.formatting import counted
 from bench.records import Artifact
 from bench.results.artifacts import copy_artifact, read_record
 from bench.results.folder import alone_in, run_name
-from bench.results.parts import Part, machines_of
+from bench.results.parts import Part, machines_of, shards_beside
 from bench.results.store import CellRow, Launch, StageRow, Store
 
 Say = Callable[[str], None]
@@ -38,9 +38,12 @@ def merge(parts: Sequence[Part], into: Path, say: Say, url: str = "") -> str:
     """
     _check_matrices(parts)
     machines = machines_of(parts)
-    notes = [*_check_shards(parts, machines), *_notes_of_machines(parts, machines)]
+    notes = [*_check_shards(parts, machines), *_notes_of_unfinished(parts)]
+    notes += _notes_of_machines(parts, machines)
     chosen = _chosen_cells(parts, machines)
     notes += chosen.notes()
+    for note in notes:
+        say(note)
     first = parts[0]
     request = {key: value for key, value in first.request.items() if key not in ("prediction", "shard")}
     request["notes"] = [*notes, *first.request.get("notes", ())]
@@ -192,14 +195,28 @@ def _check_shards(parts: Sequence[Part], machines: Mapping[str, str]) -> Iterato
             raise StoreError(f"shard {other['number']} is given twice: {before}, {part}")
     missing = [number for number in range(1, shard["of"] + 1) if number not in numbers]
     if missing:
-        yield f"shards {', '.join(map(str, missing))} of {shard['of']} are missing, with all their cells"
+        beside = dict.fromkeys(str(place) for part in parts for place in shards_beside(part, missing))
+        also = f"; give {', '.join(beside)} too" if beside else ""
+        which = f"{', '.join(map(str, missing))} of {shard['of']}"
+        yield f"shards {which} are missing, with all their cells{also}"
+
+
+def _notes_of_unfinished(parts: Sequence[Part]) -> Iterator[str]:
+    """Yield which runs are merged before they have ended, and which stand for a later one."""
+    for part in parts:
+        if part.instead_of:
+            yield f"run {part.run_id} is merged: {part.instead_of}, a later one of its command, has not ended"
+        elif not part.has_ended:
+            missing = f"{part.without_result:,} of {counted(len(part.stages), 'stage')}"
+            yield f"run {part.run_id} had not ended: {missing} have no result, others may have fewer launches"
 
 
 def _notes_of_machines(parts: Sequence[Part], machines: Mapping[str, str]) -> Iterator[str]:
     """Yield which runs each machine measured, and how many hosts of one kind are taken for one machine."""
     groups: dict[str, list[Part]] = defaultdict(list)
     for part in parts:
-        groups[machines[part.run_id]].append(part)
+        if part.environments:  # otherwise it has measured nothing
+            groups[machines[part.run_id]].append(part)
     for machine, own in groups.items():
         hosts = len({str(part.run["host"]) for part in own})
         of = f"{hosts} hosts of the kind {machine}" if hosts > 1 else machine

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from bench.analysis.comparable import DECIDES, accelerator_names, fingerprint, machine_names
 from bench.errors import StoreError
 from bench.metrics import METRICS, metric_named
-from bench.results.folder import FOLDER_ID
+from bench.results.folder import FOLDER_ID, is_in_use
 from bench.results.store import CellRow, Launch, StageRow, Store
 
 UNKNOWN = "an unknown machine"
@@ -25,11 +25,15 @@ Answers = Mapping[tuple[str, str], float | None]
 
 @dataclass(frozen=True)
 class Part:
-    """A run that is merged: its store, its results folder, its id."""
+    """A run that is merged: its store, its results folder, its id.
+
+    It may stand for a later run of the same command, `instead_of`, which has not ended.
+    """
 
     store: Store
     results: Path
     run_id: str
+    instead_of: str = ""
 
     @cached_property
     def run(self) -> Mapping[str, Any]:
@@ -44,6 +48,17 @@ class Part:
     def shard(self) -> Mapping[str, Any] | None:
         """The shard's `number`, `of` and `split`, None of a whole run."""
         return self.request.get("shard")
+
+    @property
+    def has_ended(self) -> bool:
+        return bool(self.run["state"] == "finished")
+
+    @property
+    def is_in_progress(self) -> bool:
+        """Whether a runner works on it now; on a server, none can begin to until the store is closed."""
+        if self.store.url:
+            return not self.store.try_hold(self.run_id)
+        return is_in_use(self.results)
 
     @cached_property
     def stages(self) -> Mapping[str, StageRow]:
@@ -72,6 +87,11 @@ class Part:
     @cached_property
     def launches(self) -> Sequence[Launch]:
         return self.store.launch_records(self.run_id)
+
+    @cached_property
+    def without_result(self) -> int:
+        """How many stages have no launch."""
+        return len(self.stages.keys() - {launch.stage_key for launch in self.launches})
 
     @cached_property
     def good(self) -> frozenset[str]:
@@ -114,41 +134,78 @@ class Part:
         return f"{self.results}: run {self.run_id}"
 
 
-def find_part(place: Path, url: str = "", into: Path | None = None) -> Part:
+def find_part(place: Path, url: str = "", into: Path | None = None, *, partial: bool = False) -> Part:
     """Return the latest run of a results folder, or the run whose own folder is given.
+
+    Where a folder's latest run has not ended, an earlier one of the same command that has is returned; with
+    `partial`, a run is returned with what it has, unless a runner works on it.
 
     With the `url` of a shared store, a folder's runs are looked for there first, and a place that does not
     exist is the id of a run there; its artifacts, if any are here, lie in `into`. Raises StoreError where
     there is no such run, or where it has not ended.
     """
-    part = _shared(place, url, into or place) if url else None
-    part = part or _in_file(place)
-    if part.run["state"] != "finished":
-        raise StoreError(f"{part} has not ended; resume it first: {part.run['command']}")
+    runs = _shared(place, url, into or place) if url else []
+    part = _ended(runs or _in_file(place), partial)
     METRICS.learn(part.request.get("metrics", ()))
     return part
 
 
-def _in_file(place: Path) -> Part:
+def shards_beside(part: Part, numbers: Collection[int]) -> list[Path]:
+    """Return the finished runs in a part's own results folder that are these shards of its split."""
+    if part.shard is None:
+        return []
+    runs = part.store.runs()
+    own = runs[(runs["folder"] == part.store.folder) & (runs["state"] == "finished")]
+    wanted = [{**part.shard, "number": number} for number in numbers]
+    pairs = zip(own["id"], own["request"], strict=True)
+    return [part.results / id_ for id_, request in pairs if request.get("shard") in wanted]
+
+
+def _in_file(place: Path) -> list[Part]:
+    """Return the run that a place names in a store of its own, or all of a folder's, oldest first."""
     results, run = (place, None) if Store.find(place) else (place.parent, place.name)
     store = Store.open(results, create=False)
-    return Part(store, results, store.find_run(run))
+    named = store.find_run(run)
+    return [Part(store, results, id_) for id_ in ([named] if run else store.runs()["id"].tolist())]
 
 
-def _shared(place: Path, url: str, into: Path) -> Part | None:
-    """Return the run of a shared store that a place names; None where the place is a folder without one."""
+def _shared(place: Path, url: str, into: Path) -> list[Part]:
+    """Return the run that a place names in a shared store, or all of a folder's, oldest first.
+
+    There are none where the place is a folder without one.
+    """
     if not place.exists():
         store = Store.open(into, url, create=False)
-        return Part(store, into, store.find_run(str(place)))
+        return [Part(store, into, store.find_run(str(place)))]
     for results, run in ((place, None), (place.parent, place.name)):
         if not (results / FOLDER_ID).is_file():
             continue
         store = Store.open(results, url, create=False)
         runs = store.runs()
-        own = [str(id_) for id_ in runs.loc[runs["folder"] == store.folder, "id"]]
+        own = runs.loc[runs["folder"] == store.folder, "id"].tolist()
         if found := [id_ for id_ in own if run in (None, id_)]:
-            return Part(store, results, found[-1])
-    return None
+            return [Part(store, results, id_) for id_ in found]
+    return []
+
+
+def _ended(runs: Sequence[Part], partial: bool) -> Part:
+    """Return the latest run, or what stands for one that has not ended; raises StoreError where none does."""
+    *earlier, latest = runs
+    if latest.has_ended:
+        return latest
+    ended = [part for part in reversed(earlier) if part.has_ended]
+    for part in ended:
+        if part.run["identity"] == latest.run["identity"]:
+            return replace(part, instead_of=latest.run_id)
+    if latest.is_in_progress:
+        raise StoreError(f"{latest} is in progress; wait until it ends, or stop it")
+    if not partial:
+        also = f", or give an earlier run, as {ended[0].results / ended[0].run_id}" if ended else ""
+        raise StoreError(
+            f"{latest} has not ended; resume it by `{latest.run['command']}`, or take what it has by "
+            f"--partial{also}"
+        )
+    return latest
 
 
 def _size(environment: Mapping[str, Any]) -> tuple[int, int]:

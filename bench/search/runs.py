@@ -23,6 +23,7 @@ from bench.execution.preparation import Prepared, prepare
 from bench.execution.session import execute
 from bench.files import read_json, replace_file
 from bench.identity.reuse import what_changed
+from bench.metrics import metric_named
 from bench.results.folder import refuse_links
 from bench.results.store import Store
 from bench.search.deadline import BudgetSpent, ending_after
@@ -218,9 +219,18 @@ def value_of(view: RunView, row: Mapping[str, Any], metric: str) -> float | None
 def _errors(row: Mapping[str, Any], values: Mapping[str, float]) -> dict[str, float]:
     """Return how far values of the first rung may be off: one launch, and a part of the test set.
 
-    That of the quality lost is two standard errors of the answers that changed, as McNemar's test has them.
+    That of the quality lost is two standard errors of the answers that changed, as McNemar's test has them;
+    that of a share of answers two of the share's own.
     """
     changed = [row["answers_lost"], row["answers_won"]]
     share = sum(changed) if None not in changed else 0.05
     errors = {metric: _LAUNCH_ERROR * abs(value) for metric, value in values.items() if metric.endswith("_s")}
+    shares = {metric: min(1.0, max(0.0, value)) for metric, value in values.items() if _of_answers(metric)}
+    errors |= {metric: 2 * math.sqrt(own * (1 - own) / EVALUATED) for metric, own in shares.items()}
     return {**errors, "quality_loss_points": 200 * math.sqrt(share / EVALUATED)}
+
+
+def _of_answers(metric: str) -> bool:
+    """Say whether a metric is a share of the test samples, or a quality that is as sure as one."""
+    row = metric_named(metric)
+    return row.unit == "share" and row.bounds == (0.0, 1.0) and row.stage in ("any", "evaluate")

@@ -150,6 +150,11 @@ def is_control(row: CompressionRow) -> bool:
     return not row.control or (row.control == "finetune" and row.name in controls)
 
 
+def keeps_shapes(steps: str) -> bool:
+    """Say whether steps leave every layer's shape: then they change quality, and no time of dense kernels."""
+    return not any(step.row.structure for step in parse_recipe(steps).steps)
+
+
 def _levels(row: CompressionRow) -> Iterator[str]:
     levels = LEVELS.get(row.argument or "", ())
     found = dict.fromkeys(COMPRESSIONS.parse(f"{row.name}:{level:g}").text for level in levels)

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from bench.analysis.statistics import pareto_front
 from bench.search.goals import Answer, Problem
 from bench.search.prediction import Additive
-from bench.search.space import Candidate, Space
+from bench.search.space import Candidate, Space, keeps_shapes
 
 Rung = Literal["first", "full"]
 
@@ -59,6 +59,7 @@ class Search:
         place = self._best_place()
         if place is not None:
             self._look([Candidate(steps, *place.placement) for steps in self.space.steps])
+            self._look_at_repairs(place)
             self._look_at_promising()
         self._measure_finalists()
 
@@ -69,12 +70,18 @@ class Search:
         return {candidate: answer for candidate, answer in latest.items() if not answer.reason}
 
     def winner(self) -> tuple[Candidate, Answer] | None:
-        """Return the best candidate that holds every goal, by the best answer known of each; None of none.
+        """Return the best candidate that holds every goal; None of none.
 
-        It has had all launches, unless the time was used up.
+        It is one of those that have had all launches, unless none of them holds the goals: of many candidates
+        the best of single launches is mostly the luckiest.
         """
-        found = [entry for entry in self.answers.items() if self.problem.holds(entry[1])]
-        return min(found, key=lambda entry: (self._cost(entry[1]), entry[0]), default=None)
+        known = self.answers
+        full = {candidate: known[candidate] for candidate in self.full if candidate in known}
+        for answers in (full, known):
+            found = [entry for entry in answers.items() if self.problem.holds(entry[1])]
+            if found:
+                return min(found, key=lambda entry: (self._cost(entry[1]), entry[0]))
+        return None
 
     def front(self, by: str) -> list[tuple[Candidate, Answer]]:
         """Return the candidates that none beats in both what is minimized and a metric `by`, cheapest first.
@@ -109,6 +116,22 @@ class Search:
 
     def _missed(self, answer: Answer) -> float:
         return 0.0 if self.problem.may_hold(answer) else self.problem.excess(answer)
+
+    def _look_at_repairs(self, best: Candidate) -> None:
+        """Measure steps that keep every shape in the cheapest format that misses a goal and costs less.
+
+        What they are worth shows there alone: rounding in training loses quality without a format, and wins
+        some with one.
+        """
+        cheaper = [
+            (self._cost(answer), candidate)
+            for candidate, answer in self.first.items()
+            if candidate.format and not candidate.steps and not answer.reason
+            if not self.problem.may_hold(answer) and self._cost(answer) < self._cost(self.first[best])
+        ]
+        if cheaper:
+            place = min(cheaper)[1].placement
+            self._look([Candidate(steps, *place) for steps in self.space.steps if keeps_shapes(steps)])
 
     def _look_at_promising(self) -> None:
         """Measure what is predicted to beat the best so far, until that finds nothing better."""

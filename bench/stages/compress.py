@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -35,7 +36,8 @@ _CHECKED = 64
 class StageContext:
     """What a compression step may use: data, students, the training loop, quality measurements.
 
-    `structure` is that of the model at hand; asking for a student replaces it.
+    `structure` is that of the model at hand; asking for a student replaces it. `measuring_s` are the seconds
+    that qualities along the way took: no part of what compressing costs.
     """
 
     request: Request[CompressSettings]
@@ -44,6 +46,7 @@ class StageContext:
     structure: Structure
     notes: list[Measurement] = field(default_factory=list)
     training_s: float = 0.0
+    measuring_s: float = 0.0
     steps: int = 0
 
     @property
@@ -58,8 +61,10 @@ class StageContext:
         return calibration_batches(self.workload, self.data)
 
     def note_quality(self, moment: str, model: torch.nn.Module) -> None:
+        started = time.perf_counter()
         outputs = predict(model, self.workload, self.data.test_inputs, _CPU)
         self.notes += quality(self.request.settings, self.data, outputs, moment)
+        self.measuring_s += time.perf_counter() - started
 
     def losses(self, model: torch.nn.Module) -> Iterator[torch.Tensor]:
         loss = checked_loss(self.workload.loss)
@@ -121,7 +126,10 @@ def run(request: Request[CompressSettings], folder: Path) -> list[Measurement]:
     context = StageContext(request, workload, data, read_structure(parent, request.settings.workload))
     context.notes += quality(request.settings, data, load_outputs(parent), "before")
     technique = request.settings.technique
-    model: torch.nn.Module = technique.create(load_model(parent, request.settings.workload), context)
+    model = load_model(parent, request.settings.workload)
+    started = time.perf_counter()
+    model = technique.create(model, context)
+    compression_s = time.perf_counter() - started - context.measuring_s
     kind = load_outputs(parent).kind
     outputs = replace(predict(model, workload, data.test_inputs, _CPU), kind=kind)
     save_model(folder, context.structure.edited(model), model)
@@ -130,6 +138,7 @@ def run(request: Request[CompressSettings], folder: Path) -> list[Measurement]:
     parameters, nonzero = parameter_counts(model)
     return [
         *context.notes,
+        Measurement("compression_s", compression_s, method="clock"),
         *context.trained(),
         *quality(request.settings, data, outputs, "recovered"),
         Measurement("parameters", parameters),

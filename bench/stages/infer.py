@@ -77,7 +77,9 @@ def run(request: Request[InferSettings], folder: Path) -> list[Measurement]:
         Measurement("load_s", loaded - started),
         Measurement("first_call_s", first_call_s),
         Measurement("peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason),
-        Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),
+        Measurement(
+            "rss_growth_bytes", resident.growth_bytes, method=resident.method, reason=resident.reason
+        ),
     ]
     if request.all_passes:
         measurements += [

@@ -54,9 +54,9 @@ def run(request: Request[LoweredSettings], folder: Path) -> list[Measurement]:
         samples = calibration_batches(workload, data, settings.batch_size)
         return (as_taken(model, batch) for batch in samples)
 
+    started = time.perf_counter()
     kept = layers_to_keep(model, settings.format, calibration)
     stored = replace(numerics(settings), kept=kept)
-    started = time.perf_counter()
     backend.lower(copied, example.clone(), stored, calibration(), folder)
     lowering_s = time.perf_counter() - started
     size = folder_bytes(folder)

@@ -12,6 +12,7 @@ from bench.formatting import counted
 from bench.records import Measurement
 from techniques.backends.protocol import Program
 from techniques.backends.tracing import OperatorTime
+from techniques.registry import CannotApply
 
 PASS_S = 1.0
 """No profile is begun after this: a runtime may load its model once more for each."""
@@ -42,6 +43,8 @@ def operators_pass(
                     known = fastest.setdefault(operator.name, operator)
                     fastest[operator.name] = min(known, operator, key=lambda entry: entry.self_s)
                 profiles += 1
+    except CannotApply as error:
+        return [Measurement("operator_s", None, reason=str(error))]
     except Exception as error:  # a profiler may fail where its runtime does not
         reason = f"the runtime's profiler failed: {type(error).__name__}: {error}".splitlines()[0]
         return [Measurement("operator_s", None, reason=reason)]

@@ -23,13 +23,17 @@ def resident_memory(resident: PeakResident, ranks: Ranks) -> list[Measurement]:
             Measurement(
                 "peak_rss_bytes", resident.peak_bytes, method=resident.method, reason=resident.reason
             ),
-            Measurement("rss_growth_bytes", resident.growth_bytes, method=resident.method),
+            Measurement(
+                "rss_growth_bytes", resident.growth_bytes, method=resident.method, reason=resident.reason
+            ),
         ]
     peaks, growths = (_of_ranks(ranks, value) for value in (resident.peak_bytes, resident.growth_bytes))
     method = f"the largest of {ranks.size} ranks; {resident.method}"
     return [
         Measurement("peak_rss_bytes", _largest(peaks), n=ranks.size, method=method, reason=resident.reason),
-        Measurement("rss_growth_bytes", _largest(growths), n=ranks.size, method=method),
+        Measurement(
+            "rss_growth_bytes", _largest(growths), n=ranks.size, method=method, reason=resident.reason
+        ),
         *(
             Measurement("rank_peak_rss_bytes", peak, qualifier=f"rank {rank}", method=resident.method)
             for rank, peak in enumerate(peaks)

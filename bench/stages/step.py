@@ -214,9 +214,11 @@ def _groups(
     theory = technique.row.state_bytes(shapes, technique.settings)
     reason = "" if theory is not None else "the optimizer's row declares none"
     theory = None if theory is None else theory + average_bytes
+    surplus = technique.row.surplus_bytes(shapes, technique.settings)
+    beyond = f"measured are {surplus:,} bytes more: {technique.row.surplus_about}" if surplus else ""
     how = variant_of(optimizer)
     return [
-        Measurement("optimizer_state_theory_bytes", theory, reason=reason),
+        Measurement("optimizer_state_theory_bytes", theory, method=beyond, reason=reason),
         *(
             Measurement(
                 "optimizer_parameters",

@@ -10,6 +10,7 @@ import torch
 
 from bench.models.predictions import Predictions
 from bench.models.training import predict
+from bench.workloads.classification import IGNORED
 from bench.workloads.output_kinds import OutputKind
 from bench.workloads.workload import Data, Workload
 from techniques.compression.context import TaughtLoss
@@ -39,8 +40,8 @@ def taught_by(
     """Return workload and data with sample numbers as targets; the loss finds label and teacher by them.
 
     `name` is that of the output that both have, and `kind` what it is. The loss gets logits (batch, ...,
-    classes) of both, two classes where there is one number for yes or no. Raises CannotApply where outputs
-    are values.
+    classes) of both, two classes where there is one number for yes or no; where some targets do not count, as
+    those of padding, (answers, classes) of the others. Raises CannotApply where outputs are values.
     """
 
     def scores(outputs: torch.Tensor) -> torch.Tensor:
@@ -51,10 +52,20 @@ def taught_by(
 
     def taught_loss(outputs: Any, numbers: torch.Tensor) -> torch.Tensor:
         rows = numbers.cpu()
-        own = parts(outputs)[0][name]
-        own_loss = workload.loss(outputs, data.train_targets[rows].to(own.device))
-        return loss(scores(own), scores(teacher(rows)).to(own.device), own_loss)
+        own, targets = parts(outputs)[0][name], data.train_targets[rows]
+        own_loss = workload.loss(outputs, targets.to(own.device))
+        return loss(*_counted(scores(own), scores(teacher(rows)).to(own.device), targets), own_loss)
 
     scores(teacher(torch.arange(1)))
     numbered = replace(data, train_targets=torch.arange(len(data.train_inputs)))
     return replace(workload, loss=taught_loss), numbered
+
+
+def _counted(
+    student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return both scores (..., classes) without the answers whose targets do not count."""
+    if targets.is_floating_point() or targets.shape != student.shape[:-1]:
+        return student, teacher
+    counted = (targets != IGNORED).to(student.device)
+    return (student, teacher) if counted.all() else (student[counted], teacher[counted])

@@ -176,21 +176,24 @@ def _known(metric: str, value: float, n: int, qualifier: str) -> Measurement:
 
 
 def to_target(record: TrainingRecord, goal: Goal) -> list[Measurement]:
-    """Measure when the target was first met, and when it came to hold."""
-    crossing = record.first_crossing(goal)
-    reached = record.sustained(goal)
+    """Measure when the target was first met, and when it came to hold, between evaluations."""
+    points, first, held = record.evaluations, record.first_crossing(goal), record.crossing(goal)
     target = f"{goal.metric} {goal.target:g}"
-    censored = "" if reached else f"censored: {target} did not hold within {record.steps} steps"
-    missed = "" if crossing else f"no evaluation met {target} within {record.steps} steps"
-    steps = reached.step if reached else None
+    censored = "" if held else f"censored: {target} did not hold within {record.steps} steps"
+    missed = "" if first else f"no evaluation met {target} within {record.steps} steps"
+
+    def when(metric: str, clock: list[float], method: str) -> Measurement:
+        return Measurement(metric, held.on(clock) if held else None, method=method, reason=censored)
+
+    steps = [float(point.step) for point in points]
+    how = "at the first evaluation, or before" if held and held.at_first else "between evaluations"
     return [
-        Measurement("target_reached", float(reached is not None), method="two evaluations in a row"),
-        Measurement("steps_to_target", steps, reason=censored),
-        Measurement("steps_to_first_crossing", crossing.step if crossing else None, reason=missed),
-        Measurement("samples_to_target", reached.samples if reached else None, reason=censored),
-        Measurement(
-            "time_to_target_s", reached.seconds if reached else None, method="clock", reason=censored
-        ),
+        Measurement("target_reached", float(held is not None), method="two evaluations in a row"),
+        when("steps_to_target", steps, how),
+        Measurement("steps_to_target_on_grid", steps[held.position] if held else None, reason=censored),
+        Measurement("steps_to_first_crossing", first.step if first else None, reason=missed),
+        when("samples_to_target", [float(point.samples) for point in points], how),
+        when("time_to_target_s", [point.seconds for point in points], f"clock, {how}"),
     ]
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from bench.analysis.to_target import crossing
 from bench.analysis.tuning import Ended, Trial, best_of, beyond, edge, pruned
 from bench.errors import Diverged, StageError
 from bench.identity.loaded import load_and_note
@@ -60,8 +59,7 @@ class _Attempt:
         return [point.quality[self.goal.metric] for point in self.record.evaluations]
 
     def trial(self, settings: TrialSettings, tried: dict[str, float]) -> Trial:
-        points = self.record.evaluations
-        held = crossing(self.qualities, self.goal.target, [point.loss for point in points])
+        points, held = self.record.evaluations, self.record.crossing(self.goal)
         return Trial(
             settings.number,
             tried,

@@ -16,7 +16,8 @@ class WorkloadRow(Row):
     """A workload's definition without its code, which `implementation` names.
 
     `quality_metric` is a metric that is better when higher; training ends when it has met `target` in two
-    evaluations in a row, of which there are `evaluations_per_epoch`, or after `train_steps`. Recovery after a
+    evaluations in a row, of which there are `evaluations_per_epoch`, or after `train_steps`. `target_basis`
+    says how the target was found, and what is known of reaching it. Recovery after a
     compression takes `recover_steps`, a student's training `student_steps`. `optimizer` is the one that the
     target was measured with: `"tuned"` in a matrix stands for it. `datasets` names rows of `bench.datasets`,
     none where the workload makes its own data.
@@ -30,6 +31,7 @@ class WorkloadRow(Row):
 
     quality_metric: str = "accuracy"
     target: float = 0.0
+    target_basis: str = ""
     batch_size: int = 1
     train_steps: int = 1
     recover_steps: int = 1

@@ -106,6 +106,8 @@ def _data() -> Data:
     ]
     nuclei, protein = stains(density, stain_colours(np.concatenate(trained_on)))
     test, validation, train = (_cut(nuclei, protein, blocks) for blocks in parts)
+    # Smoke runs and searches look at the first samples only: these come from all blocks.
+    test, validation = _by_place(test, len(parts[0])), _by_place(validation, len(parts[1]))
     mean, spread, usual = train[0].mean(), train[0].std(), np.median(train[1])
 
     def samples(patches: NDArray[np.float64], amounts: NDArray[np.float64]) -> Samples:
@@ -136,6 +138,15 @@ def _cut(
     of_nuclei = np.stack([nuclei[row : row + PATCH, column : column + PATCH] for row, column in places])
     amounts = [protein[row : row + PATCH, column : column + PATCH].mean() for row, column in places]
     return of_nuclei[:, None], np.array(amounts)
+
+
+def _by_place(
+    cut: tuple[NDArray[np.float64], NDArray[np.float64]], blocks: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return patches, (patches, ...) of one block after the other, with the first of each block first."""
+    patches, amounts = cut
+    order = np.arange(len(amounts)).reshape(blocks, -1).T.ravel()
+    return patches[order], amounts[order]
 
 
 def _skew(pixels: torch.Tensor) -> torch.Tensor:

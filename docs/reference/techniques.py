@@ -22,10 +22,11 @@ after the colon sets. A range is written as in mathematics: `[0, 1)` includes 0 
 
 `bench list` prints the same tables, with what cannot run on your machine and why."""
 
-OPTIMIZERS_TEXT = """Defaults are those of the paper, or of its authors' code. `variant` is how the update
-goes over the tensors. The second table has what the settings are searched in, evenly on their scales
-(`complement`: in the logarithm of 1 - x), and the state by theory: bytes for each weight of a matrix of
-1,024 × 1,024 in fp32."""
+OPTIMIZERS_TEXT = """Defaults are those of the paper, or of its authors' code. Where neither has a rate, it
+was chosen on the workload that the second table names, by its test data: there such an optimizer has an
+advantage. `variant` is how the update goes over the tensors. The second table has what the settings are
+searched in, evenly on their scales (`complement`: in the logarithm of 1 - x), and the state by theory: bytes
+for each weight of a matrix of 1,024 × 1,024 in fp32, and what an implementation keeps beyond it."""
 
 SCHEDULES_TEXT = """A schedule multiplies the rates of all groups of an optimizer. `warmup` and `decay` are
 shares of the planned steps, `final` and `start` shares of the optimizer's own rate."""
@@ -59,7 +60,7 @@ def page() -> str:
         OPTIMIZERS_TEXT,
         _rows(OPTIMIZERS.rows().values()),
         table(
-            ("name", "searched in", "bytes of state a weight", "does not train"),
+            ("name", "searched in", "rate chosen on", "bytes of state a weight", "does not train"),
             map(_optimizer, OPTIMIZERS.rows().values()),
         ),
         f"## Schedules\n\n{SCHEDULES_TEXT}",
@@ -93,14 +94,19 @@ def _rows(rows: Iterable[Row]) -> str:
     )
 
 
-def _optimizer(row: OptimizerRow) -> tuple[str, str, str, str]:
+def _optimizer(row: OptimizerRow) -> tuple[str, str, str, str, str]:
     spans = "<br>".join(f"{code(name)} {span}" for name, span in row.space.items())
     matrix = [Shape((1024, 1024))]
     each = ", ".join(
         (f"{name} " if len(row.state) > 1 else "") + f"{rule(matrix, row.defaults) / matrix[0].elements:.3g}"
         for name, rule in row.state.items()
     )
-    return code(row.name), spans, each, prose(row.cannot)
+    beyond = "; ".join(
+        f"{rule(matrix, row.defaults) / matrix[0].elements:.3g} more: {prose(row.surplus_about)}"
+        for rule in row.surplus.values()
+    )
+    tried = code(row.tried_on) if row.tried_on else ""
+    return code(row.name), spans, tried, "; ".join(filter(None, (each, beyond))), prose(row.cannot)
 
 
 def settings_of(row: Row) -> str:

@@ -1,7 +1,7 @@
 """`python -m docs.results PAGE RESULTS [RUN]`: write a page of results from a run of a results folder.
 
 PAGE is the matrix of the run; RUN is its latest run by default. The table behind the page goes to
-`results/examples`.
+`results/examples`, and the page is named in mkdocs.yml and in the table of results.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from docs.reference.pages import EXAMPLES, PAGES_FOLDER, ROOT
-from docs.results import backends, compression, optimizers, standard
-from docs.results.measured import Measured, measured_by, write
+from docs.results import backends, compression, generation, optimizers, standard
+from docs.results.measured import Measured, listed, measured_by, write
 
 
 def _no_figures(_: Measured) -> Iterable[tuple[str, bytes]]:
@@ -22,22 +22,59 @@ def _no_figures(_: Measured) -> Iterable[tuple[str, bytes]]:
 
 @dataclass(frozen=True)
 class Page:
-    """What writes a page of a matrix, the file of the table kept beside it, that table, and its figures."""
+    """What writes a page of a matrix, the file of the table kept beside it, that table, and its figures.
+
+    `title` and `question` are those of the page in the navigation and in the table of results.
+    """
 
     page: Callable[[Measured], str]
     csv: str
     table: str
+    title: str
+    question: str
     figures: Callable[[Measured], Iterable[tuple[str, bytes]]] = _no_figures
 
 
 PAGES = {
-    "backends": Page(backends.page, backends.CSV, "runtimes"),
-    "compression": Page(compression.page, compression.CSV, "tradeoff"),
-    "optimizers": Page(optimizers.page, optimizers.CSV, "optimizers", optimizers.figures),
-    "standard": Page(standard.page, standard.CSV, "inference"),
+    "backends": Page(
+        backends.page,
+        backends.CSV,
+        "runtimes",
+        "Backends",
+        "every backend, format and precision on three models",
+    ),
+    "compression": Page(
+        compression.page,
+        compression.CSV,
+        "tradeoff",
+        "Compression",
+        "what each compression costs, saves and whom it costs, and why it is not faster",
+    ),
+    "generation": Page(
+        generation.page,
+        generation.CSV,
+        "generation",
+        "Generation",
+        "a language model's time to each token",
+    ),
+    "optimizers": Page(
+        optimizers.page,
+        optimizers.CSV,
+        "optimizers",
+        "Optimizers",
+        "which optimizer reaches the target first, on each workload and over all",
+        optimizers.figures,
+    ),
+    "standard": Page(
+        standard.page,
+        standard.CSV,
+        "inference",
+        "standard",
+        "seven kinds of models, compressions and runtimes, in an hour",
+    ),
 }
 
-_OF_A_STORE = ("infer_key", "lower_key", "evaluate_key")
+_OF_A_STORE = ("infer_key", "lower_key", "evaluate_key", "stage_key")
 
 
 def main() -> None:
@@ -54,12 +91,10 @@ def main() -> None:
     frame = measured.frames[page.table]
     kept = frame.drop(columns=[column for column in _OF_A_STORE if column in frame]).dropna(axis=1, how="all")
     kept.to_csv(ROOT / EXAMPLES / page.csv, index=False, float_format="%.4g")
-    path = f"results/{chosen.page}.md"
-    write(PAGES_FOLDER / path, page.page(measured))
+    write(PAGES_FOLDER / "results" / f"{chosen.page}.md", page.page(measured))
     for name, content in page.figures(measured):
         (ROOT / EXAMPLES / name).write_bytes(content)
-    if path not in (ROOT / "mkdocs.yml").read_text():
-        print(f"{path} is new: name it in mkdocs.yml and in docs/pages/results/index.md")
+    listed(ROOT, chosen.page, page.title, page.question, measured.day)
 
 
 if __name__ == "__main__":

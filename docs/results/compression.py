@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from bench.diagnosis.cause import FASTER
-from bench.formatting import format_points, three_digits
+from bench.formatting import format_points, format_value, three_digits
 from docs.reference.markdown import code, prose, table
-from docs.results.measured import Measured, Row, assemble, groups, model_of
+from docs.results.measured import MOST_LOST_POINTS, Measured, Row, assemble, groups, model_of
 from reports.frames.view import records
+from reports.prose.answers import answers
 
 CSV = "compression.csv"
+_WHO_PAYS = ("Which classes lose quality?", "Which groups lose more than chance explains?")
 _UNKNOWN = "–"
 _NONE = "none"
+
+
+Losses = Mapping[tuple[str, str, str], Row]
+"""The paired loss of each workload, compression and backend."""
 
 
 def page(measured: Measured) -> str:
@@ -28,13 +35,14 @@ def page(measured: Measured) -> str:
         "seeds were trained, the interval is over seeds. *Smaller* is the compressed file. **–**: no kernel "
         "for it there, or no valid timing. "
         f"[{CSV}](../examples/{CSV}) has all columns.",
-        *_answers(rows),
+        *_answers(measured, rows, losses),
+        *_who_pays(measured),
         *parts,
     )
 
 
-def _losses(measured: Measured) -> dict[tuple[str, str, str], Row]:
-    """Return the paired loss of each workload, compression and backend, of its first training."""
+def _losses(measured: Measured) -> Losses:
+    """Return the paired losses of the first training of each."""
     found: dict[tuple[str, str, str], Row] = {}
     if "fidelity" in measured.frames:
         for row in records(measured.frames["fidelity"]):
@@ -42,7 +50,7 @@ def _losses(measured: Measured) -> dict[tuple[str, str, str], Row]:
     return found
 
 
-def _of_workload(workload: str, rows: list[dict[str, Any]], losses: dict[tuple[str, str, str], Row]) -> str:
+def _of_workload(workload: str, rows: list[dict[str, Any]], losses: Losses) -> str:
     backends = [backend for backend, _ in groups(rows, "backend")]
     lines = []
     for compression, own in groups(rows, "compression"):
@@ -104,27 +112,47 @@ def _why_not(rows: list[dict[str, Any]]) -> str:
     return "\n".join(["Not faster, by `bench why`:", "", *lines])
 
 
-def _answers(rows: list[dict[str, Any]]) -> list[str]:
+def _answers(measured: Measured, rows: list[dict[str, Any]], losses: Losses) -> list[str]:
     """Return sections on what is asked for most: int8, half of the channels, students, 4 bits."""
+    plain = [row for row in records(measured.frames["tradeoff"]) if row["compression"] == _NONE]
     rounded = ("qat", "gptq", "sign-round")
     found = [
-        ("Is int8 faster?", _fastest(rows, "int8-static")),
-        ("Do half of the channels pay?", _fastest(rows, "prune-channels:0.5")),
+        ("Is int8 faster?", _fastest(rows, plain, losses, "int8-static")),
+        ("Do half of the channels pay?", _fastest(rows, plain, losses, "prune-channels:0.5")),
         ("Is a teacher worth it?", _against_control(rows, ("distill",))),
         ("Does training for 4 bits recover what rounding loses?", _against_control(rows, rounded)),
     ]
     return [f"## {title}\n\n{text}" for title, text in found if text]
 
 
-def _fastest(rows: list[dict[str, Any]], compression: str) -> str:
-    """Say on which backend a compression brings most, for each workload."""
-    own = [row for row in rows if row["compression"] == compression and row["speedup"] is not None]
+def _fastest(
+    rows: list[dict[str, Any]], plain: list[dict[str, Any]], losses: Losses, compression: str
+) -> str:
+    """Say where a compression serves fastest, for each workload, and where `none` does.
+
+    A backend on which it loses more than `MOST_LOST_POINTS` is named only where it does so on all.
+    """
+    own = [row for row in rows if row["compression"] == compression and row["latency_s"] is not None]
     lines = []
     for workload, members in groups(own, "workload"):
-        best = max(members, key=lambda row: row["speedup"])
-        lost = f", {format_points(best['loss_points'])} points of quality lost"
-        lines.append(f"- {model_of(workload)}: {_speed(best)} on {code(best['backend'])}{lost}.")
+        known = [row for row in members if row["loss_points"] is not None]
+        small = [row for row in known if row["loss_points"] <= MOST_LOST_POINTS]
+        best = min(small or members, key=_latency_s)
+        paired = losses.get((workload, compression, best["backend"]))
+        text = f"{format_value('latency_s', best['latency_s'])} on {code(best['backend'])}, {_speed(best)}"
+        others = [row for row in plain if row["workload"] == workload and row["latency_s"] is not None]
+        if others:
+            first = min(others, key=_latency_s)
+            times = three_digits(first["latency_s"] / best["latency_s"])
+            where = f"{format_value('latency_s', first['latency_s'])} on {code(first['backend'])}"
+            text += f" the speed of {code(_NONE)} there; the fastest {code(_NONE)} takes {where}, {times}×"
+        more = "" if small else f", on no backend {MOST_LOST_POINTS:g} or less"
+        lines.append(f"- {model_of(workload)}: {text}. Quality lost: {_loss(best, paired)} points{more}.")
     return "\n".join(lines)
+
+
+def _latency_s(row: Row) -> float:
+    return float(row["latency_s"])
 
 
 def _against_control(rows: list[dict[str, Any]], starts: tuple[str, ...]) -> str:
@@ -137,3 +165,31 @@ def _against_control(rows: list[dict[str, Any]], starts: tuple[str, ...]) -> str
                 f"{_points(row, 'vs_control_points')} points over {code(row['control'])}, {seeds}."
             )
     return "\n".join(lines)
+
+
+def _who_pays(measured: Measured) -> list[str]:
+    """Return a section on classes, groups and corruptions that lose more than others; none without data."""
+    sentences = [
+        f"{answer.question}\n\n" + "\n".join(f"- {prose(sentence)}" for sentence in answer.sentences)
+        for answer in answers(measured.frames)
+        if answer.question in _WHO_PAYS
+    ]
+    corrupted = _corrupted(records(measured.frames["robustness"])) if "robustness" in measured.frames else ""
+    return ["## Who pays?\n\n" + "\n\n".join(filter(None, [*sentences, corrupted]))] if sentences else []
+
+
+def _corrupted(rows: list[dict[str, Any]]) -> str:
+    """Count cells of each workload that corruption hurts more than `none`, and name the worst of them."""
+    lines = []
+    for workload, own in groups(rows, "workload"):
+        tested = {row["cell"] for row in own if row["flagged"] is not None}
+        flagged = sorted((row for row in own if row["flagged"]), key=lambda row: row["change_points"])
+        worst = (
+            f": {code(flagged[0]['compression'])} on {code(flagged[0]['backend'])} most, under "
+            f"{flagged[0]['corruption']}, {format_points(flagged[0]['change_points'], 1)} points"
+            if flagged
+            else ""
+        )
+        count = len({row["cell"] for row in flagged})
+        lines.append(f"- {model_of(workload)}: {count} of {len(tested)} cells{worst}.")
+    return "\n".join(["Which keep less of their quality on corrupted items than `none` does?", "", *lines])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,8 +26,15 @@ _MODELS = {
     "fashion-mnist-resnet18": "ResNet-18",
     "rotten-tomatoes-minilm": "MiniLM",
     "shakespeare-gpt2": "GPT-2 (small)",
+    "shakespeare-llama": "Llama's decoder, 4 layers × 192",
+    "shakespeare-llama-22m": "Llama's decoder, 6 layers × 576",
 }
+_LAST_OF_NAVIGATION = "      - Self-tests: results/selftest.md\n"
+_LAST_OF_TABLE = "| [Self-tests](selftest.md)"
 _NUMBER_WORDS = {1: "one core", 2: "two cores"}
+
+MOST_LOST_POINTS = 1.0
+"""An answer within so many points of the uncompressed model's quality counts as good enough."""
 
 Row = Mapping[str, Any]
 
@@ -93,6 +101,21 @@ def write(path: Path, text: str) -> None:
         _, mark, by_hand = path.read_text().partition(BY_HAND)
         by_hand = f"\n{mark}{by_hand}" if mark else ""
     path.write_text(text.rstrip() + "\n" + by_hand)
+
+
+def listed(root: Path, name: str, title: str, question: str, day: date) -> None:
+    """Name a page of results in the navigation and the table of pages, or set its day there."""
+    config, index = root / "mkdocs.yml", root / "docs" / "pages" / "results" / "index.md"
+    line, text = f"      - {title}: results/{name}.md\n", config.read_text()
+    if f"results/{name}.md\n" not in text:
+        config.write_text(text.replace(_LAST_OF_NAVIGATION, line + _LAST_OF_NAVIGATION))
+    written = f"{day.day} {day:%B %Y}"
+    text = index.read_text()
+    if f"]({name}.md)" in text:
+        index.write_text(re.sub(rf"(\]\({name}\.md\) \| )[^|]*", rf"\g<1>{written} ", text))
+    else:
+        row = f"| [{title}]({name}.md) | {written} | {question} |\n"
+        index.write_text(text.replace(_LAST_OF_TABLE, row + _LAST_OF_TABLE))
 
 
 def model_of(workload: str) -> str:

@@ -6,13 +6,11 @@ from typing import Any
 
 from bench.formatting import format_interval, format_points, format_value, three_digits
 from docs.reference.markdown import code, prose, table
-from docs.results.measured import Measured, Row, assemble, groups, model_of
+from docs.results.measured import MOST_LOST_POINTS, Measured, Row, assemble, groups, model_of
 from reports.frames.inference import REFERENCE_BACKEND
 from reports.frames.view import records
 
 CSV = "standard.csv"
-MOST_LOST_POINTS = 1.0
-"""An answer within so many points of the uncompressed model's quality counts as good enough."""
 
 _UNKNOWN = "–"
 _NONE = "none"

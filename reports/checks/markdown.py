@@ -10,6 +10,9 @@ from reports.checks.rows import listed
 
 MAX_OF_A_VERDICT = 50
 
+MAX_ALARMS = 500
+"""Of one verdict: a summary of over 1 MiB is shown nowhere by GitHub."""
+
 _TITLES = {"check": "Benchmark check", "ab": "Benchmark comparison", "limits": "Benchmark limits"}
 
 
@@ -23,7 +26,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     if comparison.notes:
         yield ""
         yield from (f"- {escape(note)}" for note in comparison.notes)
-    shown, left_out = listed(comparison, MAX_OF_A_VERDICT)
+    shown, left_out = listed(comparison, MAX_OF_A_VERDICT, MAX_ALARMS)
     if shown:
         yield from ("", "| verdict | stage | metric | finding |", "| --- | --- | --- | --- |")
     for finding in shown:

@@ -10,13 +10,13 @@ QUIET: frozenset[Verdict] = frozenset({"no change", "kept", "not comparable"})
 """Verdicts that are only counted."""
 
 
-def listed(comparison: Comparison, most: int) -> tuple[list[Finding], str]:
+def listed(comparison: Comparison, most: int, most_alarms: int | None = None) -> tuple[list[Finding], str]:
     """Return the findings to list, worst first, and how many more there are, in words; at most `most` of one
-    verdict, alarms aside."""
+    verdict, of an alarm `most_alarms`, or all."""
     shown: list[Finding] = []
     left_out: list[str] = []
     for verdict, findings in _by_verdict(comparison):
-        kept = findings if findings[0].alarms else findings[:most]
+        kept = findings[: most_alarms if findings[0].alarms else most]
         shown += kept
         if len(findings) > len(kept):
             left_out.append(f"{len(findings) - len(kept)} more {verdict}")

@@ -14,7 +14,7 @@ from bench.regression.baseline import COMPARED, metric_of
 from bench.regression.finding import Finding
 from bench.regression.side_by_side import Row, Side, SideBySide, Value
 from reports.checks.json import finite
-from reports.grids.cell import UNKNOWN, Entry
+from reports.grids.cell import UNKNOWN, Entry, bounds
 from reports.grids.grid import Grid
 
 HEADLINES = (
@@ -40,11 +40,64 @@ _MARKS = {"regression": "bad", "lost": "bad", "improvement": "front"}
 MAX_PAGE_ROWS = 5000
 
 
-def whole_grid(found: SideBySide) -> Grid:
-    """Return the table of the page, rows with a verdict that says most first; at most `MAX_PAGE_ROWS`."""
+def page_grid(found: SideBySide) -> Grid:
+    """Return the table of the page, rows with a verdict that says most first; at most `MAX_PAGE_ROWS`.
+
+    Each later run has its value, how many times the first one's that is, and the verdict.
+    """
     order = {verdict: number for number, verdict in enumerate(found.counts)}
     rows = sorted(found.rows, key=lambda row: order.get(row.verdict, len(order)))
-    return _grid(found, rows[:MAX_PAGE_ROWS])
+    first, *others = (side.name for side in found.sides)
+    several = len(others) > 1
+    columns = [
+        heading
+        for name in others
+        for heading in (name, *(f"{what}: {name}" if several else what for what in ("change", "verdict")))
+    ]
+    entries = tuple(
+        (
+            Entry(row.stage),
+            Entry(_metric(row.metric)),
+            _bounded(row.metric, row.values[0]),
+            *(entry for value in row.values[1:] for entry in _compared(row.metric, value)),
+        )
+        for row in rows[:MAX_PAGE_ROWS]
+    )
+    return Grid("compared", f"Compared with {first}", ("stage", "metric", first, *columns), entries)
+
+
+def _compared(metric: str, value: Value | None) -> tuple[Entry, Entry, Entry]:
+    """Return a later run's value, its ratio to the first one's with its interval, and the verdict."""
+    if value is None or value.finding is None:
+        return _bounded(metric, value), Entry(UNKNOWN), Entry(UNKNOWN)
+    finding, ratio = value.finding, value.finding.ratio
+    if ratio is not None and ratio.low is not None and ratio.high is not None:
+        between = f"{three_digits(ratio.low)} to {three_digits(ratio.high)}"
+        times = f"{three_digits(ratio.value)}×"
+        change = Entry(times, between, ratio.value, low=ratio.low, high=ratio.high)
+        verdict = _verdict(finding)
+    else:
+        change, verdict = _exact_ratio(finding), _exact(finding)
+    mark = _MARKS.get(finding.verdict, "")
+    return _bounded(metric, value), change, Entry(verdict or UNKNOWN, mark=mark)
+
+
+def _exact_ratio(finding: Finding) -> Entry:
+    before, after = finding.before, finding.after
+    if before is None or after is None or before <= 0 or finding.verdict == "not comparable":
+        return Entry(UNKNOWN)
+    return Entry(f"{three_digits(after / before)}×", sort=after / before)
+
+
+def _bounded(metric: str, value: Value | None) -> Entry:
+    """Return a value with its interval on hover and behind it."""
+    if value is None:
+        return Entry(UNKNOWN)
+    name = metric_of(metric)
+    text = format_value(name, value.value)
+    if value.low is None or value.high is None:
+        return Entry(text, sort=value.value)
+    return Entry(text, bounds(name, value.low, value.high), value.value, low=value.low, high=value.high)
 
 
 def short_grid(found: SideBySide, most: int = MAX_ROWS) -> Grid:

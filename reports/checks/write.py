@@ -38,7 +38,8 @@ def write(
     Where the `environment` says that this is a step of GitHub's Actions, annotations are printed and the
     step's summary is written, unasked. Raises BenchError on a file that cannot be written.
     """
-    for line in terminal.lines(comparison):
+    in_github = environment.get("GITHUB_ACTIONS") == "true"
+    for line in github.as_text(terminal.lines(comparison)) if in_github else terminal.lines(comparison):
         say(line)
     if outputs.json:
         _replace(outputs.json, json.render(comparison, strict=outputs.strict))
@@ -46,7 +47,7 @@ def write(
         _replace(outputs.junit, junit.render(comparison))
     if outputs.markdown:
         _replace(outputs.markdown, markdown.render(comparison).encode())
-    if environment.get("GITHUB_ACTIONS") == "true":
+    if in_github:
         for line in github.lines(comparison):
             say(line)
         if environment.get(SUMMARY_VARIABLE):

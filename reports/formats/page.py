@@ -11,11 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from bench.formatting import visible
 
 
-def render_page(template: str, *, script: str = "", images: bool = False, **values: Any) -> str:
-    """Return a template of `reports/templates` as a page; `images` says that it has some, as data.
+def render_page(
+    template: str, *, script: str = "", images: bool = False, forms: bool = False, **values: Any
+) -> str:
+    """Return a template of `reports/templates` as a page.
 
-    Its `script` is that of `sort.js` unless another is given. Templates get it and `policy` besides the
-    values.
+    `images` says that it has some, as data, and `forms` that it has some, to where it is from. Templates get
+    the `script` and `policy` besides the values.
     """
     loader = PackageLoader("reports")
     environment = Environment(
@@ -26,10 +28,14 @@ def render_page(template: str, *, script: str = "", images: bool = False, **valu
         lstrip_blocks=True,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    if not script:
-        script, _, _ = loader.get_source(environment, "sort.js")
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
-    # With the script's hash as the only one allowed, text that slipped through could not run.
-    sources = f"style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    policy = f"default-src 'none'; {'img-src data:; ' if images else ''}{sources}"
-    return environment.get_template(template).render(script=script, policy=policy, **values)
+    policy = (
+        "default-src 'none'",
+        "base-uri 'none'",  # these two the default does not cover
+        f"form-action '{'self' if forms else 'none'}'",
+        *(["img-src data:"] if images else []),
+        "style-src 'unsafe-inline'",
+        # With the script's hash as the only one allowed, text that slipped through could not run.
+        *([f"script-src 'sha256-{digest}'"] if script else []),
+    )
+    return environment.get_template(template).render(script=script, policy="; ".join(policy), **values)

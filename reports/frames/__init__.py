@@ -2,6 +2,7 @@
 
 from reports.frames.classes import classes_table, worst_classes
 from reports.frames.compression import compression_table
+from reports.frames.controls import control_of
 from reports.frames.estimate import estimate_table
 from reports.frames.fidelity import (
     attribution_table,
@@ -18,7 +19,7 @@ from reports.frames.problems import overhead_table, problems_table
 from reports.frames.requests import requests_table
 from reports.frames.runtimes import runtimes_table
 from reports.frames.steps import steps_table
-from reports.frames.tradeoff import control_of, tradeoff_table
+from reports.frames.tradeoff import tradeoff_table
 from reports.frames.training import curves, training_table
 
 __all__ = [

@@ -12,7 +12,8 @@ import pandas as pd
 from bench.analysis.profiles import Standing, median_times, performance_profile, performance_ratios, standings
 from bench.analysis.statistics import Interval
 from bench.formatting import counted
-from reports.frames.outcomes import Measure, WorkloadOutcomes
+from reports.frames.outcomes import Measure, WorkloadOutcomes, workload_outcomes
+from reports.frames.view import RunView
 from techniques.registry import first_few
 
 _ACROSS = (
@@ -33,6 +34,22 @@ class Across:
 
 
 _EMPTY = Across(pd.DataFrame(columns=list(_ACROSS)), pd.DataFrame(columns=list(_PROFILE)))
+
+
+def across_run(view: RunView) -> Across | None:
+    """Return how a run's optimizers stand, by seconds where all are known, else by steps.
+
+    None of a single workload.
+    """
+    return view.once("across", lambda: _across_run(view))
+
+
+def _across_run(view: RunView) -> Across | None:
+    outcomes = workload_outcomes(view)
+    if len(outcomes) < 2:
+        return None
+    measure: Measure = "time" if all(one.time for one in outcomes) else "steps"
+    return across_workloads(outcomes, measure, next(iter(outcomes[0].trained)))
 
 
 def across_workloads(outcomes: Sequence[WorkloadOutcomes], measure: Measure, baseline: str) -> Across:

@@ -7,20 +7,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.analysis.statistics import ratio_interval
+from bench.errors import BenchError
 from bench.matrix.limits import Limit
 from bench.regression.finding import Finding
 from bench.regression.limits import Measured, judge
 from reports.frames.candidates import Candidate, Candidates, Estimate
 from reports.frames.choices import preference
 
+ESTIMATED_ENERGY = "energy_estimate_j"
+
 OBJECTIVES = {
-    "latency": "latency_s",
-    "size": "artifact_bytes",
-    "memory": "peak_rss_bytes",
-    "energy": "energy_j",
-    "money": "money_per_million",
+    "latency": ("latency_s",),
+    "size": ("artifact_bytes",),
+    "memory": ("peak_rss_bytes",),
+    "energy": ("energy_j", ESTIMATED_ENERGY),
+    "money": ("money_per_million",),
 }
-"""What to minimize → the column that has it."""
+"""What to minimize → the columns that have it: the first one that is known of any candidate."""
+
+_NEEDS = {
+    "energy": "a processor with a counter of its energy, or [estimate] watts in the matrix",
+    "money": "[prices] in the matrix",
+}
+"""What an objective requires that not every run has."""
 
 CALLS = 1_000_000
 
@@ -46,14 +55,16 @@ class Judged:
 class Advice:
     """The answer under limits. `fitting` is best first, `unsure` may fit, `misses` are nearest first.
 
-    `ties` are fitting ones that may be as fast as the best. `relaxed` has, for each limit that alone keeps
-    something out, what would fit best without it. `plain` is the uncompressed model that the best one's
-    break-even is against, None where that is not measured, and where the best one is it.
+    `cost` is the column that has the objective. `ties` are fitting ones that may be as fast as the best.
+    `relaxed` has, for each limit that alone keeps something out, what would fit best without it. `plain` is
+    the uncompressed model that the best one's break-even is against, None where that is not measured, and
+    where the best one is it.
     """
 
     found: Candidates
     limits: tuple[Limit, ...]
     objective: str
+    cost: str
     fitting: tuple[Judged, ...]
     unsure: tuple[Judged, ...]
     misses: tuple[Judged, ...]
@@ -67,9 +78,16 @@ class Advice:
 
 
 def advise(found: Candidates, limits: Sequence[Limit], objective: str = "latency") -> Advice:
-    """Judge every candidate by the limits, and pick the one that needs least of what is to be minimized."""
+    """Judge every candidate by the limits, and pick the one that needs least of what is to be minimized.
+
+    Raises BenchError where what is to be minimized is unknown of all that fits: none of it is the least.
+    """
     judged = [_judged(candidate, limits) for candidate in found.every]
-    fitting = sorted((each for each in judged if each.fits), key=lambda each: _cost(each, objective))
+    cost = _column(found, objective)
+    fitting = sorted((each for each in judged if each.fits), key=lambda each: _cost(each, cost))
+    if fitting and fitting[0].candidate.value(cost) is None:
+        needs = f"; it requires {_NEEDS[objective]}" if objective in _NEEDS else ""
+        raise BenchError(f"--by {objective}: unknown of all {len(fitting):,} choices that fit{needs}")
     unsure = [each for each in judged if each.may_fit and not each.fits]
     misses = sorted((each for each in judged if not each.may_fit), key=lambda each: _distance(each, limits))
     best = fitting[0].candidate if fitting else None
@@ -77,13 +95,21 @@ def advise(found: Candidates, limits: Sequence[Limit], objective: str = "latency
         found,
         tuple(limits),
         objective,
+        cost,
         tuple(fitting),
-        tuple(sorted(unsure, key=lambda each: _cost(each, objective))),
+        tuple(sorted(unsure, key=lambda each: _cost(each, cost))),
         tuple(misses),
         tuple(_ties(best, fitting)) if best and objective == "latency" else (),
-        () if best else tuple(_relaxed(judged, limits, objective)),
+        () if best else tuple(_relaxed(judged, limits, cost)),
         _plain(best, found) if best else None,
     )
+
+
+def _column(found: Candidates, objective: str) -> str:
+    """Return the column to minimize: an estimate only where nothing was measured."""
+    columns = OBJECTIVES[objective]
+    known = (name for name in columns if any(each.value(name) is not None for each in found.every))
+    return next(known, columns[0])
 
 
 def _judged(candidate: Candidate, limits: Sequence[Limit]) -> Judged:
@@ -97,9 +123,9 @@ def _measured(candidate: Candidate, limit: Limit) -> Measured:
     return Measured(candidate.name, limit.metric, found.value, found.low, found.high)
 
 
-def _cost(judged: Judged, objective: str) -> tuple[float, bool, float, float]:
+def _cost(judged: Judged, column: str) -> tuple[float, bool, float, float]:
     candidate = judged.candidate
-    cost, latency_s = candidate.value(OBJECTIVES[objective]), candidate.value("latency_s")
+    cost, latency_s = candidate.value(column), candidate.value("latency_s")
     return preference(cost, candidate.uncompressed, latency_s, candidate.value("quality"))
 
 
@@ -137,9 +163,7 @@ def _ties(best: Candidate, fitting: Sequence[Judged]) -> list[Candidate]:
     return found
 
 
-def _relaxed(
-    judged: Sequence[Judged], limits: Sequence[Limit], objective: str
-) -> list[tuple[Limit, Candidate]]:
+def _relaxed(judged: Sequence[Judged], limits: Sequence[Limit], cost: str) -> list[tuple[Limit, Candidate]]:
     """Return, for each limit, the candidate nearest to it of those that keep all the others."""
     found = []
     for number, limit in enumerate(limits):
@@ -156,7 +180,7 @@ def _relaxed(
                 others,
                 key=lambda each: (
                     _excess(limit, each.candidate.values.get(limit.metric)),
-                    _cost(each, objective),
+                    _cost(each, cost),
                 ),
             )
             found.append((limit, nearest.candidate))

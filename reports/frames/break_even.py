@@ -66,9 +66,10 @@ def set_break_even(view: RunView, rows: list[Row]) -> None:
     """Add the columns to the rows of the table of inference, in place.
 
     `compressing_s` is the work of the recipe's steps, of the teacher's outputs, and what the lowering took
-    longer than the uncompressed model's. The break-evens are numbers of samples: that time, its estimated
-    energy and its money, over what a sample saves. `break_even_verdict` is empty where they are known, begins
-    with "never" where a cell is not faster or that can't be told, and else says what is unknown.
+    longer than the uncompressed model's, without what measuring the model takes. The break-evens are numbers
+    of samples: that time, its estimated energy and its money, over what a sample saves. `break_even_verdict`
+    is empty where they are known, begins with "never" where a cell is not faster or that can't be told, and
+    else says what is unknown.
     """
     plain: dict[tuple[Any, ...], Row] = {}
     for row in rows:
@@ -129,13 +130,19 @@ def _not_faster(view: RunView, row: Row, twin: Row) -> str:
 
 def _compressing_s(view: RunView, row: Row, twin: Row) -> float | None:
     """Return the seconds that compressing took; None where any of its parts is unknown."""
-    parts = [view.made_s.get(key) for key in making(view, str(row["compress_key"] or ""))]
-    lowered = [view.made_s.get(str(entry["lower_key"] or "")) for entry in (row, twin)]
+    parts = [_worked_s(view, key, "compression_s") for key in making(view, str(row["compress_key"] or ""))]
+    lowered = [_worked_s(view, str(entry["lower_key"] or ""), "lowering_s") for entry in (row, twin)]
     known = [part for part in (*parts, *lowered) if part is not None]
     if len(known) < len(parts) + len(lowered):
         return None
     own, plain = known[-2:]
     return sum(known[:-2]) + max(0.0, own - plain)
+
+
+def _worked_s(view: RunView, key: str, metric: str) -> float | None:
+    """Return the seconds of a stage's own work; of one that has not measured them, those of all of it."""
+    own = view.value(key, metric)
+    return view.made_s.get(key) if own is None else own
 
 
 def making(view: RunView, key: str) -> Iterator[str]:

@@ -14,9 +14,10 @@ from bench.regression.baseline import refuse_smoke
 from bench.results.store import Store
 from reports.frames.break_even import BREAK_EVENS, BreakEven, break_even_over
 from reports.frames.choices import choice_name
+from reports.frames.controls import NONE
 from reports.frames.inference import inference_table
 from reports.frames.pareto import point_of
-from reports.frames.tradeoff import NONE, over_seeds
+from reports.frames.tradeoff import over_seeds
 from reports.frames.view import RunView, read, records
 from techniques.registry import first_few, nearest
 

@@ -12,12 +12,17 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis.power import MIN_SEEDS
+from bench.analysis.statistics import Interval
+from bench.formatting import visible
+from reports.frames.controls import NONE
 from reports.frames.inference import REFERENCE_BACKEND
 from reports.frames.pareto import ranked_points
+from reports.frames.ranking import told_apart
 from reports.frames.scores import Score, fastest, optimizer_scores
-from reports.frames.tradeoff import NONE
+from reports.frames.tradeoff import over_seeds
 from reports.frames.training import training_labels
-from reports.frames.view import RunView
+from reports.frames.view import RunView, records
 
 QUALITY_POINTS = 1.0
 """A compression is recommended only if it costs at most this many points of quality."""
@@ -34,8 +39,8 @@ class TrainingChoice:
     """How to train: `best` reached the target in the least time, None where nothing did.
 
     `scores` are all optimizers, `winners` those of which more than half of the seeds reached the target.
-    `ties` are winners whose interval of time to target overlaps that of the best one. `default` is the run's
-    first optimizer, as in `bench rank`.
+    `ties` are winners that are not told apart from the best one: by their seeds, or of fewer than three by
+    intervals of the step time that overlap. `default` is the run's first optimizer, as in `bench rank`.
     """
 
     scores: Sequence[Score]
@@ -99,36 +104,52 @@ def choices_of(view: RunView, frames: Mapping[str, pd.DataFrame]) -> list[Choice
 
 def _choices(view: RunView, workload: str, training: pd.DataFrame, inference: pd.DataFrame) -> Choices:
     scores = optimizer_scores(training, workload)
-    reached = {score.label for score in scores if score.reached}
+    chosen = _training(view, scores, next(iter(training[training["workload"] == workload]["optimizer"]), ""))
+    closest = {chosen.closest.label} if chosen.closest else set()
+    trained = {score.label for score in scores if score.reached} or closest
     return Choices(
         workload,
-        _training(scores, next(iter(training[training["workload"] == workload]["optimizer"]), "")),
+        chosen,
         tuple(
-            _serving(view, int(size), inference[inference["batch_size"] == size], reached)
+            _serving(view, int(size), inference[inference["batch_size"] == size], trained)
             for size in inference["batch_size"].unique()
         ),
     )
 
 
-def _training(scores: Sequence[Score], first: str) -> TrainingChoice:
+def _training(view: RunView, scores: Sequence[Score], first: str) -> TrainingChoice:
     winners = [score for score in scores if score.steps is not None]
     best = fastest(winners)
-    ties = [
-        score
-        for score in winners
-        if best is not None
-        and score is not best
-        and best.time_high_s is not None
-        and score.time_low_s is not None
-        and score.time_low_s <= best.time_high_s
-    ]
+    ties = [] if best is None else _ties(view, best, [score for score in winners if score is not best])
     default = next((score for score in scores if score.rows[0]["optimizer"] == first), None)
     return TrainingChoice(scores, winners, best, ties, default)
 
 
-def _serving(view: RunView, size: int, batch: pd.DataFrame, reached: set[str]) -> ServingChoice:
+def _ties(view: RunView, best: Score, others: Sequence[Score]) -> list[Score]:
+    seeded = {
+        visible(score.label)
+        for score in others
+        if min(score.seeds, best.seeds) >= MIN_SEEDS and not view.smoke
+    }
+    workload = visible(str(best.rows[0]["workload"]))
+    apart = told_apart(view, workload, visible(best.label), sorted(seeded)) if seeded else set()
+    return [
+        score
+        for score in others
+        if (visible(score.label) not in apart if visible(score.label) in seeded else _overlap(best, score))
+    ]
+
+
+def _overlap(best: Score, other: Score) -> bool:
+    """Say whether another's interval of time to target, by step times alone, begins within the best one's."""
+    if best.time_high_s is None or other.time_low_s is None:
+        return False
+    return other.time_low_s <= best.time_high_s
+
+
+def _serving(view: RunView, size: int, batch: pd.DataFrame, trained: set[str]) -> ServingChoice:
     points = {cost: ranked_points(batch, cost) for cost in COSTS}
-    picks = {cost: pick(found, cost, reached) for cost, found in points.items()}
+    picks = {cost: pick(found, cost, trained) for cost, found in points.items()}
     best = picks[LATENCY]
     if best is None:
         return ServingChoice(size, points, picks, (), (), None)
@@ -152,11 +173,15 @@ def _default(best: Point, points: Sequence[Point]) -> Point | None:
     )
 
 
-def pick(points: Sequence[Point], cost: str, reached: set[str]) -> Point | None:
-    """Return the cheapest point that keeps its quality, of trainings that reached the target if any did."""
+def pick(points: Sequence[Point], cost: str, trained: set[str]) -> Point | None:
+    """Return the cheapest point that keeps its quality, of these trainings if any of them does.
+
+    They are those that reached the target, or where none did, the one that came closest: a model that learned
+    nothing keeps its quality too.
+    """
     keeping = [point for point in points if keeps_quality(point)]
     labels = training_labels(keeping, points)
-    preferred = [point for point, label in zip(keeping, labels, strict=True) if label in reached] or keeping
+    preferred = [point for point, label in zip(keeping, labels, strict=True) if label in trained] or keeping
     return min(
         preferred,
         key=lambda p: preference(p[cost], p["compression"] == NONE, p[LATENCY], p["quality"]),
@@ -173,6 +198,15 @@ def preference(
         not uncompressed,
         math.inf if latency_s is None else latency_s,
         -(quality or 0.0),
+    )
+
+
+def loss_over_seeds(inference: pd.DataFrame, point: Mapping[str, Any]) -> Interval | None:
+    """Return a choice's mean loss of quality in points, its interval over seeds where it has several."""
+    own = inference[inference["cell"].isin(point["cells"])]
+    rows = records(own, ("seed", "quality_loss_points"))
+    return over_seeds(
+        (row["seed"], row["quality_loss_points"]) for row in rows if row["quality_loss_points"] is not None
     )
 
 

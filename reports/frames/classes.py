@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from reports.frames.tradeoff import NONE, over_seeds
+from reports.frames.controls import NONE
+from reports.frames.tradeoff import over_seeds
 from reports.frames.view import INFER_AXES, PLACE, TRAIN_AXES, RunView, place_of, records, training_of
 
 _COLUMNS = (

@@ -154,7 +154,7 @@ _COMPRESSION = {
     "position": "the step's place in the recipe, from 1",
     "quality_trained": "quality after training, before the recipe",
     "quality_after": "quality after the step, recovery included",
-    "quality_control": "quality after `finetune` of the same training",
+    "quality_control": "quality after the control, of the same training",
     "class": "the class",
     "recall": "share of the class that is classified correctly",
     "recall_uncompressed": "the same of the uncompressed model",
@@ -261,6 +261,8 @@ _OF_TABLE: Mapping[str, Mapping[str, str]] = {
         "draft": "the workload whose model proposes tokens; empty for none",
         "prompt_tokens": "tokens of each prompt",
         "new_tokens": "tokens that each text got",
+        "tokens_per_s_low": "lower end of the 95 % interval of `tokens_per_s` over launches",
+        "tokens_per_s_high": "upper end of it",
         **{
             f"{name}_{end}": what.format(f"{name}_s")
             for name in ("ttft", "tpot", "inter_token", "inter_token_p99")

@@ -1,4 +1,4 @@
-"""What each step of a compression did to quality, compared with training on for as long."""
+"""What each step of a compression did to quality, compared with its control, which trains as long."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from reports.frames.controls import controls
 from reports.frames.training import final_quality
 from reports.frames.view import TRAIN_AXES, RunView, Training
 from techniques.compression import COMPRESSIONS
 from techniques.settings import split
 
-CONTROL = "finetune"
 BEFORE, AFTER = "before", "recovered"
 
 
@@ -21,24 +21,27 @@ def compression_table(view: RunView) -> pd.DataFrame:
 
     `quality_<moment>` are the qualities measured around the step: `quality_before` it, `quality_applied`
     right after it, whatever the step calls that moment, and `quality_after` its recovery; `recovered_points`
-    is what that brought. `budget_steps` is the stated budget of the recovery, or of a student's training, and
-    `steps_trained` and `training_s` what the step took of it.
-    `vs_control_points` holds it against `finetune`, which changes nothing and trains on for as long.
+    is what that brought. `budget_steps` is the stated budget of the recovery, or of a student's training,
+    `steps_trained` and `training_s` what the step took of it, and `compression_s` all of the step's work.
+    `vs_control_points` holds it against the recipe `control` of the same training, which trains as long, and
+    is empty where the run has none.
     """
     rows = list(_rows(view))
-    controls = {row["train_key"]: row["quality_after"] for row in rows if row["recipe"] == CONTROL}
+    known = {(row["train_key"], row["recipe"]): row["quality_after"] for row in rows}
     for row in rows:
-        control = controls.get(row["train_key"])
-        known = control is not None and row["quality_after"] is not None
+        names = (name for name in controls(row["recipe"]) if known.get((row["train_key"], name)) is not None)
+        row["control"] = next(names, "")
+        control, own = known.get((row["train_key"], row["control"])), row["quality_after"]
         row["quality_control"] = control
-        row["vs_control_points"] = 100 * (row["quality_after"] - control) if known else None
+        row["vs_control_points"] = None if control is None or own is None else 100 * (own - control)
     moments = dict.fromkeys(column for row in rows for column in row if column.startswith("quality_"))
     derived = ("quality_trained", "quality_before", "quality_applied", "quality_after", "quality_control")
     measured = [column for column in moments if column not in derived]
     columns = [
         *(*TRAIN_AXES.values(), "recipe", "step", "position", "state", "reason", "quality_trained"),
         *("quality_before", *measured, "quality_applied", "quality_after", "recovered_points"),
-        *("budget_steps", "steps_trained", "training_s", "quality_control", "vs_control_points"),
+        *("budget_steps", "steps_trained", "training_s", "compression_s"),
+        *("control", "quality_control", "vs_control_points"),
         *("parameters", "nonzero_parameters", "train_key", "compress_key"),
     ]
     return pd.DataFrame(rows, columns=columns)
@@ -87,7 +90,7 @@ def _row(view: RunView, training: Training, key: str, parts: list[str]) -> dict[
         "quality_after": after,
         "recovered_points": gained,
         "budget_steps": view.stages[key].request.settings.get(f"{budget}_steps"),
-        **{name: view.value(key, name) for name in ("steps_trained", "training_s")},
+        **{name: view.value(key, name) for name in ("steps_trained", "training_s", "compression_s")},
         "parameters": _last_of(view, key, "parameters"),
         "nonzero_parameters": _last_of(view, key, "nonzero_parameters"),
         "train_key": training.key,

@@ -22,13 +22,14 @@ _OF_POINTS = (
     *("tokens_per_s", "engine_ttft_s", "engine_tpot_s", "draft_acceptance"),
     *("energy_per_token_j", "decode_bytes", "peak_rss_bytes", "rss_growth_bytes"),
 )
+_BOUNDS = ("tokens_per_s_low", "tokens_per_s_high")
 _OF_CACHES = ("generation_kl", "generation_agreement", "generation_nats", "engine_nats")
 _OF_STAGES = ("load_s", "gpu_allocated_peak_bytes")
 _COLUMNS = (
     *("workload", "compressions", "backend", "precision", "cache", "draft"),
     *("prompt_tokens", "new_tokens", "concurrency", "state", "reason"),
     *(f"{name}{end}" for name in TIMES for end in ENDS),
-    *(*_OF_POINTS, "decode_share", "cache_bytes_per_token", *_OF_CACHES, *_OF_STAGES, "stage_key"),
+    *(*_OF_POINTS, *_BOUNDS, "decode_share", "cache_bytes_per_token", *_OF_CACHES, *_OF_STAGES, "stage_key"),
 )
 
 
@@ -74,7 +75,7 @@ def _row(view: RunView, key: str, point: GenerationPoint | None) -> dict[str, An
     status, invalid = view.status(key), view.invalid(key)
     place = point.qualifier if point else ""
     cache, draft = (point.cache, point.draft) if point else ("", "")
-    variant = variant_of(cache, draft)
+    variant, rate = variant_of(cache, draft), view.reading(key, "tokens_per_s", place)
     row = {
         "state": "INVALID" if invalid else status.state,
         "reason": invalid or status.reason,
@@ -85,6 +86,7 @@ def _row(view: RunView, key: str, point: GenerationPoint | None) -> dict[str, An
         "new_tokens": (point.new or None) if point else None,
         **times_of(view, key, place, TIMES),
         **{name: view.value(key, name, place) for name in _OF_POINTS},
+        **dict(zip(_BOUNDS, (rate.low, rate.high), strict=True)),
         "cache_bytes_per_token": view.value(key, "cache_bytes_per_token", variant),
         **{name: view.value(key, name, cache) for name in _OF_CACHES},
         **{name: view.value(key, name) for name in _OF_STAGES},

@@ -134,13 +134,16 @@ def _kind(view: RunView, cell: CellRow, metric: str) -> str:
 
 
 def _missing(view: RunView, cell: CellRow, key: str, nothing: Measured) -> Measured:
-    """Say why a stage did not measure the metric: it failed, is to come, or measures no such thing."""
+    """Say why a stage did not measure the metric: it failed, is to come, or measures no such thing.
+
+    Of what failed, or is to come, nobody knows whether it keeps a limit.
+    """
     status = view.status(key)
     if status.bad and key in view.stages:
-        return replace(nothing, excluded=f"{view.stages[key].kind} {status.state}: {status.reason}")
+        return replace(nothing, reason=f"{view.stages[key].kind} {status.state}: {status.reason}")
     state, reason = cell_state(view, cell)
     if state not in ("ok", "INVALID"):
-        return replace(nothing, excluded=f"{state}: {reason}" if reason else state)
+        return replace(nothing, reason=f"{state}: {reason}" if reason else state)
     return replace(nothing, excluded="not measured of this cell")
 
 
@@ -191,7 +194,7 @@ def _derived(
         fault = _fault(view, cell, kind, "latency_s" if kind in ("infer", "step") else limit.metric)
         status = view.status(key)
         if status.bad:
-            return replace(measured, value=None, excluded=f"{stage.kind} {status.state}: {status.reason}")
+            return replace(measured, value=None, reason=f"{stage.kind} {status.state}: {status.reason}")
         if not row and not fault and table == _FIDELITY:  # it has no uncompressed twin, or is one
             return None
         if value is None or fault:

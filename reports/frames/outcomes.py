@@ -32,8 +32,7 @@ class Trained:
 
     `steps` are interpolated between evaluations, `grid` is the evaluation at which the target first held,
     infinite if it never did. `clocked` are seconds by the clock of training, None where they are unknown;
-    `step_s` is the median time of a step. `at_first` says that the target held at the first evaluation, so
-    that nothing earlier is known. `loss` is that at the workload's common step.
+    `step_s` is the median time of a step. `loss` is that at the workload's common step.
     """
 
     workload: str
@@ -46,7 +45,6 @@ class Trained:
     step_s: float | None
     key: str
     step_key: str
-    at_first: bool = False
     curve: tuple[tuple[float, float], ...] = ()
     loss: Outcome | None = None
     untuned: str = ""
@@ -106,9 +104,12 @@ def workload_outcomes(view: RunView) -> list[WorkloadOutcomes]:
 
 def step_ratio(view: RunView, first: Trained, second: Trained) -> CommonError:
     """Return the ratio of two optimizers' step times, with the error that their launches leave."""
-    launches = [view.launch_values(one.step_key, "step_latency_s") for one in (first, second)]
-    if first.step_key == second.step_key or not all(launches):
+    if first.step_key == second.step_key:
         return CommonError()
+    launches = [view.launch_values(one.step_key, "step_latency_s") for one in (first, second)]
+    if not all(launches):
+        steps_s = [one.step_s or math.nan for one in (first, second)]
+        return CommonError(math.log(steps_s[0] / steps_s[1]), math.inf)
     return common_error(ratio_interval(*launches))
 
 
@@ -151,11 +152,16 @@ def _trained(view: RunView, training: Training, label: str, untuned: str) -> Tra
     if status.ok and view.value(key, "target_reached") is None:
         return None  # a model that was given, not trained
     steps, qualities, losses, seconds = _curve(view, key) if status.ok else ([], [], [], [])
-    held = crossing(qualities, target, losses)
+    # Training has judged by each step whether a loss was many times its start; means say less.
+    held = crossing(qualities, target, losses, start=math.inf)
     recorded = view.value(key, "steps_to_target") if status.ok and not steps else None
-    diverged = not status.ok or diverged_at(losses) is not None
+    diverged = not status.ok or diverged_at(losses, start=math.inf) is not None
     needed = held.on(steps) if held else recorded or math.inf
-    outcome = Outcome(needed, float(budget), math.isinf(needed) and not diverged)
+    outcome = Outcome(
+        *(needed, float(budget), math.isinf(needed) and not diverged),
+        at_most=held is not None and held.at_first,
+        resolution=held.resolution(steps) if held else 0.0,
+    )
     return Trained(
         workload=visible(str(training.axes["workload"])),
         optimizer=visible(label),
@@ -167,7 +173,6 @@ def _trained(view: RunView, training: Training, label: str, untuned: str) -> Tra
         step_s=_step_s(view, training.step_key),
         key=key,
         step_key=training.step_key,
-        at_first=held is not None and held.position == 0,
         curve=tuple(zip(steps, losses, strict=True)),
         untuned=visible(untuned),
         tuning=visible(str(training.axes["tuning"])),
@@ -202,7 +207,7 @@ def _clocked(view: RunView, key: str, steps: Outcome, needed_s: float | None) ->
     spent_s, trained = view.value(key, "training_s"), view.value(key, "steps_trained")
     budget_s = steps.budget * spent_s / trained if spent_s and trained else math.inf
     if steps.reached:
-        return None if needed_s is None else Outcome(needed_s, max(budget_s, needed_s))
+        return None if needed_s is None else replace(steps, needed=needed_s, budget=max(budget_s, needed_s))
     return Outcome(math.inf, budget_s, steps.censored)
 
 

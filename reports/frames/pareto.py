@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -27,6 +27,9 @@ _MEASURED = (
     "artifact_compressed_bytes",
     "artifact_bytes",
     "money_per_million",
+    "peak_rss_bytes",
+    "energy_j",
+    "energy_estimate_j",
 )
 
 
@@ -50,14 +53,24 @@ def ranked_points(inference: pd.DataFrame, cost: str) -> list[Point]:
     costs = inference[cost].to_numpy(dtype=float, na_value=np.nan)
     kept = inference["ranked"].to_numpy(dtype=bool) & (costs > 0)
     points = _averages(inference[kept], cost)
-    fronts: dict[tuple[Any, ...], list[Point]] = {}
-    for point in points:
-        fronts.setdefault((point["workload"], point["batch_size"], point["machine"]), []).append(point)
-    for members in fronts.values():
-        flags = pareto_front([p[cost] for p in members], [p["quality"] for p in members])
-        for point, flag in zip(members, flags, strict=True):
-            point["pareto"] = flag
+    on_front = front_of(points, cost)
+    for place, point in enumerate(points):
+        point["pareto"] = place in on_front
     return points
+
+
+def front_of(points: Sequence[Mapping[str, Any]], cost: str) -> set[int]:
+    """Return the places of the points on the front of `cost` against quality, of those that know it."""
+    fronts: dict[tuple[Any, ...], list[int]] = {}
+    for place, point in enumerate(points):
+        if point[cost] is not None and point[cost] > 0:
+            where = (point["workload"], point["batch_size"], point["machine"])
+            fronts.setdefault(where, []).append(place)
+    found: set[int] = set()
+    for members in fronts.values():
+        flags = pareto_front([points[at][cost] for at in members], [points[at]["quality"] for at in members])
+        found.update(at for at, flag in zip(members, flags, strict=True) if flag)
+    return found
 
 
 def _averages(cells: pd.DataFrame, cost: str) -> list[Point]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis.survival import kaplan_meier_median, median_outcome
+from bench.analysis.survival import Outcome, kaplan_meier_median, median_outcome
+from bench.analysis.to_target import RESOLUTION
 from bench.analysis.verdicts import (
     DIFFERENCE,
     Judged,
@@ -25,8 +26,10 @@ from bench.errors import BenchError
 from bench.formatting import counted
 from reports.frames.across import Across, across_workloads
 from reports.frames.outcomes import NOT_MEASURED, Measure, WorkloadOutcomes, step_ratio, workload_outcomes
-from reports.frames.tuning import tuning_spent
+from reports.frames.tuning import trial_keys, tuning_spent
 from reports.frames.view import RunView
+from techniques.optimizers import OPTIMIZERS
+from techniques.optimizers.search import RATE
 from techniques.registry import first_few, nearest
 
 MEASURES: tuple[Measure, ...] = ("steps", "time", "loss")
@@ -34,11 +37,12 @@ MEASURES: tuple[Measure, ...] = ("steps", "time", "loss")
 _RANKING = (
     *("workload", "quality_metric", "target", "rank", "optimizer", "seeds", "reached", "states"),
     *("steps_to_target", "steps_to_target_on_grid", "steps_to_target_kaplan_meier", "budget_steps"),
-    *("seed_spread", "time_to_target_s", "time_basis", "loss", "common_step"),
+    *("resolution", "at_first", "seed_spread", "time_to_target_s", "time_basis", "loss", "common_step"),
 )
 _PAIRS = (
-    *("workload", "measure", "optimizer", "other", "seeds", "unreached", "ratio", "ratio_low", "ratio_high"),
-    *("p", "p_holm", "verdict", "difference", "detectable", "more_seeds"),
+    *("workload", "measure", "optimizer", "other", "seeds", "unreached", "at_first"),
+    *("ratio", "ratio_low", "ratio_high", "resolution", "p", "p_holm", "verdict"),
+    *("difference", "detectable", "more_seeds"),
 )
 
 
@@ -119,12 +123,7 @@ def rank(
         },
         across,
         {one.workload: _spread(one) for one in outcomes},
-        (
-            *_notes_of_time(untimed, by_steps),
-            *_notes_of_first(outcomes),
-            *_notes_of_run(view),
-            *across.notes,
-        ),
+        (*_notes_of_time(untimed, by_steps), *_notes(view, outcomes), *across.notes),
         pd.DataFrame(tuning, columns=list(_TUNING)),
     )
 
@@ -163,6 +162,8 @@ def _rows(one: WorkloadOutcomes, ordered: Sequence[str]) -> Iterator[dict[str, A
             "steps_to_target_on_grid": _finite(grid),
             "steps_to_target_kaplan_meier": _finite(kaplan_meier_median(steps)),
             "budget_steps": min(outcome.budget for outcome in steps),
+            "resolution": _resolution(steps),
+            "at_first": sum(outcome.at_most for outcome in steps),
             "seed_spread": spread_between_seeds([steps]),
             "time_to_target_s": _finite(median_outcome(time)) if time else None,
             "time_basis": one.time,
@@ -217,14 +218,29 @@ def _ratio(
     return paired_ratio(one.measured(first, "steps"), one.measured(second, "steps"), common=common)
 
 
+def told_apart(view: RunView, workload: str, best: str, others: Sequence[str]) -> set[str]:
+    """Return the optimizers that a workload's seeds tell apart from the best one: by time, else by steps."""
+    outcomes: list[WorkloadOutcomes] = view.once("outcomes", lambda: workload_outcomes(view))
+    one = next((found for found in outcomes if found.workload == workload), None)
+    if one is None or best not in one.trained:
+        return set()
+    measure: Measure = "time" if one.time else "steps"
+    ratios = {other: _ratio(view, one, best, other, measure) for other in others if other in one.trained}
+    known = {other: ratio for other, ratio in ratios.items() if ratio is not None}
+    judged = zip(known, judge(known.values()), strict=True)
+    return {other for other, found in judged if found.verdict != "can't tell"}
+
+
 def _flat(judged: Judged) -> dict[str, Any]:
     ratio = judged.ratio
     return {
         "seeds": ratio.seeds,
         "unreached": ratio.unreached,
+        "at_first": ratio.at_first,
         "ratio": ratio.value,
         "ratio_low": ratio.low,
         "ratio_high": ratio.high,
+        "resolution": ratio.resolution,
         "p": ratio.p,
         "p_holm": judged.adjusted,
         "verdict": judged.verdict,
@@ -234,19 +250,59 @@ def _flat(judged: Judged) -> dict[str, Any]:
     }
 
 
+def _notes(view: RunView, outcomes: Sequence[WorkloadOutcomes]) -> Iterator[str]:
+    yield from _notes_of_evaluations(outcomes)
+    yield from _notes_of_rates(view, outcomes)
+    yield from _notes_of_run(view)
+
+
 def _notes_of_time(untimed: Sequence[str], by_steps: bool) -> Iterator[str]:
     if untimed and not by_steps:
         yield f"ranked by steps: the time of some trainings of {first_few(untimed)} is unknown"
 
 
-def _notes_of_first(outcomes: Sequence[WorkloadOutcomes]) -> Iterator[str]:
+def _resolution(steps: Sequence[Outcome]) -> float | None:
+    """Return by which share the steps of most seeds may be off; None where none is known."""
+    known = [outcome.resolution for outcome in steps if outcome.reached and outcome.resolution]
+    return statistics.median(known) if known else None
+
+
+def _notes_of_evaluations(outcomes: Sequence[WorkloadOutcomes]) -> Iterator[str]:
+    """Say whose target held before anybody could see when, and whose steps are not known to 1 %."""
     for one in outcomes:
-        early = [name for name, seeds in one.trained.items() if any(seed.at_first for seed in seeds.values())]
+        steps = {name: list(one.measured(name, "steps").values()) for name in one.trained}
+        early = [name for name, found in steps.items() if any(outcome.at_most for outcome in found)]
         if early:
             yield (
                 f"{one.workload}: the target held at the first evaluation of {first_few(early)}; their steps "
                 "are upper bounds, so evaluate more often"
             )
+        known = {name: _resolution(found) for name, found in steps.items() if name not in early}
+        coarse = {name: share for name, share in known.items() if share is not None and share > RESOLUTION}
+        if coarse:
+            yield (
+                f"{one.workload}: steps of {first_few(list(coarse))} are known to "
+                f"{100 * max(coarse.values()):.2g} % at worst, for few evaluations came before the target; "
+                "verdicts take it into account"
+            )
+
+
+def _notes_of_rates(view: RunView, outcomes: Sequence[WorkloadOutcomes]) -> Iterator[str]:
+    """Name optimizers at a default rate that was chosen on a workload which they are ranked on."""
+    rows, ranked = OPTIMIZERS.rows(), {one.workload for one in outcomes}
+    chosen: dict[str, dict[str, None]] = {}
+    for training in view.trainings():
+        row = rows.get(str(training.axes["optimizer"]).partition(":")[0])
+        if row is None or row.tried_on not in ranked or trial_keys(view, training.key):
+            continue
+        if training.optimizer_settings.get(RATE) == row.defaults[RATE]:
+            chosen.setdefault(row.tried_on, {})[row.name] = None
+    for workload, names in chosen.items():
+        yield (
+            f"{workload}: the default {'rate' if len(names) == 1 else 'rates'} of {', '.join(names)} "
+            f"{'was' if len(names) == 1 else 'were'} chosen on it, by its test data, where others have their "
+            "paper's; to compare fairly, tune all by trials"
+        )
 
 
 def _notes_of_run(view: RunView) -> Iterator[str]:

@@ -15,7 +15,7 @@ from bench.analysis.sensitivity import ReachingRange, reaching_range
 from bench.analysis.survival import median_outcome
 from bench.formatting import visible
 from reports.frames.outcomes import Trained, workload_outcomes
-from reports.frames.training import final_quality
+from reports.frames.training import final_quality, training_labels
 from reports.frames.view import TRAIN_AXES, RunView, Training
 from techniques.settings import split
 
@@ -45,6 +45,20 @@ class Sensitivity:
 
     ranges: pd.DataFrame
     points: pd.DataFrame
+
+
+def sensitivity_labels(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Name each row's optimizer by what tells it from the others.
+
+    Rows over batch sizes have no batch size.
+    """
+    known = [{**each, "train_batch_size": each["train_batch_size"] or ""} for each in rows]
+    return training_labels(known, known)
+
+
+def group_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return which optimizer a row of either frame is of."""
+    return tuple(row[column] for column in _GROUP)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ COLUMNS = (
     *("step_latency_s", "step_latency_low_s", "step_latency_high_s"),
     *("step_latency_launches", "step_latency_preliminary", "step_latency_disturbed"),
     *(f"{part}_{what}" for part in PARTS for what in _OF_A_PART),
-    "step_parts_ratio",
+    *("step_parts_ratio", "first_call_s"),
     "losses_repeat",
     *DEVICE_COLUMNS,
     *(*_UTILIZATION, "flops_incomplete", "flops_incomplete_in"),
@@ -44,7 +44,8 @@ def steps_table(view: RunView) -> pd.DataFrame:
 
     `data_s` to `optimizer_s` are the seconds of a step's parts, `data_share` to `optimizer_share` their
     shares, each with a 95 % interval over launches. `step_parts_ratio` is what the parts add up to, over the
-    step time, as both were measured in passes of their own. The bytes of the peak add up to
+    step time, as both were measured in passes of their own. `first_call_s` is until the first step is taken,
+    with all that is compiled for it. The bytes of the peak add up to
     `peak_tensor_bytes`. `losses_repeat` says whether launches from the same seed had the same first losses,
     bit for bit; None of a single launch. `variant` says how the optimizer goes over its tensors, where it
     tells.
@@ -62,7 +63,7 @@ def _row(view: RunView, training: Training) -> dict[str, Any]:
         "variant": _variant(view, key),
         **step_time_columns(view, key),
         **{name: value for part in PARTS for name, value in _part(view, key, part).items()},
-        "step_parts_ratio": view.value(key, "step_parts_ratio"),
+        **{name: view.value(key, name) for name in ("step_parts_ratio", "first_call_s")},
         "losses_repeat": _losses_repeat(view, key),
         **device_columns(view, training),
         **utilization_columns(view, key, step_point(view, key)),

@@ -14,14 +14,10 @@ from bench.analysis.statistics import Interval, mean_interval
 from bench.analysis.summary import numbered
 from bench.diagnosis.why import explain
 from reports.frames.break_even import BREAK_EVEN_COLUMNS, BREAK_EVENS, break_even_over
-from reports.frames.compression import CONTROL
+from reports.frames.controls import NONE, controls
 from reports.frames.view import INFER_AXES, PLACE, TRAIN_AXES, RunView, place_of, records
 from reports.frames.why import evidence_of
-from techniques.compression import COMPRESSIONS
-from techniques.registry import TechniqueError
-from techniques.settings import split
 
-NONE = "none"
 MAX_NONZERO_SHARE = 0.99
 """Below this share of non-zero weights, a model counts as one with zeroed weights."""
 
@@ -50,11 +46,11 @@ def tradeoff_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each workload × backend × compression, averaged over optimizers and seeds.
 
     `loss_points` is quality lost to the uncompressed model, `vs_control_points` quality won over the control
-    (that of the step's row, as `student` for `distill`, else `finetune`), both in percentage points on one
-    backend, paired by training; their bounds are a Student interval over seeds. `speedup` and `times_smaller`
-    are over the uncompressed model on the same backend; `same_timing` says that it runs as that very
-    structure and was timed with it. For `compressing_s` and the break-even see `reports.frames.break_even`.
-    `why` says why it is not faster, or why it is, from the first of its trainings.
+    (see `reports.frames.controls`), both in percentage points on one backend, paired by training; their
+    bounds are a Student interval over seeds. `speedup` and `times_smaller` are over the uncompressed model on
+    the same backend; `same_timing` says that it runs as that very structure and was timed with it. For
+    `compressing_s` and the break-even see `reports.frames.break_even`. `why` says why it is not faster, or
+    why it is, from the first of its trainings.
     """
     ranked = inference[inference["ranked"].astype(bool)]
     rows = records(ranked, _READ)
@@ -68,46 +64,6 @@ def tradeoff_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=list(_COLUMNS))
 
 
-def control_of(compression: str, format_: str | None = None) -> str:
-    """Return the compression that gets as much training without the technique; its format is kept.
-
-    It is that of the last step's row. It is empty for what trains nothing, `none` and a format alone, and for
-    the controls themselves.
-    """
-    steps = split(compression, "+")
-    formats = [format_] if format_ else []
-    if formats:
-        steps.pop()
-    control = _control_of_step(steps[-1]) if steps else ""
-    row = COMPRESSIONS.rows().get(control.partition(":")[0])
-    # What changes nothing, and what starts anew, needs nothing before it.
-    earlier = [] if control == CONTROL or (row and row.fresh) else steps[:-1]
-    return "+".join([*earlier, control, *formats]) if control else ""
-
-
-def _control_of_step(step: str) -> str:
-    name = step.partition(":")[0]
-    if name == NONE:
-        return ""
-    try:
-        found = COMPRESSIONS.parse(step)
-        control = found.row.control_of(found.settings)
-        return COMPRESSIONS.parse(control).text if control else ""
-    except TechniqueError:  # of a plug-in that is not loaded now
-        return CONTROL
-
-
-def _controls(compression: str, format_: str | None) -> Iterator[str]:
-    """Yield what a compression is compared with, the best first: few matrices have a control in each."""
-    own = control_of(compression, format_)
-    if own:
-        plain = own.removesuffix(f"+{format_}") if format_ else own
-        yield from (own, plain)
-        row = COMPRESSIONS.rows().get(plain.rpartition("+")[2].partition(":")[0])
-        if row is None or row.budget == "recover":
-            yield from ("+".join([CONTROL, *([format_] if format_ else [])]), CONTROL)
-
-
 def _row(view: RunView, members: list[Row], by_training: Mapping[tuple[Any, ...], Mapping[int, Row]]) -> Row:
     first = members[0]
     place = place_of(first)
@@ -118,7 +74,7 @@ def _row(view: RunView, members: list[Row], by_training: Mapping[tuple[Any, ...]
 
     settings = view.stages[first["lower_key"]].request.settings
     control = next(
-        (name for name in _controls(first["compression"], settings.get("format")) if others(name)), ""
+        (name for name in controls(first["compression"], settings.get("format")) if others(name)), ""
     )
     plain = others(NONE)
     return {

@@ -31,6 +31,7 @@ GAP_LIMIT = 0.05
 
 _TRAIN_METRICS = (
     "steps_to_target",
+    "steps_to_target_on_grid",
     "steps_to_first_crossing",
     "steps_trained",
     "effective_batch_size",
@@ -236,6 +237,9 @@ def _notes(view: RunView, row: Mapping[str, Any], training: Training) -> list[st
     elif row["time_to_target_s"] is None:
         reason = view.reading(row["train_key"], "time_to_target_s").reason
         notes += [f"no clocked time: {reason}"] if reason else []
+    period, on_grid = view.value(row["train_key"], "evaluation_period"), row["steps_to_target_on_grid"]
+    if on_grid is not None and period is not None and on_grid <= period:
+        notes.append("the target held at the first evaluation: steps and time to it are upper bounds")
     held, asked = row["effective_batch_size"], row["train_batch_size"]
     if held is not None and asked is not None and held < asked:
         notes.append(f"batches of {held:g} samples: the training set has fewer than {asked:g}")

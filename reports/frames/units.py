@@ -31,6 +31,7 @@ _UNITS = {
     **dict.fromkeys(("utilization_low", "utilization_high"), "share"),
     **{f"scaling_efficiency{ending}": "share" for ending in ("", "_low", "_high")},
     **dict.fromkeys(("goodput_low", "goodput_high"), "requests/s"),
+    **dict.fromkeys(("tokens_per_s_low", "tokens_per_s_high"), "tokens/s"),
     "devices": "devices",
     **dict.fromkeys(("batch_size", "train_batch_size"), "samples"),
     **{"times_smaller_compressed": "ratio", "seconds": "s", "step": "steps"},

@@ -77,6 +77,7 @@ def _served(view: RunView, row: Row) -> Served:
         busy_cpus=view.value(infer, "timed_cpu_over_wall"),
         point=infer_point(view, infer, lower),
         kernels=tuple(kernels),
+        unprofiled=view.reading(infer, "operator_s").reason,
     )
 
 

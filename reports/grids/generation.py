@@ -25,7 +25,7 @@ GENERATION: tuple[Column, ...] = (
     ("time per output token", timing("tpot", "tpot_s")),
     ("next token", timing("inter_token", "inter_token_s")),
     ("next token p99", timing("inter_token_p99", "inter_token_p99_s")),
-    ("tokens/s in total", metric("tokens_per_s")),
+    ("tokens/s in total", with_bounds(metric("tokens_per_s"), "tokens_per_s")),
     ("of the memory's speed", metric("decode_share")),
     ("first token by the engine", metric("engine_ttft_s")),
     ("per token by the engine", metric("engine_tpot_s")),

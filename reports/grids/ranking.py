@@ -43,7 +43,7 @@ def _optimizers(ranking: Ranking, rows: list[dict[str, Any]]) -> Grid:
     title += f"; seeds differ by {_percent(spread)} (standard deviation)" if spread is not None else ""
     loss = f"loss at step {first['common_step']:,.0f}" if first["common_step"] else "loss"
     columns = (
-        *("", "optimizer", "reached", "steps", "on the grid", "Kaplan–Meier"),
+        *("", "optimizer", "reached", "steps", "on the grid", "Kaplan–Meier", "known to"),
         *("seeds differ by", f"time ({first['time_basis']})" if first["time_basis"] else "time", loss),
     )
     return Grid("ranking", title, columns, tuple(tuple(map(Entry, _optimizer(row))) for row in rows))
@@ -56,6 +56,7 @@ def _optimizer(row: Row) -> Iterator[str]:
     budget = f"> {format_value('steps_to_target', row['budget_steps'])}"
     for name in ("steps_to_target", "steps_to_target_on_grid", "steps_to_target_kaplan_meier"):
         yield budget if row[name] is None else format_value("steps_to_target", row[name])
+    yield _known_to(row)
     yield UNKNOWN if row["seed_spread"] is None else _percent(row["seed_spread"])
     never = _NEVER if row["time_basis"] else UNKNOWN
     yield (
@@ -64,6 +65,13 @@ def _optimizer(row: Row) -> Iterator[str]:
         else format_value("time_to_target_s", row["time_to_target_s"])
     )
     yield UNKNOWN if row["loss"] is None else three_digits(row["loss"])
+
+
+def _known_to(row: Row) -> str:
+    """Say how well steps are known between evaluations; of targets that held at the first, how many."""
+    if row["at_first"]:
+        return f"at most ({row['at_first']} of {row['seeds']} at the first evaluation)"
+    return UNKNOWN if row["resolution"] is None else _percent(row["resolution"])
 
 
 def _tuning(ranking: Ranking, workload: str) -> Grid:
@@ -135,8 +143,10 @@ def _pair(ranking: Ranking, workload: str, first: str, second: str) -> Iterator[
 
 
 def _seeds(judged: Judged) -> str:
-    missed = judged.ratio.unreached
-    return f"{judged.ratio.seeds}" + (f" ({missed} unreached)" if missed else "")
+    ratio = judged.ratio
+    counts = {"unreached": ratio.unreached, "at the first evaluation": ratio.at_first}
+    unknown = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"{ratio.seeds}" + (f" ({unknown})" if unknown else "")
 
 
 def _verdict(judged: Judged, measure: Measure) -> str:
@@ -155,7 +165,7 @@ def _verdict(judged: Judged, measure: Measure) -> str:
 def _more_seeds(judged: Judged | None) -> str:
     if judged is None or judged.verdict != "can't tell":
         return ""
-    if judged.ratio.seeds < 2 or judged.ratio.common_error:
+    if judged.detectable is None:
         return UNKNOWN
     if judged.more_seeds is None:
         return "over 1,000 more seeds"

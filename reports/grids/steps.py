@@ -76,6 +76,7 @@ STEPS: tuple[Column, ...] = (
     ("step time", timing("step_latency", "step_latency_s")),
     *((metric_named(f"step_{part}_s").label, _part(part)) for part in PARTS),
     ("parts / step", metric("step_parts_ratio")),
+    ("first step, with compilation", metric("first_call_s")),
     (metric_named("losses_repeat").label, _repeats),
     *DEVICES,
     ("% of peak (MFU)", mfu),

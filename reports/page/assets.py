@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.formatting import visible
 
 _HERE = Path(__file__).parent
 _LIBRARIES = ("d3.min.js", "plot.min.js", "tabulator.min.js")
-_SCRIPTS = (
-    *("data", "theme", "selection", "dialog", "cells", "csv", "tables"),
-    *("plots", "charts", "charts_of_training", "print", "start"),
-)
+_OF_TABLES = ("data", "theme", "selection", "dialog", "cells", "units", "csv", "tables", "print")
+_SCRIPTS = (*_OF_TABLES, "plots", "charts", "charts_of_training", "charts_of_optimizers", "start")
 
 _SOURCE_MAP = re.compile(r"(//[#@] sourceMappingURL=\S+|/\*# sourceMappingURL=\S+ \*/)")
 
 
 def script() -> str:
     """Return the page's script, libraries included."""
-    own = "\n".join(_text("scripts", f"{name}.js") for name in _SCRIPTS)
-    libraries = (_text("vendor", name) for name in _LIBRARIES)
+    return _joined(_LIBRARIES, _SCRIPTS)
+
+
+def script_of_tables() -> str:
+    """Return the script of a page that has tables and no charts."""
+    return _joined(_LIBRARIES[-1:], (*_OF_TABLES, "start_of_tables"))
+
+
+def _joined(libraries: Iterable[str], scripts: Iterable[str]) -> str:
+    own = "\n".join(_text("scripts", f"{name}.js") for name in scripts)
+    libraries = (_text("vendor", name) for name in libraries)
     return "\n".join([*libraries, f'(() => {{\n"use strict";\n{own}\n}})();\n'])
 
 

@@ -18,8 +18,10 @@ from reports.frames.choices import (
     ServingChoice,
     TrainingChoice,
     choice_name,
+    loss_over_seeds,
     names_of,
 )
+from reports.frames.controls import NONE
 from reports.frames.scores import Score
 from reports.frames.view import RunView
 from reports.grids.cell import PRELIMINARY, shortened
@@ -29,6 +31,9 @@ _MAX_TIES = 3
 _MAX_NAME = 120
 _MAX_REASONS = 3
 _MAX_REASON = 160
+
+_SAME_SIZE = 0.005
+"""Share by which downloads may differ in size and still be called the same."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def _card(content: Content, chosen: Choices) -> Card:
     several = len(chosen.serving) > 1
     # What most was measured of comes first, which the chart beside it shows too.
     serving = sorted(chosen.serving, key=lambda each: -len(each.points[LATENCY]))
-    batches = [_batch(content.view, each, several=several) for each in serving]
+    batches = [_batch(content, each, several=several) for each in serving]
     return Card(
         chosen.workload,
         _training(chosen.training),
@@ -127,7 +132,7 @@ def _sure_of_training(best: Score) -> str:
 def _against_default(training: TrainingChoice, best: Score) -> str:
     default = training.default
     if default is None or default is best:
-        return "the run's first optimizer"
+        return "is the default: the run's first optimizer"
     name = _name(default.label)
     if default.steps is None:
         return f"{name} (the run's first) did not reach it"
@@ -136,38 +141,38 @@ def _against_default(training: TrainingChoice, best: Score) -> str:
     return f"{three_digits(default.steps / (best.steps or 1))}× fewer steps than {name} (the run's first)"
 
 
-def _batch(view: RunView, serving: ServingChoice, *, several: bool) -> Batch:
-    found = tuple(_serving(view, serving))
+def _batch(content: Content, serving: ServingChoice, *, several: bool) -> Batch:
+    found = tuple(_serving(content, serving))
     size = f", batch {serving.batch_size}" if several else ""
     return Batch(serving.batch_size, tuple(replace(each, role=each.role + size) for each in found))
 
 
-def _serving(view: RunView, serving: ServingChoice) -> Iterator[Choice]:
+def _serving(content: Content, serving: ServingChoice) -> Iterator[Choice]:
     best, smallest, cheapest = serving.fastest, serving.smallest, serving.cheapest
     if best is None:
         if serving.points[LATENCY]:
             yield Choice("Serve", f"nothing stays within {QUALITY_POINTS:g} point of the uncompressed model")
         return
-    yield _served(view, serving, best, "Serve fastest", LATENCY)
+    yield _served(content, serving, best, "Serve fastest", LATENCY)
     for role, point, cost in (("Serve smallest", smallest, SIZE), ("Serve cheapest", cheapest, MONEY)):
         if point is not None and choice_name(point) == choice_name(best):
-            yield Choice(role, "the same as the fastest", _price(view, point, cost))
+            yield Choice(role, "the same as the fastest", _price(content.view, point, cost))
         elif point is not None:
-            yield _served(view, serving, point, role, cost)
+            yield _served(content, serving, point, role, cost)
         elif cost == MONEY:
             yield Choice(role, "unknown", "the matrix has no [prices]")
 
 
-def _served(view: RunView, serving: ServingChoice, point: Point, role: str, cost: str) -> Choice:
-    fast = cost == LATENCY
+def _served(content: Content, serving: ServingChoice, point: Point, role: str, cost: str) -> Choice:
+    view, fast = content.view, cost == LATENCY
     return Choice(
         role,
         _name(choice_name(point)),
         _value(view, point, cost),
         _sure_of_serving(view, point),
-        _against_plain(point, serving.default),
+        _against_plain(content, point, serving.default),
         _tied(names_of((*serving.same, *serving.ties))) if fast else "",
-        tuple((axis, str(point[axis])) for axis in ("compression", "backend")),
+        tuple((axis, str(point[axis])) for axis in ("optimizer", "compression", "backend")),
         keys_of_point(view, point),
     )
 
@@ -189,21 +194,40 @@ def _price(view: RunView, point: Point, cost: str) -> str:
 def _sure_of_serving(view: RunView, point: Point) -> str:
     launches = len(view.launch_values(point["infer_key"], LATENCY))
     found = f"{counted(launches, 'launch')}, {counted(point['seeds'], 'seed')}"
-    return f"{found}; preliminary" if point["preliminary"] else found
+    found += "; preliminary" if point["preliminary"] else ""
+    trained = "" if point["optimizer"] == NONE else f"; trained with {_name(str(point['optimizer']))}"
+    return found + trained
 
 
-def _against_plain(point: Point, default: Point | None) -> str:
+def _against_plain(content: Content, point: Point, default: Point | None) -> str:
     """Say what a choice costs and saves against the uncompressed model on eager PyTorch."""
-    loss = point["quality_loss_points"]
-    parts = [] if loss is None else [f"quality {format_points(-loss)} points"]
-    if default is not None and default is not point and default["latency_s"]:
-        parts.append(f"{three_digits(default['latency_s'] / point['latency_s'])}× the speed")
-        if point["artifact_bytes"] and default["artifact_bytes"]:
-            smaller = default["artifact_bytes"] / point["artifact_bytes"]
-            parts.append("the same size" if smaller == 1 else f"{three_digits(smaller)}× smaller")
-    elif default is point:
+    if default is point:
         return "is the default: uncompressed on eager PyTorch"
-    return f"{', '.join(parts)} vs {choice_name(default)}" if default is not None else ", ".join(parts)
+    parts = [_quality(content, point)]
+    if default is not None and default["latency_s"]:
+        parts.append(f"{three_digits(default['latency_s'] / point['latency_s'])}× the speed")
+    if default is not None and point[SIZE] and default[SIZE]:
+        parts.append(_smaller(default[SIZE] / point[SIZE]))
+    text = ", ".join(filter(None, parts))
+    return f"{text} vs {choice_name(default)}" if default is not None else text
+
+
+def _quality(content: Content, point: Point) -> str:
+    """Say how quality changes, with the interval of the change over seeds: of one seed there is none."""
+    loss = loss_over_seeds(content.frames["inference"], point)
+    if loss is None:
+        return ""
+    text = f"quality {format_points(-loss.value)} points"
+    if loss.low is None or loss.high is None:
+        return f"{text} (no interval: one seed)" if point["seeds"] == 1 else text
+    return f"{text} ({format_points(-loss.high)} to {format_points(-loss.low)})"
+
+
+def _smaller(ratio: float) -> str:
+    """Say how many times as small a download is."""
+    if abs(ratio - 1) < _SAME_SIZE:
+        return "the same size"
+    return f"{three_digits(ratio)}× smaller" if ratio > 1 else f"{three_digits(1 / ratio)}× larger"
 
 
 def _tied(names: Sequence[str]) -> str:
@@ -214,14 +238,18 @@ def _tied(names: Sequence[str]) -> str:
 
 
 def _left_out(content: Content, workload: str) -> Iterator[str]:
-    frame = content.frames["inference"]
-    own = frame[(frame["workload"] == workload) & (frame["state"] != "ok")]
+    """Count the cells that are not ok, or where nothing is served the trainings, and give the reasons."""
+    every, what = content.frames["inference"], "cell"
+    every = every[every["workload"] == workload]
+    if every.empty:
+        every, what = content.frames["training"], "training"
+        every = every[every["workload"] == workload]
+    own = every[every["state"] != "ok"]
     if own.empty:
         return
     states = Counter(own["state"].tolist())
-    total = int((frame["workload"] == workload).sum())
     counts = ", ".join(f"{count:,} {state}" for state, count in states.most_common())
-    yield f"Left out: {counts} of {counted(total, 'cell')}"
+    yield f"Left out: {counts} of {counted(len(every), what)}"
     reasons = Counter(zip(own["state"].tolist(), own["reason"].tolist(), strict=True))
     for (state, reason), count in reasons.most_common(_MAX_REASONS):
         times = f" ({count:,}×)" if count > 1 else ""

@@ -11,9 +11,11 @@ import pandas as pd
 from bench.formatting import visible
 from reports.content import Content
 from reports.frames.choices import LATENCY
+from reports.frames.pareto import front_of
 from reports.frames.steps import MEMORY, PARTS
 from reports.frames.training import step_flops, training_label
 from reports.frames.view import RunView, records
+from reports.page.charts_of_optimizers import profile_data, sensitivity_data
 from reports.page.numbers import coded, rounded
 from reports.page.records import SHORT_KEY, keys_of_point
 
@@ -29,12 +31,19 @@ _POINT_AXES = ("workload", "optimizer", "compression", "backend", "precision", "
 _POINT_NUMBERS = {
     **{"latency": "latency_s", "low": "latency_low_s", "high": "latency_high_s"},
     **{"quality": "quality", "quality_low": "quality_low", "quality_high": "quality_high"},
-    **{"loss": "quality_loss_points", "speedup": "speedup", "size": "artifact_compressed_bytes"},
+    **{"loss": "quality_loss_points", "speedup": "speedup"},
 }
+_COSTS = {
+    **{"latency": "latency_s", "size": "artifact_compressed_bytes", "memory": "peak_rss_bytes"},
+    **{"energy": "energy", "money": "money_per_million"},
+}
+"""What quality is drawn against → the column of a point that has it."""
 _OF_CELLS = {
     **{"p90": "latency_p90_s", "p99": "latency_p99_s"},
     **{"intensity": "operations_per_byte", "rate": "achieved_operations_per_s"},
 }
+
+_ENERGIES = ("energy_j", "energy_estimate_j")
 
 Row = Mapping[str, Any]
 
@@ -53,6 +62,9 @@ def charts_data(content: Content) -> dict[str, Any]:
         "memory": _memory(frames["memory"]),
         "classes": _classes(frames["classes"]),
         "ceilings": _ceilings(content.view),
+        # Of the largest runs scores take as long as figures do.
+        "profile": [] if content.figures_left_out else profile_data(content.view),
+        "sensitivity": sensitivity_data(frames),
     }
     return {name: data for name, data in found.items() if data}
 
@@ -67,19 +79,28 @@ def columns_of(rows: Sequence[Row], texts: Iterable[str], numbers: Mapping[str, 
 
 
 def _points(content: Content) -> dict[str, Any]:
-    """Return ways to serve, averaged over seeds, the Pareto front of quality and latency marked."""
+    """Return ways to serve, averaged over seeds, and the Pareto front of quality and each known cost.
+
+    Energy is an estimate only where nothing was measured.
+    """
     every = [
         point for chosen in content.choices for serving in chosen.serving for point in serving.points[LATENCY]
     ]
     if not every:
         return {}
+    measured, estimated = (any(point[name] is not None for point in every) for name in _ENERGIES)
+    energy = _ENERGIES[estimated and not measured]
+    every = [{**point, "energy": point[energy]} for point in every]
     points = every if len(every) <= MAX_POINTS else _fastest(every)
     inference = content.frames["inference"]
     names = ["infer_key", *_OF_CELLS.values()]
     cells = {row["infer_key"]: row for row in records(inference, names)}
     rows = [{**point, **{column: cells[point["infer_key"]][column] for column in names}} for point in points]
-    return columns_of(rows, _POINT_AXES, _POINT_NUMBERS | _OF_CELLS) | {
-        "front": [row for row, point in enumerate(points) if point["pareto"]],
+    known = [name for name, column in _COSTS.items() if any(point[column] for point in points)]
+    return columns_of(rows, _POINT_AXES, _POINT_NUMBERS | _COSTS | _OF_CELLS) | {
+        "front": {name: sorted(front_of(points, _COSTS[name])) for name in known},
+        "estimated": energy != _ENERGIES[0],
+        "currency": visible(str((content.view.run["request"].get("prices") or {}).get("currency", ""))),
         "key": [keys_of_point(content.view, point) for point in points],
         "total": len(every),
     }
@@ -123,13 +144,18 @@ def _curves(frames: Mapping[str, pd.DataFrame]) -> list[dict[str, Any]]:
                 "flops": rounded(flops),
                 "key": str(key)[:SHORT_KEY],
                 **{
-                    name: [rounded(value) for value in own[name].tolist()[::every]]
+                    name: [rounded(value) for value in _thinned(own[name].tolist(), every)]
                     for name in ("step", "seconds", "quality", "loss")
                     if name in own
                 },
             }
         )
     return found
+
+
+def _thinned(values: list[Any], every: int) -> list[Any]:
+    """Return every so-many-th value, and the last one, which a training ended with."""
+    return values[::every] + (values[-1:] if (len(values) - 1) % every else [])
 
 
 def _target(training: pd.DataFrame) -> dict[str, Any]:

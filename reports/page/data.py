@@ -32,9 +32,10 @@ class Filled:
 
 
 _DATA_OF_CHART = {
-    **{"curves": "curves", "target": "target", "matrix": "matrix", "parts": "parts", "memory": "memory"},
+    **{"curves": "curves", "target": "target", "profile": "profile", "sensitivity": "sensitivity"},
+    **{"matrix": "matrix", "parts": "parts", "memory": "memory"},
     **{"classes": "classes", "roofline": "points", "latency": "points", "quality-latency": "points"},
-    **{"loss-speedup": "points", "quality-size": "points"},
+    **{"loss-speedup": "points", "quality-cost": "points"},
 }
 
 

@@ -136,7 +136,7 @@ SECTIONS = (
         "What each optimizer took to reach the target. The target is fixed before the run; a training that "
         "never held it is censored, not dropped.",
         ("optimizers", "training", "sensitivity-*"),
-        ("curves", "target"),
+        ("curves", "target", "profile", "sensitivity"),
         ("training-curves-*", "time-to-target-*", "sensitivity-*", "performance-profile*"),
     ),
     Section(
@@ -153,7 +153,7 @@ SECTIONS = (
         "What each compression costs in quality and saves in time and size, against the uncompressed model "
         "on the same backend and against a control that trains as long.",
         ("tradeoff", "compression"),
-        ("loss-speedup", "quality-size"),
+        ("loss-speedup", "quality-cost"),
         ("quality-size-*", "quality-*"),
     ),
     Section(
@@ -210,5 +210,9 @@ def section_of(name: str, what: str) -> str:
 
 def is_drawn(figure: str) -> bool:
     """Say whether the page draws a figure itself, so that it needs no picture of it."""
-    drawn = ("training-curves-", "time-to-target-", "quality-latency-", "quality-size-", "step-parts-")
-    return figure.startswith((*drawn, "latencies-", "matrix-", "roofline-", "memory-", "who-pays-"))
+    drawn = (
+        *("training-curves-", "time-to-target-", "quality-latency-", "quality-size-", "step-parts-"),
+        *("latencies-", "matrix-", "roofline-", "memory-", "who-pays-", "pareto-fronts-"),
+        *("sensitivity-", "performance-profile"),
+    )
+    return figure.startswith(drawn)

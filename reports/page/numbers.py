@@ -13,13 +13,13 @@ _DIGITS = 6
 """Significant digits of numbers that order rows and place marks."""
 
 
-def rounded(number: Any) -> float | None:
+def rounded(number: Any, digits: int = _DIGITS) -> float | None:
     """Return a number with few digits, None for what is unknown, `AFTER_ALL` for what never ends."""
     if number is None or number != number:
         return None
     if math.isinf(number):
         return AFTER_ALL if number > 0 else -AFTER_ALL
-    short = float(f"{number:.{_DIGITS}g}")
+    short = float(f"{number:.{digits}g}")
     return int(short) if short.is_integer() and abs(short) < 1e15 else short
 
 

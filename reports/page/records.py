@@ -6,18 +6,28 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.formatting import visible
 from bench.results.repeat import words_around_filter
 from reports.frames.view import RunView, place_of, records
+from reports.grids.cell import shortened
 from reports.page.numbers import rounded
+
+_SAMPLE_DIGITS = 4
 
 SHORT_KEY = 12
 """Characters of a stage's key that name it on the page."""
 
 _TIMES = {"infer": "latency_s", "step": "step_latency_s"}
 _MAX_TEXT = 1000
+_MAX_SAMPLES = 24
+_MIN_SAMPLES = 6
+"""Samples of a launch that the page has, evenly picked in their order; of fewer, it has none."""
+
+_SAMPLES_OF_PAGE = 60_000
+"""Samples in all: those of a run of many launches are thinner."""
 
 
 def keys_of_point(view: RunView, point: Mapping[str, Any]) -> str:
@@ -33,7 +43,7 @@ class Texts:
         self._places: dict[str, int] = {}
 
     def place(self, text: str) -> int:
-        return self._places.setdefault(visible(text[:_MAX_TEXT]), len(self._places))
+        return self._places.setdefault(visible(shortened(text, _MAX_TEXT)), len(self._places))
 
     def all(self) -> list[str]:
         return list(self._places)
@@ -53,8 +63,9 @@ def keys_in(tables: Iterable[Mapping[str, Any]]) -> set[str]:
 def records_data(view: RunView, tradeoff: pd.DataFrame, keys: set[str]) -> dict[str, Any]:
     """Return the records of stages by the beginning of their keys, as JSON has them.
 
-    A record's texts, and the values of the axes of its cell, are places in `texts`. `values` are the medians
-    of undisturbed launches in `unit`, of stages that are timed; `low` and `high` bound their interval.
+    A record's texts, and the values of the axes of its cell, are places in `texts`. Of stages that are timed,
+    `values` are the medians of undisturbed launches in seconds, `low` and `high` bound their interval, and
+    `samples` has some samples of each launch in order, of how many in all is in `of`.
     """
     texts = Texts()
     wanted = {key: key[:SHORT_KEY] for key in view.stages if key[:SHORT_KEY] in keys}
@@ -62,8 +73,9 @@ def records_data(view: RunView, tradeoff: pd.DataFrame, keys: set[str]) -> dict[
     whys = {(*place_of(row), row["compression"]): row["why"] for row in records(tradeoff)}
     axes = list(next((cell.axes for cell in view.cells if cell.axes), {}))
     found = {}
+    kept = _samples_kept(view, wanted)
     for key, short in wanted.items():
-        found[short] = _record(view, key, texts)
+        found[short] = _record(view, key, texts) | _samples(view, key, kept)
         cell = users.get(key)
         if cell is not None and cell.axes:
             found[short]["cell"] = texts.place(cell.name)
@@ -102,6 +114,28 @@ def _record(view: RunView, key: str, texts: Texts) -> dict[str, Any]:
         found |= {name: rounded(getattr(reading, name)) for name in ("value", "low", "high")}
         found["preliminary"] = reading.preliminary
     return found | {name: texts.place(text) for name, text in said.items() if text}
+
+
+def _samples_kept(view: RunView, keys: Iterable[str]) -> int:
+    """Return how many samples of a launch the page has room for."""
+    launches = sum(view.status(key).good for key in keys if view.stages[key].kind in _TIMES)
+    return min(_MAX_SAMPLES, _SAMPLES_OF_PAGE // max(1, launches))
+
+
+def _samples(view: RunView, key: str, kept: int) -> dict[str, Any]:
+    """Return so many samples of each launch, at even places of their order."""
+    metric = _TIMES.get(view.stages[key].kind)
+    if metric is None or kept < _MIN_SAMPLES:
+        return {}
+    launches = view.timing_samples(key, metric)
+    if len(launches) != len(view.launch_values(key, metric)) or not all(map(len, launches)):
+        return {}
+    places = (np.arange(kept) + 0.5) / kept
+    picked = [samples if len(samples) <= kept else np.quantile(samples, places) for samples in launches]
+    return {
+        "samples": [[rounded(sample, _SAMPLE_DIGITS) for sample in sorted(own.tolist())] for own in picked],
+        "of": [len(samples) for samples in launches],
+    }
 
 
 def _repeat(run: Mapping[str, Any]) -> dict[str, str]:

@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.frames.across import across_workloads
-from reports.frames.outcomes import Measure, workload_outcomes
+from reports.frames.across import across_run
 from reports.frames.roofline import Roof, roofs
 from reports.frames.view import RunView
 from reports.plots.classes import draw_classes
@@ -50,12 +49,9 @@ def draw_all(frames: Mapping[str, pd.DataFrame], view: RunView | None = None) ->
 
 
 def _profile(view: RunView) -> Plot | None:
-    """Draw the optimizers' profiles over the workloads: of seconds where all are known, else of steps."""
-    outcomes = workload_outcomes(view)
-    if len(outcomes) < 2:
-        return None
-    measure: Measure = "time" if all(one.time for one in outcomes) else "steps"
-    return draw_profile(across_workloads(outcomes, measure, next(iter(outcomes[0].trained))))
+    """Draw the optimizers' profiles over the workloads."""
+    across = across_run(view)
+    return None if across is None else draw_profile(across)
 
 
 def _served(inference: pd.DataFrame, view: RunView | None, workload: Any) -> Iterator[Plot | None]:

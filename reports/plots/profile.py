@@ -9,20 +9,27 @@ from matplotlib.ticker import FuncFormatter
 from bench.analysis.profiles import MAX_RATIO
 from reports.frames.across import Across
 from reports.frames.view import records
-from reports.plots.figure import DASHES, PALETTE, Plot, assign, render, shorten
+from reports.plots.figure import DASHES, PALETTE, Plot, assign, fewer, render, shorten
+
+MAX_LINES = 10
+"""Optimizers of one figure: on few workloads their lines lie on few levels, and hide each other."""
 
 
 def draw_profile(across: Across) -> Plot | None:
-    """Draw the profiles of a run's optimizers, best score first; None where it has none."""
+    """Draw the profiles of the best optimizers by score, and the baseline's; None where there are none."""
     if across.profile.empty:
         return None
-    rows = records(across.table)
+    every = records(across.table)
+    rows = [
+        row for place, row in enumerate(every) if place < MAX_LINES or row["optimizer"] == row["baseline"]
+    ]
     measure, workloads = rows[0]["measure"], rows[0]["workloads"]
     return render(
         "performance-profile",
         f"Performance profile: {measure} to the target on {workloads} workloads",
         f"Height: the share of workloads on which an optimizer needs at most so many times the {measure} of "
-        "the best one there. The score, in the legend with its 95 % interval, is the area under the line.",
+        "the best one there. The score, in the legend with its 95 % interval, is the area under the line."
+        + fewer(len(rows), len(every), "optimizers", "best, the baseline included,"),
         lambda: _figure(across.profile, {row["optimizer"]: _score(row) for row in rows}, measure),
     )
 

@@ -14,9 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, NullLocator
 
 from bench.formatting import three_digits
-from reports.frames.sensitivity import BATCH_SIZE, RATE
-from reports.frames.training import training_label
-from reports.frames.view import TRAIN_AXES, records
+from reports.frames.sensitivity import BATCH_SIZE, RATE, group_of, sensitivity_labels
+from reports.frames.view import records
 from reports.plots.figure import (
     DASHES,
     GREY,
@@ -73,9 +72,9 @@ def draw_sensitivity(ranges: pd.DataFrame, points: pd.DataFrame, workload: str, 
     if not every:
         return None
     rows = _quickest(every)
-    groups = {_group(row) for row in rows}
+    groups = {group_of(row) for row in rows}
     own = (row for row in records(points) if row["workload"] == workload and row["setting"] == setting)
-    known = [point for point in own if _group(point) in groups]
+    known = [point for point in own if group_of(point) in groups]
     return render(
         f"sensitivity-{setting}-{workload}",
         f"{_TITLES[setting]}: {workload}",
@@ -94,11 +93,11 @@ def _quickest(rows: Sequence[_Row]) -> list[_Row]:
 def _figure(rows: Sequence[_Row], points: Sequence[_Row], setting: str) -> Figure:
     figure = Figure(figsize=(10.8, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharex=True)
-    names = [_label(row, rows) for row in rows]
+    names = sensitivity_labels(rows)
     colours, marks = assign(names, PALETTE), assign(names, MARKERS)
     second = "quality" if setting == RATE else "samples_to_target"
     for place, (row, name) in enumerate(zip(rows, names, strict=True)):
-        own = [point for point in points if _group(point) == _group(row)]
+        own = [point for point in points if group_of(point) == group_of(row)]
         style: dict[str, Any] = {"color": colours[name], "marker": marks[name], "markersize": 5.5}
         dash = DASHES[place // len(PALETTE) % len(DASHES)]
         label = _legend(row, name, setting)
@@ -110,16 +109,6 @@ def _figure(rows: Sequence[_Row], points: Sequence[_Row], setting: str) -> Figur
     _axes(left, right, points, setting)
     figure.legend(loc="outside right upper")
     return figure
-
-
-def _label(row: _Row, rows: Sequence[_Row]) -> str:
-    """Name an optimizer by what tells it from the others; a row over batch sizes has no batch size."""
-    known = [{**each, "train_batch_size": each["train_batch_size"] or ""} for each in rows]
-    return training_label(known[rows.index(row)], known)
-
-
-def _group(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[column] for column in TRAIN_AXES.values() if column != "seed")
 
 
 def _legend(row: _Row, name: str, setting: str) -> str:

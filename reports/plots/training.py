@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -55,7 +56,7 @@ def draw_curves(curves: pd.DataFrame, training: pd.DataFrame, workload: str) -> 
     return render(
         f"training-curves-{workload}",
         f"Quality while training: {workload}",
-        "One line for each seed. The dashed line is the target; a dot marks where it first held."
+        "One line for each seed. The dashed line is the target; a dot marks where it came to hold."
         + (" FLOPs are of forward, backward and optimizer." if own["flops"].notna().any() else "")
         + shown,
         lambda: _curves_figure(own, rows),
@@ -117,13 +118,13 @@ def _dashes(names: list[str]) -> list[str]:
 def _mark_reached(axes: Axes, curve: pd.DataFrame, column: str, value: float | None, colour: str) -> None:
     if value is None or curve.empty:
         return
-    nearest = curve.iloc[int((curve[column] - value).abs().to_numpy().argmin())]
-    axes.plot(nearest[column], nearest["quality"], "o", color=colour, markersize=6, markeredgecolor="white")
+    quality = np.interp(value, curve[column], curve["quality"])  # between evaluations, as the value is
+    axes.plot(value, quality, "o", color=colour, markersize=6, markeredgecolor="white")
 
 
 def _quality_name(rows: list[dict[str, Any]]) -> str:
     metric = METRICS.get(str(rows[0]["quality_metric"]))
-    return f"{metric.label if metric else 'quality'} on the test set"
+    return f"{metric.label if metric else 'quality'} in validation"
 
 
 def _quality_range(curves: pd.DataFrame, rows: list[dict[str, Any]]) -> tuple[float, float]:

@@ -9,9 +9,9 @@ from typing import Any
 from bench.formatting import counted, format_interval, format_points, format_value, three_digits
 from bench.matrix.limits import Limit
 from bench.metrics import metric_named
-from reports.frames.advice import CALLS, OBJECTIVES, Advice, Judged
+from reports.frames.advice import CALLS, ESTIMATED_ENERGY, OBJECTIVES, Advice, Judged
 from reports.frames.candidates import Candidate, Estimate
-from reports.frames.tradeoff import NONE
+from reports.frames.controls import NONE
 from reports.grids.cell import PRELIMINARY
 from techniques.backends import BACKENDS
 from techniques.compression import COMPRESSIONS
@@ -19,6 +19,9 @@ from techniques.registry import first_few
 
 _MAX_LISTED = 3
 _HOUR_S = 3600.0
+
+_COLUMNS = {"money_per_million": "price of a million", ESTIMATED_ENERGY: "energy, estimated"}
+"""Columns that are no metrics → what they are called."""
 
 _SHOWN = ("latency_s", "quality_loss_points", "artifact_bytes", "peak_rss_bytes")
 
@@ -30,7 +33,8 @@ def advice_lines(advice: Advice, *, per_million: bool = False) -> Iterator[str]:
     choices = counted(len(found.every), "choice")
     yield f"{found.workload}, batch {found.batch_size}, on {found.machine}: {choices} measured by {runs}"
     limits = ", ".join(f"{_label(limit)} {limit.asks}" for limit in advice.limits)
-    yield f"limits: {limits or 'none'}; of what fits, the lowest {advice.objective}"
+    estimated = " (estimate)" if advice.cost == ESTIMATED_ENERGY else ""
+    yield f"limits: {limits or 'none'}; of what fits, the lowest {advice.objective}{estimated}"
     yield from (f"note: {note}" for note in found.notes)
     yield ""
     if advice.best is None:
@@ -53,9 +57,7 @@ def _best(advice: Advice, best: Candidate) -> Iterator[str]:
     yield f"best: {best.name}, trained with {best.axes['optimizer']}"
     launches, seeds = counted(len(best.launches_s), "launch"), counted(best.seeds, "seed")
     sure = {"latency_s": launches, "quality_loss_points": seeds}
-    metrics = dict.fromkeys(
-        (*_SHOWN, *(limit.metric for limit in advice.limits), OBJECTIVES[advice.objective])
-    )
+    metrics = dict.fromkeys((*_SHOWN, *(limit.metric for limit in advice.limits), advice.cost))
     for metric in metrics:
         estimate = best.values.get(metric)
         if estimate is not None:
@@ -124,10 +126,10 @@ def _per_million(advice: Advice, best: Candidate) -> Iterator[str]:
     yield f"{CALLS:,} calls of {counted(int(best.axes['batch_size']), 'sample')}:"
     for candidate in (best, *([plain] if plain else [])):
         parts = [f"{three_digits((candidate.value('latency_s') or 0.0) * CALLS / _HOUR_S)} machine hours"]
-        for column in ("energy_j", "energy_estimate_j"):
+        for column in OBJECTIVES["energy"]:
             energy = candidate.value(column)
             if energy is not None:
-                estimated = " (estimate)" if column == "energy_estimate_j" else ""
+                estimated = " (estimate)" if column == ESTIMATED_ENERGY else ""
                 parts.append(f"{three_digits(energy * CALLS / 3.6e6)} kWh{estimated}")
                 break
         money = candidate.value("money_per_million")
@@ -167,14 +169,15 @@ def _label(limit: Limit) -> str:
 
 
 def _name(metric: str) -> str:
-    return {"money_per_million": "price of a million"}.get(metric, metric_named(metric).label)
+    return _COLUMNS.get(metric) or metric_named(metric).label
 
 
 def _value(metric: str, estimate: Estimate) -> str:
     if metric == "money_per_million":
         return three_digits(estimate.value)
     if metric != "quality_loss_points":
-        return format_interval(metric, estimate.value, estimate.low, estimate.high)
+        of = "energy_j" if metric == ESTIMATED_ENERGY else metric
+        return format_interval(of, estimate.value, estimate.low, estimate.high)
     text = f"{format_points(estimate.value)} points"
     if estimate.low is None or estimate.high is None:
         return text
@@ -210,7 +213,8 @@ def advice_document(advice: Advice) -> dict[str, Any]:
 
 def _candidate(judged: Judged) -> dict[str, Any]:
     candidate = judged.candidate
-    shown = dict.fromkeys((*_SHOWN, *OBJECTIVES.values(), "quality", *(f.metric for f in judged.findings)))
+    objectives = (column for columns in OBJECTIVES.values() for column in columns)
+    shown = dict.fromkeys((*_SHOWN, *objectives, "quality", *(f.metric for f in judged.findings)))
     return {
         "name": candidate.name,
         **candidate.axes,

@@ -10,8 +10,8 @@ import pandas as pd
 
 from bench.formatting import counted, format_points, format_value, three_digits
 from reports.frames import worst_classes
-from reports.frames.compression import CONTROL
-from reports.frames.tradeoff import MAX_NONZERO_SHARE, NONE, over_seeds
+from reports.frames.controls import CONTROL, NONE
+from reports.frames.tradeoff import MAX_NONZERO_SHARE, over_seeds
 from reports.frames.view import INFER_AXES, TRAIN_AXES, place_of, records, training_of
 from techniques.settings import split
 

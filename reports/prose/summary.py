@@ -21,7 +21,7 @@ from reports.frames.choices import (
     choices_of,
     names_of,
 )
-from reports.frames.tradeoff import NONE
+from reports.frames.controls import NONE
 from reports.frames.view import RunView, records
 from reports.grids.cell import PRELIMINARY, shortened
 from reports.prose.verdict import SMOKE, closeness, count_cells
@@ -90,9 +90,11 @@ def _training(training: TrainingChoice) -> Iterator[tuple[str, str]]:
         return
     time = format_interval("time_to_target_s", best.time_s, best.time_low_s, best.time_high_s)
     took = f", {time}" if best.time_s is not None else ""
-    seeds = f", {best.reached} of {counted(best.seeds, 'seed')}" if best.seeds > 1 else ""
+    several = len(training.scores) > 1
+    alone = ", one seed" if several else ""
+    seeds = f", {best.reached} of {counted(best.seeds, 'seed')}" if best.seeds > 1 else alone
     steps = format_value("steps_to_target", best.steps)
-    ties = closeness(training.ties).partition(" (")[0]
+    ties = closeness(training.ties, best.seeds).partition(" (")[0]
     missed = sum(score.reached < score.seeds for score in training.scores)
     of = counted(len(training.scores), "optimizer")
     not_all = f"; {missed} of {of} missed the target" if missed else ""

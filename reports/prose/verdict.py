@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis.power import MIN_SEEDS
 from bench.formatting import counted, format_points, format_value, three_digits
 from reports.frames.choices import (
     LATENCY,
@@ -94,16 +95,20 @@ def _training_sentences(workload: str, training: TrainingChoice) -> Iterator[str
             time = format_value("time_to_target_s", least_time.time_s)
             who = " and" if least_time is least_steps else f"; {least_time.label}"
             first += f"{who} in the least time ({time})"
-        yield first + closeness(training.ties) + "."
+        yield first + closeness(training.ties, least_time.seeds) + "."
+        if least_time.seeds < MIN_SEEDS and len(winners) > 1:
+            few = counted(least_time.seeds, "seed")
+            yield f"{workload}: {few}, so no verdict on optimizers, which takes {MIN_SEEDS}."
     missed = [_missed(score) for score in scores if score.reached < score.seeds]
     if missed:
         yield f"{workload}: {aim} was not reached by {'; '.join(missed)}."
 
 
-def closeness(ties: Sequence[Score]) -> str:
-    """Name the optimizers whose interval of time to target overlaps that of the best one."""
+def closeness(ties: Sequence[Score], seeds: int) -> str:
+    """Name the optimizers that are not told apart from the best one, which has so many seeds, and by what."""
     close = ", ".join(score.label for score in ties)
-    return f", statistically tied with {close} (step-time intervals overlap)" if close else ""
+    how = "step-time intervals overlap" if seeds < MIN_SEEDS else "by their seeds"
+    return f", statistically tied with {close} ({how})" if close else ""
 
 
 def _missed(score: Score) -> str:

@@ -18,7 +18,7 @@ from reports.formats.page import render_page
 from reports.ui import pages
 from reports.ui.site import Site
 
-COOKIE = "bench-ui"
+_COOKIE = "bench-ui"
 
 _HEADERS = {
     "Referrer-Policy": "no-referrer",
@@ -72,16 +72,22 @@ class _Door:
     def _refusal(self, request: Request) -> Response | None:
         """Return the answer that stands in for the page; None where the request has the cookie."""
         given = request.query_params.get("token", "")
+        cookie = cookie_of(request)
         if given and self._is_right(given):
             answer = RedirectResponse(str(request.url.remove_query_params("token")), 303)
-            answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
+            answer.set_cookie(cookie, self._token, httponly=True, samesite="strict")
             return answer
-        if self._is_right(request.cookies.get(COOKIE, "")):
+        if self._is_right(request.cookies.get(cookie, "")):
             return None
         return PlainTextResponse("open the address that `bench ui` printed: it has a token\n", 403)
 
     def _is_right(self, token: str) -> bool:
         return secrets.compare_digest(token.encode(), self._token.encode())
+
+
+def cookie_of(request: Request) -> str:
+    """Return the name of the cookie that holds the token: a browser keeps one set for all ports of a host."""
+    return f"{_COOKIE}-{request.url.port or 80}"
 
 
 def _endpoint(site: Site, page: Page) -> Callable[[Request], Response]:

@@ -103,6 +103,7 @@ def _table_page(
     found = select(frame, query, searched)
     return render_page(
         template,
+        forms=True,
         title=title,
         query=query,
         columns=columns,

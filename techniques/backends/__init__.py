@@ -348,6 +348,7 @@ _add(
     precisions=("fp32", "bf16", "fp16"),
     generates="any",
     only_generates=True,
+    drafts=True,
     fork_safe=False,
     check="techniques.backends.hardware:without_cuda",
 )

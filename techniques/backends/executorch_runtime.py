@@ -183,7 +183,7 @@ def _set_threads(threads: int) -> None:
 def _wrong_kernels(exported: torch.export.ExportedProgram, dtype: torch.dtype) -> dict[Any, Any]:
     """Return what takes the place of operators of this program that ExecuTorch has wrong kernels for."""
     operators = {node.target for node in exported.graph.nodes}
-    found = {torch.ops.aten.gelu.default: _gelu}
+    found: dict[Any, Any] = {torch.ops.aten.gelu.default: _gelu}
     if dtype == torch.float16:
         found[torch.ops.aten.layer_norm.default] = _layer_norm
     return {operator: right for operator, right in found.items() if operator in operators}

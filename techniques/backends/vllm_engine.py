@@ -3,12 +3,14 @@
 All that judges it is its own: the logits that the engine gives every symbol after each token of a text, which
 it reads through its cache.
 
-Written against the engine of vLLM 0.11 and later (`vllm.LLMEngine`); no GPU has run it yet.
+Written against the engine of vLLM 0.11 and later (`vllm.LLMEngine`), and of later ones than 0.13 for drafts,
+which that one refuses (vLLM, pull request 24322); no GPU has run it yet.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from techniques.backends.accelerators import set_fp32_arithmetic, synchronize, t
 from techniques.backends.cached_decoder import cache_shapes
 from techniques.backends.protocol import Numerics, Program, ServesOnly, TorchProgram
 from techniques.backends.text_engine import (
+    DRAFTED,
     EngineOptions,
     NewTokens,
     TextEngine,
@@ -36,6 +39,9 @@ SUPPORTED = ("llama",)
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _MEMORY_SHARE = 0.3
 """Share of the GPU's memory that it may reserve: several engines, one for each cache, may be open."""
+
+_UNREAD = 1 + DRAFTED
+"""Places of a text beyond those that a model reads: its last token, and what a draft proposes after it."""
 
 _SCORED_TEXTS = 8
 """Texts that are scored at a time: each token has a Python object for each symbol."""
@@ -63,17 +69,18 @@ class Vllm(ServesOnly):
     ) -> Program:
         """Start an engine, whose scores of whole texts are a batch's outputs."""
         longest = _read(folder, numerics).config.max_position_embeddings
-        options = EngineOptions(most_texts=_SCORED_TEXTS, most_tokens=longest + 1)
+        options = EngineOptions(most_texts=_SCORED_TEXTS, most_tokens=longest)
         engine = VllmTextEngine(folder, numerics, options)
         return TorchProgram(lambda tokens: engine.logits(tokens, 1), torch.device("cpu"), numerics.dtype)
 
     def text_engine(
         self, folder: Path, numerics: Numerics, threads: int, options: EngineOptions
     ) -> TextEngine:
-        """Start an engine; raises CannotApply for a cache in another format than fp8, and for a draft."""
+        """Start an engine; raises CannotApply for a cache in another format than fp8.
+
+        Also for a draft with other symbols, and where this vLLM takes no model as a draft.
+        """
         refuse_cache(options.cache, ("fp8",), NAME)
-        if options.draft is not None:
-            raise CannotApply(f"{NAME} has no draft models here")
         return VllmTextEngine(folder, numerics, options)
 
     def synchronize(self) -> None:
@@ -82,7 +89,10 @@ class Vllm(ServesOnly):
 
 
 class VllmTextEngine:
-    """An engine that takes requests and gives each a token in each of its steps."""
+    """An engine that takes requests and gives each a token, or several with a draft, in each of its steps.
+
+    A draft has the model's precision and the format of its cache.
+    """
 
     def __init__(self, folder: Path, numerics: Numerics, options: EngineOptions) -> None:
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # its memory is this process's then
@@ -94,24 +104,24 @@ class VllmTextEngine:
         width = 1 if options.cache else torch.finfo(numerics.dtype).bits // 8
         self._cache_bytes = sum(2 * heads * channels * width for heads, channels in cache_shapes(decoder))
         self._symbols: int = decoder.config.vocab_size
-        # A text's last token is made and never read, so that its place may be one beyond the model's.
-        most_read: int = decoder.config.max_position_embeddings
-        longer = {"max_position_embeddings": max(most_read, options.most_tokens)}
-        self._engine: Any = vllm.LLMEngine.from_engine_args(
-            vllm.EngineArgs(
-                model=str(folder),
-                skip_tokenizer_init=True,
-                dtype=_DTYPES[numerics.precision],
-                kv_cache_dtype=options.cache or "auto",
-                max_model_len=options.most_tokens,
-                hf_overrides=longer,
-                max_logprobs=self._symbols,
-                logprobs_mode="raw_logits",
-                max_num_seqs=options.most_texts,
-                gpu_memory_utilization=_MEMORY_SHARE,
-                enable_prefix_caching=False,
-            )
-        )
+        arguments: dict[str, Any] = {
+            "model": str(folder),
+            "skip_tokenizer_init": True,
+            "dtype": _DTYPES[numerics.precision],
+            "kv_cache_dtype": options.cache or "auto",
+            "max_model_len": options.most_tokens,
+            "max_logprobs": self._symbols,
+            "logprobs_mode": "raw_logits",
+            "max_num_seqs": options.most_texts,
+            "gpu_memory_utilization": _MEMORY_SHARE,
+            "enable_prefix_caching": False,
+        }
+        if options.draft is not None:
+            arguments |= drafting(decoder.config, options.draft, options.most_tokens)
+        try:
+            self._engine: Any = vllm.LLMEngine.from_engine_args(vllm.EngineArgs(**arguments))
+        except NotImplementedError as error:
+            raise CannotApply(f"{NAME} {vllm.__version__}: {str(error).partition('.')[0]}") from error
         self._numbers = itertools.count()
         self._made: dict[str, int] = {}
 
@@ -175,6 +185,23 @@ class VllmTextEngine:
         return float(self._cache_bytes)
 
 
+def drafting(config: Any, draft: Path, most_tokens: int) -> dict[str, Any]:
+    """Return the engine's arguments by which the decoder in `draft` proposes tokens to one of that config.
+
+    Raises CannotApply where their symbols differ in number: a draft proposes numbers of symbols.
+    """
+    from transformers import AutoConfig
+
+    own = AutoConfig.from_pretrained(draft, local_files_only=True)
+    if own.vocab_size != config.vocab_size:
+        raise CannotApply(
+            f"{NAME} takes a draft with the model's {config.vocab_size} symbols, not with {own.vocab_size}"
+        )
+    speculative = {"method": "draft_model", "model": str(draft), "num_speculative_tokens": DRAFTED}
+    # It proposes nothing beyond the longest text, and the last steps of one would be shorter than others.
+    return {"speculative_config": speculative, "max_model_len": most_tokens + DRAFTED}
+
+
 def as_rows(scored: Sequence[Mapping[int, Any]], symbols: int) -> torch.Tensor:
     """Return logits (tokens, symbols), fp32, from what vLLM says of each symbol after each token.
 
@@ -189,7 +216,11 @@ def as_rows(scored: Sequence[Mapping[int, Any]], symbols: int) -> torch.Tensor:
 
 
 def save_decoder(model: torch.nn.Module, numerics: Numerics, folder: Path) -> None:
-    """Write a model's decoder as transformers does; raises CannotApply for what vLLM does not read so."""
+    """Write a model's decoder as transformers does; raises CannotApply for what vLLM does not read so.
+
+    Its configuration has places for tokens that are made and never read: vLLM counts them, and keeps a table
+    of rotations for as many as the configuration says, whatever length is asked for (vLLM, issue 48894).
+    """
     decoder = decoder_of(model, NAME)
     kind = decoder.config.model_type
     if kind not in SUPPORTED:
@@ -197,6 +228,10 @@ def save_decoder(model: torch.nn.Module, numerics: Numerics, folder: Path) -> No
     cache_shapes(decoder)
     narrowed: Any = in_numbers(decoder, numerics.dtype)
     narrowed.save_pretrained(folder)
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["max_position_embeddings"] += _UNREAD
+    path.write_text(json.dumps(config, indent=2))
 
 
 def _read(folder: Path, numerics: Numerics) -> Any:

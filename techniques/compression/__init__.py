@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from techniques.compression.formats import add_formats
-from techniques.compression.properties import SHARED, TWO_OF_FOUR, ZEROS
+from techniques.compression.properties import ROUNDED, SHARED, TWO_OF_FOUR, ZEROS
 from techniques.compression.properties import TRAINS as _TRAINS
 from techniques.compression.recipes import Recipe, read_recipe
 from techniques.compression.rounding_rows import add_rounding
@@ -173,7 +173,7 @@ _channels(
 )
 _channels(
     "prune-channels-taylor",
-    "prune-channels by the sum of |weight × gradient| of all weights of a channel (Molchanov et al. 2019)",
+    "prune-channels by the sum of (weight × gradient)² of all weights of a channel (Molchanov et al. 2019)",
     control="prune-channels-random:{share}",
 )
 _channels(
@@ -317,7 +317,10 @@ _add(
     control="",
     structure="smooth-quant",
     speed="none: scales go into layer norms where nothing else reads them, else each costs a product",
-    undoes={SHARED: "would scale the weights of each input apart"},
+    undoes={
+        SHARED: "would scale the weights of each input apart",
+        ROUNDED: "would scale each input's weights off the levels that they were rounded to",
+    },
 )
 
 _student(

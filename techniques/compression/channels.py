@@ -43,24 +43,43 @@ def prune_channels_magnitude(model: torch.nn.Module, context: Context, *, share:
 
 
 def prune_channels_taylor(model: torch.nn.Module, context: Context, *, share: float) -> torch.nn.Module:
-    """Drop `share` of every layer's channels, those of least |weight × gradient| everywhere; recover.
+    """Drop `share` of every layer's channels, those of least (weight × gradient)² everywhere; recover.
 
-    The gradient is that of the loss over all calibration batches. Shapes and errors are those of
-    `prune_channels`. Source: Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning"
-    (arXiv:1906.10771), by Torch-Pruning.
+    It is averaged over calibration batches, whose gradients do not cancel then, and summed over the weights
+    of a channel. Shapes and errors are those of `prune_channels`. Source: Molchanov et al. 2019, "Importance
+    Estimation for Neural Network Pruning" (arXiv:1906.10771), equation 8; groups by Torch-Pruning.
     """
     from torch_pruning.pruner.importance import GroupTaylorImportance
 
     make_plain(model)
-    model.zero_grad()
-    for parameter in model.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    for loss in context.losses(model):
-        loss.backward()
+    _set_gradients(model, context)
     try:
         return _prune(model, context, share, "prune-channels-taylor", GroupTaylorImportance())
     finally:
         model.zero_grad()
+
+
+def _set_gradients(model: torch.nn.Module, context: Context) -> None:
+    """Give each parameter a gradient of which |weight × gradient| is the mean of (weight × gradient)².
+
+    Torch-Pruning scores by the former, of one gradient; the mean is over calibration batches.
+    """
+    parameters = [each for each in model.parameters() if each.is_floating_point()]
+    squares = [torch.zeros_like(parameter) for parameter in parameters]
+    frozen = [parameter for parameter in parameters if not parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    batches = 0
+    for loss in context.losses(model):
+        batches += 1
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+        for total, parameter, gradient in zip(squares, parameters, gradients, strict=True):
+            total += (parameter.detach() * gradient).square()
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    for parameter, total in zip(parameters, squares, strict=True):
+        weight = parameter.detach()
+        parameter.grad = torch.where(weight == 0, 0.0, total / max(1, batches) / weight)
 
 
 def prune_channels_random(model: torch.nn.Module, context: Context, *, share: float) -> torch.nn.Module:

@@ -76,13 +76,14 @@ def _untaught(pupil: torch.nn.Module, context: Context) -> torch.nn.Module:
 
 
 def soft_loss(outputs: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Return T² × KL(teacher ‖ student), both softened by T, over a batch of outputs (batch, classes).
+    """Return T² × KL(teacher ‖ student), both softened by T, of outputs (..., classes).
 
-    It is the mean over the batch, in nats. T² keeps the gradient's size as T changes. As T grows this becomes
-    the squared difference of centred outputs over twice the number of classes (Hinton et al. 2015, section
-    2.1), so it serves models that were trained by squared error too.
+    It is the mean over all answers, in nats: of a decoder's outputs (batch, time, classes) over every token,
+    as the loss of the labels is. T² keeps the gradient's size as T changes. As T grows this becomes the
+    squared difference of centred outputs over twice the number of classes (Hinton et al. 2015, section 2.1),
+    so it serves models that were trained by squared error too.
     """
     student_log = functional.log_softmax(outputs / temperature, dim=-1)
     teacher_log = functional.log_softmax(teacher / temperature, dim=-1)
-    divergence = functional.kl_div(student_log, teacher_log, log_target=True, reduction="batchmean")
-    return divergence * temperature**2
+    divergence = functional.kl_div(student_log, teacher_log, log_target=True, reduction="sum")
+    return divergence / outputs[..., 0].numel() * temperature**2

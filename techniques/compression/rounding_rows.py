@@ -46,6 +46,7 @@ def add_rounding(table: Registry[CompressionRow]) -> None:
         speed=_SPEED,
         leaves=ROUNDED,
         undoes=TRAINS,
+        control=f"finetune+{_NEAREST}",
     )
     table.add(
         "lora",

@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from techniques.compression.criteria import best_each
 from techniques.compression.grids import Grid
 from techniques.layers import covers, layers_of
 from techniques.outputs import parts, widened
@@ -51,11 +52,9 @@ def in_float8(numbers: torch.Tensor) -> torch.Tensor:
 
 
 def pruned_weight(weight: torch.Tensor, sparsity: float) -> torch.Tensor:
-    """Set this share of a weight's numbers to 0, the smallest ones."""
-    dropped = round(sparsity * weight.numel())
-    if not dropped:
-        return weight.clone()
-    return torch.where(weight.abs() > weight.abs().flatten().kthvalue(dropped).values, weight, 0)
+    """Set this share of a weight's numbers to 0, the smallest ones; of equally small ones the first."""
+    (keep,) = best_each([weight.abs()], sparsity)
+    return torch.where(keep, weight, 0)
 
 
 _ROUNDED: dict[str, tuple[Change, Change | None]] = {

@@ -69,15 +69,20 @@ State = Callable[[Sequence[Shape], Mapping[str, Setting]], int]
 class OptimizerRow(Row):
     """An optimizer: `about` names its paper, `defaults` are as published.
 
-    `space` is what its settings are searched in: its rate, and what else its paper tunes. `state` gives the
-    bytes that it keeps by theory, for each group of parameters; a row of one group has it under its own name.
+    `tried_on` names the workload on whose data the default rate was chosen, where no paper has one. `space`
+    is what its settings are searched in: its rate, and what else its paper tunes. `state` gives the bytes
+    that it keeps by theory, for each group of parameters; a row of one group has it under its own name.
+    `surplus` gives those that this implementation keeps beyond the theory, and `surplus_about` what they are.
     `takes` says what `implementation` is called with: the named parameters, or the model, where it has to
     know which parameters are embeddings. `cannot` says what it does not train, and why. `own_average`: it
     evaluates an average of the weights that it trains, which stands for a schedule.
     """
 
+    tried_on: str = ""
     space: Mapping[str, Span] = field(default_factory=dict)
     state: Mapping[str, State] = field(default_factory=dict)
+    surplus: Mapping[str, State] = field(default_factory=dict)
+    surplus_about: str = ""
     takes: Literal["parameters", "model"] = "parameters"
     cannot: str = ""
     own_average: bool = False
@@ -92,6 +97,8 @@ class OptimizerRow(Row):
                 raise ValueError(f"space: {key!r} must go from low to high, got {span}")
             for end in (span.low, span.high):
                 self.read(key, f"{end:g}")
+        if self.surplus.keys() - self.state.keys() or bool(self.surplus) != bool(self.surplus_about):
+            raise ValueError("surplus: needs a state of the same group, and surplus_about")
 
     def state_bytes(
         self, groups: Mapping[str, Sequence[Shape]], settings: Mapping[str, Setting]
@@ -100,3 +107,9 @@ class OptimizerRow(Row):
         if any(name not in self.state for name in groups):
             return None
         return sum(self.state[name](shapes, settings) for name, shapes in groups.items())
+
+    def surplus_bytes(self, groups: Mapping[str, Sequence[Shape]], settings: Mapping[str, Setting]) -> int:
+        """Return the bytes of state that this implementation keeps beyond the theory."""
+        return sum(
+            self.surplus[name](shapes, settings) for name, shapes in groups.items() if name in self.surplus
+        )

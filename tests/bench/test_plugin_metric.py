@@ -72,7 +72,7 @@ def test_every_file_of_the_report_has_it_without_the_plug_in(report):
 
 def test_its_name_is_on_the_axis_of_the_figure(report):
     (figure,) = (report / "plots").glob("training-curves-*.svg")
-    assert "Dice coefficient on the test set" in figure.read_text()
+    assert "Dice coefficient in validation" in figure.read_text()
 
 
 def test_show_has_it_without_the_plug_in(command, results):

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from bench import datasets
 from bench.datasets import DATASETS
+from bench.errors import DataError
 from bench.metrics import METRICS
+from bench.plan.stages import SMOKE_TEST_SAMPLES
 from bench.workloads import WORKLOADS
+from bench.workloads.loading import load_workload
 from docs.reference import python
 from docs.reference.commands import find_commands, own_options
 from docs.reference.matrix import sections
 from docs.reference.protocols import entry_point_groups
+from docs.reference.splits import SPLITS
 from reports.frames.columns import TABLES
 from reports.frames.record_columns import RECORDS
 from techniques.backends import BACKENDS
@@ -23,6 +28,9 @@ from techniques.optimizers import OPTIMIZERS
 from techniques.precisions import PRECISIONS
 from techniques.registry import Registry, Row, load_reference
 from tests.support.pages import PAGES_FOLDER, ROOT, blocks
+
+BUNDLED = ("digits", "diabetes-mlp", "breast-cancer-mlp")
+"""Workloads whose data come with a package that is installed."""
 
 
 @pytest.fixture
@@ -81,6 +89,56 @@ def test_every_technique_is_there_with_its_settings(page):
 
 def test_every_workload_and_data_set_is_there(page):
     assert all(f"| `{name}` |" in page("workloads") for name in (*WORKLOADS.rows(), *DATASETS))
+
+
+def own_workloads() -> list[str]:
+    """Return the workloads that come with the suite and train; others may be of other tests' plug-ins."""
+    rows = WORKLOADS.rows().values()
+    ours = [row for row in rows if row.implementation.startswith("bench.workloads.")]
+    return [row.name for row in ours if row.complete and not row.inference_only]
+
+
+def test_every_workload_has_a_row_with_its_data_licence_split_samples_and_target(page):
+    text = section(page("workloads"), "## Their data")
+    names = own_workloads()
+    assert len(names) > 20 and set(names) == set(SPLITS)
+    for name in names:
+        row = WORKLOADS.get(name)
+        (line,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+        assert all(f"`{data}`" in line and DATASETS[data].licence in line for data in row.datasets)
+        assert SPLITS[name].how in line and f"`{row.quality_metric}` ≥ {row.target:g} |" in line
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in BUNDLED else pytest.mark.slow)
+        for name in SPLITS
+        if "llama-22m" not in name
+    ],
+)
+def test_a_workload_has_as_many_samples_as_its_row_says(name):
+    for part in WORKLOADS.get(name).datasets:
+        try:
+            if datasets.locate(part) is None:
+                pytest.skip(f"{part} is not here")
+        except DataError as error:
+            pytest.skip(str(error))
+    _, data = load_workload(name)
+    assert data.validation is not None
+    found = len(data.train_inputs), len(data.validation.inputs), len(data.test_inputs)
+    assert found == SPLITS[name].samples
+    if WORKLOADS.get(name).quality_metric == "auc":
+        for targets in (data.validation.targets, data.test_targets):
+            assert len(set(targets[:SMOKE_TEST_SAMPLES].tolist())) == 2
+
+
+def test_every_target_says_how_it_was_found(page):
+    found = ("By the rule", "By hand", "By one training", "By trainings", "Not measured")
+    trained = [row for row in WORKLOADS.rows().values() if row.complete and not row.inference_only]
+    for row in trained:
+        assert row.target_basis.startswith(found), row.name
+        assert f"| `{row.name}` | {row.target:g} | {row.target_basis} |" in page("workloads")
 
 
 def test_the_columns_that_measure_returns_are_there(page):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from docs.results import backends, compression, optimizers, standard
-from docs.results.measured import BY_HAND, Measured, measured_by, write
+from docs.results.measured import BY_HAND, MOST_LOST_POINTS, Measured, listed, measured_by, write
 from tests.support.pages import PAGES_FOLDER, ROOT
 from tests.support.synthetic_run import Synthetic, build
 from tests.support.trainings import build_trainings
@@ -72,6 +74,54 @@ def test_the_page_of_compression_answers_and_lists_every_method(tmp_path):
     assert "| compression | quality loss (points) | smaller | `cpu-eager` | `onnxruntime` |" in shown
 
 
+def test_the_fastest_backend_is_named_and_not_the_one_with_the_largest_ratio(tmp_path):
+    made_up = Synthetic(optimizers=("adam",), compressions=("none", "prune-channels:0.5"), launches=6)
+    build(tmp_path, made_up).close()
+    measured = measured_by(tmp_path)
+    table = measured.frames["tradeoff"]
+    slow = (table["backend"] == "cpu-eager") & (table["compression"] != "none")
+    fast = (table["backend"] == "onnxruntime") & (table["compression"] != "none")
+    table.loc[slow, ["latency_s", "speedup"]] = 0.3e-3, 9.0
+    table.loc[fast, ["latency_s", "speedup"]] = 0.2e-3, 2.0
+    table.loc[slow | fast, ["loss_points", "same_timing"]] = 0.5, False
+    table.loc[table["compression"] == "none", "latency_s"] = [2.7e-3, 0.4e-3]
+    shown = compression.page(replace(measured, frames={**measured.frames, "tradeoff": table}))
+    answer = shown.partition("## Do half of the channels pay?")[2].partition("##")[0]
+    assert "200 µs on `onnxruntime`, " in answer and "cpu-eager" not in answer
+    assert "the fastest `none` takes 400 µs on `onnxruntime`, 2.00×" in answer
+    table.loc[fast, "loss_points"] = 3.0
+    shown = compression.page(replace(measured, frames={**measured.frames, "tradeoff": table}))
+    answer = shown.partition("## Do half of the channels pay?")[2].partition("##")[0]
+    assert "300 µs on `cpu-eager`" in answer and "1.33×" in answer
+
+
+def test_the_page_of_compression_says_who_pays(tmp_path):
+    build(tmp_path, Synthetic(compressions=("none", "prune-magnitude:0.5"), seeds=(0, 1, 2))).close()
+    shown = compression.page(measured_by(tmp_path))
+    pays = shown.partition("## Who pays?")[2].partition("\n## ")[0]
+    assert "Which classes lose quality?" in pays and "shirt" in pays
+
+
+def test_a_new_page_is_named_in_the_site_and_an_old_one_gets_its_day(tmp_path: Path):
+    index = Path("docs/pages/results/index.md")
+    (tmp_path / index).parent.mkdir(parents=True)
+    for path in (Path("mkdocs.yml"), index):
+        (tmp_path / path).write_text((ROOT / path).read_text())
+    for day in (date(2027, 1, 2), date(2027, 2, 3)):
+        listed(tmp_path, "further", "Further", "what else is asked", day)
+        listed(tmp_path, "backends", "Backends", "unused", day)
+    pages = yaml.safe_load((tmp_path / "mkdocs.yml").read_text())["nav"]
+    named = [entry for part in pages for entry in part.get("Results", [])]
+    assert named.count({"Further": "results/further.md"}) == 1
+    assert named.count({"Backends": "results/backends.md"}) == 1
+    rows = (tmp_path / index).read_text().splitlines()
+    assert rows.count("| [Further](further.md) | 3 February 2027 | what else is asked |") == 1
+    question = "every backend, format and precision on three models"
+    assert rows.count(f"| [Backends](backends.md) | 3 February 2027 | {question} |") == 1
+    before = (ROOT / index).read_text().splitlines()
+    assert len(rows) == len(before) + 1 and sum(row in before for row in rows) == len(before) - 1
+
+
 def test_the_page_of_standard_answers_for_each_model_and_lists_its_cells(tmp_path):
     made_up = Synthetic(workloads=("digits", "letters"), optimizers=("adam",))
     build(tmp_path, made_up).close()
@@ -81,7 +131,7 @@ def test_the_page_of_standard_answers_for_each_model_and_lists_its_cells(tmp_pat
     assert f"{len(table)} cells: " in shown and "2 skipped" in shown
     for workload in made_up.workloads:
         own = table[(table["workload"] == workload) & table["ranked"]]
-        best = own[own["quality_loss_points"] <= standard.MOST_LOST_POINTS].nsmallest(1, "latency_s").iloc[0]
+        best = own[own["quality_loss_points"] <= MOST_LOST_POINTS].nsmallest(1, "latency_s").iloc[0]
         assert f"- {workload}: `{best['compression']}` on `{best['backend']}`, " in shown
         assert f"### {workload}, trained by adam" in shown
     assert shown.count("| compression | points lost | `cpu-eager` | `onnxruntime` |") == 2

@@ -41,7 +41,10 @@ class Claim:
 
 CLAIMS = (
     Claim("4 bits: what rounding loses", "none", "round-to-nearest:bits=4,group=0", ("digits",)),
-    Claim("4 bits: what qat recovers", "qat:bits=4,group=0", "round-to-nearest:bits=4,group=0", ("digits",)),
+    Claim(
+        "4 bits: what qat recovers, over training as long and rounding then",
+        *("qat:bits=4,group=0", "finetune+round-to-nearest:bits=4,group=0", ("digits",)),
+    ),
     Claim("4 bits: what qat still loses", "none", "qat:bits=4,group=0", ("digits",)),
     Claim("a teacher, width 0.25", "distill:0.25", "student:0.25", ("digits", "fashion-mnist-simplecnn")),
     Claim("a teacher, width 0.5", "distill:0.5", "student:0.5", ("digits",)),

@@ -97,7 +97,7 @@ def cases(with_time: bool) -> Iterator[tuple[Found, list[Found]]]:
 def training(family: Family, size: Size, with_time: bool = False, again: bool = False) -> Found:
     """Project and measure a training step."""
     batch = BATCHES[family.name]
-    projected = ProjectedModel(family.subject(size), "fp32", fused=False)
+    projected = ProjectedModel(family.subject(size), "fp32", on_gpu=False)
     footprint = projected.training(checkpointing=again)
     update = update_of(OPTIMIZER, projected.model, mixed=False, all_at_once=False)
     peak = footprint.peak(batch)
@@ -129,7 +129,7 @@ def checkpointed_training(family: Family, size: Size, with_time: bool = False) -
 def inference(family: Family, size: Size, with_time: bool = False) -> Found:
     """Project and measure an inference."""
     batch = BATCHES[family.name]
-    footprint = ProjectedModel(family.subject(size), "fp32", fused=False).forward()
+    footprint = ProjectedModel(family.subject(size), "fp32", on_gpu=False).forward()
     torch.manual_seed(0)
     model = family.model(size).eval()
     inputs, _ = family.batch(batch)

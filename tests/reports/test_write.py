@@ -130,6 +130,7 @@ def test_verdict_names_the_winners(page: str) -> None:
     assert "24 cells: 20 ok, 1 INVALID, 3 skipped" in verdict
     assert "momentum reached 90 % accuracy in the fewest steps (450) and in the least time" in verdict
     assert "accuracy was not reached by sgd" in verdict
+    assert "1 seed, so no verdict on optimizers, which takes 3" in verdict
     assert "lowest latency within 1 point" in verdict
     assert "int8-static on onnxruntime" in verdict and "trained with adam" in verdict
 

@@ -11,6 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from bench.__main__ import INTERNAL
+
 Bench = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -33,7 +35,7 @@ def command() -> Bench:
     def call(*arguments: object) -> subprocess.CompletedProcess[str]:
         words = tuple(map(str, arguments))
         outcome = run(words)
-        assert not outcome.uncaught, outcome.uncaught
+        assert not outcome.uncaught and outcome.code != INTERNAL, outcome.uncaught or outcome.err
         return subprocess.CompletedProcess(words, outcome.code, outcome.out, outcome.err)
 
     return call

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -16,7 +17,7 @@ from reports.ui.site import Site
 from tests.support.hostile import NAMES
 from tests.support.synthetic_run import Synthetic, build
 
-TOKEN, COOKIE = "a-token", "bench-ui"
+TOKEN = "a-token"
 MADE_UP = Synthetic(optimizers=("adam",), compressions=("none", "int8-static"), launches=6)
 SLOWER = {"infer digits/dense@cpu-eager": (Measurement("latency_s", 2e-3, n=500),)}
 HOSTILE = "<script>alert(1)<b>\"'&\x1b[31m" + "n" * 300
@@ -36,18 +37,25 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(results: Path) -> Iterator[str]:
+    with serving(results, TOKEN) as address:
+        yield address
+
+
+@contextmanager
+def serving(results: Path, token: str) -> Iterator[str]:
+    """Serve a store, and return the address."""
     from reports.ui.app import make_app
 
     uvicorn = pytest.importorskip("uvicorn")
-    app = make_app(Site(results, "", TOKEN))
+    app = make_app(Site(results, "", token))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
-    serving = threading.Thread(target=server.run, daemon=True)
-    serving.start()
+    running = threading.Thread(target=server.run, daemon=True)
+    running.start()
     while not server.started:
-        assert serving.is_alive()
+        assert running.is_alive()
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
-    serving.join()
+    running.join()
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,7 @@ def projected() -> int:
         forward=lambda model, tokens: model(tokens),
         loss=lambda model, tokens, targets: loss_of(model(tokens), targets),  # type: ignore[arg-type]
     )
-    model = ProjectedModel(subject, "fp32", fused=False)
+    model = ProjectedModel(subject, "fp32", on_gpu=False)
     footprint = model.training(checkpointing=False)
     update = update_of("adamw", model.model, mixed=False, all_at_once=False)
     found = device_memory(

@@ -48,6 +48,8 @@ class Synthetic:
     measured: Mapping[str, tuple[Measurement, ...]] = field(default_factory=dict)
     """Start of a stage's label → what it measures beside the rest, or in its place: samples in each launch,
     all else in the first."""
+    unlaunched: tuple[str, ...] = ()
+    """Starts of the labels of stages that have no launch, as where a run was ended early."""
     further: tuple[str, ...] = ()
     """Kinds of stages that each lowered cell has too; all that they measure is in `measured`."""
 
@@ -58,9 +60,15 @@ def key_of(text: str) -> str:
 
 
 def build(
-    folder: Path, made_up: Synthetic, *, run_id: str = "run-1", finish: bool = True, url: str = ""
+    folder: Path,
+    made_up: Synthetic,
+    *,
+    run_id: str = "run-1",
+    finish: bool = True,
+    url: str = "",
+    identity: str = "identity",
 ) -> Store:
-    """Enter a run into a new store in `folder`, or on a server."""
+    """Enter a run into the store in `folder`, or on a server; runs of one command share an identity."""
     cells, stages = [], {}
     for point in _points(made_up):
         cell, own = _cell(made_up, *point)
@@ -77,7 +85,7 @@ def build(
         **made_up.request,
     }
     plan = (list(stages.values()), cells)
-    store.start_run(run_id, "identity", "quick", command, request, *plan, host=made_up.host)
+    store.start_run(run_id, identity, "quick", command, request, *plan, host=made_up.host)
     for stage in stages.values():
         _launch(store, run_id, stage, made_up)
     store.add_overhead(run_id, "imports", 12.5)
@@ -168,6 +176,8 @@ def _settings_of(optimizer: str) -> dict[str, Any]:
 
 
 def _launch(store: Store, run_id: str, stage: StageRow, made_up: Synthetic) -> None:
+    if stage.label.startswith(made_up.unlaunched):
+        return
     special = next((r for start, r in made_up.results.items() if stage.label.startswith(start)), None)
     if special is not None:
         store.add_launch(run_id, stage, 0, special)

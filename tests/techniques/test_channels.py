@@ -147,6 +147,22 @@ def test_each_criterion_keeps_other_channels():
     assert set(kept(prune_channels_taylor, 0.75)) <= {2, 3}
 
 
+def test_batches_whose_gradients_are_opposite_do_not_cancel():
+    """The first channel moves each batch's loss by 4, up or down; the second both by a tenth."""
+
+    class Opposite(Untrained):
+        def losses(self, model: nn.Module) -> list[torch.Tensor]:
+            return [4 * sign * model(batch).sum() for sign, batch in zip((1, -1), self.batches, strict=True)]
+
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        model[1].weight.copy_(torch.tensor([[1.0, 1.0]]))
+    batches = [torch.tensor([[1.0, 0.1]]), torch.tensor([[1.0, -0.1]])]
+    prune_channels_taylor(model, Opposite(batches[0], batches), share=0.5)
+    assert model[0].weight.tolist() == [[1.0, 0.0]]
+
+
 def test_lots_are_drawn_by_the_seed_alone():
     def left(seed: int) -> list[int]:
         context = Untrained(torch.zeros(1, 2))

@@ -56,6 +56,15 @@ def test_soft_loss_is_the_divergence_written_out():
     assert soft_loss(outputs, teacher, temperature).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_tokens_of_a_text_count_as_the_samples_of_a_batch_do():
+    """A mean over answers, as the labels' cross-entropy is one: a text of 7 tokens weighs as much as one."""
+    outputs, teacher = torch.randn(4, 7, 5), torch.randn(4, 7, 5)
+    flat = soft_loss(outputs.flatten(0, 1), teacher.flatten(0, 1), 2.0)
+    assert soft_loss(outputs, teacher, 2.0).item() == pytest.approx(flat.item(), rel=1e-5)
+    repeated = soft_loss(outputs[:, :1].expand(4, 7, 5), teacher[:, :1].expand(4, 7, 5), 2.0)
+    assert repeated.item() == pytest.approx(soft_loss(outputs[:, 0], teacher[:, 0], 2.0).item(), rel=1e-5)
+
+
 def test_at_high_temperature_it_is_the_squared_difference_of_centred_outputs():
     outputs, teacher = torch.randn(16, 10).double(), torch.randn(16, 10).double()
     difference = (outputs - outputs.mean(1, keepdim=True)) - (teacher - teacher.mean(1, keepdim=True))

@@ -95,6 +95,8 @@ def test_a_format_before_the_end_and_none_in_a_chain_are_refused(text):
         ("gptq:4+lora:8", "lora after gptq would train each weight to a value of its own"),
         ("qat:4+gptq:4", "gptq after qat would choose each rounding again"),
         ("share-weights:4+sign-round:4", "would move weights that share a value apart"),
+        ("gptq:4+smooth-quant+int4-weight", "smooth-quant after gptq would scale each input's weights off"),
+        ("qat:8+smooth-quant+int8-static", "smooth-quant after qat would scale"),
     ],
 )
 def test_a_step_that_would_undo_an_earlier_one_is_refused_with_the_reason(text, why):
@@ -115,6 +117,7 @@ def test_a_step_that_would_undo_an_earlier_one_is_refused_with_the_reason(text, 
         "prune-magnitude:0.5+distill:0.5",  # the pruned model teaches
         "distill:0.5+prune-magnitude:0.5+int8-static",
         "prune-2-4+lora:8+gptq:4+int4-weight",
+        "smooth-quant:0.5+gptq:4+int4-weight",
         "prune-magnitude:0.5+qat:8,activations=int8+int8-dynamic",
     ],
 )
@@ -128,10 +131,12 @@ def test_a_step_says_what_speed_to_expect_and_has_a_control_of_its_settings(name
     control = step.row.control_of(step.settings)
     assert step.row.speed
     if control:
-        (found,) = parse_recipe(control).steps
-        shared = step.settings.keys() & found.settings.keys()
-        assert found.name != name and all(found.settings[key] == step.settings[key] for key in shared)
-        assert found.row.budget == step.row.budget
+        steps = parse_recipe(control).steps
+        shared = step.settings.keys() & steps[-1].settings.keys()
+        assert all(steps[-1].settings[key] == step.settings[key] for key in shared)
+        assert name not in [each.name for each in steps]
+        trains = [each.row.budget for each in steps if each.row.budget != "none"]
+        assert trains == [step.row.budget] * (step.row.budget != "none")
     else:
         assert name in ("finetune", "student", "student-depth", "smooth-quant", "round-to-nearest")
 

@@ -73,6 +73,12 @@ def test_pruning_zeroes_the_smallest_share(sparsity):
     assert torch.equal(pruned[pruned != 0], weight[pruned != 0])
 
 
+def test_of_equal_weights_the_share_is_pruned_too():
+    """A weight that was rounded before has few values: all of one must not go for a share of them."""
+    pruned = pruned_weight(torch.tensor([[1.0, -1.0, 1.0, -1.0], [2.0, 1.0, 1.0, 1.0]]), 0.5)
+    assert int((pruned == 0).sum()) == 4 and pruned[1, 0] == 2
+
+
 def test_weights_and_inputs_are_changed_inside_only():
     layer = nn.Linear(4, 4)
     weight = layer.weight.detach().clone()

@@ -16,7 +16,7 @@ from bench.instruments.generation import divergence, time_generation
 from techniques.backends import BACKENDS
 from techniques.backends.cached_decoder import cache_shapes
 from techniques.backends.protocol import Numerics
-from techniques.backends.text_engine import EngineOptions, Scores, TimesItself
+from techniques.backends.text_engine import DRAFTED, EngineOptions, Scores, TimesItself
 from techniques.registry import CannotApply
 from tests.support.tiny_decoder import (
     FP32,
@@ -181,6 +181,44 @@ def test_vllms_own_logits_and_tokens_are_eager_pytorchs_and_those_with_fp8_are_n
         whole = model(texts)[:, PROMPT - 1 :]
     fp8 = backend.text_engine(tmp_path, FP32, 1, EngineOptions("fp8", most_texts=3, most_tokens=64))
     assert 0 < divergence(whole, fp8.logits(texts, PROMPT)).nats < 0.1
+
+
+@pytest.mark.skipif(BACKENDS.get("vllm").unavailable() is not None, reason="vLLM is not installed, or no GPU")
+@pytest.mark.slow
+def test_a_draft_of_vllms_proposes_tokens_and_the_texts_stay_the_same(model, texts, tmp_path):
+    backend, places = BACKENDS.parse("vllm").create(), [tmp_path / name for name in ("own", "small")]
+    for place, decoder in zip(places, (model, tiny_decoder(1, heads=1)), strict=True):
+        place.mkdir()
+        backend.lower(decoder, torch.zeros(1, 8, dtype=torch.int64), FP32, (), place)
+    prompts = texts[:, :PROMPT]
+    expected = continued(backend.text_engine(places[0], FP32, 1, OPTIONS), prompts, NEW)
+    for draft in places:
+        engine = backend.text_engine(places[0], FP32, 1, EngineOptions("", draft, 3, 64))
+        assert torch.equal(continued(engine, prompts, NEW), expected)
+        if draft == places[0]:
+            steps = list(engine.stream(prompts, NEW))
+            assert len(steps) < NEW and max(len(new) for new in steps[1]) > 1
+
+
+def test_vllms_draft_has_room_for_what_it_proposes_after_the_last_token_and_the_models_symbols(
+    model, tmp_path
+):
+    from transformers import LlamaConfig
+
+    from techniques.backends.vllm_engine import drafting, save_decoder
+
+    save_decoder(model, FP32, tmp_path)
+    window = model.decoder.config.max_position_embeddings
+    found = drafting(model.decoder.config, tmp_path, window + 1)
+    places = LlamaConfig.from_pretrained(tmp_path).max_position_embeddings
+    assert found["max_model_len"] == window + 1 + DRAFTED <= places
+    assert found["speculative_config"] == {
+        "method": "draft_model",
+        "model": str(tmp_path),
+        "num_speculative_tokens": DRAFTED,
+    }
+    with pytest.raises(CannotApply, match="a draft with the model's 5 symbols, not with 1024"):
+        drafting(LlamaConfig(vocab_size=5), tmp_path, 64)
 
 
 def test_vllm_is_not_here_without_a_gpu():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,6 +14,8 @@ from techniques.registry import Obstacle
 
 THIS_MACHINE = ""
 """The name of the node of a run without a cluster."""
+
+_LOOK_AGAIN_S = 1.0
 
 
 class Executor(Protocol):
@@ -82,3 +85,17 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """End everything that runs on the nodes, and give them back."""
+
+
+def wait_for_nodes(engine: Engine, say: Callable[[str], None]) -> Sequence[Node]:
+    """Return the nodes that take requests; where there is none, sleep until one comes, and say why.
+
+    Raises BenchError where no node can come any more.
+    """
+    said = ""
+    while not (nodes := engine.nodes()):
+        if said != (reason := engine.waiting_for()):
+            say(f"waiting for {reason}")
+            said = reason
+        time.sleep(_LOOK_AGAIN_S)
+    return nodes

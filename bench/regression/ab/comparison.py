@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.analysis.comparable import differences
 from bench.errors import BenchError
 from bench.execution.on_demand import Offer
 from bench.formatting import counted
@@ -18,6 +21,7 @@ from bench.regression.ab.blocks import Rules, Side, Timing, compare, finding
 from bench.regression.ab.libraries import difference_of, python_with, requirements_of
 from bench.regression.ab.revisions import Say, place_of
 from bench.regression.ab.sampling import CommandSampler, MatrixSampler, Place, Sampler
+from bench.regression.exact import notes_of_descriptions
 from bench.regression.finding import Comparison
 from bench.regression.revisions import Repository
 from bench.regression.verdict import judge_untimed
@@ -83,10 +87,11 @@ def compare_sides(options: Options, say: Say) -> Comparison:
         timings, notes = _matched(options, offers)
         comparison.notes += notes
         say(f"comparing {counted(len(timings), 'timing')} for at most {options.rules.budget_s:.0f} s")
+        chance = random.Random(options.rules.seed)
         compare(
             timings,
             lambda side, key: samplers[side].sample(key),
-            lambda: _renew(samplers),
+            lambda: _renew(samplers, chance),
             options.rules,
             say,
         )
@@ -94,15 +99,27 @@ def compare_sides(options: Options, say: Say) -> Comparison:
         comparison.findings += map(finding, timings)
         first, second = (samplers[side].end() for side in _SIDES)
         if first and second and options.kind != "settings":
-            comparison.findings += judge_untimed(first, second, alike=options.kind != "libraries")
+            judge_contents(comparison, first, second)
     return comparison
 
 
-def _renew(samplers: Mapping[Side, Sampler]) -> None:
-    """Give both sides fresh servers at the same time: nothing is timed meanwhile."""
-    for sampler in samplers.values():
+def judge_contents(comparison: Comparison, first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
+    """Enter what is not timed of both sides; values that follow from the seed only of one environment."""
+    differing = differences(first["environment"], second["environment"])
+    if differing:
+        what = ", ".join(differing)
+        comparison.notes.append(f"environments differ in {what}: what follows from the seed is not compared")
+    comparison.findings += judge_untimed(first, second, alike=not differing)
+    comparison.notes += notes_of_descriptions(first["stages"], second["stages"])
+
+
+def _renew(samplers: Mapping[Side, Sampler], chance: random.Random) -> None:
+    """Give both sides fresh servers at the same time, in random order: nothing is timed meanwhile."""
+    both = list(samplers.values())
+    chance.shuffle(both)
+    for sampler in both:
         sampler.start_renewal()
-    for sampler in samplers.values():
+    for sampler in both:
         sampler.end_renewal()
 
 
@@ -112,6 +129,7 @@ def _refuse_what_fails(timings: Sequence[Timing]) -> None:
 
 
 def _check(options: Options) -> None:
+    _check_command(options.command)
     if bool(options.command) == bool(options.matrix) and options.kind != "results":
         raise BenchError("bench ab needs --command or --matrix: what is to be timed on both sides")
     if options.command and options.kind in ("settings", "results"):
@@ -137,6 +155,15 @@ def _check(options: Options) -> None:
             raise BenchError(
                 f"--printed: needs one group, the number, as 'loss: ([0-9.]+)', got {options.pattern!r}"
             )
+
+
+def _check_command(command: str) -> None:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise BenchError(f"--command: {command!r} is no command line: {error}") from None
+    if command and not words:
+        raise BenchError("--command: names no program")
 
 
 @contextmanager
@@ -169,7 +196,9 @@ def _in_folder(place: Place, below: Path) -> Place:
 
 def _sampler(options: Options, side: Side, place: Place) -> Sampler:
     if options.command:
-        return CommandSampler(place, options.command, options.timeout_s, options.pattern)
+        # A sample of twice the whole budget has no part in any verdict.
+        timeout_s = min(options.timeout_s, 60.0 + 2 * options.rules.budget_s)
+        return CommandSampler(place, options.command, timeout_s, options.pattern)
     own = options.results.resolve() / "ab"
     name = f"{side}-{re.sub(r'[^A-Za-z0-9._-]+', '-', place.name)[:60]}"
     text = options.a if side == "A" else options.b

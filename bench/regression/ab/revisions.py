@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
+import re
 import shutil
+import site
 import subprocess
 import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -50,7 +53,7 @@ def place_of(repository: Repository, revision: str, say: Say, extras: Sequence[s
     """
     top = repository.folder
     if not revision:
-        yield Place(WORK_TREE, top, variables=_found_in(top))
+        yield Place(WORK_TREE, top, variables=_found_in(top, top))
         return
     commit = repository.commit(revision).revision
     folder = Path(tempfile.mkdtemp(prefix="bench-ab-"))
@@ -60,18 +63,40 @@ def place_of(repository: Repository, revision: str, say: Say, extras: Sequence[s
         python = (
             sys.executable if _requirements(tree) == _requirements(top) else _own_python(tree, say, extras)
         )
-        yield Place(revision, tree, python, _found_in(tree))
+        yield Place(revision, tree, python, _found_in(tree, top))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         repository.prune_worktrees()
 
 
-def _found_in(tree: Path) -> dict[str, str]:
-    """Return the variable by which Python finds a tree's own modules before those that are installed."""
-    folders = [str(path) for path in (tree / "src", tree) if path.is_dir()]
-    before = os.environ.get("PYTHONPATH", "")
-    kept = [part for part in before.split(os.pathsep) if part and Path(part).resolve() != Path.cwd()]
-    return {"PYTHONPATH": os.pathsep.join([*folders, *kept])}
+def _found_in(tree: Path, top: Path) -> dict[str, str]:
+    """Return the variable by which Python finds a tree's own modules before those that are installed.
+
+    Folders of the repository at `top` that modules come from now, by PYTHONPATH or as they are installed
+    editable, become those of the tree: else both sides would import the work tree's code.
+    """
+    top = top.resolve()
+    before = [Path(part).resolve() for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    inside = [path.relative_to(top) for path in (*before, *_editable()) if path.is_relative_to(top)]
+    own = dict.fromkeys(tree / part for part in (Path("src"), Path(), *inside))
+    others = [path for path in before if not path.is_relative_to(top)]
+    return {"PYTHONPATH": os.pathsep.join(map(str, [*filter(Path.is_dir, own), *others]))}
+
+
+def _editable() -> Iterator[Path]:
+    """Yield the folders of what is installed editable here: lines of .pth files, and setuptools' finders."""
+    for folder in map(Path, site.getsitepackages()):
+        for path in sorted(folder.glob("*.pth")):
+            lines = path.read_text(errors="replace").splitlines()
+            yield from (Path(line).resolve() for line in lines if line.startswith("/"))
+        for path in sorted(folder.glob("__editable__*_finder.py")):
+            found = _MAPPING.search(path.read_text(errors="replace"))
+            with suppress(ValueError, SyntaxError):
+                places = ast.literal_eval(found[1]) if found else {}
+                yield from (Path(str(place)).resolve().parent for place in places.values())
+
+
+_MAPPING = re.compile(r"^MAPPING\b[^=\n]*= (\{[^\n]*\})$", re.MULTILINE)
 
 
 def _requirements(tree: Path) -> str:
@@ -154,8 +179,6 @@ def environment(
 
 def _see_also(python: Path) -> None:
     """Let an environment see the packages of this one, after its own; what is installed editable too."""
-    import site
-
     (own,) = (python.parent.parent / "lib").glob("python*/site-packages")
     lines = [f"import site; site.addsitedir({folder!r})\n" for folder in site.getsitepackages()]
     (own / "alongside.pth").write_text("".join(lines))

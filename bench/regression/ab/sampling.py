@@ -81,9 +81,18 @@ class CommandSampler:
     timeout_s: float
     pattern: str = ""
 
+    @property
+    def _metrics(self) -> list[str]:
+        return [*USED, *(["printed"] if self.pattern else [])]
+
     def timings(self) -> Sequence[Offer]:
-        metrics = [*USED, *(["printed"] if self.pattern else [])]
-        return [Offer(self.command, self.command, metric) for metric in metrics]
+        """Return what can be sampled, after the command ran once.
+
+        The first run in a fresh worktree compiles byte code and reads files that no cache has: it is not
+        counted.
+        """
+        self.sample(self.command)
+        return [Offer(self.command, self.command, metric) for metric in self._metrics]
 
     def start_renewal(self) -> None:
         return
@@ -93,14 +102,14 @@ class CommandSampler:
 
     def sample(self, key: str) -> Mapping[str, Launched]:
         words = shlex.split(key)
-        if Path(words[0]).name in ("python", "python3"):
+        if _is_own_python(Path(words[0])):
             words[0] = self.place.python
         with TemporaryDirectory(prefix="bench-ab-") as folder:
             output = Path(folder) / "output"
             used = _spawned(words, self.place, output, self.timeout_s)
             printed = output.read_text(errors="replace") if output.is_file() else ""
         if reason := _why_failed(used, printed):
-            return {offer.metric: Launched(None, reason) for offer in self.timings()}
+            return dict.fromkeys(self._metrics, Launched(None, reason))
         values = {metric: Launched(float(used[metric])) for metric in USED}
         return values | ({"printed": self._printed(printed)} if self.pattern else {})
 
@@ -118,6 +127,12 @@ class CommandSampler:
         return
 
 
+def _is_own_python(program: Path) -> bool:
+    """Say whether a command means the side's interpreter: any but one that is named by another's path."""
+    here = program.parent.resolve() == Path(sys.executable).parent.resolve()
+    return program.name in ("python", "python3") and (here or not program.is_absolute())
+
+
 def _spawned(words: Sequence[str], place: Place, output: Path, timeout_s: float) -> dict[str, Any]:
     """Run a command in a side's place; returns what `bench.regression.ab.spawner` says of it."""
     command = {
@@ -127,10 +142,12 @@ def _spawned(words: Sequence[str], place: Place, output: Path, timeout_s: float)
         "output": str(output),
         "timeout_s": timeout_s,
     }
-    spawner = [sys.executable, "-I", "-S", str(Path(__file__).with_name("spawner.py")), json.dumps(command)]
-    with subprocess.Popen(spawner, stdout=subprocess.PIPE, text=True) as process:
+    spawner = [sys.executable, "-I", "-S", str(Path(__file__).with_name("spawner.py"))]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(spawner, stdin=pipe, stdout=pipe, text=True) as process:
         try:
-            said, _ = process.communicate()
+            # Not as an argument: the environment may hold secrets, and everybody can list arguments.
+            said, _ = process.communicate(json.dumps(command))
         except BaseException:
             process.terminate()
             raise

@@ -122,16 +122,20 @@ class Store(Reading):
 
     def hold_run(self, run_id: str) -> None:
         """Reserve a run until the store is closed; raises StoreError where another runner has it."""
+        if not self.try_hold(run_id):
+            host = self.run(run_id)["host"] or "another machine"
+            raise StoreError(f"run {run_id} is in progress on {host}; wait until it ends, or use --fresh")
+
+    def try_hold(self, run_id: str) -> bool:
+        """Reserve a run until the store is closed; returns whether no other runner has it."""
         deadline = time.monotonic() + HELD_S
         while True:
             with self._transaction() as connection:
                 if self._database.hold(connection, run_id):
-                    return
+                    return True
             if time.monotonic() > deadline:
-                break
+                return False
             time.sleep(0.1)
-        host = self.run(run_id)["host"] or "another machine"
-        raise StoreError(f"run {run_id} is in progress on {host}; wait until it ends, or use --fresh")
 
     def change_plan(self, run_id: str, stages: Sequence[StageRow], cells: Sequence[CellRow]) -> None:
         """Enter stages that a run has come to need, or has changed, and which stages its cells have now."""

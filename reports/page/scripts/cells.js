@@ -60,19 +60,3 @@ function sorterOf(column) {
     return x.localeCompare(y, "en", { numeric: true });
   };
 }
-
-const UNITS = {
-  s: 1, ms: 1e-3, µs: 1e-6, us: 1e-6, ns: 1e-9, b: 1, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30, "%": 0.01,
-  "×": 1, x: 1, k: 1e3, m: 1e6, g: 1e9,
-};
-const BOUND = /^\s*(<=?|>=?|=)\s*([-+]?[\d.,]+(?:e[-+]?\d+)?)\s*(\S*)\s*$/i;
-
-/** Say whether a row passes a column's filter: `< 40 µs`, `>= 90 %`, or a part of the text. */
-function passes(column, term, row) {
-  const bound = column.sort && BOUND.exec(term);
-  if (!bound) return textOf(column, row).toLowerCase().includes(term.trim().toLowerCase());
-  const value = column.sort[row];
-  const limit = Number(bound[2].replaceAll(",", "")) * (UNITS[bound[3].toLowerCase()] || 1);
-  if (value === null || Number.isNaN(limit)) return false;
-  return { "<": value < limit, "<=": value <= limit, ">": value > limit, ">=": value >= limit, "=": value === limit }[bound[1]];
-}

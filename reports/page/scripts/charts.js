@@ -93,7 +93,8 @@ function workloadOf(host) {
   return host.closest(".card").getAttribute("aria-label");
 }
 
-const optionText = (name, value) => (name === "batch_size" ? `batch ${value}` : shortened(value, 60));
+const optionText = (name, value) =>
+  (name === "batch_size" ? `batch ${value}` : name === "cost" ? COSTS[value].label : shortened(value, 60));
 
 function drawLegend(legend, kind, rows) {
   if (!kind.legend) {
@@ -101,13 +102,18 @@ function drawLegend(legend, kind, rows) {
     return;
   }
   legend.replaceChildren(...kind.legend.flatMap((axis, at) =>
-    distinct(rows.map((row) => row[axis])).map((value) => chip(axis, value, at === 0 ? colourOf(axis, value) : ""))));
+    distinct(rows.map((row) => row[axis])).map((value) => {
+      const made = chip(axis, value, at === 0 ? colourOf(axis, value) : "");
+      if (axis === "backend") made.prepend(element("span", { className: "glyph", "aria-hidden": "true", textContent: GLYPHS[symbolOf(value)] }));
+      return made;
+    })));
 }
 
-const points = () => rowsOf(DATA.charts.points).map((row, at) => ({ ...row, front: FRONT.has(at) }));
+const points = () => rowsOf(DATA.charts.points);
 const withSpeedup = () => points().filter((row) => row.speedup > 0 && row.loss !== null);
 const withRate = () => points().filter((row) => row.intensity > 0 && row.rate > 0);
-const OF_POINTS = new Set([points, withSpeedup, withRate]);
+const withCost = () => (FRONTS.size > 1 ? points() : []);
+const OF_POINTS = new Set([points, withSpeedup, withRate, withCost]);
 
 /** Say how many points are not drawn, if any. */
 function leftOut() {
@@ -116,31 +122,43 @@ function leftOut() {
   return rows < total ? ` Drawn are ${counts[0]} of ${counts[1]} points: the front, and the fastest of what differs only in its training.` : "";
 }
 
-const FRONT = new Set(DATA.charts.points ? DATA.charts.points.front : []);
+// The costs that were measured, each with the rows on its front.
+const FRONTS = new Map(Object.entries(DATA.charts.points ? DATA.charts.points.front : {}).map(([cost, rows]) => [cost, new Set(rows)]));
+const isOnFront = (row, cost) => FRONTS.has(cost) && FRONTS.get(cost).has(row.row);
+const money = (value) => `${Number(value.toPrecision(3)).toLocaleString("en-US")} ${DATA.charts.points.currency}`.trim();
+const COSTS = {
+  latency: { label: "latency", format: seconds },
+  size: { label: "compressed size", format: bytes },
+  memory: { label: "peak resident memory", format: bytes },
+  energy: { label: `energy of a call${DATA.charts.points && DATA.charts.points.estimated ? " (estimate)" : ""}`, format: joules },
+  money: { label: "price of a million samples", format: money },
+};
 const withFill = (row) => colourOf("compression", row.compression);
 
-function quality(rows, width, { x, label, format }) {
-  const front = rows.filter((row) => row.front).sort((a, b) => a[x] - b[x]);
+function quality(rows, width, { x }) {
+  const { label, format } = COSTS[x];
+  const front = rows.filter((row) => isOnFront(row, x)).sort((a, b) => a[x] - b[x]);
   const known = rows.filter((row) => row[x] > 0);
+  if (!known.length) return null;
   const [least, most] = widened(d3.extent(known, (row) => row[x]));
-  const ticks = x === "size" ? byteTicks([least, most]) : logTicks([least, most], narrow(width) ? 4 : 7);
+  const ticks = format === bytes ? byteTicks([least, most]) : logTicks([least, most], narrow(width) ? 4 : 7);
   const marks = [
     Plot.ruleX(known, { x, y1: "quality_low", y2: "quality_high", stroke: withFill, strokeOpacity: (row) => 0.5 * opacity(row) }),
   ];
+  marks.push(Plot.line(front, { x, y: "quality", curve: "step-after", stroke: "currentColor", strokeOpacity: 0.6, strokeDasharray: "4 3" }));
   if (x === "latency") {
     marks.push(
-      Plot.line(front, { x, y: "quality", curve: "step-after", stroke: "currentColor", strokeOpacity: 0.6, strokeDasharray: "4 3" }),
       Plot.link(known.filter((row) => row.low !== null), { x1: "low", x2: "high", y1: "quality", y2: "quality", stroke: withFill, strokeOpacity: (row) => 0.6 * opacity(row), strokeWidth: 2 }),
     );
   }
   marks.push(
     Plot.dot(known, { x, y: "quality", fill: withFill, symbol: (row) => symbolOf(row.backend), r: 4.5, fillOpacity: opacity, stroke: "var(--back)", strokeWidth: 0.7 }),
   );
-  if (x === "latency" && front.length && !narrow(width)) marks.push(...frontLabels(front, x));
+  if (front.length && !narrow(width)) marks.push(...frontLabels(front, x));
   marks.push(pointer(known, { x, y: "quality" }, aboutPoint));
   return opening(plotted(width, {
     height: 330, marginLeft: 58, marginRight: 24, marginTop: 26, ariaLabel: label,
-    x: { type: "log", label: `${label} →`, ticks, tickFormat: format, grid: true, ...(known.length ? { domain: reach(known, x, [least, most]) } : {}) },
+    x: { type: "log", label: `${label} →`, ticks, tickFormat: format, grid: true, domain: reach(known, x, [least, most]) },
     y: { label: "↑ quality", tickFormat: percent, grid: true, nice: true },
     symbol: { type: "identity" }, color: { type: "identity" }, marks,
   }), nameOf);
@@ -187,9 +205,9 @@ function latencies(rows, width) {
   // Trainings whose models are alike share a timing: it is drawn once.
   const timing = (row) => row.key.split(" ")[0];
   const once = [...d3.group(rows, timing).values()].map(([first]) => first);
-  const sorted = labelled(once.sort((a, b) => a.latency - b.latency), (row) => `${row.compression} · ${row.backend}${row.precision === "fp32" ? "" : ` ${row.precision}`}`, 30);
+  const sorted = labelled(once.sort((a, b) => a.latency - b.latency), (row) => `${row.compression} · ${row.backend}${row.precision === "fp32" ? "" : ` ${row.precision}`}`, MAX_BARS);
   const every = sorted.flatMap((row) => [row.low, row.high, row.p99, row.p90, row.latency].filter(Boolean));
-  return opening(plotted(width, {
+  return withRest(sorted.length, once.length, "fastest", opening(plotted(width, {
     height: 60 + 19 * sorted.length, marginLeft: leftOf(sorted, width), marginRight: 24, ariaLabel: "Latency by compression and backend",
     x: { type: "log", label: "latency →", ticks: logTicks(every, narrow(width) ? 3 : 6), tickFormat: seconds, grid: true },
     y: { label: null, domain: sorted.map((row) => row.label), tickFormat: labelTick(width) },
@@ -202,7 +220,7 @@ function latencies(rows, width) {
       Plot.dot(sorted, { y: "label", x: "latency", fill: withFill, r: 4, fillOpacity: opacity }),
       pointer(sorted, { x: "latency", y: "label" }, aboutPoint),
     ],
-  }), nameOf);
+  }), nameOf));
 }
 
 function lossAgainstSpeed(known, width) {

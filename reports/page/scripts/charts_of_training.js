@@ -7,17 +7,18 @@ const PART_COLOURS = {
 
 function curves(rows, width, { x, y }) {
   const flat = rows.flatMap((row) => row.step.map((step, at) => ({
-    ...row, at: x === "steps" ? step : x === "seconds" ? row.seconds[at] : row.flops === null ? null : step * row.flops,
+    ...row, ofStep: step, at: x === "steps" ? step : x === "seconds" ? row.seconds[at] : row.flops === null ? null : step * row.flops,
     value: (y === "loss" ? row.loss : row.quality)[at],
   }))).filter((point) => point.at !== null && point.at !== undefined && point.value !== null && point.value !== undefined);
   if (!flat.length) return null;
   const ends = rows.map((row) => flat.filter((point) => point.key === row.key).pop()).filter(Boolean);
   const named = ends.filter((end, at) => ends.findIndex((other) => other.optimizer === end.optimizer) === at);
   const format = { steps: undefined, seconds, FLOPs: (value) => withUnit("FLOPs", value) }[x];
-  const about = (point) => `${point.optimizer}, seed ${point.seed}\nstep ${point.step[0] === undefined ? "" : Math.round(point.at)}\n${y} ${y === "loss" ? point.value.toPrecision(3) : percent(point.value)}`;
+  const about = (point) => `${point.optimizer}, seed ${point.seed}\nstep ${point.ofStep.toLocaleString("en-US")}${format ? `, ${format(point.at)}` : ""}\n` +
+    `${y} ${y === "loss" ? point.value.toPrecision(3) : percent(point.value)}`;
   const targets = y === "quality" ? distinct(rows.map((row) => row.target)).filter((target) => target !== null) : [];
   return opening(plotted(width, {
-    height: 330, marginLeft: 54, marginRight: narrow(width) ? 60 : 90, marginTop: 26, ariaLabel: `Training curves: ${y} against ${x}`,
+    height: 330, marginLeft: 54, marginRight: narrow(width) ? 70 : 96, marginTop: 26, ariaLabel: `Training curves: ${y} against ${x}`,
     x: { label: `${x} →`, tickFormat: format, ticks: narrow(width) ? 4 : 7, grid: true },
     y: { label: `↑ ${y === "loss" ? "training loss" : "quality in validation"}`, tickFormat: y === "loss" ? undefined : percent, grid: true },
     color: { type: "identity" },
@@ -25,7 +26,7 @@ function curves(rows, width, { x, y }) {
       Plot.ruleY(targets, { stroke: "currentColor", strokeDasharray: "5 4", strokeOpacity: 0.7 }),
       Plot.text(targets, { y: (target) => target, text: (target) => `target ${percent(target)}`, frameAnchor: "left", dy: -7, dx: 4 }),
       Plot.line(flat, { x: "at", y: "value", z: "key", stroke: (row) => colourOf("optimizer", row.optimizer), strokeOpacity: opacity, strokeWidth: 1.6 }),
-      Plot.text(apart(named), { x: "at", y: "value", text: (row) => shortened(row.optimizer, 14), dx: 6, textAnchor: "start", fill: (row) => colourOf("optimizer", row.optimizer), fillOpacity: opacity }),
+      Plot.text(apart(named), { x: "at", y: "value", text: (row) => shortened(row.optimizer, narrow(width) ? 9 : 14), dx: 6, textAnchor: "start", fill: (row) => colourOf("optimizer", row.optimizer), fillOpacity: opacity }),
       pointer(flat, { x: "at", y: "value" }, about),
     ],
   }), (point) => point.optimizer);
@@ -44,31 +45,36 @@ function toTarget(rows, width, { x }) {
   const value = x === "seconds" ? "time" : "steps";
   const known = rows.filter((row) => row[value] !== null);
   if (!known.length) return null;
-  const medians = d3.rollups(known.filter((row) => !row.missed), (own) => d3.median(own, (row) => row[value]), (row) => row.label)
-    .map(([label, middle]) => ({ label, middle })).sort((a, b) => a.middle - b.middle);
-  const order = distinct([...medians.map((each) => each.label), ...known.map((row) => row.label)]);
+  // What missed the target would have taken longer: where half of the seeds did, there is no median.
+  const every = d3.rollups(rows, (own) => d3.median(own, (row) => (row.missed || row[value] === null ? Infinity : row[value])), (row) => row.label)
+    .map(([label, middle]) => ({ label, middle })).filter(({ middle }) => Number.isFinite(middle)).sort((a, b) => a.middle - b.middle);
+  const all = distinct([...every.map((each) => each.label), ...known.map((row) => row.label)]);
+  const order = all.slice(0, MAX_BARS);
+  const [medians, shown] = [every, known].map((own) => own.filter((row) => order.includes(row.label)));
   const format = x === "seconds" ? seconds : (number) => number.toLocaleString("en-US");
   const about = (row) => `${row.label}, seed ${row.seed}\n${row.missed ? "did not reach the target after" : "target after"} ${format(row[value])}${x === "steps" ? " steps" : ""}`;
-  return opening(plotted(width, {
+  return withRest(order.length, all.length, "fastest", opening(plotted(width, {
     height: 60 + 24 * order.length, marginLeft: leftOf(order.map((label) => ({ label })), width), marginRight: 30, ariaLabel: "Time to target by optimizer",
-    x: { type: "log", label: `${x} to target →`, ticks: logTicks(known.map((row) => row[value]), narrow(width) ? 3 : 6), tickFormat: format, grid: true },
+    x: { type: "log", label: `${x} to target →`, ticks: logTicks(shown.map((row) => row[value]), narrow(width) ? 3 : 6), tickFormat: format, grid: true },
     y: { label: null, domain: order, tickFormat: labelTick(width) },
     color: { type: "identity" }, symbol: { type: "identity" },
     marks: [
       Plot.tickX(medians, { x: "middle", y: "label", stroke: "currentColor", strokeWidth: 2, inset: 4 }),
-      Plot.dot(known, { x: value, y: "label", r: 4.5, symbol: (row) => (row.missed ? "times" : "circle"), stroke: (row) => colourOf("optimizer", row.optimizer), fill: (row) => (row.missed ? "none" : colourOf("optimizer", row.optimizer)), fillOpacity: opacity, strokeOpacity: opacity }),
-      pointer(known, { x: value, y: "label" }, about),
+      Plot.dot(shown, { x: value, y: "label", r: 4.5, symbol: (row) => (row.missed ? "times" : "circle"), stroke: (row) => colourOf("optimizer", row.optimizer), fill: (row) => (row.missed ? "none" : colourOf("optimizer", row.optimizer)), fillOpacity: opacity, strokeOpacity: opacity }),
+      pointer(shown, { x: value, y: "label" }, about),
     ],
-  }), (row) => row.label);
+  }), (row) => row.label));
 }
 
 /** Stack parts of each optimizer: seconds of a step, or bytes of its peak. */
 function stacked(unit, label) {
   return (rows, width) => {
-    const bars = rows.map((row) => ({ ...row, label: row.optimizer + (distinct(rows.map((each) => each.batch)).length > 1 ? ` · batch ${row.batch}` : "") }));
-    const order = distinct(bars.map((row) => row.label));
+    const every = rows.map((row) => ({ ...row, label: row.optimizer + (distinct(rows.map((each) => each.batch)).length > 1 ? ` · batch ${row.batch}` : "") }));
+    const all = distinct(every.map((row) => row.label));
+    const order = all.slice(0, MAX_BARS);
+    const bars = every.filter((row) => order.includes(row.label));
     const longest = d3.max(d3.rollup(bars, (own) => d3.sum(own, (row) => row.value), (row) => row.label).values());
-    return plotted(width, {
+    return withRest(order.length, all.length, "first", plotted(width, {
       height: 60 + 24 * order.length, marginLeft: leftOf(bars, width), marginRight: 30, ariaLabel: label,
       x: {
         label: `${label} →`, grid: true, ticks: narrow(width) ? 3 : 6, tickFormat: (value) => withUnit(unit, value),
@@ -81,7 +87,7 @@ function stacked(unit, label) {
           title: (row) => `${row.optimizer}: ${row.part} ${withUnit(unit, row.value)}` }),
         Plot.ruleX([0]),
       ],
-    });
+    }));
   };
 }
 const partSwatches = (rows) => distinct(rows.map((row) => row.part))
@@ -131,7 +137,7 @@ const CHARTS = {
   "quality-latency": {
     title: "Quality against latency", rows: points, choose: ["workload", "batch_size"], legend: ["compression", "backend"],
     caption: "Up and left is better. Dashed: the Pareto front. Bars: 95 % interval of the latency, range of the quality over seeds. The shape tells the backend.",
-    draw: (rows, width) => quality(rows, width, { x: "latency", label: "latency", format: seconds }),
+    draw: (rows, width) => quality(rows, width, { x: "latency" }),
   },
   latency: {
     title: "Latency, fastest first", rows: points, choose: ["workload", "batch_size"],
@@ -144,10 +150,11 @@ const CHARTS = {
     caption: "Down and right is better. Dashed: the bound within which a compression is recommended.",
     draw: lossAgainstSpeed,
   },
-  "quality-size": {
-    title: "Quality against size", rows: points, choose: ["workload", "batch_size"], legend: ["compression"],
-    caption: "Size of the compressed artifact, as downloaded.",
-    draw: (rows, width) => quality(rows, width, { x: "size", label: "compressed size", format: bytes }),
+  "quality-cost": {
+    title: "Quality against another cost", rows: withCost, choose: ["workload", "batch_size", "cost"], legend: ["compression"],
+    values: { cost: [...FRONTS.keys()].filter((cost) => cost !== "latency") },
+    caption: "Up and left is better. Dashed: the Pareto front. Compressed size: that of the artifact as downloaded.",
+    draw: (rows, width, { cost }) => quality(rows, width, { x: cost }),
   },
   roofline: {
     title: "Roofline", rows: withRate, choose: ["workload", "batch_size"], legend: ["compression"],
@@ -164,7 +171,7 @@ const CHARTS = {
   target: {
     title: "To the target", rows: () => rowsOf(DATA.charts.target), choose: ["workload", "x"], legend: ["optimizer"],
     values: { x: ["seconds", "steps"] },
-    caption: "One mark a seed, the tick is their median. × did not reach the target in its budget.",
+    caption: "One mark a seed, the tick is their median: none where half of them missed. × did not reach the target in its budget.",
     draw: toTarget,
   },
   matrix: {

@@ -8,15 +8,24 @@ function csvField(value) {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** Return rows of a table as CSV, with these columns. */
-function csvOf(columns, rows) {
-  const fields = [];
+// Beyond it a number is no measurement: it puts what never ended behind all else.
+const MAX_NUMBER = 1e299;
+const numberOf = (numbers) => (row) => (Math.abs(numbers[row]) > MAX_NUMBER ? null : numbers[row]);
+
+/** Say whether the numbers of a column tell more than its texts: not of marks, nor of texts that are numbers. */
+const hasNumbers = (column) =>
+  column.sort && usualUnit(column) !== null && !column.texts.of.every((text) => text === UNKNOWN || !Number.isNaN(Number(text)));
+
+/** Return rows of a table as CSV: what all rows share, then these columns, numbers with the name of their unit. */
+function csvOf(table, columns, rows) {
+  const fields = table.shared.map(([heading, text]) => [heading, () => text]);
   for (const column of columns) {
     fields.push([column.heading, (row) => textOf(column, row)]);
-    if (column.sort) fields.push([`${column.heading} [number]`, (row) => column.sort[row]]);
+    const unit = baseUnit(column);
+    if (hasNumbers(column)) fields.push([`${column.heading} [${unit || "number"}]`, numberOf(column.sort)]);
     if (column.low) {
-      fields.push([`${column.heading} [low]`, (row) => column.low[row]]);
-      fields.push([`${column.heading} [high]`, (row) => column.high[row]]);
+      fields.push([`${column.heading} low${unit && ` [${unit}]`}`, numberOf(column.low)]);
+      fields.push([`${column.heading} high${unit && ` [${unit}]`}`, numberOf(column.high)]);
     }
   }
   const lines = [fields.map(([heading]) => csvField(heading))];

@@ -19,6 +19,7 @@ function element(tag, properties = {}, ...children) {
 const SCALES = {
   s: [[1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"]],
   bytes: [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"], [1, "B"]],
+  J: [[1e3, "kJ"], [1, "J"], [1e-3, "mJ"], [1e-6, "µJ"]],
   FLOPs: [[1e15, "PFLOP"], [1e12, "TFLOP"], [1e9, "GFLOP"], [1e6, "MFLOP"], [1, "FLOP"]],
   rate: [[1e12, "Top/s"], [1e9, "Gop/s"], [1e6, "Mop/s"], [1, "op/s"]],
 };
@@ -33,6 +34,7 @@ function withUnit(unit, value) {
 }
 const seconds = (value) => withUnit("s", value);
 const bytes = (value) => withUnit("bytes", value);
+const joules = (value) => withUnit("J", value);
 const percent = (value) => (value === null ? UNKNOWN : `${Number((100 * value).toPrecision(4))} %`);
 const signed = (value, digits = 2) => (value === null ? UNKNOWN : (value > 0 ? "+" : "") + value.toFixed(digits));
 const times = (value) => (value === null ? UNKNOWN : `${Number(value.toPrecision(3))}×`);

@@ -86,27 +86,36 @@ function stageSection(key) {
   return made;
 }
 
-/** Draw one dot a launch over the interval of them all. */
+/** Draw a row a launch over the interval of them all: its samples faintly, its median as a dot. */
 function stripPlot(record) {
   const values = record.values.map((value, launch) => ({ value, launch }));
+  const samples = (record.samples || []).flatMap((own, launch) => own.map((value) => ({ value, launch })));
   const marks = [];
   if (record.low !== null && record.high !== null) {
-    marks.push(Plot.rect([record], { x1: "low", x2: "high", y1: -1, y2: 1, fill: "var(--good)", fillOpacity: 0.18 }));
+    marks.push(Plot.rect([record], { x1: "low", x2: "high", y1: -0.5, y2: values.length - 0.5, fill: "var(--good)", fillOpacity: 0.18 }));
   }
   marks.push(
     Plot.ruleX([record.value], { stroke: "var(--good)", strokeWidth: 2 }),
-    Plot.dot(values, { x: "value", y: ({ launch }) => ((launch * 7) % 5 - 2) / 3.5, r: 4, fill: "currentColor", fillOpacity: 0.7,
+    Plot.dot(samples, { x: "value", y: "launch", r: 2.5, fill: "currentColor", fillOpacity: 0.25 }),
+    Plot.dot(values, { x: "value", y: "launch", r: 4.5, fill: "currentColor", stroke: "var(--back)",
       title: ({ value, launch }) => `launch ${launch + 1}: ${seconds(value)}` }),
   );
   const drawn = asPicture(Plot.plot({
-    width: Math.min(560, innerWidth - 70), height: 90, marginTop: 8, marginLeft: 30, marginRight: 30,
-    ariaLabel: "Median of each launch",
-    x: { tickFormat: seconds, ticks: 4, label: null, nice: true }, y: { axis: null, domain: [-1, 1] }, marks,
+    width: Math.min(660, innerWidth - 70), height: 50 + 14 * values.length, marginTop: 8, marginLeft: 30, marginRight: 30,
+    style: { background: "transparent", color: "var(--text)", fontFamily: "inherit" },
+    ariaLabel: samples.length ? "Samples of each launch, and their median" : "Median of each launch",
+    x: { tickFormat: seconds, ticks: 4, label: null, nice: true }, y: { axis: null, domain: [values.length - 0.5, -0.5] }, marks,
   }));
-  return element("figure", { className: "strip" }, drawn, element("figcaption", {
-    textContent: `One dot a launch (its median); line: ${seconds(record.value)}` +
-      (record.low === null ? ", no interval" : `, band: 95 % interval, ${seconds(record.low)} to ${seconds(record.high)}`),
-  }));
+  return element("figure", { className: "strip" }, drawn, element("figcaption", { textContent: aboutStrip(record, samples.length > 0) }));
+}
+
+function aboutStrip(record, hasSamples) {
+  const counts = distinct(record.of || []).map((count) => count.toLocaleString("en-US"));
+  const picked = hasSamples && Math.max(...record.of) > record.samples[0].length
+    ? `; faint: ${record.samples[0].length} of its samples (${counts.length > 2 ? `${counts[0]} and other counts` : counts.join(" or ")}), evenly picked in their order`
+    : "; faint: its samples";
+  const interval = record.low === null ? "no interval" : `band: 95 % interval, ${seconds(record.low)} to ${seconds(record.high)}`;
+  return `A row a launch; dot: its median${hasSamples ? picked : ""}. Line: ${seconds(record.value)}, ${interval}.`;
 }
 
 const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\"'\"'")}'`);

@@ -15,9 +15,20 @@ function colourOf(axis, value) {
 }
 
 const SYMBOLS = ["circle", "square", "triangle", "diamond", "star", "wye", "cross"];
+const GLYPHS = { circle: "●", square: "■", triangle: "▲", diamond: "◆", star: "★", wye: "Y", cross: "✚" };
 const symbolOf = (backend) => SYMBOLS[Math.max(0, valuesOf("backend").indexOf(backend)) % SYMBOLS.length];
 
 const narrow = (width) => width < 520;
+
+/** Bars of a chart: more would be a list, which the table is. */
+const MAX_BARS = 30;
+
+/** Say under a drawing how many of its bars it shows, where it does not show all. */
+function withRest(shown, all, which, drawn) {
+  if (shown === all) return drawn;
+  const text = `The ${which} ${shown} of ${all.toLocaleString("en-US")}; the table has all.`;
+  return element("div", {}, drawn, element("p", { className: "soft", textContent: text }));
+}
 
 /** Draw with what all charts have in common. */
 function plotted(width, options) {
@@ -65,6 +76,7 @@ function aboutPoint(point) {
     `latency ${seconds(point.latency)} (${interval})`,
     `quality ${percent(point.quality)}, loss ${signed(point.loss)} points`,
     `${times(point.speedup)} none on cpu-eager; ${bytes(point.size)} compressed`,
+    ...["memory", "energy", "money"].filter((cost) => point[cost] > 0).map((cost) => `${COSTS[cost].label} ${COSTS[cost].format(point[cost])}`),
     "click for its record",
   ].join("\n");
 }

@@ -14,8 +14,8 @@ function printedTable(table, columns, rows) {
   return made;
 }
 
-function preparePrint() {
-  drawAll();
+function preparePrint(before) {
+  before();
   document.querySelectorAll("main details:not(.menu)").forEach((each) => Object.assign(each, { open: true }));
   document.querySelectorAll(".printed").forEach((made) => made.remove());
   for (const host of document.querySelectorAll("[data-table]")) {
@@ -27,9 +27,10 @@ function preparePrint() {
   }
 }
 
-function startPrint() {
-  addEventListener("beforeprint", preparePrint);
+/** Make a page ready whenever it is printed, after what else is to be done `before`. */
+function startPrint(before) {
+  addEventListener("beforeprint", () => preparePrint(before));
   matchMedia("print").addEventListener("change", (event) => {
-    if (event.matches) preparePrint();
+    if (event.matches) preparePrint(before);
   });
 }

@@ -18,6 +18,18 @@ function chooseNothing() {
   watchers.forEach((watcher) => watcher());
 }
 
+/** Choose these values and no others, or give them up where they are what is chosen. */
+function highlight(axes) {
+  const alike = AXES.every((axis) => chosen[axis] === axes[axis]);
+  AXES.forEach((axis) => delete chosen[axis]);
+  if (!alike) Object.assign(chosen, axes);
+  watchers.forEach((watcher) => watcher());
+}
+
+/** Return the values that a button of a card highlights. */
+const axesOfButton = (button) =>
+  Object.fromEntries(AXES.filter((axis) => button.dataset[axis] !== undefined).map((axis) => [axis, button.dataset[axis]]));
+
 /** Say whether something with these axes is highlighted: true, false, or null where the choice is not about it. */
 function isChosen(axes) {
   let about = null;
@@ -78,10 +90,16 @@ function startSelection() {
       const [axis, value] = [chip.dataset.axis, chip.dataset.value];
       chip.setAttribute("aria-pressed", String(chosen[axis] === value));
     });
+    document.querySelectorAll("[data-highlight]").forEach((button) => {
+      const axes = axesOfButton(button);
+      button.setAttribute("aria-pressed", String(AXES.every((axis) => chosen[axis] === axes[axis])));
+    });
   });
   document.addEventListener("click", (event) => {
     const chip = event.target.closest("[data-axis]");
     if (chip) choose(chip.dataset.axis, chip.dataset.value);
+    const button = event.target.closest("[data-highlight]");
+    if (button) highlight(axesOfButton(button));
   });
 }
 

@@ -3,4 +3,4 @@ startSelection();
 startTables();
 startCharts();
 startTheme(redrawAll);
-startPrint();
+startPrint(drawAll);

@@ -96,9 +96,21 @@ function buildTable(host, table) {
     host.style.minHeight = "";
     label(body, table);
     // The library filters on keys alone: a paste by the mouse is an input too.
-    body.querySelectorAll(".tabulator-header-filter input").forEach((box) =>
-      box.addEventListener("input", () => box.dispatchEvent(new KeyboardEvent("keyup"))));
+    body.querySelectorAll(".tabulator-header-filter input").forEach((box) => {
+      const field = box.closest(".tabulator-col").getAttribute("tabulator-field");
+      box.addEventListener("input", () => {
+        box.dispatchEvent(new KeyboardEvent("keyup"));
+        judge(box, table.columns[Number(field.slice(1))]);
+      });
+    });
   });
+}
+
+/** Mark a column's filter that is not understood, and say what would be. */
+function judge(box, column) {
+  const fault = faultOf(column, box.value);
+  box.setAttribute("aria-invalid", String(fault !== ""));
+  box.title = fault;
 }
 
 /** Name a table for those who hear it. A grid owns rows only: its holder is reached through their buttons. */
@@ -163,7 +175,7 @@ function toolbar(host, built) {
   show(table.rows);
   grid.on("dataFiltered", (_, rows) => show(rows.length));
   const save = element("button", { type: "button", textContent: "CSV", className: "csv", title: "Save these rows and columns as CSV" });
-  save.addEventListener("click", () => saveFile(`${table.name}.csv`, csvOf(built.shown(), built.rows())));
+  save.addEventListener("click", () => saveFile(`${table.name}.csv`, csvOf(table, built.shown(), built.rows())));
   const made = element("div", { className: "toolbar" }, search(table, grid));
   if (table.rows > 1) made.append(filters(host, grid));
   made.append(columnMenu(built), save, count);
@@ -179,8 +191,9 @@ function search(table, grid) {
       grid.clearFilter(false);
       return;
     }
+    const shared = table.shared.map(([, text]) => text);
     texts = texts || Array.from({ length: table.rows }, (_, row) =>
-      table.columns.map((column) => textOf(column, row)).join("\n").toLowerCase());
+      [...shared, ...table.columns.map((column) => textOf(column, row))].join("\n").toLowerCase());
     grid.setFilter((data) => words.every((word) => texts[data.i].includes(word)));
   });
   return box;
@@ -188,7 +201,7 @@ function search(table, grid) {
 
 function filters(host, grid) {
   const made = element("button", { type: "button", textContent: "Filter", className: "filters", "aria-pressed": "false",
-    title: "Filter by column: a part of a text, or a bound as < 40 µs" });
+    title: "Filter by column: a part of a text, or a bound as < 40 µs; without a unit, the one that most of the column has" });
   made.addEventListener("click", () => {
     const on = host.classList.toggle("filtering");
     made.setAttribute("aria-pressed", String(on));

@@ -27,7 +27,8 @@ class KerasTensorFlowStep(KerasTrainingStep):
     def _begin(self, net: Any, optimizer: Any) -> None:
         weights = net.trainable_variables
 
-        @tf.function(jit_compile=False)  # type: ignore[untyped-decorator]
+        # Not rewritten by AutoGraph, as Keras's own steps are not: its code would lie in temporary files.
+        @tf.function(jit_compile=False, autograph=False)  # type: ignore[untyped-decorator]
         def step(batch: Any, targets: Any) -> Any:
             with tf.GradientTape() as tape:
                 loss = self.loss_of(net(batch, training=True), targets)

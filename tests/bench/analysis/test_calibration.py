@@ -33,6 +33,21 @@ def test_bins_have_equal_mass() -> None:
     assert calibration_error(confidence, right) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("wrong_first", [True, False])
+def test_answers_of_one_confidence_have_no_order(wrong_first: bool) -> None:
+    """Of 300 answers that are 90 % sure 270 are right, wherever those stand: there is no error."""
+    right = np.ones(300)
+    right[:30] = 0
+    ordered = right if wrong_first else right[::-1]
+    assert calibration_error(np.full(300, 0.9), ordered) == pytest.approx(0)
+    # And twenty that are surest, all of them wrong: they are in the last bin, and nothing else is off.
+    sure = np.concatenate([np.full(300, 0.9), np.full(20, 1.0)])
+    assert calibration_error(sure, np.concatenate([ordered, np.zeros(20)])) == pytest.approx(20 / 320)
+    items, other = np.arange(300), np.full(300, 0.1)
+    found = calibration(Answers(items, np.full(300, 0.9), ordered, other, other))["ece"]
+    assert found.value == pytest.approx(0) and found.high is not None and found.high < 0.05
+
+
 def test_an_answer_with_weight_two_counts_as_two() -> None:
     random = np.random.default_rng(2)
     one = answers(random, 3000, over=0.05)

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.analysis.to_target import SUSTAINED, Crossing, crossing, diverged_at, first_held, meets, value_at
+from bench.analysis.to_target import (
+    RESOLUTION,
+    SUSTAINED,
+    Crossing,
+    crossing,
+    diverged_at,
+    first_held,
+    meets,
+    value_at,
+)
 
 ANY_FLOATS = st.lists(st.floats(allow_nan=True, allow_infinity=True) | st.just(0.95), max_size=30)
 
@@ -24,6 +33,7 @@ CURVES = {
     "exponential": (lambda step: 0.95 - 0.9 * math.exp(-step / 300), -300 * math.log(0.05 / 0.9)),
     "power": (lambda step: 0.98 - 0.9 * (1 + step / 20) ** -0.5, 20 * ((0.9 / 0.08) ** 2 - 1)),
     "sigmoid": (lambda step: 1 / (1 + math.exp(-(step - 500) / 150)), 500 + 150 * math.log(9)),
+    "plateau": (lambda step: 0.901 - 0.9 * math.exp(-step / 300), -300 * math.log(0.001 / 0.9)),
 }
 
 
@@ -37,6 +47,25 @@ def test_steps_to_target_are_right_to_one_percent_where_the_grid_is_off_by_ten(c
         found = crossing([quality(step) for step in steps], 0.9)
         assert found.on(steps) == pytest.approx(truth, rel=0.01)
         assert truth <= steps[found.position] * (1 + 1e-9) <= (truth + period) * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("curve", CURVES)
+@pytest.mark.parametrize("evaluations", [2, 3, 5, 8, 15, 40])
+def test_steps_to_target_are_off_by_no_more_than_they_say(curve, evaluations):
+    quality, truth = CURVES[curve]
+    for shift in (0.0, 0.2, 0.4, 0.6, 0.8):
+        period = truth / (evaluations - shift)
+        steps = [period * (number + 1) for number in range(2 * evaluations)]
+        found = crossing([quality(step) for step in steps], 0.9)
+        assert found.on(steps) == pytest.approx(truth, rel=found.resolution(steps))
+        assert found.resolution(steps) >= RESOLUTION
+        assert found.resolution(steps) == RESOLUTION or evaluations < 11
+
+
+def test_a_target_that_held_at_the_first_evaluation_says_nothing_of_when():
+    found = crossing([0.95, 0.96], 0.9)
+    assert found.at_first and found.on([8.0, 16.0]) == 8 and found.resolution([8.0, 16.0]) == 1
+    assert not crossing([0.5, 0.95, 0.96], 0.9).at_first
 
 
 def test_seconds_and_steps_are_interpolated_to_the_same_moment():
@@ -97,6 +126,8 @@ def test_a_loss_that_is_nan_infinite_or_ten_times_its_start_has_diverged(losses,
 
 def test_the_start_of_a_loss_may_be_known_from_before():
     assert diverged_at([24.0, 5.0], start=2.3) == 0 and diverged_at([24.0, 5.0]) is None
+    assert diverged_at([1.0, 99.0], start=math.inf) is None
+    assert diverged_at([1.0, math.inf], start=math.inf) == diverged_at([1.0, math.nan], start=math.inf) == 1
 
 
 def test_evaluations_of_a_training_that_has_diverged_do_not_count():

@@ -166,6 +166,63 @@ def test_a_training_counts_up_to_the_smaller_budget():
     assert verdict(first, second) == "can't tell"
 
 
+def at_first(step: float) -> Outcome:
+    return Outcome(step, BUDGET, at_most=True, resolution=1.0)
+
+
+def test_what_was_there_at_the_first_look_is_not_told_apart_by_when_that_was():
+    # The same optimizer at batch 32 and 64, on a target so easy that the first evaluation meets it.
+    small, large = dict.fromkeys(range(5), at_first(5.0)), dict.fromkeys(range(5), at_first(3.0))
+    for first, second in ((small, large), (large, small), (small, small)):
+        (judged,) = judge([paired_ratio(first, second)])
+        assert judged.verdict == "can't tell" and judged.ratio.p is None and judged.ratio.low is None
+        assert judged.ratio.value == 1 and judged.ratio.at_first == 5
+        assert judged.detectable is None and judged.more_seeds is None  # not 0, which is "enough seeds"
+
+
+def test_what_was_there_at_the_first_look_may_be_faster_and_never_is_slower():
+    early, late = dict.fromkeys(range(5), at_first(100.0)), outcomes(200, 210, 190, 205, 195)
+    ratio = paired_ratio(early, late)
+    assert ratio.low == 0 and ratio.high < 0.6
+    assert verdict(early, late) == "faster" and verdict(late, early) == "slower"
+    # It took at most 100 steps, the other 50 of a finer grid: nobody knows which was first.
+    finer = outcomes(50, 52, 48, 51, 49)
+    assert verdict(early, finer) == verdict(finer, early) == "can't tell"
+
+
+def seen_from(needed: float) -> Outcome:
+    """Return a training that is evaluated for the first time after 90 steps, and often from then on."""
+    return at_first(90.0) if needed <= 90 else Outcome(needed, BUDGET)
+
+
+def test_equal_optimizers_that_are_often_there_at_the_first_look_are_hardly_ever_told_apart():
+    generator, told = np.random.default_rng(8), 0
+    for _ in range(500):
+        needed = np.exp(generator.normal(math.log(100), 0.2, (2, 5)))
+        first, second = (dict(enumerate(map(seen_from, one.tolist()))) for one in needed)
+        told += verdict(first, second) != "can't tell"
+    assert told <= 25
+
+
+def test_a_ratio_is_known_no_better_than_the_evaluations_that_it_lies_between():
+    def seeds(needed: float, resolution: float) -> dict[int, Outcome]:
+        return {seed: Outcome(needed + seed, BUDGET, resolution=resolution) for seed in range(5)}
+
+    assert verdict(seeds(108, 0.1), seeds(100, 0.1)) == "can't tell"
+    assert paired_ratio(seeds(108, 0.1), seeds(100, 0.02)).resolution == 0.1
+    assert verdict(seeds(108, 0.01), seeds(100, 0.01)) == "slower"
+
+
+def test_nobody_says_how_many_seeds_would_tell_what_was_never_seen():
+    never, known = dict.fromkeys(range(5), NEVER), outcomes(1000, 1010, 990, 1005, 995)
+    for first, second in ((never, never), (known | {4: NEVER}, known)):
+        (judged,) = judge([paired_ratio(first, second)])
+        assert judged.verdict == "can't tell"
+        assert judged.detectable is None and judged.more_seeds is None
+    (judged,) = judge([paired_ratio(known, known)])
+    assert judged.more_seeds == 0
+
+
 def test_a_slower_step_with_the_same_curve_is_behind_on_time_and_tied_on_steps():
     curve = outcomes(1000, 1040, 970, 1010, 990)
     launches = np.exp(np.random.default_rng(4).normal(0, 0.01, (2, 10)))

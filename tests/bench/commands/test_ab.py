@@ -60,12 +60,24 @@ def test_what_it_would_have_seen_is_said_and_strict_exits_with_3(command, reposi
     assert "can't tell" in done.stdout or "regression" in done.stdout
 
 
+def test_a_base_that_cannot_run_is_no_all_clear(command, repository):
+    (repository / "work.py").write_text("raise SystemExit(3)\n")
+    subprocess.run(["git", "commit", "-q", "-a", "-m", "broken"], check=True)
+    (repository / "work.py").write_text(FAST)
+    done = command("ab", "HEAD", "--command", "python work.py", "--budget", "5", "--strict")
+    assert done.returncode == 3, done.stderr
+    assert "failed before: exit code 3" in done.stdout
+    assert "nothing could be compared (3 new)" in done.stdout.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--command", "python work.py", "--matrix", "ci"), "needs --command or --matrix"),
         ((), "needs --command or --matrix"),
         (("v9", "--command", "python work.py"), "has no commit 'v9'"),
+        (("--command", "python 'work.py"), "is no command line: No closing quotation"),
+        (("--command", " "), "names no program"),
         (("--command", "python work.py", "--with", "numpy"), "must be two lists with ' / ' between"),
         (("compression=none", "--matrix", "ci"), "comparing settings needs both sides"),
         (("--command", "python work.py", "--printed", "rate"), "needs one group"),

@@ -92,6 +92,21 @@ class Random(Plain):
         weight.sub_(weight.grad * (0.5 + torch.rand(weight.shape, generator=random)), alpha=lr)
 
 
+class KeepsMomentum(torch.optim.SGD):
+    """Keeps a buffer of momentum, and takes plain steps."""
+
+    def step(self, closure: Any = None) -> None:
+        before = {
+            weight: weight.detach().clone() for group in self.param_groups for weight in group["params"]
+        }
+        super().step(closure)
+        with torch.no_grad():
+            for group in self.param_groups:
+                for weight in group["params"]:
+                    if weight.grad is not None:
+                        weight.copy_(before[weight] - group["lr"] * weight.grad)
+
+
 class Raises(Plain):
     def update(self, weight: torch.Tensor, lr: float, decay: float) -> None:
         raise IndexError("list index out of range")
@@ -134,6 +149,7 @@ def broken(kind: type) -> dict[str, str]:
         (Ascends, "learns", "the loss goes from"),
         (Forgets, "swaps", r"train\(\) and eval\(\) do not bring the weights back"),
         (Random, "repeats", "moved otherwise"),
+        (OwnRate, "settings", "another value of lr changes no step"),
         (Raises, "moves", "list index out of range"),
     ],
 )
@@ -143,6 +159,25 @@ def test_a_planted_fault_breaks_its_contract(kind: type, contract: str, reason: 
 
 def test_gradient_descent_breaks_none() -> None:
     assert broken(Plain) == {}
+
+
+@pytest.mark.parametrize(
+    ("implementation", "reason"),
+    [(f"{__file__}:KeepsMomentum", "another value of momentum changes no step"), ("torch.optim:SGD", "")],
+)
+def test_momentum_that_is_kept_and_never_used_is_found(implementation: str, reason: str) -> None:
+    table = Registry("optimizer", OptimizerRow, entry_points="none.of.these")
+    table.add(
+        "mine",
+        implementation,
+        about="Mine (Nobody 2026)",
+        defaults={"lr": 0.05, "momentum": 0.9},
+        ranges={"momentum": "(0, 1)"},
+        state={"mine": buffers(1)},
+    )
+    own = table.parse("mine")
+    found = {contract.name: contract.breach(own) for contract in CONTRACTS}
+    assert {name: why for name, why in found.items() if why} == ({"settings": reason} if reason else {})
 
 
 def solved(name: str, problem: str) -> Finding:

@@ -309,6 +309,9 @@ def test_without_evidence_no_cause_is_made_up() -> None:
     answer = explain(evidence(replace(bare, latency_s=20 * MS), bare, features=None, peaks={}))
     assert answer.verdict == "not faster" and not answer.causes
     assert "no profile of operators" in answer.sentence
+    closed = replace(bare, latency_s=20 * MS, unprofiled="its profiler is not in its Python package")
+    sentence = explain(evidence(closed, bare, features=None, peaks={})).sentence
+    assert sentence.endswith("no profile of operators (its profiler is not in its Python package)")
 
 
 def test_shares_of_a_profile_that_took_longer_than_a_call_add_up_to_one() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench import datasets
-from bench.errors import DataError
+from bench.errors import BenchError, DataError
 from bench.execution import preparation
+from bench.execution.engines import engine as engines
 from bench.execution.engines.engine import Node
 from bench.execution.options import RunOptions
 from bench.execution.preparation import Prepared, prepare
@@ -86,6 +88,57 @@ class Cluster:
         return {"cpu-inductor": None, "onnxruntime": Obstacle("requires the package onnxruntime")}
 
     def close(self) -> None: ...
+
+
+class Replaced(Cluster):
+    """One whose only node is lost just after it came, and comes back after some looks, or never."""
+
+    def __init__(self, back: bool) -> None:
+        self.back, self.looks, self.closed = back, 0, False
+
+    def nodes(self) -> Sequence[Node]:
+        self.looks += 1
+        if self.looks > 2 and not self.back:
+            raise BenchError("no node is left: its job ended; run the same command again to go on")
+        return super().nodes() if self.looks > 2 else []
+
+    def waiting_for(self) -> str:
+        return "Slurm job 7, pending"
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def replaced(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], Replaced]:
+    """Return a function that makes the next run's cluster such a one."""
+    monkeypatch.setattr(engines, "_LOOK_AGAIN_S", 0.0)
+
+    def make(back: bool) -> Replaced:
+        cluster = Replaced(back)
+        monkeypatch.setattr(preparation, "connect", lambda *_: cluster)
+        return cluster
+
+    return make
+
+
+def test_a_node_that_is_lost_just_after_it_came_is_waited_for(
+    prepared: Any, replaced: Callable[[bool], Replaced], tmp_path: Path
+) -> None:
+    cluster = replaced(True)
+    said: list[str] = []
+    found = prepare(RunOptions(str(tmp_path / "mine.toml"), tmp_path / "results"), say=said.append)
+    assert [line for line in said if line.startswith("waiting")] == ["waiting for Slurm job 7, pending"]
+    assert found.resources.cpus == (0, 1) and found.engine is cluster and not cluster.closed
+
+
+def test_a_node_that_is_lost_just_after_it_came_and_does_not_come_back_ends_the_run_in_one_line(
+    prepared: Any, replaced: Callable[[bool], Replaced], tmp_path: Path
+) -> None:
+    cluster = replaced(False)
+    with pytest.raises(BenchError, match=r"^no node is left: its job ended; run the same command again"):
+        prepare(RunOptions(str(tmp_path / "mine.toml"), tmp_path / "results"), say=lambda _: None)
+    assert cluster.closed
 
 
 def test_what_runs_on_a_cluster_is_told_by_its_nodes_and_forgotten_by_the_next_run(

@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from bench.errors import MatrixError
 from bench.matrix.reading import read_matrix
 from bench.matrix.shipped import SHIPPED
 from bench.workloads import WORKLOADS
-from techniques.backends import BACKENDS, hardware
 from techniques.optimizers import OPTIMIZERS
-
-QUICK = (SHIPPED / "quick.toml").read_text()
-
-
-AUTO = QUICK.replace('backend = ["cpu-eager", "cpu-inductor", "onnxruntime"]', 'backend = "auto"')
-TRAIN_AUTO = AUTO.replace("[train]", '[train]\nbackend = "auto"')
-
-
-@pytest.fixture
-def without_gpu_and_compiler(monkeypatch):
-    """A machine that has neither."""
-    monkeypatch.setattr(hardware, "_nvidia_gpus", lambda: 0)
-    monkeypatch.setattr(hardware, "_JETSON", Path("/nowhere"))
-    monkeypatch.setattr(hardware.shutil, "which", lambda name: None)
-
-
-def written(folder: Path, text: str) -> str:
-    path = folder / "mine.toml"
-    path.write_text(text)
-    return str(path)
+from tests.support.matrix_files import QUICK, written
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in SHIPPED.glob("*.toml")))
@@ -223,75 +201,6 @@ def test_an_unknown_matrix_gets_the_nearest_name():
         read_matrix("nowhere.toml")
 
 
-def backends(matrix) -> list[str]:
-    return list(dict.fromkeys(cell.backend for cell in matrix.cells))
-
-
-def test_auto_takes_every_backend_that_runs_here_in_the_tables_order(tmp_path):
-    rows = {name: row for name, row in BACKENDS.rows().items() if row.serves and not row.only_generates}
-    running = [name for name, row in rows.items() if row.unavailable() is None]
-    matrix = read_matrix(written(tmp_path, AUTO))
-    assert backends(matrix) == running
-    assert {out.value for out in matrix.left_out} == set(rows) - set(running)
-
-
-def test_what_auto_leaves_out_is_told_by_name_and_reason(tmp_path, without_gpu_and_compiler):
-    matrix = read_matrix(written(tmp_path, AUTO))
-    assert {"cpu-inductor", "cuda-eager"}.isdisjoint(backends(matrix))
-    told = {out.value: str(out) for out in matrix.left_out}
-    assert told["cpu-inductor"].startswith('[infer] backend = "auto" leaves out cpu-inductor: requires a C++')
-    assert "requires an NVIDIA GPU" in told["cuda-eager"]
-
-
-def test_auto_in_train_takes_what_runs_here_and_trains(tmp_path, without_gpu_and_compiler):
-    matrix = read_matrix(written(tmp_path, TRAIN_AUTO))
-    runs = {name for name, row in BACKENDS.rows().items() if row.trains and row.unavailable() is None}
-    assert {cell.train_backend for cell in matrix.cells} == runs >= {"cpu-eager"}
-    assert {cell.backend for cell in matrix.cells} > {"onnxruntime"}
-    told = {out.value: out.reason for out in matrix.left_out if out.section == "train"}
-    assert "does not support training" in told["onnxruntime"]
-    assert "apt install g++" in told["cpu-inductor"]
-
-
-def test_auto_in_a_list_keeps_what_is_named_beside_it(tmp_path, without_gpu_and_compiler):
-    matrix = read_matrix(written(tmp_path, AUTO.replace('"auto"', '["cpu-inductor", "auto"]')))
-    assert backends(matrix)[:2] == ["cpu-inductor", "cpu-eager"]
-    # Its cells are there, to be skipped with the reason.
-    assert "cpu-inductor" not in {out.value for out in matrix.left_out}
-
-
-def test_a_filter_chooses_among_what_auto_takes(tmp_path, without_gpu_and_compiler):
-    matrix = read_matrix(written(tmp_path, TRAIN_AUTO), "backend=onnx*|cpu-inductor,optimizer=adam")
-    assert backends(matrix) == ["onnxruntime"]
-    assert {cell.optimizer for cell in matrix.cells} == {"adam"}
-    # What the filter would not have taken either is not told.
-    assert {out.value for out in matrix.left_out if out.section == "infer"} == {"cpu-inductor"}
-
-
-def test_a_filter_for_what_auto_leaves_out_gets_one_line_with_the_reason(tmp_path, without_gpu_and_compiler):
-    with pytest.raises(MatrixError, match=r"^[^\n]+$") as caught:
-        read_matrix(written(tmp_path, AUTO), "backend=cuda-eager")
-    assert "leaves out cuda-eager: requires an NVIDIA GPU" in str(caught.value)
-    assert "cpu-inductor" not in str(caught.value)
-
-
-def test_a_rule_about_a_backend_of_another_machine_is_no_mistake(tmp_path, without_gpu_and_compiler):
-    rule = '[[exclude]]\nbackend = "cuda-eager"\ncompression = "int8-*"\n'
-    assert read_matrix(written(tmp_path, AUTO + rule)).cells
-
-
-def test_auto_where_nothing_runs_gets_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("techniques.registry.importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MatrixError, match=r"^[^\n]+$") as caught:
-        read_matrix(written(tmp_path, AUTO))
-    assert '[infer] backend: "auto" selects no backend: none runs here' in str(caught.value)
-
-
-def test_auto_means_nothing_on_an_axis_that_is_no_backend(tmp_path):
-    with pytest.raises(MatrixError, match="unknown optimizer 'auto'"):
-        read_matrix(written(tmp_path, QUICK.replace('["sgd", "adam", "rmsprop"]', '"auto"')))
-
-
 def test_peaks_are_read_by_device_and_number_format(tmp_path):
     path = tmp_path / "own.toml"
     path.write_text(TEXT_OF_PEAKS)
@@ -325,129 +234,3 @@ backend = "cpu-eager"
 bytes_per_s = 3e12
 operations_per_s = { bf16 = 9e14 }
 """
-
-
-CROSSES = """
-[[cross]]
-about = "training"
-train = { workload = ["digits", "diabetes-mlp"], optimizer = ["sgd", "adam"] }
-infer = { compression = "none", backend = "cpu-eager" }
-
-[[cross]]
-about = "serving"
-zip = [["optimizer", "workload"], ["infer.backend", "precision"]]
-[cross.train]
-workload = ["digits", "diabetes-mlp"]
-optimizer = ["adam", "tuned"]
-[cross.infer]
-compression = ["none", "int8-static"]
-backend = ["cpu-eager", "onnxruntime"]
-precision = ["bf16", "fp32"]
-[[cross.exclude]]
-workload = "diabetes-mlp"
-compression = "int8-static"
-"""
-
-
-def summary(matrix):
-    return {
-        (cell.workload, cell.optimizer, cell.compression, cell.backend, cell.precision)
-        for cell in matrix.cells
-    }
-
-
-def test_cells_are_the_union_of_crosses_and_tied_axes_advance_together(tmp_path):
-    tuned = WORKLOADS.get("diabetes-mlp").optimizer
-    trained = {
-        (workload, optimizer, "none", "cpu-eager", "fp32")
-        for workload in ("digits", "diabetes-mlp")
-        for optimizer in ("sgd", "adam")
-    }
-    served = {
-        (workload, optimizer, compression, backend, precision)
-        for workload, optimizer, recipes in [
-            ("digits", "adam", ("none", "int8-static")),
-            ("diabetes-mlp", tuned, ("none",)),
-        ]
-        for compression in recipes
-        for backend, precision in [("cpu-eager", "bf16"), ("onnxruntime", "fp32")]
-    }
-    matrix = read_matrix(written(tmp_path, CROSSES))
-    assert summary(matrix) == trained | served and len(matrix.cells) == len(trained | served)
-
-
-def test_a_cell_of_two_crosses_is_there_once_and_top_rules_are_for_all(tmp_path):
-    text = CROSSES.replace('backend = "cpu-eager"', 'backend = ["cpu-eager", "onnxruntime"]')
-    text += '[[exclude]]\nbackend = "cpu-eager"\n'
-    matrix = read_matrix(written(tmp_path, text))
-    assert {cell.backend for cell in matrix.cells} == {"onnxruntime"}
-    assert len(matrix.cells) == len(set(matrix.cells)) == 4 + 1 + 1
-
-
-def test_a_cross_at_the_top_comes_before_the_others(tmp_path):
-    top = '[train]\nworkload = "digits"\noptimizer = "momentum"\n'
-    top += '[infer]\ncompression = "none"\nbackend = "cpu-eager"\n'
-    matrix = read_matrix(written(tmp_path, top + CROSSES))
-    assert matrix.cells[0].optimizer == "momentum" and len(matrix.cells) == 1 + 4 + 6
-
-
-def test_filters_choices_of_workloads_and_replacements_are_for_every_cross(tmp_path):
-    path = written(tmp_path, CROSSES)
-    digits = read_matrix(path, "workload=digits")
-    assert {cell.workload for cell in digits.cells} == {"digits"} and len(digits.cells) == 2 + 4
-    # A rule about a workload that the user has replaced, or left out, is no mistake.
-    mine = read_matrix(path, workloads=["breast-cancer-mlp"])
-    assert {cell.workload for cell in mine.cells} == {"breast-cancer-mlp"} and len(mine.cells) == 2 + 8
-    instead = read_matrix(path, substitutes={"digits": "breast-cancer-mlp"})
-    assert {cell.workload for cell in instead.cells} == {"breast-cancer-mlp", "diabetes-mlp"}
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        (
-            '"infer.backend", "precision"',
-            '"backend", "prezision"',
-            "zip 2: unknown axis 'prezision'",
-        ),
-        (
-            '"infer.backend", "precision"',
-            '"backend"',
-            "zip 2: must name two axes or more",
-        ),
-        (
-            '"infer.backend", "precision"',
-            '"workload", "precision"',
-            "zip 2: workload is tied twice",
-        ),
-        ('["bf16", "fp32"]', '["bf16", "fp32", "fp16"]', "backend has 2, precision has 3"),
-        (
-            'zip = [["optimizer", "workload"], ',
-            "zip = [1, ",
-            "zip.0: must be a list of lists of axes",
-        ),
-        ('about = "serving"', "abowt = 1", "cross 2: unknown key 'abowt'; did you mean 'about'?"),
-        ("precision = [", "prezision = [", "cross 2: unknown key 'infer.prezision'"),
-        ("compression = [", "batch_size = [", "cross 2: 'infer.compression' is missing"),
-        (
-            'optimizer = ["adam", "tuned"]',
-            'optimizer = ["addam", "tuned"]',
-            "[train] optimizer: unknown",
-        ),
-        ('compression = "int8-static"', 'compression = "int4"', "cross 2: exclude rule 1: no cell has"),
-        ("[[cross]]", "[cross]", "cross"),
-    ],
-)
-def test_a_mistake_in_a_cross_gets_one_line_that_says_which(tmp_path, old, new, message):
-    assert old in CROSSES
-    with pytest.raises(MatrixError) as caught:
-        read_matrix(written(tmp_path, CROSSES.replace(old, new)))
-    assert message in str(caught.value) and "cross" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_file_with_neither_train_nor_crosses_says_what_to_write(tmp_path):
-    with pytest.raises(
-        MatrixError, match=r"'train' is missing; write \[train\] and \[infer\], or \[\[cross\]\]"
-    ):
-        read_matrix(written(tmp_path, "about = 'nothing'"))

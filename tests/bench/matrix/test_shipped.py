@@ -151,6 +151,19 @@ def test_compression_has_every_recovery_beside_its_control_on_four_kinds_of_mode
     assert all({"distill-depth:0.5", "student-depth:0.5"} <= recipes[workload] for workload in KINDS)
 
 
+def test_compression_has_the_settings_of_formats_two_orders_and_who_pays() -> None:
+    matrix = read_matrix("compression")
+    recipes = {cell.compression for cell in matrix.cells}
+    wanted = {f"int8-static:calibration={each}" for each in ("min-max", "percentile", "entropy", "mse")}
+    assert wanted | {"int8-static:mixed=0.01", "smooth-quant:0.5+int8-static"} <= recipes
+    assert {"prune-channels:0.5+prune-magnitude:0.5", "prune-magnitude:0.5+prune-channels:0.5"} <= recipes
+    assert {"qat:4", "finetune+round-to-nearest:4"} <= recipes
+    assert matrix.evaluate.corruptions and matrix.evaluate.attributions
+    assert {"attribution", "fairness"} <= set(
+        re.findall(r"[\w-]+", MAKEFILE.partition("EXTRAS_compression := ")[2].partition("\n")[0])
+    )
+
+
 def test_standard_is_the_smaller_one() -> None:
     assert len(read_matrix("standard").cells) < len(read_matrix("full").cells) / 10
 

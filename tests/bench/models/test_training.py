@@ -120,13 +120,19 @@ def test_a_loss_that_is_nan_is_named_with_its_step():
         scripted(2.3, 2.2, 2.1, 2.0, float("nan"), 1.9).train(6, seed=0, goal=replace(GOAL, period=3))
 
 
-def test_a_mean_loss_of_ten_times_the_first_steps_is_a_divergence():
-    goal = replace(GOAL, target=2.0, period=2)
-    with pytest.raises(Diverged, match="loss is 25 after 4 steps, 10 times the first step's 2"):
-        scripted(2.0, 1.0, 25.0, 25.0, 1.0, 1.0).train(6, seed=0, goal=goal)
-    # A single batch may do so, and a recovery begins at a loss that is small.
-    assert scripted(2.0, 1.0, 30.0, 1.0).train(4, seed=0, goal=goal).steps == 4
+def test_a_loss_of_ten_times_the_first_steps_is_a_divergence_at_that_step():
+    goal = replace(GOAL, target=2.0, period=3)
+    with pytest.raises(Diverged, match=r"the training loss is 20 at step 5, 10 times the first step's 2 "):
+        scripted(2.0, 1.0, 1.0, 1.0, 20.0, 1.0).train(6, seed=0, goal=goal)
+    assert scripted(2.0, 1.0, 19.9, 1.0).train(4, seed=0, goal=goal).steps == 4
+    # A recovery has no goal, and begins at a loss that is small.
     assert scripted(0.1, 1.0, 2.0, 3.0).train(4, seed=0).steps == 4
+
+
+def test_where_the_target_came_to_hold_lies_between_evaluations():
+    held = points(0.8, 0.88, 0.92, 0.93).crossing(GOAL)
+    assert held.on([10.0, 20.0, 30.0, 40.0]) == pytest.approx(25)
+    assert points(0.8, 0.88, 0.92).crossing(GOAL) is None
 
 
 def test_the_first_steps_of_a_smoke_run_may_leap_but_not_to_infinity():

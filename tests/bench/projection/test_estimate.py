@@ -91,7 +91,7 @@ def whole_gpt3():
 
 def test_gpt_3_s_configuration_has_its_published_parameters_and_flops():
     subject = find_subject(str(GPT3))
-    model = ProjectedModel(subject, "mixed", fused=True)
+    model = ProjectedModel(subject, "mixed", on_gpu=True)
     # Brown et al. 2020, table D.1: 174,600 million parameters, 3.14e23 FLOPs for 300 billion tokens.
     assert round(parameters(model.model) / 1e6, -2) == 174_600
     assert f"{6 * parameters(model.model) * 300e9:.2e}" == "3.14e+23"
@@ -99,7 +99,7 @@ def test_gpt_3_s_configuration_has_its_published_parameters_and_flops():
 
 @pytest.mark.slow
 def test_gpt_3_s_exact_flops_are_those_of_its_layers():
-    footprint = ProjectedModel(find_subject(str(GPT3)), "mixed", fused=True).training(checkpointing=False)
+    footprint = ProjectedModel(find_subject(str(GPT3)), "mixed", on_gpu=True).training(checkpointing=False)
     in_blocks, attention = 24 * WIDTH**2 * LAYERS, 4 * LENGTH * WIDTH * LAYERS
     forward, backward, _ = footprint.flops(1)
     assert forward == LENGTH * (in_blocks + attention + 2 * WORDS * WIDTH)

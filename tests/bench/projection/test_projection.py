@@ -29,13 +29,13 @@ def family(request):
 def test_memory_is_that_of_the_same_step_and_flops_are_exact(family, make):
     found = make(family, SIZE)
     assert found.projected_flops == found.measured_flops
-    # A CPU's convolutions hold another copy of what they read, in an order of their own.
-    unseen = 0.12 if family.name == "CNN" else 0.005
+    # In which order a CPU's convolutions hold their copies is its own: some pad channels.
+    unseen = 0.05 if family.name == "CNN" else 0.005
     assert found.projected_bytes == pytest.approx(found.measured_bytes, rel=unseen)
 
 
 def test_two_traces_tell_the_peak_of_any_other_batch():
-    projected = ProjectedModel(FAMILIES["CNN"].subject(SIZE), "fp32", fused=False)
+    projected = ProjectedModel(FAMILIES["CNN"].subject(SIZE), "fp32", on_gpu=False)
     footprint = projected.training(checkpointing=False)
     for batch, part in product((1, 7, 40), ("total", "activations", "temporaries")):
         direct = _traced_at(projected, batch)
@@ -46,14 +46,14 @@ def _traced_at(projected, batch):
     """Return the peak of a trace at that very batch: a footprint of two equal traces."""
     subject = projected.subject
     fixed = ProjectedModel(
-        type(subject)(**{**vars(subject), "batch": lambda _: subject.batch(batch)}), "fp32", fused=False
+        type(subject)(**{**vars(subject), "batch": lambda _: subject.batch(batch)}), "fp32", on_gpu=False
     )
     return fixed.training(checkpointing=False).peak(SMALL)
 
 
 def test_checkpointing_keeps_less_and_computes_the_forward_pass_of_blocks_again():
     plain, again = (
-        ProjectedModel(FAMILIES["CNN"].subject(Size(6, 32)), "fp32", fused=False).training(checkpointing=on)
+        ProjectedModel(FAMILIES["CNN"].subject(Size(6, 32)), "fp32", on_gpu=False).training(checkpointing=on)
         for on in (False, True)
     )
     assert again.peak(8).activations < plain.peak(8).activations / 3
@@ -63,7 +63,7 @@ def test_checkpointing_keeps_less_and_computes_the_forward_pass_of_blocks_again(
 
 def test_half_the_bytes_of_a_number_are_half_the_memory():
     fp32, bf16 = (
-        ProjectedModel(FAMILIES["CNN"].subject(SIZE), precision, fused=False).forward().peak(8)
+        ProjectedModel(FAMILIES["CNN"].subject(SIZE), precision, on_gpu=False).forward().peak(8)
         for precision in ("fp32", "bf16")
     )
     assert bf16.total == pytest.approx(fp32.total / 2, rel=0.01)
@@ -76,7 +76,7 @@ def test_blocks_are_those_of_the_outermost_list():
 
 
 def test_an_optimizer_s_state_is_that_of_its_theory_and_mixed_precision_keeps_fp32_weights():
-    projected = ProjectedModel(FAMILIES["CNN"].subject(SIZE), "mixed", fused=True)
+    projected = ProjectedModel(FAMILIES["CNN"].subject(SIZE), "mixed", on_gpu=True)
     elements = sum(entry.numel() for entry in projected.model.parameters())
     update = update_of("adamw", projected.model, mixed=True, all_at_once=True)
     assert update.state == 8 * elements and update.master_weights == 4 * elements

@@ -45,7 +45,7 @@ def llama(tmp_path):
     def make(**more):
         path = tmp_path / "config.json"
         path.write_text(json.dumps({**LLAMA, **more}))
-        return ProjectedModel(find_subject(str(path), 128), "bf16", fused=True)
+        return ProjectedModel(find_subject(str(path), 128), "bf16", on_gpu=True)
 
     return make
 
@@ -94,7 +94,7 @@ def test_what_an_allocator_holds_beside_tensors_must_fit_too(llama):
 
 
 def test_an_answer_costs_what_its_time_does():
-    model = ProjectedModel(FAMILIES["CNN"].subject(Size(2, 16)), "bf16", fused=True)
+    model = ProjectedModel(FAMILIES["CNN"].subject(Size(2, 16)), "bf16", on_gpu=True)
     found = Server(model, READS, "bf16", charges=Charges(watts=10.0)).serve(ServingQuestion(batch=4))
     assert found.batch_s == found.first_s and found.cost.energy_j.low == pytest.approx(10 * found.first_s.low)
     assert found.cost.money is None

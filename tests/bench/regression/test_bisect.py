@@ -277,8 +277,8 @@ def test_bench_ab_is_called_with_what_to_measure_and_its_finding_is_read(monkeyp
     compare = AbProcess(["--command", "python train.py"], tmp_path)
     effect = compare("aaa", "bbb", 30.0)
     words, folder = called[0]
-    assert words[1:8] == ["-m", "bench", "ab", "aaa", "bbb", "--command", "python train.py"]
-    assert words[8:10] == ["--budget", "30"] and folder == tmp_path
+    assert words[1:9] == ["-P", "-m", "bench", "ab", "aaa", "bbb", "--command", "python train.py"]
+    assert words[9:11] == ["--budget", "30"] and folder == tmp_path
     assert effect.ratio == RATIO
     # What the ends differ in is what the commits between are judged by.
     assert (compare.stage, compare.metric) == ("command", "wall_s")

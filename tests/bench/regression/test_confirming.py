@@ -12,7 +12,7 @@ import pytest
 from bench.regression import confirming
 from bench.regression.finding import Comparison
 from bench.results.store import Store
-from tests.support.checked_runs import QUIET, check, make_run, verdicts
+from tests.support.checked_runs import ENVIRONMENT, QUIET, STAGES, check, make_run, verdicts
 
 MATRIX = """
 [train]
@@ -71,6 +71,39 @@ def test_what_is_not_slow_again_cannot_be_told_and_nothing_else_changes(slower, 
     }
     (told,) = (finding for finding in comparison.findings if finding.verdict == "can't tell")
     assert "not confirmed by run fresh: x1.00" in told.text
+
+
+def test_what_cannot_be_launched_any_more_stays_a_regression(slower, monkeypatch):
+    def crashed(*_: object) -> str:
+        make_run(slower, "fresh", stages=STAGES[:1])
+        return "fresh"
+
+    monkeypatch.setattr(confirming, "_measured_again", crashed)
+    found = check(slower, "after")
+    options = {"margin": 0.05, "threshold": 0.0}
+    comparison = confirming.confirmed(
+        found, "after", slower.path.parent, "", "main", lambda line: None, **options
+    )
+    assert not comparison.clean and verdicts(comparison)["latency_s"] == "regression"
+    assert "run fresh could not measure it again" in next(comparison.worst_first()).text
+
+
+@pytest.mark.parametrize(("again", "verdict"), [(3.0, "regression"), (1.0, "can't tell")])
+def test_on_another_machine_too_if_that_is_asked_for(store, monkeypatch, again, verdict):
+    other = {**ENVIRONMENT, "cpu": {"model": "another"}}
+    make_run(store, "after", latencies=[3 * latency for latency in QUIET], environment=other)
+
+    def measured_again(*_: object) -> str:
+        make_run(store, "fresh", latencies=[again * latency for latency in QUIET], environment=other)
+        return "fresh"
+
+    monkeypatch.setattr(confirming, "_measured_again", measured_again)
+    found = check(store, "after", any_machine=True)
+    options = {"margin": 0.05, "threshold": 0.0, "any_machine": True}
+    comparison = confirming.confirmed(
+        found, "after", store.path.parent, "", "main", lambda line: None, **options
+    )
+    assert verdicts(comparison)["latency_s"] == verdict
 
 
 def test_where_nothing_got_slower_nothing_is_launched(store, monkeypatch):

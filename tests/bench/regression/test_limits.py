@@ -72,7 +72,7 @@ def test_an_unknown_value_cannot_be_told_and_says_why():
         assert finding.verdict == "can't tell" and "too few samples" in finding.text
 
 
-def test_what_failed_or_was_skipped_is_not_comparable_and_no_alarm():
+def test_what_was_skipped_is_not_comparable_and_no_alarm():
     limit = parse_limit("latency_p99_ms <= 20")
     finding = judge(limit, Measured("cell digits", limit.metric, excluded="skipped: no kernel"))
     assert (finding.verdict, finding.text, finding.alarms) == ("not comparable", "skipped: no kernel", False)

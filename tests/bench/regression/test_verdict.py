@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from bench.errors import BenchError
 from bench.records import Measurement, PlannedRequest, Result
 from bench.regression import baseline
 from bench.regression import verdict as regression
 from bench.regression.finding import Comparison, Finding
+from bench.regression.seeds import judge_seeds
 from bench.regression.timing import Timing, judge_timings
 from bench.results.store import StageRow, Store
 from tests.support.checked_runs import ENVIRONMENT, QUIET, STAGES, check, make_run, verdicts
@@ -163,7 +166,7 @@ def launches(chance: np.random.Generator, centre: float) -> list[float]:
     return list(centre * np.exp(chance.normal(chance.normal(0, 0.01), 0.01, 6)))
 
 
-def seeds_of(store: Store, run: str, steps: list[int], losses: tuple[float, float]) -> None:
+def seeds_of(store: Store, run: str, steps: Sequence[float | None], losses: tuple[float, float]) -> None:
     """Enter a run of trainings from several seeds; the step of each has these first losses."""
     trained = [
         StageRow(
@@ -190,6 +193,30 @@ def seeds_of(store: Store, run: str, steps: list[int], losses: tuple[float, floa
     store.finish_run(run)
 
 
+def test_what_only_describes_a_training_is_told_and_no_regression(tmp_path):
+    """A training that gets better has other gradients: no commit that improves it may fail for that."""
+    store = Store.open(tmp_path)
+    for run, accuracy, norm, samples in (("before", 0.9, 1.52, 100), ("after", 0.91, 1.49, 100)):
+        store.start_run(run, run, "quick", "bench run", {}, STAGES[:1], [])
+        measured = {"accuracy": accuracy, "gradient_norm_max": norm, "test_samples": samples}
+        entered = tuple(Measurement(name, value) for name, value in measured.items())
+        store.add_launch(run, STAGES[0], 0, Result("ok", measurements=entered, environment=ENVIRONMENT))
+        store.finish_run(run)
+    comparison = regression.check(store, "after", "before", tmp_path)
+    assert verdicts(comparison) == {"accuracy": "improvement", "test_samples": "no change"}
+    (note,) = comparison.notes
+    assert "not judged" in note and "gradient_norm_max of evaluate net @ cpu 1.52 -> 1.49" in note
+
+
+@pytest.mark.parametrize("unfinished", ["before", "after"])
+def test_a_run_that_has_not_finished_is_neither_checked_nor_a_baseline(tmp_path, unfinished):
+    store = Store.open(tmp_path)
+    for run in ("before", "after"):
+        make_run(store, run, finish=run != unfinished, stages=STAGES[:1] if run == unfinished else STAGES)
+    with pytest.raises(BenchError, match=f"run {unfinished} has not finished; run its command again"):
+        regression.check(store, "after", "before", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("losses", "now", "expected"),
     [
@@ -197,15 +224,63 @@ def seeds_of(store: Store, run: str, steps: list[int], losses: tuple[float, floa
         ((1.0, 1.1), [102, 99, 101, 98], ["can't tell"]),
         ((1.0, 1.1), [121, 118, 124, 119], ["regression"]),
         ((1.0, 1.1), [121, 118], ["can't tell"]),
+        # One evaluation later from each of three seeds: by chance, as often as not.
+        ((1.0, 1.1), [110, 110, 110], ["can't tell"]),
+        ((1.0, 1.1), [100, 100, 100], ["no change"]),
+        ((1.0, 1.1), [None, None, None], ["lost"]),
+        ((1.0, 1.1), [None], ["can't tell"]),
+        ((1.0, 1.1), [None, 100, 100, 100, None], ["can't tell"]),
     ],
 )
 def test_steps_are_compared_by_seed_or_over_seeds_where_losses_do_not_repeat(tmp_path, losses, now, expected):
     store = Store.open(tmp_path)
-    seeds_of(store, "before", [100, 100, 100, 100][: len(now)], losses)
+    seeds_of(store, "before", [100] * len(now), losses)
     seeds_of(store, "after", now, losses)
     comparison = regression.check(store, "after", "before", tmp_path)
     found = [finding.verdict for finding in comparison.findings if finding.metric == "steps_to_target"]
     assert sorted(found) == sorted(expected)
+
+
+def trained(stages: int, seeds: int, value: Callable[[], float], metric: str) -> dict[str, dict[str, dict]]:
+    return {
+        f"train net{stage} seed {seed}": {metric: {"value": value()}}
+        for stage in range(stages)
+        for seed in range(seeds)
+    }
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_trainings_that_do_not_repeat_alarm_in_one_of_a_hundred_checks_and_worse_ones_are_found(seeds):
+    chance = np.random.default_rng(0)
+    alarms = found = 0
+    for _ in range(200):
+        before, now = (trained(20, seeds, lambda: 0.9 + chance.normal(0, 0.01), "accuracy") for _ in range(2))
+        alarms += any(finding.alarms for finding in judge_seeds(set(before), before, now))
+        for seed in range(seeds):
+            now[f"train net7 seed {seed}"]["accuracy"]["value"] -= 0.5
+        worse = {finding.stage for finding in judge_seeds(set(before), before, now) if finding.alarms}
+        found += "train net7" in worse
+    # One in a hundred; above 7 of 200 with probability 0.001.
+    assert alarms <= 7 and found >= 185
+
+
+def test_a_target_that_no_seed_reaches_any_more_is_worse_and_one_that_some_miss_is_open():
+    def judged(now: list[float]) -> Finding:
+        values = iter([1.0] * len(now) + now)
+        before, after = (trained(1, len(now), lambda: next(values), "target_reached") for _ in range(2))
+        (finding,) = judge_seeds(set(before), before, after)
+        return finding
+
+    assert judged([0.0, 0.0, 0.0]).verdict == "regression"
+    assert judged([1.0, 1.0, 1.0]).verdict == "no change"
+    assert judged([1.0, 0.0, 0.0, 1.0, 1.0]).verdict == "can't tell"
+
+
+def test_seeds_that_have_a_value_on_one_side_alone_are_counted():
+    values = iter([100.0, 101.0, 99.0, 100.0, 102.0, 98.0, 101.0, 99.0, 100.0, None, None, 97.0])
+    before, now = (trained(1, 6, lambda: next(values), "steps_to_target") for _ in range(2))
+    (finding,) = judge_seeds(set(before), before, now)
+    assert finding.text.endswith("over 4 seeds; 2 seeds only before, within what seeds differ by")
 
 
 @pytest.mark.parametrize(

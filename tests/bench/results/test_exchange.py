@@ -12,6 +12,7 @@ import pytest
 from bench.errors import BenchError
 from bench.results import artifacts
 from bench.results.exchange import Exchange
+from tests.support.object_store import BUCKET, object_store
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -27,24 +28,22 @@ def make(results: Path, content: bytes = b"weights", key: str = KEY) -> None:
 
 
 @pytest.fixture(scope="module")
-def object_store() -> Iterator[str]:
-    """Start a server that speaks S3's protocol; yields its address, with an empty bucket."""
-    server = pytest.importorskip("moto.server", reason="needs pip install 'moto[s3,server]' s3fs")
-    pytest.importorskip("s3fs", reason="needs pip install 'moto[s3,server]' s3fs")
-    threaded = server.ThreadedMotoServer(port=0, verbose=False)
-    threaded.start()
-    host, port = threaded.get_host_and_port()
-    yield f"http://{host}:{port}"
-    threaded.stop()
+def s3_server() -> Iterator[dict[str, str]]:
+    with object_store() as environment:
+        yield environment
 
 
-@pytest.fixture(params=["file://{}/elsewhere", "memory://{}/elsewhere", "s3://bucket{}/elsewhere"])
-def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+@pytest.fixture
+def s3(s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process, and what it starts, reach a server that speaks S3's protocol."""
+    for name, value in s3_server.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(params=["file://{}/elsewhere", "memory://{}/elsewhere", f"s3://{BUCKET}{{}}/elsewhere"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param.startswith("s3:"):
-        monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("object_store"))
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "user")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        fsspec.filesystem("s3").mkdirs("bucket", exist_ok=True)
+        request.getfixturevalue("s3")
     return str(request.param).format(tmp_path)
 
 
@@ -103,15 +102,28 @@ def test_what_another_node_publishes_is_seen_by_one_that_had_looked_before(url: 
     looked = Exchange(url)
     assert looked.fetch_alike(tmp_path / "two", KEY[:32]) == [] and not looked.fetch(tmp_path / "two", KEY)
     make(tmp_path / "one")
-    code = "import sys; from pathlib import Path; from bench.results.exchange import Exchange;"
-    code += "Exchange(sys.argv[1]).publish(Path(sys.argv[2]), sys.argv[3])"
-    if url.startswith("memory:"):
-        Exchange(url).publish(tmp_path / "one", KEY)
-    else:
-        command = [sys.executable, "-c", code, url, str(tmp_path / "one"), KEY]
-        subprocess.run(command, check=True, timeout=120)
+    publish_elsewhere(url, tmp_path / "one", KEY)
     assert looked.fetch(tmp_path / "two", KEY)
     assert [place.name for place in Exchange(url).fetch_alike(tmp_path / "two", KEY[:32])] == [KEY]
+
+
+def test_what_is_published_into_a_folder_that_was_listed_before_is_seen(url: str, tmp_path: Path) -> None:
+    variants = [KEY[:32] + digit * 32 for digit in "01"]
+    for number, key in enumerate(variants):
+        make(tmp_path / key, key=key)
+        publish_elsewhere(url, tmp_path / key, key)
+        found = Exchange(url).fetch_alike(tmp_path / "two", KEY[:32])
+        assert sorted(place.name for place in found) == variants[: number + 1]
+
+
+def publish_elsewhere(url: str, results: Path, key: str) -> None:
+    """Publish an artifact from a process of its own, if it can reach the URL."""
+    if url.startswith("memory:"):
+        Exchange(url).publish(results, key)
+        return
+    code = "import sys; from pathlib import Path; from bench.results.exchange import Exchange;"
+    code += "Exchange(sys.argv[1]).publish(Path(sys.argv[2]), sys.argv[3])"
+    subprocess.run([sys.executable, "-c", code, url, str(results), key], check=True, timeout=120)
 
 
 def test_a_url_that_stops_answering_is_one_line(tmp_path: Path) -> None:
@@ -127,6 +139,15 @@ def test_a_url_that_stops_answering_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
     with pytest.raises(BenchError):
         exchange.fetch_alike(tmp_path / "two", KEY[:32])
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_bucket_that_is_not_there_is_one_line_and_is_not_made() -> None:
+    with pytest.raises(BenchError) as error:
+        Exchange("s3://nowhere/artifacts")
+    said = str(error.value)
+    assert said.startswith("--artifacts s3://nowhere/artifacts: ") and "bucket" in said and "\n" not in said
+    assert not fsspec.filesystem("s3").exists("nowhere")
 
 
 @pytest.mark.parametrize("wrong", ["nowhere://bucket", "file:///proc/nowhere"])

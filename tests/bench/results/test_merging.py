@@ -10,6 +10,7 @@ import pytest
 
 from bench.errors import StoreError
 from bench.records import Measurement, Result
+from bench.results.folder import alone_in
 from bench.results.merging import merge
 from bench.results.parts import find_part
 from bench.results.store import Store
@@ -24,15 +25,26 @@ def shard(number: int, of: int = 2, split: str = "abc") -> dict[str, Any]:
     return {"shard": {"number": number, "of": of, "split": split}}
 
 
-def run(folder: Path, name: str, **made_up: Any) -> Path:
-    build(folder / name, Synthetic(**made_up), run_id=f"20261129-{name}").close()
+def run(
+    folder: Path,
+    name: str,
+    *,
+    later: str = "",
+    finish: bool = True,
+    identity: str = "identity",
+    **made_up: Any,
+) -> Path:
+    """Enter a run into a folder of its name, which may have the runs that it is `later` than."""
+    entered = {"run_id": f"20261129-{name}{later}", "finish": finish, "identity": identity}
+    build(folder / name, Synthetic(**made_up), **entered).close()
     return folder / name
 
 
-def merged(folder: Path, *places: Path) -> Store:
+def merged(folder: Path, *places: Path, partial: bool = False) -> Store:
     said: list[str] = []
-    run_id = merge([find_part(place) for place in places], folder / "into", said.append)
-    assert len(said) == len(places)
+    parts = [find_part(place, partial=partial) for place in places]
+    run_id = merge(parts, folder / "into", said.append)
+    assert sum(line.endswith(("artifact", "artifacts")) for line in said) == len(places)
     store = Store.open(folder / "into", create=False)
     assert store.find_run(None) == run_id
     return store
@@ -261,10 +273,85 @@ def test_what_does_not_belong_together_gets_one_line(
     assert "\n" not in str(caught.value) and not (tmp_path / "into").exists()
 
 
-def test_a_run_that_has_not_ended_is_refused(tmp_path: Path) -> None:
-    build(tmp_path / "going", Synthetic(), finish=False).close()
-    with pytest.raises(StoreError, match="run-1 has not ended; resume it first: bench run --matrix"):
-        find_part(tmp_path / "going")
+def notes_of(store: Store) -> list[str]:
+    notes: list[str] = store.run(store.find_run(None))["request"]["notes"]
+    return notes
+
+
+def test_a_run_that_was_ended_early_is_refused_with_what_can_be_done(tmp_path: Path) -> None:
+    place = run(tmp_path, "one", finish=False)
+    with pytest.raises(StoreError) as error:
+        find_part(place)
+    does = "resume it by `bench run --matrix quick`, or take what it has by --partial"
+    assert str(error.value) == f"{place}: run 20261129-one has not ended; {does}"
+    run(tmp_path, "two", identity="of another command")
+    run(tmp_path, "two", later="-again", finish=False)
+    with pytest.raises(
+        StoreError, match=rf"--partial, or give an earlier run, as {tmp_path}/two/20261129-two$"
+    ):
+        find_part(tmp_path / "two")
+    assert find_part(tmp_path / "two" / "20261129-two").run_id == "20261129-two"
+
+
+def test_an_earlier_run_of_the_same_command_stands_for_one_that_was_ended_early(tmp_path: Path) -> None:
+    place = run(tmp_path, "one", optimizers=("adam",))
+    run(tmp_path, "one", later="-again", finish=False, optimizers=("adam",))
+    run(tmp_path, "one", later="-and-again", finish=False, optimizers=("adam",))
+    assert find_part(place, partial=True).run_id == "20261129-one"
+    store = merged(tmp_path, place)
+    later = "20261129-one-and-again, a later one of its command, has not ended"
+    assert notes_of(store) == [f"run 20261129-one is merged: {later}"]
+
+
+def test_a_run_that_was_resumed_or_begun_again_until_it_ended_is_merged_without_a_word(
+    tmp_path: Path,
+) -> None:
+    place = run(tmp_path, "one", finish=False, optimizers=("adam",))
+    run(tmp_path, "one", later="-again", optimizers=("adam",))
+    store = merged(tmp_path, place)
+    assert notes_of(store) == []
+    assert len(store.launch_records(store.find_run(None))) == len(find_part(place).launches)
+
+
+def test_what_a_shard_has_that_was_ended_early_is_merged_if_asked_for(tmp_path: Path) -> None:
+    early = {"finish": False, "unlaunched": ("infer", "ceilings"), "optimizers": ("adam",)}
+    first = run(tmp_path, "one", request=shard(1), **early)
+    second = run(tmp_path, "two", request=shard(2), optimizers=("momentum",))
+    store = merged(tmp_path, first, second, partial=True)
+    part = find_part(first, partial=True)
+    missing = [stage for stage in part.stages.values() if stage.kind in ("infer", "ceilings")]
+    said = f"{len(missing)} of {len(part.stages)} stages have no result, others may have fewer launches"
+    assert notes_of(store) == [f"run 20261129-one had not ended: {said}"]
+    view = read(store, store.find_run(None))
+    served = {cell.name: view.status(str(cell.stages["infer"])).ok for cell in view.cells if not cell.skipped}
+    assert served == {name: "/momentum/" in name for name in served} and len(set(served.values())) == 2
+    assert all(view.status(str(cell.stages["evaluate"])).ok for cell in view.cells if not cell.skipped)
+
+
+def test_cells_that_a_run_which_was_ended_early_lacks_are_taken_from_another_of_the_machine(
+    tmp_path: Path,
+) -> None:
+    first = run(tmp_path, "one", optimizers=("adam",), finish=False, unlaunched=("infer",))
+    second = run(tmp_path, "two", optimizers=("adam",))
+    store = merged(tmp_path, first, second, partial=True)
+    view = read(store, store.find_run(None))
+    assert all(view.status(str(cell.stages["infer"])).ok for cell in view.cells if not cell.skipped)
+
+
+def test_a_run_in_progress_is_refused_even_if_what_it_has_is_asked_for(tmp_path: Path) -> None:
+    place = run(tmp_path, "one", finish=False)
+    with alone_in(place), pytest.raises(StoreError) as error:
+        find_part(place, partial=True)
+    said = f"{place}: run 20261129-one is in progress; wait until it ends, or stop it"
+    assert str(error.value) == said
+    assert find_part(place, partial=True).run_id == "20261129-one"
+
+
+def test_a_shard_that_has_measured_nothing_is_no_machine_of_its_own(tmp_path: Path) -> None:
+    first = run(tmp_path, "one", request=shard(1), optimizers=("adam",))
+    nothing = {"request": shard(2), "optimizers": ("momentum",), "backends": (), "compressions": ()}
+    second = run(tmp_path, "two", unlaunched=("ceilings",), **nothing)
+    assert notes_of(merged(tmp_path, first, second)) == []
 
 
 def test_a_missing_shard_is_a_note(tmp_path: Path) -> None:
@@ -272,6 +359,17 @@ def test_a_missing_shard_is_a_note(tmp_path: Path) -> None:
     store = merged(tmp_path, *places)
     notes = store.run(store.find_run(None))["request"]["notes"]
     assert notes == ["shards 2, 3 of 3 are missing, with all their cells"]
+
+
+def test_a_missing_shard_that_was_run_in_the_same_folder_is_named(tmp_path: Path) -> None:
+    for number, later in ((1, "-first"), (2, "")):
+        place = run(tmp_path, "one", later=later, request=shard(number, of=3), optimizers=("adam",))
+    run(tmp_path, "one", later="-of-another-split", request=shard(1, of=3, split="xyz"))
+    parts = [find_part(place / "20261129-one")]
+    merge(parts, tmp_path / "into", lambda _: None)
+    (note,) = notes_of(Store.open(tmp_path / "into", create=False))
+    missing = "shards 1, 3 of 3 are missing, with all their cells"
+    assert note == f"{missing}; give {place}/20261129-one-first too"
 
 
 def test_the_command_merges_and_prints_the_report(
@@ -282,5 +380,12 @@ def test_the_command_merges_and_prints_the_report(
     assert "report: " in done.stdout and "20261129-one: " in done.stderr
     pages = list((tmp_path / "into").glob("*-quick-merged/report.md"))
     assert len(pages) == 1 and "Another CPU" in pages[0].read_text()
+    run(tmp_path, "three", finish=False, request=shard(3, of=3), unlaunched=("infer",))
+    words = ("merge", tmp_path / "three", "--into", tmp_path / "again")
+    refused = command(*words)
+    assert refused.returncode == 2 and "take what it has by --partial" in refused.stderr.splitlines()[-1]
+    taken = command(*words, "--partial")
+    assert taken.returncode == 0, taken.stderr
+    assert "\nrun 20261129-three had not ended: " in taken.stderr
     bad = command("merge", tmp_path / "nowhere", "--into", tmp_path / "into")
     assert bad.returncode == 2 and len(bad.stderr.strip().splitlines()) == 1

@@ -84,6 +84,18 @@ def test_one_launch_answers_the_first_rung_with_errors_and_is_in_doubt_on_the_fu
     assert (full.run_id, full.cell) == ("run-1", "digits/adam/int8-static@onnxruntime")
 
 
+def test_a_goal_on_accuracy_is_judged_with_the_error_of_a_part_of_the_test_set(store: Store) -> None:
+    view = read(store, "run-1")
+    name = "digits/adam/none@onnxruntime"
+    row = next(entry for entry in records(inference_table(view)) if entry["cell"] == name)
+    problem = read_problem(["accuracy >= 0.95"], LATENCY)
+    found = answer_of(view, row, problem, "first")
+    assert found.values["accuracy"] == pytest.approx(0.94)
+    assert found.errors["accuracy"] == pytest.approx(2 * (0.94 * 0.06 / 2000) ** 0.5)
+    assert not problem.holds(found) and problem.may_hold(found)
+    assert not problem.may_hold(answer_of(view, row, problem, "full"))
+
+
 def test_invalid_and_skipped_cells_are_left_out_with_the_reason(store: Store) -> None:
     found = answers(store, "first")
     assert found["prune-channels:0.5", "onnxruntime"].reason == "INVALID: cosine 0.5 is under 0.98"

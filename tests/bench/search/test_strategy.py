@@ -107,6 +107,36 @@ def test_finalists_have_all_launches_and_their_uncompressed_twin_too() -> None:
     assert len([asked for asked in replayed.asked if asked[1] == "full"]) <= 15
 
 
+def test_a_lucky_first_launch_does_not_win_over_what_had_all_launches() -> None:
+    """Forty candidates are as fast, and launches differ by 10 %: some look faster than they are."""
+    drawn = random.Random(4)
+    steps = ("", *(f"prune-channels:{share / 100}" for share in range(10, 50)))
+    table = [
+        Measured(text, "", "openvino", "", 0.1, 1e-4 * drawn.lognormvariate(0, 0.1), 1e-4 + 1e-9 * place, 10)
+        for place, text in enumerate(steps)
+    ]
+    search = Search(space_of(table), read_problem([f"{LOSS} <= 1"], LATENCY), Replay(table))
+    search.run()
+    won = search.winner()
+    assert won is not None and won[0] in search.full and won[1].launches == 10
+    assert min(answer.values[LATENCY] for answer in search.answers.values()) < won[1].values[LATENCY]
+
+
+def test_a_step_that_lets_a_faster_format_hold_the_goal_is_tried_there() -> None:
+    """Training for 4 bits loses a little without them; with them it wins what rounding afterwards loses."""
+    losses = {("", ""): 0.0, ("qat:4", ""): 0.4, ("", "int4-weight"): 3.0, ("qat:4", "int4-weight"): 0.5}
+    table = [
+        Measured(
+            steps, format_, "openvino", "", loss, 5e-5 if format_ else 1e-4, 5e-5 if format_ else 1e-4, 10
+        )
+        for (steps, format_), loss in losses.items()
+    ]
+    search = Search(space_of(table), read_problem([f"{LOSS} <= 1"], LATENCY), Replay(table))
+    search.run()
+    won = search.winner()
+    assert won is not None and won[0].compression == "qat:4+int4-weight"
+
+
 def test_what_fails_is_said_and_its_combinations_are_not_tried() -> None:
     table = [
         replace(row, reason="skipped: cannot be traced") if "low-rank:0.25" in row.steps else row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from bench.models.structures import Structure, read_structure
 from bench.models.training import predict, shuffled_batches
 from bench.records import Request
 from bench.results.artifacts import artifact_folder
-from bench.stages import teach
+from bench.stages import compress, teach
 from bench.stages.compress import StageContext, run
 from bench.stages.taught import taught_by, teacher_of
 from bench.workloads.image_classification import DIGITS
@@ -79,6 +80,26 @@ def test_a_taught_loss_finds_the_teachers_row_of_each_sample():
     taught, own_loss = seen[0]
     assert torch.equal(taught, scores[chosen])
     assert own_loss == DIGITS.loss(outputs, data.train_targets[chosen])
+
+
+def test_answers_whose_targets_do_not_count_are_not_taught():
+    """Texts end in padding: what a teacher says there is nothing to learn."""
+    data = DIGITS.data()
+    targets = torch.tensor([[3, 1, -100], [2, -100, -100]])
+    padded = replace(data, train_inputs=data.train_inputs[:2], train_targets=targets)
+    scores = torch.randn(2, 3, 10)
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def loss(outputs: torch.Tensor, taught: torch.Tensor, own_loss: torch.Tensor) -> torch.Tensor:
+        seen.append((outputs, taught))
+        return own_loss
+
+    read = replace(DIGITS, loss=lambda outputs, targets: outputs.sum())
+    workload, numbered = taught_by(lambda rows: scores[rows], "", OutputKind("scores", 2), loss, read, padded)
+    outputs = torch.randn(2, 3, 10)
+    workload.loss(outputs, numbered.train_targets)
+    assert torch.equal(seen[0][0], torch.stack([outputs[0, 0], outputs[0, 1], outputs[1, 0]]))
+    assert torch.equal(seen[0][1], torch.stack([scores[0, 0], scores[0, 1], scores[1, 0]]))
 
 
 def test_student_and_control_start_from_the_same_weights(results):
@@ -189,6 +210,22 @@ def test_what_is_left_is_the_model_that_was_measured(results, technique):
     assert measured["accuracy", "recovered"] == again["accuracy"]
     parameters = sum(p.numel() for p in read_structure(folder).build().parameters())
     assert measured["parameters", ""] == parameters
+
+
+def test_the_time_of_a_step_has_its_training_and_not_the_measuring_of_quality(results, monkeypatch):
+    waited_s = 0.3
+
+    def slow(*arguments):
+        time.sleep(waited_s)
+        return predict(*arguments)
+
+    monkeypatch.setattr(compress, "predict", slow)
+    folder = results / "timed"
+    folder.mkdir()
+    started = time.perf_counter()
+    found = {entry.metric: entry.value for entry in run(request(results, "prune-magnitude:0.5"), folder)}
+    whole_s = time.perf_counter() - started
+    assert found["training_s"] <= found["compression_s"] <= whole_s - 3 * waited_s
 
 
 def test_a_technique_that_is_not_for_a_model_is_skipped_and_has_not_failed():

@@ -28,6 +28,8 @@ SLOWER = Finding(
     Interval(1.12, 1.08, 1.15, 10, "paired"),
 )
 OPEN = Finding("can't tell", "infer digits/none@cpu-eager 1", "latency_s", "would have seen 7 %", bound=0.07)
+APART = Finding("not comparable", "infer x", "latency_s", "timed on another machine")
+NEW = Finding("new", "infer y", "", "in this run but not in the baseline")
 SAME = Finding("no change", "step digits/adam", "step_latency_s", "no change larger than 2 %", bound=0.02)
 
 
@@ -108,7 +110,9 @@ ATTRIBUTES = {
 
 
 def test_junit_keeps_to_the_elements_and_attributes_of_the_schema():
-    limit = Finding("broken", "infer \x1b[31m\ud800", "latency_s", "23 ms & <more>", limit="<= 20 ms")
+    limit = Finding(
+        "broken", "infer \x1b[31m\ud800\ufffe\uffff", "latency_s", "23 ms & <more>", limit="<= 20 ms"
+    )
     root = ET.fromstring(junit.render(compared(SAME, OPEN, SLOWER, limit)))
     for element in root.iter():
         assert set(element.attrib) <= ATTRIBUTES[element.tag], element.tag
@@ -137,11 +141,41 @@ def test_json_has_every_finding_and_null_for_what_is_not_finite(tmp_path):
         ((SAME, OPEN), True, 3),
         ((OPEN, SLOWER), False, 1),
         ((OPEN, SLOWER), True, 1),
+        ((SAME, APART), False, 0),
+        ((SAME, APART), True, 3),
+        ((NEW,), False, 0),
+        ((NEW,), True, 3),
+        ((SAME, NEW), True, 0),
         ((), True, 0),
     ],
 )
 def test_the_exit_code_is_1_for_an_alarm_and_3_for_what_is_open_if_strict(findings, strict, code):
     assert write(compared(*findings), Outputs(strict=strict), lambda _: None, {}) == code
+
+
+@pytest.mark.parametrize(
+    ("findings", "outcome"),
+    [
+        ((SAME,), "clean (1 no change)"),
+        ((SAME, NEW), "clean (1 no change, 1 new)"),
+        ((SAME, OPEN), "no regression found, but not all can be told (1 can't tell, 1 no change)"),
+        ((OPEN, APART), "nothing could be compared (1 can't tell, 1 not comparable)"),
+        ((NEW,), "nothing could be compared (1 new)"),
+        ((), "nothing could be compared"),
+        ((OPEN, SLOWER), "REGRESSION (1 regression, 1 can't tell)"),
+    ],
+)
+def test_who_is_blind_does_not_say_clean(findings, outcome):
+    assert compared(*findings).summary == f"work tree against main: {outcome}"
+
+
+def test_a_cell_that_was_skipped_leaves_no_limit_open():
+    skipped = Finding("not comparable", "cell x", "latency_s", "skipped: no kernel")
+    kept = Finding("kept", "infer y", "latency_s", "9 ms, limit <= 20 ms")
+    limits = Comparison("limits", "its limits", "run-1", [kept, skipped])
+    assert limits.exit_code(strict=True) == 0 and "clean" in limits.summary
+    limits.findings.append(Finding("can't tell", "infer z", "latency_s", "unknown"))
+    assert limits.exit_code(strict=True) == 3 and "no limit broken, but not all can be told" in limits.summary
 
 
 def test_several_files_are_written_at_once(tmp_path):
@@ -160,6 +194,40 @@ def test_a_step_of_githubs_actions_gets_annotations_and_its_summary_unasked(tmp_
     write(compared(SLOWER), Outputs(), said.append, environment)
     assert summary.read_text().startswith("# Before\n## Benchmark comparison\n")
     assert sum(line.startswith("::error ") for line in said) == 1
+
+
+def test_what_names_hold_is_no_command_to_githubs_runner():
+    """Read as the runner does: commands are lines that begin with ::, and ##[...] anywhere."""
+    hostile = Finding("regression", "infer a\n::add-mask::x", "latency_s", "##[error]not mine\n::warning::no")
+    said: list[str] = []
+    write(compared(hostile), Outputs(), said.append, {"GITHUB_ACTIONS": "true"})
+    obeyed, word = [], ""
+    for line in "\n".join(said).splitlines():
+        if word:
+            word = "" if line == f"::{word}::" else word
+        elif line.startswith("::stop-commands::"):
+            word = line.removeprefix("::stop-commands::")
+        elif line.startswith("::") or "##[" in line:
+            obeyed.append(line.split(" ")[0])
+    assert obeyed == ["::error"] and not word
+
+
+def test_two_steps_stop_commands_by_different_words():
+    first, second = (next(iter(github.as_text([]))) for _ in range(2))
+    assert first != second and len(first) > len("::stop-commands::") + 30
+
+
+def test_nobody_is_mentioned_and_names_of_cells_stay_as_they_are():
+    text = markdown.render(
+        compared(Finding("lost", "digits/none@cpu-eager", "", "@org/team, see me@example"))
+    )
+    assert "digits/none@cpu-eager" in text and "me@example" in text
+    assert not re.search(r"(?<!\w)@\w", text)
+
+
+def test_markdown_of_ten_thousand_alarms_is_shown_by_github():
+    text = markdown.render(compared(*[SLOWER] * 10_000))
+    assert len(text.encode()) < 2**20 and "And 9500 more regression." in text
 
 
 def test_a_file_that_cannot_be_written_is_one_line(tmp_path):

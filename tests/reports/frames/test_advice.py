@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.errors import BenchError
 from bench.matrix.limits import Limit, parse_limit
 from reports.frames.advice import Advice, advise
 from reports.frames.break_even import BreakEven
-from reports.frames.candidates import Candidates, candidates_of
+from reports.frames.candidates import Candidates, Estimate, candidates_of
 from reports.prose.advice import advice_lines
 from tests.support.synthetic_run import Synthetic, build
 
@@ -60,6 +61,30 @@ def test_another_objective_picks_another_choice(found: Candidates) -> None:
     smallest = advise(found, (), "size")
     assert smallest.best is not None and smallest.best.value("artifact_bytes") == 2e5
     assert smallest.ties == ()
+
+
+def test_what_is_unknown_of_all_is_the_least_of_none(found: Candidates) -> None:
+    for objective, needs in (("energy", "a counter of its energy"), ("money", r"\[prices\] in the matrix")):
+        line = f"--by {objective}: unknown of all 7 choices that fit; it requires .*{needs}"
+        with pytest.raises(BenchError, match=line):
+            advise(found, (), objective)
+    # Where nothing fits, nothing is picked: the nearest is by the limits.
+    assert advise(found, limits("latency_ms <= 0.1"), "energy").best is None
+
+
+def test_energy_that_was_not_measured_is_minimized_by_its_estimate_which_is_said(found: Candidates) -> None:
+    watts = {INT8: 3.0, PLAIN: 1.0}
+    every = tuple(
+        replace(each, values={**each.values, "energy_estimate_j": Estimate(watts.get(each.name, 9.0))})
+        for each in found.every
+    )
+    advice = advise(replace(found, every=every), (), "energy")
+    assert best(advice) == PLAIN and advice.cost == "energy_estimate_j"
+    lines = list(advice_lines(advice))
+    assert lines[1] == "limits: none; of what fits, the lowest energy (estimate)"
+    assert "  energy, estimated     1.00 J" in lines
+    measured = tuple(replace(each, values={**each.values, "energy_j": Estimate(2.0)}) for each in every[:1])
+    assert advise(replace(found, every=(*measured, *every[1:])), (), "energy").cost == "energy_j"
 
 
 def test_what_lies_on_both_sides_of_a_limit_may_fit_and_does_not_count_as_fitting(found: Candidates) -> None:

@@ -111,6 +111,19 @@ def test_a_format_costs_what_its_lowering_takes_longer(tmp_path: Path) -> None:
     assert row["compressing_s"] == 0.0 and row["break_even_inferences"] == 0.0
 
 
+def test_measuring_quality_is_no_cost_of_compressing(tmp_path: Path) -> None:
+    """Of the second that each stage works the step has 0.2 s; lowering takes 0.3 s longer than of none."""
+    measured = {
+        "compress digits/adam/0/prune-channels:0.5": (Measurement("compression_s", 0.2),),
+        "lower digits/adam/0/prune-channels:0.5+int8-static@onnxruntime": (Measurement("lowering_s", 0.7),),
+        "lower digits/adam/0/none@onnxruntime": (Measurement("lowering_s", 0.4),),
+    }
+    row = rows_of(tmp_path, replace(MADE_UP, measured=measured)).loc[
+        ("prune-channels:0.5+int8-static", "onnxruntime")
+    ]
+    assert row["compressing_s"] == pytest.approx(0.5)
+
+
 def test_what_an_earlier_run_made_costs_what_it_took_there(tmp_path: Path) -> None:
     store = build(tmp_path, MADE_UP)
     again = Store.open(tmp_path)

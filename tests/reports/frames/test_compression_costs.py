@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reports.frames import control_of, worst_classes
+from bench.records import Measurement
+from reports.frames import compression_table, control_of, worst_classes
+from reports.frames.controls import CONTROL, controls
 from reports.frames.run import read_frames
 from reports.frames.view import read
 from reports.grids.compression import compression_grids
@@ -125,8 +127,49 @@ def test_rounding_is_held_against_rounding_to_nearest() -> None:
     assert control_of("gptq:4+int4-weight", "int4-weight") == "round-to-nearest:4+int4-weight"
     assert control_of("gptq:4,group=64") == "round-to-nearest:4,group=64"
     assert control_of("prune-magnitude:0.5+sign-round:3") == "prune-magnitude:0.5+round-to-nearest:3"
-    assert control_of("qat:4+int4-weight", "int4-weight") == "finetune+int4-weight"
-    assert control_of("prune-magnitude:0.5+lora:8") == "finetune"
+
+
+def test_rounding_in_training_is_held_against_as_much_training_and_rounding_afterwards() -> None:
+    assert control_of("qat:4,group=0") == "finetune+round-to-nearest:4,group=0"
+    assert list(controls("qat:4")) == ["finetune+round-to-nearest:4"] * 2  # never finetune in full precision
+    assert list(controls("qat:4+int4-weight", "int4-weight")) == [
+        "finetune+round-to-nearest:4+int4-weight",
+        "finetune+round-to-nearest:4",
+        "finetune+int4-weight",
+    ]
+
+
+def test_a_chain_is_held_against_what_trains_as_often() -> None:
+    assert control_of("prune-magnitude:0.5+lora:8") == "prune-magnitude:0.5+finetune"
+    assert list(controls("prune-channels:0.5+low-rank:0.5+int8-static", "int8-static")) == [
+        "prune-channels:0.5+finetune+int8-static",
+        "prune-channels:0.5+finetune",
+        "finetune+finetune+int8-static",
+        "finetune+finetune",
+    ]
+    assert list(controls("prune-wanda:0.5"))[-1] == "finetune"
+    for nothing_else in ("gptq:4", "distill:0.5", "distill:0.5+prune-wanda:0.5"):
+        assert CONTROL not in controls(nothing_else)
+
+
+def test_each_step_is_held_against_its_own_control(tmp_path: Path) -> None:
+    qualities = {
+        **{"finetune": 0.95, "prune-random:0.5": 0.90, "prune-wanda:0.5": 0.92, "gptq:4": 0.93},
+        **{"student:0.5": 0.85, "distill:0.5": 0.88},
+    }
+    recipes = ("none", *qualities)
+    measured = {
+        f"compress digits/adam/0/{recipe}": (Measurement("quality", quality, qualifier="recovered"),)
+        for recipe, quality in qualities.items()
+    }
+    store = build(tmp_path, Synthetic(optimizers=("adam",), compressions=recipes, measured=measured))
+    table = compression_table(read(store, "run-1")).set_index("recipe")
+    store.close()
+    gains = {recipe: table.loc[recipe, "vs_control_points"] for recipe in recipes[1:]}
+    assert gains["prune-wanda:0.5"] == pytest.approx(2) and gains["distill:0.5"] == pytest.approx(3)
+    assert gains["prune-random:0.5"] == pytest.approx(-5)  # over finetune, which trains as long
+    assert all(pd.isna(gains[recipe]) for recipe in ("finetune", "gptq:4", "student:0.5"))
+    assert table.loc["distill:0.5", "control"] == "student:0.5" and table.loc["gptq:4", "control"] == ""
 
 
 def test_nobody_is_named_to_pay_where_seeds_differ_by_more(frames: dict[str, pd.DataFrame]) -> None:

@@ -58,6 +58,7 @@ def test_there_is_a_row_for_each_number_of_texts_side_by_side(tmp_path: Path) ->
     assert frame["ttft_s"].tolist() == [0.02, 0.0025] and frame["tokens_per_s"].tolist() == [240, 30]
     assert frame["inter_token_p99_s"].isna().all()
     assert frame["ttft_low_s"].tolist() == pytest.approx([0.018, 0.00225])
+    assert frame["tokens_per_s_low"].tolist() == pytest.approx([216, 27])
     assert set(frame["inter_token_high_s"]) == {0.1}
     assert set(frame["compressions"]) == {"none, finetune"} and set(frame["cache_bytes_per_token"]) == {6144}
 

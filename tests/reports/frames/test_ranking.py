@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.errors import BenchError
-from bench.records import Result
+from bench.records import Measurement, Result
 from reports.frames.ranking import Ranking, rank
 from reports.frames.view import RunView, read, records
 from reports.grids.ranking import MAX_PAIRS, ranking_grids
@@ -178,6 +178,52 @@ def test_a_target_that_held_at_the_first_evaluation_is_noted(tmp_path: Path) -> 
     found = rank(view_of(tmp_path, {"digits/adam": (50.0, 130.0, 120.0), "digits/sgd": FIVE[:3]}))
     (note,) = [note for note in found.notes if "first evaluation" in note]
     assert note.startswith("digits: the target held at the first evaluation of adam; their steps are upper")
+
+
+def test_steps_that_lie_before_the_first_evaluation_are_never_told_apart(tmp_path: Path) -> None:
+    found = rank(view_of(tmp_path, {"digits/adam": (50.0, 40.0, 30.0), "digits/sgd": (20.0, 30.0, 10.0)}))
+    rows = {row["optimizer"]: row for row in records(found.ranking)}
+    assert [rows[name]["at_first"] for name in ("adam", "sgd")] == [3, 3]
+    for measure in ("steps", "time"):
+        assert found.verdict("digits", measure, "adam", "sgd").verdict == "can't tell"
+    text = text_of(found)
+    assert "at most (3 of 3 at the first evaluation)" in text and "3 (3 at the first evaluation)" in text
+    assert "enough seeds" not in text
+
+
+def test_steps_between_few_evaluations_say_how_well_they_are_known(tmp_path: Path) -> None:
+    # Evaluations are 60 steps apart: of 165 steps (60 / 165)² is 13 %, of 900 it is under 1 %.
+    found = rank(view_of(tmp_path, {"digits/adam": (165.0,) * 3, "digits/sgd": (900.0,) * 3}))
+    rows = {row["optimizer"]: row for row in records(found.ranking)}
+    share = pytest.approx((60 / 165) ** 2)
+    assert rows["adam"]["resolution"] == share and rows["sgd"]["resolution"] == 0.01
+    assert found.verdict("digits", "steps", "adam", "sgd").ratio.resolution == share
+    (note,) = [note for note in found.notes if "known to" in note]
+    assert note.startswith("digits: steps of adam are known to 13 % at worst")
+
+
+def test_a_training_that_was_not_stopped_counts_though_its_loss_rose_again(tmp_path: Path) -> None:
+    """The mean loss of its first steps is small; training holds losses against that of the first step."""
+    whole = trained(500.0)
+    losses = (0.01, *(0.2,) * 9)
+    kept = [each for each in whole.measurements if each.metric != "curve_loss"]
+    own = replace(whole, measurements=(*kept, Measurement("curve_loss", losses[-1], samples=losses)))
+    found = rank(view_of(tmp_path, {"digits/adam": (own,) * 3, "digits/sgd": FIVE[:3]}))
+    row = next(row for row in records(found.ranking) if row["optimizer"] == "adam")
+    assert (row["reached"], row["states"]) == (3, "")
+    assert row["steps_to_target"] == pytest.approx(500)
+
+
+def test_rates_that_were_chosen_on_a_workload_of_the_run_are_named(tmp_path: Path) -> None:
+    workload = "fashion-mnist-simplecnn"
+    names = ("sgd:lr=0.2", "sgd:lr=0.1", "adam", "momentum:lr=0.02")
+    found = rank(view_of(tmp_path / "same", {f"{workload}/{name}": FIVE[:3] for name in names}))
+    (note,) = [note for note in found.notes if "chosen" in note]
+    assert note.startswith(
+        f"{workload}: the default rates of sgd, momentum were chosen on it, by its test data"
+    )
+    other = rank(view_of(tmp_path / "other", {f"digits/{name}": FIVE[:3] for name in names}))
+    assert not [note for note in other.notes if "chosen" in note]
 
 
 def test_what_cannot_be_ranked_gets_one_line(tmp_path: Path) -> None:

@@ -107,6 +107,14 @@ def frames_of(folder: Path, measurements: Iterable[Measurement], **made_up: Any)
     return read_frames(read(build(folder, whole), "run-1"))
 
 
+def test_the_first_step_stands_apart_from_the_others_with_what_was_compiled_for_it(tmp_path: Path) -> None:
+    measured = [Measurement("step_latency_s", 0.01, n=100), Measurement("first_call_s", 7.5)]
+    frames = frames_of(tmp_path, measured)
+    assert frames["steps"]["first_call_s"].tolist() == [7.5]
+    (grid,) = steps_grids(frames)
+    assert entry(grid, "adam", "first step, with compilation")[0] == "7.50 s"
+
+
 def test_an_optimizers_own_products_are_not_the_models(tmp_path: Path) -> None:
     flops = {"forward": 1e9, "backward": 2e9, "optimizer": 5e8, "recomputed": 0.0}
     measurements = [Measurement(f"{part}_flops", count) for part, count in flops.items()]

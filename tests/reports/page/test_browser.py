@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.records import Measurement
-from reports.content import gather
-from reports.formats.html import render_html
-from reports.grids.cell import Entry
-from reports.grids.large import MAX_ROWS
 from tests.support.browser import serious_findings
-from tests.support.synthetic_run import Synthetic, build
+from tests.support.opened_page import Opened, written
+from tests.support.synthetic_run import Synthetic
 
 HTML = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
 WORKLOADS = (
@@ -32,20 +27,6 @@ WORKLOADS = (
 CLASSES = (HTML, "=1+1", "shirt")
 
 
-def written(folder: Path, made_up: Synthetic) -> Path:
-    store = build(folder / "store", made_up)
-    path = folder / "report.html"
-    path.write_text(render_html(gather(store, "run-1", figures=False)))
-    store.close()
-    return path
-
-
-@pytest.fixture(scope="module")
-def report_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made_up = Synthetic(seeds=(0, 1), invalid=("momentum/0/int8-static@onnxruntime",))
-    return written(tmp_path_factory.mktemp("page"), made_up)
-
-
 @pytest.fixture(scope="module")
 def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recalls = tuple(Measurement("class_recall", 0.9, qualifier=name) for name in CLASSES)
@@ -58,60 +39,6 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         measured={"evaluate": recalls},
     )
     return written(tmp_path_factory.mktemp("hostile"), made_up)
-
-
-class Opened:
-    """A page in the browser, with all that it asked for and complained of."""
-
-    def __init__(self, browser: Any, path: Path, width: int = 1400, scheme: str = "light") -> None:
-        self.page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
-        self.page.on("console", self._said)
-        self.page.goto(path.as_uri())
-
-    def _said(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
-
-    def table(self, name: str) -> Any:
-        """Return a table by its grid's name, once it is built."""
-        self.page.evaluate("name => document.getElementById(`table-${name}`).scrollIntoView()", name)
-        host = self.page.locator(f"#table-{name} ~ [data-table]").first
-        host.locator(".tabulator-row").first.wait_for()
-        return host
-
-    def column(self, host: Any, heading: str) -> list[str]:
-        """Return the texts of a column of a table, as far as its rows are drawn."""
-        field = host.locator(".tabulator-col", has_text=heading).first.get_attribute("tabulator-field")
-        return [
-            text.strip()
-            for text in host.locator(f'.tabulator-cell[tabulator-field="{field}"]').all_inner_texts()
-        ]
-
-    def everything(self) -> None:
-        """Scroll through the page, so that every table and chart is made."""
-        self.page.evaluate(
-            """async () => {
-                for (const host of document.querySelectorAll("[data-table], [data-chart]")) {
-                    host.scrollIntoView();
-                    for (let wait = 0; wait < 3000 && !("ready" in host.dataset); wait += 1)
-                        await new Promise((resolve) => setTimeout(resolve, 10));
-                }
-            }"""
-        )
-        assert not self.page.locator("[data-table]:not([data-ready]), [data-chart]:not([data-ready])").count()
-
-
-@pytest.fixture
-def opened(browser: Any, report_page: Path) -> Iterator[Opened]:
-    opened = Opened(browser, report_page)
-    yield opened
-    opened.page.close()
-    assert opened.complaints == []
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (400, "dark")])
@@ -135,47 +62,9 @@ def test_first_screen_has_the_choices_and_one_picture(opened: Opened) -> None:
     text = card.inner_text()
     assert "momentum" in text and "int8-static on onnxruntime (fp32)" in text
     assert "launches" in text and "seeds" in text and "× the speed" in text and "Left out" in text
+    assert "trained with adam" in text and "the same size" not in text
     card.locator("svg").first.wait_for()
     assert card.bounding_box()["y"] < 300
-
-
-def test_a_click_on_a_heading_sorts_by_the_numbers_and_back(opened: Opened) -> None:
-    host = opened.table("training")
-    steps = opened.column(host, "steps to target")
-    host.locator(".heading", has_text="steps to target").first.click()
-    ascending = opened.column(host, "steps to target")
-    assert ascending == ["450", "480", "600", "630", "> 1,200", "> 1,200"]
-    host.locator(".heading", has_text="steps to target").first.click()
-    assert opened.column(host, "steps to target") == ascending[::-1] != steps
-
-
-def test_search_and_filters_narrow_a_table_and_say_how_far(opened: Opened) -> None:
-    host = opened.table("inference")
-    assert "48 rows" in host.locator(".count").inner_text()
-    host.locator("input[type=search]").first.fill("adam onnxruntime")
-    assert set(opened.column(host, "optimizer")) == {"adam"}
-    assert "8 of 48 rows" in host.locator(".count").inner_text()
-    host.locator(".filters").click()
-    host.get_by_label("Filter quality loss (pts)").fill("<= 0")
-    host.locator(".count", has_text="4 of 48 rows").wait_for()
-    assert set(opened.column(host, "compression")) == {"none", "finetune"}
-    host.locator("input[type=search]").first.fill("no such row")
-    host.get_by_text("No row matches").wait_for()
-
-
-def test_columns_are_chosen_in_a_menu(opened: Opened) -> None:
-    host = opened.table("inference")
-    host_of = "document.querySelector('#table-inference ~ [data-table]')"
-    visible = f"[...{host_of}.querySelectorAll('.tabulator-col')].filter((each) => each.offsetWidth).length"
-    few = opened.page.evaluate(visible)
-    assert few <= 16
-    host.locator(".menu summary").click()
-    host.locator(".menu-list").get_by_label("non-zero").check()
-    assert opened.column(host, "non-zero")[0] == "200,000"
-    host.locator(".menu-list button", has_text="All").click()
-    assert opened.page.evaluate(visible) > few + 10
-    host.locator(".menu-list button", has_text="Usual").click()
-    assert opened.page.evaluate(visible) == few
 
 
 def test_a_choice_is_highlighted_in_every_table_and_chart(opened: Opened) -> None:
@@ -187,7 +76,7 @@ def test_a_choice_is_highlighted_in_every_table_and_chart(opened: Opened) -> Non
         chosen = opened.table(name).locator(".tabulator-row.chosen")
         assert chosen.count() and all("int8-static" in text for text in chosen.all_inner_texts())
     faded = page.evaluate(
-        """() => [...document.querySelectorAll("[data-chart=quality-latency], [data-chart=quality-size]")]
+        """() => [...document.querySelectorAll("[data-chart=quality-latency], [data-chart=quality-cost]")]
             .map((host) => host.querySelectorAll('[fill-opacity="0.12"]').length)"""
     )
     assert len(faded) >= 3 and all(faded)
@@ -196,6 +85,40 @@ def test_a_choice_is_highlighted_in_every_table_and_chart(opened: Opened) -> Non
     opened.table("training").locator(".tabulator-cell .chip", has_text="adam").first.click()
     assert page.locator("#choose-optimizer").input_value() == "adam"
     assert opened.table("optimizers").locator(".tabulator-row.chosen").count() == 1
+
+
+def test_a_choice_of_a_card_is_highlighted_as_a_whole(opened: Opened) -> None:
+    page = opened.page
+    button = page.get_by_label("highlight int8-static on onnxruntime").first
+    button.click()
+    axes = ("optimizer", "compression", "backend")
+    chosen = [page.locator(f"#choose-{axis}").input_value() for axis in axes]
+    assert chosen == ["adam", "int8-static", "onnxruntime"]
+    assert button.get_attribute("aria-pressed") == "true"
+    host = opened.table("inference")
+    host.locator("input[type=search]").first.fill("onnxruntime int8-static")
+    assert host.locator(".tabulator-row.chosen").count() == 2 < host.locator(".tabulator-row").count()
+    button.click()
+    assert page.locator("#choose-backend").input_value() == ""
+
+
+def test_quality_is_drawn_against_the_cost_that_is_chosen(opened: Opened) -> None:
+    opened.everything()
+    host = opened.page.locator("[data-chart=quality-cost]")
+    box = host.get_by_label("Quality against another cost: cost")
+    assert box.locator("option").all_inner_texts() == ["compressed size", "peak resident memory"]
+    assert host.locator("svg").get_attribute("aria-label") == "compressed size"
+    box.select_option(label="peak resident memory")
+    assert host.locator("svg").get_attribute("aria-label") == "peak resident memory"
+
+
+def test_a_record_has_samples_of_each_launch_under_its_median(opened: Opened) -> None:
+    host = opened.table("inference")
+    host.locator("input[type=search]").first.fill("adam none cpu-eager")
+    host.locator(".tabulator-row .open").first.click()
+    strip = opened.page.locator("#record .strip").first
+    assert strip.locator("circle").count() == 3 * (24 + 1)
+    assert "24 of its samples (400)" in strip.inner_text()
 
 
 def test_a_class_is_highlighted_in_its_column(opened: Opened) -> None:
@@ -239,6 +162,17 @@ def test_theme_follows_the_system_and_the_button(browser: Any, report_page: Path
     opened.page.close()
 
 
+def test_print_of_a_dark_page_is_black_on_white(browser: Any, report_page: Path) -> None:
+    opened = Opened(browser, report_page, scheme="dark")
+    opened.page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    opened.page.emulate_media(media="print", color_scheme="dark")
+    style = opened.page.evaluate(
+        "(({color, backgroundColor}) => [color, backgroundColor])(getComputedStyle(document.body))"
+    )
+    assert style == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
+    opened.page.close()
+
+
 def test_print_has_every_table_without_controls(opened: Opened) -> None:
     assert len(opened.page.pdf()) > 20_000
     opened.page.emulate_media(media="print")
@@ -255,6 +189,9 @@ def test_axe_has_no_serious_finding(browser: Any, report_page: Path, width: int,
     opened = Opened(browser, report_page, width, scheme)
     opened.everything()
     serious = serious_findings(opened.page)
+    opened.table("inference").locator(".tabulator-row .open").first.click()
+    assert opened.page.locator("#record").is_visible()
+    serious += serious_findings(opened.page)
     opened.page.close()
     assert serious == []
 
@@ -283,32 +220,6 @@ def test_hostile_names_act_nowhere(browser: Any, hostile_page: Path, tmp_path: P
     assert page.locator("#record").is_visible()
     assert opened.complaints == [] and opened.requests == [hostile_page.as_uri()]
     page.close()
-
-
-def test_a_table_as_long_as_they_come_is_searched_with_few_rows_drawn(browser: Any, tmp_path: Path) -> None:
-    store = build(tmp_path / "store", Synthetic(optimizers=("adam",), compressions=("none",)))
-    content = gather(store, "run-1", figures=False)
-    store.close()
-    inference = next(grid for grid in content.grids if grid.name == "inference")
-    place = inference.columns.index("latency")
-    rows = []
-    for number in range(MAX_ROWS):
-        row = list(inference.rows[number % 2])
-        row[place] = Entry(
-            f"{number} µs", f"of row {number}", 1e-6 * number, low=0.9e-6 * number, high=1.1e-6 * number
-        )
-        rows.append(tuple(row))
-    path = tmp_path / "report.html"
-    path.write_text(render_html(replace(content, grids=(replace(inference, rows=tuple(rows)),))))
-    assert path.stat().st_size < 3_000_000
-    opened = Opened(browser, path)
-    host = opened.table("inference")
-    assert host.locator(".tabulator-row").count() < 100
-    host.locator("input[type=search]").first.fill("499")
-    assert "15 of 5,000 rows" in host.locator(".count").inner_text()
-    host.locator(".heading", has_text="latency").first.click()
-    assert opened.column(host, "latency")[:2] == ["499 µs ± 10 %", "1499 µs ± 10 %"]
-    opened.page.close()
 
 
 def is_number(text: str) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from bench.results.store import Store
 from reports.content import gather
 from reports.frames.view import records
+from reports.page import charts as page_charts
 from reports.page.charts import charts_data
 from tests.support.synthetic_run import key_of
 
@@ -55,7 +56,12 @@ def test_a_point_has_its_cost_and_quality_with_both_intervals(charts: dict[str, 
         for kind, what in (("infer", "int8-static"), ("evaluate", "adam/0/int8-static"))
     )
     assert charts["points"]["key"][at] == " ".join(key_of(label)[:12] for label in keys)
-    front = {(every[n]["compression"], every[n]["backend"]) for n in charts["points"]["front"]}
+    fronts = charts["points"]["front"]
+    assert list(fronts) == ["latency", "size", "memory"] and not charts["points"]["estimated"]
+    smallest = min(row["size"] for row in every)
+    assert {every[n]["size"] for n in fronts["size"]} >= {smallest}
+    assert row["memory"] == 4e8 and row["energy"] is row["money"] is None
+    front = {(every[n]["compression"], every[n]["backend"]) for n in fronts["latency"]}
     assert ("int8-static", "onnxruntime") in front and all(backend == "onnxruntime" for _, backend in front)
 
 
@@ -67,6 +73,14 @@ def test_a_curve_is_over_steps_seconds_and_flops(charts: dict[str, Any]) -> None
     assert adam["quality"][-1] == pytest.approx(0.95 - 0.9 * 0.5**8.4, rel=1e-5)
     assert adam["loss"] == pytest.approx([1 - quality for quality in adam["quality"]], rel=1e-4)
     assert adam["key"] == key_of("train digits/adam/0")[:12]
+
+
+def test_a_long_curve_is_thinned_and_keeps_what_it_ended_with(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_charts, "_MAX_OF_CURVE", 7)
+    curve = charts_data(gather(store, "run-1", figures=False))["curves"][0]
+    assert curve["step"] == [*GRID[::3], GRID[-1]] and len(curve["quality"]) == len(curve["loss"]) == 8
 
 
 def test_time_to_target_is_steps_times_a_step_and_what_missed_it_shows_what_it_trained(

@@ -12,7 +12,9 @@ from bench.results.store import Store
 from reports.frames.run import read_frames
 from reports.frames.view import RunView, read
 from reports.prose.summary import summary, wrapped
+from reports.prose.verdict import verdict
 from tests.support.synthetic_run import Synthetic, build
+from tests.support.trainings import build_trainings
 
 
 def lines_of(store: Store) -> list[str]:
@@ -24,9 +26,25 @@ def test_each_workload_has_its_training_and_serving_choice(view: RunView) -> Non
     lines = summary(view, read_frames(view))
     assert lines[0] == "digits"
     train = next(line for line in lines if line.startswith("  train "))
-    assert "momentum: target reached in 450 steps, 4.50 s" in train
+    assert "momentum: target reached in 450 steps, 4.50 s" in train and ", one seed" in train
     serve = next(line for line in lines if line.startswith("  serve "))
     assert "on onnxruntime (fp32): " in serve and "× none on cpu-eager" in "".join(lines)
+
+
+@pytest.mark.parametrize(("close", "tied"), [((520.0, 470.0, 530.0), True), ((600.0, 620.0, 610.0), False)])
+def test_optimizers_are_tied_by_their_seeds_where_there_are_three(
+    close: tuple[float, ...], tied: bool, tmp_path: Path
+) -> None:
+    needed = {"digits/adam": (500.0, 520.0, 490.0), "digits/sgd": close}
+    store = build_trainings(tmp_path, needed)
+    view = read(store, "run-1")
+    store.close()
+    frames = read_frames(view)
+    train = " ".join(" ".join(summary(view, frames)).split())
+    assert "3 of 3 seeds" in train and ("statistically tied with sgd" in train) is tied
+    sentences = "\n".join(verdict(view, frames))
+    assert ("statistically tied with sgd (by their seeds)" in sentences) is tied
+    assert "no verdict on optimizers" not in sentences
 
 
 def test_the_choice_is_the_one_that_the_report_names(view: RunView, report: Path) -> None:

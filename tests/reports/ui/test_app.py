@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+import threading
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from html import escape, unescape
 from http.cookiejar import CookieJar
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 
 from bench.formatting import visible
 from bench.results.store import Store
 from tests.support.hostile import NAMES
-from tests.support.served_store import COOKIE, HOSTILE, TOKEN, Get
+from tests.support.served_store import HOSTILE, MADE_UP, TOKEN, Get, serving
+from tests.support.synthetic_run import build
 
 pytest.importorskip("starlette")
 
@@ -45,6 +48,26 @@ def test_the_token_leaves_the_address_and_pages_name_no_other_place(address: str
         page = answer.read().decode()
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
     assert "http" not in page.replace("http-equiv", "") and TOKEN not in page
+
+
+def test_two_stores_are_looked_at_in_one_browser(address: str, results: Path) -> None:
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+    with serving(results, "another-token") as other:
+        for place, token in ((address, TOKEN), (other, "another-token")):
+            opener.open(f"{place}/?token={token}").close()
+        for place in (address, other):
+            with opener.open(f"{place}/runs/run-1") as answer:
+                assert answer.status == 200
+    assert refused(f"{address}/?token=another-token").code == 403
+
+
+def test_pages_without_a_script_allow_none_and_forms_lead_here_only(get: Get) -> None:
+    page = unescape(get("/"))
+    policy = re.search(r'content="(default-src [^"]*)"', page)
+    assert policy is not None and "<script" not in page
+    rules = dict(rule.split(" ", 1) for rule in policy[1].split("; "))
+    assert rules["default-src"] == rules["base-uri"] == "'none'" and rules["form-action"] == "'self'"
+    assert "script-src" not in rules
 
 
 def test_runs_stand_newest_first_and_a_search_finds_one(get: Get) -> None:
@@ -98,6 +121,22 @@ def test_a_run_that_goes_on_is_shown(get: Get) -> None:
     assert "running" in get("/?q=going-on") and "digits" in get("/runs/run-going-on")
 
 
+def test_pages_are_read_while_a_run_writes(get: Get, results: Path) -> None:
+    run_id = "run-being-written"
+    many = replace(MADE_UP, optimizers=("adam", "momentum"), seeds=tuple(range(6)))
+    writing = threading.Thread(target=lambda: build(results, many, run_id=run_id).close())
+    writing.start()
+    seen = 0
+    while writing.is_alive():
+        if run_id in get("/"):
+            seen += "running" in get(f"/?q={run_id}")
+            assert "digits" in get(f"/runs/{run_id}")
+            assert "latency" in get("/runs/run-1") and "slower" in get("/compare?run=run-1&run=run-2")
+    writing.join()
+    assert seen and "finished" in get(f"/?q={run_id}")
+    assert "48 rows" in get(f"/runs/{run_id}")
+
+
 def test_names_act_nowhere(get: Get) -> None:
     page = get("/runs/run-hostile")
     links = re.findall(r"<tr><td><a href=\"(/runs/run-hostile/record[^\"]+)\">", page)
@@ -133,6 +172,6 @@ def test_nothing_is_written_and_nothing_can_be(address: str, get: Get, results: 
         get(path)
     assert state() == before
     for method in ("POST", "PUT", "DELETE"):
-        headers = {"Cookie": f"{COOKIE}={TOKEN}"}
+        headers = {"Cookie": f"bench-ui-{urlsplit(address).port}={TOKEN}"}
         request = urllib.request.Request(address, method=method, data=b"", headers=headers)
         assert refused(request).code == 405

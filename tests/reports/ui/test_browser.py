@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -34,6 +35,29 @@ def test_pages_ask_nobody_else_and_have_no_serious_finding(
     assert not any(findings.values()), findings
     assert complaints == []
     assert all(url.startswith((address, "data:")) for url in asked)
+
+
+def test_a_comparison_is_searched_filtered_and_sorted_by_its_changes(browser: Any, address: str) -> None:
+    page = browser.new_page()
+    page.goto(f"{address}/?token={TOKEN}")
+    page.goto(f"{address}/compare?run=run-1&run=run-2")
+    host = page.locator("[data-table]").nth(1)
+    host.locator(".tabulator-row").first.wait_for()
+    host.locator(".filters").click()
+    host.get_by_label("Filter verdict").fill("slower")
+    host.locator(".count", has_text=re.compile("^1 of ")).wait_for()
+    assert "dense@cpu-eager" in host.locator(".tabulator-row").inner_text()
+    host.get_by_label("Filter verdict").fill("")
+    host.get_by_label("Filter change").fill("> 1.5")
+    host.locator(".count", has_text=re.compile(r"^\d of ")).wait_for()
+    assert "latency" in host.locator(".tabulator-row").first.inner_text()
+    host.get_by_label("Filter change").fill("")
+    host.locator(".heading", has_text="change").click()
+    host.locator(".heading", has_text="change").click()
+    assert "dense@cpu-eager" in host.locator(".tabulator-row").first.inner_text()
+    host.locator(".tabulator-row .open").first.click()
+    assert "slower" in page.locator("#record").inner_text()
+    page.close()
 
 
 def test_chosen_runs_are_compared_and_a_record_is_reached_by_clicks(browser: Any, address: str) -> None:

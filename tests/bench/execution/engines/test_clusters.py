@@ -21,6 +21,7 @@ from bench.execution.resources import physical_core
 from bench.results.store import Store
 from tests.kills.processes import MATRIX, all_gone, launches
 from tests.support.clusters import Cluster, no_slurm, pinned, ray_cluster, slurm_cluster
+from tests.support.object_store import BUCKET, object_store
 from tests.support.same_runs import differences
 
 ROUNDS = Path(__file__).with_name("rounds.toml")
@@ -150,6 +151,20 @@ def test_artifacts_move_through_a_url_and_later_runs_reuse_them(cluster: Cluster
     assert runner.returncode == 0, errors[-4000:]
     assert not (tmp_path / "first" / "artifacts").exists(), "the nodes used the runner's folder"
     said = finish(pinned(command(MATRIX, tmp_path / "second", *url)))
+    assert said.count("ok (reused)") == 4, said
+    assert differences(tmp_path / "first", tmp_path / "second")[0] == []
+
+
+def test_artifacts_move_through_a_bucket_of_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("submitit")
+    with object_store() as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        url = ("--artifacts", f"s3://{BUCKET}/artifacts")
+        finish(command(MATRIX, tmp_path / "first", "--engine", "slurm:2,cluster=local", *url))
+        assert not (tmp_path / "first" / "artifacts").exists(), "the nodes used the runner's folder"
+        cores = max(1, len(os.sched_getaffinity(0)) // 2)
+        said = finish(pinned(command(MATRIX, tmp_path / "second", *url), cores=cores))
     assert said.count("ok (reused)") == 4, said
     assert differences(tmp_path / "first", tmp_path / "second")[0] == []
 

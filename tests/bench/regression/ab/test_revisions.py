@@ -71,6 +71,39 @@ def test_a_source_folder_comes_first(repository):
     assert found.stdout.strip() == "5"
 
 
+@pytest.mark.parametrize("how", ["pth", "finder", "PYTHONPATH"])
+def test_what_is_imported_from_another_folder_of_the_repository_is_each_sides_own(
+    repository, tmp_path, monkeypatch, how
+):
+    """As of a project installed editable from python/: else both sides would import the work tree's."""
+    package = repository / "python" / "inner"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("VALUE = 'old'\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "inner")
+    (package / "__init__.py").write_text("VALUE = 'new'\n")
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    if how == "pth":
+        (packages / "project.pth").write_text(f"import sys\n{package.parent}\n")
+    elif how == "finder":
+        mapping = f"MAPPING: dict[str, str] = {{'inner': '{package}'}}\nNAMESPACES = {{}}\n"
+        (packages / "__editable___project_1_finder.py").write_text(mapping)
+    else:
+        monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    monkeypatch.setattr("site.getsitepackages", lambda: [str(packages)])
+    code = "import inner; print(inner.VALUE)"
+    found = []
+    for revision in ("HEAD", ""):
+        with place_of(Repository(repository), revision, say) as place:
+            words = [place.python, "-c", code]
+            done = subprocess.run(
+                words, cwd=place.folder, env=place.environment, capture_output=True, text=True
+            )
+            found.append(done.stdout.strip())
+    assert found == ["old", "new"]
+
+
 def test_nothing_is_left_of_a_worktree(repository):
     with pytest.raises(ZeroDivisionError), place_of(Repository(repository), "main", say) as place:
         folder = place.folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,59 @@ def test_work_of_its_children_counts(tmp_path):
 def test_python_is_the_sides_own(tmp_path):
     found = sampled(sampler(tmp_path, f"import sys\nassert sys.executable == {sys.executable!r}"))
     assert not found["wall_s"].reason
+
+
+def test_an_interpreter_that_is_named_by_another_path_is_run_as_it_is(tmp_path):
+    other = tmp_path / "elsewhere" / "python"
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\necho from elsewhere\nexit 5\n")
+    other.chmod(0o755)
+    for text, reason in ((f"{other} work.py", "exit code 5: from elsewhere"), (f"{sys.executable} -c 1", "")):
+        commands = CommandSampler(Place("here", tmp_path), text, timeout_s=60.0)
+        assert sampled(commands)["wall_s"].reason == reason
+    # Of a project's own folder for environments, a worktree has none.
+    inside = CommandSampler(Place("here", tmp_path), ".venv/bin/python -c 1", timeout_s=60.0)
+    assert not sampled(inside)["wall_s"].reason
+
+
+def test_a_command_runs_once_before_it_is_counted(tmp_path):
+    """The first run in a new worktree finds no byte code and no cached files."""
+    commands = sampler(tmp_path, "open('runs', 'a').write('x')")
+    commands.timings()
+    assert (tmp_path / "runs").read_text() == "x"
+
+
+def test_the_environment_of_a_command_is_in_nobodys_arguments(tmp_path):
+    """Every user can list the arguments of all processes, and the environment may hold secrets."""
+    text = (
+        "import os, pathlib\nassert os.environ['TOKEN'] == 'hidden-3141'\n"
+        "parent = pathlib.Path(f'/proc/{os.getppid()}/cmdline').read_bytes()\n"
+        "assert b'spawner' in parent and b'hidden-3141' not in parent, parent"
+    )
+    (tmp_path / "work.py").write_text(text)
+    many = {f"LONG_{number}": "x" * 100_000 for number in range(3)}
+    place = Place("here", tmp_path, variables={"TOKEN": "hidden-3141", **many})
+    found = sampled(CommandSampler(place, "python work.py", timeout_s=60.0))
+    assert not found["wall_s"].reason
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_what_a_command_leaves_running_is_ended_with_it(tmp_path, ends):
+    text = (
+        "import subprocess, sys, time\n"
+        "left = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "open('left', 'w').write(str(left.pid))\n" + ("" if ends else "time.sleep(600)\n")
+    )
+    commands = sampler(tmp_path, text)
+    commands.timeout_s = 60.0 if ends else 2.0
+    assert bool(sampled(commands)["wall_s"].reason) is not ends
+    left = Path(f"/proc/{(tmp_path / 'left').read_text()}/stat")
+    for _ in range(100):
+        if not left.exists() or left.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("it goes on")
 
 
 def test_the_last_number_that_it_prints_is_taken(tmp_path):

@@ -1,0 +1,5 @@
+startDialog();
+startSelection();
+startTables();
+startTheme(() => {});
+startPrint(() => {});
