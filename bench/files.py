@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 MAX_BYTES = 2**24
-_MAX_NESTED = 32
+MAX_NESTED = 32
+"""How deeply JSON may be nested."""
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -22,7 +23,7 @@ def parse_json(text: str | bytes) -> Any:
         opened = text.count("{") + text.count("[")
     else:
         opened = text.count(b"{") + text.count(b"[")
-    if opened > _MAX_NESTED and _is_deeper(content, _MAX_NESTED):
+    if opened > MAX_NESTED and _is_deeper(content, MAX_NESTED):
         raise ValueError("nested too deeply")
     return content
 

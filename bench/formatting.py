@@ -37,7 +37,8 @@ _MENTION = re.compile(r"(?<!\w)@(?=\w)")
 
 def visible(text: str) -> str:
     r"""Return text with each character that acts or hides written as an escape, as `\x1b` or `\u202e`."""
-    return _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+    # What is all printable has none of them, and is most of a report.
+    return text if text.isprintable() else _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def escape_markdown(text: str) -> str:

@@ -51,7 +51,8 @@ class Content:
     kept. `short` are the tables for a terminal, `last_lines` the lines under them: data left out, overhead,
     predicted and actual cost, limits. `summary` is all of it in a few lines of at most 100 columns.
     `choices` are those of each workload, none of a smoke run, and `view` is the run that all comes from.
-    `figures_left_out` says why there are no plots and how to draw them, where a run has too many cells.
+    `left_out` says why neither figures nor raw tables are written as files, and how to get them, where a run
+    has too many cells.
     A report that is `alone` is written in one format only, without the files of the others next to it.
     """
 
@@ -71,7 +72,7 @@ class Content:
     view: RunView
     choices: tuple[Choices, ...] = ()
     summary: tuple[str, ...] = ()
-    figures_left_out: str = ""
+    left_out: str = ""
     alone: bool = False
 
 
@@ -90,12 +91,18 @@ def content_of(view: RunView, *, complete: bool = False, figures: bool | None = 
     """Make all parts of the report of a run that was read; see `gather`."""
     with uncollected():
         content = _without_figures(view, complete)
-    left_out = _too_many_to_draw(view, content.frames) if figures is None else ""
+    left_out = _left_out_of_files(view, content.frames) if figures is None else ""
     if left_out:
-        return replace(content, figures_left_out=left_out, last_lines=(*content.last_lines, left_out))
-    # With the search for garbage: each figure is megabytes in cycles.
-    draws = not view.smoke and figures is not False
-    return replace(content, plots=tuple(draw_all(content.frames, view))) if draws else content
+        return replace(
+            content,
+            left_out=left_out,
+            last_lines=(*content.last_lines, left_out),
+            summary=(*content.summary, *wrapped(left_out)),
+        )
+    if view.smoke or figures is False:
+        return content
+    with _collected():
+        return replace(content, plots=tuple(draw_all(content.frames, view)))
 
 
 def _without_figures(view: RunView, complete: bool) -> Content:
@@ -137,14 +144,16 @@ def _lines(
     return captions, whole, (*noted, overhead[0], predicted, *kept)
 
 
-def _too_many_to_draw(view: RunView, frames: Mapping[str, pd.DataFrame]) -> str:
-    """Say that figures are left out and how to draw them; nothing where a run has few enough cells."""
+def _left_out_of_files(view: RunView, frames: Mapping[str, pd.DataFrame]) -> str:
+    """Say that raw tables and figures are left out, and how to get them; nothing where cells are few."""
     cells = len(frames["inference"])
     if view.smoke or cells <= MAX_ROWS:
         return ""
-    command = shlex.join(["bench", "export", str(view.run["id"]), "--format", "figures", "--to", "plots/"])
+    export = shlex.join(["bench", "export", str(view.run["id"]), "--format"])
     return (
-        f"No figures in files: the run has {cells:,} cells, more than {MAX_ROWS:,}. To draw them: {command}"
+        f"No raw tables and no figures in files: the run has {cells:,} cells, more than {MAX_ROWS:,}. "
+        f"To write every row: {export} csv --to tables/ (or parquet, json). "
+        f"To draw the figures: {export} figures --to plots/"
     )
 
 
@@ -158,6 +167,18 @@ def uncollected() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+@contextmanager
+def _collected() -> Iterator[None]:
+    """Search for garbage in cycles whatever whoever calls does: each figure is megabytes of it."""
+    was_on = gc.isenabled()
+    gc.enable()
+    try:
+        yield
+    finally:
+        if not was_on:
+            gc.disable()
 
 
 def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:

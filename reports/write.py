@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bench.files import replace_file
 from bench.results.folder import refuse_links
 from reports.content import Content, gather, uncollected
-from reports.formats.table import FORMATS, refuse_outside
+from reports.formats.table import FORMATS, Format, refuse_outside
 
 if TYPE_CHECKING:
     from bench.results.store import Store
@@ -22,16 +22,20 @@ def write(store: Store, run_id: str, folder: Path, *, complete: bool = False) ->
     return write_content(gather(store, run_id, complete=complete), folder)
 
 
+def formats_of(content: Content) -> list[Format]:
+    """Return the formats that are part of a report: raw tables are none of that of very many cells."""
+    rows = (row for row in FORMATS.rows() if not row.on_request)
+    return [row for row in rows if not (row.raw and content.left_out)]
+
+
 def write_content(content: Content, folder: Path) -> Path:
-    """Write a report in every format that is part of one under `folder`; return its page.
+    """Write a report in every format that is part of it under `folder`; return its page.
 
     Nothing is written before all of it is made; then each file is replaced whole, the page last.
     """
     files = []
     with uncollected():
-        for format_ in FORMATS.rows():
-            if format_.on_request:
-                continue
+        for format_ in formats_of(content):
             for path, data in format_.render(content):
                 refuse_outside(format_, path)
                 files.append((path, data))

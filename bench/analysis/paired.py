@@ -46,11 +46,20 @@ def loss_of_shares(before: Values, after: Values) -> Loss:
     proportions (1998, Statistics in Medicine 17, method 10). Else the mean of differences with Student's
     interval and test.
     """
-    if not (_right_or_wrong(before) and _right_or_wrong(after)):
-        return loss_of_means(before, after)
-    right = int(np.count_nonzero((before == 1) & (after == 1)))
-    lost, won = int(np.count_nonzero(before)) - right, int(np.count_nonzero(after)) - right
-    return _loss_of_answers(right, lost, won, len(before))
+    return losses_of_shares(before[None], after[None])[0]
+
+
+def losses_of_shares(before: Values, after: Values) -> list[Loss]:
+    """Return `loss_of_shares` of each of many pairs, (pairs, items) each."""
+    items = before.shape[-1]
+    answers = _right_or_wrong(before) & _right_or_wrong(after)
+    both = np.count_nonzero((before == 1) & (after == 1), axis=-1)
+    lost, won = (np.count_nonzero(side, axis=-1) - both for side in (before, after))
+    counts = zip(answers.tolist(), both.tolist(), lost.tolist(), won.tolist(), strict=True)
+    return [
+        _loss_of_answers(*counted, items) if binary else loss_of_means(before[pair], after[pair])
+        for pair, (binary, *counted) in enumerate(counts)
+    ]
 
 
 @cache
@@ -61,8 +70,10 @@ def _loss_of_answers(right: int, lost: int, won: int, items: int) -> Loss:
     return Loss(value, low, high, mcnemar(lost, won), items, lost, won, method)
 
 
-def _right_or_wrong(values: Values) -> bool:
-    return bool(((values == 0) | (values == 1)).all())
+def _right_or_wrong(values: Values) -> NDArray[np.bool_]:
+    """Say of each row whether all are 0 or 1, (rows,)."""
+    found: NDArray[np.bool_] = ((values == 0) | (values == 1)).all(axis=-1)
+    return found
 
 
 def loss_of_means(before: Values, after: Values) -> Loss:

@@ -89,6 +89,8 @@ def _is_sampled(metric: str) -> bool:
 
 def _set_intervals(found: pd.DataFrame, values: np.ndarray, group: np.ndarray, sampled: np.ndarray) -> None:
     """Put the interval over launches into the rows of what several launches sampled, in place."""
+    import pandas as pd
+
     counts = np.bincount(group, minlength=len(found))
     rows = np.flatnonzero(sampled & (counts > 1))
     order, ends = np.argsort(group, kind="stable"), np.cumsum(counts)
@@ -103,4 +105,4 @@ def _set_intervals(found: pd.DataFrame, values: np.ndarray, group: np.ndarray, s
     ):
         column = found[name].to_numpy(copy=True)
         column[rows] = own
-        found[name] = column
+        found[name] = pd.Series(column, index=found.index, dtype=found[name].dtype)

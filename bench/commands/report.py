@@ -35,6 +35,16 @@ def write_and_print(
 
     It is `complete` if the run has just ended. Returns whether no limit of its matrix is broken.
     """
+    from reports.content import uncollected
+
+    # Until all that was made is gone: each search would look through millions of objects.
+    with uncollected():
+        return _write_and_print(run_id, results, store_url, complete=complete, brief=brief)
+
+
+def _write_and_print(
+    run_id: str | None, results: Path, store_url: str, *, complete: bool, brief: bool
+) -> bool:
     from bench.results.store import Store
     from reports.content import gather
     from reports.formats.terminal import short_tables

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from bench import api
 from docs.reference.markdown import assemble, block, code, docstring, prose, table
 from reports.frames.columns import about
@@ -62,5 +64,7 @@ def columns() -> list[str]:
         trainings=lambda: (),
         measured=lambda kind: (),
         values=lambda metric, qualifier="": {},
+        numbers=lambda keys: np.empty(0, dtype=int),
+        column=lambda metric, numbers, qualifier="": np.empty(0),
     )
     return [str(column) for column in inference_table(nothing).columns]  # type: ignore[arg-type]

@@ -111,5 +111,9 @@ def _plain(value: Any) -> Any:
 
 
 FORMATS.add(
-    "json", render, about="report.json: verdict, answers and all tables with their units", draws=False
+    "json",
+    render,
+    about="report.json: verdict, answers and all tables with their units",
+    draws=False,
+    raw=True,
 )

@@ -63,15 +63,15 @@ def _lines(content: Content) -> Iterator[str]:
     for plot in content.plots:
         yield from ("", f"## {escape(plot.title)}", "", f"![{escape(plot.title)}](plots/{plot.name}.svg)", "")
         yield escape(plot.caption)
-    if content.figures_left_out:
-        yield from ("", escape(content.figures_left_out))
+    if content.left_out:
+        yield from ("", escape(content.left_out))
     yield from ("", escape(LEGEND))
     for grid in content.grids:
         yield from ("", f"## {escape(grid.title)}", "")
         if grid.name in content.captions:
             yield from (escape(content.captions[grid.name]), "")
         yield from _table(grid)
-        if grid.name in content.frames and not content.alone:
+        if grid.name in content.frames and not content.alone and not content.left_out:
             yield from ("", f"Raw numbers: [tables/{grid.name}.csv](tables/{grid.name}.csv)")
     yield from ("", "## Skipped and failed", "")
     if not content.problems:

@@ -35,7 +35,8 @@ class Format:
 
     `last` formats are written after all others: who finds their files finds the whole report. One that is
     `on_request` is no part of a report: `bench export` writes it. `draws` says whether it shows figures,
-    which take most of a report's time to draw.
+    which take most of a report's time to draw. A `raw` one has every row of every table: it is no part of the
+    report of a run of very many cells.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Format:
     last: bool = False
     on_request: bool = False
     draws: bool = True
+    raw: bool = False
 
 
 class FormatTable:
@@ -64,6 +66,7 @@ class FormatTable:
         last: bool = False,
         on_request: bool = False,
         draws: bool = True,
+        raw: bool = False,
     ) -> Format:
         """Add a format; raises TechniqueError where the name is taken or is none."""
         if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -72,7 +75,7 @@ class FormatTable:
             raise TechniqueError(f"format {name!r}: render must be a function of the report's content")
         if name in self._rows:
             raise TechniqueError(f"format {name!r} is already registered: {self._rows[name].about}")
-        self._rows[name] = Format(name, render, about, last, on_request, draws)
+        self._rows[name] = Format(name, render, about, last, on_request, draws, raw)
         return self._rows[name]
 
     def rows(self) -> list[Format]:

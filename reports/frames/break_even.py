@@ -118,25 +118,36 @@ def _of_pair(view: RunView, row: Row, twin: Row) -> Row:
 
 def _not_faster(view: RunView, row: Row, twin: Row) -> str:
     """Say why a cell saves no time, or return an empty text."""
-    if row["infer_key"] == twin["infer_key"]:
+    keys = (str(twin["infer_key"]), str(row["infer_key"]))
+    return view.once(("not faster", *keys), lambda: _is_not_faster(view, *keys))
+
+
+def _is_not_faster(view: RunView, plain: str, own: str) -> str:
+    if own == plain:
         return "runs as the uncompressed model"
-    ratio = view.latency_ratio(str(twin["infer_key"]), str(row["infer_key"]))
+    ratio = view.latency_ratio(plain, own)
     if ratio is None or ratio.low is None or ratio.high is None:
         return "can't tell whether it is faster"
-    if ratio.low > 1 and row["latency_s"] < twin["latency_s"]:
+    before_s, after_s = (view.value(key, "latency_s") for key in (plain, own))
+    if ratio.low > 1 and before_s is not None and after_s is not None and after_s < before_s:
         return ""
     return "not faster" if ratio.high <= 1 else "can't tell whether it is faster"
 
 
 def _compressing_s(view: RunView, row: Row, twin: Row) -> float | None:
     """Return the seconds that compressing took; None where any of its parts is unknown."""
-    parts = [_worked_s(view, key, "compression_s") for key in making(view, str(row["compress_key"] or ""))]
-    lowered = [_worked_s(view, str(entry["lower_key"] or ""), "lowering_s") for entry in (row, twin)]
-    known = [part for part in (*parts, *lowered) if part is not None]
-    if len(known) < len(parts) + len(lowered):
+    made = str(row["compress_key"] or "")
+    steps_s = view.once(("made in", made), lambda: _made_s(view, made))
+    own_s, plain_s = (_worked_s(view, str(entry["lower_key"] or ""), "lowering_s") for entry in (row, twin))
+    if steps_s is None or own_s is None or plain_s is None:
         return None
-    own, plain = known[-2:]
-    return sum(known[:-2]) + max(0.0, own - plain)
+    return steps_s + max(0.0, own_s - plain_s)
+
+
+def _made_s(view: RunView, key: str) -> float | None:
+    """Return the seconds that the stages worked which made a compressed model; None where one is unknown."""
+    parts = [_worked_s(view, part, "compression_s") for part in making(view, key)]
+    return None if None in parts else sum(part or 0.0 for part in parts)
 
 
 def _worked_s(view: RunView, key: str, metric: str) -> float | None:

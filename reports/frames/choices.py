@@ -17,7 +17,7 @@ from bench.analysis.statistics import Interval
 from bench.formatting import visible
 from reports.frames.controls import NONE
 from reports.frames.inference import REFERENCE_BACKEND
-from reports.frames.pareto import ranked_points
+from reports.frames.pareto import points_by_cost
 from reports.frames.ranking import told_apart
 from reports.frames.scores import Score, fastest, optimizer_scores
 from reports.frames.tradeoff import over_seeds
@@ -96,13 +96,21 @@ class Choices:
 def choices_of(view: RunView, frames: Mapping[str, pd.DataFrame]) -> list[Choices]:
     """Return the choices for each workload, from the frames `training` and `inference` of the run."""
     training, inference = frames["training"], frames["inference"]
-    return [
-        _choices(view, str(workload), training, inference[inference["workload"] == workload])
-        for workload in dict.fromkeys([*training["workload"], *inference["workload"]])
-    ]
+    sizes: dict[str, dict[int, dict[str, list[Point]]]] = {
+        str(workload): {} for workload in dict.fromkeys([*training["workload"], *inference["workload"]])
+    }
+    batches = inference[["workload", "batch_size"]].drop_duplicates()
+    for workload, size in zip(batches["workload"].tolist(), batches["batch_size"].tolist(), strict=True):
+        sizes[str(workload)][int(size)] = {cost: [] for cost in COSTS}
+    for cost, points in points_by_cost(inference, COSTS).items():
+        for point in points:
+            sizes[str(point["workload"])][int(point["batch_size"])][cost].append(point)
+    return [_choices(view, workload, training, own) for workload, own in sizes.items()]
 
 
-def _choices(view: RunView, workload: str, training: pd.DataFrame, inference: pd.DataFrame) -> Choices:
+def _choices(
+    view: RunView, workload: str, training: pd.DataFrame, sizes: Mapping[int, Mapping[str, list[Point]]]
+) -> Choices:
     scores = optimizer_scores(training, workload)
     chosen = _training(view, scores, next(iter(training[training["workload"] == workload]["optimizer"]), ""))
     closest = {chosen.closest.label} if chosen.closest else set()
@@ -110,10 +118,7 @@ def _choices(view: RunView, workload: str, training: pd.DataFrame, inference: pd
     return Choices(
         workload,
         chosen,
-        tuple(
-            _serving(view, int(size), inference[inference["batch_size"] == size], trained)
-            for size in inference["batch_size"].unique()
-        ),
+        tuple(_serving(view, size, points, trained) for size, points in sizes.items()),
     )
 
 
@@ -147,8 +152,7 @@ def _overlap(best: Score, other: Score) -> bool:
     return other.time_low_s <= best.time_high_s
 
 
-def _serving(view: RunView, size: int, batch: pd.DataFrame, trained: set[str]) -> ServingChoice:
-    points = {cost: ranked_points(batch, cost) for cost in COSTS}
+def _serving(view: RunView, size: int, points: Mapping[str, list[Point]], trained: set[str]) -> ServingChoice:
     picks = {cost: pick(found, cost, trained) for cost, found in points.items()}
     best = picks[LATENCY]
     if best is None:
@@ -156,8 +160,11 @@ def _serving(view: RunView, size: int, batch: pd.DataFrame, trained: set[str]) -
     others = [
         point for point in points[LATENCY] if keeps_quality(point) and choice_name(point) != choice_name(best)
     ]
-    same = [point for point in others if point["infer_keys"] == best["infer_keys"]]
-    ties = [point for point in others if point not in same and may_be_as_fast(view, point, best)]
+    same: list[Point] = []
+    timed: list[Point] = []
+    for point in others:
+        (same if point["infer_keys"] == best["infer_keys"] else timed).append(point)
+    ties = [point for point in timed if may_be_as_fast(view, point, best)]
     return ServingChoice(size, points, picks, same, ties, _default(best, points[LATENCY]))
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from bench.analysis.statistics import mean_interval
+from bench.analysis.summary import numbered
 from reports.frames.controls import NONE
-from reports.frames.tradeoff import over_seeds
-from reports.frames.view import INFER_AXES, PLACE, TRAIN_AXES, RunView, place_of, records, training_of
+from reports.frames.view import INFER_AXES, PLACE, TRAIN_AXES, RunView, place_of, plain_list, records
 
 _COLUMNS = (
     *(*PLACE, "compression", "class", "trainings", "seeds", "recall", "recall_uncompressed"),
@@ -18,6 +20,7 @@ _COLUMNS = (
 
 
 _READ = (*TRAIN_AXES.values(), *INFER_AXES.values(), "evaluate_key")
+_CHOICE = (*PLACE, "compression")
 
 
 def classes_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
@@ -26,24 +29,53 @@ def classes_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
     `change_points` is the recall less that of the uncompressed model of the same training on the same
     backend, in percentage points; its bounds are a Student interval over seeds.
     """
-    rows = records(inference, _READ, inference["ranked"])
-    plain = {_group(row): row["evaluate_key"] for row in rows if row["compression"] == NONE}
-    found: dict[tuple[Any, ...], dict[str, list[tuple[Any, float, float]]]] = {}
-    by_class: dict[str, Mapping[str, float | None]] = {}
-    for row in rows:
-        key, reference = row["evaluate_key"], plain.get(_group(row))
-        if not reference:
-            continue
-        recalls = found.setdefault((*place_of(row), row["compression"]), {})
-        for name in view.qualifiers(key, "class_recall"):
-            if name not in by_class:
-                by_class[name] = view.values("class_recall", name)
-            values = by_class[name]
-            own, before = values.get(key), values.get(reference)
-            if own is not None and before is not None:
-                recalls.setdefault(name, []).append((row["seed"], own, before))
-    table = [_row((*group, name), own) for group, recalls in found.items() for name, own in recalls.items()]
-    return pd.DataFrame(table, columns=list(_COLUMNS))
+    ranked = inference.loc[inference["ranked"].astype(bool), list(_READ)]
+    own = view.numbers(ranked["evaluate_key"].tolist())
+    twins = _twins(ranked, own)
+    choices, _ = numbered(ranked, _CHOICE)
+    seeds, _ = numbered(ranked, ("seed",))
+    first_rows = np.unique(choices, return_index=True)[1]
+    groups = list(zip(*(plain_list(ranked[name].iloc[first_rows]) for name in _CHOICE), strict=True))
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    for name in view.all_qualifiers("class_recall"):
+        recall, before = (view.column("class_recall", numbers, name) for numbers in (own, twins))
+        known = ~np.isnan(recall) & ~np.isnan(before)
+        for choice, values in _over_trainings(choices[known], seeds[known], recall[known], before[known]):
+            found.setdefault(choice, []).append((*groups[choice], name, *values))
+    rows = [row for choice in sorted(found) for row in found[choice]]
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def _twins(ranked: pd.DataFrame, own: np.ndarray) -> np.ndarray:
+    """Return for each cell the evaluation of the uncompressed one of its training and place, -1 without."""
+    pair, pairs = numbered(ranked, (*TRAIN_AXES.values(), *PLACE))
+    plain = (ranked["compression"] == NONE).to_numpy(dtype=bool)
+    evaluated = np.full(pairs, -1)
+    evaluated[pair[plain]] = own[plain]
+    twins: np.ndarray = evaluated[pair]
+    return twins
+
+
+def _over_trainings(
+    choices: np.ndarray, seeds: np.ndarray, recall: np.ndarray, before: np.ndarray
+) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """Yield each choice with the values of its row: averages over trainings, of the change over seeds."""
+    if not len(choices):
+        return
+    shape = (int(choices.max()) + 1, int(seeds.max()) + 1)
+    places = np.ravel_multi_index((choices, seeds), shape)
+
+    def sums(values: np.ndarray | None = None) -> np.ndarray:
+        return np.bincount(places, values, minlength=shape[0] * shape[1]).reshape(shape)
+
+    trainings, changes = sums(), sums(100 * (recall - before))
+    recalls, befores = (np.bincount(choices, values) for values in (recall, before))
+    for choice in np.flatnonzero(trainings.any(axis=1)).tolist():
+        seen = trainings[choice] > 0
+        count = int(trainings[choice].sum())
+        change = mean_interval((changes[choice][seen] / trainings[choice][seen]).tolist())
+        averages = (float(recalls[choice] / count), float(befores[choice] / count))
+        yield choice, (count, int(seen.sum()), *averages, change.value, change.low, change.high)
 
 
 def worst_classes(classes: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
@@ -54,16 +86,3 @@ def worst_classes(classes: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]
         if key not in worst or row["change_points"] < worst[key]["change_points"]:
             worst[key] = row
     return worst
-
-
-def _group(row: dict[str, Any]) -> tuple[Any, ...]:
-    return (*training_of(row), *place_of(row))
-
-
-def _row(key: tuple[Any, ...], recalls: list[tuple[Any, float, float]]) -> dict[str, Any]:
-    seeds, own, before = zip(*recalls, strict=True)
-    change = over_seeds((seed, 100 * (after - was)) for seed, after, was in recalls)
-    bounds = (change.value, change.low, change.high) if change else (None, None, None)
-    count = len(recalls)
-    values = (*key, count, len(set(seeds)), sum(own) / count, sum(before) / count, *bounds)
-    return dict(zip(_COLUMNS, values, strict=True))

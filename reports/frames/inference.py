@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from bench.analysis.statistics import Interval
@@ -14,7 +15,7 @@ from reports.frames.break_even import BREAK_EVEN_COLUMNS, set_break_even
 from reports.frames.counts import flops_incomplete
 from reports.frames.further import further_columns, further_lists
 from reports.frames.money import SERVING_COLUMNS, serving_columns
-from reports.frames.pareto import POINT_AXES, point_of, ranked_points
+from reports.frames.pareto import POINT_AXES, point_of, points_by_cost
 from reports.frames.precision import converged, is_preliminary
 from reports.frames.roofline import ROOFLINE_COLUMNS, infer_point, roofline_columns
 from reports.frames.training import final_quality
@@ -116,21 +117,22 @@ def inference_table(view: RunView) -> pd.DataFrame:
     names = [name for name in (*COLUMNS, *further) if name not in flags]
     frame = pd.DataFrame({name: columns[name] for name in names})
     points = list(zip(*(columns[name] for name in POINT_AXES), strict=True))
-    for flag, cost in zip(flags, ("latency_s", "artifact_compressed_bytes"), strict=True):
-        found = [] if view.smoke else ranked_points(frame, cost)
-        front = {point_of(point) for point in found if point["pareto"]}
+    costs = ("latency_s", "artifact_compressed_bytes")
+    found = {} if view.smoke else points_by_cost(frame, costs)
+    for flag, cost in zip(flags, costs, strict=True):
+        front = {point_of(point) for point in found.get(cost, ()) if point["pareto"]}
         own = zip(columns["ranked"], points, strict=True)
         frame[flag] = [bool(ranked) and point in front for ranked, point in own]
     return frame[[*COLUMNS, *further]]
 
 
-def _columns(view: RunView, cells: list[CellRow], keys: Mapping[str, list[str]]) -> dict[str, list[Any]]:
+def _columns(view: RunView, cells: list[CellRow], keys: Mapping[str, list[str]]) -> dict[str, Any]:
     """Return what the stages of each cell measured, by column."""
     evaluate, infer, lower = keys["evaluate"], keys["infer"], keys["lower"]
     valid, metrics = view.values("valid"), {key.key: key.quality_metric for key in view.trainings()}
     states = [cell_states(view)[cell.name] for cell in cells]
     quality = values_of(view, "quality", evaluate)
-    found: dict[str, list[Any]] = {
+    found: dict[str, Any] = {
         "cell": [cell.name for cell in cells],
         **{column: [c.axes.get(axis) for c in cells] for axis, column in (TRAIN_AXES | INFER_AXES).items()},
         "machine": [view.machine(*own) for own in zip(infer, evaluate, keys["train"], strict=True)],
@@ -138,10 +140,10 @@ def _columns(view: RunView, cells: list[CellRow], keys: Mapping[str, list[str]])
         "reason": [reason for _, reason in states],
         "quality_metric": [metrics.get(key, "") for key in keys["train"]],
         "quality": quality,
-        **{name: values_of(view, name, evaluate) for name in _EVALUATE_METRICS},
+        **_measured(view, dict(zip(_EVALUATE_METRICS, _EVALUATE_METRICS, strict=True)), evaluate),
         "valid": [None if (known := valid.get(key)) is None else bool(known) for key in evaluate],
-        **{name: values_of(view, name, lower) for name in _LOWER_METRICS},
-        **{name: values_of(view, name, keys["serve"]) for name in _SERVE_METRICS},
+        **_measured(view, dict(zip(_LOWER_METRICS, _LOWER_METRICS, strict=True)), lower),
+        **_measured(view, dict(zip(_SERVE_METRICS, _SERVE_METRICS, strict=True)), keys["serve"]),
         "bits_per_weight": _bits_per_weight(view, lower, "artifact_bytes"),
         "effective_bits_per_weight": _bits_per_weight(view, lower, "artifact_compressed_bytes"),
         "flops_incomplete": [flops_incomplete(view, key) for key in lower],
@@ -159,9 +161,13 @@ def values_of(view: RunView, metric: str, keys: list[str]) -> list[float | None]
     return [values.get(key) for key in keys]
 
 
-def _of_calls(
-    view: RunView, infer: list[str], lower: list[str], batch_sizes: list[Any]
-) -> dict[str, list[Any]]:
+def _measured(view: RunView, metrics: Mapping[str, str], keys: list[str]) -> dict[str, np.ndarray]:
+    """Return metrics of each of these stages by column, float64; `metrics` maps them to their columns."""
+    numbers = view.numbers(keys)
+    return {column: view.column(metric, numbers) for metric, column in metrics.items()}
+
+
+def _of_calls(view: RunView, infer: list[str], lower: list[str], batch_sizes: list[Any]) -> dict[str, Any]:
     """Return the columns of timed calls, which cells of one structure share."""
     timed = {key: _timing(view, key) for key in dict.fromkeys(infer)}
     priced = {pair: _price(view, *pair) for pair in dict.fromkeys(zip(infer, batch_sizes, strict=True))}
@@ -171,10 +177,12 @@ def _of_calls(
         [priced[pair] for pair in zip(infer, batch_sizes, strict=True)],
     )
     names = (_TIMING, ROOFLINE_COLUMNS, SERVING_COLUMNS)
-    columns = {
+    columns: dict[str, Any] = {
         name: [row[name] for row in rows] for own, rows in zip(names, parts, strict=True) for name in own
     }
-    return columns | {column: values_of(view, name, infer) for name, column in _INFER_METRICS.items()}
+    measured = _measured(view, _INFER_METRICS, infer)
+    # Others follow from it, row by row.
+    return columns | measured | {"energy_j": values_of(view, "energy_j", infer)}
 
 
 def _timing(view: RunView, key: str) -> dict[str, Any]:
@@ -190,9 +198,11 @@ def _price(view: RunView, key: str, batch_size: Any) -> dict[str, Any]:
     return serving_columns(view, latency_s, int(batch_size or 1), energy_j)
 
 
-def _bits_per_weight(view: RunView, lower: list[str], size: str) -> list[float | None]:
-    pairs = zip(values_of(view, size, lower), values_of(view, "parameters", lower), strict=True)
-    return [8 * found / weights if found is not None and weights else None for found, weights in pairs]
+def _bits_per_weight(view: RunView, lower: list[str], size: str) -> np.ndarray:
+    numbers = view.numbers(lower)
+    weights = view.column("parameters", numbers)
+    found: np.ndarray = 8 * view.column(size, numbers) / np.where(weights > 0, weights, np.nan)
+    return found
 
 
 def _between(medians: list[float]) -> float | None:

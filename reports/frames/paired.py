@@ -14,8 +14,8 @@ from bench.analysis.paired import (
     Loss,
     Values,
     loss_of_resamples,
-    loss_of_shares,
     loss_of_statistic,
+    losses_of_shares,
 )
 from reports.frames.view import INFER_AXES, TRAIN_AXES, RunView, place_of, training_of
 
@@ -24,7 +24,12 @@ NONE = "none"
 PAIRED = ("cell", *TRAIN_AXES.values(), *INFER_AXES.values(), "state", "quality", "evaluate_key")
 """Columns of the table of inference that pairs are made of."""
 
+_AT_ONCE = 2**20
+"""Answers that are compared at once."""
+
 Row = Mapping[str, Any]
+Keys = tuple[str, str]
+"""The evaluations of an uncompressed model, and of a compressed one."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,16 @@ def pairs_of(view: RunView, rows: Sequence[Row]) -> list[Pair]:
     known = [row for row in rows if row["quality"] is not None and row["state"] == "ok"]
     keyed = [((training_of(row), place_of(row)), row) for row in known]
     plain = {key: row for key, row in keyed if row["compression"] == NONE}
-    pairs = ((row, plain.get(key)) for key, row in keyed if row["compression"] != NONE)
-    return [_pair(view, row, twin) for row, twin in pairs if twin is not None]
+    both = [(row, plain[key]) for key, row in keyed if row["compression"] != NONE and key in plain]
+    keys = [(str(twin["evaluate_key"]), str(row["evaluate_key"])) for row, twin in both]
+    losses = _losses(view, keys)
+    return [_pair(view, *pair, *loss) for pair, loss in zip(both, losses, strict=True)]
 
 
-def _pair(view: RunView, row: Row, twin: Row) -> Pair:
+def _pair(view: RunView, row: Row, twin: Row, metric: str, loss: Loss | None) -> Pair:
     keys = (str(twin["evaluate_key"]), str(row["evaluate_key"]))
-    metric, loss = _loss(view, keys)
+    if not view.qualifiers(keys[0], "item_group"):
+        return Pair(row, twin, metric, loss)
     for name in ("item_right", "item_squared_error"):
         both = _both(view, keys, name)
         if both is None:
@@ -69,8 +77,27 @@ def _pair(view: RunView, row: Row, twin: Row) -> Pair:
     return Pair(row, twin, metric, loss)
 
 
-def _loss(view: RunView, keys: tuple[str, str]) -> tuple[str, Loss | None]:
-    """Return a metric and its loss, by what is kept of items: resamples, nats, or right answers."""
+def _losses(view: RunView, keys: Sequence[Keys]) -> list[tuple[str, Loss | None]]:
+    """Return for each pair a metric and its loss, by what is kept of items: resamples, nats or answers."""
+    found = {pair: _loss(view, pair) for pair in keys}
+    of_answers: dict[int, list[tuple[Keys, tuple[Values, Values]]]] = {}
+    for pair, (_, loss) in found.items():
+        right = _both(view, pair, "item_right") if loss is None else None
+        if right is not None:
+            of_answers.setdefault(len(right[0]), []).append((pair, right))
+    for items, members in of_answers.items():
+        at_once = max(1, _AT_ONCE // max(1, items))
+        for begin in range(0, len(members), at_once):
+            some = members[begin : begin + at_once]
+            before, after = (np.stack([right[side] for _, right in some]) for side in (0, 1))
+            for (pair, _), loss in zip(some, losses_of_shares(before, after), strict=True):
+                kept = view.of_items(pair[0], "item_right")
+                found[pair] = (kept[1] if kept else "", loss)
+    return [found[pair] for pair in keys]
+
+
+def _loss(view: RunView, keys: Keys) -> tuple[str, Loss | None]:
+    """Return a metric and its loss where resamples or nats of items are kept."""
     first, second = (view.of_items(key, "resampled_quality") for key in keys)
     if first is not None and second is not None:
         qualities = [view.value(key, "resampled_quality") for key in keys]
@@ -79,14 +106,10 @@ def _loss(view: RunView, keys: tuple[str, str]) -> tuple[str, Loss | None]:
     nats = _both(view, keys, "item_nats")
     if nats is not None:
         return "likelihood", loss_of_statistic(*nats, lambda values: np.exp(-values.mean(axis=-1)))
-    right = _both(view, keys, "item_right")
-    if right is not None:
-        known = view.of_items(keys[0], "item_right")
-        return known[1] if known else "", loss_of_shares(*right)
     return "", None
 
 
-def _both(view: RunView, keys: tuple[str, str], metric: str) -> tuple[Values, Values] | None:
+def _both(view: RunView, keys: Keys, metric: str) -> tuple[Values, Values] | None:
     first, second = (_finite(view, key, metric) for key in keys)
     return None if first is None or second is None or len(first) != len(second) else (first, second)
 

@@ -31,7 +31,7 @@ _MEASURED = (
     "energy_j",
     "energy_estimate_j",
 )
-
+_OF_CELLS = ("cell", "infer_key", "quality", "latency_preliminary")
 
 _POINT: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*POINT_AXES)
 
@@ -50,9 +50,26 @@ def ranked_points(inference: pd.DataFrame, cost: str) -> list[Point]:
     workload, batch size and machine. Returns a dictionary for each point: its axes, the means of what was
     measured, `quality_low` and `quality_high` over seeds, `seeds`, `preliminary`, `pareto`.
     """
-    costs = inference[cost].to_numpy(dtype=float, na_value=np.nan)
-    kept = inference["ranked"].to_numpy(dtype=bool) & (costs > 0)
-    points = _averages(inference[kept], cost)
+    return points_by_cost(inference, (cost,))[cost]
+
+
+def points_by_cost(inference: pd.DataFrame, costs: Sequence[str]) -> dict[str, list[Point]]:
+    """Return the `ranked_points` of each of several costs: cells that have all of them are averaged once."""
+    measured = tuple(dict.fromkeys((*_MEASURED, *costs)))
+    names = list(dict.fromkeys((*POINT_AXES, *measured, *_OF_CELLS)))
+    ranked = inference.loc[inference["ranked"].to_numpy(dtype=bool), names]
+    averages: dict[bytes, list[Point]] = {}
+    found = {}
+    for cost in costs:
+        kept = ranked[cost].to_numpy(dtype=float, na_value=np.nan) > 0
+        same = kept.tobytes()
+        if same not in averages:
+            averages[same] = _averages(ranked[kept], measured)
+        found[cost] = _with_fronts([dict(point) for point in averages[same]], cost)
+    return found
+
+
+def _with_fronts(points: list[Point], cost: str) -> list[Point]:
     on_front = front_of(points, cost)
     for place, point in enumerate(points):
         point["pareto"] = place in on_front
@@ -73,7 +90,7 @@ def front_of(points: Sequence[Mapping[str, Any]], cost: str) -> set[int]:
     return found
 
 
-def _averages(cells: pd.DataFrame, cost: str) -> list[Point]:
+def _averages(cells: pd.DataFrame, measured: Sequence[str]) -> list[Point]:
     """Average cells that differ in nothing but the seed, by columns: a large run has tens of thousands."""
     group, count = numbered(cells, POINT_AXES)
     if not count:
@@ -82,7 +99,7 @@ def _averages(cells: pd.DataFrame, cost: str) -> list[Point]:
     starts = np.searchsorted(group[order], np.arange(count))
     firsts = cells.iloc[order[starts]]
     columns = {name: plain_list(firsts[name]) for name in (*POINT_AXES, "infer_key")}
-    for name in dict.fromkeys((*_MEASURED, cost)):
+    for name in measured:
         columns[name] = _means(cells[name].to_numpy(dtype=float, na_value=np.nan), group, count)
     quality = cells["quality"].to_numpy(dtype=float)[order]
     columns["quality_low"] = np.minimum.reduceat(quality, starts).tolist()

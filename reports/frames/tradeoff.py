@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from statistics import geometric_mean
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.analysis.statistics import Interval, mean_interval
@@ -15,7 +16,7 @@ from bench.analysis.summary import numbered
 from bench.diagnosis.why import explain
 from reports.frames.break_even import BREAK_EVEN_COLUMNS, BREAK_EVENS, break_even_over
 from reports.frames.controls import NONE, controls
-from reports.frames.view import INFER_AXES, PLACE, TRAIN_AXES, RunView, place_of, records
+from reports.frames.view import INFER_AXES, PLACE, TRAIN_AXES, RunView, plain_list
 from reports.frames.why import evidence_of
 
 MAX_NONZERO_SHARE = 0.99
@@ -39,7 +40,17 @@ _READ = (
     *("compressing_s", *BREAK_EVENS, "break_even_verdict", "lower_key", "infer_key"),
 )
 
+_NUMBERS = (
+    *("quality", "latency_s", "artifact_bytes", "artifact_compressed_bytes"),
+    *("parameters", "nonzero_parameters", "reference_agreement", "answers_lost", "answers_won"),
+)
+_CHOICE = (*PLACE, "compression")
+
 Row = dict[str, Any]
+Choice = tuple[Any, ...]
+"""A place, and a compression there."""
+Pair = tuple[int, int]
+"""Rows of a compressed cell and of another of its training and place."""
 
 
 def tradeoff_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
@@ -52,66 +63,97 @@ def tradeoff_table(view: RunView, inference: pd.DataFrame) -> pd.DataFrame:
     `compressing_s` and the break-even see `reports.frames.break_even`. `why` says why it is not faster, or
     why it is, from the first of its trainings.
     """
-    ranked = inference[inference["ranked"].astype(bool)]
-    rows = records(ranked, _READ)
-    for row, training in zip(rows, numbered(ranked, TRAIN_AXES.values())[0].tolist(), strict=True):
-        row["training"] = training
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((*place_of(row), row["compression"]), []).append(row)
-    by_training = {group: {row["training"]: row for row in members} for group, members in groups.items()}
-    found = [_row(view, members, by_training) for members in groups.values()]
+    cells = _Ranked(inference.loc[inference["ranked"].astype(bool), list(_READ)])
+    found = [_row(view, cells, choice) for choice in cells.members]
     return pd.DataFrame(found, columns=list(_COLUMNS))
 
 
-def _row(view: RunView, members: list[Row], by_training: Mapping[tuple[Any, ...], Mapping[int, Row]]) -> Row:
-    first = members[0]
-    place = place_of(first)
+class _Ranked:
+    """Ranked cells by columns; `members` are the rows of each choice: place and compression.
 
-    def others(compression: str) -> list[tuple[Row, Row]]:
-        found = by_training.get((*place, compression), {})
-        return [(row, found[row["training"]]) for row in members if row["training"] in found]
+    Rows of dictionaries would take longer to make than all that is computed of them.
+    """
 
-    settings = view.stages[first["lower_key"]].request.settings
-    control = next(
-        (name for name in controls(first["compression"], settings.get("format")) if others(name)), ""
+    def __init__(self, ranked: pd.DataFrame) -> None:
+        self.columns = {name: plain_list(ranked[name]) for name in _READ}
+        self.numbers = {name: ranked[name].to_numpy(dtype=float, na_value=np.nan) for name in _NUMBERS}
+        self.trainings = numbered(ranked, TRAIN_AXES.values())[0].tolist()
+        self.members: dict[Choice, list[int]] = {}
+        for row, choice in enumerate(zip(*(self.columns[name] for name in _CHOICE), strict=True)):
+            self.members.setdefault(choice, []).append(row)
+        self._by_training = {
+            choice: {self.trainings[row]: row for row in rows} for choice, rows in self.members.items()
+        }
+
+    def row(self, row: int) -> Row:
+        return {name: column[row] for name, column in self.columns.items()}
+
+    def pairs(self, choice: Choice, compression: str) -> list[Pair]:
+        """Return the rows of a choice, each with that of another compression of its training and place."""
+        found = self._by_training.get((*choice[:-1], compression), {})
+        return [
+            (row, found[self.trainings[row]]) for row in self.members[choice] if self.trainings[row] in found
+        ]
+
+    def known(self, rows: Sequence[int], name: str) -> np.ndarray:
+        """Return what is known of a column in these rows, (known,)."""
+        values = self.numbers[name][rows]
+        known: np.ndarray = values[~np.isnan(values)]
+        return known
+
+    def mean(self, rows: Sequence[int], name: str) -> float | None:
+        values = self.known(rows, name)
+        return float(values.mean()) if len(values) else None
+
+
+def _row(view: RunView, cells: _Ranked, choice: Choice) -> Row:
+    rows = cells.members[choice]
+    compression = choice[-1]
+    settings = view.stages[cells.columns["lower_key"][rows[0]]].request.settings
+    held_against = (
+        (name, cells.pairs(choice, name)) for name in controls(compression, settings.get("format"))
     )
-    plain = others(NONE)
+    control, controlled = next(((name, pairs) for name, pairs in held_against if pairs), ("", []))
+    plain = cells.pairs(choice, NONE)
+    won = [(other, row) for row, other in controlled]
     return {
-        **{name: first[name] for name in (*PLACE, "compression")},
+        **dict(zip(_CHOICE, choice, strict=True)),
         "control": control,
-        "trainings": len(members),
-        "seeds": len({row["seed"] for row in members}),
-        **dict(zip(("quality", "quality_low", "quality_high"), _spread(members, "quality"), strict=True)),
-        **_interval("loss_points", [(row, _points(other, row)) for row, other in plain]),
-        **_interval("vs_control_points", [(row, _points(row, other)) for row, other in others(control)]),
-        "latency_s": _mean(members, "latency_s"),
-        "latency_preliminary": any(row["latency_preliminary"] for row in members),
-        **_speedup(view, plain),
-        **{name: _mean(members, name) for name in ("artifact_bytes", "artifact_compressed_bytes")},
-        "times_smaller": _times(plain, "artifact_bytes"),
-        "times_smaller_compressed": _times(plain, "artifact_compressed_bytes"),
-        "nonzero_share": _nonzero_share(members),
-        "answers_flipped": _complement(_mean(members, "reference_agreement")),
-        **{name: _mean(members, name) for name in ("answers_lost", "answers_won")},
-        **dict(zip(BREAK_EVEN_COLUMNS, astuple(break_even_over(members)), strict=True)),
-        "why": _why(view, plain),
+        "trainings": len(rows),
+        "seeds": len({cells.columns["seed"][row] for row in rows}),
+        **_spread(cells, rows, "quality"),
+        **_lost(cells, "loss_points", plain),
+        **_lost(cells, "vs_control_points", won),
+        "latency_s": cells.mean(rows, "latency_s"),
+        "latency_preliminary": any(cells.columns["latency_preliminary"][row] for row in rows),
+        **_speedup(view, cells, plain),
+        **{name: cells.mean(rows, name) for name in ("artifact_bytes", "artifact_compressed_bytes")},
+        "times_smaller": _times(cells, plain, "artifact_bytes"),
+        "times_smaller_compressed": _times(cells, plain, "artifact_compressed_bytes"),
+        "nonzero_share": _nonzero_share(cells, rows),
+        "answers_flipped": _complement(cells.mean(rows, "reference_agreement")),
+        **{name: cells.mean(rows, name) for name in ("answers_lost", "answers_won")},
+        **dict(zip(BREAK_EVEN_COLUMNS, astuple(break_even_over(_break_evens(cells, rows))), strict=True)),
+        "why": _why(view, cells, plain),
     }
 
 
-def _why(view: RunView, pairs: list[tuple[Row, Row]]) -> str:
-    if not pairs or pairs[0][0]["compression"] == NONE:
+def _break_evens(cells: _Ranked, rows: Sequence[int]) -> list[Row]:
+    columns = [[cells.columns[name][row] for row in rows] for name in BREAK_EVEN_COLUMNS]
+    return [dict(zip(BREAK_EVEN_COLUMNS, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _why(view: RunView, cells: _Ranked, pairs: Sequence[Pair]) -> str:
+    if not pairs or cells.columns["compression"][pairs[0][0]] == NONE:
         return ""
     row, twin = pairs[0]
-    return explain(evidence_of(view, row, twin)).sentence
+    return explain(evidence_of(view, cells.row(row), cells.row(twin))).sentence
 
 
-def _points(better: Row, than: Row) -> float:
-    return 100 * (float(better["quality"]) - float(than["quality"]))
-
-
-def _interval(name: str, pairs: Iterable[tuple[Row, float]]) -> Row:
-    found = over_seeds((row["seed"], points) for row, points in pairs)
+def _lost(cells: _Ranked, name: str, pairs: Sequence[Pair]) -> Row:
+    """Return the quality that the first of each pair lacks of the second's, in points, over seeds."""
+    quality, seeds = cells.columns["quality"], cells.columns["seed"]
+    found = over_seeds((seeds[row], 100 * (quality[other] - quality[row])) for row, other in pairs)
     if found is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
     return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
@@ -125,11 +167,12 @@ def over_seeds(values: Iterable[tuple[Any, float]]) -> Interval | None:
     return mean_interval([sum(own) / len(own) for own in by_seed.values()]) if by_seed else None
 
 
-def _speedup(view: RunView, pairs: list[tuple[Row, Row]]) -> Row:
+def _speedup(view: RunView, cells: _Ranked, pairs: Sequence[Pair]) -> Row:
     names = ("speedup", "speedup_low", "speedup_high", "same_timing")
     if not pairs:
         return dict.fromkeys(names)
-    timings = [(plain["infer_key"], row["infer_key"]) for row, plain in pairs]
+    keys = cells.columns["infer_key"]
+    timings = [(keys[plain], keys[row]) for row, plain in pairs]
     if all(own == plain for plain, own in timings):
         return dict(zip(names, (1.0, None, None, True), strict=True))
     ratios = [ratio for pair in timings if (ratio := view.latency_ratio(*pair)) is not None]
@@ -143,37 +186,23 @@ def _speedup(view: RunView, pairs: list[tuple[Row, Row]]) -> Row:
     return dict(zip(names, (geometric_mean(r.value for r in ratios), *bounds, False), strict=True))
 
 
-def _known(rows: Iterable[Row], name: str) -> Iterator[float]:
-    return (float(row[name]) for row in rows if row[name] is not None)
+def _spread(cells: _Ranked, rows: Sequence[int], name: str) -> Row:
+    values = cells.known(rows, name)
+    low, high = (float(values.min()), float(values.max())) if len(values) else (None, None)
+    return {name: cells.mean(rows, name), f"{name}_low": low, f"{name}_high": high}
 
 
-def _mean(rows: Iterable[Row], name: str) -> float | None:
-    values = list(_known(rows, name))
-    return sum(values) / len(values) if values else None
-
-
-def _spread(rows: list[Row], name: str) -> tuple[float | None, float | None, float | None]:
-    values = list(_known(rows, name))
-    return (_mean(rows, name), min(values, default=None), max(values, default=None))
-
-
-def _times(pairs: list[tuple[Row, Row]], name: str) -> float | None:
+def _times(cells: _Ranked, pairs: Sequence[Pair], name: str) -> float | None:
     """Return the geometric mean of how many times smaller each is than its uncompressed model."""
-    ratios = [other[name] / row[name] for row, other in pairs if _is_size(row[name], other[name])]
-    return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
+    own, plain = (cells.numbers[name][[pair[side] for pair in pairs]] for side in (0, 1))
+    known = (own > 0) & (plain > 0)
+    return math.exp(np.log(plain[known] / own[known]).mean()) if known.any() else None
 
 
-def _is_size(*values: float | None) -> bool:
-    return all(value is not None and value > 0 for value in values)
-
-
-def _nonzero_share(rows: list[Row]) -> float | None:
-    shares = [
-        row["nonzero_parameters"] / row["parameters"]
-        for row in rows
-        if row["parameters"] and row["nonzero_parameters"] is not None
-    ]
-    return sum(shares) / len(shares) if shares else None
+def _nonzero_share(cells: _Ranked, rows: Sequence[int]) -> float | None:
+    parameters, nonzero = (cells.numbers[name][rows] for name in ("parameters", "nonzero_parameters"))
+    known = (parameters > 0) & ~np.isnan(nonzero)
+    return float((nonzero[known] / parameters[known]).mean()) if known.any() else None
 
 
 def _complement(value: float | None) -> float | None:

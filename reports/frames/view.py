@@ -13,6 +13,7 @@ from bench.analysis.statistics import Interval, ratio_interval
 from bench.costs.comparison import Comparison, compare
 from bench.metrics import METRICS
 from reports.frames.readings import Reading, Readings
+from reports.frames.status import PENDING, Status, statuses_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,33 +54,6 @@ _PLACE: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*PLACE)
 
 # A cell's stages in the order they depend on each other. `step` times training: a cell can do without it.
 CELL_STAGES = ("train", "compress", "lower", "evaluate", "infer")
-
-
-@dataclass(frozen=True)
-class Status:
-    """The state of a stage. A `pending` one has no launch yet, or never got one if the run is finished.
-
-    Of its `launches`, `good` ended well; of those, `disturbed` were disturbed.
-    """
-
-    state: str = "pending"
-    reason: str = ""
-    last_line: str = ""
-    launches: int = 0
-    reused: bool = False
-    good: int = 0
-    disturbed: int = 0
-
-    @property
-    def ok(self) -> bool:
-        return self.state == "ok"
-
-    @property
-    def bad(self) -> bool:
-        return self.state not in ("ok", "pending")
-
-
-_PENDING = Status()
 
 
 @dataclass(frozen=True)
@@ -137,7 +111,7 @@ class RunView:
         return bool(self.run["request"].get("smoke"))
 
     def status(self, key: str) -> Status:
-        return self._statuses.get(key, _PENDING)
+        return self._statuses.get(key, PENDING)
 
     @cached_property
     def well(self) -> frozenset[str]:
@@ -154,6 +128,14 @@ class RunView:
     def values(self, metric: str, qualifier: str = "") -> Mapping[str, float | None]:
         """Return a metric by the key of each stage that measured it: quicker than a look-up for each."""
         return self._readings.values(metric, qualifier)
+
+    def numbers(self, keys: Iterable[str]) -> np.ndarray:
+        """Return the number of each of these stages, for `column`."""
+        return self._readings.numbers(keys)
+
+    def column(self, metric: str, numbers: np.ndarray, qualifier: str = "") -> np.ndarray:
+        """Return a metric of each of these stages by `numbers`, float64; NaN where it is unknown."""
+        return self._readings.column(metric, numbers, qualifier)
 
     def reasons(self, metric: str) -> Mapping[str, str]:
         """Return what a metric's readings give as a reason by the key of the stage, where they do."""
@@ -223,6 +205,10 @@ class RunView:
         """Return the qualifiers under which a stage measured a metric, in the order it did."""
         return self._readings.qualifiers(key, metric)
 
+    def all_qualifiers(self, metric: str) -> list[str]:
+        """Return the qualifiers under which any stage measured a metric, sorted."""
+        return self._readings.all_qualifiers(metric)
+
     def stage_of(self, cell: str, kind: str) -> str:
         """Return the key of a cell's stage of a kind, by the cell's name; empty where it has none."""
         return str(self._cells[cell].stages.get(kind) or "") if cell in self._cells else ""
@@ -265,13 +251,13 @@ def read(store: Store, run_id: str) -> RunView:
     run = store.run(run_id)
     METRICS.learn(run["request"].get("metrics", ()))
     stages = {stage.key: stage for stage in store.stages(run_id)}
-    cells = store.cells(run_id)
+    cells = store.cells(run_id, stages.values())
     needed = (TRAIN_AXES | INFER_AXES).keys()
     for cell in cells:
         if cell.axes and not needed <= cell.axes.keys():  # cells of imported runs have none
             missing = min(needed - cell.axes.keys())
             raise store.damaged(f"cells.axes of {cell.name[:60]!r} has no {missing}")
-    recorded = store.recorded(run_id)
+    recorded = store.recorded(run_id, stages.values())
     launches, measurements = recorded.launches, recorded.measurements
     own = launches[~launches["reused"].astype(bool)]
     environments = store.environments(run_id)
@@ -289,7 +275,7 @@ def read(store: Store, run_id: str) -> RunView:
             *((record.stage_key, record.reason) for record in recorded.unreadable),
             *_unknown_metrics(measurements),
         ),
-        _statuses=_statuses(launches),
+        _statuses=statuses_of(launches),
         _readings=Readings(measurements),
         _invalid=_invalid(measurements),
     )
@@ -360,22 +346,6 @@ def _machines(launches: pd.DataFrame, environments: Mapping[str, Mapping[str, An
         return {}
     pairs = _rows(launches, ("stage_key", "environment_id"))
     return {key: names[id_] for key, id_ in pairs if id_ in names}
-
-
-def _statuses(launches: pd.DataFrame) -> dict[str, Status]:
-    found: dict[str, Status] = {}
-    columns = ("stage_key", "state", "reason", "output_tail", "reused", "disturbed")
-    for key, state, reason, tail, reused, disturbed in _rows(launches, columns):
-        before, state_now = found.get(key, Status()), state
-        if before.ok and state != "ok":
-            state, reason, tail, reused = before.state, before.reason, before.last_line, before.reused
-        elif before.ok:
-            reused = before.reused and bool(reused)
-        lines = [line.strip() for line in str(tail).splitlines() if line.strip()]
-        last_line = lines[-1] if lines else ""
-        counts = (before.good + (state_now == "ok"), before.disturbed + bool(disturbed))
-        found[key] = Status(state, reason or "", last_line, before.launches + 1, bool(reused), *counts)
-    return found
 
 
 def _invalid(measurements: pd.DataFrame) -> dict[str, str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.formatting import at_least, counted, format_interval, format_points, format_value, three_digits
 from bench.metrics import metric_named
@@ -26,8 +25,7 @@ AFTER_ALL = 1e300
 Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One field of a table: `text`, a second line `detail`, the value to sort by, and a mark (a CSS class).
 
     `brief` replaces both lines in a terminal, which has room for one short line. `low` and `high` are the
@@ -95,7 +93,7 @@ def with_bounds(make: Callable[[Row], Entry], key: str, name: str = "") -> Calla
         entry, low, high = make(row), row[f"{key}_low"], row[f"{key}_high"]
         if entry.detail or low is None or high is None:
             return entry
-        return replace(entry, detail=bounds(name or key, low, high), low=low, high=high)
+        return entry._replace(detail=bounds(name or key, low, high), low=low, high=high)
 
     return made
 

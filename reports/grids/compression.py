@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 
 import pandas as pd
 
@@ -47,7 +46,7 @@ def difference(row: Row, key: str) -> Entry:
 def _against_control(row: Row) -> Entry:
     entry = difference(row, "vs_control_points")
     detail = f"{row['control']}; {entry.detail}".rstrip("; ") if row["control"] else ""
-    return replace(entry, detail=detail)
+    return entry._replace(detail=detail)
 
 
 def _speedup(row: Row) -> Entry:

@@ -63,7 +63,7 @@ def charts_data(content: Content) -> dict[str, Any]:
         "classes": _classes(frames["classes"]),
         "ceilings": _ceilings(content.view),
         # Of the largest runs scores take as long as figures do.
-        "profile": [] if content.figures_left_out else profile_data(content.view),
+        "profile": [] if content.left_out else profile_data(content.view),
         "sensitivity": sensitivity_data(frames),
     }
     return {name: data for name, data in found.items() if data}

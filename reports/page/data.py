@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.formatting import visible
 from reports.content import Content
@@ -14,7 +14,9 @@ from reports.page.charts import charts_data
 from reports.page.layout import MAX_PICTURE_BYTES, REST, SECTIONS, Section, is_drawn, section_of
 from reports.page.records import keys_in, records_data
 from reports.page.tables import table_data
-from reports.plots import Plot
+
+if TYPE_CHECKING:
+    from reports.plots import Plot
 
 
 @dataclass(frozen=True)

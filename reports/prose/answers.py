@@ -36,7 +36,7 @@ def answers(frames: Mapping[str, pd.DataFrame]) -> list[Answer]:
     questions = (
         ("What runs faster, and where?", _speed(rows)),
         ("What do zeroed weights save?", _zeros(rows)),
-        ("Does distillation help?", _teacher(rows, records(frames["inference"], _TAUGHT))),
+        ("Does distillation help?", _teacher(rows, frames["inference"])),
         ("Which classes lose quality?", _class_losses(rows, frames["classes"])),
         ("Which groups lose more than chance explains?", _group_losses(frames)),
         ("What do combinations give?", _combinations(rows)),
@@ -87,17 +87,23 @@ def _zeros_of(rows: Sequence[Row], compression: str) -> str:
     return f"{compression} ({zeros} zeros) {three_digits(row['times_smaller_compressed'])}× smaller"
 
 
-def _teacher(rows: Sequence[Row], inference: Sequence[Row]) -> Iterator[str]:
+def _teacher(rows: Sequence[Row], inference: pd.DataFrame) -> Iterator[str]:
     """Compare each distilled student with its control, optimizer by optimizer."""
     seen: set[tuple[str, str]] = set()
-    for row in rows:
+    students = [
+        row
+        for row in rows
+        if row["compression"].startswith("distill")
+        and "+" not in row["compression"]
+        and row["vs_control_points"] is not None
+    ]
+    cells = records(inference, _TAUGHT) if students else []
+    for row in students:
         name = row["compression"]
-        if not name.startswith("distill") or "+" in name or (row["workload"], name) in seen:
-            continue
-        if row["vs_control_points"] is None:
+        if (row["workload"], name) in seen:
             continue
         seen.add((row["workload"], name))
-        here = [entry for entry in inference if entry["ranked"] and place_of(entry) == place_of(row)]
+        here = [entry for entry in cells if entry["ranked"] and place_of(entry) == place_of(row)]
         taught = {training_of(entry): entry for entry in here if entry["compression"] == name}
         alone = {training_of(entry): entry for entry in here if entry["compression"] == row["control"]}
         differences = []
@@ -164,9 +170,10 @@ def _largest_drop(worst: Row) -> str:
 
 def _group_losses(frames: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     """Name the worst group of each compressed cell that has flagged ones, for each workload."""
-    cells = records(frames["fidelity"]) if "fidelity" in frames else []
-    for workload in dict.fromkeys(row["workload"] for row in cells if row["groups_tested"]):
-        own = [row for row in cells if row["workload"] == workload and row["groups_tested"]]
+    fidelity = frames.get("fidelity")
+    cells = [] if fidelity is None else records(fidelity[fidelity["groups_tested"] > 0])
+    for workload in dict.fromkeys(row["workload"] for row in cells):
+        own = [row for row in cells if row["workload"] == workload]
         flagged = sorted(
             (row for row in own if row["groups_flagged"]), key=lambda row: -row["worst_group_points"]
         )

@@ -67,7 +67,8 @@ def test_what_a_long_table_leaves_out_changes_no_answer(stores: list[Store], few
         patch.setattr(large, "MAX_ROWS", 10_000)
         whole = content.content_of(view, figures=False)
     assert cards_of(aggregated) == cards_of(whole) != []
-    assert (aggregated.verdict, aggregated.summary) == (whole.verdict, whole.summary)
+    assert aggregated.verdict == whole.verdict
+    assert aggregated.summary[: len(whole.summary)] == whole.summary
     assert aggregated.answers == whole.answers
     for name, frame in whole.frames.items():
         pd.testing.assert_frame_equal(aggregated.frames[name], frame)
@@ -82,18 +83,33 @@ def test_what_a_long_table_leaves_out_changes_no_answer(stores: list[Store], few
         assert {tuple(row[place] for place in shared) for row in grid.rows} <= every
 
 
-def test_a_report_of_many_cells_has_no_figures_and_says_how_to_draw_them(
+def test_a_report_of_many_cells_has_neither_raw_tables_nor_figures_and_says_how_to_get_them(
     stores: list[Store], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(content, "MAX_ROWS", 1)
-    written = write_content(content.gather(stores[0], RUN), tmp_path / RUN)
-    command = f"bench export {RUN} --format figures --to plots/"
-    for name in ("report.html", "report.md"):
-        assert command in (tmp_path / RUN / name).read_text().replace("\\", ""), name
-    assert written.is_file() and not (tmp_path / RUN / "plots").exists()
-    assert command in content.gather(stores[0], RUN).last_lines[-1]
+    found = content.gather(stores[0], RUN)
+    written = write_content(found, tmp_path / RUN)
+    commands = [f"bench export {RUN} --format {what}" for what in ("csv --to tables/", "figures --to plots/")]
+    for command in commands:
+        for name in ("report.html", "report.md"):
+            assert command in (tmp_path / RUN / name).read_text().replace("\\", ""), name
+        assert command in found.last_lines[-1] and command in " ".join(" ".join(found.summary).split())
+    assert {path.name for path in (tmp_path / RUN).iterdir()} == {"report.html", "report.md"}
+    assert written.is_file() and "(tables/" not in (tmp_path / RUN / "report.md").read_text()
     drawn = export_format("figures").render
     assert drawn is not None and len(drawn(stores[0], RUN).files) > 2
+
+
+def test_exported_tables_of_many_cells_are_those_of_a_run_of_few(
+    stores: list[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exports = [export_format(name) for name in ("csv", "json")]
+    few = [export.render(stores[2], RUN).files for export in exports if export.render]
+    beside = dict(csv.render(gather(stores[2], RUN, figures=False)))
+    monkeypatch.setattr(large, "MAX_ROWS", 1)
+    monkeypatch.setattr(content, "MAX_ROWS", 1)
+    assert [export.render(stores[2], RUN).files for export in exports if export.render] == few
+    assert {f"tables/{name}": data for name, data in few[0]} == beside
 
 
 def test_each_row_of_the_store_is_read_once(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
-from bench.files import parse_json
+from bench.files import MAX_NESTED, parse_json
 
 MAX_TEXT = 2**24
 MAX_SAMPLES = 1_000_000
@@ -61,6 +61,7 @@ class Text(_Checked, TypeDecorator[str]):
     def __init__(self, pattern: str = "") -> None:
         super().__init__()
         self.pattern = pattern
+        self._fits = re.compile(pattern).fullmatch if pattern else None
 
     def process_bind_param(self, value: Any, dialect: Any) -> str | None:
         """Return a value as text; bytes of a path that are not UTF-8 become `\\udcXX`."""
@@ -74,9 +75,9 @@ class Text(_Checked, TypeDecorator[str]):
         """Return the text that was read; raises Damaged for other types, too long text and another form."""
         if self.is_missing(value):
             return None
-        if not isinstance(value, str) or len(value) > MAX_TEXT or _HALF_OF_A_PAIR.search(value):
+        if not isinstance(value, str) or len(value) > MAX_TEXT or _has_half_of_a_pair(value):
             raise self.refuse(f"must be text, got {_brief(value)}")
-        if self.pattern and not re.fullmatch(self.pattern, value):
+        if self._fits and not self._fits(value):
             raise self.refuse(f"has the form {_brief(value)}")
         return value
 
@@ -241,8 +242,13 @@ class Document(_Own):
     def _read(self, text: Any) -> Any:
         if self.is_missing(text):
             return None
-        if not isinstance(text, str) or len(text) > MAX_TEXT or _HALF_OF_A_PAIR.search(text):
+        if not isinstance(text, str) or len(text) > MAX_TEXT or _has_half_of_a_pair(text):
             raise self.refuse(f"must be JSON, got {_brief(text)}")
+        if text.count("{") + text.count("[") <= MAX_NESTED:
+            try:
+                return self.shape.validate_json(text)  # in half the time
+            except ValidationError:
+                pass  # what follows says better what is wrong
         try:
             content = parse_json(text)
         except ValueError as error:
@@ -269,6 +275,10 @@ def _text(type_: Document, compiler: Any, **_: Any) -> str:
 def is_measurable(value: Any) -> Any:
     """Say of a number, or of each of an array, whether it is finite and 1e100 at most in size."""
     return abs(value) <= _LARGEST_MEASURED
+
+
+def _has_half_of_a_pair(text: str) -> bool:
+    return not text.isascii() and _HALF_OF_A_PAIR.search(text) is not None
 
 
 def _pack_samples(samples: Iterable[float]) -> bytes | None:

@@ -104,15 +104,16 @@ class Reading:
             for key, kind, label, timed, parents, request in zip(*columns, strict=True)
         ]
 
-    def cells(self, run_id: str) -> list[CellRow]:
-        """Return a run's cells in the order of its matrix.
+    def cells(self, run_id: str, stages: Iterable[StageRow] | None = None) -> list[CellRow]:
+        """Return a run's cells in the order of its matrix; `stages` are those of the run, if they are read.
 
         Raises StoreError where a cell names a stage that the run does not have.
         """
         query = schema.cells.select().where(schema.cells.c.run_id == run_id).order_by(schema.cells.c.position)
         keys = sa.select(schema.stages.c.key).where(schema.stages.c.run_id == run_id)
         with self._reading() as connection:
-            known = set(read_columns(connection, keys)["key"])
+            read = read_columns(connection, keys)["key"] if stages is None else ()
+            known = {*read, *(stage.key for stage in stages or ())}
             found = read_columns(connection, query)
             columns = (found[name] for name in ("name", "axes", "stages", "skipped"))
             cells = [
@@ -148,13 +149,15 @@ class Reading:
         with self._reading() as connection:
             return without_categories(recorded(connection, run_id, stage_key).measurements)
 
-    def recorded(self, run_id: str) -> Recorded:
+    def recorded(self, run_id: str, stages: Iterable[StageRow] | None = None) -> Recorded:
         """Return what a run's launches found: the frames `launches` and `measurements` at once.
 
-        Their texts are objects and categories, which large frames are quicker with.
+        Their texts are objects and categories, which large frames are quicker with. `stages` are those of the
+        run, if they are read.
         """
+        known = None if stages is None else [(each.key, each.kind, each.label, each.timed) for each in stages]
         with self._reading() as connection:
-            return recorded(connection, run_id)
+            return recorded(connection, run_id, stages=known)
 
     def runs_of_cell(self, name: str) -> dict[str, Mapping[str, str]]:
         """Return the stages' keys by kind of the cell of this name, by the id of each run, oldest first."""

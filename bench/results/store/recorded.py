@@ -14,6 +14,7 @@ from bench.results.store import schema
 from bench.results.store.bulk import Values, read_columns
 from bench.results.store.columns import Damaged
 from bench.results.store.disturbed import disturbances_among
+from bench.results.store.measured import read_measurements
 from bench.results.store.unreadable import UnreadableRecord, as_launch, unreadable_records
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ _COLUMNS = (
     "disturbed",
 )
 
+
+Stages = Sequence[tuple[str, str, str, bool]]
+"""Key, kind and label of each stage, and whether it is timed."""
 
 _CATEGORIES = ("stage_key", "kind", "label", "state", "metric", "qualifier", "disturbed")
 """Columns of measurements that are categories: few values, over and over."""
@@ -42,26 +46,35 @@ class Recorded:
     unreadable: tuple[UnreadableRecord, ...]
 
 
-def recorded(connection: sa.Connection, run_id: str, stage_key: str = "") -> Recorded:
+def recorded(
+    connection: sa.Connection, run_id: str, stage_key: str = "", stages: Stages | None = None
+) -> Recorded:
     """Read what a run's launches found, the measurements of one stage alone where it is given.
 
-    Raises Damaged where half of the launches or more cannot be read.
+    `stages` are those of the run, if they are read. Raises Damaged where half of the launches or more cannot
+    be read.
     """
     try:
-        return _recorded(connection, run_id, stage_key, ())
+        return _recorded(connection, run_id, stage_key, (), stages)
     except Damaged:  # of one of them; which ones it are takes longer to find
-        return _recorded(connection, run_id, stage_key, unreadable_records(connection, run_id))
+        return _recorded(connection, run_id, stage_key, unreadable_records(connection, run_id), stages)
 
 
 def _recorded(
-    connection: sa.Connection, run_id: str, stage_key: str, unreadable: Sequence[UnreadableRecord]
+    connection: sa.Connection,
+    run_id: str,
+    stage_key: str,
+    unreadable: Sequence[UnreadableRecord],
+    stages: Stages | None,
 ) -> Recorded:
     launches = _launches(connection, run_id, unreadable)
     without = [record.launch_id for record in unreadable]
     own = launches[~launches["id"].isin(without)]
     if stage_key:
         own = own[own["stage_key"] == stage_key]
-    measurements = _measurements(connection, run_id, own, without, stage_key)
+    which = _of_launches(run_id, own, without, stage_key)
+    of_stages = _stages(connection, run_id) if stages is None else stages
+    measurements = _measurements(connection, which, own, of_stages)
     return Recorded(launches, measurements, tuple(unreadable))
 
 
@@ -87,23 +100,31 @@ def _frame(columns: Mapping[str, Values]) -> pd.DataFrame:
     import pandas as pd
 
     objects = {
-        name for name, own in columns.items() if any(isinstance(value, str | np.ndarray) for value in own[:1])
+        name
+        for name, own in columns.items()
+        if not isinstance(own, pd.Categorical)
+        and any(isinstance(value, str | np.ndarray) for value in own[:1])
     }
     return pd.DataFrame(
         {name: pd.Series(own, dtype=object if name in objects else None) for name, own in columns.items()}
     )
 
 
+def _stages(connection: sa.Connection, run_id: str) -> Stages:
+    table = schema.stages.c
+    query = sa.select(table.key, table.kind, table.label, table.timed).where(table.run_id == run_id)
+    return list(zip(*read_columns(connection, query).values(), strict=True))
+
+
 def _measurements(
-    connection: sa.Connection, run_id: str, own: pd.DataFrame, without: Sequence[int], stage_key: str
+    connection: sa.Connection, which: sa.ColumnElement[bool], own: pd.DataFrame, of_stages: Stages
 ) -> pd.DataFrame:
     """Return the measurements of the `own` launches, with what is known of these and their stages."""
     import pandas as pd
 
-    found = _frame(read_columns(connection, _of_launches(run_id, without, stage_key)))
-    table = schema.stages.c
-    query = sa.select(table.key, table.kind, table.label, table.timed).where(table.run_id == run_id)
-    stages = _frame(read_columns(connection, query)).rename(columns={"key": "stage_key"})
+    found = _frame(read_measurements(connection, which))
+    columns = enumerate(("stage_key", "kind", "label", "timed"))
+    stages = _frame({name: [stage[place] for stage in of_stages] for place, name in columns})
     names = ["id", *(name for name in _COLUMNS if name in own)]
     beside = _with_categories(own[names].merge(stages, on="stage_key"))
     places = pd.Index(beside["id"]).get_indexer(found["launch_id"])
@@ -112,7 +133,7 @@ def _measurements(
         found = found[known].reset_index(drop=True)
     beside = beside.take(places[known]).reset_index(drop=True)
     taken = {name: beside[name] for name in _COLUMNS if name not in found}
-    frame = _with_categories(found).assign(**taken)[list(_COLUMNS)]
+    frame = found.assign(**taken)[list(_COLUMNS)]
     # No call takes no time, and a ratio to it is no number: such a value is unknown.
     seconds = [name for name in frame["metric"].unique() if metric_named(name).unit == "s"]
     of_nothing = frame["timed"].astype(bool) & frame["metric"].isin(seconds) & (frame["value"] <= 0)
@@ -126,7 +147,7 @@ def _with_categories(frame: pd.DataFrame) -> pd.DataFrame:
     for name in _CATEGORIES:
         if name in frame:
             places, values = pd.factorize(frame[name])
-            found[name] = pd.Categorical.from_codes(places, values)
+            found[name] = pd.Categorical.from_codes(places, pd.Index(values, dtype=object))
     return frame.assign(**found)
 
 
@@ -136,11 +157,14 @@ def without_categories(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(names, object)).infer_objects()
 
 
-def _of_launches(run_id: str, without: Sequence[int], stage_key: str) -> sa.Select[tuple[object, ...]]:
-    launches, measurements = schema.launches.c, schema.measurements
-    own = sa.select(launches.id).where(launches.run_id == run_id, launches.id.not_in(without))
+def _of_launches(
+    run_id: str, own: pd.DataFrame, without: Sequence[int], stage_key: str
+) -> sa.ColumnElement[bool]:
+    """Return which measurements are of the launches that were read, and not of one that came meanwhile."""
+    launches = schema.launches.c
+    query = sa.select(launches.id).where(launches.run_id == run_id, launches.id.not_in(without))
+    query = query.where(launches.id <= int(own["id"].max() if len(own) else 0))
     if stage_key:
-        own = own.where(launches.stage_key == stage_key)
-    # Not by a join: the index of the measurements has them in this order.
-    ordered = (measurements.c.launch_id, measurements.c.metric, measurements.c.qualifier)
-    return measurements.select().where(measurements.c.launch_id.in_(own)).order_by(*ordered)
+        query = query.where(launches.stage_key == stage_key)
+    # Not by a join: the index of the measurements has them in the order that is asked for.
+    return schema.measurements.c.launch_id.in_(query)

@@ -15,6 +15,7 @@ from bench.analysis.paired import (
     loss_of_resamples,
     loss_of_shares,
     loss_of_statistic,
+    losses_of_shares,
     mcnemar,
     newcombe,
 )
@@ -84,6 +85,15 @@ def test_the_same_resamples_of_two_models_are_compared() -> None:
     found = loss_of_resamples(0.9, 0.88, (0.9 + noise, 0.88 + noise[:80]))
     assert found.value == pytest.approx(0.02) and found.low == pytest.approx(0.02)
     assert found.high == pytest.approx(0.02) and "80 resamples" in found.method
+
+
+def test_pairs_compared_at_once_are_those_compared_one_by_one() -> None:
+    random = np.random.default_rng(3)
+    whole = [flipped(random, 40, 0.1, 0.05) for _ in range(4)]
+    shared = [(before - 0.1, after) for before, after in whole]
+    pairs = [*whole, *shared, (whole[0][0], whole[0][0])]
+    before, after = (np.stack([pair[side] for pair in pairs]) for side in (0, 1))
+    assert losses_of_shares(before, after) == [loss_of_shares(*pair) for pair in pairs]
 
 
 def test_equal_models_lose_nothing() -> None:
