@@ -9,13 +9,13 @@ from bench.diagnosis.cause import FASTER
 from bench.formatting import format_points, format_value, three_digits
 from docs.reference.markdown import code, prose, table
 from docs.results.measured import MOST_LOST_POINTS, Measured, Row, assemble, groups, model_of
+from reports.frames.controls import NONE
 from reports.frames.view import records
+from reports.grids.cell import UNKNOWN
 from reports.prose.answers import answers
 
 CSV = "compression.csv"
 _WHO_PAYS = ("Which classes lose quality?", "Which groups lose more than chance explains?")
-_UNKNOWN = "–"
-_NONE = "none"
 
 
 Losses = Mapping[tuple[str, str, str], Row]
@@ -24,7 +24,7 @@ Losses = Mapping[tuple[str, str, str], Row]
 
 def page(measured: Measured) -> str:
     """Return the page."""
-    rows = [row for row in records(measured.frames["tradeoff"]) if row["compression"] != _NONE]
+    rows = [row for row in records(measured.frames["tradeoff"]) if row["compression"] != NONE]
     losses = _losses(measured)
     parts = [_of_workload(workload, own, losses) for workload, own in groups(rows, "workload")]
     return assemble(
@@ -62,8 +62,8 @@ def _of_workload(workload: str, rows: list[dict[str, Any]], losses: Losses) -> s
             [
                 code(compression),
                 _loss(first, paired),
-                _UNKNOWN if smaller is None else f"{three_digits(smaller)}×",
-                *(speeds.get(backend, _UNKNOWN) for backend in backends),
+                UNKNOWN if smaller is None else f"{three_digits(smaller)}×",
+                *(speeds.get(backend, UNKNOWN) for backend in backends),
             ]
         )
     header = ["compression", "quality loss (points)", "smaller", *map(code, backends)]
@@ -90,7 +90,7 @@ def _speed(row: Row) -> str:
     if row["same_timing"]:
         return "1× (as `none`)"
     if row["speedup"] is None:
-        return _UNKNOWN
+        return UNKNOWN
     text = f"{three_digits(row['speedup'])}×"
     low, high = row["speedup_low"], row["speedup_high"]
     if low is None or high is None:
@@ -114,7 +114,7 @@ def _why_not(rows: list[dict[str, Any]]) -> str:
 
 def _answers(measured: Measured, rows: list[dict[str, Any]], losses: Losses) -> list[str]:
     """Return sections on what is asked for most: int8, half of the channels, students, 4 bits."""
-    plain = [row for row in records(measured.frames["tradeoff"]) if row["compression"] == _NONE]
+    plain = [row for row in records(measured.frames["tradeoff"]) if row["compression"] == NONE]
     rounded = ("qat", "gptq", "sign-round")
     found = [
         ("Is int8 faster?", _fastest(rows, plain, losses, "int8-static")),
@@ -145,7 +145,7 @@ def _fastest(
             first = min(others, key=_latency_s)
             times = three_digits(first["latency_s"] / best["latency_s"])
             where = f"{format_value('latency_s', first['latency_s'])} on {code(first['backend'])}"
-            text += f" the speed of {code(_NONE)} there; the fastest {code(_NONE)} takes {where}, {times}×"
+            text += f" the speed of {code(NONE)} there; the fastest {code(NONE)} takes {where}, {times}×"
         more = "" if small else f", on no backend {MOST_LOST_POINTS:g} or less"
         lines.append(f"- {model_of(workload)}: {text}. Quality lost: {_loss(best, paired)} points{more}.")
     return "\n".join(lines)

@@ -9,9 +9,9 @@ from docs.reference.markdown import code, table
 from docs.results.measured import Measured, Row, assemble, groups, model_of
 from reports.frames.generation import OWN_CACHE
 from reports.frames.view import records
+from reports.grids.cell import UNKNOWN
 
 CSV = "generation.csv"
-_UNKNOWN = "–"
 
 
 def page(measured: Measured) -> str:
@@ -76,7 +76,7 @@ def _times(rows: list[dict[str, Any]]) -> str:
             _time(row, "ttft"),
             _time(row, "tpot"),
             _interval(row, "tokens_per_s", ""),
-            _UNKNOWN if row["decode_share"] is None else f"{100 * row['decode_share']:.0f} %",
+            UNKNOWN if row["decode_share"] is None else f"{100 * row['decode_share']:.0f} %",
         )
         for row in rows
     ]
@@ -92,7 +92,7 @@ def _interval(row: Row, name: str, unit: str) -> str:
     metric, value = f"{name}{unit}", row[f"{name}{unit}"]
     low, high = row[f"{name}_low{unit}"], row[f"{name}_high{unit}"]
     if value is None:
-        return _UNKNOWN
+        return UNKNOWN
     bounds = f" ({format_value(metric, low)} to {format_value(metric, high)})" if low and high else ""
     return f"{format_value(metric, value)}{bounds}"
 
@@ -106,7 +106,7 @@ def _costs(rows: list[dict[str, Any]]) -> str:
             _engine(row),
             _number(row["cache_bytes_per_token"]),
             _number(row["generation_kl"]),
-            _UNKNOWN
+            UNKNOWN
             if row["generation_agreement"] is None
             else format_value("generation_agreement", row["generation_agreement"]),
             _number(row["generation_nats"]),
@@ -117,7 +117,7 @@ def _costs(rows: list[dict[str, Any]]) -> str:
 
 
 def _number(value: Any) -> str:
-    return _UNKNOWN if value is None else three_digits(float(value))
+    return UNKNOWN if value is None else three_digits(float(value))
 
 
 def _clocks(rows: list[dict[str, Any]]) -> str:

@@ -7,13 +7,12 @@ from typing import Any
 from bench.formatting import format_interval, format_points, format_value, three_digits
 from docs.reference.markdown import code, prose, table
 from docs.results.measured import MOST_LOST_POINTS, Measured, Row, assemble, groups, model_of
+from reports.frames.controls import NONE
 from reports.frames.inference import REFERENCE_BACKEND
 from reports.frames.view import records
+from reports.grids.cell import UNKNOWN
 
 CSV = "standard.csv"
-
-_UNKNOWN = "–"
-_NONE = "none"
 
 
 def page(measured: Measured) -> str:
@@ -32,8 +31,8 @@ def page(measured: Measured) -> str:
         "\n".join(filter(None, map(_answer, served))),
         "## Serving: all cells",
         "Latency of a call, with its 95 % interval over launches. The fastest of each model is bold. "
-        f"**{_UNKNOWN}**: the model has no layer that the format fits, or the backend no kernel for it. "
-        f"*as `none`*: it runs as the uncompressed model. [{CSV}](../examples/{CSV}) has all columns.",
+        f"**{UNKNOWN}**: the model has no layer that the format fits, or the backend no kernel for it. "
+        f"What runs as the uncompressed model was timed with it. [{CSV}](../examples/{CSV}) has all columns.",
         *map(_of_model, served),
     )
 
@@ -74,7 +73,7 @@ def _answer(rows: list[dict[str, Any]]) -> str:
     """Say which cell of a model is the fastest of those that keep its quality."""
     own = [row for row in rows if row["ranked"] and row["quality_loss_points"] is not None]
     good = [row for row in own if row["quality_loss_points"] <= MOST_LOST_POINTS]
-    plain = [row for row in own if (row["backend"], row["compression"]) == (REFERENCE_BACKEND, _NONE)]
+    plain = [row for row in own if (row["backend"], row["compression"]) == (REFERENCE_BACKEND, NONE)]
     if not good:
         return ""
     best = min(good, key=lambda row: row["latency_s"])
@@ -93,14 +92,14 @@ def _of_model(rows: list[dict[str, Any]]) -> str:
     lines = []
     for compression, own in groups(rows, "compression"):
         cells = {row["backend"]: _cell(row, fastest) for row in own}
-        lines.append([code(compression), _lost(own), *(cells.get(each, _UNKNOWN) for each in backends)])
+        lines.append([code(compression), _lost(own), *(cells.get(each, UNKNOWN) for each in backends)])
     title = f"### {model_of(rows[0]['workload'])}, trained by {prose(rows[0]['optimizer'])}"
     return f"{title}\n\n{table(['compression', 'points lost', *map(code, backends)], lines)}"
 
 
 def _cell(row: Row, fastest: float | None) -> str:
     if row["state"] == "skipped":
-        return _UNKNOWN
+        return UNKNOWN
     if row["latency_s"] is None or not row["ranked"]:
         return str(row["state"])
     return f"**{_latency(row)}**" if row["latency_s"] == fastest else _latency(row)
@@ -114,6 +113,6 @@ def _lost(rows: list[dict[str, Any]]) -> str:
     """Return the points of quality that the cells lost, as a range over backends where they differ."""
     lost = [row["quality_loss_points"] for row in rows if row["quality_loss_points"] is not None]
     if not lost:
-        return _UNKNOWN
+        return UNKNOWN
     low, high = format_points(min(lost)), format_points(max(lost))
     return low if low == high else f"{low} to {high}"
