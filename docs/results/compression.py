@@ -8,7 +8,8 @@ from typing import Any
 from bench.diagnosis.cause import FASTER
 from bench.formatting import format_points, format_value, three_digits
 from docs.reference.markdown import code, prose, table
-from docs.results.measured import MOST_LOST_POINTS, Measured, Row, assemble, groups, model_of
+from docs.results.measured import Measured, Row, assemble, groups, model_of
+from reports.frames.choices import QUALITY_POINTS
 from reports.frames.controls import NONE
 from reports.frames.view import records
 from reports.grids.cell import UNKNOWN
@@ -130,13 +131,13 @@ def _fastest(
 ) -> str:
     """Say where a compression serves fastest, for each workload, and where `none` does.
 
-    A backend on which it loses more than `MOST_LOST_POINTS` is named only where it does so on all.
+    A backend on which it loses more than `QUALITY_POINTS` is named only where it does so on all.
     """
     own = [row for row in rows if row["compression"] == compression and row["latency_s"] is not None]
     lines = []
     for workload, members in groups(own, "workload"):
         known = [row for row in members if row["loss_points"] is not None]
-        small = [row for row in known if row["loss_points"] <= MOST_LOST_POINTS]
+        small = [row for row in known if row["loss_points"] <= QUALITY_POINTS]
         best = min(small or members, key=_latency_s)
         paired = losses.get((workload, compression, best["backend"]))
         text = f"{format_value('latency_s', best['latency_s'])} on {code(best['backend'])}, {_speed(best)}"
@@ -146,7 +147,7 @@ def _fastest(
             times = three_digits(first["latency_s"] / best["latency_s"])
             where = f"{format_value('latency_s', first['latency_s'])} on {code(first['backend'])}"
             text += f" the speed of {code(NONE)} there; the fastest {code(NONE)} takes {where}, {times}×"
-        more = "" if small else f", on no backend {MOST_LOST_POINTS:g} or less"
+        more = "" if small else f", on no backend {QUALITY_POINTS:g} or less"
         lines.append(f"- {model_of(workload)}: {text}. Quality lost: {_loss(best, paired)} points{more}.")
     return "\n".join(lines)
 

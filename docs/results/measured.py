@@ -33,9 +33,6 @@ _LAST_OF_NAVIGATION = "      - Self-tests: results/selftest.md\n"
 _LAST_OF_TABLE = "| [Self-tests](selftest.md)"
 _NUMBER_WORDS = {1: "one core", 2: "two cores"}
 
-MOST_LOST_POINTS = 1.0
-"""An answer within so many points of the uncompressed model's quality counts as good enough."""
-
 Row = Mapping[str, Any]
 
 

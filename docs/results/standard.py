@@ -6,7 +6,8 @@ from typing import Any
 
 from bench.formatting import format_interval, format_points, format_value, three_digits
 from docs.reference.markdown import code, prose, table
-from docs.results.measured import MOST_LOST_POINTS, Measured, Row, assemble, groups, model_of
+from docs.results.measured import Measured, Row, assemble, groups, model_of
+from reports.frames.choices import QUALITY_POINTS
 from reports.frames.controls import NONE
 from reports.frames.inference import REFERENCE_BACKEND
 from reports.frames.view import records
@@ -26,7 +27,7 @@ def page(measured: Measured) -> str:
         "## Training",
         _training(records(measured.frames["optimizers"])),
         "## Serving: the answers",
-        f"The fastest valid cell of each model that loses at most {MOST_LOST_POINTS:g} point of quality, "
+        f"The fastest valid cell of each model that loses at most {QUALITY_POINTS:g} point of quality, "
         f"against eager PyTorch without compression.",
         "\n".join(filter(None, map(_answer, served))),
         "## Serving: all cells",
@@ -72,7 +73,7 @@ def _training(rows: list[dict[str, Any]]) -> str:
 def _answer(rows: list[dict[str, Any]]) -> str:
     """Say which cell of a model is the fastest of those that keep its quality."""
     own = [row for row in rows if row["ranked"] and row["quality_loss_points"] is not None]
-    good = [row for row in own if row["quality_loss_points"] <= MOST_LOST_POINTS]
+    good = [row for row in own if row["quality_loss_points"] <= QUALITY_POINTS]
     plain = [row for row in own if (row["backend"], row["compression"]) == (REFERENCE_BACKEND, NONE)]
     if not good:
         return ""

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from docs.results import backends, compression, optimizers, standard
-from docs.results.measured import BY_HAND, MOST_LOST_POINTS, Measured, listed, measured_by, write
+from docs.results.measured import BY_HAND, Measured, listed, measured_by, write
+from reports.frames.choices import QUALITY_POINTS
 from tests.support.pages import PAGES_FOLDER, ROOT
 from tests.support.synthetic_run import Synthetic, build
 from tests.support.trainings import build_trainings
@@ -131,7 +132,7 @@ def test_the_page_of_standard_answers_for_each_model_and_lists_its_cells(tmp_pat
     assert f"{len(table)} cells: " in shown and "2 skipped" in shown
     for workload in made_up.workloads:
         own = table[(table["workload"] == workload) & table["ranked"]]
-        best = own[own["quality_loss_points"] <= MOST_LOST_POINTS].nsmallest(1, "latency_s").iloc[0]
+        best = own[own["quality_loss_points"] <= QUALITY_POINTS].nsmallest(1, "latency_s").iloc[0]
         assert f"- {workload}: `{best['compression']}` on `{best['backend']}`, " in shown
         assert f"### {workload}, trained by adam" in shown
     assert shown.count("| compression | points lost | `cpu-eager` | `onnxruntime` |") == 2
