@@ -69,12 +69,12 @@ def _over_trainings(
         return np.bincount(places, values, minlength=shape[0] * shape[1]).reshape(shape)
 
     trainings, changes = sums(), sums(100 * (recall - before))
-    recalls, befores = (np.bincount(choices, values) for values in (recall, before))
+    recalls, earlier = (np.bincount(choices, values) for values in (recall, before))
     for choice in np.flatnonzero(trainings.any(axis=1)).tolist():
         seen = trainings[choice] > 0
         count = int(trainings[choice].sum())
         change = mean_interval((changes[choice][seen] / trainings[choice][seen]).tolist())
-        averages = (float(recalls[choice] / count), float(befores[choice] / count))
+        averages = (float(recalls[choice] / count), float(earlier[choice] / count))
         yield choice, (count, int(seen.sum()), *averages, change.value, change.low, change.high)
 
 
