@@ -2,7 +2,7 @@ PYTHON ?= python3
 MATRIX ?= quick
 VENV := .venv
 
-.PHONY: bench test test-slow test-clusters test-docs test-capped test-busy coverage lint docs clean
+.PHONY: bench test test-slow test-clusters test-s3 test-docs test-capped test-busy coverage lint docs clean
 
 # The optional packages that a shipped matrix needs, by the names of their extras; a matrix of your own: EXTRAS=...
 EXTRAS_article := runtimes,tensorflow
@@ -47,6 +47,20 @@ test-slow: $(VENV)/.installed-dev
 # Whole runs on clusters of two nodes, of Ray and of Slurm where it is installed (`slurm-wlm`, as root).
 test-clusters: $(VENV)/.installed-dev
 	$(PYTEST) -m slow tests/bench/execution/engines
+
+# Artifacts in a bucket, at a server that speaks S3's protocol. In an environment of its own: botocore wants
+# python-dateutil below 3. A test that lacks something is skipped, so what it needs is imported first.
+S3 := .cache/venv-s3
+test-s3: $(S3)/.installed
+	$(S3)/bin/python -c "import flask_cors, moto.server, s3fs, submitit"
+	OMP_WAIT_POLICY=passive $(S3)/bin/python -m pytest -m "slow or not slow" -k s3 \
+		tests/bench/results/test_exchange.py tests/bench/execution/engines/test_clusters.py
+
+$(S3)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(S3)
+	$(S3)/bin/python -m pip install --quiet --editable '.[remote,slurm]' 'moto[s3]' flask flask-cors s3fs \
+		pytest pytest-benchmark pytest-timeout pytest-xdist
+	touch $@
 
 # What the documentation's pages measure, each command and snippet for real, the tests of a user's that the pytest
 # plug-in measures, whole searches and exports: a minute or two each.

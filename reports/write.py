@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +33,8 @@ def formats_of(content: Content) -> list[Format]:
 def write_content(content: Content, folder: Path) -> Path:
     """Write a report in every format that is part of it under `folder`; return its page.
 
-    Nothing is written before all of it is made; then each file is replaced whole, the page last.
+    Nothing is written before all of it is made; then each file is replaced whole, the page last. Files of an
+    earlier report that this one no longer has, as tables of a run that grew too large for them, are removed.
     """
     files = []
     with uncollected():
@@ -39,7 +42,20 @@ def write_content(content: Content, folder: Path) -> Path:
             for path, data in format_.render(content):
                 refuse_outside(format_, path)
                 files.append((path, data))
-    refuse_links(folder.parent, *(str(Path(folder.name, path).parent) for path, _ in files))
+    owned = [pattern for format_ in FORMATS.rows() for pattern in format_.owns]
+    paths = (*(path for path, _ in files), *owned)
+    refuse_links(folder.parent, *dict.fromkeys(str(Path(folder.name, path).parent) for path in paths))
     for path, data in files:
         replace_file(folder / path, data)
+    _remove_stale(folder, owned, {folder / path for path, _ in files})
     return folder / "report.html"
+
+
+def _remove_stale(folder: Path, owned: Iterable[str], written: Collection[Path]) -> None:
+    """Remove what matches a pattern and was not written now."""
+    for path in (path for pattern in owned for path in folder.glob(pattern)):
+        if path not in written:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # of a folder that still has files
+                if path.parent != folder:
+                    path.parent.rmdir()

@@ -49,25 +49,25 @@ class Served:
     kernels: tuple[str, ...] = ()
     unprofiled: str = ""
 
-    def seconds(self, kind: Kind) -> float:
-        """Return the seconds of the latency that go into operators of a kind; 0 if none were profiled.
+    def share(self, kind: Kind) -> float:
+        """Return the share of a call that goes into operators of a kind; 0 if none were profiled.
 
-        The time of dispatch is what the operators that compute leave over of the latency, as far as calling
-        them explains it: a profiler's own work would count as dispatch.
+        The whole is a call as the profile saw it, not the latency: that was timed in a pass of its own, when
+        the machine may have been busier. Only what lies outside of operators is what they leave over of the
+        latency, for dispatch as far as calling them explains it: a profiler's own work would count as it.
         """
         if not self.latency_s or not self.operators:
             return 0.0
         computing = sum(operator.seconds for operator in self.operators if operator.kind != "call")
-        scale = min(1.0, self.latency_s / computing) if computing else 1.0
-        own = scale * sum(operator.seconds for operator in self.operators if operator.kind == kind != "call")
-        if kind != self.rest:
-            return own
-        left_s = max(0.0, self.latency_s - scale * computing)
-        return own + (min(left_s, self.kernel_runs * MAX_CALL_S) if kind == "call" else left_s)
+        left_s = max(0.0, self.latency_s - computing)
+        outside = min(left_s, self.kernel_runs * MAX_CALL_S) if self.rest == "call" else left_s
+        own = sum(operator.seconds for operator in self.operators if operator.kind == kind != "call")
+        whole = computing + outside
+        return (own + (outside if kind == self.rest else 0.0)) / whole if whole else 0.0
 
-    def share(self, kind: Kind) -> float:
-        """Return the share of the latency that goes into operators of a kind."""
-        return self.seconds(kind) / self.latency_s if self.latency_s else 0.0
+    def seconds(self, kind: Kind) -> float:
+        """Return the seconds of the latency that go into operators of a kind, by their share."""
+        return self.share(kind) * (self.latency_s or 0.0)
 
     @property
     def kernel_runs(self) -> int:

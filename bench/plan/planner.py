@@ -26,13 +26,6 @@ MadeT = TypeVar("MadeT")
 _COMPILER = "torch._dynamo"
 """What constructing a PyTorch optimizer imports."""
 
-_LATE_MODULES = {
-    "transformers": ("transformers.modeling_utils", "transformers.models.auto.modeling_auto"),
-    "torchvision": ("torchvision.models",),
-    "timm": ("timm",),
-}
-"""What the models of a package import only once one is made; by the package that a workload needs."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -204,8 +197,7 @@ class Planner:
             (*_runtime_imports(row, backend), *backend.worker_imports),
             (
                 *_server_imports(row, backend, implementations),
-                *workload.server_imports,
-                *(name for package in workload.needs for name in _LATE_MODULES.get(package, ())),
+                *workload.slow_imports,
             ),
             tuple(backend.worker_imports),
         )

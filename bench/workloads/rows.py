@@ -10,6 +10,13 @@ from bench.workloads.output_kinds import parse_kind
 from techniques.registry import Registry, Row, Technique, TechniqueError, nearest
 from techniques.settings import Setting
 
+_LATE_MODULES = {
+    "transformers": ("transformers.modeling_utils", "transformers.models.auto.modeling_auto"),
+    "torchvision": ("torchvision.models",),
+    "timm": ("timm",),
+}
+"""What the models of a package import only once one is made; by the package that a workload needs."""
+
 
 @dataclass(frozen=True)
 class WorkloadRow(Row):
@@ -74,6 +81,12 @@ class WorkloadRow(Row):
     def complete(self) -> bool:
         """Say whether the row is a workload at its defaults: not where its argument is the user's to give."""
         return self.argument is None or self.defaults[self.argument] != ""
+
+    @property
+    def slow_imports(self) -> tuple[str, ...]:
+        """Name what a fork server imports once for the row's workers, its models' late modules included."""
+        late = (name for package in self.needs for name in _LATE_MODULES.get(package, ()))
+        return (*self.server_imports, *late)
 
     def arguments(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
         """Return the settings that go to the implementation: neither traits nor the reference to it."""

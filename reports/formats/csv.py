@@ -37,4 +37,11 @@ def _as_text(value: Any) -> str:
     return f"'{value}" if computed else str(value)
 
 
-FORMATS.add("csv", render, about="tables/*.csv: raw numbers, a file for each table", draws=False, raw=True)
+FORMATS.add(
+    "csv",
+    render,
+    about="tables/*.csv: raw numbers, a file for each table",
+    draws=False,
+    raw=True,
+    owns=("tables/*.csv",),
+)

@@ -18,4 +18,9 @@ def render(content: Content) -> Iterator[File]:
         yield f"plots/{plot.name}.svg", plot.svg
 
 
-FORMATS.add(FIGURES, render, about="plots/*.png, plots/*.svg: the figures")
+FORMATS.add(
+    FIGURES,
+    render,
+    about="plots/*.png, plots/*.svg: the figures",
+    owns=("plots/*.png", "plots/*.svg"),
+)

@@ -116,4 +116,5 @@ FORMATS.add(
     about="report.json: verdict, answers and all tables with their units",
     draws=False,
     raw=True,
+    owns=("report.json",),
 )

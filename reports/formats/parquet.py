@@ -68,4 +68,11 @@ def _as_text(value: Any) -> Any:
     return value if unknown else str(value).encode(errors="backslashreplace").decode()
 
 
-FORMATS.add("parquet", render, about="tables/*.parquet: the same with types and units", draws=False, raw=True)
+FORMATS.add(
+    "parquet",
+    render,
+    about="tables/*.parquet: the same with types and units",
+    draws=False,
+    raw=True,
+    owns=("tables/*.parquet",),
+)

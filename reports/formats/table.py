@@ -36,7 +36,8 @@ class Format:
     `last` formats are written after all others: who finds their files finds the whole report. One that is
     `on_request` is no part of a report: `bench export` writes it. `draws` says whether it shows figures,
     which take most of a report's time to draw. A `raw` one has every row of every table: it is no part of the
-    report of a run of very many cells.
+    report of a run of very many cells. `owns` are patterns of paths relative to the report's folder: a file
+    of one that an earlier report wrote, and this one did not, is removed.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Format:
     on_request: bool = False
     draws: bool = True
     raw: bool = False
+    owns: tuple[str, ...] = ()
 
 
 class FormatTable:
@@ -67,6 +69,7 @@ class FormatTable:
         on_request: bool = False,
         draws: bool = True,
         raw: bool = False,
+        owns: tuple[str, ...] = (),
     ) -> Format:
         """Add a format; raises TechniqueError where the name is taken or is none."""
         if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -75,7 +78,7 @@ class FormatTable:
             raise TechniqueError(f"format {name!r}: render must be a function of the report's content")
         if name in self._rows:
             raise TechniqueError(f"format {name!r} is already registered: {self._rows[name].about}")
-        self._rows[name] = Format(name, render, about, last, on_request, draws, raw)
+        self._rows[name] = Format(name, render, about, last, on_request, draws, raw, owns)
         return self._rows[name]
 
     def rows(self) -> list[Format]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from bench.analysis.statistics import ratio_interval
 from bench.errors import BenchError
-from bench.matrix.limits import Limit
+from bench.matrix.limits import Limit, parse_limit
+from bench.metrics import METRICS
 from bench.regression.finding import Finding
 from bench.regression.limits import Measured, judge
 from reports.frames.candidates import Candidate, Candidates, Estimate
-from reports.frames.choices import preference
+from reports.frames.choices import QUALITY_POINTS, preference
 
 ESTIMATED_ENERGY = "energy_estimate_j"
 
@@ -30,6 +31,8 @@ _NEEDS = {
     "money": "[prices] in the matrix",
 }
 """What an objective requires that not every run has."""
+
+LOSS = "quality_loss_points"
 
 CALLS = 1_000_000
 
@@ -55,14 +58,17 @@ class Judged:
 class Advice:
     """The answer under limits. `fitting` is best first, `unsure` may fit, `misses` are nearest first.
 
-    `cost` is the column that has the objective. `ties` are fitting ones that may be as fast as the best.
-    `relaxed` has, for each limit that alone keeps something out, what would fit best without it. `plain` is
-    the uncompressed model that the best one's break-even is against, None where that is not measured, and
-    where the best one is it.
+    `assumed` says that nobody set a bound on quality, and that the first limit is that of reports.
+    `untrained` were not judged: their training missed a target that others reached. `cost` is the column that
+    has the objective. `ties` are fitting ones that may be as fast as the best. `relaxed` has, for each limit
+    that alone keeps something out, what would fit best without it. `plain` is the uncompressed model that the
+    best one's break-even is against, None where that is not measured, and where the best one is it.
     """
 
     found: Candidates
     limits: tuple[Limit, ...]
+    assumed: bool
+    untrained: tuple[Candidate, ...]
     objective: str
     cost: str
     fitting: tuple[Judged, ...]
@@ -76,13 +82,23 @@ class Advice:
     def best(self) -> Candidate | None:
         return self.fitting[0].candidate if self.fitting else None
 
+    @property
+    def bounded(self) -> bool:
+        """Whether a limit is on quality or its loss."""
+        return any(limit.metric == LOSS or _of_quality(limit) for limit in self.limits)
+
 
 def advise(found: Candidates, limits: Sequence[Limit], objective: str = "latency") -> Advice:
     """Judge every candidate by the limits, and pick the one that needs least of what is to be minimized.
 
-    Raises BenchError where what is to be minimized is unknown of all that fits: none of it is the least.
+    Where no limit is on quality or its loss, at most `QUALITY_POINTS` may be lost: the cheapest model is
+    otherwise one that is worth nothing. Raises BenchError where what is to be minimized is unknown of all
+    that fits: none of it is the least.
     """
-    judged = [_judged(candidate, limits) for candidate in found.every]
+    default = _default_limit(found, limits)
+    limits = [*default, *limits]
+    pool, untrained = _pool(found, limits)
+    judged = [_judged(candidate, limits) for candidate in pool]
     cost = _column(found, objective)
     fitting = sorted((each for each in judged if each.fits), key=lambda each: _cost(each, cost))
     if fitting and fitting[0].candidate.value(cost) is None:
@@ -94,6 +110,8 @@ def advise(found: Candidates, limits: Sequence[Limit], objective: str = "latency
     return Advice(
         found,
         tuple(limits),
+        bool(default),
+        tuple(untrained),
         objective,
         cost,
         tuple(fitting),
@@ -103,6 +121,29 @@ def advise(found: Candidates, limits: Sequence[Limit], objective: str = "latency
         () if best else tuple(_relaxed(judged, limits, cost)),
         _plain(best, found) if best else None,
     )
+
+
+def _default_limit(found: Candidates, limits: Sequence[Limit]) -> list[Limit]:
+    """Return the bound on what may be lost where none is set; none where no loss is known."""
+    known = any(candidate.value(LOSS) is not None for candidate in found.every)
+    bounded = any(limit.metric == LOSS or _of_quality(limit) for limit in limits)
+    return [parse_limit(f"{LOSS} <= {QUALITY_POINTS:g}")] if known and not bounded else []
+
+
+def _of_quality(limit: Limit) -> bool:
+    return limit.metric == "quality" or limit.metric in METRICS.qualities
+
+
+def _pool(found: Candidates, limits: Sequence[Limit]) -> tuple[Sequence[Candidate], Sequence[Candidate]]:
+    """Return what is judged, and what is left out since its training missed the target.
+
+    Whoever bounds quality itself has said how good a model must be. A loss does not say it: a model that
+    learned nothing has none to lose.
+    """
+    trained = [candidate for candidate in found.every if candidate.trained]
+    if any(map(_of_quality, limits)) or not trained:
+        return found.every, ()
+    return trained, [candidate for candidate in found.every if not candidate.trained]
 
 
 def _column(found: Candidates, objective: str) -> str:

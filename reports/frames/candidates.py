@@ -17,7 +17,9 @@ from reports.frames.choices import choice_name
 from reports.frames.controls import NONE
 from reports.frames.inference import inference_table
 from reports.frames.pareto import point_of
+from reports.frames.scores import optimizer_scores, well_trained
 from reports.frames.tradeoff import over_seeds
+from reports.frames.training import training_table
 from reports.frames.view import RunView, read, records
 from techniques.registry import first_few, nearest
 
@@ -42,7 +44,8 @@ class Candidate:
 
     `values` are by metric; that of `quality_loss_points` has its interval over seeds, that of `latency_s`
     over launches, whose medians are `launches_s`. `break_even` is against the uncompressed model of the same
-    training on the same backend, None of that itself.
+    training on the same backend, None of that itself. `trained` says that the training reached its target, or
+    where none did, that it came closest.
     """
 
     run_id: str
@@ -53,6 +56,7 @@ class Candidate:
     launches_s: Sequence[float]
     preliminary: bool
     break_even: BreakEven | None = None
+    trained: bool = True
 
     @property
     def name(self) -> str:
@@ -100,11 +104,12 @@ def candidates_of(
     if len(sizes) > 1 and batch_size is None:
         others = ", ".join(str(other) for other in sizes if other != size)
         notes.append(f"batch size {size}; --batch-size takes {others} too")
+    trained = _well_trained(views, workload, notes)
     found: dict[tuple[Any, ...], Candidate] = {}
     for view in views:
         own = [row for other, row in rows if other is view and row["batch_size"] == size]
         for choice, members in _by_choice(own).items():
-            found.setdefault(choice, _candidate(view, members))
+            found.setdefault(choice, _candidate(view, members, trained))
     return Candidates(
         workload,
         machine_name(_environment(store, str(views[0].run["id"]))),
@@ -181,6 +186,15 @@ def _ranked(view: RunView, workload: str) -> Iterator[Row]:
             yield row
 
 
+def _well_trained(views: Sequence[RunView], workload: str, notes: list[str]) -> frozenset[str]:
+    """Return the keys of the trainings that are good enough to serve, of all runs; note where none are."""
+    scores = [score for view in views for score in optimizer_scores(training_table(view), workload)]
+    chosen = well_trained(scores)
+    if len(scores) > 1 and not any(score.reached for score in scores):
+        notes.append(f"no training reached a target; these are of the best one, {chosen[0].label}")
+    return frozenset(str(row["train_key"]) for score in chosen for row in score.rows)
+
+
 def _by_choice(rows: Sequence[Row]) -> Mapping[tuple[Any, ...], list[Row]]:
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
@@ -188,7 +202,7 @@ def _by_choice(rows: Sequence[Row]) -> Mapping[tuple[Any, ...], list[Row]]:
     return groups
 
 
-def _candidate(view: RunView, rows: Sequence[Row]) -> Candidate:
+def _candidate(view: RunView, rows: Sequence[Row], trained: frozenset[str]) -> Candidate:
     first, even = rows[0], break_even_over(rows)
     values = {name: Estimate(mean) for name in first if (mean := _mean(rows, name)) is not None}
     found = (even.inferences, even.energy_inferences, even.money_inferences)
@@ -214,6 +228,7 @@ def _candidate(view: RunView, rows: Sequence[Row]) -> Candidate:
         view.launch_values(first["infer_key"], "latency_s"),
         bool(first["latency_preliminary"]),
         None if first["compression"] == NONE else even,
+        not trained or any(row["train_key"] in trained for row in rows),
     )
 
 

@@ -19,7 +19,7 @@ from reports.frames.controls import NONE
 from reports.frames.inference import REFERENCE_BACKEND
 from reports.frames.pareto import points_by_cost
 from reports.frames.ranking import told_apart
-from reports.frames.scores import Score, fastest, optimizer_scores
+from reports.frames.scores import Score, best_quality, fastest, optimizer_scores, well_trained
 from reports.frames.tradeoff import over_seeds
 from reports.frames.training import training_labels
 from reports.frames.view import RunView, records
@@ -52,7 +52,7 @@ class TrainingChoice:
     @property
     def closest(self) -> Score | None:
         """The best final quality."""
-        return max(self.scores, key=lambda score: score.quality or 0.0, default=None)
+        return best_quality(self.scores)
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,7 @@ def _choices(
 ) -> Choices:
     scores = optimizer_scores(training, workload)
     chosen = _training(view, scores, next(iter(training[training["workload"] == workload]["optimizer"]), ""))
-    closest = {chosen.closest.label} if chosen.closest else set()
-    trained = {score.label for score in scores if score.reached} or closest
+    trained = {score.label for score in well_trained(scores)}
     return Choices(
         workload,
         chosen,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,20 @@ def fastest(scores: Iterable[Score]) -> Score | None:
         key=lambda score: (_or_never(score.time_s), _or_never(score.steps), -(score.quality or 0)),
         default=None,
     )
+
+
+def well_trained(scores: Sequence[Score]) -> list[Score]:
+    """Return the trainings to serve a model of: those that reached the target, else the best final quality.
+
+    A model that learned nothing loses no quality when it is compressed, so that its loss does not tell.
+    """
+    best = best_quality(scores)
+    return [score for score in scores if score.reached] or ([best] if best else [])
+
+
+def best_quality(scores: Iterable[Score]) -> Score | None:
+    """Return the score with the best final quality."""
+    return max(scores, key=lambda score: score.quality or 0.0, default=None)
 
 
 def scores_table(training: pd.DataFrame) -> pd.DataFrame:

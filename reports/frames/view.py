@@ -163,7 +163,6 @@ class RunView:
 
     def machine(self, *keys: str) -> str:
         """Return the machine of the first of these stages that has one; empty if the run has a single one."""
-        """Return the machine of the first of these stages that has one; empty if the run has a single one."""
         if not self.machines:
             return ""
         return next((self.machines[key] for key in keys if key in self.machines), "")

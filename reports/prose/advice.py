@@ -32,10 +32,10 @@ def advice_lines(advice: Advice, *, per_million: bool = False) -> Iterator[str]:
     runs = f"{counted(len(found.runs), 'run')} ({first_few(found.runs)})"
     choices = counted(len(found.every), "choice")
     yield f"{found.workload}, batch {found.batch_size}, on {found.machine}: {choices} measured by {runs}"
-    limits = ", ".join(f"{_label(limit)} {limit.asks}" for limit in advice.limits)
+    limits = ", ".join(_limit_texts(advice))
     estimated = " (estimate)" if advice.cost == ESTIMATED_ENERGY else ""
     yield f"limits: {limits or 'none'}; of what fits, the lowest {advice.objective}{estimated}"
-    yield from (f"note: {note}" for note in found.notes)
+    yield from (f"note: {note}" for note in _notes(advice))
     yield ""
     if advice.best is None:
         yield from _nothing(advice)
@@ -51,6 +51,24 @@ def advice_lines(advice: Advice, *, per_million: bool = False) -> Iterator[str]:
     if per_million:
         yield from _per_million(advice, advice.best)
     yield from _break_even(advice, advice.best)
+
+
+def _limit_texts(advice: Advice) -> Iterator[str]:
+    for place, limit in enumerate(advice.limits):
+        default = " (the default; --max-loss sets it)" if advice.assumed and not place else ""
+        yield f"{_label(limit)} {limit.asks}{default}"
+
+
+def _notes(advice: Advice) -> list[str]:
+    """Return what to know of the choices, and why some of them were not judged."""
+    notes = list(advice.found.notes)
+    if not advice.bounded:
+        notes.append("nothing bounds the quality: no loss of it is known, and none was asked for")
+    if advice.untrained:
+        optimizers = first_few(list(dict.fromkeys(str(c.axes["optimizer"]) for c in advice.untrained)))
+        many = counted(len(advice.untrained), "choice")
+        notes.append(f"left out, {many} of trainings that missed the target: {optimizers}")
+    return notes
 
 
 def _best(advice: Advice, best: Candidate) -> Iterator[str]:
@@ -207,7 +225,7 @@ def advice_document(advice: Advice) -> dict[str, Any]:
             {"without": limit.to_json(), "candidate": candidate.name} for limit, candidate in advice.relaxed
         ],
         "break_even": None if even is None else asdict(even),
-        "notes": list(advice.found.notes),
+        "notes": _notes(advice),
     }
 
 

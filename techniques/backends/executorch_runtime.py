@@ -51,6 +51,7 @@ _PRODUCTS = {
 }
 _FLOATS = {"F32": "fp32", "PF32": "fp32", "F16": "fp16", "PF16": "fp16", "BF16": "bf16", "BF16_F32": "bf16"}
 _OWN_KERNEL = "native_call_"
+_CYCLES = "found dependency cycles"
 
 Prepared = list[torch.Tensor]
 
@@ -137,9 +138,6 @@ class ExecuTorch(ServesOnCpu):
         """
         if given_file(model) is not None:
             raise CannotApply("executorch lowers models of PyTorch, not ONNX files")
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-        from executorch.exir import to_edge_transform_and_lower
-
         refuse_complex(model, "ExecuTorch")
         example = in_precision(example, numerics.dtype)
         calibration = (in_precision(batch, numerics.dtype) for batch in calibration)
@@ -149,10 +147,7 @@ class ExecuTorch(ServesOnCpu):
             warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)
             if numerics.format is not None:
                 model = _quantized(model, example, numerics, calibration)
-            exported = torch.export.export(model, (example,))
-            if wrong := _wrong_kernels(exported, numerics.dtype):
-                exported = exported.run_decompositions(wrong)
-            edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+            edge = _partitioned(model, example, numerics)
             with (folder / MODEL).open("wb") as file:
                 edge.to_executorch().write_to_file(file)
 
@@ -178,6 +173,33 @@ def _set_threads(threads: int) -> None:
         for loaded in _ALIVE:
             loaded.drop()
         portable_lib._unsafe_reset_threadpool(threads)
+
+
+def _partitioned(model: torch.nn.Module, example: torch.Tensor, numerics: Numerics) -> Any:
+    """Export a model, and give XNNPACK what it takes of it."""
+    from executorch.backends.xnnpack.partition import xnnpack_partitioner as xnnpack
+
+    try:
+        return _edge(model, example, numerics, [xnnpack.XnnpackPartitioner()])
+    except AssertionError as error:
+        if numerics.format != "int8-dynamic" or _CYCLES not in str(error):
+            raise
+    # Where all layers of a decoder read one encoder's states, the products that share these states' scale
+    # are merged with others into parts that wait for each other (ExecuTorch 1.5). Products of one scale
+    # have one input, so parts of one scale each never do.
+    apart = xnnpack.XnnpackDynamicallyQuantizedPartitioner(per_op_mode=True)
+    return _edge(model, example, numerics, [apart, xnnpack.XnnpackPartitioner()])
+
+
+def _edge(
+    model: torch.nn.Module, example: torch.Tensor, numerics: Numerics, partitioners: Sequence[Any]
+) -> Any:
+    from executorch.exir import to_edge_transform_and_lower
+
+    exported = torch.export.export(model, (example,))
+    if wrong := _wrong_kernels(exported, numerics.dtype):
+        exported = exported.run_decompositions(wrong)
+    return to_edge_transform_and_lower(exported, partitioner=list(partitioners))
 
 
 def _wrong_kernels(exported: torch.export.ExportedProgram, dtype: torch.dtype) -> dict[Any, Any]:

@@ -99,11 +99,21 @@ class Inductor:
 def packaged(
     model: torch.nn.Module, example: tuple[torch.Tensor, ...], sizes: tuple[Any, ...], path: Path
 ) -> None:
-    """Compile a model into a package, for the sizes of its inputs that are dynamic."""
+    """Compile a model into a package, for the sizes of its inputs that are dynamic.
+
+    What the exporter can't prove of all sizes, the package checks at each call: of keys that several queries
+    share, it can't prove 32 (n + 1) <= 96 (n + 1) (PyTorch 2.13).
+    """
     import torch._inductor.config
 
     with torch.no_grad(), torch._inductor.config.patch(_config()):
-        program = torch.export.export(model, example, dynamic_shapes=sizes, strict=False)
+        program = torch.export.export(
+            model,
+            example,
+            dynamic_shapes=sizes,
+            strict=False,
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )
         torch._inductor.aoti_compile_and_package(program, package_path=str(path))
 
 

@@ -120,7 +120,7 @@ class PackagedTextEngine:
 
     def stream(self, prompts: torch.Tensor, tokens: int) -> Iterator[NewTokens]:
         """Continue prompts (texts, time) by so many tokens each; see `TextEngine`."""
-        logits, *cache = self._prompt(prompts.contiguous())  # a package takes no other layout
+        logits, *cache = self._read(prompts)
         for number in range(1, tokens + 1):
             chosen = logits[:, -1].argmax(dim=-1, keepdim=True)
             yield chosen.tolist()
@@ -129,9 +129,14 @@ class PackagedTextEngine:
         read = len(prompts) * (prompts.shape[1] + tokens - 1)
         self._bytes_per_token = sum(part.numel() * part.element_size() for part in cache) / read
 
+    def _read(self, prompts: torch.Tensor) -> list[torch.Tensor]:
+        """Return the logits of prompts, and the cache that they leave."""
+        # A package reads what it gets as if it were contiguous; keys of several heads leave it transposed.
+        return [part.contiguous() for part in self._prompt(prompts.contiguous())]
+
     def logits(self, texts: torch.Tensor, prompt: int) -> torch.Tensor:
         """Return logits of texts read with the cache; see `TextEngine`."""
-        logits, *cache = self._prompt(texts[:, :prompt].contiguous())
+        logits, *cache = self._read(texts[:, :prompt])
         found = [logits[:, -1]]
         for place in range(prompt, texts.shape[1]):
             logits, *cache = self._next(texts[:, place : place + 1].contiguous(), *cache)

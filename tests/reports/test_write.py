@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,13 +15,15 @@ import pandas as pd
 import pytest
 
 from bench.analysis.statistics import launch_interval
+from bench.errors import BenchError
 from bench.formatting import format_value
 from bench.records import Result
 from bench.results.store import Store
+from reports.content import gather
 from reports.frames.view import read
 from reports.grids.cell import bounds
 from reports.prose.overheads import overhead_text
-from reports.write import write
+from reports.write import write, write_content
 from tests.support.short_tables import short_tables
 from tests.support.synthetic_run import Synthetic, build, key_of
 
@@ -225,6 +228,38 @@ def test_a_run_without_launches_has_a_report(tmp_path: Path) -> None:
     page = write(store, "run-2", tmp_path / "report").read_text()
     assert "24 cells: 0 ok, 3 skipped, 21 pending" in page
     assert overhead_text(read(store, "run-2")) == "Overhead outside stages: not recorded yet."
+
+
+def test_files_of_an_earlier_report_that_this_one_lacks_are_removed(tmp_path: Path) -> None:
+    """As tables of a limit that the matrix no longer has, or raw tables of a run that grew too large."""
+    store = build(tmp_path / "store", Synthetic(optimizers=("adam",)))
+    content = gather(store, "run-1")
+    store.close()
+    folder = write_content(content, tmp_path / "run-1").parent
+    for stale in ("tables/old.csv", "tables/old.parquet", "plots/old.png", "plots/old.svg"):
+        (folder / stale).write_text("stale")
+    for own in ("tables/notes.txt", "run.log"):
+        (folder / own).write_text("not the report's")
+    write_content(content, folder)
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert not {name for name in names if "old" in name}
+    assert {"tables/notes.txt", "run.log", "tables/inference.csv", "report.json"} <= names
+    write_content(replace(content, left_out="too many cells", plots=()), folder)
+    left = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    assert left == {"report.html", "report.md", "run.log", "tables", "tables/notes.txt"}
+
+
+def test_nothing_is_removed_through_a_link(tmp_path: Path) -> None:
+    store = build(tmp_path / "store", Synthetic(optimizers=("adam",)))
+    content = replace(gather(store, "run-1", figures=False), left_out="too many cells")
+    store.close()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine.csv").write_text("1")
+    (tmp_path / "run-1").mkdir()
+    (tmp_path / "run-1" / "tables").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BenchError, match="not a link"):
+        write_content(content, tmp_path / "run-1")
+    assert (tmp_path / "elsewhere" / "mine.csv").read_text() == "1"
 
 
 def test_short_tables_fit_a_terminal(store: Store) -> None:

@@ -6,6 +6,7 @@ Both are the real ones. Nothing pins a node to a core: that each has one of its 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -98,14 +99,19 @@ def ray_cluster(cpus: int | None = 1) -> Iterator[Cluster]:
     ray += [] if cpus is None else ["--num-cpus", cpus]
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
+    # A token of its own: `ray start` wants one wherever a local run has left one at home.
+    token = Path(folder, "token")
+    token.write_text(secrets.token_hex(32))
+    environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     head = ["--head", "--port", port, "--include-dashboard", "false", "--temp-dir", folder]
     started: list[psutil.Popen] = []
     try:
         for words in (head, ["--address", address]):
-            started.append(_start(list(map(str, [*ray, *words]))))
+            started.append(_start(list(map(str, [*ray, *words])), environment))
             _wait_for_port(port)
-        subprocess.run([sys.executable, "-c", _RAY_READY, address], check=True, timeout=120)
-        yield Cluster("ray", {"RAY_ADDRESS": address}, psutil.Process(started[1].pid))
+        ready = [sys.executable, "-c", _RAY_READY, address]
+        subprocess.run(ready, check=True, timeout=120, env={**os.environ, **environment})
+        yield Cluster("ray", {"RAY_ADDRESS": address, **environment}, psutil.Process(started[1].pid))
     finally:
         for process in reversed(started):
             kill_tree(psutil.Process(process.pid))

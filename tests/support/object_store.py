@@ -12,7 +12,7 @@ import pytest
 BUCKET = "bucket"
 
 # Not in the extra `dev`: botocore wants python-dateutil below 3, where pip would else take a newer one.
-_NEEDS = "needs pip install 'moto[s3]' flask flask-cors s3fs"
+_NEEDS = "make test-s3 runs it in an environment that has moto[s3], flask, flask-cors and s3fs"
 
 
 @contextmanager

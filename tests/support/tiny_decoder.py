@@ -61,7 +61,7 @@ def assert_continues(backend: Any, folder: Path, model: TinyDecoder, texts: torc
     assert torch.equal(continued(engine, texts[:1, :PROMPT], NEW), expected[:1])  # whatever came before
     torch.testing.assert_close(engine.logits(texts, PROMPT), whole[:, PROMPT - 1 :], rtol=1e-4, atol=1e-5)
     assert greedy_fault(engine, texts[:, :PROMPT], NEW, 1e-4) == ""
-    layers, heads, channels = 2, 1, 32
+    layers, heads, channels = 2, model.decoder.config.num_key_value_heads, 32
     assert engine.cache_bytes_per_token() == 2 * layers * heads * channels * 4
     program = backend.load(folder, TinyDecoder, FP32, 1)
     for _ in range(2):  # each call begins with an empty cache

@@ -14,6 +14,7 @@ from torch import nn
 pytest.importorskip("executorch")
 
 from bench.models.closeness import closeness
+from bench.workloads.encoder_decoder import EncoderDecoder
 from bench.workloads.image_classification import SimpleCNN
 from bench.workloads.output_kinds import OutputKind
 from bench.workloads.vision_models import ResidualBlock, VisionTransformer
@@ -107,6 +108,21 @@ CASES = [
     ("encoder", None, "fp32", ["FullyConnected fp32", "MatMul fp32"]),
     ("encoder", "int8-static", "fp32", ["FullyConnected int8", "MatMul fp32"]),
 ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_layers_that_all_read_an_encoders_states_are_served_in_int8(tmp_path, precision):
+    torch.manual_seed(0)
+    model, numerics = EncoderDecoder(50, 4, 4, 32, 3, 2).eval(), Numerics("int8-dynamic", precision)
+    batch = torch.randint(1, 50, (BATCH, 8))
+    ExecuTorch().lower(model, batch, numerics, [], tmp_path)
+    program = ExecuTorch().load(tmp_path, nn.Identity, numerics, 1)
+    prepared = program.prepare(batch)
+    with torch.no_grad():
+        expected = model(batch).flatten()
+    assert torch.cosine_similarity(program.to_tensor(program(prepared)).flatten(), expected, dim=0) > 0.98
+    assert "FullyConnected int8" in program.kernels(prepared)
 
 
 @pytest.mark.parametrize("approximate", ["none", "tanh"])

@@ -30,8 +30,9 @@ pytestmark = [
 ]
 
 
-def test_packages_of_prompts_and_of_one_more_token_continue_texts(tmp_path):
-    backend, model = InductorDecoder(), tiny_decoder()
+@pytest.mark.parametrize("heads", [3, 6], ids=["one-key-head", "two-key-heads"])
+def test_packages_of_prompts_and_of_one_more_token_continue_texts(tmp_path, heads):
+    backend, model = InductorDecoder(), tiny_decoder(heads=heads)
     backend.lower(model, torch.zeros(1), FP32, (), tmp_path)
     assert_continues(backend, tmp_path, model, some_texts())
     with pytest.raises(CannotApply, match="has no cache in int8"):

@@ -138,7 +138,17 @@ def _connect() -> None:
     try:
         ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **options)
     except Exception as error:  # whatever Ray raises of a cluster of another version, or of one that ends
+        if address and _lacks_token(error):
+            raise BenchError(
+                f"--engine ray: the Ray cluster at {ADDRESS}={address} wants a token; "
+                "set RAY_AUTH_MODE=token, with its token in ~/.ray/auth_token or at RAY_AUTH_TOKEN_PATH"
+            ) from None
         raise BenchError(f"--engine ray: {_first_line(error)}") from None
+
+
+def _lacks_token(error: BaseException | None) -> bool:
+    """Say whether a cluster refused a connection for its token, which Ray says in a cause only."""
+    return error is not None and ("InvalidAuthToken" in str(error) or _lacks_token(error.__cause__))
 
 
 def _check_address(address: str) -> None:

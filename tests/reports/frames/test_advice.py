@@ -63,9 +63,50 @@ def test_another_objective_picks_another_choice(found: Candidates) -> None:
     assert smallest.ties == ()
 
 
+def test_without_a_bound_on_quality_that_of_reports_holds(found: Candidates) -> None:
+    cheap = "prune-channels:0.5 on onnxruntime (fp32)"
+    size = {PLAIN: 9.0, INT8: 5.0, cheap: 1.0}
+    every = tuple(
+        replace(each, values={**each.values, "artifact_bytes": Estimate(size.get(each.name, 9.0))})
+        for each in found.every
+    )
+    found = replace(found, every=every)
+    advice = advise(found, limits("latency_ms <= 1000"), "size")
+    assert best(advice) == INT8 and advice.assumed and advice.limits[0].bound == 1.0
+    assert best(advise(found, limits("quality_loss_points <= 100"), "size")) == cheap
+    asked = advise(found, limits("quality >= 0.1"), "size")
+    assert best(asked) == cheap and not asked.assumed
+    bare = tuple(
+        replace(each, values={name: value for name, value in each.values.items() if "loss" not in name})
+        for each in every
+    )
+    unknown = advise(replace(found, every=bare), (), "size")
+    assert best(unknown) == cheap and not unknown.bounded
+    assert any("nothing bounds the quality" in line for line in advice_lines(unknown))
+
+
+def test_models_of_trainings_that_missed_the_target_are_no_advice(tmp_path: Path) -> None:
+    made_up = replace(MADE_UP, optimizers=("adam", "sgd"), compressions=("none", "int8-static"))
+    store = build(tmp_path, made_up)
+    found = candidates_of(store)
+    store.close()
+    badly = {each.name for each in found.every if not each.trained}
+    assert badly and all(each.trained == (each.axes["optimizer"] == "adam") for each in found.every)
+    small = tuple(
+        replace(each, values={**each.values, "artifact_bytes": Estimate(1.0 if not each.trained else 2.0)})
+        for each in found.every
+    )
+    advice = advise(replace(found, every=small), (), "size")
+    assert advice.best is not None and advice.best.axes["optimizer"] == "adam"
+    note = f"note: left out, {len(advice.untrained)} choices of trainings that missed the target: sgd"
+    assert note in list(advice_lines(advice))
+    by_quality = advise(replace(found, every=small), limits("quality >= 0.01"), "size")
+    assert by_quality.best is not None and by_quality.best.axes["optimizer"] == "sgd"
+
+
 def test_what_is_unknown_of_all_is_the_least_of_none(found: Candidates) -> None:
     for objective, needs in (("energy", "a counter of its energy"), ("money", r"\[prices\] in the matrix")):
-        line = f"--by {objective}: unknown of all 7 choices that fit; it requires .*{needs}"
+        line = f"--by {objective}: unknown of all 5 choices that fit; it requires .*{needs}"
         with pytest.raises(BenchError, match=line):
             advise(found, (), objective)
     # Where nothing fits, nothing is picked: the nearest is by the limits.
@@ -81,7 +122,8 @@ def test_energy_that_was_not_measured_is_minimized_by_its_estimate_which_is_said
     advice = advise(replace(found, every=every), (), "energy")
     assert best(advice) == PLAIN and advice.cost == "energy_estimate_j"
     lines = list(advice_lines(advice))
-    assert lines[1] == "limits: none; of what fits, the lowest energy (estimate)"
+    default = "quality loss <= 1 points (the default; --max-loss sets it)"
+    assert lines[1] == f"limits: {default}; of what fits, the lowest energy (estimate)"
     assert "  energy, estimated     1.00 J" in lines
     measured = tuple(replace(each, values={**each.values, "energy_j": Estimate(2.0)}) for each in every[:1])
     assert advise(replace(found, every=(*measured, *every[1:])), (), "energy").cost == "energy_j"
@@ -105,7 +147,7 @@ def test_where_nothing_fits_the_nearest_comes_first_and_what_each_limit_costs_is
 
 
 def test_what_was_not_measured_may_fit_for_all_that_is_known(found: Candidates) -> None:
-    advice = advise(found, limits("energy_j <= 1"))
+    advice = advise(found, limits("energy_j <= 1", "quality_loss_points <= 100"))
     assert advice.best is None and len(advice.unsure) == len(found.every)
 
 

@@ -190,6 +190,17 @@ def test_jobs_on_this_machine_have_a_share_of_its_cores_each(tmp_path: Path) -> 
     assert differences(tmp_path / "here", tmp_path / "jobs")[0] == []
 
 
+def test_a_cluster_of_ray_that_wants_a_token_says_how_to_give_it(tmp_path: Path) -> None:
+    pytest.importorskip("ray", minversion="2.60")  # an older one may know no tokens
+    with ray_cluster() as cluster:
+        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
+            del cluster.environment[name]
+        runner = start(cluster, MATRIX, tmp_path)
+        _, errors = runner.communicate(timeout=300)
+    assert runner.returncode == 2, errors[-4000:]
+    assert "wants a token; set RAY_AUTH_MODE=token" in errors
+
+
 def test_nodes_of_one_machine_that_both_have_all_its_cores_work_one_at_a_time(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     with ray_cluster(cpus=None) as cluster:
