@@ -147,7 +147,7 @@ def test_a_smoke_run_has_few_trials_of_few_steps(tmp_path: Path) -> None:
 def test_no_trial_is_made_in_two_shards_and_every_cell_is_in_one(tmp_path: Path) -> None:
     matrix = read(tmp_path, '["fixed", { trials = 4, at = [2, 4] }]', '["adam", "sgd", "rmsprop"]')
     whole = make_plan(matrix, cpus=2)
-    seconds = guessed_s(whole.stages.values(), matrix.budget.max_launches)
+    seconds = dict.fromkeys(whole.stages, 1.0)  # as long for each optimizer, so that each part gets one
     parts = [shard_of(matrix, whole, Shard(number, 3), seconds)[0] for number in (1, 2, 3)]
     assert sorted(str(cell) for part in parts for cell in part.cells) == sorted(map(str, matrix.cells))
     plans = [make_plan(part, cpus=2, varying=varying_axes(matrix.cells)) for part in parts]
