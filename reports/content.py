@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.collector import collector
 from bench.formatting import visible
 from bench.regression.finding import Comparison
 from bench.regression.limits import limit_lines
@@ -82,14 +81,15 @@ def gather(store: Store, run_id: str, *, complete: bool = False, figures: bool |
     Without `figures` there are no plots, which take most of the time. By default only a run of more cells
     than its tables show has none: its page draws charts of its own.
     """
-    with uncollected():
+    # A large run is millions of objects, and none of them is garbage.
+    with collector(on=False):
         view = read(store, run_id)
     return content_of(view, complete=complete, figures=figures)
 
 
 def content_of(view: RunView, *, complete: bool = False, figures: bool | None = None) -> Content:
     """Make all parts of the report of a run that was read; see `gather`."""
-    with uncollected():
+    with collector(on=False):
         content = _without_figures(view, complete)
     left_out = _left_out_of_files(view, content.frames) if figures is None else ""
     if left_out:
@@ -101,7 +101,8 @@ def content_of(view: RunView, *, complete: bool = False, figures: bool | None = 
         )
     if view.smoke or figures is False:
         return content
-    with _collected():
+    # Each figure is megabytes of garbage in cycles.
+    with collector(on=True):
         return replace(content, plots=tuple(draw_all(content.frames, view)))
 
 
@@ -155,30 +156,6 @@ def _left_out_of_files(view: RunView, frames: Mapping[str, pd.DataFrame]) -> str
         f"To write every row: {export} csv --to tables/ (or parquet, json). "
         f"To draw the figures: {export} figures --to plots/"
     )
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Stop the search for garbage in cycles: a large run is millions of objects, and none of them is any."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-@contextmanager
-def _collected() -> Iterator[None]:
-    """Search for garbage in cycles whatever whoever calls does: each figure is megabytes of it."""
-    was_on = gc.isenabled()
-    gc.enable()
-    try:
-        yield
-    finally:
-        if not was_on:
-            gc.disable()
 
 
 def _grids(frames: Mapping[str, pd.DataFrame], *, smoke: bool) -> list[Grid]:

@@ -7,9 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.collector import collector
 from bench.files import replace_file
 from bench.results.folder import refuse_links
-from reports.content import Content, gather, uncollected
+from reports.content import Content, gather
 from reports.formats.table import FORMATS, Format, refuse_outside
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def write_content(content: Content, folder: Path) -> Path:
     earlier report that this one no longer has, as tables of a run that grew too large for them, are removed.
     """
     files = []
-    with uncollected():
+    with collector(on=False):
         for format_ in formats_of(content):
             for path, data in format_.render(content):
                 refuse_outside(format_, path)

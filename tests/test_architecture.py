@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = """
 techniques
-bench.errors bench.files
+bench.errors bench.files bench.collector
 bench.processes bench.records bench.metrics
 bench.formatting bench.digests
 bench.analysis

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.collector import collector
 from bench.commands import RESULTS, Command, Plugins, Results, RunId, StoreUrl
 from bench.formatting import print_table, say
 from bench.plugins import load_plugins
@@ -35,10 +36,8 @@ def write_and_print(
 
     It is `complete` if the run has just ended. Returns whether no limit of its matrix is broken.
     """
-    from reports.content import uncollected
-
     # Until all that was made is gone: each search would look through millions of objects.
-    with uncollected():
+    with collector(on=False):
         return _write_and_print(run_id, results, store_url, complete=complete, brief=brief)
 
 

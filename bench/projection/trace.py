@@ -6,10 +6,8 @@ until nothing refers to it. What a kernel allocates inside itself is not seen, b
 
 from __future__ import annotations
 
-import gc
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench.collector import collector
 from bench.instruments.flops import FlopCount, counting
 from bench.instruments.tensors import tensors_in
 
@@ -127,8 +126,9 @@ def trace_step(
     """
     model.train()
     model.zero_grad(set_to_none=True)
-    # A graph that was kept would hold the storages of the last step.
-    with _uncollected(), counting() as counter, Alive(reorders=reorders) as alive:
+    # A graph that was kept would hold the storages of the last step. What the search for garbage frees, and
+    # when, is no part of a step.
+    with collector(on=False), counting() as counter, Alive(reorders=reorders) as alive:
         weights = alive.numbers([*model.parameters(), *model.buffers()])
         given = alive.numbers(inputs)
         with torch.enable_grad():
@@ -149,22 +149,10 @@ def trace_inference(
 ) -> tuple[Trace, Any]:
     """Trace a call in evaluation mode without gradients; return what it returned too. Raises as a step."""
     model.eval()
-    with _uncollected(), counting() as counter, Alive(reorders=reorders) as alive, torch.no_grad():
+    with collector(on=False), counting() as counter, Alive(reorders=reorders) as alive, torch.no_grad():
         weights = alive.numbers([*model.parameters(), *model.buffers()])
         given = alive.numbers(inputs)
         returned = call()
         kept = alive.alive()
     sizes, events, forward = tuple(alive.sizes), tuple(alive.events), counter.take()
     return Trace(sizes, events, weights, given, frozenset(), kept, forward, NONE, NONE), returned
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector out of the block: what it frees, and when, is no part of a step."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -85,7 +85,7 @@ class Advice:
     @property
     def bounded(self) -> bool:
         """Whether a limit is on quality or its loss."""
-        return any(limit.metric == LOSS or _of_quality(limit) for limit in self.limits)
+        return _bounded(self.limits)
 
 
 def advise(found: Candidates, limits: Sequence[Limit], objective: str = "latency") -> Advice:
@@ -126,8 +126,11 @@ def advise(found: Candidates, limits: Sequence[Limit], objective: str = "latency
 def _default_limit(found: Candidates, limits: Sequence[Limit]) -> list[Limit]:
     """Return the bound on what may be lost where none is set; none where no loss is known."""
     known = any(candidate.value(LOSS) is not None for candidate in found.every)
-    bounded = any(limit.metric == LOSS or _of_quality(limit) for limit in limits)
-    return [parse_limit(f"{LOSS} <= {QUALITY_POINTS:g}")] if known and not bounded else []
+    return [parse_limit(f"{LOSS} <= {QUALITY_POINTS:g}")] if known and not _bounded(limits) else []
+
+
+def _bounded(limits: Sequence[Limit]) -> bool:
+    return any(limit.metric == LOSS or _of_quality(limit) for limit in limits)
 
 
 def _of_quality(limit: Limit) -> bool:

@@ -8,11 +8,12 @@ The first answer of each kind is shown apart, as the browser compiles the page's
 from __future__ import annotations
 
 import argparse
-import shutil
 import statistics
 import sys
 from pathlib import Path
 from typing import Any
+
+from tests.support.browser import FLAGS, browser_path
 
 MAX_MS, REPEATS = 100.0, 7
 
@@ -52,9 +53,8 @@ def main(page_path: Path, table: str) -> list[str]:
     """Print the milliseconds of each kind of answer; return those that are over the bar."""
     from playwright.sync_api import sync_playwright
 
-    path = next((p for name in ("chromium", "google-chrome") if (p := shutil.which(name))), None)
     with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        browser = started.chromium.launch(executable_path=browser_path(), args=FLAGS)
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.goto(page_path.absolute().as_uri())
         found = _answers(page, table)

@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from bench.collector import collector
 from bench.results.store import STORE_NAME, Store
-from reports.content import Content, content_of, uncollected
+from reports.content import Content, content_of
 from reports.formats.table import FIGURES, FORMATS, Format
 from reports.frames.view import read
 from reports.write import formats_of
@@ -72,7 +73,7 @@ def _whole(folder: Path) -> tuple[float, int]:
 
 def _rows(store: Store, *, every: bool) -> Iterator[Row]:
     """Do what a report does, part by part; with `every` also what one of so many cells leaves out."""
-    with uncollected():
+    with collector(on=False):
         view, seconds = _timed(lambda: read(store, RUN))
         yield "loading", seconds, 0
         content, seconds = _timed(lambda: content_of(view))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -24,6 +23,7 @@ from reports.frames.view import read
 from reports.grids.cell import bounds
 from reports.prose.overheads import overhead_text
 from reports.write import write, write_content
+from tests.support.browser import FLAGS, browser_path
 from tests.support.short_tables import short_tables
 from tests.support.synthetic_run import Synthetic, build, key_of
 
@@ -295,12 +295,11 @@ def test_reports_never_import_torch() -> None:
 
 
 def test_page_renders_in_a_real_browser(report: Path, tmp_path: Path) -> None:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    browser = next((path for name in names if (path := shutil.which(name))), None)
+    browser = browser_path()
     if browser is None:
         pytest.skip("needs chromium or google-chrome")
     shot = tmp_path / "shot.png"
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    flags = ["--headless", *FLAGS, f"--user-data-dir={tmp_path / 'profile'}"]
     url = (report / "report.html").as_uri()
     subprocess.run(
         [browser, *flags, f"--screenshot={shot}", url], check=True, timeout=120, capture_output=True

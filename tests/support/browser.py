@@ -9,6 +9,12 @@ from typing import Any
 import pytest
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = ("--no-sandbox", "--disable-gpu")
+
+
+def browser_path() -> str | None:
+    """Return the browser of this machine; None where there is none."""
+    return next((path for name in _NAMES if (path := shutil.which(name))), None)
 
 
 @pytest.fixture(scope="module")
@@ -17,11 +23,11 @@ def browser() -> Iterator[Any]:
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="needs playwright: pip install -e '.[dev]'"
     )
-    path = next((path for name in _NAMES if (path := shutil.which(name))), None)
+    path = browser_path()
     if path is None:
         pytest.skip("needs a browser: apt-get install chromium")
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        browser = started.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()
 

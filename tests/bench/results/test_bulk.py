@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from bench.results.store import schema
 from bench.results.store.bulk import read_columns
 from bench.results.store.columns import Damaged
+from tests.support.columns import assert_hold_rows
 from tests.support.large_run import build_large
 
 
@@ -30,15 +30,7 @@ def test_columns_hold_what_rows_hold(connection: sa.Connection, table: sa.Table)
     rows = connection.execute(table.select()).all()
     columns = read_columns(connection, table.select())
     assert list(columns) == [column.name for column in table.columns] and len(rows) > 1
-    for name, values in columns.items():
-        for value, row in zip(values, rows, strict=True):
-            expected = getattr(row, name)
-            if isinstance(expected, np.ndarray):
-                np.testing.assert_array_equal(value, expected)
-            elif expected is None:
-                assert value is None or np.isnan(value)
-            else:
-                assert value == expected
+    assert_hold_rows(columns, rows)
 
 
 def test_no_rows_have_empty_columns(connection: sa.Connection) -> None:

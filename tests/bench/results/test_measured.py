@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from bench.results.store import Store, schema
 from bench.results.store.columns import Damaged
 from bench.results.store.measured import read_measurements
+from tests.support.columns import assert_hold_rows
 from tests.support.large_run import build_large
 
 ALL = schema.measurements.c.launch_id > 0
@@ -32,15 +32,7 @@ def test_columns_hold_what_rows_hold(connection: sa.Connection) -> None:
     rows = connection.execute(schema.measurements.select().order_by(*ordered)).all()
     found = read_measurements(connection, ALL)
     assert set(found) == {column.name for column in columns} and len(rows) > 100
-    for name, values in found.items():
-        for value, row in zip(values, rows, strict=True):
-            expected = getattr(row, name)
-            if isinstance(expected, np.ndarray):
-                np.testing.assert_array_equal(value, expected)
-            elif expected is None:
-                assert value is None or np.isnan(value)
-            else:
-                assert value == expected
+    assert_hold_rows(found, rows)
     assert any(row.samples is not None for row in rows) and any(row.low is not None for row in rows)
     assert {row.method for row in rows} > {""} and {row.reason for row in rows} > {""}
 
