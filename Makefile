@@ -2,7 +2,7 @@ PYTHON ?= python3
 MATRIX ?= quick
 VENV := .venv
 
-.PHONY: bench test test-slow test-clusters test-s3 test-docs test-capped test-busy coverage lint docs clean
+.PHONY: bench test test-slow test-clusters test-postgresql test-s3 test-docs test-capped test-busy coverage lint docs clean
 
 # The optional packages that a shipped matrix needs, by the names of their extras; a matrix of your own: EXTRAS=...
 EXTRAS_article := runtimes,tensorflow
@@ -47,6 +47,11 @@ test-slow: $(VENV)/.installed-dev
 # Whole runs on clusters of two nodes, of Ray and of Slurm where it is installed (`slurm-wlm`, as root).
 test-clusters: $(VENV)/.installed-dev
 	$(PYTEST) -m slow tests/bench/execution/engines
+
+# A store on a server: PostgreSQL's own, where it is installed (`postgresql`), and started by the tests.
+test-postgresql: $(VENV)/.installed-dev
+	$(PYTEST) -m "slow or not slow" tests/bench/results/test_places.py tests/bench/results/test_shared_store.py \
+		tests/bench/commands/test_shared_store.py tests/bench/execution/test_two_runners.py
 
 # Artifacts in a bucket, at a server that speaks S3's protocol. In an environment of its own: botocore wants
 # python-dateutil below 3. A test that lacks something is skipped, so what it needs is imported first.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bench.formatting import counted
@@ -46,10 +47,27 @@ def changed_versions(before: Mapping[str, str], after: Mapping[str, str]) -> lis
     return [f"{name} {before.get(name, 'none')} -> {after.get(name, 'none')}" for name in changed]
 
 
-def of_most_threads(environments: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the environment of the stages of a run that had the most threads: the timed ones."""
-    every = [dict(environment) for environment in environments]
-    return max(every, key=lambda entry: entry.get("threads") or 0, default={})
+@dataclass(frozen=True)
+class Seen:
+    """An environment that launches of a run saw: how many did, and whether one of them was the run's own.
+
+    Launches that are none of its own are taken over from another run, which may have had other libraries.
+    """
+
+    content: Mapping[str, Any]
+    launches: int = 1
+    own: bool = True
+
+
+def how_decisive(seen: Seen) -> tuple[bool, int, int, int, str]:
+    """Return a key to sort by, largest first: what a run is comparable with is its most decisive environment.
+
+    It is that of its timed launches: they are its own, and have all boards and threads. Among those that are
+    alike in this, what most launches saw decides, then the fingerprint: never the order they are read in.
+    """
+    content = seen.content
+    boards, threads = len(accelerator_names(content)), content.get("threads") or 0
+    return seen.own, boards, threads, seen.launches, fingerprint(content)
 
 
 def machine_name(environment: Mapping[str, Any]) -> str:

@@ -79,7 +79,10 @@ def run(
     anew: Annotated[bool, typer.Option("--anew", hidden=True)] = False,
     shard: Annotated[
         str | None,
-        typer.Option("--shard", help="Run one of several parts that take about as long, as 2/5."),
+        typer.Option(
+            "--shard",
+            help="Run one of several parts that take about as long, as 2/5; as 2/5@SPLIT, only if split so.",
+        ),
     ] = None,
     plugin: Plugins = None,
     trusted: Trust = None,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 OVERHEAD = "servers, store, report"
 WHOLE = "whole run, elapsed"
+FROM_START = "whole run, all executions"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Comparison:
     """A run's prediction against what came of it. `bound_s` of it was an upper bound of trainings.
 
     It covers the run's latest execution: `ended` stages were finished by an earlier one, `reused` ones had
-    their artifacts from other runs, and neither is in the rows.
+    their artifacts from other runs, and neither is in the rows. `from_start` has all executions of a run that
+    was resumed, against what its first one predicted; None of a run made at once, or not whole yet.
     """
 
     rows: tuple[Compared, ...]
@@ -54,6 +56,7 @@ class Comparison:
     reused: int
     bound_s: float
     sources: Mapping[str, int]
+    from_start: Compared | None = None
 
     @property
     def median_error(self) -> float | None:
@@ -87,6 +90,7 @@ def compare(store: Store, run_id: str, launches: pd.DataFrame | None = None) -> 
         raise store.damaged("runs.request: prediction must be of the run's own stages")
     if launches is None:
         launches = store.launches(run_id)
+    every = launches
     launches = launches.iloc[predicted["before"]["launches"] :]
     own = launches[~launches["reused"].astype(bool)]
     taken = {
@@ -102,8 +106,7 @@ def compare(store: Store, run_id: str, launches: pd.DataFrame | None = None) -> 
         if seconds > before.get(part, 0.0)
     }
     overhead = _overhead_row(predicted, overheads, store.results / run_id)
-    bodies = [(start, start + body) for start, body in zip(own["start_s"], own["body_s"], strict=True)]
-    whole = _whole_row(predicted, [*rows, overhead], overheads, length_s(union(bodies)))
+    whole = _whole_row(predicted, [*rows, overhead], overheads, _bodies_s(own))
     return Comparison(
         (*rows, overhead, whole),
         len(stages),
@@ -111,7 +114,27 @@ def compare(store: Store, run_id: str, launches: pd.DataFrame | None = None) -> 
         predicted["reused"],
         predicted["bound_s"],
         predicted["sources"],
+        _from_start(predicted, whole, store.overheads(run_id), every),
     )
+
+
+def _bodies_s(launches: pd.DataFrame) -> float:
+    """Return the seconds by the clock in which some of these launches worked."""
+    starts, bodies = launches["start_s"], launches["body_s"]
+    return length_s(union([(start, start + body) for start, body in zip(starts, bodies, strict=True)]))
+
+
+def _from_start(
+    predicted: Mapping[str, Any], whole: Compared, overheads: Mapping[str, float], every: pd.DataFrame
+) -> Compared | None:
+    """Compare all executions of a run that was resumed with what was predicted at its very start.
+
+    What an execution that was cut off had begun is on no record, nor is the time in between.
+    """
+    if "first_wall_s" not in predicted or whole.taken_s is None:
+        return None
+    taken_s = sum(overheads.values()) + _bodies_s(every[~every["reused"].astype(bool)])
+    return Compared(FROM_START, None, predicted["first_wall_s"], taken_s, 0, None)
 
 
 def _whole_row(

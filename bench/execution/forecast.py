@@ -27,7 +27,11 @@ def predict(job: Job, stages: Sequence[StageRow], say: Callable[[str], None], no
         "overheads": store.overheads(run_id),
         "bytes": spent_bytes(store, results),
     }
-    store.keep_prediction(run_id, {**prediction.as_document(), "before": before})
+    made = {**prediction.as_document(), "before": before}
+    earlier = store.run(run_id)["request"].get("prediction")
+    if earlier:  # a run that goes on is told against its first prediction too
+        made["first_wall_s"] = earlier.get("first_wall_s", earlier["wall_s"])
+    store.keep_prediction(run_id, made)
     say(prediction_text(prediction))
     return estimator
 

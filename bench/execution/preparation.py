@@ -184,7 +184,7 @@ def _read(options: RunOptions, substitutes: Mapping[str, str] | None = None) -> 
 def _shard_text(shard: Shard, cells: int, of: int) -> str:
     return (
         f"shard {shard}: {cells:,} of {counted(of, 'cell')}; split {shard.split}, "
-        "which every shard of this matrix must show"
+        f"which every shard of this matrix must show; --shard N/{shard.of}@{shard.split} makes sure of it"
     )
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from bench.analysis.comparable import cpu_model, of_most_threads
+from bench.analysis.comparable import cpu_model
 from bench.digests import DISTRIBUTION, version_of
 from bench.errors import BenchError
 from bench.interchange.exported import Exported
@@ -72,7 +72,7 @@ def _benchmark(view: RunView, timing: Timing) -> dict[str, Any]:
 
 
 def _machine_info(view: RunView) -> dict[str, Any]:
-    environment = of_most_threads(view.environments.values())
+    environment = view.environment
     cpu = environment.get("cpu")
     return {
         "node": "",
@@ -85,7 +85,7 @@ def _machine_info(view: RunView) -> dict[str, Any]:
 
 
 def _commit_info(view: RunView) -> dict[str, Any]:
-    git = of_most_threads(view.environments.values()).get("git") or {}
+    git = view.environment.get("git") or {}
     return {
         "id": str(git.get("revision") or "unversioned"),
         **{"time": None, "author_time": None},

@@ -25,7 +25,10 @@ MAX_SHARDS = 10_000
 
 @dataclass(frozen=True)
 class Shard:
-    """One part of `of`, counted from 1. `split` is a hash of how all cells were split, empty if not known."""
+    """One part of `of`, counted from 1. `split` is a hash of how all cells were split, empty if not known.
+
+    One that is known before the split is made must come out of it.
+    """
 
     number: int
     of: int
@@ -36,12 +39,15 @@ class Shard:
 
 
 def parse_shard(text: str) -> Shard:
-    """Read `2/5`; raises MatrixError."""
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
-    number, of = map(int, found.groups()) if found else (0, 0)
-    if not 1 <= number <= of <= MAX_SHARDS:
-        raise MatrixError(f"--shard: must be as 2/5, of at most {MAX_SHARDS:,} shards, got {text!r}")
-    return Shard(number, of)
+    """Read `2/5`, or `2/5@` with the split that other shards of the matrix showed; raises MatrixError."""
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})(?:@([0-9a-f]{12}))?", text)
+    number, of = map(int, found.groups()[:2]) if found else (0, 0)
+    if not found or not 1 <= number <= of <= MAX_SHARDS:
+        raise MatrixError(
+            "--shard: must be as 2/5, or 2/5@ and the 12 digits of a split, "
+            f"of at most {MAX_SHARDS:,} shards, got {text!r}"
+        )
+    return Shard(number, of, found[3] or "")
 
 
 def shard_of(matrix: Matrix, plan: Plan, shard: Shard, seconds: Mapping[str, float]) -> tuple[Matrix, Shard]:
@@ -49,7 +55,7 @@ def shard_of(matrix: Matrix, plan: Plan, shard: Shard, seconds: Mapping[str, flo
 
     `plan` is that of the whole matrix, and `seconds` what each of its stages takes. Both must be the same
     wherever another shard of the matrix is run; the hash shows whether they were. Raises MatrixError where
-    the shard would be empty.
+    the shard would be empty, or where the split is not the one that `shard` has.
     """
     chains = _chains(matrix.cells, plan, seconds)
     places = _assigned(chains, shard.of)
@@ -61,6 +67,11 @@ def shard_of(matrix: Matrix, plan: Plan, shard: Shard, seconds: Mapping[str, flo
         )
     cells = tuple(cell for cell in matrix.cells if cell.chain in own)
     split = hashlib.sha256(repr(assigned).encode()).hexdigest()[:12]
+    if shard.split not in ("", split):
+        raise MatrixError(
+            f"--shard {shard}@{shard.split}: here the matrix is split as {split}; "
+            "this machine has other runtimes, or another version of the suite, than that of the other shard"
+        )
     further = tuple(cell for cell in matrix.further if cell.chain in own)
     return replace(matrix, cells=cells, further=further), replace(shard, split=split)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bench.analysis.comparable import deciding, fingerprint, of_most_threads
+from bench.analysis.comparable import deciding, fingerprint
 from bench.analysis.noise import KEPT_RUNS, centre
 from bench.analysis.summary import undisturbed
 from bench.errors import BenchError
@@ -138,14 +138,13 @@ def collect(store: Store, run_id: str) -> dict[str, Any]:
     """Return the content of a baseline of a run, without its history."""
     run = store.run(run_id)
     METRICS.learn(run["request"].get("metrics", ()))
-    environments = [deciding(content) for content in store.environments(run_id).values()]
     measurements = store.measurements(run_id)
     stages = _values(measurements)
     return {
         "version": VERSION,
         "run": run_id,
         "matrix": run["matrix"],
-        "environment": of_most_threads(environments),
+        "environment": deciding(store.environment(run_id)),
         "stages": stages,
         "metrics": [METRICS[name].to_json() for name in _added(stages)],
         "repeats": _repeats(measurements),
@@ -202,10 +201,7 @@ def _runs_like(store: Store, run_id: str, environment: Mapping[str, Any]) -> Ite
     runs = store.runs()
     before = runs.iloc[: list(runs["id"]).index(run_id)]
     for each in reversed(list(before.loc[before["state"] == "finished", "id"])):
-        if (
-            not store.run(each)["request"].get("smoke")
-            and fingerprint(of_most_threads(map(deciding, store.environments(each).values()))) == own
-        ):
+        if not store.run(each)["request"].get("smoke") and fingerprint(store.environment(each)) == own:
             yield str(each)
 
 

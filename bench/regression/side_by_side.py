@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.analysis.comparable import changed_versions, differences, machine_name, of_most_threads
+from bench.analysis.comparable import changed_versions, differences, machine_name
 from bench.analysis.statistics import launch_interval
 from bench.errors import BenchError
 from bench.formatting import counted
@@ -129,7 +129,7 @@ def _read(run: str, results: Path, url: str) -> Side:
             run_id,
             folder,
             str(content["matrix"]),
-            of_most_threads(store.environments(run_id).values()),
+            store.environment(run_id),
             content,
             tuple(notes_of_run(store, run_id)),
         )

@@ -28,6 +28,11 @@ RECORD = "record.json"
 _KEY = re.compile("[0-9a-f]{64}")
 
 
+def is_key(text: str) -> bool:
+    """Say whether a text has the form of a key or of a content's hash, 64 hexadecimal digits."""
+    return _KEY.fullmatch(text) is not None
+
+
 def artifact_folder(results: Path, key: str) -> Path:
     """Return where the artifact of that key lies, or will."""
     return results / "artifacts" / key[:2] / key
@@ -36,7 +41,7 @@ def artifact_folder(results: Path, key: str) -> Path:
 def artifact_folders(results: Path) -> Iterator[Path]:
     """Yield the folder of each artifact that is there, sorted by key."""
     for folder in sorted(_entries(results / "artifacts")):
-        if _KEY.fullmatch(folder.name):
+        if is_key(folder.name):
             yield folder
 
 
@@ -48,7 +53,7 @@ def content_file(results: Path, sha256: str) -> Path:
 def content_files(results: Path) -> Iterator[Path]:
     """Yield each file that is kept under the hash of its content."""
     for file in _entries(results / "artifacts" / "content"):
-        if _KEY.fullmatch(file.name) and file.is_file() and not file.is_symlink():
+        if is_key(file.name) and file.is_file() and not file.is_symlink():
             yield file
 
 

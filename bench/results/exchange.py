@@ -2,7 +2,8 @@
 
 An artifact lies there under its key and the SHA-256 of its content, and its record, written last, says which
 content is meant. So what is half written, or written by two nodes at once, is never taken for an artifact;
-what is fetched is hashed again.
+what is fetched is hashed again. Others may write there: no name that is found leads out of an
+artifact's folder.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.records import read_as
-from bench.results.artifacts import RECORD, ArtifactRecord, adopt, artifact_folder, read_record, writing
+from bench.results.artifacts import (
+    RECORD,
+    ArtifactRecord,
+    adopt,
+    artifact_folder,
+    is_key,
+    read_record,
+    writing,
+)
 
 
 class Exchange:
@@ -41,14 +50,18 @@ class Exchange:
         """Bring an artifact into a results folder that lacks it; returns whether it is there then, whole."""
         if read_record(results, key) is not None:
             return True
+        if not is_key(key):
+            return False
         place = f"{self._root}/{key[:2]}/{key}"
         try:
             text = self._files.cat_file(f"{place}/{RECORD}")
             record = read_as(ArtifactRecord, json.loads(text))
+            if not is_key(record.artifact.sha256):
+                return False
             source = f"{place}/{record.artifact.sha256}"
             with writing(results, key) as folder:
                 for name in self._files.find(source):
-                    target = folder / PurePosixPath(name).relative_to(_plain(source))
+                    target = folder / _inside(name, source)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     self._files.get_file(name, str(target))
                 return adopt(folder, results, key, text, record.artifact.sha256)
@@ -108,7 +121,8 @@ class Exchange:
             self._files.invalidate_cache()  # others publish too
             for name in self._files.glob(f"{self._root}/??/*/{RECORD}"):
                 key = PurePosixPath(name).parent.name
-                found[key[:length]].append(key)
+                if is_key(key):
+                    found[key[:length]].append(key)
         except Exception as error:  # whatever a file system raises
             raise self._refused(error) from None
         return found
@@ -116,6 +130,14 @@ class Exchange:
     def _refused(self, error: Exception) -> BenchError:
         lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         return BenchError(f"--artifacts {self._url}: {lines[0]}")
+
+
+def _inside(name: str, source: str) -> PurePosixPath:
+    """Return a file's path inside an artifact; raises ValueError where it leads out of it."""
+    path = PurePosixPath(name).relative_to(_plain(source))
+    if ".." in path.parts:
+        raise ValueError(f"{name} lies outside {source}")
+    return path
 
 
 def _plain(path: str) -> str:

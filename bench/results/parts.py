@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.analysis.comparable import DECIDES, accelerator_names, fingerprint, machine_names
+from bench.analysis.comparable import DECIDES, fingerprint, machine_names
 from bench.errors import StoreError
 from bench.metrics import METRICS, metric_named
 from bench.results.folder import FOLDER_ID, is_in_use
@@ -80,9 +80,8 @@ class Part:
 
     @cached_property
     def environment(self) -> Mapping[str, Any]:
-        """The environment that decides what the run is comparable with: that of its largest stages."""
-        known = [found for found in self.environments if "cpu" in found]
-        return max(known, key=_size, default={})
+        """The environment that decides what the run is comparable with, empty where none is known."""
+        return next((found for found in self.environments if "cpu" in found), {})
 
     @cached_property
     def launches(self) -> Sequence[Launch]:
@@ -206,10 +205,6 @@ def _ended(runs: Sequence[Part], partial: bool) -> Part:
             f"--partial{also}"
         )
     return latest
-
-
-def _size(environment: Mapping[str, Any]) -> tuple[int, int]:
-    return environment.get("threads") or 0, len(accelerator_names(environment))
 
 
 def machines_of(parts: Sequence[Part]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.analysis.comparable import fingerprint, machine_name, of_most_threads
+from bench.analysis.comparable import fingerprint, machine_name
 from bench.analysis.statistics import Interval
 from bench.errors import BenchError
 from bench.formatting import counted
@@ -112,7 +112,7 @@ def candidates_of(
             found.setdefault(choice, _candidate(view, members, trained))
     return Candidates(
         workload,
-        machine_name(_environment(store, str(views[0].run["id"]))),
+        machine_name(views[0].environment),
         size,
         tuple(str(view.run["id"]) for view in views),
         tuple(found.values()),
@@ -159,16 +159,12 @@ def _views(
         notes.append(
             f"only the latest {MAX_RUNS} of {counted(len(ids), 'run')} were read; --run names others"
         )
-    latest = fingerprint(_environment(store, own[0]))
-    alike = [id_ for id_ in own if chosen or fingerprint(_environment(store, id_)) == latest]
+    latest = fingerprint(store.environment(own[0]))
+    alike = [id_ for id_ in own if chosen or fingerprint(store.environment(id_)) == latest]
     elsewhere = [id_ for id_ in own if id_ not in alike]
     if elsewhere:
         notes.append(f"left out, of another machine or other libraries than {own[0]}: {first_few(elsewhere)}")
     return [read(store, id_) for id_ in alike], notes
-
-
-def _environment(store: Store, run_id: str) -> Mapping[str, Any]:
-    return of_most_threads(store.environments(run_id).values())
 
 
 def _batch_size(sizes: Sequence[int], wanted: int | None, workload: str) -> int:

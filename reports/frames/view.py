@@ -110,6 +110,11 @@ class RunView:
         """Say whether the run only checks that every stage runs: its numbers mean nothing."""
         return bool(self.run["request"].get("smoke"))
 
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """The environment that decides what the run is comparable with, empty where none is known."""
+        return next(iter(self.environments.values()), {})
+
     def status(self, key: str) -> Status:
         return self._statuses.get(key, PENDING)
 

@@ -26,6 +26,8 @@ def estimate_summary(view: RunView) -> str:
             f"excluded from {counted(comparison.stages, 'stage')}: {comparison.reused} reused from other "
             f"runs, {comparison.ended} finished before the run was resumed"
         )
+    if comparison.from_start is not None:
+        sentences.append(f"over all executions, predicted at the first: {_against(comparison.from_start)}")
     if comparison.bound_s:
         bound = _seconds(comparison.bound_s)
         sentences.append(f"{bound} of the prediction are an upper bound for trainings, which may stop early")

@@ -50,6 +50,8 @@ class Synthetic:
     all else in the first."""
     unlaunched: tuple[str, ...] = ()
     """Starts of the labels of stages that have no launch, as where a run was ended early."""
+    taken_over: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Start of a stage's label → the environment of another run, which its launch is taken over from."""
     further: tuple[str, ...] = ()
     """Kinds of stages that each lowered cell has too; all that they measure is in `measured`."""
 
@@ -197,13 +199,18 @@ def _launch(store: Store, run_id: str, stage: StageRow, made_up: Synthetic) -> N
             environment=_environment(stage, made_up),
             dynamic={"disturbed": made_up.disturbed if stage.timed else ""},
         )
-        store.add_launch(run_id, stage, round_, result)
+        store.add_launch(run_id, stage, round_, result, reused=_elsewhere(stage, made_up) is not None)
+
+
+def _elsewhere(stage: StageRow, made_up: Synthetic) -> Mapping[str, Any] | None:
+    found = made_up.taken_over.items()
+    return next((seen for start, seen in found if stage.label.startswith(start)), None)
 
 
 def _environment(stage: StageRow, made_up: Synthetic) -> dict[str, Any]:
     """Return what a stage saw: those that run side by side have a core each, as in a real run."""
     cores = 2 if stage.kind in ("train", "step", "infer", "ceilings") else 1
-    return {"cpus": cores, "threads": cores, **made_up.environment}
+    return {"cpus": cores, "threads": cores, **(_elsewhere(stage, made_up) or made_up.environment)}
 
 
 def _train(stage: StageRow, made_up: Synthetic, _: int) -> list[Measurement]:

@@ -27,7 +27,7 @@ from bench.instruments.variables import DECIDING
 from bench.matrix.file import Allocator, Budget, Device
 from bench.records import Request, Result, as_json, read_as
 from bench.results.exchange import Exchange
-from bench.results.folder import WORK, is_full
+from bench.results.folder import STORE_VARIABLE, WORK, is_full
 from techniques.backends import BACKENDS
 
 PERFORMANCE_VARIABLES = (
@@ -61,7 +61,11 @@ class Setup:
 
 def setup_of(results: Path, budget: Budget, artifacts: str = "") -> Setup:
     """Return the setup of this process's run."""
-    chosen = {name: value for name, value in os.environ.items() if name.startswith(PERFORMANCE_VARIABLES)}
+    chosen = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(PERFORMANCE_VARIABLES) and name != STORE_VARIABLE  # it may hold a password
+    }
     return Setup(
         str(results.resolve()),
         str(Path.cwd()),

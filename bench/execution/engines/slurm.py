@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -25,6 +25,7 @@ from bench.execution.engines.cluster import ClusterEngine
 from bench.execution.engines.connection import Link, Reception, own_addresses, serve
 from bench.execution.engines.remote import Channel
 from bench.records import as_json
+from bench.results.folder import STORE_VARIABLE
 
 _ANSWER_S = 10.0
 """How long Slurm may take to say what a job does."""
@@ -33,6 +34,9 @@ _END_S = 5.0
 
 _UNKNOWN = "unknown"
 """The state of a job where Slurm does not answer."""
+
+_SECRETS = (STORE_VARIABLE, "PGPASSWORD")
+"""Environment variables with passwords of the store, which only the runner reads."""
 
 _ENDED = ("completed", "cancelled", "failed", "timeout", "node_fail", "out_of_memory", "boot_fail", "preempt")
 
@@ -67,20 +71,37 @@ class Queue:
         except Exception as error:  # of submitit and of sbatch, as a partition that does not exist
             raise BenchError(f"--engine slurm: {_last_line(str(error))}") from None
 
-    def state(self, job: Any) -> str:
-        """Return a job's state and why it waits; empty where it has ended."""
+    def states(self, jobs: Sequence[Any]) -> dict[str, str]:
+        """Return each job's state and why it waits, by its id; empty where it has ended.
+
+        Slurm is asked once for all of them.
+        """
         if self.cluster == "local":
-            return "" if job.done(force_check=True) else "running"
-        words = ["squeue", "--noheader", "--jobs", str(job.job_id), "--format", "%T (%r)"]
+            return {str(job.job_id): "" if job.done(force_check=True) else "running" for job in jobs}
+        ids = [str(job.job_id) for job in jobs]
+        if not ids:
+            return {}
+        words = ["squeue", "--noheader", "--jobs", ",".join(ids), "--format", "%i %T (%r)"]
         try:
             done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_ANSWER_S)
         except subprocess.TimeoutExpired:
-            return f"{_UNKNOWN} (no answer within {_ANSWER_S:g} s)"
-        unknown = "Invalid job id" in done.stderr  # it has ended a while ago
-        if done.returncode and not unknown:
-            return f"{_UNKNOWN} ({_last_line(done.stderr)})"
-        state = done.stdout.strip().lower()
-        return "" if unknown or state.startswith(_ENDED) else state.removesuffix(" (none)")
+            return dict.fromkeys(ids, f"{_UNKNOWN} (no answer within {_ANSWER_S:g} s)")
+        if done.returncode and "Invalid job id" not in done.stderr:  # of a job that has ended a while ago
+            return dict.fromkeys(ids, f"{_UNKNOWN} ({_last_line(done.stderr)})")
+        lines = (line.split(maxsplit=1) for line in done.stdout.splitlines())
+        found = {words[0]: words[1].lower() for words in lines if len(words) > 1}
+        return {id_: _state(found.get(id_, "")) for id_ in ids}
+
+    def cancel(self, jobs: Sequence[Any]) -> None:
+        """Cancel jobs; one that has ended meanwhile is no fault."""
+        if self.cluster == "local":
+            for job in jobs:
+                with suppress(Exception):
+                    job.cancel()
+        elif jobs:
+            words = ["scancel", *(str(job.job_id) for job in jobs)]
+            with suppress(subprocess.TimeoutExpired):
+                subprocess.run(words, capture_output=True, check=False, timeout=_ANSWER_S)
 
 
 class _Job:
@@ -103,12 +124,16 @@ class _Job:
     def has_called(self) -> bool:
         return self._hello.done()
 
-    def look(self) -> None:
-        """Notice the end of a job whose agent has not called; that of others shows in their connection."""
-        if not self.has_called and not self.end:
-            self.state = self._queue.state(self.job)
-            if not self.state:
-                self.end = _last_words(self.job) or "its job ended"
+    @property
+    def is_awaited(self) -> bool:
+        """Whether only the queue knows of the job's end; that of others shows in their connection."""
+        return not self.has_called and not self.end
+
+    def now(self, state: str) -> None:
+        """Take note of what the queue says of a job whose agent has not called; empty if it has ended."""
+        self.state = state
+        if not state:
+            self.end = _last_words(self.job) or "its job ended"
 
     def call(self, what: str, arguments: Mapping[str, Any]) -> Future[dict[str, Any]]:
         if what == "describe":  # an agent does so as it calls
@@ -121,16 +146,11 @@ class _Job:
         if self._link is not None:
             self._link.close()
 
-    @property
-    def is_queued(self) -> bool:
-        """Whether the job waits or runs."""
-        return self.job is not None and bool(self._queue.state(self.job))
-
     def close(self) -> None:
+        """Give the job up, whether it waits or runs."""
         self.hang_up()
-        with suppress(Exception):  # it may have ended
-            if self.is_queued:
-                self.job.cancel()
+        if self.job is not None:
+            self._queue.cancel([self.job])
 
     def _left(self) -> None:
         self.end = self.end or "the connection to its agent ended"
@@ -160,10 +180,10 @@ class SlurmCluster:
         self._queue = make_queue(settings, self._folder, cluster, call)
 
     def look(self) -> Mapping[str, str]:
-        for job in self._jobs.values():
-            job.look()
-            if job.state.startswith(_UNKNOWN):
-                break  # each question would wait for an answer
+        awaited = [job for job in self._jobs.values() if job.is_awaited]
+        states = self._queue.states([job.job for job in awaited])
+        for job in awaited:
+            job.now(states[str(job.job.job_id)])
         return dict.fromkeys(self._slots, "")
 
     def start(self, place: str) -> Channel:
@@ -183,14 +203,15 @@ class SlurmCluster:
 
     def close(self, channels: Collection[Channel]) -> None:
         self._reception.close()
-        jobs = list(self._jobs.values())
-        for job in jobs:
+        for job in self._jobs.values():
             job.hang_up()
         until_s = time.monotonic() + _END_S
-        while time.monotonic() < until_s and any(job.has_called and job.is_queued for job in jobs):
+        called = [job.job for job in self._jobs.values() if job.has_called]
+        while time.monotonic() < until_s and any(self._queue.states(called).values()):
             time.sleep(0.2)  # a job whose agent has ended ends by itself
-        for job in jobs:
-            job.close()
+        every = [job.job for job in self._jobs.values()]
+        states = self._queue.states(every)
+        self._queue.cancel([job for job in every if states[str(job.job_id)]])
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _received(self, connection: Connection, hello: dict[str, Any]) -> None:
@@ -213,15 +234,18 @@ def _settings(minutes: int, cluster: str, options: Mapping[str, str]) -> dict[st
 
 @contextmanager
 def _importable() -> Iterator[None]:
-    """Let jobs, which inherit the environment, import this suite from where it is."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source_folder()), before]))
+    """Let jobs, which inherit the environment, import this suite from where it is, and see no password."""
+    before = {name: os.environ.pop(name, None) for name in ("PYTHONPATH", *_SECRETS)}
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(source_folder()), before["PYTHONPATH"]]))
     try:
         yield
     finally:
         del os.environ["PYTHONPATH"]
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
+        os.environ.update({name: value for name, value in before.items() if value is not None})
+
+
+def _state(said: str) -> str:
+    return "" if said.startswith(_ENDED) else said.removesuffix(" (none)")
 
 
 def _last_words(job: Any) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from bench.analysis.comparable import Seen, how_decisive
 from bench.errors import StoreError
 from bench.records import PlannedRequest, read_as
 from bench.results.store import cost_history, over_runs, schema, so_far
@@ -261,13 +262,24 @@ class Reading:
                 return {}
 
     def environments(self, run_id: str) -> dict[str, dict[str, Any]]:
-        """Return the environments that a run's launches saw, by id."""
+        """Return the environments that a run's launches saw, by id, the most decisive first."""
+        launches, environments = schema.launches.c, schema.environments.c
+        own = sa.func.sum(sa.case((launches.reused == 0, 1), else_=0))
         used = (
-            sa.select(schema.launches.c.environment_id).where(schema.launches.c.run_id == run_id).distinct()
+            sa.select(launches.environment_id, sa.func.count(), own)
+            .where(launches.run_id == run_id, launches.environment_id.is_not(None))
+            .group_by(launches.environment_id)
         )
-        query = schema.environments.select().where(schema.environments.c.id.in_(used))
         with self._reading() as connection:
-            return {row.id: row.content for row in connection.execute(query)}
+            counts = {id_: (count, own > 0) for id_, count, own in connection.execute(used)}
+            rows = connection.execute(schema.environments.select().where(environments.id.in_(counts)))
+            seen = {row.id: Seen(row.content, *counts[row.id]) for row in rows}
+        ordered = sorted(seen, key=lambda id_: how_decisive(seen[id_]), reverse=True)
+        return {id_: dict(seen[id_].content) for id_ in ordered}
+
+    def environment(self, run_id: str) -> dict[str, Any]:
+        """Return the environment that decides what a run is comparable with, empty where none is known."""
+        return next(iter(self.environments(run_id).values()), {})
 
     def overheads(self, run_id: str) -> dict[str, float]:
         """Return the seconds that a run spent outside stage bodies, by part."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from bench.analysis.comparable import (
+    Seen,
     changed_versions,
     differences,
     fingerprint,
+    how_decisive,
     machine_name,
     machine_names,
 )
@@ -63,3 +65,23 @@ def test_a_record_that_was_merged_keeps_the_name_of_its_machine():
 def test_changed_versions_name_what_both_have_before_what_one_lacks():
     before, after = {"a": "1", "b": "1", "c": "2"}, {"b": "1", "c": "3", "d": "1"}
     assert changed_versions(before, after) == ["c 2 -> 3", "a 1 -> none", "d none -> 1"]
+
+
+def test_a_run_is_known_by_its_own_launches_then_by_boards_threads_and_how_many_saw_it() -> None:
+    board = {**ENVIRONMENT, "accelerators": [{"name": "some board"}]}
+    one_thread = {**ENVIRONMENT, "threads": 1}
+    taken_over = Seen({**board, "libraries": {"torch": "2.12.0"}, "threads": 8}, launches=90, own=False)
+    ordered = [
+        Seen({**board, "threads": 1}),
+        Seen(ENVIRONMENT, launches=7),
+        Seen({**ENVIRONMENT, "libraries": {"torch": "2.12.0"}}, launches=3),
+        Seen(one_thread, launches=50),
+        taken_over,
+    ]
+    for seen in (ordered, ordered[::-1]):
+        assert sorted(seen, key=how_decisive, reverse=True) == ordered
+
+
+def test_what_a_run_is_known_by_does_not_depend_on_the_order_of_reading() -> None:
+    alike = [Seen({**ENVIRONMENT, "python": version}) for version in ("3.11.7", "3.12.1", "3.13.0")]
+    assert max(alike, key=how_decisive) == max(alike[::-1], key=how_decisive)

@@ -52,6 +52,26 @@ def test_a_run_that_went_on_is_held_against_what_it_predicted_when_it_went_on(tm
     comparison = compare(store, "r")
     assert comparison is not None and comparison.ended == 1
     assert (comparison.rows[-1].predicted_s, comparison.rows[-1].taken_s) == (4.0, 5.0 + 1.0)
+    assert comparison.from_start is None  # its first execution is of a version that kept no prediction
+
+
+def test_a_run_that_was_resumed_is_held_against_its_first_prediction_too(tmp_path):
+    store = Store.open(tmp_path)
+    stages = [stage("lower", "a"), stage("lower", "b")]
+    store.start_run("r", "i", "m", "command", {}, stages, [])
+    store.add_launch("r", stages[0], 0, Result("ok", start_s=10, wall_s=50, body_s=50))
+    store.add_overhead("r", RUNNER, 7.0)
+    prediction = Estimator(CostModel([cost("lower", 4.0)]), FREE, slots=1).predict(
+        stages, Progress(ended={"a"})
+    )
+    before = {"launches": 1, "overheads": store.overheads("r")}
+    store.keep_prediction("r", {**prediction.as_document(), "before": before, "first_wall_s": 20.0})
+    assert compare(store, "r").from_start is None  # the second stage is still to come
+    store.add_launch("r", stages[1], 0, Result("ok", start_s=900, wall_s=5, body_s=5))
+    store.add_overhead("r", RUNNER, 1.0)
+    whole = compare(store, "r").from_start
+    assert whole is not None
+    assert (whole.predicted_s, whole.taken_s) == (20.0, 50.0 + 5.0 + 7.0 + 1.0)
 
 
 def test_a_run_without_a_prediction_has_nothing_to_compare(tmp_path):

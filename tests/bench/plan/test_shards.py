@@ -84,6 +84,16 @@ def test_shards_take_about_as_long_and_repeat_little() -> None:
     assert sum(taken) < 1.15 * all_s
 
 
+def test_a_shard_of_another_split_is_refused_before_anything_runs() -> None:
+    matrix, plan = whole("standard")
+    seconds = guessed_s(plan.stages.values(), matrix.budget.max_launches)
+    split = shard_of(matrix, plan, Shard(1, 4), seconds)[1].split
+    second = shard_of(matrix, plan, parse_shard(f"2/4@{split}"), seconds)[1]
+    assert (str(second), second.split) == ("2/4", split)
+    with pytest.raises(MatrixError, match=rf"--shard 2/4@0{{12}}: here the matrix is split as {split}; "):
+        shard_of(matrix, plan, parse_shard("2/4@000000000000"), seconds)
+
+
 def test_more_shards_than_trainings_leave_some_empty() -> None:
     matrix, plan = whole("ci")
     with pytest.raises(MatrixError, match="--shard 3/3: is empty; the matrix has 2 trainings"):

@@ -7,6 +7,7 @@ import sqlite3
 
 import pytest
 
+from bench.analysis.comparable import deciding
 from bench.analysis.noise import KEPT_RUNS
 from bench.analysis.summary import summarize
 from bench.errors import BenchError
@@ -68,6 +69,17 @@ def test_a_baselines_environment_is_that_of_the_stages_with_the_most_threads(sto
         seen = Result("ok", environment={**ENVIRONMENT, "threads": threads})
         store.add_launch("mixed", stage, 0, seen)
     assert baseline.collect(store, "mixed")["environment"]["threads"] == 4
+
+
+def test_a_launch_that_is_taken_over_does_not_make_another_machine_of_a_run(store, tmp_path):
+    """Ceilings of the day may have been measured with other libraries, and have all threads."""
+    store.start_run("again", "again", "quick", "bench run", {}, STAGES, [])
+    older = {**ENVIRONMENT, "threads": 64, "libraries": {"torch": "2.12.0"}}
+    store.add_launch("again", STAGES[1], 0, Result("ok", environment=older), reused=True)
+    store.add_launch("again", STAGES[0], 0, Result("ok", environment=ENVIRONMENT))
+    assert store.environment("again") == ENVIRONMENT
+    assert list(store.environments("again").values()) == [ENVIRONMENT, older]
+    assert baseline.collect(store, "again")["environment"] == deciding(ENVIRONMENT)
 
 
 def test_mistakes_get_one_line_each(store, tmp_path):

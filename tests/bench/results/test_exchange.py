@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,6 +71,48 @@ def test_content_that_has_changed_on_the_way_is_not_taken(tmp_path: Path) -> Non
     file.write_bytes(b"Weights")
     assert not Exchange(f"file://{tmp_path}/elsewhere").fetch(tmp_path / "two", KEY)
     assert not artifacts.artifact_folder(tmp_path / "two", KEY).exists()
+
+
+def test_no_name_at_the_url_leads_out_of_an_artifact_s_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "one")
+    exchange = Exchange(f"file://{tmp_path}/elsewhere")
+    exchange.publish(tmp_path / "one", KEY)
+    files = type(exchange._files)
+    find = files.find
+
+    def with_another(self: object, source: str) -> list[str]:
+        return [*find(self, source), f"{source}/../../../../stolen"]  # as an object's key may be
+
+    monkeypatch.setattr(files, "find", with_another)
+    (tmp_path / "stolen").write_text("what somebody wrote")
+    assert not exchange.fetch(tmp_path / "two", KEY)
+    assert not [path for path in (tmp_path / "two").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("sha256", ["../../../secret", "", "AB" * 32])
+def test_a_record_that_names_no_hash_is_no_record(tmp_path: Path, sha256: str) -> None:
+    make(tmp_path / "one")
+    exchange = Exchange(f"file://{tmp_path}/elsewhere")
+    exchange.publish(tmp_path / "one", KEY)
+    (record,) = (tmp_path / "elsewhere").rglob(artifacts.RECORD)
+    content = json.loads(record.read_text())
+    content["artifact"]["sha256"] = sha256
+    record.write_text(json.dumps(content))
+    assert not exchange.fetch(tmp_path / "two", KEY)
+
+
+def test_what_has_no_key_for_a_name_is_no_artifact(tmp_path: Path) -> None:
+    make(tmp_path / "one")
+    exchange = Exchange(f"file://{tmp_path}/elsewhere")
+    exchange.publish(tmp_path / "one", KEY)
+    (record,) = (tmp_path / "elsewhere").rglob(artifacts.RECORD)
+    other = record.parent.with_name(KEY[:32] + "-other")
+    other.mkdir()
+    (other / artifacts.RECORD).write_text(record.read_text())
+    assert [folder.name for folder in exchange.fetch_alike(tmp_path / "two", KEY[:32])] == [KEY]
+    assert not exchange.fetch(tmp_path / "two", "../" + KEY)
 
 
 def test_files_without_their_record_are_no_artifact(tmp_path: Path) -> None:

@@ -163,6 +163,23 @@ def test_machines_with_other_versions_of_a_library_are_kept_apart(tmp_path: Path
     assert "measured on Test CPU, 2 cores (torch 2.13.0): 20261129-2.13.0" in notes
 
 
+def test_ceilings_that_are_taken_over_do_not_make_two_machines_of_one(tmp_path: Path) -> None:
+    libraries = {"torch": "2.13.0", "numpy": "2.0"}
+    environment = {**ENVIRONMENT, "libraries": libraries}
+    of_yesterday = {**ENVIRONMENT, "libraries": {**libraries, "openvino": "2026.1"}, "threads": 64}
+    first = run(tmp_path, "one", optimizers=("adam",), environment=environment)
+    second = run(
+        tmp_path,
+        "two",
+        optimizers=("momentum",),
+        environment=environment,
+        taken_over={"ceilings": of_yesterday},
+    )
+    store = merged(tmp_path, first, second)
+    assert set(machines(store).values()) == {""}
+    assert store.run(store.find_run(None))["request"]["notes"] == []
+
+
 def test_hosts_of_one_kind_are_one_machine_until_two_of_them_have_the_same_cell(tmp_path: Path) -> None:
     first = run(tmp_path, "one", optimizers=("adam",), host="a")
     second = run(tmp_path, "two", optimizers=("momentum",), host="b")

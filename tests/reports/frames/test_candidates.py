@@ -93,6 +93,14 @@ def test_the_latest_run_counts_and_runs_of_other_machines_are_left_out(tmp_path:
     assert candidates_of(store, "digits", ["run-0"]).machine.startswith("Other CPU")
 
 
+def test_a_run_whose_ceilings_are_taken_over_is_of_the_machine_of_the_others(tmp_path: Path) -> None:
+    build(tmp_path, MADE_UP, run_id="run-1")
+    of_yesterday = {**MADE_UP.environment, "libraries": {"openvino": "2026.1"}, "threads": 64}
+    store = build(tmp_path, replace(MADE_UP, taken_over={"ceilings": of_yesterday}), run_id="run-2")
+    found = candidates_of(store)
+    assert found.runs == ("run-2", "run-1") and not any("another machine" in note for note in found.notes)
+
+
 def test_unfinished_and_smoke_runs_do_not_count(tmp_path: Path) -> None:
     store = build(tmp_path, MADE_UP, finish=False)
     with pytest.raises(BenchError, match="no run has finished"):

@@ -201,4 +201,5 @@ def test_a_node_has_the_runner_s_variables_and_no_others_that_decide_a_result(
         monkeypatch.delenv(name)
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("BENCH_STORE", "postgresql://bench:secret@db.example.org/bench")  # the runner's alone
     assert setup_of(tmp_path, Budget()).environment == {"OMP_WAIT_POLICY": "passive"}

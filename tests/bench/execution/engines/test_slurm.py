@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,27 +13,30 @@ from typing import Any, ClassVar
 
 import pytest
 
-from bench.execution.engines.agent import setup_of
-from bench.execution.engines.slurm import Queue, SlurmCluster
+from bench.execution.engines.agent import setup_of, source_folder
+from bench.execution.engines.slurm import Queue, SlurmCluster, _importable
 from bench.matrix.file import Budget
 
 
 class Jobs(Queue):
     """Stands in for the queue: jobs are in the state that a test gives them."""
 
-    states: ClassVar[Mapping[str, str]] = {}
+    said: ClassVar[Mapping[str, str]] = {}
+    asked: ClassVar[list[int]] = []
     cancelled: ClassVar[list[str]] = []
 
     def submit(self, slot: int) -> Any:
         stderr = self.folder / f"{slot}.err"
         stderr.write_text("slurmstepd: started\nModuleNotFoundError: No module named 'bench'\n")
         number = str(40 + slot)
-        return SimpleNamespace(
-            job_id=number, paths=SimpleNamespace(stderr=stderr), cancel=lambda: self.cancelled.append(number)
-        )
+        return SimpleNamespace(job_id=number, paths=SimpleNamespace(stderr=stderr))
 
-    def state(self, job: Any) -> str:
-        return self.states.get(job.job_id, "running")
+    def states(self, jobs: Sequence[Any]) -> dict[str, str]:
+        self.asked.append(len(jobs))
+        return {job.job_id: self.said.get(job.job_id, "running") for job in jobs}
+
+    def cancel(self, jobs: Sequence[Any]) -> None:
+        self.cancelled.extend(job.job_id for job in jobs)
 
 
 class Slots:
@@ -57,8 +61,9 @@ class Slots:
 
 @pytest.fixture
 def slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slots]:
-    monkeypatch.setattr(Jobs, "states", {})
+    monkeypatch.setattr(Jobs, "said", {})
     monkeypatch.setattr(Jobs, "cancelled", [])
+    monkeypatch.setattr(Jobs, "asked", [])
     found = Slots(tmp_path)
     yield found
     found.cluster.close([])
@@ -94,7 +99,7 @@ def test_a_second_agent_of_a_slot_is_sent_away(slots: Slots) -> None:
 def test_a_job_that_ends_before_its_agent_calls_leaves_its_last_words(
     slots: Slots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Jobs, "states", {"40": "", "41": "pending (Resources)"})
+    monkeypatch.setattr(Jobs, "said", {"40": "", "41": "pending (Resources)"})
     assert slots.cluster.look() == {"0": "", "1": ""}
     ends = [slots.channels[place].end for place in "01"]
     assert ends == ["ModuleNotFoundError: No module named 'bench'", ""]
@@ -104,15 +109,69 @@ def test_a_job_that_ends_before_its_agent_calls_leaves_its_last_words(
 def test_where_slurm_does_not_answer_it_is_asked_once_and_no_job_has_ended(
     slots: Slots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Jobs, "states", {"40": "unknown (Unable to contact slurm controller)", "41": ""})
+    away = "unknown (Unable to contact slurm controller)"
+    monkeypatch.setattr(Jobs, "said", {"40": away, "41": away})
     slots.cluster.look()
     assert [slots.channels[place].end for place in "01"] == ["", ""]
+    assert Jobs.asked[-1] == 2  # at once
+
+
+def slurm_says(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
+    """Put programs before Slurm's own that do what `script` says; returns where they write their words."""
+    log = folder / "words"
+    for name in ("squeue", "scancel"):
+        program = folder / name
+        program.write_text(f'#!/bin/sh\necho {name} "$@" >> {log}\n{script}\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return log
+
+
+def jobs_of(*ids: str) -> list[SimpleNamespace]:
+    return [SimpleNamespace(job_id=id_) for id_ in ids]
+
+
+def test_slurm_is_asked_once_for_all_jobs_and_one_that_it_does_not_name_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "echo '7 PENDING (Resources)'; echo '8 RUNNING (None)'; echo '9 COMPLETED (None)'"
+    log = slurm_says(tmp_path, monkeypatch, said)
+    queue = Queue({}, tmp_path, "slurm")
+    assert queue.states(jobs_of("7", "8", "9", "10")) == {
+        **{"7": "pending (resources)", "8": "running"},
+        **{"9": "", "10": ""},
+    }
+    queue.cancel(jobs_of("7", "8"))
+    queue.cancel([])
+    asked, cancelled = log.read_text().splitlines()
+    assert asked.startswith("squeue --noheader --jobs 7,8,9,10 ") and cancelled == "scancel 7 8"
+
+
+def test_what_slurm_cannot_say_of_its_jobs_is_not_their_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm_says(tmp_path, monkeypatch, "echo 'Unable to contact slurm controller' >&2; exit 1")
+    queue = Queue({}, tmp_path, "slurm")
+    assert queue.states(jobs_of("7", "8")) == dict.fromkeys(
+        ("7", "8"), "unknown (Unable to contact slurm controller)"
+    )
+    slurm_says(tmp_path, monkeypatch, "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")
+    assert queue.states(jobs_of("7")) == {"7": ""}
+
+
+def test_jobs_inherit_no_password_of_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_STORE", "postgresql://bench:secret@db.example.org/bench")
+    monkeypatch.setenv("PGPASSWORD", "secret")
+    with _importable():
+        assert not {"BENCH_STORE", "PGPASSWORD"} & os.environ.keys()
+        assert str(source_folder()) in os.environ["PYTHONPATH"].split(os.pathsep)
+    assert os.environ["PGPASSWORD"] == "secret" and os.environ["BENCH_STORE"].endswith("/bench")
 
 
 def test_its_end_cancels_the_jobs_that_are_still_there_and_leaves_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Jobs, "states", {"40": ""})
+    monkeypatch.setattr(Jobs, "said", {"40": ""})
     monkeypatch.setattr(Jobs, "cancelled", [])
     Slots(tmp_path).cluster.close([])
     assert Jobs.cancelled == ["41"] and not list((tmp_path / "cache").iterdir())
