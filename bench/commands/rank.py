@@ -31,6 +31,10 @@ def rank(
         float,
         typer.Option(min=0.02, max=10, help="Difference that power statements are about: 0.1 is 10 %."),
     ] = 0.1,
+    every_rate: Annotated[
+        bool,
+        typer.Option("--every-rate", help="Rank rates too that were tried beside an optimizer's own."),
+    ] = False,
     results: Results = RESULTS,
     store_url: StoreUrl = None,
     plugin: Plugins = None,
@@ -53,7 +57,7 @@ def rank(
     run_id = store.find_run(run_id)
     view = read(store, run_id)
     store.close()
-    ranking = rank_run(view, baseline, by_steps=by_steps, difference=difference)
+    ranking = rank_run(view, baseline, by_steps=by_steps, difference=difference, every_rate=every_rate)
     sensitive = sensitivity(view)
     for table in short_tables([*ranking_grids(ranking), *sensitivity_grids(sensitive.ranges)]):
         print_table(table.title, table.rows, table.columns)

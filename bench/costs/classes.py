@@ -46,6 +46,7 @@ def without_tried(settings: Mapping[str, Any]) -> dict[str, Any]:
 _LESS = (
     ("test_samples=",),
     ("test_samples=", "batch_size="),
+    ("test_samples=", "batch_size=", "optimizer="),
     ("test_samples=", "batch_size=", "workload="),
     ("test_samples=", "batch_size=", "technique=", "precision=", "optimizer=", "format="),
     ("test_samples=", "batch_size=", "technique=", "precision=", "optimizer=", "format=", "workload="),
@@ -57,7 +58,7 @@ def near(kind: str, settings: Mapping[str, Any]) -> tuple[CostClass, ...]:
     """Return what an unknown stage goes by among the costs of another machine, nearest first.
 
     Those were measured on whole matrices, so that a stage of the same technique or backend says more than the
-    middle of a kind.
+    middle of a kind. How long a training takes is its workload's before its optimizer's.
     """
     class_ = cost_class(kind, settings)
     of_devices = tuple(f"{name}=" for name in _OF_DEVICES)  # the batch is the same, and so is the work

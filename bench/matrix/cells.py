@@ -98,7 +98,8 @@ class Matrix:
 
     `left_out` are the backends that `auto` did not select, those that the filter excludes aside. `crosses`
     say what each `[[cross]]` is about and how many cells it has. One that does not `serve` only trains.
-    `targets` are of workloads that have another than their own. `limits` are what cells must hold.
+    `targets` and `evaluations_per_epoch` are of workloads that have others than their own. `limits` are what
+    cells must hold.
     `evaluate` asks for further evaluations. `further` are cells that there would be too with the packages
     that `auto` misses. `leaves_out` says what a reader might miss.
     """
@@ -117,6 +118,7 @@ class Matrix:
     crosses: tuple[tuple[str, int], ...] = ()
     serves: bool = True
     targets: Mapping[str, float] = field(default_factory=dict)
+    evaluations_per_epoch: Mapping[str, int] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
     evaluate: Evaluate = field(default_factory=Evaluate)
     generation: Generation | None = None

@@ -295,8 +295,9 @@ class MatrixFile(_Strict):
     together, the first value of one with the first of the others, instead of each with each. `[[exclude]]` at
     the top is for the cells of all crosses. Where none has an `[infer]`, models are trained, and not served.
     `about` says what the matrix is for, and `leaves_out` what a reader might miss; both are shown before a
-    run. `[targets]` has targets of workloads instead of their own. `limits` of all cells may also be written
-    as a list of texts, or as one table, [limits].
+    run. `[targets]` has targets of workloads instead of their own, `[evaluations_per_epoch]` how often a
+    training is evaluated. `limits` of all cells may also be written as a list of texts, or as one table,
+    [limits].
     """
 
     about: str = ""
@@ -315,6 +316,7 @@ class MatrixFile(_Strict):
     peaks: dict[Device, Peak] = {}
     fallback: dict[str, str] = {}
     targets: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+    evaluations_per_epoch: dict[str, Annotated[int, Field(ge=1, le=1000)]] = {}
     limits: Annotated[list[Limits], BeforeValidator(_as_tables)] = []
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from bench.errors import MatrixError
 from bench.matrix.axes import Axis
@@ -24,6 +25,8 @@ from bench.matrix.tuning import DEFAULTS
 from bench.workloads import WORKLOADS
 from techniques.optimizers import OPTIMIZERS
 from techniques.registry import TechniqueError, nearest
+
+ValueT = TypeVar("ValueT")
 
 _MAX_BYTES = 2**20
 _MAX_CELLS = 1_000_000
@@ -81,7 +84,8 @@ def read_matrix(
         content.peaks,
         tuple(left_out),
         tuple(_counted(spans, of_spans, cells) if content.cross else ()),
-        targets={_named(path, "targets", name): value for name, value in content.targets.items()},
+        targets=_of_workloads(path, "targets", content.targets),
+        evaluations_per_epoch=_of_workloads(path, "evaluations_per_epoch", content.evaluations_per_epoch),
         limits=limits,
         generation=_generation(path, content),
         serves=bool(content.infer or any(cross.infer for cross in content.cross)),
@@ -211,6 +215,11 @@ def _generation(path: Path, content: MatrixFile) -> Generation | None:
     if silent:
         raise MatrixError(f"{path}: [generation] drafts: {silent[0]!r} does not continue texts")
     return content.generation.model_copy(update={"drafts": names})
+
+
+def _of_workloads(path: Path, section: str, values: Mapping[str, ValueT]) -> dict[str, ValueT]:
+    """Return the values of a section by the full names of its workloads."""
+    return {_named(path, section, name): value for name, value in values.items()}
 
 
 def _named(path: Path, section: str, workload: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -12,6 +12,7 @@ from bench.workloads import WORKLOADS, WorkloadRow
 from techniques.backends import BACKENDS, BackendRow
 from techniques.compression import Recipe, parse_recipe
 from techniques.optimizers import OPTIMIZERS
+from techniques.optimizers.search import RATE
 from techniques.parallel import PARALLELS, ParallelRow
 from techniques.regime import AVERAGES, CLIPS, CONSTANT, NONE, SCHEDULES, Regime
 from techniques.registry import Technique
@@ -72,6 +73,15 @@ class CellTechniques:
             *(*self.regime.techniques, self.parallel),
             *self.recipe.techniques,
         ]
+
+    @property
+    def at_own_rate(self) -> CellTechniques:
+        """Return the cell with its optimizer's own rate, since a rate changes nothing of a step's time."""
+        row, settings = self.optimizer.row, self.optimizer.settings
+        if settings.get(RATE) == row.defaults.get(RATE):
+            return self
+        optimizer = Technique(row, {**settings, RATE: row.defaults[RATE]})
+        return replace(self, optimizer=optimizer, cell=replace(self.cell, optimizer=optimizer.text))
 
     @property
     def training_label(self) -> str:

@@ -80,6 +80,7 @@ def make_plan(
         devices or {},
         matrix.serves,
         matrix.targets,
+        matrix.evaluations_per_epoch,
         matrix.evaluate,
         matrix.generation,
     )
@@ -105,6 +106,7 @@ class Planner:
     devices: Mapping[str, str]
     serves: bool = True
     targets: Mapping[str, float] = field(default_factory=dict)
+    evaluations_per_epoch: Mapping[str, int] = field(default_factory=dict)
     evaluate: Evaluate = field(default_factory=Evaluate)
     generation: Generation | None = None
     stages: dict[str, StageRow] = field(default_factory=dict)

@@ -50,14 +50,14 @@ def train(planner: Planner, chosen: CellTechniques, keys: Keys) -> str:
 
 
 def _train(planner: Planner, chosen: CellTechniques) -> str:
-    row = chosen.workload.row
+    row, workload = chosen.workload.row, chosen.cell.workload
     settings = TrainSettings(
         **_training(planner, chosen),
         **_devices(chosen),
         seed=chosen.cell.seed,
         steps=SMOKE_STEPS if planner.smoke else planner.budget.train_steps or row.train_steps,
-        target=planner.targets.get(chosen.cell.workload, row.target),
-        evaluations_per_epoch=row.evaluations_per_epoch,
+        target=planner.targets.get(workload, row.target),
+        evaluations_per_epoch=planner.evaluations_per_epoch.get(workload, row.evaluations_per_epoch),
         stops_at_target=planner.budget.stop_at_target,
     )
     trials = plan_trials(planner, chosen, settings, _updates(chosen))
@@ -68,7 +68,8 @@ def _train(planner: Planner, chosen: CellTechniques) -> str:
 def step(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
     if chosen.workload.row.inference_only:
         return None
-    return planner.once(("step", *chosen.cell.training), lambda: _step(planner, chosen))
+    timed = chosen.at_own_rate
+    return planner.once(("step", *timed.cell.training), lambda: _step(planner, timed))
 
 
 def _step(planner: Planner, chosen: CellTechniques) -> str:
@@ -82,7 +83,8 @@ def single(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
     """Plan the step on one device that several are held against, once for all ways and seeds."""
     if chosen.cell.devices == 1:
         return None
-    return planner.once(("single", *chosen.cell.tuned), lambda: _single(planner, chosen))
+    timed = chosen.at_own_rate
+    return planner.once(("single", *timed.cell.tuned), lambda: _single(planner, timed))
 
 
 def _single(planner: Planner, chosen: CellTechniques) -> str:

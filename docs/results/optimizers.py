@@ -14,6 +14,7 @@ from reports.grids.ranking import ranking_grids
 from reports.grids.sensitivity import sensitivity_grids
 from reports.plots.figure import Plot
 from reports.plots.profile import draw_profile
+from reports.plots.sensitivity import draw_sensitivities
 from reports.plots.steps import draw_steps
 
 CSV = "optimizers.csv"
@@ -24,7 +25,7 @@ _WORKLOAD = "fashion-mnist-simplecnn"
 def page(measured: Measured) -> str:
     """Return the page."""
     view = _view(measured)
-    ranking = rank(view)
+    ranking, sensitive = _ranking(view), sensitivity(view)
     *of_workloads, across = ranking_grids(ranking)
     return assemble(
         "optimizers: which needs the least to the target, and how sure that is",
@@ -36,7 +37,8 @@ def page(measured: Measured) -> str:
         *_shown(draw_profile(ranking.across)),
         _notes(ranking),
         *(part for grid in of_workloads for part in _grid(grid)),
-        *(part for grid in sensitivity_grids(sensitivity(view).ranges) for part in _grid(grid)),
+        *(part for grid in sensitivity_grids(sensitive.ranges) for part in _grid(grid)),
+        *(part for plot in draw_sensitivities(sensitive.ranges, sensitive.points) for part in _shown(plot)),
         "## Where the time and the memory of a step go",
         *_shown(draw_steps(measured.frames["steps"], _WORKLOAD)),
     )
@@ -44,12 +46,20 @@ def page(measured: Measured) -> str:
 
 def figures(measured: Measured) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the content of each figure of the page."""
+    view = _view(measured)
+    sensitive = sensitivity(view)
     plots = (
-        draw_profile(rank(_view(measured)).across),
+        draw_profile(_ranking(view).across),
+        *draw_sensitivities(sensitive.ranges, sensitive.points),
         draw_steps(measured.frames["steps"], _WORKLOAD),
     )
     for plot in filter(None, plots):
         yield _file(plot), plot.svg
+
+
+def _ranking(view: RunView) -> Ranking:
+    ranking: Ranking = view.once("ranking of the page", lambda: rank(view))
+    return ranking
 
 
 def _view(measured: Measured) -> RunView:

@@ -112,7 +112,8 @@ def _choices(
     view: RunView, workload: str, training: pd.DataFrame, sizes: Mapping[int, Mapping[str, list[Point]]]
 ) -> Choices:
     scores = optimizer_scores(training, workload)
-    chosen = _training(view, scores, next(iter(training[training["workload"] == workload]["optimizer"]), ""))
+    rivals = [score for score in scores if not score.swept]
+    chosen = _training(view, rivals, next(iter(training[training["workload"] == workload]["optimizer"]), ""))
     trained = {score.label for score in well_trained(scores)}
     return Choices(
         workload,

@@ -14,6 +14,7 @@ from bench.analysis.survival import Outcome
 from bench.analysis.to_target import crossing, diverged_at, value_at
 from bench.analysis.verdicts import CommonError, common_error
 from bench.formatting import visible
+from reports.frames.swept import without_swept
 from reports.frames.training import training_labels
 from reports.frames.validity import step_fault
 from reports.frames.view import RunView, Training
@@ -87,16 +88,18 @@ class WorkloadOutcomes:
         return one.timed if self.time.startswith("steps") else one.clocked if self.time else None
 
 
-def workload_outcomes(view: RunView) -> list[WorkloadOutcomes]:
+def workload_outcomes(view: RunView, *, every_rate: bool = False) -> list[WorkloadOutcomes]:
     """Return what the trainings of each workload needed; workloads without a target are left out.
 
+    So are rates that were tried beside an optimizer's own, see `reports.frames.swept`, unless `every_rate`.
     A training counts as one that never reached its target unless it is still to come, was skipped, or was
     killed from outside.
     """
     found = []
     trainings = view.trainings()
     for workload in dict.fromkeys(training.axes["workload"] for training in trainings):
-        one = _workload(view, [training for training in trainings if training.axes["workload"] == workload])
+        own = [training for training in trainings if training.axes["workload"] == workload]
+        one = _workload(view, own if every_rate else without_swept((each.axes, each) for each in own))
         if one is not None:
             found.append(one)
     return found

@@ -26,6 +26,7 @@ from bench.errors import BenchError
 from bench.formatting import counted
 from reports.frames.across import Across, across_workloads
 from reports.frames.outcomes import NOT_MEASURED, Measure, WorkloadOutcomes, step_ratio, workload_outcomes
+from reports.frames.swept import are_swept, family
 from reports.frames.tuning import trial_keys, tuning_spent
 from reports.frames.view import RunView
 from techniques.optimizers import OPTIMIZERS
@@ -90,16 +91,22 @@ class Ranking:
 
 
 def rank(
-    view: RunView, baseline: str | None = None, *, by_steps: bool = False, difference: float = DIFFERENCE
+    view: RunView,
+    baseline: str | None = None,
+    *,
+    by_steps: bool = False,
+    difference: float = DIFFERENCE,
+    every_rate: bool = False,
 ) -> Ranking:
     """Rank the optimizers of a run; by time, or `by_steps`, also where the time of some training is unknown.
 
     `baseline` is an optimizer of the run, its first by default. Power statements are about a relative
-    `difference`. Raises BenchError for a smoke run, one without a training to a target, or another baseline.
+    `difference`. Rates that were tried beside an optimizer's own are left out, unless `every_rate`. Raises
+    BenchError for a smoke run, one without a training to a target, or another baseline.
     """
     if view.smoke:
         raise BenchError(f"run {view.run['id']} is a smoke run: its numbers mean nothing; rank a whole run")
-    outcomes = workload_outcomes(view)
+    outcomes = workload_outcomes(view, every_rate=every_rate)
     if not outcomes:
         raise BenchError(f"run {view.run['id']} has no training to a target that has ended; nothing to rank")
     labels = list(dict.fromkeys(label for one in outcomes for label in one.trained))
@@ -123,7 +130,12 @@ def rank(
         },
         across,
         {one.workload: _spread(one) for one in outcomes},
-        (*_notes_of_time(untimed, by_steps), *_notes(view, outcomes), *across.notes),
+        (
+            *_notes_of_time(untimed, by_steps),
+            *(() if every_rate else _notes_of_swept(view)),
+            *_notes(view, outcomes),
+            *across.notes,
+        ),
         pd.DataFrame(tuning, columns=list(_TUNING)),
     )
 
@@ -285,6 +297,18 @@ def _notes_of_evaluations(outcomes: Sequence[WorkloadOutcomes]) -> Iterator[str]
                 f"{100 * max(coarse.values()):.2g} % at worst, for few evaluations came before the target; "
                 "verdicts take it into account"
             )
+
+
+def _notes_of_swept(view: RunView) -> Iterator[str]:
+    """Say how many rates are left out, of how many optimizers."""
+    axes = [training.axes for training in view.trainings()]
+    texts = {str(row["optimizer"]) for row, out in zip(axes, are_swept(axes), strict=True) if out}
+    if texts:
+        of = counted(len({family(text) for text in texts}), "optimizer")
+        yield (
+            f"{counted(len(texts), 'rate')} of {of}, tried beside their own, are left out: the best of "
+            "several would win by its tries; the sensitivity has them, and --every-rate ranks them too"
+        )
 
 
 def _notes_of_rates(view: RunView, outcomes: Sequence[WorkloadOutcomes]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from reports.frames.swept import are_swept
 from reports.frames.training import training_labels
 from reports.frames.view import records
 
@@ -28,7 +29,8 @@ _COLUMNS = (
 class Score:
     """One optimizer (and training setting) over its seeds; medians, None where half of them are censored.
 
-    `time_s` is steps × median step time where the step was timed, else the clocked time.
+    `time_s` is steps × median step time where the step was timed, else the clocked time. `swept` says that
+    the rate was tried beside the optimizer's own.
     """
 
     label: str
@@ -39,6 +41,7 @@ class Score:
     time_low_s: float | None
     time_high_s: float | None
     quality: float | None
+    swept: bool = False
 
     @property
     def seeds(self) -> int:
@@ -49,10 +52,12 @@ def optimizer_scores(training: pd.DataFrame, workload: str) -> list[Score]:
     """Return a score for each optimizer of a workload that has ended any training, best steps first."""
     rows = [row for row in records(training) if row["workload"] == workload]
     groups: dict[str, list[dict[str, Any]]] = {}
-    for row, label in zip(rows, training_labels(rows, rows), strict=True):
+    swept: dict[str, bool] = {}
+    for row, label, out in zip(rows, training_labels(rows, rows), are_swept(rows), strict=True):
         if row["state"] != "pending":
             groups.setdefault(label, []).append(row)
-    scores = [_score(label, members) for label, members in groups.items()]
+            swept[label] = out
+    scores = [_score(label, members, swept[label]) for label, members in groups.items()]
     return sorted(scores, key=lambda score: (_or_never(score.steps), -score.reached, -(score.quality or 0)))
 
 
@@ -116,7 +121,7 @@ def _score_row(workload: str, score: Score) -> dict[str, Any]:
     }
 
 
-def _score(label: str, rows: list[dict[str, Any]]) -> Score:
+def _score(label: str, rows: list[dict[str, Any]], swept: bool) -> Score:
     times = [_first_known(row["time_to_target_by_steps_s"], row["time_to_target_s"]) for row in rows]
     qualities = [row["quality"] for row in rows if row["quality"] is not None]
     return Score(
@@ -128,6 +133,7 @@ def _score(label: str, rows: list[dict[str, Any]]) -> Score:
         time_low_s=_median(row["time_to_target_by_steps_low_s"] for row in rows),
         time_high_s=_median(row["time_to_target_by_steps_high_s"] for row in rows),
         quality=statistics.fmean(qualities) if qualities else None,
+        swept=swept,
     )
 
 

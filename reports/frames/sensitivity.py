@@ -15,9 +15,9 @@ from bench.analysis.sensitivity import ReachingRange, reaching_range
 from bench.analysis.survival import median_outcome
 from bench.formatting import visible
 from reports.frames.outcomes import Trained, workload_outcomes
+from reports.frames.swept import family
 from reports.frames.training import final_quality, training_labels
 from reports.frames.view import TRAIN_AXES, RunView, Training
-from techniques.settings import split
 
 RATE, BATCH_SIZE = "lr", "batch size"
 
@@ -93,13 +93,6 @@ def _frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.Data
     return pd.DataFrame(rows, columns=list(columns)).astype({"train_batch_size": "Int64"})
 
 
-def family(optimizer: str) -> str:
-    """Return the text of an optimizer without its rate: `adam:lr=0.01,eps=1e-07` is `adam:eps=1e-07`."""
-    name, _, rest = optimizer.partition(":")
-    others = [part for part in split(rest, ",") if part and not part.startswith("lr=")]
-    return f"{name}:{','.join(others)}" if others else name
-
-
 def rate_of(training: Training) -> float | None:
     """Return a training's learning rate; None where its optimizer has none, or none that is a number."""
     return _positive(training.optimizer_settings.get("lr"))
@@ -135,7 +128,7 @@ def _seeds(view: RunView) -> list[_Seed]:
             final_quality(view, trainings[trained.key]) if view.status(trained.key).ok else None,
             one.target,
         )
-        for one in workload_outcomes(view)
+        for one in workload_outcomes(view, every_rate=True)
         for seeds in one.trained.values()
         for trained in seeds.values()
     ]

@@ -146,13 +146,17 @@ def test_the_page_of_optimizers_has_the_ranking_with_verdicts_and_its_figures(tm
         for workload in ("digits", "letters")
         for optimizer, factor in (("sgd", 2.0), ("momentum", 1.0))
     }
+    needed |= {f"digits/sgd:lr={rate}": (300.0, 310.0, 290.0) for rate in (0.01, 1)}
     build_trainings(tmp_path, needed, {}).close()
     measured = measured_by(tmp_path)
     shown = optimizers.page(measured)
     assert "## Across 2 workloads, by time" in shown
     assert shown.count("| 1 | momentum | 5/5 | ") == 2 and ", faster" in shown
     figures = dict(optimizers.figures(measured))
-    assert set(figures) == {"optimizers-performance-profile.svg"}
+    assert set(figures) == {
+        "optimizers-performance-profile.svg",
+        *(f"optimizers-sensitivity-lr-{workload}.svg" for workload in ("digits", "letters")),
+    }
     assert all(f"(../examples/{name})" in shown and b"<svg" in content for name, content in figures.items())
 
 

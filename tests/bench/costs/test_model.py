@@ -174,6 +174,20 @@ def test_a_class_never_seen_here_costs_what_the_reference_says_before_a_relative
     assert found == [("reference", 2.0), ("near", 3.0), ("near", 3.0)]
 
 
+def test_an_unknown_training_costs_what_its_workload_says_before_its_optimizer_does():
+    reference = [
+        LaunchCost("train", TRAIN | {"workload": name, "optimizer": optimizer}, seconds)
+        for name, optimizer, seconds in (
+            ("small", "adam", 0.3),
+            ("large", "adam", 60.0),
+            ("large", "sgd", 50.0),
+        )
+    ]
+    model = CostModel((), (), 1, reference)
+    assert model.cost_of(stage("train", workload="small", optimizer="sgd")).first_s == 0.3
+    assert model.cost_of(stage("train", "another", workload="new", optimizer="sgd")).first_s == 50.0
+
+
 def test_launches_here_tell_the_speed_of_a_machine_better_than_its_calibration():
     reference = [cost("lower", 2.0, backend=name) for name in "abcd"] + [cost("evaluate", 2.0)]
     model = CostModel((), (), 1, reference)

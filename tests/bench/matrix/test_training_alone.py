@@ -60,6 +60,21 @@ def test_a_target_of_the_matrix_replaces_the_workloads_own(tmp_path: Path) -> No
     assert targets["digits"] == 0.5 and targets["diabetes-mlp"] != 0.5
 
 
+def test_a_matrix_may_evaluate_a_training_more_often(tmp_path: Path) -> None:
+    plan = planned(tmp_path, f"{TRAINED}\n[evaluations_per_epoch]\ndigits = 12\n")
+    often = {
+        stage.request.settings["workload"]: stage.request.settings["evaluations_per_epoch"]
+        for stage in plan.of_kind("train")
+    }
+    assert often == {"digits": 12, "diabetes-mlp": 1}
+    for line, message in (
+        ("digitz = 3", r"\[evaluations_per_epoch\] unknown workload 'digitz'"),
+        ("digits = 0", "evaluations_per_epoch.digits: must be greater than or equal to 1"),
+    ):
+        with pytest.raises(MatrixError, match=message):
+            planned(tmp_path, f"{TRAINED}\n[evaluations_per_epoch]\n{line}\n")
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -77,12 +92,20 @@ def test_the_matrix_of_optimizers_has_all_of_them_on_four_workloads_with_seeds()
     matrix = read_matrix("optimizers")
     assert not matrix.serves
     seeds: dict[tuple[str, str], int] = {}
+    rates: dict[tuple[str, str], set[str]] = {}
     for cell in matrix.cells:
-        seeds[cell.workload, cell.optimizer] = seeds.get((cell.workload, cell.optimizer), 0) + 1
+        if ":" in cell.optimizer:
+            rates.setdefault((cell.workload, cell.optimizer.partition(":")[0]), set()).add(cell.optimizer)
+        else:
+            seeds[cell.workload, cell.optimizer] = seeds.get((cell.workload, cell.optimizer), 0) + 1
     every = {OPTIMIZERS.default(name).text for name in OPTIMIZERS.rows() if name != "none"}
     assert {optimizer for _, optimizer in seeds} == every and len({workload for workload, _ in seeds}) == 4
     survey = {"sgd", "adam", "rmsprop"}
     assert all(count == (10 if optimizer in survey else 5) for (_, optimizer), count in seeds.items())
+    assert {optimizer for _, optimizer in rates} == every and {workload for workload, _ in rates} < {
+        workload for workload, _ in seeds
+    }
+    assert {len(tried) for tried in rates.values()} == {6}
 
 
 @pytest.mark.slow

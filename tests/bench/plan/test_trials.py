@@ -117,6 +117,15 @@ def test_a_step_is_timed_once_for_all_that_an_optimizer_is_tuned_to(tmp_path: Pa
     assert len(plan.of_kind("step")) == 2
 
 
+def test_a_step_is_timed_once_for_all_rates_of_an_optimizer(tmp_path: Path) -> None:
+    optimizers = '["adam", "adam:lr=0.01", "adam:eps=1e-07,lr=0.1", "sgd:lr=0.5"]'
+    plan = planned(tmp_path, '"fixed"', optimizers)
+    steps = {
+        stage.label: stage.request.settings["optimizer_settings"]["lr"] for stage in plan.of_kind("step")
+    }
+    assert steps == {"digits adam step": 0.001, "digits adam:eps=1e-07 step": 0.001, "digits sgd step": 0.2}
+
+
 def test_trainings_that_are_tuned_otherwise_have_other_names(tmp_path: Path) -> None:
     plan = planned(tmp_path, '["fixed", { trials = 4, at = [2, 4] }]', '"adam"')
     labels = [stage.label for stage in plan.of_kind("train")]

@@ -10,7 +10,7 @@ import pytest
 
 from bench.records import Result
 from reports.frames.run import read_frames
-from reports.frames.sensitivity import BATCH_SIZE, RATE, Sensitivity, family, sensitivity
+from reports.frames.sensitivity import BATCH_SIZE, RATE, Sensitivity, sensitivity
 from reports.frames.view import read, records
 from reports.grids.sensitivity import sensitivity_grids
 from reports.plots.sensitivity import draw_sensitivity
@@ -86,20 +86,6 @@ def test_each_rate_has_what_its_seeds_needed_and_what_became_of_them(rates: Sens
     assert rows[0.1]["samples_to_target"] == pytest.approx(128 * rows[0.1]["steps_to_target"])
     assert rows[10.0]["states"] == "diverged" and rows[0.01]["states"] == "censored"
     assert {row["budget_steps"] for row in rows.values()} == {BUDGET}
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("adam", "adam"),
-        ("adam:lr=0.01", "adam"),
-        ("adam:lr=0.01,eps=1e-07", "adam:eps=1e-07"),
-        ('mine:file="a,lr=3",lr=0.1', 'mine:file="a,lr=3"'),
-        ("muon:adamw_lr=0.1,lr=0.02", "muon:adamw_lr=0.1"),
-    ],
-)
-def test_optimizers_that_differ_in_the_rate_alone_are_one(text: str, expected: str) -> None:
-    assert family(text) == expected
 
 
 def test_a_run_with_one_rate_each_has_no_sensitivity(tmp_path: Path) -> None:
