@@ -12,7 +12,8 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -31,7 +32,7 @@ from bench.results.artifacts import Making, publish, writing
 from bench.results.folder import FULL
 from bench.stages import STAGES, run_of, settings_of
 from bench.workloads.trust import trust
-from techniques.registry import CannotApply
+from techniques.registry import CannotApply, first_few
 
 Stage = Callable[[Request[Any], Path], Sequence[Measurement]]
 """What runs in a worker: it takes a request and a folder to fill, and returns measurements."""
@@ -134,11 +135,11 @@ def _run_stage(
     stage: Stage, typed: Request[Any], request: Request[Mapping[str, Any]], recorder: Recorder
 ) -> tuple[tuple[Measurement, ...], Artifact | None]:
     if not STAGES.get(request.kind).leaves_artifact:
-        return tuple(stage(typed, Path(os.devnull))), None
+        return _each_once(stage(typed, Path(os.devnull))), None
     results = Path(request.results)
     with writing(results, request.key) as folder:
         started = time.perf_counter()
-        measurements = tuple(stage(typed, folder))
+        measurements = _each_once(stage(typed, folder))
         making = Making(
             kind=request.kind,
             label=request.label,
@@ -150,6 +151,16 @@ def _run_stage(
             inputs=inputs_to_json(recorder.inputs()),
         )
         return measurements, publish(folder, results, request.key, making)
+
+
+def _each_once(measurements: Iterable[Measurement]) -> tuple[Measurement, ...]:
+    """Return what a stage measured; raises ValueError where it has one metric twice: the store keeps one."""
+    found = tuple(measurements)
+    counts = Counter((entry.metric, entry.qualifier) for entry in found)
+    twice = [" ".join(filter(None, what)) for what, count in counts.items() if count > 1]
+    if twice:
+        raise ValueError(f"the stage measured {first_few(twice)} twice")
+    return found
 
 
 @cache

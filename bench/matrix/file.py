@@ -206,6 +206,12 @@ class Requests(_Strict):
     ttft_ms: float = Field(gt=0, le=3.6e6)
     tpot_ms: float = Field(gt=0, le=3.6e6)
 
+    @field_validator("rates_per_s")
+    @classmethod
+    def _each_once(cls, rates: list[float]) -> list[float]:
+        """Keep one of each rate: measurements are known by it as it is shown."""
+        return list({f"{rate:g}": rate for rate in reversed(rates)}.values())[::-1]
+
     @field_validator("prompt_tokens", "new_tokens")
     @classmethod
     def _least_first(cls, span: list[int]) -> list[int]:

@@ -27,6 +27,9 @@ MOST_TEXTS = 16
 
 SMOKE_REQUESTS, SMOKE_TOKENS = 6, 4
 
+SMOKE_RATE_PER_S = 100.0
+"""The rate that a smoke run offers in place of each of the settings', under whose names it measures."""
+
 
 def run(request: Request[RequestsSettings], folder: Path) -> list[Measurement]:
     """Offer each rate; measure goodput, the waits, and whether the load came as planned.
@@ -66,8 +69,8 @@ def _at_rate(
     smoke, seed = served.request.smoke, served.request.round
     count = SMOKE_REQUESTS if smoke else settings.requests
     new = (1, SMOKE_TOKENS) if smoke else settings.new_tokens
-    rate_per_s = 100.0 if smoke else rate_per_s
-    planned = plan_requests(rate_per_s, count, settings.prompt_tokens, new, seed)
+    offered_per_s = SMOKE_RATE_PER_S if smoke else rate_per_s
+    planned = plan_requests(offered_per_s, count, settings.prompt_tokens, new, seed)
     prompts = [served.texts(1, entry.prompt, number)[0] for number, entry in enumerate(planned)]
     try:
         load = serve_requests(server, ThreadedArrivals(planned), planned, prompts)

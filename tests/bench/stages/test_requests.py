@@ -51,12 +51,19 @@ def asked(results: Path, **settings):
 
 def test_each_request_is_served_whole_and_within_bounds_that_are_far_off(results):
     found = {(e.metric, e.qualifier): e for e in requests.run(asked(results), Path())}
-    assert found["goodput_share", "100/s"].value == 1 and found["goodput_per_s", "100/s"].value > 0
-    assert found["request_ttft_s", "100/s"].value > 0
-    assert found["request_ttft_p99_s", "100/s"].value is None  # of six requests
+    assert found["goodput_share", "50/s"].value == 1 and found["goodput_per_s", "50/s"].value > 0
+    assert found["request_ttft_s", "50/s"].value > 0
+    assert found["request_ttft_p99_s", "50/s"].value is None  # of six requests
     # What launches stop by: the mean over rates of how long a request takes.
-    assert found["request_s", ""].value == found["request_s", "100/s"].value > 0
-    assert ("valid", "load 100/s") not in found  # of so few nothing is judged
+    assert found["request_s", ""].value == found["request_s", "50/s"].value > 0
+    assert ("valid", "load 50/s") not in found  # of so few nothing is judged
+
+
+def test_a_smoke_run_has_each_rate_under_its_own_name(results):
+    found = requests.run(asked(results, rates_per_s=[2.0, 8.0]), Path())
+    named = [(entry.metric, entry.qualifier) for entry in found]
+    assert len(set(named)) == len(named)
+    assert {"2/s", "8/s"} <= {qualifier for _, qualifier in named}
 
 
 def test_each_launch_draws_arrivals_of_its_own(results, monkeypatch):
