@@ -26,6 +26,7 @@ from bench.stages.together import communication_pass, timed_together
 from bench.stages.train import effective_batch
 from bench.workloads.loading import load_workload
 from bench.workloads.workload import Workload
+from techniques.backends.training import KeepsState, TrainingStep
 from techniques.optimizers import OptimizerRow
 from techniques.optimizers.torch_optim import build, grouped, period_of, variant_of
 from techniques.regime import NONE
@@ -110,7 +111,7 @@ def _in_ranks(request: Request[StepSettings]) -> list[Measurement]:
         Measurement("first_call_s", first_call_s),
         _throughput(timed.samples, 1.0, trainer),
         effective_batch(trainer),
-        *_state(trainer.learn.optimizer, settings.average.text, trainer.learn.averaged),
+        *_state(trainer.learn, settings.average.text, trainer.learn.averaged),
         *energy,
     ]
     if request.all_passes:
@@ -176,8 +177,14 @@ def _other_passes(
     # Of a runtime that brings its own optimizers, PyTorch's of that name says how many operations it takes.
     optimizer = ours or build(request.settings.optimizer, model)
     return [
-        *_state(ours, request.settings.average.text, averaged),
-        *_groups(request.settings.optimizer, ours, model, tensors.storage_bytes(averaged)),
+        *_state(trainer.learn, request.settings.average.text, averaged),
+        *_groups(
+            request.settings.optimizer,
+            optimizer,
+            model,
+            tensors.storage_bytes(averaged),
+            ours=ours is not None,
+        ),
         Measurement("least_bytes_moved", step_bytes(model, inputs, optimizer, averaged)),
         *_memory(peak, _unseen_memory(peak, seen)),
         *_flops(model, workload, inputs, targets, optimizer, "" if ours else "; of the step in PyTorch"),
@@ -187,36 +194,40 @@ def _other_passes(
     ]
 
 
-def _state(
-    optimizer: torch.optim.Optimizer | None, average: str, averaged: Sequence[torch.Tensor]
-) -> Iterator[Measurement]:
+def _state(learn: TrainingStep, average: str, averaged: Sequence[torch.Tensor]) -> Iterator[Measurement]:
     """Yield the bytes of what is kept from step to step: by the optimizer, and as an average of weights."""
     kept = tensors.storage_bytes(averaged)
     if averaged:
         yield Measurement("average_bytes", kept, n=len(averaged), method=average)
-    if optimizer is None:
-        yield Measurement("optimizer_state_bytes", None, reason="this runtime has its own optimizer")
+    if learn.optimizer is not None:
+        yield Measurement("optimizer_state_bytes", tensors.optimizer_state_bytes(learn.optimizer) + kept)
+    elif isinstance(learn, KeepsState):
+        how = "of the runtime's own optimizer"
+        yield Measurement("optimizer_state_bytes", learn.state_bytes() + kept, method=how)
     else:
-        yield Measurement("optimizer_state_bytes", tensors.optimizer_state_bytes(optimizer) + kept)
+        yield Measurement("optimizer_state_bytes", None, reason="this runtime has its own optimizer")
 
 
 def _groups(
     technique: Technique[OptimizerRow],
-    optimizer: torch.optim.Optimizer | None,
+    optimizer: torch.optim.Optimizer,
     model: torch.nn.Module,
     average_bytes: int,
+    *,
+    ours: bool,
 ) -> list[Measurement]:
-    """Measure the state by theory, and which parameters are in which group of the optimizer."""
-    if optimizer is None:
-        return []
+    """Measure the state by theory, and which parameters are in which group of the optimizer.
+
+    Of a runtime that brings its own optimizer, theory and groups are those of PyTorch's of that name.
+    """
     groups = grouped(optimizer, model, technique.name)
     shapes = {label: list(own.values()) for label, own in groups.items()}
     theory = technique.row.state_bytes(shapes, technique.settings)
     reason = "" if theory is not None else "the optimizer's row declares none"
     theory = None if theory is None else theory + average_bytes
-    surplus = technique.row.surplus_bytes(shapes, technique.settings)
+    surplus = technique.row.surplus_bytes(shapes, technique.settings) if ours else 0
     beyond = f"measured are {surplus:,} bytes more: {technique.row.surplus_about}" if surplus else ""
-    how = variant_of(optimizer)
+    how = variant_of(optimizer) if ours else "the runtime's own"
     return [
         Measurement("optimizer_state_theory_bytes", theory, method=beyond, reason=reason),
         *(

@@ -63,6 +63,12 @@ class JaxTrainingStep:
         """Return the tensors of the average of weights, copied from the device."""
         return [] if self._state is None else [to_torch(array) for array in self._state[-1].values()]
 
+    def state_bytes(self) -> int:
+        """Return the bytes of what optax keeps from step to step; none before the first step."""
+        if self._state is None:
+            return 0
+        return sum(int(array.nbytes) for array in jax.tree.leaves(self._state[2]))
+
     def clipping(self) -> ClippingRecord | None:
         """Return how often gradients were clipped so far; None where they are not."""
         return self._log.record()

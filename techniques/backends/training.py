@@ -91,6 +91,15 @@ class TrainingStep(Protocol):
 
 
 @runtime_checkable
+class KeepsState(Protocol):
+    """A training step with an optimizer of the runtime's own, which says how much it keeps."""
+
+    def state_bytes(self) -> int:
+        """Return the bytes that the optimizer keeps from step to step, its counters of steps among them."""
+        ...
+
+
+@runtime_checkable
 class StepInParts(Protocol):
     """A training step that says which of its parts begins.
 

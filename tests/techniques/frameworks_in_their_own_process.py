@@ -18,7 +18,7 @@ from bench.workloads.stained_tissue import PatchCNN
 from bench.workloads.tabular import Perceptron
 from bench.workloads.vision_models import ResidualBlock, VisionTransformer
 from techniques.backends import BACKENDS
-from techniques.backends.training import TorchTrainingStep, TrainingStep
+from techniques.backends.training import KeepsState, TorchTrainingStep, TrainingStep
 from techniques.optimizers import OPTIMIZERS
 from techniques.optimizers.torch_optim import build
 from techniques.regime import AVERAGES, CLIPS, SCHEDULES, Regime
@@ -111,6 +111,17 @@ def pair(name: str, optimizer: str, regime: Regime | None = None) -> Pair:
     step.warm_up(*drawn[0], (each for _, each in drawn))
     reference = TorchTrainingStep(theirs, loss, build(technique, theirs), regime=regime)
     return Pair(ours, theirs, step, reference, iter(drawn * 5))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "numbers"), [("sgd", 0), ("momentum", 1), ("adam", 2), ("adamw", 2), ("rmsprop", 1)]
+)
+def test_the_state_that_is_kept_is_that_of_the_theory_and_counters(optimizer, numbers):
+    training = pair("mlp", optimizer)
+    training.losses(2)
+    assert isinstance(training.step, KeepsState)
+    theory = numbers * sum(4 * each.numel() for each in training.ours.parameters())
+    assert theory <= training.step.state_bytes() <= theory + 32
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -60,6 +61,11 @@ class KerasTrainingStep:
     def method(self) -> str:
         """Say which Keras takes the step, and how."""
         return f"Keras {keras.version()} on {keras.config.backend()}, {self.compiles}; channels last"
+
+    def state_bytes(self) -> int:
+        """Return the bytes of the optimizer's variables, but for its rate."""
+        kept = [each for each in self._optimizer.variables if each.name != "learning_rate"]
+        return sum(math.prod(each.shape) * np.dtype(each.dtype).itemsize for each in kept)
 
     def clipping(self) -> None:
         """Return None: gradients are not clipped."""
