@@ -15,7 +15,7 @@ from bench.projection.model import ProjectedModel
 from bench.projection.parallel import Parallel
 from bench.projection.serving import ServingQuestion
 from bench.projection.sources import find_subject
-from bench.projection.subject import parameters
+from bench.projection.subject import active_parameters, parameters
 from tests.support.projected import FAMILIES, Size
 
 pytest.importorskip("transformers")
@@ -95,6 +95,54 @@ def test_gpt_3_s_configuration_has_its_published_parameters_and_flops():
     # Brown et al. 2020, table D.1: 174,600 million parameters, 3.14e23 FLOPs for 300 billion tokens.
     assert round(parameters(model.model) / 1e6, -2) == 174_600
     assert f"{6 * parameters(model.model) * 300e9:.2e}" == "3.14e+23"
+
+
+# Configurations as published with the weights; the parameters as counted from those, or told in the paper.
+_LLAMA_2_7B = {
+    **{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 32000},
+    **{"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32},
+    **{"num_attention_heads": 32, "num_key_value_heads": 32, "max_position_embeddings": 4096},
+    "tie_word_embeddings": False,
+}
+_MIXTRAL_8X7B = {
+    **{"architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "vocab_size": 32000},
+    **{"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32},
+    **{"num_attention_heads": 32, "num_key_value_heads": 8, "max_position_embeddings": 32768},
+    **{"num_local_experts": 8, "num_experts_per_tok": 2, "tie_word_embeddings": False},
+}
+_BERT_BASE = {
+    **{"architectures": ["BertModel"], "model_type": "bert", "vocab_size": 30522},
+    **{"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12},
+    **{"intermediate_size": 3072, "max_position_embeddings": 512, "type_vocab_size": 2},
+}
+_VIT_B_16 = {
+    **{"architectures": ["ViTForImageClassification"], "model_type": "vit", "hidden_size": 768},
+    **{"num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
+    **{"image_size": 224, "patch_size": 16, "id2label": {str(n): str(n) for n in range(1000)}},
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "published"),
+    [
+        (_LLAMA_2_7B, 6_738_415_616),  # Touvron et al. 2023: 6.7B
+        (_MIXTRAL_8X7B, 46_702_792_704),  # Jiang et al. 2024: 47B
+        (_BERT_BASE, 109_482_240),  # Devlin et al. 2019: 110M, with the pooler
+        (_VIT_B_16, 86_567_656),  # Dosovitskiy et al. 2021: 86M
+    ],
+    ids=["llama-2-7b", "mixtral-8x7b", "bert-base", "vit-b-16"],
+)
+def test_published_configurations_have_their_published_parameters(config, content, published):
+    subject = find_subject(config(content))
+    assert parameters(ProjectedModel(subject, "mixed", on_gpu=True).model) == published
+
+
+def test_mixtral_s_tokens_meet_the_parameters_that_its_paper_tells(config):
+    subject = find_subject(config(_MIXTRAL_8X7B))
+    model = ProjectedModel(subject, "mixed", on_gpu=True).model
+    # Jiang et al. 2024: of 47B a token meets 13B: all but six of the eight experts of each layer.
+    assert active_parameters(model, subject.experts) == 46_702_792_704 - 6 * 32 * 3 * 4096 * 14336
+    assert active_parameters(model, subject.experts) == pytest.approx(12.9e9, rel=0.002)
 
 
 @pytest.mark.slow
