@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from docs.reference.pages import EXAMPLES, PAGES_FOLDER, ROOT
-from docs.results import backends, compression, generation, optimizers, standard
+from docs.results import backends, compression, frameworks, generation, optimizers, requests, standard
 from docs.results.measured import Measured, listed, measured_by, write
 
 
@@ -50,6 +50,13 @@ PAGES = {
         "Compression",
         "what each compression costs, saves and whom it costs, and why it is not faster",
     ),
+    "frameworks": Page(
+        frameworks.page,
+        frameworks.CSV,
+        "training",
+        "Frameworks",
+        "one model trained alike in PyTorch, Keras on three back ends, and Flax",
+    ),
     "generation": Page(
         generation.page,
         generation.CSV,
@@ -64,6 +71,13 @@ PAGES = {
         "Optimizers",
         "which optimizer reaches the target first, on each workload and over all",
         optimizers.figures,
+    ),
+    "requests": Page(
+        requests.page,
+        requests.CSV,
+        "requests",
+        "Requests",
+        "requests for texts that arrive at random: how many each engine serves within bounds",
     ),
     "standard": Page(
         standard.page,
