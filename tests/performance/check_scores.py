@@ -1,10 +1,10 @@
 """How well checks find what got slower, and how often they alarm for nothing, beside other tools' rules.
 
-`python -m tests.performance.check_scores [simulated|recorded|shipped]` scores all rules on the same samples:
-a check of twenty timings, six launches a side, ten earlier runs. Launches are simulated; or drawn from those
-of networks with real extra work, recorded by `ab_scores record`; or from those of shipped cells on a noisy
-machine (`tests/data/cells.csv`). Each run is off by a drift of its own, the same for all of its timings, and
-a neighbour may slow some of its launches. Without a word it scores all of them. It prints Markdown.
+`python -m tests.performance.check_scores [simulated|recorded|shipped] [--ours]` scores all rules on the same
+samples, or ours alone in more checks: each of twenty timings, six launches a side, ten earlier runs. Launches
+are simulated; or drawn from those of networks with real extra work, recorded by `ab_scores record`; or from
+those of shipped cells on a noisy machine (`tests/data/cells.csv`). Each run is off by a drift of its own, the
+same for all of its timings, and a neighbour may slow some of its launches. It prints Markdown.
 `python -m tests.performance.check_scores pool RESULTS...` records launches of shipped cells from results
 folders.
 """
@@ -33,7 +33,7 @@ CELLS_FILE = Path(__file__).parents[1] / "data" / "cells.csv"
 CELLS = 20
 LAUNCHES = 6
 EARLIER = 10
-CHECKS = 300
+CHECKS, CHECKS_OF_OURS = 300, 1000
 """Checks without a change; of each slowdown a third as many."""
 
 Launches = Sequence[float]
@@ -256,11 +256,11 @@ OURS = "bench check"
 CONFIRMED = "bench check --confirm"
 
 
-def alarms_of(check: Check) -> dict[str, list[bool]]:
-    """Return which timings each rule calls slower."""
+def alarms_of(check: Check, rules: Mapping[str, Rule] = RULES) -> dict[str, list[bool]]:
+    """Return which timings each of some rules calls slower, and our own."""
     found = {
         name: [rule(before, now) for before, now in zip(check.before, check.now, strict=True)]
-        for name, rule in RULES.items()
+        for name, rule in rules.items()
     }
     first = judged(check, check.now)
     found[OURS] = [each.alarms for each in first]
@@ -292,13 +292,17 @@ class Score:
 
 
 def scores(
-    samples: Samples, conditions: Conditions, slower: Sequence[float], checks: int
+    samples: Samples,
+    conditions: Conditions,
+    slower: Sequence[float],
+    checks: int,
+    rules: Mapping[str, Rule] = RULES,
 ) -> dict[str, Score]:
     """Score every rule on the same checks."""
-    nothing = [alarms_of(make_check(samples, conditions)) for _ in range(checks)]
+    nothing = [alarms_of(make_check(samples, conditions), rules) for _ in range(checks)]
     found = {name: Score(float(np.mean([any(each[name]) for each in nothing])), {}) for name in nothing[0]}
     for share in slower:
-        changed = [alarms_of(make_check(samples, conditions, share)) for _ in range(checks // 3)]
+        changed = [alarms_of(make_check(samples, conditions, share), rules) for _ in range(checks // 3)]
         for name, score in found.items():
             score.found[share] = float(np.mean([each[name][0] for each in changed]))
     return found
@@ -369,21 +373,24 @@ def main(arguments: Sequence[str]) -> None:
     if arguments[:1] == ["pool"]:
         record(arguments[1:])
         return
-    if arguments and arguments[0] not in WORDS:
-        sys.exit(f"one of {', '.join(WORDS)}, got {arguments[0]!r}")
-    print(f"checks of {CELLS} timings, {LAUNCHES} launches a side, {EARLIER} earlier runs, {CHECKS} checks")
-    for name, pool, conditions in scored(*arguments[:1] or [""]):
-        show(name, pool, conditions)
+    ours = "--ours" in arguments
+    words = [word for word in arguments if word != "--ours"]
+    if words and words[0] not in WORDS:
+        sys.exit(f"one of {', '.join(WORDS)}, got {words[0]!r}")
+    checks = CHECKS_OF_OURS if ours else CHECKS
+    print(f"checks of {CELLS} timings, {LAUNCHES} launches a side, {EARLIER} earlier runs, {checks} checks")
+    for name, pool, conditions in scored(*words[:1] or [""]):
+        show(name, pool, conditions, checks, {} if ours else RULES)
 
 
-def show(name: str, pool: Pool, conditions: Conditions) -> None:
-    """Print the scores of all rules on launches of one machine."""
+def show(name: str, pool: Pool, conditions: Conditions, checks: int, rules: Mapping[str, Rule]) -> None:
+    """Print the scores of rules on launches of one machine."""
     apart = np.median([np.std(np.log(each), ddof=1) for each in pool.stages])
     print(f"\n{name} (median {apart:.1%}); {conditions.name}\n")
     slower = (0.05, 0.1, 0.2)
     rows = [
         (rule, f"{score.false_alarms:.1%}", *(f"{score.found[share]:.0%}" for share in slower))
-        for rule, score in scores(Samples(pool, seed=0), conditions, slower, CHECKS).items()
+        for rule, score in scores(Samples(pool, seed=0), conditions, slower, checks, rules).items()
     ]
     print_table(("rule", "alarms", *(f"{share:.0%}" for share in slower)), rows)
     same, blind = bounds(Samples(pool, seed=1), conditions, CHECKS)
