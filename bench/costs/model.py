@@ -14,6 +14,7 @@ from bench.costs.classes import SINGLE, TRIAL, CostClass, cost_class, kin, near,
 from bench.costs.rates import disk_bytes
 from bench.results.store import LaunchCost, StageRow
 from bench.stages import STAGES
+from bench.workloads import WORKLOADS
 from bench.workloads.content import content_path
 from techniques.compression import COMPRESSIONS
 
@@ -138,7 +139,8 @@ class CostModel:
         """Return the predicted cost: by the stage's class, else by related stages, else a guess."""
         settings = stage.request.settings
         name = self.class_of(stage)
-        place = (name, _budget_steps(settings), settings.get("sample_s"), settings.get("optimizer"))
+        more = (settings.get(what) for what in ("sample_s", "optimizer", "evaluations_per_epoch"))
+        place = (name, _budget_steps(settings), *more)
         if place not in self._costs:
             self._costs[place] = self._cost(stage, name)
         return self._costs[place]
@@ -205,7 +207,7 @@ class CostModel:
         evaluating_s = 0.0
         evaluated = [cost for cost in own if cost.values.get("evaluation_s")]
         if evaluated:
-            period = median(_period(cost) for cost in evaluated)
+            period = median(_period(cost, settings) for cost in evaluated)
             each_s = median(
                 cost.values["evaluation_s"] / cost.values.get("curve_step", 1.0) for cost in evaluated
             )
@@ -285,7 +287,13 @@ def _at_least_content(size: int | None, settings: Mapping[str, Any]) -> int | No
     return size if path is None or size is None else max(size, disk_bytes(path))
 
 
-def _period(cost: LaunchCost) -> float:
-    """Return the steps from one evaluation to the next."""
+def _period(cost: LaunchCost, settings: Mapping[str, Any]) -> float:
+    """Return the steps from one evaluation to the next, with these settings."""
     period = cost.values.get("evaluation_period")
-    return period or cost.values["steps_trained"] / cost.values.get("curve_step", 1.0)
+    period = period or cost.values["steps_trained"] / cost.values.get("curve_step", 1.0)
+    if cost.settings.get("workload") != settings.get("workload"):
+        return period
+    row = WORKLOADS.rows().get(str(settings.get("workload")))
+    usual = row.evaluations_per_epoch if row else 1
+    there, here = (own.get("evaluations_per_epoch") or usual for own in (cost.settings, settings))
+    return max(1.0, period * there / here)

@@ -47,7 +47,9 @@ def test_the_page_of_requests_names_the_engine_that_serves_the_highest_rate_best
     shown = requests.page(measured_of("requests", requests=pd.DataFrame(rows, columns=columns)))
     assert "Bounds: the first token within 100 ms, later ones within 20.0 ms each." in shown
     assert "Of 8.00 requests a second, `cpu-eager` in fp32 serves most within the bounds: 50 %." in shown
-    assert "| `cpu-eager` in fp32 | 8.00/s | 4.00 requests/s (3.50 to 4.50) | 50 % | 50.0 ms | 300 ms |" in shown
+    assert (
+        "| `cpu-eager` in fp32 | 8.00/s | 4.00 requests/s (3.50 to 4.50) | 50 % | 50.0 ms | 300 ms |" in shown
+    )
     assert "| `openvino-genai` in fp32 (INVALID) |" in shown  # and is not the best
     assert "- `vllm` in fp32: needs an NVIDIA GPU." in shown
 

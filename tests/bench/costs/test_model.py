@@ -8,6 +8,7 @@ import pytest
 
 from bench.costs import CostModel
 from bench.results.store import LaunchCost
+from bench.workloads import WORKLOADS
 from tests.support.costs import LOWERED, TRAIN, cost, stage
 
 
@@ -172,6 +173,18 @@ def test_a_class_never_seen_here_costs_what_the_reference_says_before_a_relative
         )
     ]
     assert found == [("reference", 2.0), ("near", 3.0), ("near", 3.0)]
+
+
+def test_a_training_that_is_evaluated_more_often_takes_as_much_longer():
+    spent = {"steps_trained": 100.0, "training_s": 1.0, "evaluation_s": 2.0, "curve_step": 10.0}
+    values = {**spent, "evaluation_period": 10.0, "target_reached": 1.0}
+    asked = {"workload": "digits", "steps": 100, "target": 0.9, "stops_at_target": True}
+    usual = WORKLOADS.get("digits").evaluations_per_epoch
+    for known in ({}, {"evaluations_per_epoch": usual}):  # a reference says only what is not usual
+        model = CostModel([LaunchCost("train", TRAIN | asked | known, 3.0, values=values)])
+        for times in (1, 3):
+            often = stage("train", f"{times}", **asked, evaluations_per_epoch=times * usual)
+            assert model.cost_of(often).first_s == pytest.approx(1.0 + times * 2.0)
 
 
 def test_an_unknown_training_costs_what_its_workload_says_before_its_optimizer_does():
