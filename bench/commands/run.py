@@ -81,7 +81,7 @@ def run(
         str | None,
         typer.Option(
             "--shard",
-            help="Run one of several parts that take about as long, as 2/5; as 2/5@SPLIT, only if split so.",
+            help="Run one of several parts that take about as long, as 2/5; 2/5@SPLIT refuses another split.",
         ),
     ] = None,
     plugin: Plugins = None,

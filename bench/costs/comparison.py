@@ -99,10 +99,10 @@ def compare(store: Store, run_id: str, launches: pd.DataFrame | None = None) -> 
     }
     sizes = store.artifact_bytes(run_id, taken)
     rows = _kind_rows(predicted, stages, taken, sizes)
-    before = predicted["before"]["overheads"]
+    before, every_overhead = predicted["before"]["overheads"], store.overheads(run_id)
     overheads = {
         part: seconds - before.get(part, 0.0)
-        for part, seconds in store.overheads(run_id).items()
+        for part, seconds in every_overhead.items()
         if seconds > before.get(part, 0.0)
     }
     overhead = _overhead_row(predicted, overheads, store.results / run_id)
@@ -114,7 +114,7 @@ def compare(store: Store, run_id: str, launches: pd.DataFrame | None = None) -> 
         predicted["reused"],
         predicted["bound_s"],
         predicted["sources"],
-        _from_start(predicted, whole, store.overheads(run_id), every),
+        _from_start(predicted, whole, every_overhead, every),
     )
 
 

@@ -73,7 +73,7 @@ class ForkServerExecutor:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**_own_environment(), **_environment(results), **allocator_environment(allocator)},
+                env={**own_environment(), **_environment(results), **allocator_environment(allocator)},
                 start_new_session=True,
             )
         _LOG.info("fork server %d starts, imports: %s", self._process.pid, " ".join(modules) or "nothing")
@@ -255,7 +255,7 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     return pipe
 
 
-def _own_environment() -> dict[str, str]:
+def own_environment() -> dict[str, str]:
     """Return this process's environment without what workers have no use for."""
     return {name: value for name, value in os.environ.items() if name != STORE_VARIABLE}
 

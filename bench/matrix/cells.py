@@ -99,9 +99,8 @@ class Matrix:
     `left_out` are the backends that `auto` did not select, those that the filter excludes aside. `crosses`
     say what each `[[cross]]` is about and how many cells it has. One that does not `serve` only trains.
     `targets` and `evaluations_per_epoch` are of workloads that have others than their own. `limits` are what
-    cells must hold.
-    `evaluate` asks for further evaluations. `further` are cells that there would be too with the packages
-    that `auto` misses. `leaves_out` says what a reader might miss.
+    cells must hold. `evaluate` asks for further evaluations. `further` are cells that there would be too with
+    the packages that `auto` misses. `leaves_out` says what a reader might miss.
     """
 
     name: str

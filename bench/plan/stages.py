@@ -68,8 +68,7 @@ def _train(planner: Planner, chosen: CellTechniques) -> str:
 def step(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
     if chosen.workload.row.inference_only:
         return None
-    timed = chosen.at_own_rate
-    return planner.once(("step", *timed.cell.training), lambda: _step(planner, timed))
+    return planner.once(("step", *chosen.cell.training), lambda: _step(planner, chosen.at_own_rate))
 
 
 def _step(planner: Planner, chosen: CellTechniques) -> str:
@@ -83,8 +82,7 @@ def single(planner: Planner, chosen: CellTechniques, keys: Keys) -> str | None:
     """Plan the step on one device that several are held against, once for all ways and seeds."""
     if chosen.cell.devices == 1:
         return None
-    timed = chosen.at_own_rate
-    return planner.once(("single", *timed.cell.tuned), lambda: _single(planner, timed))
+    return planner.once(("single", *chosen.cell.tuned), lambda: _single(planner, chosen.at_own_rate))
 
 
 def _single(planner: Planner, chosen: CellTechniques) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.formatting import counted, format_interval, format_value
 from docs.reference.markdown import code, prose, table
-from docs.results.measured import Measured, Row, assemble, groups, model_of
+from docs.results.measured import Measured, Row, assemble, groups, model_of, not_measured
 from reports.frames.inference import REFERENCE_BACKEND
 from reports.frames.view import records
 from reports.grids.cell import UNKNOWN
@@ -36,7 +36,14 @@ def page(measured: Measured) -> str:
             for workload, own in groups(trained, "workload")
             for optimizer, of_both in groups(own, "optimizer")
         ),
-        _left_out(trained),
+        not_measured(
+            (
+                f"{code(row['train_backend'])} by {code(row['optimizer'])}",
+                prose(str(row["reason"] or row["state"])),
+            )
+            for row in trained
+            if row["state"] != "ok"
+        ),
     )
 
 
@@ -80,13 +87,3 @@ def _step(step: Row) -> str:
 def _against(step: Row, reference: Row) -> str:
     own, other = step.get("step_latency_s"), reference.get("step_latency_s")
     return f"{own / other:.2f}×" if own and other else UNKNOWN
-
-
-def _left_out(rows: list[dict[str, Any]]) -> str:
-    lines = dict.fromkeys(map(_reason, (row for row in rows if row["state"] != "ok")))
-    return "\n".join(["## Not measured", "", *lines]) if lines else ""
-
-
-def _reason(row: Row) -> str:
-    why = prose(str(row["reason"] or row["state"]))
-    return f"- {code(row['train_backend'])} by {code(row['optimizer'])}: {why}."

@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.formatting import format_value, three_digits
 from docs.reference.markdown import code, table
-from docs.results.measured import Measured, Row, assemble, groups, model_of
+from docs.results.measured import Measured, Row, assemble, groups, model_of, not_measured
 from reports.frames.generation import OWN_CACHE
 from reports.frames.view import records
 from reports.grids.cell import UNKNOWN
@@ -28,7 +28,9 @@ def page(measured: Measured) -> str:
         "[Generate text](../guides/generation.md) defines the columns.",
         _clocks(good),
         *parts,
-        _left_out(rows),
+        not_measured(
+            (_engine(row), str(row["reason"] or row["state"])) for row in rows if row["state"] != "ok"
+        ),
     )
 
 
@@ -141,15 +143,3 @@ def _clocks(rows: list[dict[str, Any]]) -> str:
 def _span(found: list[float]) -> str:
     low, high = f"{100 * min(found):+.1f}", f"{100 * max(found):+.1f}"
     return f"{low} to {high} %"
-
-
-def _left_out(rows: list[dict[str, Any]]) -> str:
-    """List what was not measured, with the reason."""
-    reasons: dict[str, list[str]] = {}
-    for row in rows:
-        if row["state"] != "ok":
-            place = _engine(row)
-            known = reasons.setdefault(str(row["reason"] or row["state"]), [])
-            known += [place] if place not in known else []
-    lines = [f"- {', '.join(places)}: {reason}." for reason, places in reasons.items()]
-    return "\n".join(["Not measured:", "", *lines]) if lines else ""

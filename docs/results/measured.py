@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -113,6 +113,15 @@ def listed(root: Path, name: str, title: str, question: str, day: date) -> None:
     else:
         row = f"| [{title}]({name}.md) | {written} | {question} |\n"
         index.write_text(text.replace(_LAST_OF_TABLE, row + _LAST_OF_TABLE))
+
+
+def not_measured(places: Iterable[tuple[str, str]]) -> str:
+    """Return a list of reasons, each with the places that it holds of; nothing for none."""
+    reasons: dict[str, dict[str, None]] = {}
+    for place, reason in places:
+        reasons.setdefault(reason, {})[place] = None
+    lines = [f"- {', '.join(own)}: {reason}." for reason, own in reasons.items()]
+    return "\n".join(["Not measured:", "", *lines]) if lines else ""
 
 
 def model_of(workload: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from docs.reference.markdown import prose, table
 from docs.results.measured import Measured, assemble, model_of
@@ -26,6 +26,7 @@ def page(measured: Measured) -> str:
     """Return the page."""
     view = _view(measured)
     ranking, sensitive = _ranking(view), sensitivity(view)
+    profile, *rates, steps = _plots(measured)
     *of_workloads, across = ranking_grids(ranking)
     return assemble(
         "optimizers: which needs the least to the target, and how sure that is",
@@ -34,27 +35,36 @@ def page(measured: Measured) -> str:
         "has its 95 % interval over paired seeds, and its verdict after Holm's correction over all pairs of "
         f"the workload. [{CSV}](../examples/{CSV}) has all columns.",
         *_grid(across),
-        *_shown(draw_profile(ranking.across)),
+        *_shown(profile),
         _notes(ranking),
         *(part for grid in of_workloads for part in _grid(grid)),
         *(part for grid in sensitivity_grids(sensitive.ranges) for part in _grid(grid)),
-        *(part for plot in draw_sensitivities(sensitive.ranges, sensitive.points) for part in _shown(plot)),
+        *(part for plot in rates for part in _shown(plot)),
         "## Where the time and the memory of a step go",
-        *_shown(draw_steps(measured.frames["steps"], _WORKLOAD)),
+        *_shown(steps),
     )
 
 
 def figures(measured: Measured) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the content of each figure of the page."""
-    view = _view(measured)
-    sensitive = sensitivity(view)
-    plots = (
-        draw_profile(_ranking(view).across),
-        *draw_sensitivities(sensitive.ranges, sensitive.points),
-        draw_steps(measured.frames["steps"], _WORKLOAD),
-    )
-    for plot in filter(None, plots):
+    for plot in filter(None, _plots(measured)):
         yield _file(plot), plot.svg
+
+
+def _plots(measured: Measured) -> Sequence[Plot | None]:
+    """Return the figures, drawn once: the profile, the rates of each workload that has several, the steps."""
+
+    def draw() -> list[Plot | None]:
+        sensitive = sensitivity(view)
+        return [
+            draw_profile(_ranking(view).across),
+            *draw_sensitivities(sensitive.ranges, sensitive.points),
+            draw_steps(measured.frames["steps"], _WORKLOAD),
+        ]
+
+    view = _view(measured)
+    plots: Sequence[Plot | None] = view.once("plots of the page", draw)
+    return plots
 
 
 def _ranking(view: RunView) -> Ranking:

@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.formatting import format_interval, format_value, three_digits
 from docs.reference.markdown import code, prose, table
-from docs.results.measured import Measured, Row, assemble, groups, model_of
+from docs.results.measured import Measured, Row, assemble, groups, model_of, not_measured
 from reports.frames.view import records
 from reports.grids.cell import UNKNOWN
 
@@ -32,7 +32,11 @@ def page(measured: Measured) -> str:
         f"more than 2 % is INVALID. [{CSV}](../examples/{CSV}) has all columns. "
         "[Generate text](../guides/generation.md) defines them.",
         *(_of_workload(workload, own) for workload, own in groups(served, "workload")),
-        _left_out([row for row in rows if row["offered_per_s"] is None]),
+        not_measured(
+            (_engine(row), prose(str(row["reason"] or row["state"])))
+            for row in rows
+            if row["offered_per_s"] is None
+        ),
     )
 
 
@@ -76,8 +80,3 @@ def _line(row: Row) -> list[str]:
 
 def _engine(row: Row) -> str:
     return f"{code(row['backend'])} in {row['precision']}"
-
-
-def _left_out(rows: list[dict[str, Any]]) -> str:
-    lines = [f"- {_engine(row)}: {prose(str(row['reason'] or row['state']))}." for row in rows]
-    return "\n".join(["## Not measured", "", *lines]) if lines else ""

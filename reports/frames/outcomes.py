@@ -14,7 +14,7 @@ from bench.analysis.survival import Outcome
 from bench.analysis.to_target import crossing, diverged_at, value_at
 from bench.analysis.verdicts import CommonError, common_error
 from bench.formatting import visible
-from reports.frames.swept import without_swept
+from reports.frames.swept import are_swept
 from reports.frames.training import training_labels
 from reports.frames.validity import step_fault
 from reports.frames.view import RunView, Training
@@ -99,7 +99,10 @@ def workload_outcomes(view: RunView, *, every_rate: bool = False) -> list[Worklo
     trainings = view.trainings()
     for workload in dict.fromkeys(training.axes["workload"] for training in trainings):
         own = [training for training in trainings if training.axes["workload"] == workload]
-        one = _workload(view, own if every_rate else without_swept((each.axes, each) for each in own))
+        if not every_rate:
+            swept = are_swept([training.axes for training in own])
+            own = [training for training, out in zip(own, swept, strict=True) if not out]
+        one = _workload(view, own)
         if one is not None:
             found.append(one)
     return found

@@ -5,13 +5,11 @@ Ranked among optimizers that had one rate, the best of several would win by the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from reports.frames.view import TRAIN_AXES
 from techniques.settings import split
-
-RowT = TypeVar("RowT")
 
 MIN_TRIED = 2
 """Rates beside its own from which on an optimizer is swept: a single one may be a rival, as `tuned` is."""
@@ -38,12 +36,4 @@ def are_swept(axes: Sequence[Mapping[str, Any]]) -> list[bool]:
     swept = {group for group, texts in tried.items() if group[0] in texts and len(texts) > MIN_TRIED}
     return [
         group in swept and str(row["optimizer"]) != group[0] for row, group in zip(axes, groups, strict=True)
-    ]
-
-
-def without_swept(trainings: Iterable[tuple[Mapping[str, Any], RowT]]) -> list[RowT]:
-    """Return what comes with the columns of `[train]` of trainings, but for those whose rates are swept."""
-    pairs = list(trainings)
-    return [
-        row for (_, row), out in zip(pairs, are_swept([axes for axes, _ in pairs]), strict=True) if not out
     ]

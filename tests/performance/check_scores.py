@@ -3,8 +3,8 @@
 `python -m tests.performance.check_scores [simulated|recorded|shipped] [--ours]` scores all rules on the same
 samples, or ours alone in more checks: each of twenty timings, six launches a side, ten earlier runs. Launches
 are simulated; or drawn from those of networks with real extra work, recorded by `ab_scores record`; or from
-those of shipped cells on a noisy machine (`tests/data/cells.csv`). Each run is off by a drift of its own, the
-same for all of its timings, and a neighbour may slow some of its launches. It prints Markdown.
+those of shipped cells on a noisy machine (`tests/data/cells.csv`); without a word, all three. Each run is off
+by a drift of its own, the same for all of its timings, and a neighbour may slow some of its launches.
 `python -m tests.performance.check_scores pool RESULTS...` records launches of shipped cells from results
 folders.
 """
@@ -373,8 +373,7 @@ def main(arguments: Sequence[str]) -> None:
     if arguments[:1] == ["pool"]:
         record(arguments[1:])
         return
-    ours = "--ours" in arguments
-    words = [word for word in arguments if word != "--ours"]
+    ours, words = "--ours" in arguments, [word for word in arguments if word != "--ours"]
     if words and words[0] not in WORDS:
         sys.exit(f"one of {', '.join(WORDS)}, got {words[0]!r}")
     checks = CHECKS_OF_OURS if ours else CHECKS

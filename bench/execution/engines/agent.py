@@ -21,13 +21,13 @@ from typing import Any, get_args
 from bench.analysis.comparable import deciding, fingerprint
 from bench.digests import OUR_PACKAGES, file_digest
 from bench.errors import BenchError
-from bench.execution.executor import ForkServerExecutor
+from bench.execution.executor import ForkServerExecutor, own_environment
 from bench.execution.resources import find_resources, machine_id, physical_core
 from bench.instruments.variables import DECIDING
 from bench.matrix.file import Allocator, Budget, Device
 from bench.records import Request, Result, as_json, read_as
 from bench.results.exchange import Exchange
-from bench.results.folder import STORE_VARIABLE, WORK, is_full
+from bench.results.folder import WORK, is_full
 from techniques.backends import BACKENDS
 
 PERFORMANCE_VARIABLES = (
@@ -62,9 +62,7 @@ class Setup:
 def setup_of(results: Path, budget: Budget, artifacts: str = "") -> Setup:
     """Return the setup of this process's run."""
     chosen = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith(PERFORMANCE_VARIABLES) and name != STORE_VARIABLE  # it may hold a password
+        name: value for name, value in own_environment().items() if name.startswith(PERFORMANCE_VARIABLES)
     }
     return Setup(
         str(results.resolve()),

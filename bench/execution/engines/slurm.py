@@ -89,7 +89,7 @@ class Queue:
         if done.returncode and "Invalid job id" not in done.stderr:  # of a job that has ended a while ago
             return dict.fromkeys(ids, f"{_UNKNOWN} ({_last_line(done.stderr)})")
         lines = (line.split(maxsplit=1) for line in done.stdout.splitlines())
-        found = {words[0]: words[1].lower() for words in lines if len(words) > 1}
+        found = {line[0]: line[1].lower() for line in lines if len(line) > 1}
         return {id_: _state(found.get(id_, "")) for id_ in ids}
 
     def cancel(self, jobs: Sequence[Any]) -> None:

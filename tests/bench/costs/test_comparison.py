@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bench.costs import CostModel, Estimator, Progress
@@ -37,8 +39,9 @@ def test_predicted_is_held_against_taken_for_each_kind_and_the_whole(tmp_path):
     assert comparison.reused == 1
 
 
-def test_a_run_that_went_on_is_held_against_what_it_predicted_when_it_went_on(tmp_path):
-    store = Store.open(tmp_path)
+def resumed(folder: Path, **predicted: float) -> Store:
+    """Return a run of two stages that was resumed after the first one, and has `predicted` this too."""
+    store = Store.open(folder)
     stages = [stage("lower", "a"), stage("lower", "b")]
     store.start_run("r", "i", "m", "command", {}, stages, [])
     store.add_launch("r", stages[0], 0, Result("ok", start_s=10, wall_s=50, body_s=50))
@@ -46,9 +49,18 @@ def test_a_run_that_went_on_is_held_against_what_it_predicted_when_it_went_on(tm
     estimator = Estimator(CostModel([cost("lower", 4.0)]), FREE, slots=1)
     prediction = estimator.predict(stages, Progress(ended={"a"}))
     before = {"launches": 1, "overheads": store.overheads("r")}
-    store.keep_prediction("r", {**prediction.as_document(), "before": before})
-    store.add_launch("r", stages[1], 0, Result("ok", start_s=900, wall_s=5, body_s=5))
+    store.keep_prediction("r", {**prediction.as_document(), "before": before, **predicted})
+    return store
+
+
+def finish(store: Store) -> None:
+    """Let a resumed run take its second stage."""
+    store.add_launch("r", stage("lower", "b"), 0, Result("ok", start_s=900, wall_s=5, body_s=5))
     store.add_overhead("r", RUNNER, 1.0)
+
+
+def test_a_run_that_went_on_is_held_against_what_it_predicted_when_it_went_on(tmp_path):
+    finish(store := resumed(tmp_path))
     comparison = compare(store, "r")
     assert comparison is not None and comparison.ended == 1
     assert (comparison.rows[-1].predicted_s, comparison.rows[-1].taken_s) == (4.0, 5.0 + 1.0)
@@ -56,19 +68,9 @@ def test_a_run_that_went_on_is_held_against_what_it_predicted_when_it_went_on(tm
 
 
 def test_a_run_that_was_resumed_is_held_against_its_first_prediction_too(tmp_path):
-    store = Store.open(tmp_path)
-    stages = [stage("lower", "a"), stage("lower", "b")]
-    store.start_run("r", "i", "m", "command", {}, stages, [])
-    store.add_launch("r", stages[0], 0, Result("ok", start_s=10, wall_s=50, body_s=50))
-    store.add_overhead("r", RUNNER, 7.0)
-    prediction = Estimator(CostModel([cost("lower", 4.0)]), FREE, slots=1).predict(
-        stages, Progress(ended={"a"})
-    )
-    before = {"launches": 1, "overheads": store.overheads("r")}
-    store.keep_prediction("r", {**prediction.as_document(), "before": before, "first_wall_s": 20.0})
+    store = resumed(tmp_path, first_wall_s=20.0)
     assert compare(store, "r").from_start is None  # the second stage is still to come
-    store.add_launch("r", stages[1], 0, Result("ok", start_s=900, wall_s=5, body_s=5))
-    store.add_overhead("r", RUNNER, 1.0)
+    finish(store)
     whole = compare(store, "r").from_start
     assert whole is not None
     assert (whole.predicted_s, whole.taken_s) == (20.0, 50.0 + 5.0 + 7.0 + 1.0)
